@@ -111,6 +111,8 @@ def check(images: Path) -> None:
         guest.report("unplug of a NIC from boot", since)
         guest.says("GUEST-NIC remove eth0")
         for turn in ("first", "second"):
+            # Each turn looks for its own lines.
+            guest.serial.write_text("")
             since = time.monotonic()
             guest.command("netdev_add", type="hubport", id="net0", hubid=0)
             guest.command(
@@ -130,8 +132,6 @@ def check(images: Path) -> None:
             guest.report(f"{turn} unplug to DEVICE_DELETED", since)
             guest.says("GUEST-NIC remove eth0")
             guest.command("netdev_del", id="net0")
-            # The next turn looks for its own lines.
-            guest.serial.write_text("")
         since = time.monotonic()
         guest.command("system_powerdown")
         if guest.process.wait(LIMIT) != 0:
