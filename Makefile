@@ -1,0 +1,73 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# For a Debian 12 or 13 machine, as root: everything else is installed from apt and PyPI.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+
+PYTHON ?= /usr/bin/python3
+VENV := $(CURDIR)/.venv
+PY := $(VENV)/bin/python
+NOX := $(VENV)/bin/nox --default-venv-backend uv --reuse-existing-virtualenvs
+LAYER := $(PY) tests/tools/layer.py run
+LAYERS := lint sanity units integration molecule
+LINT := lint docs-check license-check extra-checks build-import-check artefact ansible-lint
+COLLECTIONS := $(CURDIR)/.cache/collections
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/virtaudit
+
+# No shims: ansible-test takes any pythonX.Y on PATH for a Python.
+export PATH := $(VENV)/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)
+export VIRTAUDIT_CACHE := $(CACHE)
+export UV_PYTHON_DOWNLOADS := never
+
+.PHONY: help setup packages test demo format bench clean $(LAYERS)
+
+help:
+	@echo "make demo | test | $(LAYERS) | format | bench | setup | clean"
+
+setup: packages $(VENV)/.done $(COLLECTIONS)/ansible_collections/virtaudit/qemu
+
+packages:
+	@bash tests/tools/packages.sh packages-debian.txt
+
+$(VENV)/.done: requirements-dev.txt | packages
+	$(PYTHON) -m venv --clear $(VENV)
+	$(PY) -m pip install --quiet -r requirements-dev.txt
+	touch $@
+
+# Ansible finds a collection only by such a path. A link does where nothing asks git or pytest.
+$(COLLECTIONS)/ansible_collections/virtaudit/qemu:
+	mkdir -p $(@D)
+	ln -sfn $(CURDIR) $@
+
+demo: setup
+	ansible-playbook -i localhost, -c local -e ansible_python_interpreter=$(PY) playbooks/demo.yml
+
+# Every layer runs, also after one that failed; the summary fails when one did.
+test: setup
+	@rm -rf .cache/layers
+	@for layer in $(LAYERS); do $(MAKE) --no-print-directory $$layer; done; $(PY) tests/tools/layer.py summary $(LAYERS)
+
+# CI=true has the formatters check and not write.
+lint: setup
+	CI=true $(LAYER) lint $(NOX) --session $(LINT)
+
+sanity units integration: setup
+	$(PY) tests/tools/get_pip.py 24.2
+	$(LAYER) $@ $(NOX) --session $@
+
+molecule: setup
+	$(LAYER) molecule extensions/molecule/run
+
+format: setup
+	$(NOX) --session formatters
+
+bench: setup
+	@shopt -s nullglob; scripts=(tests/benchmark/*.py); \
+	if [ $${#scripts[@]} -eq 0 ]; then echo "There are no benchmarks yet in tests/benchmark." >&2; exit 1; fi; \
+	for script in "$${scripts[@]}"; do echo "== $$script"; $(PY) "$$script" || exit; done
+
+clean:
+	rm -rf .ansible .cache .nox .venv .mypy_cache .ruff_cache tests/output

@@ -1,0 +1,250 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Run one layer of the tests and believe its counts, not its exit code alone.
+
+    layer.py run LAYER COMMAND...     run it, show it, fail when it fails or when it tested nothing
+    layer.py summary LAYER...         one line a layer, then the sum
+
+ansible-test and molecule end in success when everything was skipped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+RESULTS = Path(".cache/layers")
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@dataclass
+class Outcome:
+    """What a layer's own closing lines say."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    closing: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    seconds: int = 0
+
+    @property
+    def good(self) -> bool:
+        return self.passed > 0 and self.failed == 0 and not self.problems
+
+
+def read_nox(text: str) -> Outcome:
+    """One test a session."""
+    found = Outcome()
+    for line, name, state in re.findall(r"^(nox > \* ([\w.-]+): (\w+).*)$", text, re.M):
+        if name == "lint":  # only pulls in the others
+            continue
+        found.closing.append(line)
+        if state == "success":
+            found.passed += 1
+        else:
+            found.failed += 1
+    # This collection has no pages of its own besides README.md.
+    found.problems += re.findall(
+        r"^.*Skipping (?!yamllint for extra docs|codeblock checks).*$", text, re.M
+    )
+    return found
+
+
+def read_sanity(text: str) -> Outcome:
+    """One test a sanity test and Python version."""
+    found = Outcome()
+    ran = re.findall(r'^Running sanity test "', text, re.M)
+    for line, count in re.findall(r"^(FATAL: The (\d+) sanity test.*)$", text, re.M):
+        found.closing.append(line)
+        found.failed += int(count)
+    # ansible-test says each warning twice.
+    for line in sorted(set(re.findall(r"^.*(?:Skipping|not found).*$", text, re.M))):
+        # Only the other Pythons may be absent: ruff and mypy know what 3.9 takes.
+        if re.search(
+            r'Skipping sanity test "(?:compile|import)" on Python [\d.]+ because it could not be found',
+            line,
+        ):
+            found.skipped += 1
+        else:
+            found.problems.append(line)
+    found.passed = max(0, len(ran) - found.failed)
+    found.closing.append(
+        f"{len(ran)} sanity tests ran, {found.skipped} skipped for want of that Python"
+    )
+    return found
+
+
+def read_pytest(text: str) -> Outcome:
+    """ansible-test calls pytest once each for modules, module_utils and the rest."""
+    found = Outcome()
+    for line in re.findall(r"^=+ .*\d+ \w+.* in [\d.]+s.* =+$", text, re.M):
+        found.closing.append(line)
+        for count, word in re.findall(
+            r"(\d+) (passed|failed|errors?|skipped|xfailed|xpassed)", line
+        ):
+            if word in ("passed", "xpassed"):
+                found.passed += int(count)
+            elif word in ("skipped", "xfailed"):
+                found.skipped += int(count)
+            else:
+                found.failed += int(count)
+    found.problems += re.findall(r"^.*Skipping unit tests.*$", text, re.M)
+    return found
+
+
+def read_recaps(text: str) -> tuple[int, int, list[str]]:
+    """Tasks that were ok, tasks that failed, and the hosts, of every PLAY RECAP."""
+    lines = re.findall(
+        r"^\W*([\w.-]+)\s+: ok=(\d+).*unreachable=(\d+)\s+failed=(\d+)", text, re.M
+    )
+    good = sum(int(ok) for _host, ok, _lost, _failed in lines)
+    bad = sum(int(lost) + int(failed) for _host, _ok, lost, failed in lines)
+    return good, bad, [host for host, ok, _lost, _failed in lines if int(ok)]
+
+
+def read_integration(text: str) -> Outcome:
+    """One test a target; gathering facts is ok too, so it must also have asserted something."""
+    found = Outcome()
+    header = r"^Running (\S+) integration test (?:role|script)$"
+    parts = re.split(header, text, flags=re.M)
+    for name, log in zip(parts[1::2], parts[2::2]):
+        good, bad, _hosts = read_recaps(log)
+        asserted = log.count("All assertions passed")
+        found.closing.append(
+            f"{name}: PLAY RECAP ok={good} failed={bad}, {asserted} assertions passed"
+        )
+        if good and asserted and not bad:
+            found.passed += 1
+        else:
+            found.failed += 1
+    found.problems += sorted(set(re.findall(r"^.*WARNING: Excluding .*$", text, re.M)))
+    return found
+
+
+def read_molecule(text: str) -> Outcome:
+    """One test a verify, which must have asserted something on a host of the inventory.
+
+    molecule calls it a success when there is no inventory and every play ran on nothing.
+    """
+    found = Outcome()
+    header = r"^INFO +(\S+) \S (\w+): Executing$"
+    parts = re.split(header, text, flags=re.M)
+    for scenario, action, log in zip(parts[1::3], parts[2::3], parts[3::3]):
+        good, bad, hosts = read_recaps(log)
+        asserted = log.count("All assertions passed")
+        succeeded = f"{action}: Executed: Successful" in log
+        if action == "verify":
+            found.closing.append(
+                f"{scenario} verify: PLAY RECAP ok={good} failed={bad} on {' '.join(sorted(set(hosts)))},"
+                f" {asserted} assertions passed"
+            )
+            succeeded = succeeded and bool(asserted and set(hosts) - {"localhost"})
+            found.passed += succeeded
+        if not succeeded and f"{action}: Executed: Missing" not in log:
+            found.failed += 1
+            found.problems.append(f"{scenario} {action} did not succeed")
+    found.closing += re.findall(r"^\S+ +: actions=\d+ .*$", text, re.M)
+    return found
+
+
+READERS: dict[str, Callable[[str], Outcome]] = {
+    "lint": read_nox,
+    "sanity": read_sanity,
+    "units": read_pytest,
+    "integration": read_integration,
+    "molecule": read_molecule,
+}
+
+
+def run(layer: str, command: list[str]) -> Outcome:
+    """Run the command in front of the user, and read what it wrote."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    lines: list[str] = []
+    with (RESULTS / f"{layer}.log").open("w", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            command,
+            # molecule folds its lines, recaps included, to the width of the terminal.
+            env={**os.environ, "COLUMNS": "250"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+        )
+        assert process.stdout is not None
+        for line in process.stdout:
+            sys.stdout.write(line)
+            sys.stdout.flush()
+            log.write(line)
+            lines.append(line)
+        code = process.wait()
+    outcome = READERS[layer](COLOUR.sub("", "".join(lines)))
+    outcome.seconds = round(time.monotonic() - started)
+    if code:
+        outcome.failed = max(outcome.failed, 1)
+        outcome.problems.append(f"{command[0]} ended with {code}")
+    if not outcome.passed and not outcome.failed:
+        outcome.problems.append("no test ran")
+    return outcome
+
+
+def describe(layer: str, outcome: Outcome) -> str:
+    state = "ok" if outcome.good else "FAILED"
+    counts = f"{outcome.passed:4} passed {outcome.failed:4} failed {outcome.skipped:4} skipped"
+    return f"{layer:12} {state:7} {counts} {outcome.seconds:5} s"
+
+
+def summary(layers: list[str]) -> bool:
+    """A layer without a result has failed: something ended before it could say so."""
+    outcomes = {}
+    for layer in layers:
+        path = RESULTS / f"{layer}.json"
+        outcomes[layer] = (
+            Outcome(**json.loads(path.read_text()))
+            if path.exists()
+            else Outcome(failed=1, problems=["did not run"])
+        )
+    for layer, outcome in outcomes.items():
+        print(describe(layer, outcome))
+        for line in outcome.closing:
+            print(f"    {line}")
+        for line in outcome.problems:
+            print(f"    PROBLEM: {line}")
+    print("-" * 70)
+    for layer, outcome in outcomes.items():
+        print(describe(layer, outcome))
+    good = all(outcome.good for outcome in outcomes.values())
+    passed = sum(outcome.passed for outcome in outcomes.values())
+    # A layer can fail without a failed test; the sum must not look clean then.
+    failed = sum(outcome.failed or (not outcome.good) for outcome in outcomes.values())
+    print(f"{passed} passed, {failed} failed")
+    return good
+
+
+def main(verb: str, *args: str) -> int:
+    if verb == "summary":
+        return 0 if summary(list(args)) else 1
+    layer, *command = args
+    result = RESULTS / f"{layer}.json"
+    result.unlink(missing_ok=True)
+    outcome = run(layer, command)
+    result.write_text(json.dumps(asdict(outcome)))
+    print(describe(layer, outcome))
+    for line in outcome.problems:
+        print(f"    PROBLEM: {line}")
+    return 0 if outcome.good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
