@@ -1,0 +1,88 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Option groups that the modules compose."""
+
+from __future__ import annotations
+
+import typing as t
+
+Spec = dict[str, t.Any]
+
+_INTERFACE: Spec = {
+    "mac": {"type": "str", "required": True},
+    "type": {"type": "str", "choices": ["bridge", "direct"], "default": "bridge"},
+    "source": {"type": "str", "required": True},
+    "mode": {"type": "str", "choices": ["vepa", "bridge", "private", "passthrough"]},
+    "model": {"type": "str", "default": "virtio-net-pci"},
+    "queues": {"type": "int", "default": 1},
+    "vhost": {"type": "str", "choices": ["auto", "required", "off"], "default": "auto"},
+    "ifname": {"type": "str"},
+    "mtu": {"type": "int"},
+}
+
+_QEMU: Spec = {
+    "binary": {"type": "str", "default": "qemu-system-x86_64"},
+    "machine": {"type": "str", "default": "q35"},
+    "accel": {"type": "str", "choices": ["kvm", "tcg"], "default": "kvm"},
+    "cpu": {"type": "str"},
+    "memory": {"type": "str", "default": "1024"},
+    "vcpus": {"type": "int", "default": 1},
+    "args": {"type": "list", "elements": "str", "default": []},
+    "user": {"type": "str"},
+    "paused": {"type": "bool", "default": False},
+    "hotplug_ports": {"type": "int", "default": 8},
+}
+
+
+def vm_options(timeout: float) -> Spec:
+    """Return the options that name a VM and how to reach it."""
+    return {
+        "name": {"type": "str", "required": True},
+        "uuid": {"type": "str"},
+        "qmp_socket": {"type": "path"},
+        "timeout": {"type": "float", "default": timeout},
+    }
+
+
+def audit_options() -> Spec:
+    """Return the option that says how much a record must be proved."""
+    return {
+        "audit": {
+            "type": "str",
+            "choices": ["required", "best_effort", "off"],
+            "default": "required",
+        }
+    }
+
+
+def attach_options() -> Spec:
+    """Return the options of an attach beyond the VM's."""
+    return {
+        "interfaces": {
+            "type": "list",
+            "elements": "dict",
+            "required": True,
+            "options": _INTERFACE,
+        },
+        "qemu": {"type": "dict", "options": _QEMU},
+        "on_mismatch": {
+            "type": "str",
+            "choices": ["fail", "replace"],
+            "default": "fail",
+        },
+    }
+
+
+def detach_options() -> Spec:
+    """Return the options of a detach beyond the VM's."""
+    return {
+        "macs": {"type": "list", "elements": "str"},
+        "force": {"type": "bool", "default": False},
+        "stop_vm": {
+            "type": "str",
+            "choices": ["never", "shutdown", "destroy"],
+            "default": "never",
+        },
+    }

@@ -1,0 +1,167 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Writes the records of one task in one of three modes, and keeps what was written."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from .._errors import AuditError
+from .netlink import AuditSocket, Confirmation, Status
+from .record import Record
+
+Mode = t.Literal["required", "best_effort", "off"]
+
+_MEND = (
+    "Start the audit daemon ('systemctl start auditd') and enable auditing ('auditctl -e 1'),"
+    " or run the task with audit: best_effort if it may go on without proof."
+)
+
+
+class Auditor:
+    """The one place through which a task writes records. Use it as a context manager.
+
+    ``required`` raises :class:`AuditError` when a record is not proved to be on its way to
+    a living daemon, ``best_effort`` turns that into a warning, ``off`` sends nothing.
+    Sockets are opened at the first need, so that a task that changes nothing leaves no
+    EVENT_LISTENER record behind.
+    """
+
+    def __init__(self, mode: Mode) -> None:
+        self.mode = mode
+        self.daemon: int | None = None
+        self.auid: int | None = None
+        self.ses: int | None = None
+        self.records: list[dict[str, t.Any]] = []
+        self.warnings: list[str] = []
+        self._socket: AuditSocket | None = None
+        self._listening = False
+
+    def __enter__(self) -> Auditor:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._socket is not None:
+            self._socket.__exit__(*exc_info)
+
+    def check(self) -> None:
+        """Refuse to go on when a record sent now would not land: auditing disabled, no living daemon."""
+        problem = self._problem()
+        if problem is not None:
+            self._fail(f"{problem}. Nothing was handed to qemu.")
+
+    def look(self) -> None:
+        """Look at the same for a task that has nothing to record; what is wrong is a warning."""
+        problem = self._problem()
+        if problem is not None:
+            self._warn(f"audit: {problem}. Nothing had to be recorded.")
+
+    def prepare(self) -> None:
+        """Check, and listen for the echo of what will be written."""
+        self.check()
+        if self.mode == "off" or self._listening:
+            return
+        try:
+            self._connect().listen()
+            self._listening = True
+        except AuditError as exc:
+            self._fail(f"{exc}. Nothing was handed to qemu.")
+
+    def write(self, record: Record) -> str | None:
+        """Write one record; return its event id, ``None`` when it is not confirmed."""
+        if self.mode == "off":
+            return None
+        try:
+            confirmation = self._send(record)
+        except AuditError as exc:
+            self._keep(record, None)
+            self._fail(f"the record reason={_what(record)} was not written: {exc}")
+            return None
+        self._keep(record, confirmation)
+        return confirmation.event if confirmation else None
+
+    def write_anyway(self, record: Record) -> str | None:
+        """Write a record of something that has happened already and cannot be refused any more.
+
+        Used while an error is being handled: a failure here becomes a warning beside that error.
+        """
+        try:
+            return self.write(record)
+        except AuditError as exc:
+            self._warn(str(exc))
+            return None
+
+    def result(self) -> dict[str, t.Any]:
+        """Return the module's ``audit`` value."""
+        return {
+            "mode": self.mode,
+            "daemon": self.daemon,
+            "auid": self.auid,
+            "ses": self.ses,
+            "records": self.records,
+        }
+
+    def _problem(self) -> str | None:
+        if self.mode == "off":
+            return None
+        try:
+            status = self._connect().status()
+            self.daemon = status.pid or None
+            _require_ready(status)
+        except AuditError as exc:
+            return str(exc)
+        return None
+
+    def _connect(self) -> AuditSocket:
+        if self._socket is None:
+            self._socket = AuditSocket()
+        return self._socket
+
+    def _send(self, record: Record) -> Confirmation | None:
+        connection = self._connect()
+        if self._listening:
+            return connection.send_confirmed(record)
+        # Only best_effort gets here without an echo, and has warned of it.
+        connection.send(record)
+        return None
+
+    def _keep(self, record: Record, confirmation: Confirmation | None) -> None:
+        if confirmation is not None:
+            self.auid, self.ses = confirmation.auid, confirmation.ses
+        self.records.append(
+            {
+                "type": record.type,
+                "event": confirmation.event if confirmation else None,
+                "confirmed": confirmation is not None,
+                "fields": dict(record.fields),
+            }
+        )
+
+    def _fail(self, message: str) -> None:
+        if self.mode == "required":
+            raise AuditError(f"audit: {message} {_MEND}")
+        self._warn(f"audit: {message}")
+
+    def _warn(self, message: str) -> None:
+        if message not in self.warnings:
+            self.warnings.append(message)
+
+
+def _require_ready(status: Status) -> None:
+    if not status.enabled:
+        raise AuditError("the kernel's auditing is disabled (enabled=0)")
+    if not status.pid:
+        raise AuditError(
+            "no audit daemon is registered with the kernel, so no record reaches the disk"
+        )
+    # The kernel notices a killed daemon only when it next sends to it.
+    if not os.path.exists(f"/proc/{status.pid}"):
+        raise AuditError(f"the audit daemon (pid {status.pid}) has died")
+
+
+def _what(record: Record) -> str:
+    fields = record.fields
+    return str(fields.get("reason") or record.type)

@@ -1,0 +1,115 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The records that this collection writes: which fields, in which order.
+
+Where libvirt writes the same record, its fields come first and in its order
+(``src/conf/domain_audit.c``); ours stand after them and before ``exe``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from .origin import Origin
+from .record import Record
+
+
+@dataclasses.dataclass(frozen=True)
+class Vm:
+    """The VM that a record speaks of. ``virt`` is ``kvm``, or ``qemu`` under TCG."""
+
+    name: str
+    uuid: str
+    virt: str
+
+
+class DeviceLike(t.Protocol):
+    """A network device as records name it: its node and the interface behind it."""
+
+    @property
+    def path(self) -> str: ...
+
+    @property
+    def rdev(self) -> str | None: ...
+
+    @property
+    def dev(self) -> str | None: ...
+
+
+Fields = dict[str, t.Optional[str]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Messages:
+    """Makes the records of one VM, sent by one origin."""
+
+    vm: Vm
+    origin: Origin
+
+    def machine_id(self, uid: int, gid: int) -> Record:
+        """Return VIRT_MACHINE_ID: the user and group that qemu runs as, as libvirt's DAC labels."""
+        label = f"+{uid}:+{gid}"
+        fields: Fields = {"virt": self.vm.virt, **self._identity()}
+        fields.update({"vm-ctx": label, "img-ctx": label, "model": "dac"})
+        return self._record("VIRT_MACHINE_ID", fields, True)
+
+    def control(self, operation: str, reason: str, pid: int, success: bool) -> Record:
+        """Return VIRT_CONTROL: ``operation`` is start or stop, ``pid`` 0 when no qemu came up."""
+        fields: Fields = {"virt": self.vm.virt, "op": operation, "reason": reason}
+        fields.update({**self._identity(), "vm-pid": str(pid)})
+        return self._record("VIRT_CONTROL", fields, success)
+
+    def net_open(self, mac: str, device: DeviceLike, success: bool) -> Record:
+        """Return reason=open: one open(2) of a network device."""
+        return self._record("VIRT_RESOURCE", self._node("open", mac, device), success)
+
+    def net_close(self, mac: str, device: DeviceLike, fd: int) -> Record:
+        """Return reason=close: a device that was opened is given up. ``fd`` is its number in the holder."""
+        return self._record(
+            "VIRT_RESOURCE", {**self._node("close", mac, device), "fd": str(fd)}, True
+        )
+
+    def net_grant(
+        self, reason: str, mac: str, fds: t.Sequence[int], success: bool
+    ) -> Record:
+        """Return reason=start or attach: the hand-over. ``fds`` are the numbers that qemu holds."""
+        fields = self._net(reason)
+        fields.update(
+            {"old-net": None, "new-net": mac, "fds": ",".join(map(str, fds)) or None}
+        )
+        return self._record("VIRT_RESOURCE", fields, success)
+
+    def net_detach(self, mac: str, success: bool) -> Record:
+        """Return reason=detach."""
+        return self._record(
+            "VIRT_RESOURCE",
+            {**self._net("detach"), "old-net": mac, "new-net": None},
+            success,
+        )
+
+    def _identity(self) -> Fields:
+        return {"vm": self.vm.name, "uuid": self.vm.uuid}
+
+    def _net(self, reason: str) -> Fields:
+        return {
+            "virt": self.vm.virt,
+            "resrc": "net",
+            "reason": reason,
+            **self._identity(),
+        }
+
+    def _node(self, reason: str, mac: str, device: DeviceLike) -> Fields:
+        return {
+            **self._net(reason),
+            "net": mac,
+            "path": device.path,
+            "rdev": device.rdev,
+            "dev": device.dev,
+        }
+
+    def _record(self, record_type: str, fields: Fields, success: bool) -> Record:
+        result = "success" if success else "failed"
+        return Record(record_type, {**fields, **self.origin.fields(), "res": result})

@@ -1,0 +1,248 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The kernel's audit system over netlink: status, send, confirm.
+
+Sources: ``include/uapi/linux/audit.h``, ``kernel/audit.c``, ``netlink(7)``.
+
+An ACK proves nothing: with auditing disabled or the backlog full the kernel drops the
+record and acknowledges it. What proves that a record was taken is its echo on the
+multicast group AUDIT_NLGRP_READLOG, which also carries the event id.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import os
+import re
+import socket
+import struct
+import time
+import typing as t
+
+from .._errors import AuditError
+from .record import MESSAGE_TYPES, Record
+
+NETLINK_AUDIT = 9
+AUDIT_NLGRP_READLOG = 1
+AUDIT_GET = 1000
+NLMSG_ERROR = 2
+NLM_F_REQUEST = 0x1
+NLM_F_ACK = 0x4
+
+# The default buffer loses the echo when other records come in a burst.
+_RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
+_DATAGRAM_BYTES = 16384
+_ANSWER_SECONDS = 10.0
+_ECHO_SECONDS = 2.0
+
+_HEADER = struct.Struct("=IHHII")
+# struct audit_status up to backlog: mask, enabled, failure, pid, rate_limit, backlog_limit, lost, backlog
+_STATUS = struct.Struct("=8I")
+_ECHO = re.compile(
+    rb"audit\((?P<event>\d+\.\d+:\d+)\): pid=(?P<pid>\d+) uid=\d+ auid=(?P<auid>\d+) ses=(?P<ses>\d+)"
+    rb"(?: subj=\S*)? msg='(?P<text>.*)'",
+    re.DOTALL,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Status:
+    """What AUDIT_GET tells. ``pid`` is the audit daemon's, 0 when none is registered."""
+
+    enabled: int
+    pid: int
+    lost: int
+    backlog: int
+    backlog_limit: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Confirmation:
+    """The kernel's echo of a record: its event id (``<seconds>.<ms>:<serial>``) and the sender's identity."""
+
+    event: str
+    auid: int
+    ses: int
+
+
+class AuditSocket:
+    """A connection to the kernel's audit system. Use it as a context manager.
+
+    Raises :class:`AuditError` when the kernel refuses, from every method.
+    """
+
+    def __init__(self) -> None:
+        self._sequence = 0
+        self._stack = contextlib.ExitStack()
+        self._sender = self._socket(0)
+        self._listener: socket.socket | None = None
+
+    def __enter__(self) -> AuditSocket:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._stack.close()
+
+    def status(self) -> Status:
+        """Ask for the kernel's audit status (needs CAP_AUDIT_CONTROL)."""
+        for message_type, payload in self._exchange(AUDIT_GET, b"", NLM_F_REQUEST):
+            if message_type == AUDIT_GET and len(payload) >= _STATUS.size:
+                _mask, enabled, _failure, pid, _rate, limit, lost, backlog = (
+                    _STATUS.unpack_from(payload)
+                )
+                return Status(
+                    enabled=enabled,
+                    pid=pid,
+                    lost=lost,
+                    backlog=backlog,
+                    backlog_limit=limit,
+                )
+        raise AuditError("the kernel did not answer the request for its audit status")
+
+    def listen(self) -> None:
+        """Join the group that echoes records (CAP_AUDIT_READ, initial network namespace only).
+
+        Done once per process: the kernel writes an EVENT_LISTENER record for each join.
+        """
+        if self._listener is not None:
+            return
+        try:
+            listener = self._socket(1 << (AUDIT_NLGRP_READLOG - 1))
+        except OSError as exc:
+            raise AuditError(
+                f"cannot listen to the kernel's audit records: {exc.strerror}"
+            ) from exc
+        with contextlib.suppress(OSError):
+            # include/uapi/asm-generic/socket.h: SO_RCVBUFFORCE
+            listener.setsockopt(socket.SOL_SOCKET, 33, _RECEIVE_BUFFER_BYTES)
+        self._listener = listener
+
+    def send(self, record: Record) -> None:
+        """Send a record and wait for the kernel's ACK, which proves only that the text was allowed."""
+        payload = record.text().encode("ascii") + b"\0"
+        for _message in self._exchange(
+            MESSAGE_TYPES[record.type], payload, NLM_F_REQUEST | NLM_F_ACK
+        ):
+            pass
+
+    def send_confirmed(self, record: Record) -> Confirmation:
+        """Send a record and return the kernel's echo of it; needs :meth:`listen` first."""
+        if self._listener is None:
+            raise AuditError("not listening to the kernel's audit records")
+        self._drain(self._listener)
+        self.send(record)
+        confirmation = self._await_echo(self._listener, record)
+        if confirmation is None:
+            raise AuditError(
+                f"the kernel took a {record.type} record and did not write it"
+                " (auditing is disabled, or the backlog is full: see 'auditctl -s')"
+            )
+        return confirmation
+
+    def _socket(self, groups: int) -> socket.socket:
+        try:
+            opened = socket.socket(
+                socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_AUDIT
+            )
+            self._stack.callback(opened.close)
+            opened.bind((0, groups))
+            opened.settimeout(_ANSWER_SECONDS)
+        except OSError as exc:
+            raise AuditError(
+                f"cannot reach the kernel's audit system: {exc.strerror}"
+            ) from exc
+        return opened
+
+    def _exchange(
+        self, message_type: int, payload: bytes, flags: int
+    ) -> t.Iterator[tuple[int, bytes]]:
+        """Send one request; yield the answers until the ACK or the one answer has come."""
+        self._sequence += 1
+        header = _HEADER.pack(
+            _HEADER.size + len(payload), message_type, flags, self._sequence, 0
+        )
+        try:
+            self._sender.sendto(header + payload, (0, 0))
+            while True:
+                data = self._sender.recv(_DATAGRAM_BYTES)
+                _length, answer_type, _flags, sequence, _pid = _HEADER.unpack_from(data)
+                if sequence != self._sequence:
+                    continue
+                if answer_type == NLMSG_ERROR:
+                    (code,) = struct.unpack_from("=i", data, _HEADER.size)
+                    if code:
+                        raise OSError(-code, os.strerror(-code))
+                    return
+                yield answer_type, data[_HEADER.size :]
+                if not flags & NLM_F_ACK:
+                    return
+        except OSError as exc:
+            raise AuditError(
+                f"the kernel's audit system refused: {_explain(exc)}"
+            ) from exc
+
+    def _await_echo(
+        self, listener: socket.socket, record: Record
+    ) -> Confirmation | None:
+        wanted = record.text().encode("ascii")
+        deadline = time.monotonic() + _ECHO_SECONDS
+        while True:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return None
+            listener.settimeout(left)
+            try:
+                data = listener.recv(_DATAGRAM_BYTES)
+            except socket.timeout:
+                return None
+            except OSError as exc:
+                if exc.errno == errno.ENOBUFS:
+                    # Echoes of others were lost; ours may still come.
+                    continue
+                raise AuditError(
+                    f"cannot read the kernel's audit records: {exc.strerror}"
+                ) from exc
+            confirmation = _match(data, MESSAGE_TYPES[record.type], wanted)
+            if confirmation is not None:
+                return confirmation
+
+    @staticmethod
+    def _drain(listener: socket.socket) -> None:
+        """Forget old echoes: two queues of one interface send the same text."""
+        listener.setblocking(False)
+        while True:
+            try:
+                listener.recv(_DATAGRAM_BYTES)
+            except BlockingIOError:
+                return
+            except OSError as exc:
+                if exc.errno != errno.ENOBUFS:
+                    raise AuditError(
+                        f"cannot read the kernel's audit records: {exc.strerror}"
+                    ) from exc
+
+
+def _match(data: bytes, message_type: int, text: bytes) -> Confirmation | None:
+    if _HEADER.unpack_from(data)[1] != message_type:
+        return None
+    match = _ECHO.match(data[_HEADER.size :].rstrip(b"\0"))
+    if match is None or int(match["pid"]) != os.getpid() or match["text"] != text:
+        return None
+    return Confirmation(
+        match["event"].decode("ascii"), int(match["auid"]), int(match["ses"])
+    )
+
+
+def _explain(exc: OSError) -> str:
+    if exc.errno == errno.EPERM:
+        return (
+            "operation not permitted (the task needs root with CAP_AUDIT_WRITE, CAP_AUDIT_READ and"
+            " CAP_AUDIT_CONTROL in the initial pid namespace; use become: true)"
+        )
+    if exc.errno == errno.ECONNREFUSED:
+        return "connection refused (a user namespace or a container cannot write audit records)"
+    return exc.strerror or str(exc)

@@ -1,0 +1,136 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The text of an audit record, written and read by one class.
+
+The text is libvirt's (``src/conf/domain_audit.c``), the encoding that of
+``audit_encode_nv_string(3)``: a value from outside stands between double quotes, or
+is upper-case hex when it holds a byte that could end the quotes or the record.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing as t
+
+from .._errors import RecordError
+
+# include/uapi/linux/audit.h
+MESSAGE_TYPES: dict[str, int] = {
+    "VIRT_CONTROL": 2500,
+    "VIRT_RESOURCE": 2501,
+    "VIRT_MACHINE_ID": 2502,
+}
+
+# The kernel cuts a longer text silently, and with it the res= at its end.
+MAX_TEXT_BYTES = 8000
+
+# Fields whose value comes from outside: quoted, or hex.
+ENCODED_FIELDS = frozenset(
+    (
+        "vm",
+        "path",
+        "dev",
+        "exe",
+        "old-net",
+        "new-net",
+        "old-disk",
+        "new-disk",
+        "old-fs",
+        "new-fs",
+        "cgroup",
+    )
+)
+
+# libvirt writes a missing value of these inside the quotes.
+_QUOTED_WHEN_MISSING = frozenset(
+    ("old-net", "new-net", "old-disk", "new-disk", "old-fs", "new-fs")
+)
+
+# Besides audit_value_needs_encoding()'s bytes: the single quote, which ends the
+# msg='...' around a user message, and the equals sign, since ausearch looks for
+# "uuid=" with strstr() and would find it inside a VM's name.
+_PLAIN = re.compile(r"[!#-&(-<>-~]*", re.ASCII)
+_RAW = re.compile(r"[!#-&(-<>-~]+", re.ASCII)
+_HEX = re.compile(r"(?:[0-9A-F]{2})+", re.ASCII)
+_FIELD = re.compile(
+    r'([A-Za-z][A-Za-z0-9_-]*)=(?:"([^"]*)"|([^\s"]*))(?:\s+|\Z)', re.ASCII
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """One audit user message: its type and its fields in order.
+
+    ``fields`` maps a field's name to its decoded value; ``None`` is a missing value.
+    """
+
+    type: str
+    fields: t.Mapping[str, str | None]
+
+    def text(self) -> str:
+        """Return the text that goes to the kernel.
+
+        Raises :class:`RecordError` when a value that is written raw could break the
+        record, or when the kernel would cut the text.
+        """
+        text = " ".join(
+            f"{key}={_encode(key, value)}" for key, value in self.fields.items()
+        )
+        size = len(text.encode("ascii"))
+        if size > MAX_TEXT_BYTES:
+            raise RecordError(
+                f"an audit record of {size} bytes is too long: the kernel would cut it after"
+                f" {MAX_TEXT_BYTES}; use a shorter VM name"
+            )
+        return text
+
+    @classmethod
+    def parse(cls, record_type: str, text: str) -> Record:
+        """Read the text of a message (what stands inside ``msg='...'``) back.
+
+        Raises :class:`RecordError` when the text is not a list of fields, or names one twice.
+        """
+        fields: dict[str, str | None] = {}
+        position = 0
+        while position < len(text):
+            match = _FIELD.match(text, position)
+            if match is None:
+                raise RecordError(
+                    f"not an audit record: no field at byte {position} of {text[:200]!r}"
+                )
+            key, quoted, raw = match.groups()
+            if key in fields:
+                raise RecordError(
+                    f"not an audit record: the field {key} stands in it twice"
+                )
+            fields[key] = _decode(key, quoted, raw)
+            position = match.end()
+        if not fields:
+            raise RecordError("not an audit record: it is empty")
+        return cls(record_type, fields)
+
+
+def _encode(key: str, value: str | None) -> str:
+    if value is None:
+        return '"?"' if key in _QUOTED_WHEN_MISSING else "?"
+    if key in ENCODED_FIELDS:
+        if value != "?" and _PLAIN.fullmatch(value):
+            return f'"{value}"'
+        return value.encode("utf-8", "surrogateescape").hex().upper()
+    if value == "?" or not _RAW.fullmatch(value):
+        raise RecordError(f"the audit field {key} cannot hold {value!r}")
+    return value
+
+
+def _decode(key: str, quoted: str | None, raw: str | None) -> str | None:
+    if quoted is not None:
+        return None if quoted == "?" else quoted
+    value = raw or ""
+    if value == "?":
+        return None
+    if key in ENCODED_FIELDS and _HEX.fullmatch(value):
+        return bytes.fromhex(value).decode("utf-8", "surrogateescape")
+    return value

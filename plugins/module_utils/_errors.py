@@ -1,0 +1,86 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What can go wrong, in words for an operator.
+
+Helpers raise these and never end the module themselves. The edge
+(``_module/edge.py``) turns them into one ``fail_json``.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+
+class VirtauditError(Exception):
+    """Something failed. The text says what, on which device, what it means for the VM and what to do.
+
+    ``partial`` is the module's result up to the failure, so that nothing that was
+    done and recorded before it is lost to the caller.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.partial: dict[str, t.Any] = {}
+
+
+class OptionError(VirtauditError):
+    """An option was refused before anything was opened. The text starts with the option's name."""
+
+    def __init__(self, option: str, problem: str) -> None:
+        super().__init__(f"{option}: {problem}")
+        self.option = option
+
+
+class RecordError(VirtauditError):
+    """A record cannot be written, or a text is no record."""
+
+
+class AuditError(VirtauditError):
+    """The kernel's audit system cannot prove that a record landed."""
+
+
+class DeviceError(VirtauditError):
+    """A network device could not be opened or is not what it should be."""
+
+
+class LinkError(VirtauditError):
+    """A network link could not be made, changed or removed."""
+
+
+class StateError(VirtauditError):
+    """The notes of this host about its VMs cannot be used."""
+
+
+class ProcessError(VirtauditError):
+    """qemu did not start, or is not the process that it should be."""
+
+
+class MonitorError(VirtauditError):
+    """The QMP monitor cannot be reached, or does not behave as one."""
+
+
+class QmpError(MonitorError):
+    """qemu answered a command with an error.
+
+    ``error_class`` is QMP's ``error.class`` (``GenericError``, ``DeviceNotFound``, ...),
+    ``desc`` qemu's own sentence.
+    """
+
+    def __init__(self, command: str, error_class: str, desc: str) -> None:
+        super().__init__(f"qemu refused {command}: {desc}")
+        self.error_class = error_class
+        self.desc = desc
+
+
+class MismatchError(VirtauditError):
+    """A MAC is attached already, but otherwise than the task asks."""
+
+
+class PendingError(VirtauditError):
+    """The guest did not let go of an interface in time. qemu still holds its devices."""
+
+
+class StopError(VirtauditError):
+    """The VM did not stop in time. It still runs."""

@@ -1,0 +1,206 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""vm_net_detach: observe, plan, unplug or stop, record what qemu gave up."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from .._audit.origin import Origin
+from .._errors import MonitorError, OptionError, PendingError, StopError
+from .._net.interface import parse_mac
+from .observe import Nic
+from .recover import bury, messages_for, needs_repair, repair
+from .release import Outcome, noted, release
+from .report import Report
+from .session import Session
+
+_ALL = "all"
+_QUIT_SECONDS = 3.0
+_KILL_SECONDS = 5.0
+
+
+def run(params: t.Mapping[str, t.Any], check_mode: bool, report: Report) -> None:
+    """Detach interfaces from a VM, or stop it. Raises :class:`VirtauditError`."""
+    asked = _parse_macs(params["macs"], params["stop_vm"])
+    origin = Origin.of_this_process()
+    with Session(params, check_mode) as session:
+        report.warnings += session.warnings
+        buried = _repair(session, report, origin, check_mode)
+        report.vm = session.result()
+        present, absent = _plan(session, asked, buried)
+        stop = params["stop_vm"] if session.running else "never"
+        report.diff = _make_diff(session, present, stop)
+        report.interfaces = [outcome.result() for outcome in absent]
+        if not present and stop == "never":
+            report.auditor.look()
+            return
+        report.auditor.check()
+        if check_mode:
+            report.changed = True
+            action = "revoked" if params["force"] and stop == "never" else "detached"
+            report.interfaces[:0] = [
+                Outcome(nic.mac, action, False, nic.devices).result() for nic in present
+            ]
+            return
+        report.auditor.prepare()
+        if stop == "never":
+            _detach(session, present, params["force"], report, origin)
+        else:
+            _stop(session, stop, report, origin)
+
+
+def _detach(
+    session: Session,
+    present: t.Sequence[Nic],
+    force: bool,
+    report: Report,
+    origin: Origin,
+) -> None:
+    outcomes = release(session, present, force, report, messages_for(session, origin))
+    report.interfaces[:0] = [outcome.result() for outcome in outcomes]
+    report.changed = any(
+        outcome.action in ("detached", "revoked") for outcome in outcomes
+    )
+    kept = [outcome.mac for outcome in outcomes if outcome.action == "pending"]
+    if kept:
+        raise PendingError(
+            f"the guest of VM {session.name} did not let go of {', '.join(kept)} within {session.timeout:g} s."
+            " qemu still holds the devices and the VM its network; the request stays pending. Run the task again"
+            " when the guest is up, or use force: true to close the host side at once"
+        )
+    for outcome in outcomes:
+        if outcome.pending:
+            report.warnings.append(
+                f"the host side of {outcome.mac} is closed; the guest of VM {session.name} still shows the NIC,"
+                " without a network. It goes when the guest lets go of it or is reset"
+            )
+
+
+def _stop(session: Session, how: str, report: Report, origin: Origin) -> None:
+    """Stop the VM, which gives up every NIC that it has."""
+    process = session.process
+    assert process is not None and session.monitor is not None
+    note = noted(session)
+    outcomes = [
+        Outcome(
+            nic.mac, "detached", released=nic.devices if nic.phase == "held" else []
+        )
+        for nic in note.interfaces.values()
+    ]
+    deadline = time.monotonic() + session.timeout
+    try:
+        session.monitor.execute("system_powerdown" if how == "shutdown" else "quit")
+    except MonitorError:
+        # It may be gone before it answers; what counts is the process.
+        pass
+    session.monitor.wait_closed(
+        deadline if how == "shutdown" else time.monotonic() + _QUIT_SECONDS
+    )
+    if how == "shutdown":
+        ended = process.wait_end(max(0.0, deadline - time.monotonic()) + 0.5)
+    else:
+        ended = process.wait_end(0.5)
+        if not ended:
+            process.kill()
+            ended = process.wait_end(_KILL_SECONDS)
+    session.disconnect()
+    if not ended:
+        messages = messages_for(session, origin)
+        reason = "shutdown" if how == "shutdown" else "destroyed"
+        report.auditor.write(
+            messages.control("stop", reason, process.pid, success=False)
+        )
+        report.interfaces[:0] = [
+            Outcome(mac, "pending", True).result() for mac in note.interfaces
+        ]
+        raise StopError(
+            f"VM {session.name} (pid {process.pid}) did not stop within {session.timeout:g} s and keeps its network;"
+            + (
+                " its guest may not listen to the power button: use stop_vm: destroy"
+                if how == "shutdown"
+                else " the process cannot be killed, which points at the kernel or its storage"
+            )
+        )
+    bury(
+        note,
+        session.state,
+        report.auditor,
+        origin,
+        "shutdown" if how == "shutdown" else "destroyed",
+    )
+    session.note = None
+    report.changed = True
+    known = {outcome.mac for outcome in outcomes}
+    others = [item for item in report.interfaces if item["mac"] not in known]
+    report.interfaces = [outcome.result() for outcome in outcomes] + others
+    session.process = None
+    report.vm = session.result()
+
+
+def _parse_macs(macs: t.Sequence[str] | None, stop_vm: str) -> list[str] | None:
+    """Return the MACs in order, each once; ``None`` means all."""
+    if macs is None:
+        if stop_vm == "never":
+            raise OptionError(
+                "macs",
+                "is required (a list of MACs, or all) unless stop_vm stops the VM",
+            )
+        return None
+    if _ALL in macs:
+        if len(macs) > 1:
+            raise OptionError("macs", "all stands alone, without a MAC beside it")
+        return None
+    parsed = [parse_mac(f"macs[{index}]", mac) for index, mac in enumerate(macs)]
+    return list(dict.fromkeys(parsed))
+
+
+def _repair(
+    session: Session, report: Report, origin: Origin, check_mode: bool
+) -> dict[str, Outcome]:
+    """Finish what was left over; return what that released."""
+    if not needs_repair(session):
+        return {}
+    assert session.note is not None
+    held = [
+        nic
+        for nic in session.note.interfaces.values()
+        if nic.phase == "held" and nic.mac not in session.nics
+    ]
+    released = {
+        nic.mac: Outcome(nic.mac, "detached", released=nic.devices) for nic in held
+    }
+    report.changed = True
+    if not check_mode:
+        report.auditor.prepare()
+        report.warnings += repair(session, report.auditor, origin)
+    return released
+
+
+def _plan(
+    session: Session, asked: t.Sequence[str] | None, buried: t.Mapping[str, Outcome]
+) -> tuple[list[Nic], list[Outcome]]:
+    """Return the NICs to take out, and the outcomes of those that are gone already."""
+    macs = sorted({*session.nics, *buried}) if asked is None else asked
+    present = [session.nics[mac] for mac in macs if mac in session.nics]
+    absent = [
+        buried.get(mac, Outcome(mac, "absent"))
+        for mac in macs
+        if mac not in session.nics
+    ]
+    return present, absent
+
+
+def _make_diff(
+    session: Session, present: t.Sequence[Nic], stop: str
+) -> dict[str, t.Any]:
+    before = sorted(session.nics)
+    gone = {nic.mac for nic in present}
+    after = [] if stop != "never" else [mac for mac in before if mac not in gone]
+    return {
+        "before": {"running": session.running, "interfaces": before},
+        "after": {"running": session.running and stop == "never", "interfaces": after},
+    }

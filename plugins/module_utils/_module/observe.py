@@ -1,0 +1,168 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a VM's NICs are now: qemu's monitor and /proc put together, the note only to join them."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from .._net import device, link, sysfs
+from .._net.device import Device
+from .._net.interface import Interface, compact
+from .._qemu.nics import FrontEnd, Inventory
+from .._qemu.process import Process
+from .._state import NicNote, Note
+
+
+@dataclasses.dataclass
+class Nic:
+    """One NIC of a running VM.
+
+    ``front_end`` is ``None`` when the guest has let go of it; ``devices`` are those that
+    qemu really holds, none after a revocation.
+    """
+
+    mac: str
+    front_end: FrontEnd | None
+    netdev: str
+    devices: list[Device]
+    note: NicNote | None
+
+    @property
+    def ifname(self) -> str | None:
+        """Return the tap or macvtap behind the NIC."""
+        return next(
+            (opened.dev for opened in self._queue_devices()),
+            self.note.ifname if self.note else None,
+        )
+
+    @property
+    def queues(self) -> int:
+        """Return the number of queues."""
+        return len(self._queue_devices())
+
+    @property
+    def type(self) -> str:
+        """Return ``bridge`` or ``direct``."""
+        if self.devices:
+            return "bridge" if self.devices[0].path == device.TUN_PATH else "direct"
+        return self.note.type if self.note else "bridge"
+
+    @property
+    def source(self) -> str | None:
+        """Return the bridge or the lower device, as the kernel knows it."""
+        if self.ifname is None or not sysfs.exists(self.ifname):
+            return self.note.source if self.note else None
+        return (
+            sysfs.master(self.ifname)
+            if self.type == "bridge"
+            else sysfs.lower(self.ifname)
+        )
+
+    @property
+    def vhost(self) -> bool | None:
+        """Tell whether vhost-net serves the NIC; ``None`` when nothing tells (somebody else's NIC)."""
+        if any(opened.path == device.VHOST_NET_PATH for opened in self.devices):
+            return True
+        return False if self.note else None
+
+    @property
+    def mode(self) -> str | None:
+        """Return a macvtap's mode."""
+        if (
+            self.type == "bridge"
+            or self.ifname is None
+            or not sysfs.exists(self.ifname)
+        ):
+            return None
+        return link.macvtap_mode(self.ifname)
+
+    def result(self) -> dict[str, t.Any]:
+        """Return the module's value for the NIC, without ``action``."""
+        return {
+            "mac": self.mac,
+            "type": self.type,
+            "source": self.source,
+            "ifname": self.ifname,
+            "queues": self.queues,
+            "devices": [opened.result() for opened in self.devices],
+        }
+
+    def _queue_devices(self) -> list[Device]:
+        return [
+            opened for opened in self.devices if opened.path != device.VHOST_NET_PATH
+        ]
+
+
+def observe_nics(
+    inventory: Inventory, process: Process, note: Note | None
+) -> dict[str, Nic]:
+    """Return every NIC of a VM by MAC, back ends without a front end included."""
+    notes = dict(note.interfaces) if note else {}
+    found: dict[str, Nic] = {}
+    for front_end in inventory.front_ends:
+        mac = front_end.mac
+        known = notes.get(mac)
+        devices = _held(process, known, inventory.backends.get(front_end.netdev, []))
+        found[mac] = Nic(mac, front_end, front_end.netdev, devices, known)
+    for mac, known in notes.items():
+        if mac not in found:
+            netdev = known.netdev
+            devices = _held(process, known, inventory.backends.get(netdev, []))
+            if devices or netdev in inventory.backends:
+                found[mac] = Nic(mac, None, netdev, devices, known)
+    return found
+
+
+def _held(
+    process: Process, known: NicNote | None, fds: t.Sequence[int]
+) -> list[Device]:
+    if known is not None and known.phase != "opening":
+        return [opened for opened in known.devices if process.holds(opened)]
+    # Not noted yet: the monitor's numbers, as far as /proc agrees.
+    devices = [process.device_at(fd) for fd in fds]
+    return [
+        opened
+        for opened in devices
+        if opened is not None and opened.path != device.VHOST_NET_PATH
+    ]
+
+
+def differences(wanted: Interface, nic: Nic) -> list[str]:
+    """Return in which ways an attached NIC is not what a task asks, in words."""
+    if nic.front_end is None:
+        return ["the guest has let go of it, and qemu still holds its devices"]
+    if not nic.devices:
+        return ["its host side is closed, and the guest has not let go of it"]
+    if nic.note is not None and nic.note.pending:
+        return ["a detach is pending: the guest was asked to let go of it"]
+    pairs: list[tuple[str, object, object]] = [
+        ("type", nic.type, wanted.type),
+        ("source", nic.source, wanted.source),
+        ("model", nic.front_end.model, wanted.model),
+        ("queues", nic.queues, wanted.queues),
+        ("ifname", nic.ifname, wanted.ifname),
+    ]
+    if wanted.type == "direct" and nic.type == "direct":
+        pairs.append(("mode", nic.mode, wanted.mode))
+    if wanted.mtu is not None and nic.ifname is not None:
+        pairs.append(("mtu", sysfs.mtu(nic.ifname), wanted.mtu))
+    if wanted.vhost != "auto" and nic.vhost is not None:
+        pairs.append(
+            (
+                "vhost",
+                "on" if nic.vhost else "off",
+                "on" if wanted.vhost == "required" else "off",
+            )
+        )
+    if nic.note is None and wanted.ifname == f"vt{compact(wanted.mac)}":
+        # Somebody else's NIC has a name of his; the default of ours is no wish.
+        pairs = [pair for pair in pairs if pair[0] != "ifname"]
+    return [
+        f"{what} is {have}, asked is {want}"
+        for what, have, want in pairs
+        if have != want
+    ]

@@ -1,0 +1,169 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What an attach will do, decided before anything is opened. Check mode and the real run share it."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from .. import _state
+from .._errors import MismatchError, OptionError
+from .._net import host
+from .._net.interface import Interface
+from .._qemu import launch
+from .._qemu.command import QemuOptions, parse_qemu
+from .._qemu.process import Process
+from .observe import Nic, differences
+from .session import Session
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """What happens to one interface: ``nic`` is what is there now, ``replace`` takes it out first."""
+
+    interface: Interface
+    action: t.Literal["attach", "unchanged"]
+    nic: Nic | None = None
+    replace: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """All steps; ``start`` is how to start the VM when it does not run; ``ports`` where new NICs go."""
+
+    steps: list[Step]
+    start: QemuOptions | None
+    ports: list[str]
+
+    @property
+    def changes(self) -> bool:
+        """Tell whether anything is to do."""
+        return self.start is not None or any(
+            step.action == "attach" for step in self.steps
+        )
+
+
+def make_plan(
+    session: Session, interfaces: t.Sequence[Interface], params: t.Mapping[str, t.Any]
+) -> Plan:
+    """Decide what to do. Raises :class:`OptionError` or :class:`MismatchError`."""
+    qemu = None if params["qemu"] is None else parse_qemu(params["qemu"], interfaces)
+    if session.running:
+        steps = [
+            _step(session, interface, params["on_mismatch"]) for interface in interfaces
+        ]
+        _check_new(
+            session,
+            [
+                step.interface
+                for step in steps
+                if step.action == "attach" and not step.replace
+            ],
+        )
+        return Plan(steps, None, _ports(session, steps))
+    if qemu is None:
+        raise OptionError(
+            "qemu",
+            f"the VM {session.name} does not run; give the option qemu to start it, or qmp_socket when"
+            " something else started it",
+        )
+    launch.find_binary(qemu.binary)
+    launch.ids_of(qemu.user)
+    _check_new(session, interfaces)
+    return Plan([Step(interface, "attach") for interface in interfaces], qemu, [])
+
+
+def _step(session: Session, interface: Interface, on_mismatch: str) -> Step:
+    nic = session.nics.get(interface.mac)
+    if nic is None:
+        return Step(interface, "attach")
+    found = differences(interface, nic)
+    if not found:
+        return Step(interface, "unchanged", nic)
+    if on_mismatch == "fail":
+        raise MismatchError(
+            f"{interface.option}: {interface.mac} is attached to VM {session.name} otherwise: {'; '.join(found)}."
+            " Nothing was changed; use on_mismatch: replace to take it out and attach it as asked"
+        )
+    return Step(interface, "attach", nic, replace=True)
+
+
+def _check_new(session: Session, interfaces: t.Sequence[Interface]) -> None:
+    refuse_foreign_macs(session, interfaces)
+    for interface in interfaces:
+        host.check(interface)
+
+
+def refuse_foreign_macs(session: Session, interfaces: t.Sequence[Interface]) -> None:
+    """Refuse a MAC that another VM of this host has, by this host's notes."""
+    for note in _state.other_notes(session.uuid):
+        if note.pid is not None and note.start_time is not None:
+            if not Process(note.pid, note.start_time).is_alive():
+                continue
+        for interface in interfaces:
+            if interface.mac in note.interfaces:
+                raise host.held_elsewhere(
+                    interface, f"{note.name} (uuid {note.uuid}, pid {note.pid})"
+                )
+
+
+def _ports(session: Session, steps: t.Sequence[Step]) -> list[str]:
+    """Return the free ports for new NICs; none where the machine hot-plugs without ports."""
+    inventory = session.inventory
+    assert inventory is not None
+    needed = [
+        step for step in steps if step.action == "attach" and step.interface.is_pci
+    ]
+    fresh = [step for step in needed if not step.replace]
+    if inventory.has_ports and len(fresh) > len(inventory.free_ports):
+        refused = fresh[len(inventory.free_ports)].interface
+        raise OptionError(
+            refused.option,
+            f"{refused.mac} finds no free PCIe root port: the VM has {len(inventory.free_ports)} free and the"
+            f" task needs {len(fresh)}. Nothing was opened; detach a NIC, or start the VM with more"
+            " qemu.hotplug_ports",
+        )
+    return inventory.free_ports
+
+
+def planned_result(plan: Plan) -> list[dict[str, t.Any]]:
+    """Return the module's ``interfaces`` as far as they can be known before anything is opened."""
+    planned = []
+    for step in plan.steps:
+        if step.nic is not None and step.action == "unchanged":
+            planned.append({**step.nic.result(), "action": "unchanged"})
+        else:
+            planned.append({**asked(step.interface), "action": "attached"})
+    return planned
+
+
+def asked(interface: Interface) -> dict[str, t.Any]:
+    """Return a NIC's value as a task asks for it, without its devices."""
+    return {
+        "mac": interface.mac,
+        "type": interface.type,
+        "source": interface.source,
+        "ifname": interface.ifname,
+        "queues": interface.queues,
+        "devices": [],
+    }
+
+
+def make_diff(session: Session, plan: Plan) -> dict[str, t.Any]:
+    """Return before and after for Ansible's diff mode: what the VM's NICs are, without what only the kernel numbers."""
+    before = {mac: _essence(nic.result()) for mac, nic in session.nics.items()}
+    after = dict(before)
+    for step in plan.steps:
+        if step.action == "attach":
+            after[step.interface.mac] = _essence(asked(step.interface))
+    return {
+        "before": {"running": session.running, "interfaces": before},
+        "after": {"running": True, "interfaces": after},
+    }
+
+
+def _essence(nic: dict[str, t.Any]) -> dict[str, t.Any]:
+    return {key: value for key, value in nic.items() if key not in ("mac", "devices")}

@@ -1,0 +1,178 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Takes NICs out of a running VM: the guest's side, the host's side, the records."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+import typing as t
+
+from .._audit.messages import Messages
+from .._errors import ProcessError
+from .._net.device import Device
+from .._qemu import hotplug
+from .._state import NicNote, Note
+from .observe import Nic
+from .recover import record_closes, remove_link
+from .report import Report
+from .session import Session
+
+# How long a guest whose host side was revoked gets to let go of its NIC as well.
+_GRACE_SECONDS = 1.0
+
+Action = t.Literal["detached", "revoked", "absent", "pending"]
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What became of one NIC.
+
+    ``pending``: the guest still has its side. ``released`` are the devices that qemu gave up.
+    """
+
+    mac: str
+    action: Action
+    pending: bool = False
+    released: list[Device] = dataclasses.field(default_factory=list)
+
+    def result(self) -> dict[str, t.Any]:
+        """Return the module's value for the NIC."""
+        return {
+            "mac": self.mac,
+            "action": self.action,
+            "pending": self.pending,
+            "released": [opened.result() for opened in self.released],
+        }
+
+
+def release(
+    session: Session,
+    nics: t.Sequence[Nic],
+    force: bool,
+    report: Report,
+    messages: Messages,
+) -> list[Outcome]:
+    """Take NICs out of a running VM; return an outcome for each.
+
+    The guest is asked for all of them at once. What it does not let go of in time is
+    recorded as a failed detach, and nothing of it is closed. With ``force`` the host side is
+    closed first. Raises :class:`MonitorError`, :class:`ProcessError`, :class:`AuditError`.
+    """
+    note = noted(session)
+    try:
+        if force:
+            outcomes = [
+                _close(session, note, nic, "revoked", report, messages) for nic in nics
+            ]
+            # After the host side, so that a guest that hangs delays nothing.
+            seconds = min(_GRACE_SECONDS, session.timeout)
+            gone = _ask_guest(session, note, nics, seconds)
+        else:
+            gone = _ask_guest(session, note, nics, session.timeout)
+            outcomes = [
+                (
+                    _close(session, note, nic, "detached", report, messages)
+                    if nic.mac in gone or not nic.devices
+                    else _keep(nic, report, messages)
+                )
+                for nic in nics
+            ]
+        for nic, outcome in zip(nics, outcomes):
+            outcome.pending = nic.mac not in gone
+            if not outcome.pending:
+                note.interfaces.pop(nic.mac, None)
+            elif outcome.action == "detached" and not outcome.released:
+                # Its host side was closed before this run, and the guest's is still there.
+                outcome.action = "absent"
+    finally:
+        settle_note(session, note)
+    return outcomes
+
+
+def noted(session: Session) -> Note:
+    """Return the VM's note with an entry for every NIC, those that something else attached included."""
+    note = session.note
+    if note is None:
+        note = session.note = session.new_note(session.virt(), started=False)
+    for nic in session.nics.values():
+        if nic.mac not in note.interfaces:
+            note.interfaces[nic.mac] = NicNote(
+                mac=nic.mac,
+                type=nic.type,
+                source=nic.source or "",
+                mode=None,
+                model=nic.front_end.model if nic.front_end else "",
+                ifname=nic.ifname or "",
+                queues=nic.queues,
+                netdev=nic.netdev,
+                phase="held" if nic.devices else "revoked",
+                made=False,
+                devices=nic.devices,
+            )
+    return note
+
+
+def settle_note(session: Session, note: Note) -> None:
+    """Write the note back, or remove it when it has nothing left to tell."""
+    if note.started or any(
+        nic.made or nic.pending or nic.phase == "revoked"
+        for nic in note.interfaces.values()
+    ):
+        session.state.save(note)
+    else:
+        session.state.remove()
+        session.note = None
+
+
+def _ask_guest(
+    session: Session, note: Note, nics: t.Sequence[Nic], seconds: float
+) -> set[str]:
+    """Ask the guest to let go; return the MACs of the NICs that it does not have any more."""
+    assert session.monitor is not None
+    paths = {nic.front_end.path: nic.mac for nic in nics if nic.front_end is not None}
+    for mac in paths.values():
+        note.interfaces[mac].pending = True
+    session.state.save(note)
+    gone = hotplug.unplug(session.monitor, paths, time.monotonic() + seconds)
+    return {
+        nic.mac for nic in nics if nic.front_end is None or nic.front_end.path in gone
+    }
+
+
+def _close(
+    session: Session,
+    note: Note,
+    nic: Nic,
+    action: Action,
+    report: Report,
+    messages: Messages,
+) -> Outcome:
+    """Close the host side, see in /proc that it is closed, and record it."""
+    assert session.monitor is not None and session.process is not None
+    entry = note.interfaces[nic.mac]
+    held = hotplug.close_backend(
+        session.monitor, session.process, nic.netdev, nic.devices
+    )
+    if held:
+        report.auditor.write(messages.net_detach(nic.mac, success=False))
+        raise ProcessError(
+            f"qemu (pid {session.process.pid}) was told to close {nic.mac} and still holds"
+            f" {', '.join(f'{opened.path} as fd {opened.fd}' for opened in held)}. The VM keeps its network;"
+            " stop it with stop_vm: destroy if it must not"
+        )
+    if entry.phase == "revoked":
+        return Outcome(nic.mac, "detached" if action == "detached" else "absent")
+    report.auditor.write(messages.net_detach(nic.mac, success=True))
+    record_closes(entry, report.auditor, messages)
+    entry.phase = "revoked"
+    session.state.save(note)
+    remove_link(entry)
+    return Outcome(nic.mac, action, released=entry.devices)
+
+
+def _keep(nic: Nic, report: Report, messages: Messages) -> Outcome:
+    report.auditor.write(messages.net_detach(nic.mac, success=False))
+    return Outcome(nic.mac, "pending")

@@ -1,0 +1,36 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a task did so far: returned at its end, or with its error."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from .._audit.auditor import Auditor
+
+
+@dataclasses.dataclass
+class Report:
+    """The result of a task while it grows."""
+
+    auditor: Auditor
+    changed: bool = False
+    vm: dict[str, t.Any] = dataclasses.field(default_factory=dict)
+    interfaces: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
+    diff: dict[str, t.Any] = dataclasses.field(default_factory=dict)
+    warnings: list[str] = dataclasses.field(default_factory=list)
+
+    def result(self) -> dict[str, t.Any]:
+        """Return it as the module does."""
+        return {
+            # A record is a change: it stays in the host's log.
+            "changed": self.changed or bool(self.auditor.records),
+            "vm": self.vm,
+            "interfaces": self.interfaces,
+            "audit": self.auditor.result(),
+            "diff": self.diff,
+            "warnings": [*self.warnings, *self.auditor.warnings],
+        }

@@ -1,0 +1,199 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Finds the VM of a task: its note, its process, its monitor, its NICs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import typing as t
+
+from .. import _state
+from .._errors import OptionError, ProcessError
+from .._qemu import nics
+from .._qemu.monitor import Monitor
+from .._qemu.process import Process, boot_id, find_qemu
+from .._state import Note, VmState
+from . import identity
+from .observe import Nic, observe_nics
+
+_NO_UUID = "00000000-0000-0000-0000-000000000000"
+
+
+class Session:
+    """One task's view of its VM. Use it as a context manager.
+
+    In check mode nothing is written and nothing is locked. Raises :class:`VirtauditError`.
+    """
+
+    def __init__(self, params: t.Mapping[str, t.Any], check_mode: bool) -> None:
+        self.name = identity.parse_name(params["name"])
+        self._given_uuid = (
+            None if params["uuid"] is None else identity.parse_uuid(params["uuid"])
+        )
+        self._given_socket: str | None = params["qmp_socket"]
+        self._check_mode = check_mode
+        self.timeout = float(params["timeout"])
+        if self.timeout <= 0:
+            raise OptionError(
+                "timeout", f"{self.timeout:g} is not a positive number of seconds"
+            )
+        self._stack = contextlib.ExitStack()
+        self.warnings: list[str] = []
+        self.uuid = ""
+        self.note: Note | None = None
+        self.process: Process | None = None
+        self.monitor: Monitor | None = None
+        self.inventory: nics.Inventory | None = None
+        self.nics: dict[str, Nic] = {}
+
+    def __enter__(self) -> Session:
+        try:
+            self.uuid = identity.choose(
+                self.name, self._given_uuid, self._ask_identity()
+            )
+            self.state = VmState(self.uuid)
+            if not self._check_mode:
+                _state.prepare_base()
+                self._stack.enter_context(self.state.locked(self.timeout))
+            self._load()
+            self.look()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.disconnect()
+        self._stack.close()
+
+    @property
+    def running(self) -> bool:
+        """Tell whether the VM's qemu runs and answers."""
+        return self.monitor is not None
+
+    @property
+    def qmp_socket(self) -> str:
+        """Return the path of the VM's monitor."""
+        return self._given_socket or (
+            self.note.qmp_socket if self.note else self.state.qmp_socket
+        )
+
+    @property
+    def unit(self) -> str | None:
+        """Return the systemd scope that the VM lives in, where this collection made one."""
+        return self.note.unit if self.note else None
+
+    def look(self) -> None:
+        """Find the process, connect to its monitor, and take stock of its NICs."""
+        self.disconnect()
+        self.process = self._find_process()
+        if self.process is None:
+            return
+        self.adopt(self.process, Monitor(self.qmp_socket, self.timeout))
+
+    def adopt(self, process: Process, monitor: Monitor) -> None:
+        """Take a running qemu as this session's, and take stock of its NICs."""
+        self.process, self.monitor = process, monitor
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take stock of the NICs again, after something was repaired."""
+        if self.monitor is None or self.process is None:
+            return
+        self.inventory = nics.take_inventory(self.monitor)
+        self.nics = observe_nics(self.inventory, self.process, self.note)
+
+    def disconnect(self) -> None:
+        """Leave the monitor."""
+        if self.monitor is not None:
+            self.monitor.close()
+        self.monitor, self.inventory, self.nics = None, None, {}
+
+    def virt(self) -> str:
+        """Return ``kvm`` or ``qemu`` for the VM's records."""
+        if self.monitor is not None:
+            return nics.virt_type(self.monitor)
+        return self.note.virt if self.note else "qemu"
+
+    def new_note(self, virt: str, started: bool, unit: str | None = None) -> Note:
+        """Return a fresh note of this VM, bound to its process where there is one."""
+        note = Note(
+            name=self.name,
+            uuid=self.uuid,
+            virt=virt,
+            boot_id=boot_id(),
+            qmp_socket=self.qmp_socket,
+            started=started,
+            unit=unit,
+        )
+        if self.process is not None:
+            note.pid, note.start_time = self.process.pid, self.process.start_time
+        return note
+
+    def result(self) -> dict[str, t.Any]:
+        """Return the module's ``vm`` value, without ``started``."""
+        return {
+            "name": self.name,
+            "uuid": self.uuid,
+            "pid": self.process.pid if self.process else None,
+            "qmp_socket": self.qmp_socket if self.process else None,
+            "unit": self.unit if self.process else None,
+        }
+
+    def _ask_identity(self) -> dict[str, str | None]:
+        if self._given_socket is None:
+            return {}
+        # Asked before the lock is taken, which the UUID names, and left again at once: who
+        # keeps the monitor while he waits for the lock keeps the lock's owner waiting.
+        with Monitor(self._given_socket, self.timeout) as monitor:
+            uuid = str(monitor.execute("query-uuid")["UUID"]).lower()
+            return {
+                "name": monitor.execute("query-name").get("name"),
+                "uuid": None if uuid == _NO_UUID else uuid,
+            }
+
+    def _load(self) -> None:
+        self.note = self.state.load()
+        if self.note is None and self.state.has_unreadable():
+            self.warnings.append(
+                f"the note of VM {self.name} in {self.state.path} cannot be read; what qemu and /proc tell is used"
+            )
+            if not self._check_mode:
+                self.state.set_aside()
+        if self.note is not None and self.note.boot_id != boot_id():
+            # No qemu outlives its host, so this one tells nothing.
+            self.note = None
+
+    def _find_process(self) -> Process | None:
+        if self._given_socket is not None:
+            return self._process_behind(self._given_socket)
+        if (
+            self.note is not None
+            and self.note.pid is not None
+            and self.note.start_time is not None
+        ):
+            process = Process(self.note.pid, self.note.start_time)
+            return process if process.is_alive() else None
+        process = find_qemu(self.uuid)
+        if process is not None and not os.path.exists(self.state.qmp_socket):
+            raise OptionError(
+                "qmp_socket",
+                f"the VM runs (pid {process.pid}) and was not started by this collection;"
+                " give the path of a QMP socket of its own",
+            )
+        return process
+
+    def _process_behind(self, path: str) -> Process | None:
+        with Monitor(path, self.timeout) as monitor:
+            process = Process.of(monitor.peer_pid())
+        if process is None or "qemu" not in " ".join(process.command_line()[:1]):
+            # libvirt makes the socket itself and passes it on, so the peer is not qemu.
+            process = find_qemu(self.uuid)
+        if process is None:
+            raise ProcessError(
+                f"the process behind the QMP socket {path} is no qemu that can be found in /proc"
+            )
+        return process

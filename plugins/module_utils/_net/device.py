@@ -1,0 +1,158 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Opens network devices: /dev/net/tun, macvtap's /dev/tapN, /dev/vhost-net.
+
+Sources: ``include/uapi/linux/if_tun.h``, ``Documentation/networking/tuntap.rst``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import fcntl
+import os
+import struct
+
+from .._errors import DeviceError
+
+TUN_PATH = "/dev/net/tun"
+VHOST_NET_PATH = "/dev/vhost-net"
+
+_TUNSETIFF = 0x400454CA
+_TUNGETIFF = 0x800454D2
+_IFF_TAP = 0x0002
+_IFF_MULTI_QUEUE = 0x0100
+_IFF_NO_PI = 0x1000
+_IFF_VNET_HDR = 0x4000
+_IFF_TUN_EXCL = 0x8000
+# struct ifreq: the name, then the flags in a union of 24 bytes
+_IFREQ = struct.Struct("=16sH22x")
+
+_MEANING = {
+    errno.ENOENT: "the node does not exist; is its kernel module loaded?",
+    errno.ENXIO: "nothing is behind the node; is its kernel module loaded?",
+    errno.ENODEV: "nothing is behind the node; is its kernel module loaded?",
+    errno.EACCES: "permission denied; the task needs root (become: true)",
+    errno.EPERM: "operation not permitted; the task needs CAP_NET_ADMIN (become: true)",
+    errno.EBUSY: "it is in use",
+    errno.EMFILE: "too many open files in the module; raise its limit (ulimit -n)",
+    errno.ENFILE: "too many open files on the host",
+}
+
+
+@dataclasses.dataclass
+class Device:
+    """A device that was opened for one interface.
+
+    ``rdev`` is ``MAJOR:MINOR`` in hex as libvirt writes it, ``dev`` the interface it serves
+    (``None`` until it serves one), ``fd`` its number in this process and, after the
+    hand-over, in qemu; ``event`` the id of its open record.
+    """
+
+    path: str
+    rdev: str | None
+    dev: str | None
+    fd: int
+    event: str | None = None
+
+    def result(self) -> dict[str, str | int | None]:
+        """Return the module's value for the device."""
+        return dataclasses.asdict(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Attempt:
+    """An open(2) that failed; has what its record needs."""
+
+    path: str
+    rdev: str | None
+    dev: str | None
+
+
+def format_rdev(rdev: int) -> str:
+    """Return a device number as libvirt's records have it, ``0A:C8``."""
+    return f"{os.major(rdev):02X}:{os.minor(rdev):02X}"
+
+
+def rdev_of(path: str) -> str | None:
+    """Return a node's device number, ``None`` when there is no node."""
+    try:
+        return format_rdev(os.stat(path).st_rdev)
+    except OSError:
+        return None
+
+
+def open_node(path: str) -> Device:
+    """Open a node for reading and writing, not inheritable. Raises :class:`OSError`."""
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        return Device(
+            path=path, rdev=format_rdev(os.fstat(fd).st_rdev), dev=None, fd=fd
+        )
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+def become_tap(device: Device, ifname: str, queues: int, first: bool) -> None:
+    """Make an open /dev/net/tun one queue of a tap.
+
+    ``first`` demands that the tap is new: the kernel would join one that exists.
+    """
+    flags = _IFF_TAP | _IFF_NO_PI | _IFF_VNET_HDR
+    if queues > 1:
+        flags |= _IFF_MULTI_QUEUE
+    _set_interface(device, ifname, flags | (_IFF_TUN_EXCL if first else 0))
+    _verify(device, ifname, flags)
+    device.dev = ifname
+
+
+def become_macvtap(device: Device, ifname: str, queues: int) -> None:
+    """Set the flags of an open /dev/tapN, and verify that ``ifname`` is behind it.
+
+    The node's number is the ifindex of its own network namespace: in another one the same
+    node leads to another interface.
+    """
+    flags = _IFF_TAP | _IFF_NO_PI | _IFF_VNET_HDR
+    if queues > 1:
+        flags |= _IFF_MULTI_QUEUE
+    _set_interface(device, ifname, flags)
+    _verify(device, ifname, flags)
+    device.dev = ifname
+
+
+def explain(exc: OSError) -> str:
+    """Return what an errno of open(2) or TUNSETIFF means for these devices."""
+    return _MEANING.get(exc.errno or 0, exc.strerror or str(exc))
+
+
+def _set_interface(device: Device, ifname: str, flags: int) -> None:
+    try:
+        fcntl.ioctl(device.fd, _TUNSETIFF, _IFREQ.pack(ifname.encode("ascii"), flags))
+    except OSError as exc:
+        raise DeviceError(
+            f"{device.path} could not become {ifname}: {explain(exc)}"
+        ) from exc
+
+
+def _verify(device: Device, ifname: str, flags: int) -> None:
+    # qemu takes a fd with other flags without a word, and the guest gets garbage.
+    try:
+        answer = fcntl.ioctl(device.fd, _TUNGETIFF, bytes(_IFREQ.size))
+    except OSError as exc:
+        raise DeviceError(
+            f"{device.path} does not say what it is: {explain(exc)}"
+        ) from exc
+    name, got = _IFREQ.unpack(answer)
+    found = name.rstrip(b"\0").decode("ascii", "replace")
+    if found != ifname:
+        raise DeviceError(
+            f"{device.path} leads to the interface {found}, not to {ifname}: the node belongs to"
+            " another network namespace"
+        )
+    if got & flags != flags:
+        raise DeviceError(
+            f"{device.path} has the flags {got:#06x}, qemu needs {flags:#06x}"
+        )

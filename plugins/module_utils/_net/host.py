@@ -1,0 +1,105 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whether this host can give a VM what a task asks for. Looks, opens nothing."""
+
+from __future__ import annotations
+
+import os
+
+from .._errors import OptionError
+from . import device, link, sysfs
+from .interface import Interface
+
+
+def check(interface: Interface) -> None:
+    """Refuse an interface that this host cannot make. Raises :class:`OptionError`."""
+    if not sysfs.exists(interface.source):
+        raise interface.error(
+            "source", f"there is no link {interface.source} on this host"
+        )
+    if interface.type == "bridge":
+        _check_bridge(interface)
+    else:
+        _check_lower(interface)
+    if sysfs.exists(interface.ifname):
+        raise interface.error(
+            "ifname",
+            f"{interface.ifname} is taken by another link of this host; give another ifname, or remove that"
+            " link if no VM holds it",
+        )
+    _check_mac(interface)
+    if interface.vhost == "required" and not os.path.exists(device.VHOST_NET_PATH):
+        raise interface.error(
+            "vhost",
+            f"{device.VHOST_NET_PATH} does not exist; load the kernel module vhost_net,"
+            " or use vhost: auto to go on without it",
+        )
+
+
+def _check_bridge(interface: Interface) -> None:
+    if not sysfs.is_bridge(interface.source):
+        raise interface.error(
+            "source",
+            f"{interface.source} is no bridge; use type: direct for a macvtap on a network device",
+        )
+
+
+def _check_lower(interface: Interface) -> None:
+    lower = interface.source
+    if not sysfs.is_up(lower):
+        raise interface.error(
+            "source",
+            f"{lower} is down, and a macvtap on it would be; bring it up first",
+        )
+    master = sysfs.master(lower)
+    if master is not None:
+        raise interface.error(
+            "source", f"{lower} is a port of {master}; a macvtap needs it free"
+        )
+    users = sysfs.uppers(lower)
+    if interface.mode == "passthrough" and users:
+        raise interface.error(
+            "mode",
+            f"passthrough takes {lower} as a whole, and it is in use by {', '.join(users)}",
+        )
+    for user in users:
+        if (
+            sysfs.macvtap_rdev(user) is not None
+            and link.macvtap_mode(user) == "passthrough"
+        ):
+            raise interface.error(
+                "source", f"{lower} is taken as a whole by {user} (mode passthrough)"
+            )
+    lower_mtu = sysfs.mtu(lower)
+    if (
+        interface.mtu is not None
+        and lower_mtu is not None
+        and interface.mtu > lower_mtu
+    ):
+        raise interface.error(
+            "mtu", f"{interface.mtu} is more than the {lower_mtu} bytes of {lower}"
+        )
+
+
+def _check_mac(interface: Interface) -> None:
+    """Look for a link that carries the MAC: another VM's, whoever started it."""
+    for name in sysfs.names():
+        if sysfs.is_tun(name):
+            wanted = link.guest_side_mac(interface.mac)
+        elif sysfs.macvtap_rdev(name) is not None:
+            wanted = interface.mac
+        else:
+            continue
+        if sysfs.address(name) == wanted:
+            raise held_elsewhere(interface, f"the link {name} of this host carries it")
+
+
+def held_elsewhere(interface: Interface, where: str) -> OptionError:
+    """Return the error for a MAC that another VM of this host has."""
+    return interface.error(
+        "mac",
+        f"{interface.mac} is held by another VM: {where}. Two VMs with one MAC disturb each other;"
+        " detach it there first or choose another MAC",
+    )

@@ -1,0 +1,169 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a task asks for: the interfaces of a VM, checked before anything is opened. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing as t
+
+from .._errors import OptionError
+
+# include/uapi/linux/if_tun.h: MAX_TAP_QUEUES
+MAX_QUEUES = 256
+# include/uapi/linux/if.h: IFNAMSIZ, with the NUL at its end
+MAX_IFNAME_BYTES = 15
+
+_MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}")
+_IFNAME = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
+_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
+
+
+@dataclasses.dataclass(frozen=True)
+class Interface:
+    """One NIC that a task asks for. ``option`` names it in messages, as ``interfaces[0]``."""
+
+    option: str
+    mac: str
+    type: str
+    source: str
+    mode: str | None
+    model: str
+    queues: int
+    vhost: str
+    ifname: str
+    mtu: int | None
+
+    @property
+    def is_virtio(self) -> bool:
+        """Tell whether the model can use vhost-net and several queues."""
+        return self.model.startswith("virtio-net")
+
+    @property
+    def is_pci(self) -> bool:
+        """Tell whether the model sits on PCI; qemu's other hot-pluggable NICs sit on USB."""
+        return not self.model.startswith("usb-")
+
+    def error(self, suboption: str, problem: str) -> OptionError:
+        """Return the error that refuses this interface because of one suboption."""
+        return OptionError(f"{self.option}.{suboption}", problem)
+
+
+def compact(mac: str) -> str:
+    """Return a MAC without its colons, as ids and interface names carry it."""
+    return mac.replace(":", "")
+
+
+def parse_mac(option: str, text: str) -> str:
+    """Return a guest's MAC in lower case. Raises :class:`OptionError`."""
+    mac = text.strip().lower()
+    if not _MAC.fullmatch(mac):
+        raise OptionError(
+            option,
+            f"{text!r} is no MAC address (six bytes in hex, as 52:54:00:12:34:56)",
+        )
+    if int(mac[:2], 16) & 1:
+        raise OptionError(
+            option, f"{text} is a multicast address; a NIC's first byte is even"
+        )
+    if mac == "00:00:00:00:00:00":
+        raise OptionError(option, f"{text} is no usable MAC address")
+    return mac
+
+
+def parse_interfaces(items: t.Sequence[t.Mapping[str, t.Any]]) -> list[Interface]:
+    """Check the option ``interfaces``; raise :class:`OptionError` at the first thing that is wrong."""
+    interfaces = [
+        _parse(f"interfaces[{index}]", item) for index, item in enumerate(items)
+    ]
+    for suboption in ("mac", "ifname"):
+        seen: dict[str, Interface] = {}
+        for interface in interfaces:
+            value = getattr(interface, suboption)
+            if value in seen:
+                raise interface.error(
+                    suboption,
+                    f"{value} is given twice; {seen[value].option} has it too",
+                )
+            seen[value] = interface
+    _refuse_shared_passthrough(interfaces)
+    return interfaces
+
+
+def _parse(option: str, item: t.Mapping[str, t.Any]) -> Interface:
+    mac = parse_mac(f"{option}.mac", item["mac"])
+    kind = item["type"]
+    interface = Interface(
+        option=option,
+        mac=mac,
+        type=kind,
+        source=item["source"],
+        mode=(item["mode"] or "vepa") if kind == "direct" else item["mode"],
+        model=item["model"],
+        queues=item["queues"],
+        vhost=item["vhost"],
+        ifname=item["ifname"] or f"vt{compact(mac)}",
+        mtu=item["mtu"],
+    )
+    if interface.type == "bridge" and interface.mode is not None:
+        raise interface.error("mode", "only type=direct (macvtap) has a mode")
+    for suboption in ("source", "ifname"):
+        _check_ifname(interface, suboption)
+    if not _MODEL.fullmatch(interface.model):
+        raise interface.error(
+            "model", f"{interface.model!r} is no name of a qemu device"
+        )
+    if not 1 <= interface.queues <= MAX_QUEUES:
+        raise interface.error(
+            "queues", f"{interface.queues} is not between 1 and {MAX_QUEUES}"
+        )
+    if interface.mtu is not None and not 68 <= interface.mtu <= 65535:
+        raise interface.error(
+            "mtu", f"{interface.mtu} is not between 68 and 65535 bytes"
+        )
+    if not interface.is_virtio:
+        _check_not_virtio(interface)
+    return interface
+
+
+def _check_ifname(interface: Interface, suboption: str) -> None:
+    name = getattr(interface, suboption)
+    if not _IFNAME.fullmatch(name) or name in (".", ".."):
+        raise interface.error(
+            suboption,
+            f"{name!r} is no interface name (letters, digits, dot, dash and underscore)",
+        )
+    if len(name) > MAX_IFNAME_BYTES:
+        raise interface.error(
+            suboption,
+            f"{name!r} has {len(name)} bytes; an interface name has at most {MAX_IFNAME_BYTES}",
+        )
+
+
+def _check_not_virtio(interface: Interface) -> None:
+    if interface.queues > 1:
+        raise interface.error(
+            "queues", f"{interface.model} has one queue; only virtio-net has more"
+        )
+    if interface.vhost == "required":
+        raise interface.error(
+            "vhost", f"{interface.model} cannot use vhost-net; only virtio-net can"
+        )
+
+
+def _refuse_shared_passthrough(interfaces: t.Sequence[Interface]) -> None:
+    direct = [interface for interface in interfaces if interface.type == "direct"]
+    for interface in direct:
+        others = [
+            other
+            for other in direct
+            if other.source == interface.source and other is not interface
+        ]
+        if interface.mode == "passthrough" and others:
+            raise interface.error(
+                "mode",
+                f"passthrough takes {interface.source} as a whole; {others[0].option} uses it too",
+            )

@@ -1,0 +1,164 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The owner of whatever a task opens: each open and close on record, nothing left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import typing as t
+
+from .._audit.auditor import Auditor
+from .._audit.messages import Messages
+from .._errors import DeviceError, LinkError
+from . import device, link, sysfs
+from .device import Attempt, Device
+from .interface import Interface
+
+
+class OpenedDevices:
+    """Opens the devices of interfaces and owns them until they are handed over.
+
+    Use it as a context manager: leaving it without :meth:`handed_over` closes every device,
+    records each close, and removes the macvtaps that were made for them.
+    """
+
+    def __init__(self, auditor: Auditor, messages: Messages) -> None:
+        self._auditor = auditor
+        self._messages = messages
+        self._devices: list[tuple[str, Device]] = []
+        self._links: list[str] = []
+
+    def __enter__(self) -> OpenedDevices:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        for mac, opened in self._devices:
+            os.close(opened.fd)
+            self._auditor.write_anyway(self._messages.net_close(mac, opened, opened.fd))
+        self._devices.clear()
+        for name in self._links:
+            with contextlib.suppress(LinkError):
+                link.remove(name)
+        self._links.clear()
+
+    def open(self, interface: Interface) -> list[Device]:
+        """Open every device of one interface: its queues first, then one vhost-net per queue.
+
+        Raises :class:`DeviceError`, :class:`LinkError`, or :class:`AuditError` when an open
+        could not be recorded.
+        """
+        if interface.type == "bridge":
+            queues = self._open_tap(interface)
+        else:
+            queues = self._open_macvtap(interface)
+        return queues + self._open_vhost(interface)
+
+    def handed_over(self) -> None:
+        """Close our copies of the fds: qemu holds them now, so this gives nothing up."""
+        for _mac, opened in self._devices:
+            os.close(opened.fd)
+        self._devices.clear()
+        self._links.clear()
+
+    def _open_tap(self, interface: Interface) -> list[Device]:
+        devices = []
+        for number in range(interface.queues):
+            devices.append(
+                self._open_node(
+                    interface,
+                    device.TUN_PATH,
+                    lambda opened, first=number == 0: device.become_tap(
+                        opened, interface.ifname, interface.queues, first
+                    ),
+                )
+            )
+        link.join_bridge(
+            interface.ifname, interface.mac, interface.source, interface.mtu
+        )
+        return devices
+
+    def _open_macvtap(self, interface: Interface) -> list[Device]:
+        assert interface.mode is not None
+        index = link.add_macvtap(
+            interface.ifname, interface.mac, interface.source, interface.mode
+        )
+        self._links.append(interface.ifname)
+        path = f"/dev/tap{index}"
+        self._verify_node(interface, path)
+        link.bring_up(interface.ifname, interface.mtu)
+        return [
+            self._open_node(
+                interface,
+                path,
+                lambda opened: device.become_macvtap(
+                    opened, interface.ifname, interface.queues
+                ),
+            )
+            for _number in range(interface.queues)
+        ]
+
+    def _open_vhost(self, interface: Interface) -> list[Device]:
+        if interface.vhost == "off" or not interface.is_virtio:
+            return []
+        devices: list[Device] = []
+        for _number in range(interface.queues):
+            try:
+                devices.append(self._open_node(interface, device.VHOST_NET_PATH, None))
+            except DeviceError:
+                if interface.vhost == "required" or devices:
+                    raise
+                # auto: the failed open is on record, and the NIC works without vhost.
+                break
+        return devices
+
+    def _open_node(
+        self, interface: Interface, path: str, setup: t.Callable[[Device], None] | None
+    ) -> Device:
+        """Open a node, make it what it should be, and put the open(2) on record."""
+        try:
+            opened = device.open_node(path)
+        except OSError as exc:
+            self._record(
+                interface,
+                Attempt(path, device.rdev_of(path), interface.ifname),
+                success=False,
+            )
+            raise DeviceError(
+                f"{path} could not be opened for the interface {interface.mac}: {device.explain(exc)}"
+            ) from exc
+        self._devices.append((interface.mac, opened))
+        failure: DeviceError | None = None
+        if setup is None:
+            # Nothing maps a vhost-net fd to an interface, so the record does.
+            opened.dev = interface.ifname
+        else:
+            try:
+                setup(opened)
+            except DeviceError as exc:
+                failure = exc
+        opened.event = self._record(interface, opened, success=True)
+        if failure is not None:
+            raise failure
+        return opened
+
+    def _record(
+        self, interface: Interface, opened: Device | Attempt, success: bool
+    ) -> str | None:
+        return self._auditor.write(
+            self._messages.net_open(interface.mac, opened, success)
+        )
+
+    @staticmethod
+    def _verify_node(interface: Interface, path: str) -> None:
+        expected = sysfs.macvtap_rdev(interface.ifname)
+        found = device.rdev_of(path)
+        if expected is None or found is None:
+            raise DeviceError(
+                f"macvtap {interface.ifname} got no node {path}; is devtmpfs mounted on /dev?"
+            )
+        major, minor = map(int, expected.split(":"))
+        if found != device.format_rdev(os.makedev(major, minor)):
+            raise DeviceError(f"{path} is not the node of macvtap {interface.ifname}")

@@ -1,0 +1,107 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What /sys/class/net tells about the links of this network namespace. Changes nothing.
+
+A file is cheaper than a netlink library: a task that changes nothing imports none.
+"""
+
+from __future__ import annotations
+
+import os
+
+_NET = "/sys/class/net"
+_IFF_UP = 0x1
+
+
+def names() -> list[str]:
+    """Return the names of all links."""
+    return sorted(os.listdir(_NET))
+
+
+def exists(name: str) -> bool:
+    """Tell whether a link has this name."""
+    return os.path.exists(f"{_NET}/{name}")
+
+
+def is_bridge(name: str) -> bool:
+    """Tell whether the link is a Linux bridge."""
+    return os.path.isdir(f"{_NET}/{name}/bridge")
+
+
+def is_tun(name: str) -> bool:
+    """Tell whether the link is a tun or tap device."""
+    return os.path.exists(f"{_NET}/{name}/tun_flags")
+
+
+def is_up(name: str) -> bool:
+    """Tell whether the link is administratively up."""
+    return bool(int(_read(name, "flags") or "0", 16) & _IFF_UP)
+
+
+def mtu(name: str) -> int | None:
+    """Return the link's MTU in bytes."""
+    return _number(name, "mtu")
+
+
+def ifindex(name: str) -> int | None:
+    """Return the link's index."""
+    return _number(name, "ifindex")
+
+
+def address(name: str) -> str | None:
+    """Return the link's MAC."""
+    return _read(name, "address")
+
+
+def master(name: str) -> str | None:
+    """Return the name of the bridge or bond that the link is a port of."""
+    try:
+        return os.path.basename(os.readlink(f"{_NET}/{name}/master"))
+    except OSError:
+        return None
+
+
+def uppers(name: str) -> list[str]:
+    """Return the names of the links that stand on this one: macvtaps, VLANs, bridges."""
+    return _related(name, "upper_")
+
+
+def lower(name: str) -> str | None:
+    """Return the name of the link that this one (a macvtap) stands on."""
+    return next(iter(_related(name, "lower_")), None)
+
+
+def macvtap_rdev(name: str) -> str | None:
+    """Return ``major:minor`` of a macvtap's node as sysfs writes it, ``None`` when the link is none."""
+    index = ifindex(name)
+    return None if index is None else _read(name, f"tap{index}/dev")
+
+
+def macvtap_of(major: int, minor: int) -> str | None:
+    """Return the name of the macvtap behind a character device."""
+    # /sys/devices/virtual/net/<name>/macvtap/tap<ifindex>
+    parts = os.path.realpath(f"/sys/dev/char/{major}:{minor}").split("/")
+    return parts[-3] if len(parts) > 3 and parts[-2] == "macvtap" else None
+
+
+def _related(name: str, prefix: str) -> list[str]:
+    try:
+        entries = os.listdir(f"{_NET}/{name}")
+    except OSError:
+        return []
+    return sorted(entry[len(prefix) :] for entry in entries if entry.startswith(prefix))
+
+
+def _read(name: str, attribute: str) -> str | None:
+    try:
+        with open(f"{_NET}/{name}/{attribute}", encoding="ascii") as handle:
+            return handle.read().strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _number(name: str, attribute: str) -> int | None:
+    text = _read(name, attribute)
+    return None if text is None else int(text)

@@ -1,0 +1,261 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""qemu's words for what a task asks: its command line, its netdevs and devices. Pure.
+
+Sources: ``qemu-system-x86_64(1)``, QMP ``netdev_add`` and ``device_add``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import typing as t
+
+from .._errors import OptionError
+from .._net.interface import Interface, compact
+
+# Root ports are packed eight to a slot of pcie.0, from a slot that -nodefaults leaves free.
+_FIRST_SLOT = 0x10
+_LAST_SLOT = 0x1E
+_PORTS_PER_SLOT = 8
+MAX_PORTS = (_LAST_SLOT - _FIRST_SLOT + 1) * _PORTS_PER_SLOT
+
+_MEMORY = re.compile(r"[1-9][0-9]*[KMGTkmgt]?", re.ASCII)
+_NO_PCIE = re.compile(r"(?:pc|pc-i440fx.*|isapc|microvm|none)(?:,.*)?")
+
+# What the module sets itself, or what would let qemu open a network device unrecorded.
+_OWN_ARGUMENTS = {
+    "net": "interfaces",
+    "netdev": "interfaces",
+    "nic": "interfaces",
+    "name": "name",
+    "uuid": "uuid",
+    "machine": "qemu.machine",
+    "M": "qemu.machine",
+    "accel": "qemu.accel",
+    "enable-kvm": "qemu.accel",
+    "cpu": "qemu.cpu",
+    "m": "qemu.memory",
+    "smp": "qemu.vcpus",
+    "S": "qemu.paused",
+    "runas": "qemu.user",
+    "run-with": "qemu.user",
+    "sandbox": None,
+    "daemonize": None,
+    "pidfile": None,
+    "add-fd": None,
+    "readconfig": None,
+}
+
+# What a guest that breaks out of qemu may not do: gain privileges, start programs.
+_SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+
+
+@dataclasses.dataclass(frozen=True)
+class QemuOptions:
+    """The option ``qemu``: how to start a VM that does not run."""
+
+    binary: str
+    machine: str
+    accel: str
+    cpu: str | None
+    memory: str
+    vcpus: int
+    args: tuple[str, ...]
+    user: str | None
+    paused: bool
+    hotplug_ports: int
+
+    @property
+    def virt(self) -> str:
+        """Return the records' ``virt``: ``kvm``, or ``qemu`` under TCG."""
+        return "kvm" if self.accel == "kvm" else "qemu"
+
+
+def parse_qemu(
+    options: t.Mapping[str, t.Any], interfaces: t.Sequence[Interface]
+) -> QemuOptions:
+    """Check the option ``qemu``. Raises :class:`OptionError`."""
+    qemu = QemuOptions(**{**options, "args": tuple(options["args"])})
+    if not _MEMORY.fullmatch(qemu.memory):
+        raise OptionError(
+            "qemu.memory", f"{qemu.memory!r} is no size (a number of MiB, or 512M, 4G)"
+        )
+    if qemu.vcpus < 1:
+        raise OptionError("qemu.vcpus", f"{qemu.vcpus} is less than 1")
+    if _NO_PCIE.fullmatch(qemu.machine):
+        raise OptionError(
+            "qemu.machine",
+            f"{qemu.machine} has no PCI Express, which NICs are hot-plugged on; use q35",
+        )
+    if qemu.hotplug_ports < 0:
+        raise OptionError("qemu.hotplug_ports", f"{qemu.hotplug_ports} is less than 0")
+    ports = _count_ports(qemu, interfaces)
+    if ports > MAX_PORTS:
+        raise OptionError(
+            "qemu.hotplug_ports",
+            f"{ports} PCIe ports are asked for ({len(interfaces)} interfaces and {qemu.hotplug_ports} spare);"
+            f" a VM has at most {MAX_PORTS}",
+        )
+    for argument in qemu.args:
+        if "\0" in argument:
+            raise OptionError("qemu.args", "an argument cannot hold a NUL byte")
+        word = argument.lstrip("-") if argument.startswith("-") else None
+        if word in _OWN_ARGUMENTS:
+            instead = _OWN_ARGUMENTS[word]
+            raise OptionError(
+                "qemu.args",
+                f"{argument} is set by this module"
+                + (f"; use the option {instead}" if instead else ""),
+            )
+    return qemu
+
+
+def netdev_id(mac: str) -> str:
+    """Return the id of the back end of a NIC."""
+    return f"hostnet-{compact(mac)}"
+
+
+def device_id(mac: str) -> str:
+    """Return the id of the front end of a NIC."""
+    return f"net-{compact(mac)}"
+
+
+def netdev(
+    interface: Interface, queues: t.Sequence[str], vhosts: t.Sequence[str]
+) -> dict[str, t.Any]:
+    """Return the arguments of a tap netdev over open fds.
+
+    ``queues`` and ``vhosts`` are qemu's names for the fds: numbers on the command line,
+    names given by ``getfd`` over QMP.
+    """
+    arguments: dict[str, t.Any] = {"type": "tap", "id": netdev_id(interface.mac)}
+    arguments["fd" if len(queues) == 1 else "fds"] = ":".join(queues)
+    # Said either way: with vhost=on and no fd qemu would open /dev/vhost-net by itself.
+    arguments["vhost"] = bool(vhosts)
+    if vhosts:
+        # Without vhostforce a vhost failure ends qemu, even a running one.
+        arguments["vhostforce"] = True
+        arguments["vhostfd" if len(vhosts) == 1 else "vhostfds"] = ":".join(vhosts)
+    return arguments
+
+
+def nic(interface: Interface, port: str | None) -> dict[str, t.Any]:
+    """Return the arguments of a NIC's front end, on a PCIe port where there is one."""
+    arguments: dict[str, t.Any] = {
+        "driver": interface.model,
+        "id": device_id(interface.mac),
+        "netdev": netdev_id(interface.mac),
+        "mac": interface.mac,
+    }
+    if port is not None and interface.is_pci:
+        # A port has one place; without the address a second NIC is taken and never seen.
+        arguments.update({"bus": port, "addr": "0x0"})
+    if interface.queues > 1:
+        # One vector per direction of a queue, one for changes, one for control.
+        arguments.update({"mq": True, "vectors": 2 * interface.queues + 2})
+    if interface.mtu is not None and interface.is_virtio:
+        arguments["host_mtu"] = interface.mtu
+    return arguments
+
+
+@dataclasses.dataclass(frozen=True)
+class Backend:
+    """The fds of one interface as the command line names them."""
+
+    interface: Interface
+    queues: tuple[int, ...]
+    vhosts: tuple[int, ...]
+
+
+def argv(
+    name: str,
+    uuid: str,
+    qemu: QemuOptions,
+    version: tuple[int, int],
+    monitor_fd: int,
+    backends: t.Sequence[Backend],
+) -> list[str]:
+    """Return qemu's command line. The guest stays stopped until its records are written."""
+    arguments = [
+        qemu.binary,
+        "-name",
+        f"guest={name.replace(',', ',,')},debug-threads=on",
+        "-uuid",
+        uuid,
+    ]
+    arguments += [
+        "-machine",
+        qemu.machine,
+        "-accel",
+        qemu.accel,
+        "-m",
+        qemu.memory,
+        "-smp",
+        str(qemu.vcpus),
+    ]
+    if qemu.cpu is not None:
+        arguments += ["-cpu", qemu.cpu]
+    arguments += [
+        "-no-user-config",
+        "-nodefaults",
+        "-display",
+        "none",
+        "-sandbox",
+        _SANDBOX,
+        "-S",
+    ]
+    arguments += ["-chardev", f"socket,id=virtaudit,fd={monitor_fd},server=on,wait=off"]
+    arguments += ["-mon", "chardev=virtaudit,mode=control"]
+    interfaces = [backend.interface for backend in backends]
+    for number in range(_count_ports(qemu, interfaces)):
+        arguments += ["-device", _json(_root_port(number))]
+    ports = iter(range(MAX_PORTS))
+    for backend in backends:
+        port = _port_id(next(ports)) if backend.interface.is_pci else None
+        queues, vhosts = map(str, backend.queues), map(str, backend.vhosts)
+        arguments += [
+            "-netdev",
+            _netdev_text(netdev(backend.interface, [*queues], [*vhosts]), version),
+        ]
+        arguments += ["-device", _json(nic(backend.interface, port))]
+    return [*arguments, *qemu.args]
+
+
+def _count_ports(qemu: QemuOptions, interfaces: t.Sequence[Interface]) -> int:
+    return sum(interface.is_pci for interface in interfaces) + qemu.hotplug_ports
+
+
+def _port_id(number: int) -> str:
+    return f"virtaudit-port{number}"
+
+
+def _root_port(number: int) -> dict[str, t.Any]:
+    slot, function = divmod(number, _PORTS_PER_SLOT)
+    port: dict[str, t.Any] = {
+        "driver": "pcie-root-port",
+        "id": _port_id(number),
+        "bus": "pcie.0",
+    }
+    port.update({"chassis": number + 1, "addr": f"{_FIRST_SLOT + slot:x}.{function}"})
+    if function == 0:
+        port["multifunction"] = True
+    return port
+
+
+def _netdev_text(arguments: t.Mapping[str, t.Any], version: tuple[int, int]) -> str:
+    if version >= (7, 2):
+        return _json(arguments)
+    # Older ones take no JSON here; ids and numbers only, so nothing needs escaping.
+    words = [
+        f"{key}={'on' if value is True else 'off' if value is False else value}"
+        for key, value in arguments.items()
+    ]
+    return ",".join([words[0].partition("=")[2], *words[1:]])
+
+
+def _json(arguments: t.Mapping[str, t.Any]) -> str:
+    return json.dumps(arguments, separators=(",", ":"))

@@ -1,0 +1,179 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Plugs a NIC into a running qemu and takes it out again, with rollback.
+
+Sources: QMP ``getfd``, ``netdev_add``, ``device_add``, ``device_del``, ``netdev_del``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import typing as t
+
+from .._errors import MonitorError, ProcessError, QmpError
+from .._net import device
+from .._net.device import Device
+from .._net.interface import Interface, compact
+from . import command
+from .monitor import Monitor
+from .process import Process
+
+# A device_del that is sent before the guest is up is lost, so it is repeated.
+_REPEAT_SECONDS = 1.0
+_RELEASE_SECONDS = 2.0
+_RELEASE_STEP_SECONDS = 0.002
+
+
+def plug(
+    monitor: Monitor,
+    process: Process,
+    interface: Interface,
+    devices: t.Sequence[Device],
+    port: str | None,
+) -> list[Device]:
+    """Give open devices to qemu and make a NIC of them; return them with qemu's fd numbers.
+
+    Whatever fails is rolled back, and qemu holds none of the devices. Raises
+    :class:`MonitorError` or :class:`ProcessError`.
+    """
+    names = _names(interface.mac, devices)
+    try:
+        held = [
+            _send(monitor, process, opened, name)
+            for opened, name in zip(devices, names)
+        ]
+        queues = [
+            name
+            for name, opened in zip(names, devices)
+            if opened.path != device.VHOST_NET_PATH
+        ]
+        vhosts = [
+            name
+            for name, opened in zip(names, devices)
+            if opened.path == device.VHOST_NET_PATH
+        ]
+        monitor.execute("netdev_add", command.netdev(interface, queues, vhosts))
+        monitor.execute("device_add", command.nic(interface, port))
+        lost = [opened for opened in held if not process.holds(opened)]
+        if lost:
+            raise ProcessError(
+                f"qemu took {interface.mac} and does not hold {lost[0].path} as fd {lost[0].fd}"
+            )
+    except BaseException:
+        with contextlib.suppress(MonitorError):
+            roll_back(monitor, interface.mac, len(devices))
+        raise
+    return held
+
+
+def roll_back(monitor: Monitor, mac: str, count: int) -> None:
+    """Take back whatever :func:`plug` may have left half done, at whichever point it ended."""
+    names = [*_queue_names(mac, count), *_vhost_names(mac, count)]
+    monitor.try_all(
+        [
+            ("device_del", {"id": command.device_id(mac)}),
+            ("netdev_del", {"id": command.netdev_id(mac)}),
+            *(("closefd", {"fdname": name}) for name in names),
+        ]
+    )
+
+
+def unplug(monitor: Monitor, paths: t.Iterable[str], deadline: float) -> set[str]:
+    """Ask the guest to let go of front ends, by QOM path; return those that are gone at ``deadline``.
+
+    ``deadline`` is in ``time.monotonic()``'s seconds. The back ends stay.
+    """
+    waiting = set(paths)
+    gone: set[str] = set()
+    while waiting:
+        missing = _request_unplug(monitor, sorted(waiting))
+        gone |= missing
+        waiting -= missing
+        repeat = min(deadline, time.monotonic() + _REPEAT_SECONDS)
+        while waiting:
+            event = monitor.wait_event(repeat)
+            if event is None:
+                break
+            # A virtio NIC sends a second event, for the device inside it.
+            path = event.get("data", {}).get("path")
+            if event["event"] == "DEVICE_DELETED" and path in waiting:
+                gone.add(path)
+                waiting.discard(path)
+        if time.monotonic() >= deadline:
+            break
+    return gone
+
+
+def _request_unplug(monitor: Monitor, paths: t.Sequence[str]) -> set[str]:
+    """Send one device_del for each front end; return those that do not exist any more."""
+    answers = monitor.try_all([("device_del", {"id": path}) for path in paths])
+    gone = set()
+    for path, answer in zip(paths, answers):
+        if not isinstance(answer, QmpError):
+            continue
+        if answer.error_class == "DeviceNotFound":
+            gone.add(path)
+        elif "already in the process of unplug" not in answer.desc:
+            raise answer
+    return gone
+
+
+def close_backend(
+    monitor: Monitor, process: Process, netdev: str, devices: t.Sequence[Device]
+) -> list[Device]:
+    """Delete a back end and wait until /proc shows that its fds are closed.
+
+    Under a living front end this is forced revocation: the guest keeps a NIC without a
+    host side. Returns the devices that qemu still holds, none when it worked.
+    """
+    try:
+        monitor.execute("netdev_del", {"id": netdev})
+    except QmpError as exc:
+        if exc.error_class != "DeviceNotFound" and "not found" not in exc.desc:
+            raise
+    deadline = time.monotonic() + _RELEASE_SECONDS
+    while True:
+        held = [opened for opened in devices if process.holds(opened)]
+        if not held or time.monotonic() >= deadline:
+            return held
+        time.sleep(_RELEASE_STEP_SECONDS)
+
+
+def _send(monitor: Monitor, process: Process, opened: Device, name: str) -> Device:
+    """Pass one fd; learn its number in qemu from /proc, the only place that tells for vhost-net."""
+    before = process.fds()
+    monitor.execute("getfd", {"fdname": name}, fd=opened.fd)
+    for fd in sorted(process.fds() - before):
+        found = process.device_at(fd)
+        if found is not None and (found.path, found.rdev) == (opened.path, opened.rdev):
+            return Device(
+                path=opened.path,
+                rdev=opened.rdev,
+                dev=opened.dev,
+                fd=fd,
+                event=opened.event,
+            )
+    raise ProcessError(
+        f"{opened.path} was passed to qemu (pid {process.pid}) and is not among its open files"
+    )
+
+
+def _names(mac: str, devices: t.Sequence[Device]) -> list[str]:
+    queues = iter(_queue_names(mac, len(devices)))
+    vhosts = iter(_vhost_names(mac, len(devices)))
+    return [
+        next(vhosts if opened.path == device.VHOST_NET_PATH else queues)
+        for opened in devices
+    ]
+
+
+def _queue_names(mac: str, count: int) -> list[str]:
+    # A name that starts with a digit would mean one of qemu's own fds.
+    return [f"vt{compact(mac)}-queue{number}" for number in range(count)]
+
+
+def _vhost_names(mac: str, count: int) -> list[str]:
+    return [f"vt{compact(mac)}-vhost{number}" for number in range(count)]

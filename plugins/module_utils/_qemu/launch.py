@@ -1,0 +1,185 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Starts qemu with inherited fds, detached from the task, in a systemd scope where systemd runs.
+
+qemu's own ``-daemonize`` forks after the sandbox is up and is killed by ``spawn=deny``, so
+the module detaches it, and waits on the monitor where ``-daemonize`` would have waited.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import os
+import pwd
+import re
+import shutil
+import socket
+import subprocess
+import typing as t
+
+from .._errors import MonitorError, OptionError, ProcessError
+from .monitor import Monitor
+from .process import Process
+
+_VERSION = re.compile(r"version (\d+)\.(\d+)")
+_STDERR_BYTES = 16384
+_END_SECONDS = 5.0
+
+
+def find_binary(binary: str) -> str:
+    """Return the path of qemu. Raises :class:`OptionError` when there is none."""
+    path = shutil.which(binary)
+    if path is None:
+        raise OptionError(
+            "qemu.binary",
+            f"{binary} is not on this host, or not executable; install qemu"
+            " (Debian: qemu-system-x86, RHEL: qemu-kvm, its binary is /usr/libexec/qemu-kvm)",
+        )
+    return path
+
+
+def version_of(binary: str) -> tuple[int, int]:
+    """Return qemu's version as (major, minor)."""
+    try:
+        done = subprocess.run(
+            [binary, "--version"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.SubprocessError) as exc:
+        raise OptionError("qemu.binary", f"{binary} --version failed: {exc}") from exc
+    match = _VERSION.search(done.stdout)
+    if match is None:
+        raise OptionError("qemu.binary", f"{binary} does not say a version of qemu")
+    return int(match.group(1)), int(match.group(2))
+
+
+def ids_of(user: str | None) -> tuple[int, int]:
+    """Return the uid and gid that qemu will run with. Raises :class:`OptionError`."""
+    if user is None:
+        return os.geteuid(), os.getegid()
+    try:
+        entry = pwd.getpwnam(user)
+        grp.getgrgid(entry.pw_gid)
+    except KeyError as exc:
+        raise OptionError(
+            "qemu.user",
+            f"there is no user {user} on this host, or its group is missing",
+        ) from exc
+    return entry.pw_uid, entry.pw_gid
+
+
+def systemd_runs() -> bool:
+    """Tell whether systemd is this host's init (sd_booted(3))."""
+    return os.path.isdir("/run/systemd/system")
+
+
+def scope_of(uuid: str) -> str | None:
+    """Return the name of the scope that a VM lives in, ``None`` without systemd."""
+    return f"virtaudit-{uuid}.scope" if systemd_runs() else None
+
+
+def listen(path: str) -> socket.socket:
+    """Make the monitor's socket, which qemu inherits: it stays root's, whoever qemu runs as."""
+    opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        opened.bind(path)
+        os.chmod(path, 0o600)
+        opened.listen(1)
+    except OSError as exc:
+        opened.close()
+        raise ProcessError(
+            f"the QMP socket {path} could not be made: {exc.strerror}"
+        ) from exc
+    return opened
+
+
+def start(
+    arguments: t.Sequence[str],
+    listener: socket.socket,
+    fds: t.Sequence[int],
+    path: str,
+    unit: str | None,
+    user: str | None,
+    timeout: float,
+) -> tuple[Process, Monitor]:
+    """Start qemu with ``fds`` and its monitor's ``listener``; return it and its monitor, ready.
+
+    Closes ``listener``. Raises :class:`ProcessError` with what qemu said; no qemu is left then.
+    """
+    command = [*_scope(unit), *_drop_privileges(user), *arguments]
+    try:
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            pass_fds=[listener.fileno(), *fds],
+            cwd="/",
+            start_new_session=True,
+        )
+    except OSError as exc:
+        raise ProcessError(f"qemu did not start: {command[0]}: {exc.strerror}") from exc
+    finally:
+        # Ours must go, or a dead qemu's socket would seem to be listening.
+        listener.close()
+    assert child.stderr is not None
+    with child.stderr:
+        try:
+            monitor = Monitor(path, timeout)
+        except MonitorError as exc:
+            raise ProcessError(_why_not(child, exc)) from exc
+        process = Process.of(child.pid)
+        if process is None:
+            monitor.close()
+            raise ProcessError(
+                f"qemu ended as soon as it had started: {_last_words(child)}"
+            )
+    return process, monitor
+
+
+def _why_not(child: subprocess.Popen[bytes], failure: MonitorError) -> str:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        status = child.wait(timeout=1.0)
+        how = f"exit status {status}" if status >= 0 else f"killed by signal {-status}"
+        return f"qemu did not start ({how}): {_last_words(child) or 'it said nothing'}"
+    child.kill()
+    child.wait(timeout=_END_SECONDS)
+    return f"qemu did not get ready and was ended: {failure}"
+
+
+def _last_words(child: subprocess.Popen[bytes]) -> str:
+    assert child.stderr is not None
+    os.set_blocking(child.stderr.fileno(), False)
+    data = child.stderr.read(_STDERR_BYTES) or b""
+    return " ".join(data.decode("utf-8", "replace").split())
+
+
+def _scope(unit: str | None) -> list[str]:
+    if unit is None:
+        return []
+    # A scope inherits fds and the operator's loginuid; a service would lose both.
+    options = [
+        "--scope",
+        "--quiet",
+        "--collect",
+        "--slice=machine.slice",
+        f"--unit={unit}",
+    ]
+    return ["systemd-run", *options, "--"]
+
+
+def _drop_privileges(user: str | None) -> list[str]:
+    if user is None:
+        return []
+    # setpriv(1) rather than -runas, which the sandbox's elevateprivileges=deny kills.
+    _uid, gid = ids_of(user)
+    return ["setpriv", f"--reuid={user}", f"--regid={gid}", "--init-groups", "--"]

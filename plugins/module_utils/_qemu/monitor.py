@@ -1,0 +1,219 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A client of qemu's QMP monitor that can pass file descriptors.
+
+Source: qemu's ``docs/interop/qmp-spec``.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import errno
+import json
+import os
+import socket
+import struct
+import time
+import typing as t
+
+from .._errors import MonitorError, QmpError
+
+_MAX_LINE_BYTES = 16 * 1024 * 1024
+_CHUNK_BYTES = 65536
+# unix(7): struct ucred
+_UCRED = struct.Struct("=iII")
+
+
+class Monitor:
+    """One QMP session. Use it as a context manager; a monitor serves one client at a time.
+
+    ``timeout`` is the number of seconds that qemu gets for each answer. Every method raises
+    :class:`MonitorError` when qemu is gone, silent or no QMP server, and :class:`QmpError`
+    when it refuses a command.
+    """
+
+    def __init__(self, path: str, timeout: float) -> None:
+        self.path = path
+        self.timeout = timeout
+        self.greeting: dict[str, t.Any] = {}
+        self._buffer = b""
+        self._sequence = 0
+        self._events: collections.deque[dict[str, t.Any]] = collections.deque()
+        self._socket = self._connect()
+        try:
+            self._greet()
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def __enter__(self) -> Monitor:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the monitor to the next client."""
+        self._socket.close()
+
+    def peer_pid(self) -> int:
+        """Return the pid of the process that made the socket (SO_PEERCRED)."""
+        data = self._socket.getsockopt(
+            socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size
+        )
+        return int(_UCRED.unpack(data)[0])
+
+    def execute(
+        self,
+        command: str,
+        arguments: t.Mapping[str, t.Any] | None = None,
+        fd: int | None = None,
+    ) -> t.Any:
+        """Send one command, with a file descriptor beside it where one is given; return its value."""
+        answer = self.try_all([(command, arguments or {})], fd=fd)[0]
+        if isinstance(answer, QmpError):
+            raise answer
+        return answer
+
+    def try_all(
+        self,
+        commands: t.Sequence[tuple[str, t.Mapping[str, t.Any]]],
+        fd: int | None = None,
+    ) -> list[t.Any]:
+        """Send commands in one go; return for each its value or its :class:`QmpError`."""
+        first = self._sequence + 1
+        lines = []
+        for command, arguments in commands:
+            self._sequence += 1
+            message: dict[str, t.Any] = {"execute": command, "id": self._sequence}
+            if arguments:
+                message["arguments"] = arguments
+            lines.append(json.dumps(message).encode("utf-8") + b"\n")
+        self._send(b"".join(lines), fd)
+        deadline = time.monotonic() + self.timeout
+        return [
+            self._answer(first + offset, command, deadline)
+            for offset, (command, _args) in enumerate(commands)
+        ]
+
+    def wait_event(self, deadline: float) -> dict[str, t.Any] | None:
+        """Return the next event, ``None`` when there is none until ``deadline`` (``time.monotonic()``)."""
+        while not self._events:
+            message = self._receive(deadline)
+            if message is None:
+                return None
+            if "event" in message:
+                self._events.append(message)
+        return self._events.popleft()
+
+    def wait_closed(self, deadline: float) -> bool:
+        """Wait until qemu closes the monitor, which it does when it ends."""
+        try:
+            while self.wait_event(deadline) is not None:
+                pass
+        except MonitorError:
+            return True
+        return False
+
+    def _connect(self) -> socket.socket:
+        opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        opened.settimeout(self.timeout)
+        try:
+            opened.connect(self.path)
+        except OSError as exc:
+            opened.close()
+            raise MonitorError(self._cannot_connect(exc)) from exc
+        return opened
+
+    def _cannot_connect(self, exc: OSError) -> str:
+        if exc.errno == errno.ENOENT:
+            return f"there is no QMP socket {self.path}; is the VM running?"
+        if exc.errno == errno.ECONNREFUSED:
+            return f"nobody listens on the QMP socket {self.path}; the qemu that made it is gone"
+        if exc.errno == errno.EAGAIN or isinstance(exc, socket.timeout):
+            return (
+                f"the QMP socket {self.path} is busy: other clients wait on it already"
+            )
+        return f"cannot connect to the QMP socket {self.path}: {exc.strerror or exc}"
+
+    def _greet(self) -> None:
+        greeting = self._receive(time.monotonic() + self.timeout)
+        if greeting is None:
+            raise MonitorError(
+                f"qemu did not greet on {self.path} within {self.timeout:g} s: another client holds this"
+                " monitor (it serves one at a time), or qemu hangs; give the VM a monitor of its own for"
+                " this collection (-qmp unix:PATH,server=on,wait=off)"
+            )
+        if "QMP" not in greeting:
+            raise MonitorError(
+                f"{self.path} is no QMP monitor: it greeted with {str(greeting)[:100]}"
+            )
+        self.greeting = greeting["QMP"]
+        self.execute("qmp_capabilities")
+
+    def _answer(self, number: int, command: str, deadline: float) -> t.Any:
+        while True:
+            message = self._receive(deadline)
+            if message is None:
+                raise MonitorError(
+                    f"qemu did not answer {command} within {self.timeout:g} s on {self.path}"
+                )
+            if "event" in message:
+                self._events.append(message)
+            elif message.get("id") == number:
+                if "error" in message:
+                    error = message["error"]
+                    return QmpError(
+                        command, str(error.get("class")), str(error.get("desc"))
+                    )
+                return message.get("return")
+
+    def _send(self, data: bytes, fd: int | None) -> None:
+        try:
+            self._socket.settimeout(self.timeout)
+            sent = 0
+            if fd is not None:
+                # One fd per message, attached to its first byte (SCM_RIGHTS).
+                sent = socket.send_fds(self._socket, [data], [fd])
+            self._socket.sendall(data[sent:])
+        except OSError as exc:
+            raise MonitorError(self._gone(exc)) from exc
+
+    def _receive(self, deadline: float) -> dict[str, t.Any] | None:
+        """Return the next message, ``None`` at the deadline."""
+        while b"\n" not in self._buffer:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return None
+            self._socket.settimeout(left)
+            try:
+                data = self._socket.recv(_CHUNK_BYTES)
+            except socket.timeout:
+                return None
+            except OSError as exc:
+                raise MonitorError(self._gone(exc)) from exc
+            if not data:
+                raise MonitorError(self._gone(None))
+            self._buffer += data
+            if len(self._buffer) > _MAX_LINE_BYTES:
+                raise MonitorError(
+                    f"{self.path} is no QMP monitor: it sends without end"
+                )
+        line, _newline, self._buffer = self._buffer.partition(b"\n")
+        return self._parse(line)
+
+    def _parse(self, line: bytes) -> dict[str, t.Any]:
+        with contextlib.suppress(ValueError):
+            message = json.loads(line)
+            if isinstance(message, dict):
+                return message
+        raise MonitorError(f"{self.path} is no QMP monitor: it sent {line[:100]!r}")
+
+    def _gone(self, exc: OSError | None) -> str:
+        reason = "closed the connection" if exc is None else os.strerror(exc.errno or 0)
+        return (
+            f"qemu's monitor {self.path} is gone ({reason}): qemu has ended or crashed"
+        )

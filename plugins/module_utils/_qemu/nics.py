@@ -1,0 +1,145 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What qemu's monitor tells of its NICs: front ends, back ends, PCI ports.
+
+Sources: QMP ``qom-list``, ``qom-get``, and ``info network`` through ``human-monitor-command``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing as t
+
+from .._errors import QmpError
+from .monitor import Monitor
+
+_CONTAINERS = ("/machine/peripheral", "/machine/peripheral-anon")
+_PORT_TYPES = ("pcie-root-port", "ioh3420", "xio3130-downstream")
+# " \ hostnet0: index=0,type=tap,fd=31", one line per queue
+_BACKEND = re.compile(
+    r"^(?: \\ )?(?P<id>\S+): index=\d+,type=tap,(?P<rest>.*)$", re.MULTILINE
+)
+_BACKEND_FD = re.compile(r"\bfd=(\d+)")
+
+
+@dataclasses.dataclass(frozen=True)
+class FrontEnd:
+    """A NIC as the guest has it: its QOM path, qdev id, model, MAC and back end."""
+
+    path: str
+    id: str | None
+    model: str
+    mac: str
+    netdev: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Inventory:
+    """All that the monitor tells at one moment.
+
+    ``backends`` maps a netdev's id to the fd numbers of its queues; after a netdev_del under
+    a living front end it is stale, so every fd is checked in /proc before it is believed.
+    ``free_ports`` are the ids of PCIe ports without a device, ``has_ports`` tells whether
+    the machine has such ports at all.
+    """
+
+    front_ends: list[FrontEnd]
+    backends: dict[str, list[int]]
+    free_ports: list[str]
+    has_ports: bool
+
+
+def take_inventory(monitor: Monitor) -> Inventory:
+    """Ask the monitor for every NIC and every free port."""
+    listings = monitor.try_all([("qom-list", {"path": path}) for path in _CONTAINERS])
+    children: list[tuple[str, str, str]] = []
+    for container, listing in zip(_CONTAINERS, listings):
+        if isinstance(listing, QmpError):
+            continue
+        for entry in listing:
+            kind = _child_type(entry)
+            if kind is not None:
+                children.append((container, entry["name"], kind))
+    ports = [
+        name
+        for container, name, kind in children
+        if kind in _PORT_TYPES and container == _CONTAINERS[0]
+    ]
+    return Inventory(
+        front_ends=_front_ends(
+            monitor, [child for child in children if child[2] not in _PORT_TYPES]
+        ),
+        backends=_backends(monitor),
+        free_ports=_free_ports(monitor, ports),
+        has_ports=any(kind in _PORT_TYPES for _container, _name, kind in children)
+        or _is_pcie(monitor),
+    )
+
+
+def virt_type(monitor: Monitor) -> str:
+    """Return ``kvm`` or ``qemu`` (TCG), as records name it."""
+    return "kvm" if monitor.execute("query-kvm")["enabled"] else "qemu"
+
+
+def _child_type(entry: t.Mapping[str, t.Any]) -> str | None:
+    kind = str(entry["type"])
+    return kind[len("child<") : -1] if kind.startswith("child<") else None
+
+
+def _front_ends(
+    monitor: Monitor, children: t.Sequence[tuple[str, str, str]]
+) -> list[FrontEnd]:
+    commands = [
+        ("qom-get", {"path": f"{container}/{name}", "property": prop})
+        for container, name, _kind in children
+        for prop in ("mac", "netdev")
+    ]
+    answers = monitor.try_all(commands) if commands else []
+    found = []
+    for index, (container, name, kind) in enumerate(children):
+        mac, netdev = answers[2 * index : 2 * index + 2]
+        if isinstance(mac, QmpError) or isinstance(netdev, QmpError):
+            continue
+        found.append(
+            FrontEnd(
+                path=f"{container}/{name}",
+                id=name if container == _CONTAINERS[0] else None,
+                model=kind,
+                mac=str(mac).lower(),
+                netdev=str(netdev),
+            )
+        )
+    return found
+
+
+def _backends(monitor: Monitor) -> dict[str, list[int]]:
+    text = str(
+        monitor.execute("human-monitor-command", {"command-line": "info network"})
+    ).replace("\r", "")
+    backends: dict[str, list[int]] = {}
+    for match in _BACKEND.finditer(text):
+        fds = [int(number) for number in _BACKEND_FD.findall(match["rest"])]
+        backends.setdefault(match["id"], []).extend(fds)
+    return backends
+
+
+def _free_ports(monitor: Monitor, ports: t.Sequence[str]) -> list[str]:
+    # query-pci knows no bus behind a port until firmware has numbered it; QOM always does.
+    listings = monitor.try_all(
+        [("qom-list", {"path": f"/machine/peripheral/{port}/{port}"}) for port in ports]
+    )
+    free = []
+    for port, listing in zip(ports, listings):
+        if isinstance(listing, QmpError):
+            continue
+        if not any(str(entry["name"]).startswith("child[") for entry in listing):
+            free.append(port)
+    return free
+
+
+def _is_pcie(monitor: Monitor) -> bool:
+    kind = str(monitor.execute("qom-get", {"path": "/machine", "property": "type"}))
+    return not kind.startswith("pc-i440fx")

@@ -1,0 +1,171 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""qemu's process: which one it is, what it holds, its start and its end.
+
+Source: ``proc(5)``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import re
+import select
+import signal
+import time
+import typing as t
+
+from .._net import device, sysfs
+from .._net.device import Device
+from .._proc import stat_fields
+
+_IFF_LINE = re.compile(r"^iff:\t(.+)$", re.MULTILINE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Process:
+    """A process that cannot be mistaken for a later one with the same pid.
+
+    ``start_time`` is field 22 of /proc/<pid>/stat, in clock ticks since boot.
+    """
+
+    pid: int
+    start_time: int
+
+    @classmethod
+    def of(cls, pid: int) -> Process | None:
+        """Return the living process of a pid; a zombie is none."""
+        fields = stat_fields(pid)
+        return (
+            None
+            if fields is None or fields[0] in ("Z", "X")
+            else cls(pid, int(fields[19]))
+        )
+
+    def is_alive(self) -> bool:
+        """Tell whether this very process still runs."""
+        return Process.of(self.pid) == self
+
+    def fds(self) -> set[int]:
+        """Return the numbers of the open file descriptors; none when the process is gone."""
+        with contextlib.suppress(OSError):
+            return {int(name) for name in os.listdir(f"/proc/{self.pid}/fd")}
+        return set()
+
+    def device_at(self, fd: int) -> Device | None:
+        """Return the network device behind a file descriptor, ``None`` when it is something else."""
+        try:
+            path = os.readlink(f"/proc/{self.pid}/fd/{fd}")
+            if not path.startswith("/dev/"):
+                return None
+            rdev = os.stat(f"/proc/{self.pid}/fd/{fd}").st_rdev
+        except OSError:
+            return None
+        if path == device.TUN_PATH:
+            name = self._tun_name(fd)
+        elif path == device.VHOST_NET_PATH:
+            name = None
+        else:
+            name = sysfs.macvtap_of(os.major(rdev), os.minor(rdev))
+            if name is None:
+                return None
+        return Device(path=path, rdev=device.format_rdev(rdev), dev=name, fd=fd)
+
+    def holds(self, known: Device) -> bool:
+        """Tell whether the process still holds a device at its fd.
+
+        A vhost-net fd carries no interface, so there only the node is compared.
+        """
+        found = self.device_at(known.fd)
+        if found is None or (found.path, found.rdev) != (known.path, known.rdev):
+            return False
+        return found.dev is None or found.dev == known.dev
+
+    def wait_end(self, seconds: float) -> bool:
+        """Wait until the process has ended; tell whether it has."""
+        deadline = time.monotonic() + seconds
+        try:
+            pidfd = os.pidfd_open(self.pid)
+        except OSError:
+            return not self.is_alive()
+        try:
+            poll = select.poll()
+            poll.register(pidfd, select.POLLIN)
+            while self.is_alive():
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return False
+                poll.poll(left * 1000)
+        finally:
+            os.close(pidfd)
+        return True
+
+    def kill(self) -> None:
+        """End the process with SIGKILL, never another one that has its pid by now."""
+        with contextlib.suppress(OSError):
+            pidfd = os.pidfd_open(self.pid)
+            try:
+                if self.is_alive():
+                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            finally:
+                os.close(pidfd)
+
+    def command_line(self) -> list[str]:
+        """Return the arguments that the process was started with."""
+        with (
+            contextlib.suppress(OSError),
+            open(f"/proc/{self.pid}/cmdline", "rb") as handle,
+        ):
+            return [
+                os.fsdecode(argument) for argument in handle.read().split(b"\0")[:-1]
+            ]
+        return []
+
+    def _tun_name(self, fd: int) -> str | None:
+        try:
+            with open(
+                f"/proc/{self.pid}/fdinfo/{fd}", encoding="utf-8", errors="replace"
+            ) as handle:
+                match = _IFF_LINE.search(handle.read())
+        except OSError:
+            return None
+        return match.group(1) if match else None
+
+
+def all_processes() -> t.Iterator[Process]:
+    """Yield every living process that can be seen."""
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            process = Process.of(int(name))
+            if process is not None:
+                yield process
+
+
+def find_qemu(uuid: str) -> Process | None:
+    """Return the qemu that was started with ``-uuid`` of a VM, whoever started it."""
+    for process in all_processes():
+        arguments = process.command_line()
+        if not arguments or "qemu" not in os.path.basename(arguments[0]):
+            continue
+        if any(pair == ("-uuid", uuid) for pair in zip(arguments, arguments[1:])):
+            return process
+    return None
+
+
+def holder_of(ifname: str) -> Process | None:
+    """Return a process that holds the tap or macvtap of this name."""
+    for process in all_processes():
+        for fd in process.fds():
+            found = process.device_at(fd)
+            if found is not None and found.dev == ifname:
+                return process
+    return None
+
+
+def boot_id() -> str:
+    """Return the id of the running boot: notes of an earlier one are void."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as handle:
+        return handle.read().strip()

@@ -1,0 +1,251 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What this host knows of its VMs between two runs, and the locks around it.
+
+``/run/virtaudit/<uuid>/`` (0700 root) holds a VM's QMP socket, pid file and ``state.json``.
+The file is a note, never the truth: that is qemu's monitor and /proc.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+import stat
+import time
+import typing as t
+
+from ._errors import StateError
+from ._net.device import Device
+
+BASE = "/run/virtaudit"
+_VERSION = 1
+_LOCK_STEP_SECONDS = 0.05
+
+Phase = t.Literal["opening", "held", "revoked"]
+
+
+@dataclasses.dataclass
+class NicNote:
+    """One interface as it was given to qemu.
+
+    ``phase``: ``opening`` until the hand-over is on record, ``held`` while qemu has it,
+    ``revoked`` when the host side is closed and the guest still has its NIC.
+    ``pending``: the guest was asked to let go and has not. ``made``: this collection attached it.
+    """
+
+    mac: str
+    type: str
+    source: str
+    mode: str | None
+    model: str
+    ifname: str
+    queues: int
+    netdev: str
+    phase: Phase
+    pending: bool = False
+    made: bool = True
+    ifindex: int | None = None
+    devices: list[Device] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass
+class Note:
+    """One VM. ``started``: this collection started its qemu (and so records its end)."""
+
+    name: str
+    uuid: str
+    virt: str
+    boot_id: str
+    qmp_socket: str
+    started: bool
+    unit: str | None = None
+    pid: int | None = None
+    start_time: int | None = None
+    interfaces: dict[str, NicNote] = dataclasses.field(default_factory=dict)
+
+
+class VmState:
+    """The directory of one VM. Raises :class:`StateError`."""
+
+    def __init__(self, uuid: str) -> None:
+        self.uuid = uuid
+        self.path = f"{BASE}/{uuid}"
+        self.qmp_socket = f"{self.path}/qmp.sock"
+
+    @contextlib.contextmanager
+    def locked(self, timeout: float) -> t.Iterator[None]:
+        """Keep other tasks from this VM; wait at most ``timeout`` seconds for them.
+
+        The lock is on the directory itself, which goes when nothing is left to note.
+        """
+        with _lock_directory(self.path, timeout, f"VM {self.uuid}"):
+            try:
+                yield
+            finally:
+                with contextlib.suppress(OSError):
+                    os.rmdir(self.path)
+
+    def load(self) -> Note | None:
+        """Return the note, ``None`` when there is none that can be used."""
+        try:
+            with open(self._file, encoding="utf-8") as handle:
+                return _decode(json.load(handle))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+
+    def save(self, note: Note) -> None:
+        """Write the note so that a crash leaves the old one or the new one, whole."""
+        content = json.dumps(
+            {"version": _VERSION, **dataclasses.asdict(note)}, indent=1
+        )
+        try:
+            _write_atomically(self._file, content)
+            if note.pid is not None:
+                _write_atomically(f"{self.path}/qemu.pid", f"{note.pid}\n")
+        except OSError as exc:
+            raise StateError(
+                f"the note {self._file} could not be written: {exc.strerror}"
+            ) from exc
+
+    def set_aside(self) -> None:
+        """Keep a note that cannot be read for a person to look at."""
+        with contextlib.suppress(OSError):
+            os.rename(self._file, f"{self._file}.unreadable")
+
+    def has_unreadable(self) -> bool:
+        """Tell whether there is a note, and it cannot be used."""
+        return os.path.exists(self._file) and self.load() is None
+
+    def remove(self) -> None:
+        """Forget the VM: its note, socket and pid file."""
+        try:
+            for entry in os.scandir(self.path):
+                os.unlink(entry.path)
+        except FileNotFoundError:
+            pass
+        except OSError as exc:
+            raise StateError(
+                f"{self.path} could not be removed: {exc.strerror}"
+            ) from exc
+
+    @property
+    def _file(self) -> str:
+        return f"{self.path}/state.json"
+
+
+@contextlib.contextmanager
+def host_locked(timeout: float) -> t.Iterator[None]:
+    """Keep the tasks of all VMs from claiming MACs for a moment."""
+    with _lock_directory(BASE, timeout, "the MACs of this host"):
+        yield
+
+
+def other_notes(uuid: str) -> list[Note]:
+    """Return the notes of all other VMs."""
+    try:
+        names = sorted(os.listdir(BASE))
+    except OSError:
+        return []
+    notes = (VmState(name).load() for name in names if name != uuid)
+    return [note for note in notes if note is not None]
+
+
+def prepare_base() -> None:
+    """Make the state directory, or refuse one that somebody else could write to."""
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(BASE, 0o700)
+        status = os.lstat(BASE)
+    except OSError as exc:
+        raise StateError(f"{BASE} could not be made: {exc.strerror}") from exc
+    if (
+        not stat.S_ISDIR(status.st_mode)
+        or status.st_uid != os.geteuid()
+        or stat.S_IMODE(status.st_mode) & 0o077
+    ):
+        raise StateError(
+            f"{BASE} is not a directory of root's with mode 0700, so its content cannot be trusted;"
+            f" look at it, then remove it ('rm -r {BASE}') while no VM of this collection runs"
+        )
+
+
+@contextlib.contextmanager
+def _lock_directory(path: str, timeout: float, what: str) -> t.Iterator[None]:
+    deadline = time.monotonic() + timeout
+    fd = _acquire(path)
+    while fd is None:
+        if time.monotonic() >= deadline:
+            raise StateError(
+                f"another task works on {what} and did not finish within {timeout:g} s;"
+                " nothing was changed, run the task again"
+            )
+        time.sleep(_LOCK_STEP_SECONDS)
+        fd = _acquire(path)
+    try:
+        yield
+    finally:
+        os.close(fd)
+
+
+def _acquire(path: str) -> int | None:
+    """Return a locked fd of the directory that is at ``path`` now, ``None`` to try again."""
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, 0o700)
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        raise StateError(f"{path} cannot be used: {exc.strerror}") from exc
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Its last owner may have removed the directory while we waited.
+        if os.path.samestat(os.fstat(fd), os.lstat(path)):
+            return fd
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    os.close(fd)
+    return None
+
+
+def _write_atomically(path: str, content: str) -> None:
+    temporary = f"{path}.new"
+    fd = os.open(
+        temporary,
+        os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC,
+        0o600,
+    )
+    with os.fdopen(fd, "w", encoding="utf-8") as handle:
+        handle.write(content)
+        handle.flush()
+        os.fsync(handle.fileno())
+    os.rename(temporary, path)
+
+
+def _decode(data: dict[str, t.Any]) -> Note:
+    """Build a note from JSON; keys of a newer version are left out, missing ones take their defaults."""
+    known = _known(Note, data)
+    known["interfaces"] = {
+        mac: NicNote(
+            **{
+                **_known(NicNote, entry),
+                "devices": [
+                    Device(**_known(Device, item)) for item in entry["devices"]
+                ],
+            }
+        )
+        for mac, entry in data["interfaces"].items()
+    }
+    return Note(**known)
+
+
+def _known(kind: t.Any, data: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    names = {field.name for field in dataclasses.fields(kind)}
+    return {key: value for key, value in data.items() if key in names}

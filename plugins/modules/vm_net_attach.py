@@ -1,0 +1,340 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: vm_net_attach
+short_description: Give a VM its network interfaces as audited file descriptors
+version_added: 1.0.0
+description:
+  - Opens the network devices of a VM on the host (C(/dev/net/tun), macvtap's C(/dev/tapN), C(/dev/vhost-net)),
+    writes a Linux audit record for every open, and hands the file descriptors to qemu.
+  - A VM that does not run is started with them, all or nothing. A running VM gets them by hot-plug, one after
+    the other; the first failure ends the task, and what was done before it is kept and returned.
+  - Nothing reaches qemu before its record is proved to be on its way to the audit log, see O(audit).
+  - All interfaces of a VM belong in one task; that is also many times faster than a loop.
+extends_documentation_fragment:
+  - virtaudit.qemu._vm
+  - virtaudit.qemu._vm.attributes
+options:
+  interfaces:
+    description:
+      - The network interfaces (NICs) that the VM shall have. Others that it has are left alone.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      mac:
+        description: The NIC's MAC address. It names the interface.
+        type: str
+        required: true
+      type:
+        description:
+          - V(bridge) makes a tap that is a port of the bridge O(interfaces[].source).
+          - V(direct) makes a macvtap on the network device O(interfaces[].source).
+        type: str
+        choices: [bridge, direct]
+        default: bridge
+      source:
+        description: The bridge, or the lower device.
+        type: str
+        required: true
+      mode:
+        description:
+          - The macvtap's mode, with O(interfaces[].type=direct) only; V(vepa) when none is given.
+          - V(passthrough) takes the lower device as a whole.
+        type: str
+        choices: [vepa, bridge, private, passthrough]
+      model:
+        description: qemu's name of the NIC's model.
+        type: str
+        default: virtio-net-pci
+      queues:
+        description: Number of queues, 1 to 256. More than one needs virtio-net.
+        type: int
+        default: 1
+      vhost:
+        description:
+          - Whether the kernel's vhost-net serves the NIC.
+          - V(auto) tries C(/dev/vhost-net) and goes on without it, with the failed open on record.
+        type: str
+        choices: [auto, required, 'off']
+        default: auto
+      ifname:
+        description: Name of the tap or macvtap, at most 15 bytes. V(vt) and the MAC's digits when none is given.
+        type: str
+      mtu:
+        description:
+          - MTU in bytes, 68 to 65535, for the link and, with virtio-net, the guest.
+          - Without it a tap takes its bridge's and a macvtap its lower device's.
+        type: int
+  qemu:
+    description:
+      - How to start the VM when it does not run. Without it a VM that does not run is an error.
+      - qemu runs detached from the task with its seccomp sandbox on, and in a systemd scope of its own under
+        C(machine.slice) where systemd runs.
+    type: dict
+    suboptions:
+      binary:
+        description: qemu's name or path.
+        type: str
+        default: qemu-system-x86_64
+      machine:
+        description: Machine type, one with PCI Express.
+        type: str
+        default: q35
+      accel:
+        description: Accelerator. Records say C(virt=kvm) or C(virt=qemu) by it.
+        type: str
+        choices: [kvm, tcg]
+        default: kvm
+      cpu:
+        description: CPU model; qemu's default when none is given.
+        type: str
+      memory:
+        description: Size of the memory, in MiB or with a suffix as in V(4G).
+        type: str
+        default: '1024'
+      vcpus:
+        description: Number of virtual CPUs.
+        type: int
+        default: 1
+      args:
+        description:
+          - Further arguments of qemu, such as its disks. Each word is an item, there is no shell.
+          - Those that this module sets itself, or that would let qemu open network devices unrecorded
+            (C(-netdev), C(-nic), C(-net)), are refused.
+        type: list
+        elements: str
+        default: []
+      user:
+        description: Unprivileged user to run qemu as; the user of the task (root) when none is given.
+        type: str
+      paused:
+        description: Leave the VM stopped before its first instruction.
+        type: bool
+        default: false
+      hotplug_ports:
+        description: Number of spare PCIe root ports, each for one NIC to be hot-plugged later.
+        type: int
+        default: 8
+  on_mismatch:
+    description:
+      - What to do when a MAC is attached to this VM already, but otherwise than asked.
+      - V(replace) unplugs it with the guest's help, then attaches it as asked.
+    type: str
+    choices: [fail, replace]
+    default: fail
+  timeout:
+    description: Seconds for qemu to answer, and for another task on the same VM to finish.
+    type: float
+    default: 10
+seealso:
+  - module: virtaudit.qemu.vm_net_detach
+"""
+
+EXAMPLES = r"""
+- name: Start a VM with a NIC on a bridge and one on a network device
+  virtaudit.qemu.vm_net_attach:
+    name: web01
+    interfaces:
+      - mac: 52:54:00:00:00:01
+        source: br0
+      - mac: 52:54:00:00:00:02
+        type: direct
+        source: eth1
+        mode: bridge
+    qemu:
+      memory: 4G
+      vcpus: 2
+      args:
+        - -drive
+        - file=/var/lib/vms/web01.qcow2,if=virtio
+
+- name: Hot-plug a NIC with four queues, served by vhost-net
+  virtaudit.qemu.vm_net_attach:
+    name: web01
+    interfaces:
+      - mac: 52:54:00:00:00:03
+        source: br0
+        queues: 4
+        vhost: required
+
+- name: Attach a NIC to a VM that something else started
+  virtaudit.qemu.vm_net_attach:
+    name: db01
+    qmp_socket: /run/db01/qmp-net.sock
+    interfaces:
+      - mac: 52:54:00:00:00:04
+        source: br0
+"""
+
+RETURN = r"""
+vm:
+  description: The VM.
+  returned: once it is known
+  type: dict
+  contains:
+    name:
+      description: Its name.
+      type: str
+      returned: always
+      sample: web01
+    uuid:
+      description: Its UUID.
+      type: str
+      returned: always
+      sample: 7f3a6fc8-0f5c-5f0e-8f55-1c1f0a8f2f11
+    pid:
+      description: The process id of qemu, null when it does not run.
+      type: int
+      returned: always
+      sample: 4711
+    qmp_socket:
+      description: The path of its monitor, null when it does not run.
+      type: str
+      returned: always
+      sample: /run/virtaudit/7f3a6fc8-0f5c-5f0e-8f55-1c1f0a8f2f11/qmp.sock
+    started:
+      description: Whether this task started it, or in check mode would.
+      type: bool
+      returned: always
+    unit:
+      description: The systemd scope that it lives in, null where there is none.
+      type: str
+      returned: always
+      sample: virtaudit-7f3a6fc8-0f5c-5f0e-8f55-1c1f0a8f2f11.scope
+interfaces:
+  description: The interfaces, in the task's order. After a failure those that were done before it.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    mac:
+      description: The NIC's MAC address.
+      type: str
+      returned: always
+    type:
+      description: V(bridge) or V(direct).
+      type: str
+      returned: always
+    source:
+      description: The bridge, or the lower device.
+      type: str
+      returned: always
+    ifname:
+      description: The tap or macvtap.
+      type: str
+      returned: always
+    queues:
+      description: The number of queues.
+      type: int
+      returned: always
+    action:
+      description: V(attached), or V(unchanged) when it was attached as asked. In check mode V(attached) if it would be.
+      type: str
+      returned: always
+    devices:
+      description: The open devices, the queues first, then vhost-net.
+      type: list
+      elements: dict
+      returned: always
+      contains:
+        path:
+          description: The node that was opened.
+          type: str
+          returned: always
+          sample: /dev/net/tun
+        rdev:
+          description: Its device number in hex, as C(MAJOR:MINOR).
+          type: str
+          returned: always
+          sample: 0A:C8
+        dev:
+          description: The interface that it serves.
+          type: str
+          returned: always
+          sample: vt525400000001
+        fd:
+          description: The number of the file descriptor in qemu.
+          type: int
+          returned: always
+          sample: 31
+        event:
+          description: The audit event of its open, null when none is known.
+          type: str
+          returned: always
+          sample: '1795420505.795:180'
+audit:
+  description: The records that this task wrote.
+  returned: always
+  type: dict
+  contains:
+    mode:
+      description: The option O(audit).
+      type: str
+      returned: always
+    daemon:
+      description: The process id of the audit daemon, null when there is none or none was needed.
+      type: int
+      returned: always
+    auid:
+      description: The login uid that the kernel put on the records, 4294967295 when unset; null without a record.
+      type: int
+      returned: always
+    ses:
+      description: The login session that the kernel put on the records, null without a record.
+      type: int
+      returned: always
+    records:
+      description: The records in the order in which they were written.
+      type: list
+      elements: dict
+      returned: always
+      contains:
+        type:
+          description: The record's type, as V(VIRT_RESOURCE).
+          type: str
+          returned: always
+        event:
+          description: The kernel's event id, C(<seconds>.<ms>:<serial>); null when not confirmed.
+          type: str
+          returned: always
+        confirmed:
+          description: Whether the kernel echoed the record.
+          type: bool
+          returned: always
+        fields:
+          description: The record's fields, decoded; null for a missing value.
+          type: dict
+          returned: always
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.virtaudit.qemu.plugins.module_utils._argspec import (
+    attach_options,
+    audit_options,
+    vm_options,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._module.attach import run
+from ansible_collections.virtaudit.qemu.plugins.module_utils._module.edge import (
+    run_module,
+)
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={**vm_options(timeout=10), **audit_options(), **attach_options()},
+        supports_check_mode=True,
+    )
+    run_module(module, run)
+
+
+if __name__ == "__main__":
+    main()

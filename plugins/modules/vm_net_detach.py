@@ -1,0 +1,183 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: vm_net_detach
+short_description: Take network interfaces from a VM, and record what it gave up
+version_added: 1.0.0
+description:
+  - Unplugs network interfaces from a running VM with its guest's help, closes their host side, and writes audit
+    records of the detach and of every device that qemu gave up.
+  - A detach is reported, and recorded as success, only when C(/proc) shows that qemu holds the devices no more.
+  - A guest that does not let go in time makes the task fail, with V(pending) in RV(interfaces[].action) and nothing
+    closed; a later run finishes it.
+extends_documentation_fragment:
+  - virtaudit.qemu._vm
+  - virtaudit.qemu._vm.attributes
+options:
+  macs:
+    description:
+      - The MAC addresses of the interfaces, or V(all).
+      - Required unless O(stop_vm) stops the VM, which gives up all of them.
+    type: list
+    elements: str
+  force:
+    description:
+      - Close the host side at once, even if the guest does not let go of its NIC. The guest keeps a NIC without
+        a network until it lets go of it or is reset.
+    type: bool
+    default: false
+  stop_vm:
+    description:
+      - Whether to stop the VM, which gives up all its interfaces, whatever O(macs) names.
+      - V(shutdown) presses the guest's power button and waits for it, V(destroy) ends qemu.
+    type: str
+    choices: [never, shutdown, destroy]
+    default: never
+  timeout:
+    description: Seconds for the guest to let go or to shut down, and for qemu to answer.
+    type: float
+    default: 20
+seealso:
+  - module: virtaudit.qemu.vm_net_attach
+"""
+
+EXAMPLES = r"""
+- name: Take one NIC from a VM
+  virtaudit.qemu.vm_net_detach:
+    name: web01
+    macs:
+      - 52:54:00:00:00:03
+
+- name: Cut a VM off at once, whatever its guest does
+  virtaudit.qemu.vm_net_detach:
+    name: web01
+    macs: all
+    force: true
+
+- name: Shut a VM down
+  virtaudit.qemu.vm_net_detach:
+    name: web01
+    macs: all
+    stop_vm: shutdown
+    timeout: 120
+"""
+
+RETURN = r"""
+vm:
+  description: The VM.
+  returned: once it is known
+  type: dict
+  contains:
+    name:
+      description: Its name.
+      type: str
+      returned: always
+      sample: web01
+    uuid:
+      description: Its UUID.
+      type: str
+      returned: always
+      sample: 7f3a6fc8-0f5c-5f0e-8f55-1c1f0a8f2f11
+    pid:
+      description: The process id of qemu, null when it does not run.
+      type: int
+      returned: always
+      sample: 4711
+    qmp_socket:
+      description: The path of its monitor, null when it does not run.
+      type: str
+      returned: always
+      sample: /run/virtaudit/7f3a6fc8-0f5c-5f0e-8f55-1c1f0a8f2f11/qmp.sock
+    unit:
+      description: The systemd scope that it lives in, null where there is none.
+      type: str
+      returned: always
+      sample: virtaudit-7f3a6fc8-0f5c-5f0e-8f55-1c1f0a8f2f11.scope
+interfaces:
+  description: The interfaces that were asked for, and with O(stop_vm) all that the VM had.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    mac:
+      description: The NIC's MAC address.
+      type: str
+      returned: always
+    action:
+      description:
+        - V(detached) when the guest let go of it and its host side is closed, V(revoked) when the host side was closed
+          by O(force), V(absent) when qemu held nothing of it before the task.
+        - V(pending) when the guest did not let go in time and qemu still holds its devices. The task has failed then.
+      type: str
+      returned: always
+    pending:
+      description: Whether the guest still has its side of the NIC.
+      type: bool
+      returned: always
+    released:
+      description: The devices that qemu gave up.
+      type: list
+      elements: dict
+      returned: always
+      contains:
+        path:
+          description: The node that had been opened.
+          type: str
+          returned: always
+          sample: /dev/net/tun
+        rdev:
+          description: Its device number in hex, as C(MAJOR:MINOR).
+          type: str
+          returned: always
+          sample: 0A:C8
+        dev:
+          description: The interface that it served.
+          type: str
+          returned: always
+          sample: vt525400000001
+        fd:
+          description: The number that the file descriptor had in qemu.
+          type: int
+          returned: always
+          sample: 31
+        event:
+          description: The audit event of its open, null when none is known.
+          type: str
+          returned: always
+          sample: '1795420505.795:180'
+audit:
+  description: The records that this task wrote, as RV(virtaudit.qemu.vm_net_attach#module:audit).
+  returned: always
+  type: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.virtaudit.qemu.plugins.module_utils._argspec import (
+    audit_options,
+    detach_options,
+    vm_options,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._module.detach import run
+from ansible_collections.virtaudit.qemu.plugins.module_utils._module.edge import (
+    run_module,
+)
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={**vm_options(timeout=20), **audit_options(), **detach_options()},
+        supports_check_mode=True,
+    )
+    run_module(module, run)
+
+
+if __name__ == "__main__":
+    main()
