@@ -95,6 +95,19 @@ CASES = [
         0,
     ),
     ("molecule", VERIFY + VERIFIED, False, 0, 1, 0),
+    ("molecule", VERIFY + VERIFIED.replace("Successful", "Missing"), False, 0, 1, 0),
+    (
+        "molecule",
+        VERIFY
+        + ASSERTED
+        + RECAP.format("hv1", 3, 0)
+        + VERIFIED
+        + "INFO     attach ➜ prepare: Executing\nINFO     attach ➜ prepare: Executed: Missing\n",
+        True,
+        1,
+        0,
+        0,
+    ),
     (
         "molecule",
         VERIFY + ASSERTED + RECAP.format("localhost", 3, 0) + VERIFIED,
