@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import typing as t
 
@@ -14,13 +15,19 @@ from .._errors import MonitorError, OptionError, PendingError, StopError
 from .._net.interface import parse_mac
 from .observe import Nic
 from .recover import bury, messages_for, needs_repair, repair
-from .release import Outcome, noted, release
+from .release import Action, Outcome, noted, release
 from .report import Report
 from .session import Session
 
 _ALL = "all"
 _QUIT_SECONDS = 3.0
 _KILL_SECONDS = 5.0
+# VIRT_CONTROL's words
+_REASONS = {"shutdown": "shutdown", "destroy": "destroyed"}
+_STOP_ADVICE = {
+    "shutdown": "its guest may not listen to the power button: use stop_vm: destroy",
+    "destroy": "the process cannot be killed, which points at the kernel or its storage",
+}
 
 
 def run(params: t.Mapping[str, t.Any], check_mode: bool, report: Report) -> None:
@@ -41,7 +48,9 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool, report: Report) -> None
         report.auditor.check()
         if check_mode:
             report.changed = True
-            action = "revoked" if params["force"] and stop == "never" else "detached"
+            action: Action = (
+                "revoked" if params["force"] and stop == "never" else "detached"
+            )
             report.interfaces[:0] = [
                 Outcome(nic.mac, action, False, nic.devices).result() for nic in present
             ]
@@ -82,8 +91,6 @@ def _detach(
 
 def _stop(session: Session, how: str, report: Report, origin: Origin) -> None:
     """Stop the VM, which gives up every NIC that it has."""
-    process = session.process
-    assert process is not None and session.monitor is not None
     note = noted(session)
     outcomes = [
         Outcome(
@@ -91,54 +98,44 @@ def _stop(session: Session, how: str, report: Report, origin: Origin) -> None:
         )
         for nic in note.interfaces.values()
     ]
-    deadline = time.monotonic() + session.timeout
-    try:
-        session.monitor.execute("system_powerdown" if how == "shutdown" else "quit")
-    except MonitorError:
-        # It may be gone before it answers; what counts is the process.
-        pass
-    session.monitor.wait_closed(
-        deadline if how == "shutdown" else time.monotonic() + _QUIT_SECONDS
-    )
-    if how == "shutdown":
-        ended = process.wait_end(max(0.0, deadline - time.monotonic()) + 0.5)
-    else:
-        ended = process.wait_end(0.5)
-        if not ended:
-            process.kill()
-            ended = process.wait_end(_KILL_SECONDS)
-    session.disconnect()
+    named = {outcome.mac for outcome in outcomes}
+    absent = [item for item in report.interfaces if item["mac"] not in named]
+    reason = _REASONS[how]
+    process = session.live.process
+    ended = _end(session, how)
     if not ended:
-        messages = messages_for(session, origin)
-        reason = "shutdown" if how == "shutdown" else "destroyed"
-        report.auditor.write(
-            messages.control("stop", reason, process.pid, success=False)
+        control = messages_for(session, origin).control(
+            "stop", reason, process.pid, success=False
         )
-        report.interfaces[:0] = [
+        report.auditor.write(control)
+        report.interfaces = [
             Outcome(mac, "pending", True).result() for mac in note.interfaces
-        ]
+        ] + absent
         raise StopError(
             f"VM {session.name} (pid {process.pid}) did not stop within {session.timeout:g} s and keeps its network;"
-            + (
-                " its guest may not listen to the power button: use stop_vm: destroy"
-                if how == "shutdown"
-                else " the process cannot be killed, which points at the kernel or its storage"
-            )
+            f" {_STOP_ADVICE[how]}"
         )
-    bury(
-        note,
-        session.state,
-        report.auditor,
-        origin,
-        "shutdown" if how == "shutdown" else "destroyed",
-    )
+    session.disconnect()
+    bury(note, session.state, report.auditor, origin, reason)
     session.note = None
     report.changed = True
-    known = {outcome.mac for outcome in outcomes}
-    others = [item for item in report.interfaces if item["mac"] not in known]
-    report.interfaces = [outcome.result() for outcome in outcomes] + others
-    session.process = None
+    report.interfaces = [outcome.result() for outcome in outcomes] + absent
     report.vm = session.result()
+
+
+def _end(session: Session, how: str) -> bool:
+    """End qemu as asked; tell whether it has ended. What counts is the process."""
+    monitor, process = session.live.monitor, session.live.process
+    deadline = time.monotonic() + session.timeout
+    with contextlib.suppress(MonitorError):
+        # It may be gone before it answers.
+        monitor.execute("system_powerdown" if how == "shutdown" else "quit")
+    if how == "shutdown":
+        return process.wait_end(deadline - time.monotonic())
+    if process.wait_end(_QUIT_SECONDS):
+        return True
+    process.kill()
+    return process.wait_end(_KILL_SECONDS)
 
 
 def _parse_macs(macs: t.Sequence[str] | None, stop_vm: str) -> list[str] | None:
@@ -162,12 +159,12 @@ def _repair(
     session: Session, report: Report, origin: Origin, check_mode: bool
 ) -> dict[str, Outcome]:
     """Finish what was left over; return what that released."""
-    if not needs_repair(session):
+    note = session.note
+    if note is None or not needs_repair(session):
         return {}
-    assert session.note is not None
     held = [
         nic
-        for nic in session.note.interfaces.values()
+        for nic in note.interfaces.values()
         if nic.phase == "held" and nic.mac not in session.nics
     ]
     released = {

@@ -100,9 +100,12 @@ def _check_new(session: Session, interfaces: t.Sequence[Interface]) -> None:
 def refuse_foreign_macs(session: Session, interfaces: t.Sequence[Interface]) -> None:
     """Refuse a MAC that another VM of this host has, by this host's notes."""
     for note in _state.other_notes(session.uuid):
-        if note.pid is not None and note.start_time is not None:
-            if not Process(note.pid, note.start_time).is_alive():
-                continue
+        if (
+            note.pid is not None
+            and note.start_time is not None
+            and not Process(note.pid, note.start_time).is_alive()
+        ):
+            continue
         for interface in interfaces:
             if interface.mac in note.interfaces:
                 raise host.held_elsewhere(
@@ -112,8 +115,7 @@ def refuse_foreign_macs(session: Session, interfaces: t.Sequence[Interface]) -> 
 
 def _ports(session: Session, steps: t.Sequence[Step]) -> list[str]:
     """Return the free ports for new NICs; none where the machine hot-plugs without ports."""
-    inventory = session.inventory
-    assert inventory is not None
+    inventory = session.live.inventory
     needed = [
         step for step in steps if step.action == "attach" and step.interface.is_pci
     ]

@@ -110,11 +110,18 @@ def repair(session: Session, auditor: Auditor, origin: Origin) -> list[str]:
 def _is_dead(session: Session, note: Note) -> bool:
     if note.pid is None:
         return False
-    process = session.process
-    return process is None or (process.pid, process.start_time) != (
-        note.pid,
-        note.start_time,
-    )
+    if not session.running:
+        return True
+    process = session.live.process
+    return (process.pid, process.start_time) != (note.pid, note.start_time)
+
+
+def end_process(session: Session) -> None:
+    """End a qemu that must not run: its start was never finished."""
+    process = session.disconnect()
+    if process is not None:
+        process.kill()
+        process.wait_end(_END_SECONDS)
 
 
 def _vanished(session: Session, note: Note) -> list[NicNote]:
@@ -143,10 +150,7 @@ def _forget(
 def _undo_start(
     session: Session, note: Note, half: list[NicNote], auditor: Auditor, origin: Origin
 ) -> list[str]:
-    if session.process is not None:
-        session.disconnect()
-        session.process.kill()
-        session.process.wait_end(_END_SECONDS)
+    end_process(session)
     messages = Messages(AuditedVm(note.name, note.uuid, note.virt), origin)
     for nic in half:
         _record_failed("start", nic, auditor, messages)
@@ -176,7 +180,6 @@ def _settle(
     session: Session, note: Note, nic: NicNote, auditor: Auditor, origin: Origin
 ) -> str:
     """Finish or take back a hot-plug that was interrupted."""
-    assert session.monitor is not None
     messages = messages_for(session, origin)
     found: Nic | None = session.nics.get(nic.mac)
     if found is not None and found.front_end is not None and found.devices:
@@ -189,7 +192,7 @@ def _settle(
         nic.phase = "held"
         session.state.save(note)
         return f"the attach of {nic.mac} had been interrupted after qemu had it; it is on record now"
-    hotplug.roll_back(session.monitor, nic.mac, max(nic.queues, len(nic.devices)))
+    hotplug.roll_back(session.live.monitor, nic.mac, max(nic.queues, len(nic.devices)))
     _record_failed("attach", nic, auditor, messages)
     remove_link(nic)
     del note.interfaces[nic.mac]
@@ -199,7 +202,7 @@ def _settle(
 
 def _handed_over(session: Session, note: Note, nic: NicNote) -> list[Device]:
     """Return what qemu holds of an interface, with the events of our opens where they are known."""
-    assert session.process is not None
+    process = session.live.process
     claimed = {
         opened.fd
         for other in note.interfaces.values()
@@ -207,8 +210,8 @@ def _handed_over(session: Session, note: Note, nic: NicNote) -> list[Device]:
         for opened in other.devices
     }
     held = []
-    for fd in sorted(session.process.fds() - claimed):
-        found = session.process.device_at(fd)
+    for fd in sorted(process.fds() - claimed):
+        found = process.device_at(fd)
         if found is not None and (
             found.dev == nic.ifname or found.path == device.VHOST_NET_PATH
         ):

@@ -92,11 +92,16 @@ def release(
     return outcomes
 
 
+def note_of(session: Session) -> Note:
+    """Return the VM's note, a new one for a VM that has none."""
+    if session.note is None:
+        session.note = session.new_note(session.virt(), started=False)
+    return session.note
+
+
 def noted(session: Session) -> Note:
     """Return the VM's note with an entry for every NIC, those that something else attached included."""
-    note = session.note
-    if note is None:
-        note = session.note = session.new_note(session.virt(), started=False)
+    note = note_of(session)
     for nic in session.nics.values():
         if nic.mac not in note.interfaces:
             note.interfaces[nic.mac] = NicNote(
@@ -117,10 +122,11 @@ def noted(session: Session) -> Note:
 
 def settle_note(session: Session, note: Note) -> None:
     """Write the note back, or remove it when it has nothing left to tell."""
-    if note.started or any(
-        nic.made or nic.pending or nic.phase == "revoked"
-        for nic in note.interfaces.values()
-    ):
+    # What something else attached is its owner's again, once nothing of ours is under way.
+    for mac, nic in list(note.interfaces.items()):
+        if not nic.made and not nic.pending and nic.phase == "held":
+            del note.interfaces[mac]
+    if note.started or note.interfaces:
         session.state.save(note)
     else:
         session.state.remove()
@@ -131,12 +137,11 @@ def _ask_guest(
     session: Session, note: Note, nics: t.Sequence[Nic], seconds: float
 ) -> set[str]:
     """Ask the guest to let go; return the MACs of the NICs that it does not have any more."""
-    assert session.monitor is not None
     paths = {nic.front_end.path: nic.mac for nic in nics if nic.front_end is not None}
     for mac in paths.values():
         note.interfaces[mac].pending = True
     session.state.save(note)
-    gone = hotplug.unplug(session.monitor, paths, time.monotonic() + seconds)
+    gone = hotplug.unplug(session.live.monitor, paths, time.monotonic() + seconds)
     return {
         nic.mac for nic in nics if nic.front_end is None or nic.front_end.path in gone
     }
@@ -151,15 +156,13 @@ def _close(
     messages: Messages,
 ) -> Outcome:
     """Close the host side, see in /proc that it is closed, and record it."""
-    assert session.monitor is not None and session.process is not None
+    live = session.live
     entry = note.interfaces[nic.mac]
-    held = hotplug.close_backend(
-        session.monitor, session.process, nic.netdev, nic.devices
-    )
+    held = hotplug.close_backend(live.monitor, live.process, nic.netdev, nic.devices)
     if held:
         report.auditor.write(messages.net_detach(nic.mac, success=False))
         raise ProcessError(
-            f"qemu (pid {session.process.pid}) was told to close {nic.mac} and still holds"
+            f"qemu (pid {live.process.pid}) was told to close {nic.mac} and still holds"
             f" {', '.join(f'{opened.path} as fd {opened.fd}' for opened in held)}. The VM keeps its network;"
             " stop it with stop_vm: destroy if it must not"
         )

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import typing as t
 
@@ -20,6 +21,16 @@ from . import identity
 from .observe import Nic, observe_nics
 
 _NO_UUID = "00000000-0000-0000-0000-000000000000"
+
+
+@dataclasses.dataclass
+class Live:
+    """A VM that runs: its process, the session with its monitor, and what they told last."""
+
+    process: Process
+    monitor: Monitor
+    inventory: nics.Inventory
+    nics: dict[str, Nic]
 
 
 class Session:
@@ -44,10 +55,7 @@ class Session:
         self.warnings: list[str] = []
         self.uuid = ""
         self.note: Note | None = None
-        self.process: Process | None = None
-        self.monitor: Monitor | None = None
-        self.inventory: nics.Inventory | None = None
-        self.nics: dict[str, Nic] = {}
+        self._live: Live | None = None
 
     def __enter__(self) -> Session:
         try:
@@ -72,7 +80,19 @@ class Session:
     @property
     def running(self) -> bool:
         """Tell whether the VM's qemu runs and answers."""
-        return self.monitor is not None
+        return self._live is not None
+
+    @property
+    def live(self) -> Live:
+        """Return the running VM. Raises :class:`ProcessError` when it does not run."""
+        if self._live is None:
+            raise ProcessError(f"the VM {self.name} does not run")
+        return self._live
+
+    @property
+    def nics(self) -> dict[str, Nic]:
+        """Return the NICs that the VM has, by MAC; none when it does not run."""
+        return self._live.nics if self._live else {}
 
     @property
     def qmp_socket(self) -> str:
@@ -89,33 +109,35 @@ class Session:
     def look(self) -> None:
         """Find the process, connect to its monitor, and take stock of its NICs."""
         self.disconnect()
-        self.process = self._find_process()
-        if self.process is None:
-            return
-        self.adopt(self.process, Monitor(self.qmp_socket, self.timeout))
+        process = self._find_process()
+        if process is not None:
+            self.adopt(process, Monitor(self.qmp_socket, self.timeout))
 
     def adopt(self, process: Process, monitor: Monitor) -> None:
         """Take a running qemu as this session's, and take stock of its NICs."""
-        self.process, self.monitor = process, monitor
-        self.refresh()
+        inventory = nics.take_inventory(monitor)
+        self._live = Live(
+            process, monitor, inventory, observe_nics(inventory, process, self.note)
+        )
 
     def refresh(self) -> None:
-        """Take stock of the NICs again, after something was repaired."""
-        if self.monitor is None or self.process is None:
-            return
-        self.inventory = nics.take_inventory(self.monitor)
-        self.nics = observe_nics(self.inventory, self.process, self.note)
+        """Take stock of the NICs again, after something was changed."""
+        live = self.live
+        live.inventory = nics.take_inventory(live.monitor)
+        live.nics = observe_nics(live.inventory, live.process, self.note)
 
-    def disconnect(self) -> None:
-        """Leave the monitor."""
-        if self.monitor is not None:
-            self.monitor.close()
-        self.monitor, self.inventory, self.nics = None, None, {}
+    def disconnect(self) -> Process | None:
+        """Leave the monitor; return the process that was behind it."""
+        live, self._live = self._live, None
+        if live is None:
+            return None
+        live.monitor.close()
+        return live.process
 
     def virt(self) -> str:
         """Return ``kvm`` or ``qemu`` for the VM's records."""
-        if self.monitor is not None:
-            return nics.virt_type(self.monitor)
+        if self._live is not None:
+            return nics.virt_type(self._live.monitor)
         return self.note.virt if self.note else "qemu"
 
     def new_note(self, virt: str, started: bool, unit: str | None = None) -> Note:
@@ -129,8 +151,8 @@ class Session:
             started=started,
             unit=unit,
         )
-        if self.process is not None:
-            note.pid, note.start_time = self.process.pid, self.process.start_time
+        if self._live is not None:
+            bind(note, self._live.process)
         return note
 
     def result(self) -> dict[str, t.Any]:
@@ -138,9 +160,9 @@ class Session:
         return {
             "name": self.name,
             "uuid": self.uuid,
-            "pid": self.process.pid if self.process else None,
-            "qmp_socket": self.qmp_socket if self.process else None,
-            "unit": self.unit if self.process else None,
+            "pid": self._live.process.pid if self._live else None,
+            "qmp_socket": self.qmp_socket if self._live else None,
+            "unit": self.unit if self._live else None,
         }
 
     def _ask_identity(self) -> dict[str, str | None]:
@@ -177,23 +199,29 @@ class Session:
         ):
             process = Process(self.note.pid, self.note.start_time)
             return process if process.is_alive() else None
-        process = find_qemu(self.uuid)
-        if process is not None and not os.path.exists(self.state.qmp_socket):
+        found = find_qemu(self.uuid)
+        if found is not None and not os.path.exists(self.state.qmp_socket):
             raise OptionError(
                 "qmp_socket",
-                f"the VM runs (pid {process.pid}) and was not started by this collection;"
+                f"the VM runs (pid {found.pid}) and was not started by this collection;"
                 " give the path of a QMP socket of its own",
             )
-        return process
+        return found
 
-    def _process_behind(self, path: str) -> Process | None:
+    def _process_behind(self, path: str) -> Process:
         with Monitor(path, self.timeout) as monitor:
-            process = Process.of(monitor.peer_pid())
-        if process is None or "qemu" not in " ".join(process.command_line()[:1]):
-            # libvirt makes the socket itself and passes it on, so the peer is not qemu.
-            process = find_qemu(self.uuid)
+            peer = Process.of(monitor.peer_pid())
+        if peer is not None and peer.is_qemu():
+            return peer
+        # libvirt makes the socket itself and passes it on, so the peer is not qemu.
+        process = find_qemu(self.uuid)
         if process is None:
             raise ProcessError(
                 f"the process behind the QMP socket {path} is no qemu that can be found in /proc"
             )
         return process
+
+
+def bind(note: Note, process: Process) -> None:
+    """Note which process a VM is."""
+    note.pid, note.start_time = process.pid, process.start_time

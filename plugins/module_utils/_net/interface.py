@@ -24,13 +24,16 @@ _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 
 @dataclasses.dataclass(frozen=True)
 class Interface:
-    """One NIC that a task asks for. ``option`` names it in messages, as ``interfaces[0]``."""
+    """One NIC that a task asks for.
+
+    ``option`` names it in messages, as ``interfaces[0]``; ``mode`` is empty but for ``direct``.
+    """
 
     option: str
     mac: str
     type: str
     source: str
-    mode: str | None
+    mode: str
     model: str
     queues: int
     vhost: str
@@ -101,14 +104,14 @@ def _parse(option: str, item: t.Mapping[str, t.Any]) -> Interface:
         mac=mac,
         type=kind,
         source=item["source"],
-        mode=(item["mode"] or "vepa") if kind == "direct" else item["mode"],
+        mode=item["mode"] or ("vepa" if kind == "direct" else ""),
         model=item["model"],
         queues=item["queues"],
         vhost=item["vhost"],
         ifname=item["ifname"] or f"vt{compact(mac)}",
         mtu=item["mtu"],
     )
-    if interface.type == "bridge" and interface.mode is not None:
+    if interface.type == "bridge" and interface.mode:
         raise interface.error("mode", "only type=direct (macvtap) has a mode")
     for suboption in ("source", "ifname"):
         _check_ifname(interface, suboption)

@@ -109,12 +109,12 @@ def _index(name: str) -> int:
 @contextlib.contextmanager
 def _rtnetlink(failure: str) -> t.Iterator[t.Any]:
     try:
-        import pyroute2
+        from pyroute2.iproute import IPRoute
         from pyroute2.netlink.exceptions import NetlinkError
     except ImportError as exc:
         raise LinkError(f"{failure}: the Python library pyroute2 is missing") from exc
     try:
-        with pyroute2.IPRoute() as netlink:
+        with IPRoute() as netlink:
             yield netlink
     except NetlinkError as exc:
         raise LinkError(f"{failure}: {exc.args[-1] if exc.args else exc}") from exc

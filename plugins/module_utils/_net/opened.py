@@ -64,24 +64,25 @@ class OpenedDevices:
         self._links.clear()
 
     def _open_tap(self, interface: Interface) -> list[Device]:
-        devices = []
-        for number in range(interface.queues):
-            devices.append(
-                self._open_node(
-                    interface,
-                    device.TUN_PATH,
-                    lambda opened, first=number == 0: device.become_tap(
-                        opened, interface.ifname, interface.queues, first
-                    ),
-                )
-            )
+        def first(opened: Device) -> None:
+            device.become_tap(opened, interface.ifname, interface.queues, first=True)
+
+        def further(opened: Device) -> None:
+            device.become_tap(opened, interface.ifname, interface.queues, first=False)
+
+        setups = [first] + [further] * (interface.queues - 1)
+        devices = [
+            self._open_node(interface, device.TUN_PATH, setup) for setup in setups
+        ]
         link.join_bridge(
             interface.ifname, interface.mac, interface.source, interface.mtu
         )
         return devices
 
     def _open_macvtap(self, interface: Interface) -> list[Device]:
-        assert interface.mode is not None
+        def setup(opened: Device) -> None:
+            device.become_macvtap(opened, interface.ifname, interface.queues)
+
         index = link.add_macvtap(
             interface.ifname, interface.mac, interface.source, interface.mode
         )
@@ -90,13 +91,7 @@ class OpenedDevices:
         self._verify_node(interface, path)
         link.bring_up(interface.ifname, interface.mtu)
         return [
-            self._open_node(
-                interface,
-                path,
-                lambda opened: device.become_macvtap(
-                    opened, interface.ifname, interface.queues
-                ),
-            )
+            self._open_node(interface, path, setup)
             for _number in range(interface.queues)
         ]
 

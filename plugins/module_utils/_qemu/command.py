@@ -172,6 +172,7 @@ class Backend:
 
 
 def argv(
+    binary: str,
     name: str,
     uuid: str,
     qemu: QemuOptions,
@@ -181,7 +182,7 @@ def argv(
 ) -> list[str]:
     """Return qemu's command line. The guest stays stopped until its records are written."""
     arguments = [
-        qemu.binary,
+        binary,
         "-name",
         f"guest={name.replace(',', ',,')},debug-threads=on",
         "-uuid",

@@ -116,50 +116,55 @@ def start(
     Closes ``listener``. Raises :class:`ProcessError` with what qemu said; no qemu is left then.
     """
     command = [*_scope(unit), *_drop_privileges(user), *arguments]
-    try:
-        child = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            pass_fds=[listener.fileno(), *fds],
-            cwd="/",
-            start_new_session=True,
-        )
-    except OSError as exc:
-        raise ProcessError(f"qemu did not start: {command[0]}: {exc.strerror}") from exc
-    finally:
-        # Ours must go, or a dead qemu's socket would seem to be listening.
-        listener.close()
-    assert child.stderr is not None
-    with child.stderr:
+    read_end, write_end = os.pipe()
+    with open(read_end, "rb") as said:
+        try:
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                # A pipe, which ends with this task: no log that a guest could fill the host with.
+                stderr=write_end,
+                pass_fds=[listener.fileno(), *fds],
+                cwd="/",
+                start_new_session=True,
+            )
+        except OSError as exc:
+            raise ProcessError(
+                f"qemu did not start: {command[0]}: {exc.strerror}"
+            ) from exc
+        finally:
+            os.close(write_end)
+            # Ours must go, or a dead qemu's socket would seem to be listening.
+            listener.close()
         try:
             monitor = Monitor(path, timeout)
         except MonitorError as exc:
-            raise ProcessError(_why_not(child, exc)) from exc
+            raise ProcessError(_why_not(child, said, exc)) from exc
         process = Process.of(child.pid)
         if process is None:
             monitor.close()
             raise ProcessError(
-                f"qemu ended as soon as it had started: {_last_words(child)}"
+                f"qemu ended as soon as it had started: {_last_words(said)}"
             )
     return process, monitor
 
 
-def _why_not(child: subprocess.Popen[bytes], failure: MonitorError) -> str:
+def _why_not(
+    child: subprocess.Popen[bytes], said: t.BinaryIO, failure: MonitorError
+) -> str:
     with contextlib.suppress(subprocess.TimeoutExpired):
         status = child.wait(timeout=1.0)
         how = f"exit status {status}" if status >= 0 else f"killed by signal {-status}"
-        return f"qemu did not start ({how}): {_last_words(child) or 'it said nothing'}"
+        return f"qemu did not start ({how}): {_last_words(said) or 'it said nothing'}"
     child.kill()
     child.wait(timeout=_END_SECONDS)
     return f"qemu did not get ready and was ended: {failure}"
 
 
-def _last_words(child: subprocess.Popen[bytes]) -> str:
-    assert child.stderr is not None
-    os.set_blocking(child.stderr.fileno(), False)
-    data = child.stderr.read(_STDERR_BYTES) or b""
+def _last_words(said: t.BinaryIO) -> str:
+    os.set_blocking(said.fileno(), False)
+    data = said.read(_STDERR_BYTES) or b""
     return " ".join(data.decode("utf-8", "replace").split())
 
 

@@ -124,6 +124,10 @@ class Process:
             ]
         return []
 
+    def is_qemu(self) -> bool:
+        """Tell whether the process is a qemu, by the name that it was started with."""
+        return any("qemu" in os.path.basename(word) for word in self.command_line()[:1])
+
     def _tun_name(self, fd: int) -> str | None:
         try:
             with open(
@@ -147,9 +151,9 @@ def all_processes() -> t.Iterator[Process]:
 def find_qemu(uuid: str) -> Process | None:
     """Return the qemu that was started with ``-uuid`` of a VM, whoever started it."""
     for process in all_processes():
-        arguments = process.command_line()
-        if not arguments or "qemu" not in os.path.basename(arguments[0]):
+        if not process.is_qemu():
             continue
+        arguments = process.command_line()
         if any(pair == ("-uuid", uuid) for pair in zip(arguments, arguments[1:])):
             return process
     return None

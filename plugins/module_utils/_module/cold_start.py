@@ -1,0 +1,132 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Starts a VM with all its interfaces, or none: open, record, hand over, record."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._audit.messages import Messages
+from .._audit.origin import Origin
+from .._errors import ProcessError, VirtauditError
+from .._net import device
+from .._net.device import Device
+from .._net.interface import Interface
+from .._net.opened import OpenedDevices
+from .._qemu import command, launch
+from .._qemu.command import Backend, QemuOptions
+from .._state import Note
+from .handover import attached, claim, note_opened, record_grant
+from .recover import end_process, messages_for
+from .report import Report
+from .session import Session, bind
+
+
+def cold_start(
+    session: Session,
+    interfaces: t.Sequence[Interface],
+    qemu: QemuOptions,
+    report: Report,
+    origin: Origin,
+) -> None:
+    """Start the VM. Raises :class:`VirtauditError`; no qemu and nothing open is left then.
+
+    The guest runs its first instruction only after the last record is written.
+    """
+    auditor = report.auditor
+    messages = messages_for(session, origin, qemu.virt)
+    binary = launch.find_binary(qemu.binary)
+    version = launch.version_of(binary)
+    uid, gid = launch.ids_of(qemu.user)
+    note = session.new_note(qemu.virt, started=True, unit=launch.scope_of(session.uuid))
+    note.qmp_socket = session.state.qmp_socket
+    try:
+        claim(session, note, interfaces)
+        auditor.write(messages.machine_id(uid, gid))
+        with OpenedDevices(auditor, messages) as opened:
+            try:
+                for interface in interfaces:
+                    note_opened(session, note, interface, opened.open(interface))
+                auditor.check()
+                pid = _launch(session, note, qemu, binary, version, interfaces)
+                for interface in interfaces:
+                    record_grant(session, note, auditor, messages, "start", interface)
+                auditor.write(messages.control("start", "booted", pid, success=True))
+                if not qemu.paused:
+                    session.live.monitor.execute("cont")
+            except VirtauditError:
+                end_process(session)
+                _record_failure(note, report, messages, interfaces)
+                raise
+            opened.handed_over()
+    except VirtauditError:
+        session.state.remove()
+        session.note = None
+        raise
+    report.changed = True
+    report.vm = {**session.result(), "started": True}
+    report.interfaces = [attached(note, interface) for interface in interfaces]
+
+
+def _launch(
+    session: Session,
+    note: Note,
+    qemu: QemuOptions,
+    binary: str,
+    version: tuple[int, int],
+    interfaces: t.Sequence[Interface],
+) -> int:
+    """Start qemu, see in /proc that it holds what it was given, at the same numbers; return its pid."""
+    backends = [
+        _backend(interface, note.interfaces[interface.mac].devices)
+        for interface in interfaces
+    ]
+    listener = launch.listen(note.qmp_socket)
+    arguments = command.argv(
+        binary, session.name, session.uuid, qemu, version, listener.fileno(), backends
+    )
+    fds = [fd for backend in backends for fd in (*backend.queues, *backend.vhosts)]
+    process, monitor = launch.start(
+        arguments, listener, fds, note.qmp_socket, note.unit, qemu.user, session.timeout
+    )
+    bind(note, process)
+    session.note = note
+    session.adopt(process, monitor)
+    session.state.save(note)
+    for nic in note.interfaces.values():
+        for opened in nic.devices:
+            if not process.holds(opened):
+                raise ProcessError(
+                    f"qemu started and does not hold {opened.path} of {nic.mac} as fd {opened.fd}"
+                )
+    return process.pid
+
+
+def _backend(interface: Interface, devices: t.Sequence[Device]) -> Backend:
+    queues = tuple(
+        opened.fd for opened in devices if opened.path != device.VHOST_NET_PATH
+    )
+    vhosts = tuple(
+        opened.fd for opened in devices if opened.path == device.VHOST_NET_PATH
+    )
+    return Backend(interface, queues, vhosts)
+
+
+def _record_failure(
+    note: Note, report: Report, messages: Messages, interfaces: t.Sequence[Interface]
+) -> None:
+    for interface in interfaces:
+        if note.interfaces[interface.mac].phase == "held":
+            # Its start is on record as a success already, so it ends as a detach.
+            report.auditor.write_anyway(
+                messages.net_detach(interface.mac, success=True)
+            )
+        else:
+            report.auditor.write_anyway(
+                messages.net_grant("start", interface.mac, [], success=False)
+            )
+    report.auditor.write_anyway(
+        messages.control("start", "booted", note.pid or 0, success=False)
+    )

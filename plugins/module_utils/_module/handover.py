@@ -1,0 +1,75 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a cold start and a hot-plug share: the claim before, the note and the record after."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .. import _state
+from .._audit.auditor import Auditor
+from .._audit.messages import Messages
+from .._net import sysfs
+from .._net.device import Device
+from .._net.interface import Interface
+from .._qemu import command
+from .._state import NicNote, Note
+from .plan import asked, refuse_foreign_macs
+from .session import Session
+
+
+def claim(session: Session, note: Note, interfaces: t.Sequence[Interface]) -> None:
+    """Note what will be opened before it is.
+
+    So a crash is found by the next run, and a race of two VMs for one MAC has one winner.
+    Raises :class:`OptionError` for the other one.
+    """
+    with _state.host_locked(session.timeout):
+        refuse_foreign_macs(session, interfaces)
+        for interface in interfaces:
+            note.interfaces[interface.mac] = NicNote(
+                mac=interface.mac,
+                type=interface.type,
+                source=interface.source,
+                mode=interface.mode,
+                model=interface.model,
+                ifname=interface.ifname,
+                queues=interface.queues,
+                netdev=command.netdev_id(interface.mac),
+                phase="opening",
+            )
+        session.state.save(note)
+
+
+def note_opened(
+    session: Session, note: Note, interface: Interface, devices: list[Device]
+) -> None:
+    """Note the devices that were opened for an interface."""
+    nic = note.interfaces[interface.mac]
+    nic.devices = devices
+    nic.ifindex = sysfs.ifindex(interface.ifname)
+    session.state.save(note)
+
+
+def record_grant(
+    session: Session,
+    note: Note,
+    auditor: Auditor,
+    messages: Messages,
+    reason: str,
+    interface: Interface,
+) -> None:
+    """Record that qemu holds the devices of an interface, at the fd numbers that are noted."""
+    nic = note.interfaces[interface.mac]
+    fds = [opened.fd for opened in nic.devices]
+    auditor.write(messages.net_grant(reason, interface.mac, fds, success=True))
+    nic.phase = "held"
+    session.state.save(note)
+
+
+def attached(note: Note, interface: Interface) -> dict[str, t.Any]:
+    """Return the module's value for an interface that was handed over."""
+    devices = [opened.result() for opened in note.interfaces[interface.mac].devices]
+    return {**asked(interface), "devices": devices, "action": "attached"}

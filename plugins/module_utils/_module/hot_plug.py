@@ -1,0 +1,104 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Gives interfaces to a running VM, one after the other: open, record, hand over, record."""
+
+from __future__ import annotations
+
+import contextlib
+
+from .._audit.messages import Messages
+from .._audit.origin import Origin
+from .._errors import MonitorError, PendingError, VirtauditError
+from .._net.interface import Interface
+from .._net.opened import OpenedDevices
+from .._qemu import hotplug
+from .._state import Note
+from .handover import attached, claim, note_opened, record_grant
+from .plan import Plan, Step
+from .recover import messages_for
+from .release import note_of, release, settle_note
+from .report import Report
+from .session import Session, bind
+
+
+def hot_plug(session: Session, plan: Plan, report: Report, origin: Origin) -> None:
+    """Attach what the plan says. Raises :class:`VirtauditError` at the first failure; what was done before it stays."""
+    messages = messages_for(session, origin)
+    note = note_of(session)
+    bind(note, session.live.process)
+    fresh = [
+        step.interface
+        for step in plan.steps
+        if step.action == "attach" and not step.replace
+    ]
+    free = list(plan.ports)
+    try:
+        claim(session, note, fresh)
+        for step in plan.steps:
+            if step.nic is not None and step.action == "unchanged":
+                report.interfaces.append({**step.nic.result(), "action": "unchanged"})
+                continue
+            if step.replace:
+                free += _take_out(session, step, report, messages)
+                claim(session, note, [step.interface])
+            port = free.pop(0) if free and step.interface.is_pci else None
+            _plug(session, note, step.interface, port, report, messages)
+            report.changed = True
+            report.interfaces.append(attached(note, step.interface))
+    finally:
+        for mac in [
+            mac for mac, nic in note.interfaces.items() if nic.phase == "opening"
+        ]:
+            del note.interfaces[mac]
+        settle_note(session, note)
+
+
+def _plug(
+    session: Session,
+    note: Note,
+    interface: Interface,
+    port: str | None,
+    report: Report,
+    messages: Messages,
+) -> None:
+    auditor = report.auditor
+    live = session.live
+    with OpenedDevices(auditor, messages) as opened:
+        try:
+            devices = opened.open(interface)
+            note_opened(session, note, interface, devices)
+            auditor.check()
+            held = hotplug.plug(live.monitor, live.process, interface, devices, port)
+            try:
+                note.interfaces[interface.mac].devices = held
+                record_grant(session, note, auditor, messages, "attach", interface)
+            except VirtauditError:
+                # What cannot be recorded is taken back; a qemu that is gone holds nothing.
+                with contextlib.suppress(MonitorError):
+                    hotplug.roll_back(live.monitor, interface.mac, len(devices))
+                raise
+        except VirtauditError:
+            auditor.write_anyway(
+                messages.net_grant("attach", interface.mac, [], success=False)
+            )
+            raise
+        opened.handed_over()
+
+
+def _take_out(
+    session: Session, step: Step, report: Report, messages: Messages
+) -> list[str]:
+    """Detach what is to be replaced; return the ports that this freed."""
+    before = set(session.live.inventory.free_ports)
+    nics = [] if step.nic is None else [step.nic]
+    for outcome in release(session, nics, False, report, messages):
+        if outcome.pending:
+            raise PendingError(
+                f"{step.interface.mac} could not be replaced: the guest did not let go of it within"
+                f" {session.timeout:g} s. It is attached as before, with the removal pending; run the task again"
+                " when the guest is up, or revoke it with vm_net_detach and force: true"
+            )
+    session.refresh()
+    return [port for port in session.live.inventory.free_ports if port not in before]
