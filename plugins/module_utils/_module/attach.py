@@ -29,7 +29,7 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool, report: Report) -> None
             report.warnings += repair(session, report.auditor, origin)
         plan = make_plan(session, interfaces, params)
         report.diff = make_diff(session, plan)
-        report.vm = {**session.result(), "started": plan.start is not None}
+        report.vm = {**session.result(), "started": False}
         if not plan.changes:
             report.auditor.look()
             report.interfaces = planned_result(plan)
@@ -37,6 +37,7 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool, report: Report) -> None
         report.auditor.check()
         if check_mode:
             report.changed = True
+            report.vm["started"] = plan.start is not None
             report.interfaces = planned_result(plan)
             return
         report.auditor.prepare()

@@ -27,6 +27,7 @@ from .process import Process
 _VERSION = re.compile(r"version (\d+)\.(\d+)")
 _STDERR_BYTES = 16384
 _END_SECONDS = 5.0
+_GIVEN_BACK = "The VM does not run, and what was opened for it is closed again"
 
 
 def find_binary(binary: str) -> str:
@@ -156,10 +157,10 @@ def _why_not(
     with contextlib.suppress(subprocess.TimeoutExpired):
         status = child.wait(timeout=1.0)
         how = f"exit status {status}" if status >= 0 else f"killed by signal {-status}"
-        return f"qemu did not start ({how}): {_last_words(said) or 'it said nothing'}"
+        return f"qemu did not start ({how}): {_last_words(said) or 'it said nothing'}. {_GIVEN_BACK}"
     child.kill()
     child.wait(timeout=_END_SECONDS)
-    return f"qemu did not get ready and was ended: {failure}"
+    return f"qemu did not get ready and was ended: {failure}. {_GIVEN_BACK}"
 
 
 def _last_words(said: t.BinaryIO) -> str:
