@@ -1,0 +1,11 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from hypothesis import settings
+
+# No deadline: machines that run tests are busy. No database: a run leaves nothing behind.
+settings.register_profile("units", deadline=None, database=None, print_blob=True)
+settings.load_profile("units")
