@@ -1,0 +1,176 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import netlink
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.auditor import (
+    Auditor,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.record import Record
+from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import AuditError
+from ansible_collections.virtaudit.qemu.tests.unit.support.kernel import (
+    Kernel,
+    install,
+)
+
+RECORD = Record("VIRT_RESOURCE", {"reason": "open", "vm": "web01", "net": None})
+TEXT = 'reason=open vm="web01" net=?'
+MEND = "Start the audit daemon ('systemctl start auditd') and enable auditing"
+
+
+def dead_pid() -> int:
+    with subprocess.Popen([sys.executable, "-c", ""]) as child:
+        child.wait()
+        return child.pid
+
+
+# how the kernel is, what the message says; all of them show before anything is opened
+NOT_READY = [
+    (Kernel(enabled=0), "auditing is disabled \\(enabled=0\\)"),
+    (Kernel(daemon=0), "no audit daemon is registered"),
+    (Kernel(daemon=dead_pid()), "the audit daemon \\(pid \\d+\\) has died"),
+    (Kernel(refuse={1000: errno.EPERM}), "operation not permitted"),
+    (Kernel(refuse={1000: errno.ECONNREFUSED}), "connection refused"),
+    (Kernel(refuse={"bind": errno.EPERM}), "cannot reach the kernel's audit system"),
+    (Kernel(refuse={"listen": errno.EPERM}), "cannot reach the kernel's audit system"),
+]
+# these show when a record is sent
+NOT_WRITTEN = [
+    (Kernel(echoes=False), "took a VIRT_RESOURCE record and did not write it"),
+    (Kernel(refuse={2501: errno.EPERM}), "operation not permitted"),
+    (Kernel(refuse={2501: errno.ECONNREFUSED}), "connection refused"),
+]
+
+
+@pytest.fixture(autouse=True)
+def fixture_short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(netlink, "_ECHO_SECONDS", 0.2)
+
+
+@pytest.mark.parametrize(("kernel", "problem"), NOT_READY)
+def test_required_goes_no_further(
+    monkeypatch: pytest.MonkeyPatch, kernel: Kernel, problem: str
+) -> None:
+    kernel = install(monkeypatch, kernel)
+    with Auditor("required") as auditor, pytest.raises(AuditError) as caught:
+        auditor.prepare()
+    assert caught.match(problem)
+    assert caught.match("Nothing was handed to qemu")
+    assert MEND in str(caught.value)
+    assert kernel.texts == []
+    assert all(each.closed for each in kernel.sockets if each.bound)
+
+
+@pytest.mark.parametrize(("kernel", "problem"), NOT_WRITTEN)
+def test_required_fails_when_a_record_does_not_land(
+    monkeypatch: pytest.MonkeyPatch, kernel: Kernel, problem: str
+) -> None:
+    kernel = install(monkeypatch, kernel)
+    with Auditor("required") as auditor:
+        auditor.prepare()
+        with pytest.raises(AuditError, match="reason=open was not written") as caught:
+            auditor.write(RECORD)
+    assert caught.match(problem)
+    assert MEND in str(caught.value)
+    assert [(each["confirmed"], each["event"]) for each in auditor.records] == [
+        (False, None)
+    ]
+
+
+@pytest.mark.parametrize(("kernel", "problem"), NOT_READY + NOT_WRITTEN)
+def test_best_effort_warns_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch, kernel: Kernel, problem: str
+) -> None:
+    kernel = install(monkeypatch, kernel)
+    with Auditor("best_effort") as auditor:
+        auditor.prepare()
+        auditor.write(RECORD)
+        auditor.write(RECORD)
+    text = "\n".join(auditor.warnings)
+    assert re.search(problem, text)
+    assert text.startswith("audit: ")
+    assert len(auditor.warnings) == len(set(auditor.warnings))
+    assert len(auditor.records) == 2
+
+
+def test_required_keeps_what_was_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = install(monkeypatch, Kernel())
+    with Auditor("required") as auditor:
+        assert kernel.sockets == []
+        auditor.prepare()
+        auditor.prepare()
+        assert auditor.write(RECORD) == "1795448404.573:345"
+    assert len(kernel.listeners) == 1
+    assert kernel.texts == [TEXT]
+    assert auditor.warnings == []
+    assert auditor.result() == {
+        "mode": "required",
+        "daemon": os.getpid(),
+        "auid": 1000,
+        "ses": 7,
+        "records": [
+            {
+                "type": "VIRT_RESOURCE",
+                "event": "1795448404.573:345",
+                "confirmed": True,
+                "fields": {"reason": "open", "vm": "web01", "net": None},
+            }
+        ],
+    }
+
+
+@pytest.mark.parametrize("kernel", [Kernel(), Kernel(enabled=0)])
+def test_off_opens_no_socket(monkeypatch: pytest.MonkeyPatch, kernel: Kernel) -> None:
+    kernel = install(monkeypatch, kernel)
+    with Auditor("off") as auditor:
+        auditor.check()
+        auditor.look()
+        auditor.prepare()
+        assert auditor.write(RECORD) is None
+        assert auditor.write_anyway(RECORD) is None
+    assert kernel.sockets == []
+    assert auditor.warnings == []
+    assert auditor.result() == {
+        "mode": "off",
+        "daemon": None,
+        "auid": None,
+        "ses": None,
+        "records": [],
+    }
+
+
+@pytest.mark.parametrize("mode", ["required", "best_effort"])
+def test_a_look_only_warns(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    kernel = install(monkeypatch, Kernel(daemon=0))
+    with Auditor("required" if mode == "required" else "best_effort") as auditor:
+        auditor.look()
+        auditor.look()
+    (warning,) = auditor.warnings
+    assert "no audit daemon is registered" in warning
+    assert "Nothing had to be recorded" in warning
+    assert kernel.listeners == []
+
+
+def test_what_cannot_be_refused_any_more_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kernel = install(monkeypatch, Kernel())
+    with Auditor("required") as auditor:
+        auditor.prepare()
+        kernel.echoes = False
+        assert auditor.write_anyway(RECORD) is None
+        kernel.echoes = True
+        assert auditor.write_anyway(RECORD) == "1795448404.573:345"
+    (warning,) = auditor.warnings
+    assert "reason=open was not written" in warning
+    assert [each["confirmed"] for each in auditor.records] == [False, True]

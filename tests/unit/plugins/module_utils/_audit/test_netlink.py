@@ -1,0 +1,196 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+
+import pytest
+
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import netlink
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.netlink import (
+    AuditSocket,
+    Confirmation,
+    Status,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.record import Record
+from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import AuditError
+from ansible_collections.virtaudit.qemu.tests.unit.support.kernel import (
+    Kernel,
+    echo,
+    install,
+    overrun,
+)
+
+RECORD = Record("VIRT_RESOURCE", {"vm": "web01", "uuid": "u", "res": "success"})
+TEXT = 'vm="web01" uuid=u res=success'
+OURS = Confirmation("1795448404.573:345", 1000, 7)
+# As kernel 6.18 sent it; the length in the header is the kernel's.
+REAL = (
+    b",\x01\x00\x00\xc5\t\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00audit(1795448404.573:345):"
+    b" pid=%d uid=0 auid=4294967295 ses=4294967295%b msg='virt=qemu resrc=net reason=detach"
+    b" vm=756E69742074657374 uuid=c1e2f3a4-0001-4000-8000-000000000011"
+    b' old-net="52:54:00:00:00:01" new-net="?" exe="/usr/bin/python3.11" hostname=? addr=?'
+    b" terminal=? res=success'"
+)
+REAL_TEXT = REAL.partition(b"msg='")[2][:-1]
+SUBJECTS = [
+    "",
+    " subj=unconfined",
+    " subj=?",
+    " subj==unconfined",
+    " subj=system_u:system_r:init_t:s0",
+    " subj=unconfined_u:unconfined_r:unconfined_t:s0-s0:c0.c1023",
+]
+
+
+@pytest.mark.parametrize("subject", SUBJECTS)
+@pytest.mark.parametrize("end", [b"", b"\0", b"\0\0"])
+def test_match_of_what_a_kernel_sent(subject: str, end: bytes) -> None:
+    data = REAL % (os.getpid(), subject.encode("ascii")) + end
+    found = netlink._match(data, 2501, REAL_TEXT)
+    assert found == Confirmation("1795448404.573:345", 4294967295, 4294967295)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        echo(TEXT, pid=os.getpid() + 1),
+        echo(TEXT, record_type=2500),
+        echo(TEXT, record_type=1305),
+        echo(TEXT + " "),
+        echo("x" + TEXT),
+        echo(TEXT[:-1]),
+        echo(TEXT.replace("success", "failed")),
+        echo(TEXT, subject=" comm=x"),
+        echo(TEXT)[:-1],
+        echo("")[:40],
+    ],
+)
+def test_no_match(data: bytes) -> None:
+    assert netlink._match(echo(TEXT), 2501, TEXT.encode("ascii")) == OURS
+    assert netlink._match(data, 2501, TEXT.encode("ascii")) is None
+
+
+@pytest.fixture(name="kernel")
+def fixture_kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
+    monkeypatch.setattr(netlink, "_ECHO_SECONDS", 0.2)
+    return install(monkeypatch, Kernel())
+
+
+@pytest.mark.parametrize("stale", [False, True])
+def test_status(kernel: Kernel, stale: bool) -> None:
+    kernel.enabled, kernel.daemon, kernel.stale_answers = 2, 4711, stale
+    with AuditSocket() as audit:
+        audit.status()
+        assert audit.status() == Status(2, 4711, lost=3, backlog=2, backlog_limit=64)
+    assert [each.closed for each in kernel.sockets] == [True]
+
+
+def test_send(kernel: Kernel) -> None:
+    with AuditSocket() as audit:
+        audit.send(RECORD)
+    assert kernel.sent == [(2501, TEXT.encode("ascii") + b"\0")]
+    assert kernel.listeners == []
+
+
+NOISE: list[list[bytes | OSError]] = [
+    [],
+    [overrun()],
+    [echo("other"), overrun(), echo(TEXT, record_type=1305)],
+    [echo(TEXT, pid=1), echo(TEXT, record_type=2502), echo(TEXT + "x")],
+]
+
+
+@pytest.mark.parametrize("noise", NOISE)
+@pytest.mark.parametrize("subject", SUBJECTS[:2])
+def test_confirmed(kernel: Kernel, noise: list[bytes | OSError], subject: str) -> None:
+    kernel.noise, kernel.subject = noise, subject
+    with AuditSocket() as audit:
+        audit.listen()
+        audit.listen()
+        assert audit.send_confirmed(RECORD) == OURS
+    assert [each.groups for each in kernel.sockets] == [0, 1]
+    assert kernel.listeners[0].options == [(socket.SOL_SOCKET, 33, 4194304)]
+    assert all(each.closed for each in kernel.sockets)
+
+
+def test_an_older_echo_of_the_same_text_confirms_nothing(kernel: Kernel) -> None:
+    with AuditSocket() as audit:
+        audit.listen()
+        kernel.listeners[0].inbox += [overrun(), echo(TEXT, event="1.000:1")]
+        assert audit.send_confirmed(RECORD) == OURS
+        kernel.listeners[0].inbox.append(echo(TEXT, event="1.000:1"))
+        kernel.echoes = False
+        with pytest.raises(AuditError, match="took a VIRT_RESOURCE record and did not"):
+            audit.send_confirmed(RECORD)
+
+
+def test_confirmed_needs_listening(kernel: Kernel) -> None:
+    with AuditSocket() as audit, pytest.raises(AuditError, match="not listening"):
+        audit.send_confirmed(RECORD)
+    assert kernel.sent == []
+
+
+@pytest.mark.parametrize("where", ["drain", "wait"])
+def test_a_broken_listener(kernel: Kernel, where: str) -> None:
+    broken = OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+    with AuditSocket() as audit:
+        audit.listen()
+        if where == "wait":
+            kernel.noise = [broken]
+        else:
+            kernel.listeners[0].inbox.append(broken)
+        with pytest.raises(AuditError, match="cannot read the kernel's audit records"):
+            audit.send_confirmed(RECORD)
+
+
+def use_all() -> None:
+    with AuditSocket() as audit:
+        audit.status()
+        audit.listen()
+        audit.send(RECORD)
+
+
+REFUSALS = [
+    (2501, errno.EPERM, "needs root with CAP_AUDIT_WRITE"),
+    (2501, errno.ECONNREFUSED, "a user namespace or a container"),
+    (2501, errno.EINVAL, "Invalid argument"),
+    (1000, errno.EPERM, "initial pid namespace"),
+    ("listen", errno.EPERM, "cannot reach the kernel's audit system: Operation not"),
+    ("bind", errno.EPERM, "cannot reach the kernel's audit system: Operation not"),
+]
+
+
+@pytest.mark.parametrize(("what", "code", "message"), REFUSALS)
+def test_refused(kernel: Kernel, what: int | str, code: int, message: str) -> None:
+    kernel.refuse = {what: code}
+    with pytest.raises(AuditError, match=message):
+        use_all()
+    assert kernel.texts == ([TEXT] if what == 2501 else [])
+
+
+def test_a_silent_kernel(kernel: Kernel) -> None:
+    kernel.silent = True
+    with AuditSocket() as audit, pytest.raises(AuditError, match="timed out"):
+        audit.status()
+
+
+@pytest.mark.xfail(strict=True, reason="a blank in subj= hides the echo")
+@pytest.mark.parametrize(
+    "subject", ["rsyslogd (enforce)", "/usr/bin/python3 (complain)"]
+)
+def test_match_of_a_process_that_apparmor_confines(subject: str) -> None:
+    data = REAL % (os.getpid(), f" subj={subject}".encode("ascii"))
+    assert netlink._match(data, 2501, REAL_TEXT) is not None
+
+
+@pytest.mark.xfail(strict=True, reason="the socket is left to the garbage collector")
+def test_a_refused_socket_is_closed(kernel: Kernel) -> None:
+    kernel.refuse = {"bind": errno.EPERM}
+    with pytest.raises(AuditError):
+        AuditSocket()
+    assert [each.closed for each in kernel.sockets] == [True]

@@ -1,0 +1,170 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A kernel's audit system behind a fake ``socket`` module: AF_NETLINK, AUDIT_GET, echoes."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+import socket as real
+import struct
+
+import pytest
+
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import netlink
+
+HEADER = struct.Struct("=IHHII")
+AUDIT_GET = 1000
+NLMSG_ERROR = 2
+
+
+def echo(
+    text: str,
+    pid: int | None = None,
+    record_type: int = 2501,
+    subject: str = "",
+    event: str = "1795448404.573:345",
+) -> bytes:
+    """Return what the group AUDIT_NLGRP_READLOG carries for a user message."""
+    sender = os.getpid() if pid is None else pid
+    body = f"audit({event}): pid={sender} uid=0 auid=1000 ses=7{subject} msg='{text}'"
+    data = body.encode("ascii")
+    return HEADER.pack(len(data), record_type, 0, 0, 0) + data
+
+
+@dataclasses.dataclass
+class Kernel:
+    """How it behaves, and what reached it. Stands in for the module ``socket``.
+
+    ``noise`` comes before each echo, errors as exceptions; ``subject`` is what the security
+    module adds; ``refuse`` maps a message type, or ``bind`` and ``listen``, to an errno.
+    """
+
+    enabled: int = 1
+    daemon: int = dataclasses.field(default_factory=os.getpid)
+    echoes: bool = True
+    subject: str = ""
+    noise: list[bytes | OSError] = dataclasses.field(default_factory=list)
+    refuse: dict[int | str, int] = dataclasses.field(default_factory=dict)
+    stale_answers: bool = False
+    silent: bool = False
+    sent: list[tuple[int, bytes]] = dataclasses.field(default_factory=list)
+    sockets: list[Socket] = dataclasses.field(default_factory=list)
+
+    AF_NETLINK = real.AF_NETLINK
+    SOCK_RAW = real.SOCK_RAW
+    SOCK_CLOEXEC = real.SOCK_CLOEXEC
+    SOL_SOCKET = real.SOL_SOCKET
+    timeout = real.timeout
+
+    def socket(self, family: int, kind: int, protocol: int) -> Socket:
+        """Stand in for socket.socket()."""
+        assert (family, protocol) == (real.AF_NETLINK, 9)
+        assert kind == real.SOCK_RAW | real.SOCK_CLOEXEC
+        made = Socket(self)
+        self.sockets.append(made)
+        return made
+
+    @property
+    def texts(self) -> list[str]:
+        """Return the user messages that were sent, without their NUL."""
+        return [
+            data[:-1].decode("ascii") for kind, data in self.sent if kind != AUDIT_GET
+        ]
+
+    @property
+    def listeners(self) -> list[Socket]:
+        """Return the sockets that joined the group."""
+        return [each for each in self.sockets if each.groups]
+
+    def answer(self, data: bytes) -> list[bytes]:
+        """Take a request; return the answers to its sender and send out the echo."""
+        length, kind, flags, sequence, _pid = HEADER.unpack_from(data)
+        assert length == len(data)
+        payload = data[HEADER.size :]
+        self.sent.append((kind, payload))
+        if self.silent:
+            return []
+        answers = [_ack(sequence - 1, 0)] if self.stale_answers else []
+        if kind in self.refuse:
+            return [*answers, _ack(sequence, self.refuse[kind])]
+        if kind == AUDIT_GET:
+            status = struct.pack("=8I", 0, self.enabled, 1, self.daemon, 0, 64, 3, 2)
+            head = HEADER.pack(HEADER.size + len(status), AUDIT_GET, 0, sequence, 0)
+            return [*answers, head + status + bytes(12)]
+        assert flags == 0x5
+        assert payload.endswith(b"\0")
+        for listener in self.listeners:
+            listener.inbox += self.noise
+            if self.echoes and self.enabled:
+                text = payload[:-1].decode("ascii")
+                listener.inbox.append(
+                    echo(text, record_type=kind, subject=self.subject)
+                )
+        return [*answers, _ack(sequence, 0)]
+
+
+@dataclasses.dataclass
+class Socket:
+    """One netlink socket of a :class:`Kernel`."""
+
+    kernel: Kernel
+    groups: int = 0
+    bound: bool = False
+    inbox: list[bytes | OSError] = dataclasses.field(default_factory=list)
+    blocking: bool = True
+    closed: bool = False
+    options: list[tuple[int, int, int]] = dataclasses.field(default_factory=list)
+
+    def bind(self, address: tuple[int, int]) -> None:
+        code = self.kernel.refuse.get("listen" if address[1] else "bind")
+        if code:
+            raise OSError(code, os.strerror(code))
+        self.groups, self.bound = address[1], True
+
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        self.options.append((level, option, value))
+
+    def settimeout(self, seconds: float) -> None:
+        assert seconds > 0
+        self.blocking = True
+
+    def setblocking(self, blocking: bool) -> None:
+        self.blocking = blocking
+
+    def sendto(self, data: bytes, address: tuple[int, int]) -> int:
+        assert address == (0, 0)
+        self.inbox += self.kernel.answer(data)
+        return len(data)
+
+    def recv(self, size: int) -> bytes:
+        assert size >= 8192
+        if not self.inbox:
+            raise real.timeout("timed out") if self.blocking else BlockingIOError()
+        found = self.inbox.pop(0)
+        if isinstance(found, OSError):
+            raise found
+        return found
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def overrun() -> OSError:
+    """Return the error of a socket whose buffer ran over."""
+    return OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
+
+
+def _ack(sequence: int, code: int) -> bytes:
+    body = struct.pack("=i", -code) + bytes(16)
+    return HEADER.pack(HEADER.size + len(body), NLMSG_ERROR, 0, sequence, 0) + body
+
+
+def install(monkeypatch: pytest.MonkeyPatch, kernel: Kernel) -> Kernel:
+    """Put a fresh copy of the kernel where the code under test opens its sockets."""
+    fresh = dataclasses.replace(kernel, sent=[], sockets=[])
+    monkeypatch.setattr(netlink, "socket", fresh)
+    return fresh
