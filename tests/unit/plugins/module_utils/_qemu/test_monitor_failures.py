@@ -1,0 +1,167 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
+    MonitorError,
+    QmpError,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu import monitor
+from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.monitor import (
+    Monitor,
+)
+from ansible_collections.virtaudit.qemu.tests.unit.support.qmp import Client, Server
+
+PLENTY = 10.0
+LITTLE = 0.1
+
+
+@pytest.fixture(name="path")
+def fixture_path(tmp_path: Path) -> str:
+    return str(tmp_path / "q")
+
+
+def fails(path: str, script: t.Callable[[Client], None], words: str) -> None:
+    with Server(path, script), pytest.raises(MonitorError) as caught:
+        talk(path)
+    assert words in str(caught.value)
+    assert path in str(caught.value)
+    assert not isinstance(caught.value, QmpError)
+
+
+def talk(path: str) -> None:
+    with Monitor(path, 0.3) as session:
+        session.execute("query-name")
+
+
+def test_silent_at_the_greeting(path: str) -> None:
+    left = threading.Event()
+
+    def script(client: Client) -> None:
+        left.wait(PLENTY)
+
+    with Server(path, script):
+        started = time.monotonic()
+        with pytest.raises(MonitorError, match=r"did not greet on .* within 0\.3 s"):
+            talk(path)
+        assert 0.25 < time.monotonic() - started < 5
+        left.set()
+
+
+def test_silent_at_a_command(path: str) -> None:
+    def script(client: Client) -> None:
+        client.greet()
+        client.receive()
+        client.wait_end()
+
+    fails(path, script, "qemu did not answer query-name within 0.3 s")
+
+
+def test_events_do_not_prolong_the_wait(path: str) -> None:
+    def script(client: Client) -> None:
+        client.greet()
+        with contextlib.suppress(OSError):
+            for _number in range(1000):
+                client.send({"event": "A"})
+                time.sleep(0.01)
+
+    fails(path, script, "qemu did not answer query-name within 0.3 s")
+
+
+def test_end_in_the_middle_of_a_command(path: str) -> None:
+    def script(client: Client) -> None:
+        client.greet()
+        client.receive()
+        client.raw(b'{"return": {}')
+
+    fails(path, script, "is gone (closed the connection): qemu has ended or crashed")
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (
+            b"SSH-2.0-OpenSSH_9.2\r\n",
+            "is no QMP monitor: it sent b'SSH-2.0-OpenSSH_9.2",
+        ),
+        (b"\xff\xfe\n", "is no QMP monitor: it sent"),
+        (b"\n", "is no QMP monitor: it sent"),
+        (b"[]\n", "is no QMP monitor: it sent b'[]'"),
+        (b'{"QGA": {}}\n', "is no QMP monitor: it greeted with {'QGA': {}}"),
+        (b"", "is gone (closed the connection)"),
+    ],
+)
+def test_garbage_at_the_greeting(path: str, data: bytes, words: str) -> None:
+    fails(path, lambda client: client.raw(data), words)
+
+
+def test_garbage_at_a_command(path: str) -> None:
+    def script(client: Client) -> None:
+        client.greet()
+        client.receive()
+        client.raw(b"qemu-system: boom\n")
+
+    fails(path, script, "is no QMP monitor: it sent b'qemu-system: boom'")
+
+
+def test_text_without_end(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor, "_MAX_LINE_BYTES", 1000)
+    fails(path, lambda client: client.raw(b"x" * 1001), "it sends without end")
+
+
+def test_no_socket(path: str) -> None:
+    with pytest.raises(
+        MonitorError, match=r"there is no QMP socket .*; is the VM runn"
+    ):
+        Monitor(path, LITTLE)
+
+
+def test_nobody_listens(path: str) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as dead:
+        dead.bind(path)
+    with pytest.raises(MonitorError, match="nobody listens on the QMP socket"):
+        Monitor(path, LITTLE)
+
+
+def test_a_path_that_no_socket_can_have(path: str) -> None:
+    with pytest.raises(
+        MonitorError, match=r"cannot connect to the QMP socket .*too long"
+    ):
+        Monitor(path + 120 * "x", LITTLE)
+
+
+def test_busy(path: str) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(path)
+        listener.listen(0)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as first:
+            first.connect(path)
+            with pytest.raises(MonitorError, match="is busy: other clients wait on it"):
+                Monitor(path, LITTLE)
+
+
+@pytest.mark.xfail(strict=True, reason="says 'gone (Success)'")
+def test_a_qemu_that_does_not_read(path: str) -> None:
+    left = threading.Event()
+
+    def script(client: Client) -> None:
+        client.greet()
+        left.wait(PLENTY)
+
+    with Server(path, script), Monitor(path, 0.3) as session:
+        with pytest.raises(MonitorError) as caught:
+            session.execute("qom-list", {"path": "x" * 4_000_000})
+        left.set()
+    assert "within 0.3 s" in str(caught.value)
+    assert "gone" not in str(caught.value)
