@@ -138,6 +138,7 @@ seealso:
 """
 
 EXAMPLES = r"""
+---
 - name: Start a VM with a NIC on a bridge and one on a network device
   virtaudit.qemu.vm_net_attach:
     name: web01

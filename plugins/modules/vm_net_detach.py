@@ -48,6 +48,7 @@ seealso:
 """
 
 EXAMPLES = r"""
+---
 - name: Take one NIC from a VM
   virtaudit.qemu.vm_net_detach:
     name: web01

@@ -18,7 +18,7 @@ from .._net.opened import OpenedDevices
 from .._qemu import command, launch
 from .._qemu.command import Backend, QemuOptions
 from .._state import Note
-from .handover import attached, claim, note_opened, record_grant
+from .handover import attached, claim, noting, record_grant
 from .recover import end_process, messages_for
 from .report import Report
 from .session import Session, bind
@@ -45,10 +45,10 @@ def cold_start(
     try:
         claim(session, note, interfaces)
         auditor.write(messages.machine_id(uid, gid))
-        with OpenedDevices(auditor, messages) as opened:
+        with OpenedDevices(auditor, messages, noting(session, note)) as opened:
             try:
                 for interface in interfaces:
-                    note_opened(session, note, interface, opened.open(interface))
+                    opened.open(interface)
                 auditor.check()
                 pid = _launch(session, note, qemu, binary, version, interfaces)
                 for interface in interfaces:

@@ -14,6 +14,7 @@ from .._audit.messages import Messages
 from .._net import sysfs
 from .._net.device import Device
 from .._net.interface import Interface
+from .._net.opened import Noted
 from .._qemu import command
 from .._state import NicNote, Note
 from .plan import asked, refuse_foreign_macs
@@ -43,14 +44,16 @@ def claim(session: Session, note: Note, interfaces: t.Sequence[Interface]) -> No
         session.state.save(note)
 
 
-def note_opened(
-    session: Session, note: Note, interface: Interface, devices: list[Device]
-) -> None:
-    """Note the devices that were opened for an interface."""
-    nic = note.interfaces[interface.mac]
-    nic.devices = devices
-    nic.ifindex = sysfs.ifindex(interface.ifname)
-    session.state.save(note)
+def noting(session: Session, note: Note) -> Noted:
+    """Return what notes the devices of an interface as they are opened."""
+
+    def note_opened(interface: Interface, devices: list[Device]) -> None:
+        nic = note.interfaces[interface.mac]
+        nic.devices = devices
+        nic.ifindex = sysfs.ifindex(interface.ifname)
+        session.state.save(note)
+
+    return note_opened
 
 
 def record_grant(

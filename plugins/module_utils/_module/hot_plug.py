@@ -15,7 +15,7 @@ from .._net.interface import Interface
 from .._net.opened import OpenedDevices
 from .._qemu import hotplug
 from .._state import Note
-from .handover import attached, claim, note_opened, record_grant
+from .handover import attached, claim, noting, record_grant
 from .plan import Plan, Step
 from .recover import messages_for
 from .release import note_of, release, settle_note
@@ -65,10 +65,9 @@ def _plug(
 ) -> None:
     auditor = report.auditor
     live = session.live
-    with OpenedDevices(auditor, messages) as opened:
+    with OpenedDevices(auditor, messages, noting(session, note)) as opened:
         try:
             devices = opened.open(interface)
-            note_opened(session, note, interface, devices)
             auditor.check()
             held = hotplug.plug(live.monitor, live.process, interface, devices, port)
             try:

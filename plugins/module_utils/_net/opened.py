@@ -17,17 +17,23 @@ from . import device, link, sysfs
 from .device import Attempt, Device
 from .interface import Interface
 
+# Called after each open with the interface and all that is open for it.
+Noted = t.Callable[[Interface, list[Device]], None]
+
 
 class OpenedDevices:
     """Opens the devices of interfaces and owns them until they are handed over.
+
+    ``note`` is called after each open, so that a crash leaves nothing that nobody knows of.
 
     Use it as a context manager: leaving it without :meth:`handed_over` closes every device,
     records each close, and removes the macvtaps that were made for them.
     """
 
-    def __init__(self, auditor: Auditor, messages: Messages) -> None:
+    def __init__(self, auditor: Auditor, messages: Messages, note: Noted) -> None:
         self._auditor = auditor
         self._messages = messages
+        self._note = note
         self._devices: list[tuple[str, Device]] = []
         self._links: list[str] = []
 
@@ -135,6 +141,9 @@ class OpenedDevices:
             except DeviceError as exc:
                 failure = exc
         opened.event = self._record(interface, opened, success=True)
+        self._note(
+            interface, [each for mac, each in self._devices if mac == interface.mac]
+        )
         if failure is not None:
             raise failure
         return opened
