@@ -67,7 +67,12 @@ def command(options: argparse.Namespace, home: Path, port: int) -> list[str]:
     append = "root=/dev/vda rw console=ttyS0 quiet net.ifnames=0 mitigations=off"
     return [
         *(QEMU, "-name", f"virtaudit-{options.name}", "-machine", "q35"),
-        *("-accel", options.accel, "-cpu", "host" if options.accel == "kvm" else options.cpu),
+        *(
+            "-accel",
+            options.accel,
+            "-cpu",
+            "host" if options.accel == "kvm" else options.cpu,
+        ),
         *("-m", "1024", "-nodefaults", "-display", "none"),
         *("-serial", f"file:{home / 'console.log'}"),
         *("-kernel", str(image / "vmlinuz"), "-initrd", str(image / "initrd")),

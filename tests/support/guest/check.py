@@ -33,9 +33,28 @@ class Guest:
         with theirs:
             self.process = subprocess.Popen(
                 [
-                    *("qemu-system-x86_64", "-machine", "q35", "-accel", "tcg", "-m", "80"),
-                    *("-nodefaults", "-display", "none", "-serial", f"file:{self.serial}"),
-                    *("-kernel", str(images / "vmlinuz"), "-initrd", str(images / "initrd")),
+                    *(
+                        "qemu-system-x86_64",
+                        "-machine",
+                        "q35",
+                        "-accel",
+                        "tcg",
+                        "-m",
+                        "80",
+                    ),
+                    *(
+                        "-nodefaults",
+                        "-display",
+                        "none",
+                        "-serial",
+                        f"file:{self.serial}",
+                    ),
+                    *(
+                        "-kernel",
+                        str(images / "vmlinuz"),
+                        "-initrd",
+                        str(images / "initrd"),
+                    ),
                     *("-append", "console=ttyS0 quiet"),
                     *("-device", "pcie-root-port,id=rp0,chassis=1,slot=1"),
                     *("-device", "pcie-root-port,id=rp1,chassis=2,slot=2"),
@@ -78,7 +97,10 @@ class Guest:
     def event(self, name: str, device: str | None = None) -> None:
         while True:
             message = self.receive("event")
-            if message["event"] == name and message.get("data", {}).get("device") == device:
+            if (
+                message["event"] == name
+                and message.get("data", {}).get("device") == device
+            ):
                 return
 
     def command(self, name: str, **arguments: Any) -> None:
