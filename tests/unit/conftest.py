@@ -4,8 +4,23 @@
 
 from __future__ import annotations
 
+import typing as t
+
+import pytest
 from hypothesis import settings
+
+from ansible_collections.virtaudit.qemu.tests.unit.support.children import (
+    Start,
+    children,
+)
 
 # No deadline: machines that run tests are busy. No database: a run leaves nothing behind.
 settings.register_profile("units", deadline=None, database=None, print_blob=True)
 settings.load_profile("units")
+
+
+@pytest.fixture(name="start")
+def fixture_start() -> t.Iterator[Start]:
+    """Start children that sleep until the test is over."""
+    with children() as start:
+        yield start

@@ -1,0 +1,156 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu import process
+from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.process import (
+    Process,
+)
+from ansible_collections.virtaudit.qemu.tests.unit.support.children import (
+    Start,
+    process_of,
+)
+
+UUID = "c1e2f3a4-0001-4000-8000-000000000011"
+
+
+def impostor_of(found: Process) -> Process:
+    """Return the process that had the same pid before."""
+    return Process(found.pid, found.start_time - 1)
+
+
+def wait_zombie(pid: int) -> None:
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+
+def test_a_living_process(start: Start) -> None:
+    found = process_of(start())
+    assert found.is_alive()
+    assert not impostor_of(found).is_alive()
+    ticks = os.sysconf("SC_CLK_TCK")
+    with open("/proc/uptime", encoding="ascii") as handle:
+        age = float(handle.read().split()[0]) - found.start_time / ticks
+    assert -1 < age < 120
+
+
+def test_a_name_with_blanks_and_brackets() -> None:
+    code = (
+        "import ctypes, time; ctypes.CDLL(None).prctl(15, b'a) Z 1 (b', 0, 0, 0);"
+        " print(1, flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        before = Process.of(os.getpid())
+        found = Process.of(child.pid)
+        child.kill()
+    assert found is not None
+    assert before is not None
+    assert found.start_time >= before.start_time
+
+
+def test_a_zombie_is_no_process(start: Start) -> None:
+    child = start()
+    found = process_of(child)
+    child.kill()
+    wait_zombie(child.pid)
+    assert os.path.exists(f"/proc/{child.pid}")
+    assert not found.is_alive()
+    assert Process.of(child.pid) is None
+    assert found.wait_end(0)
+    assert found.fds() == set()
+    assert found.command_line() == []
+    assert not found.is_qemu()
+
+
+def test_an_ended_process(start: Start) -> None:
+    child = start()
+    found = process_of(child)
+    child.kill()
+    child.wait()
+    assert Process.of(child.pid) is None
+    assert not found.is_alive()
+    assert found.wait_end(0)
+    found.kill()
+    assert found.fds() == set()
+    assert found.device_at(0) is None
+    assert found.command_line() == []
+
+
+def test_kill(start: Start) -> None:
+    child = start()
+    found = process_of(child)
+    impostor_of(found).kill()
+    assert not found.wait_end(0.1)
+    assert child.poll() is None
+    found.kill()
+    assert found.wait_end(10)
+    assert child.wait() == -signal.SIGKILL
+
+
+def test_wait_end(start: Start) -> None:
+    child = start()
+    found = process_of(child)
+    started = time.monotonic()
+    assert not found.wait_end(0.2)
+    assert 0.15 < time.monotonic() - started < 10
+    assert impostor_of(found).wait_end(0)
+    child.terminate()
+    assert found.wait_end(10)
+
+
+def test_fds_and_command_line(start: Start) -> None:
+    reader, writer = os.pipe()
+    os.dup2(writer, 200, inheritable=False)
+    child = start("-uuid", UUID, "\udcff", pass_fds=[200])
+    found = process_of(child)
+    assert 200 in found.fds()
+    assert reader not in found.fds()
+    assert found.command_line()[3:] == ["-uuid", UUID, "\udcff"]
+    for fd in (reader, writer, 200):
+        os.close(fd)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_qemu"),
+    [
+        ("/usr/bin/qemu-system-x86_64", True),
+        ("/usr/libexec/qemu-kvm", True),
+        ("qemu-system-x86_64", True),
+        ("/opt/qemu/bin/python", False),
+        ("python", False),
+    ],
+)
+def test_find_qemu(start: Start, name: str, is_qemu: bool) -> None:
+    child = start("-uuid", UUID, name=name)
+    start("-name", UUID, "-uuid", "x" + UUID, name="/usr/bin/qemu-system-x86_64")
+    found = process_of(child)
+    assert found.is_qemu() is is_qemu
+    assert process.find_qemu(UUID) == (found if is_qemu else None)
+
+
+def test_all_processes(start: Start) -> None:
+    dead = start()
+    dead.kill()
+    wait_zombie(dead.pid)
+    child = start()
+    found = list(process.all_processes())
+    assert process_of(child) in found
+    assert dead.pid not in [each.pid for each in found]
+
+
+def test_boot_id() -> None:
+    assert len(process.boot_id()) == 36
+    assert process.boot_id() == process.boot_id()

@@ -1,0 +1,95 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net import device, sysfs
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net.device import Device
+from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu import process
+from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.process import (
+    Process,
+)
+from ansible_collections.virtaudit.qemu.tests.unit.support.children import (
+    Start,
+    process_of,
+)
+
+
+# /dev/null stands for the tun node, /dev/zero for vhost-net, /dev/full for a macvtap's
+@pytest.fixture(name="holder")
+def fixture_holder(start: Start, monkeypatch: pytest.MonkeyPatch) -> Process:
+    """A child with fd 201 on a tap, 202 on vhost-net, 203 on a macvtap and 204 elsewhere."""
+    monkeypatch.setattr(device, "TUN_PATH", "/dev/null")
+    monkeypatch.setattr(device, "VHOST_NET_PATH", "/dev/zero")
+    full = os.stat("/dev/full").st_rdev
+    numbers = (os.major(full), os.minor(full))
+    monkeypatch.setattr(
+        sysfs, "macvtap_of", lambda *given: "mv0" if given == numbers else None
+    )
+    names = ("/dev/null", "/dev/zero", "/dev/full", "/dev/urandom", "/etc/passwd")
+    for fd, path in enumerate(names, 201):
+        opened = os.open(path, os.O_RDONLY)
+        os.dup2(opened, fd, inheritable=False)
+        os.close(opened)
+    child = start(pass_fds=range(201, 206))
+    for fd in range(201, 206):
+        os.close(fd)
+    return process_of(child)
+
+
+HELD = {
+    201: Device("/dev/null", "01:03", "tap0", 201),
+    202: Device("/dev/zero", "01:05", None, 202),
+    203: Device("/dev/full", "01:07", "mv0", 203),
+}
+
+
+@pytest.fixture(name="tun_name")
+def fixture_tun_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Process, "_tun_name", lambda self, fd: "tap0")
+
+
+@pytest.mark.usefixtures("tun_name")
+def test_devices(holder: Process) -> None:
+    found = {fd: holder.device_at(fd) for fd in range(201, 207)}
+    assert found == {**dict.fromkeys(range(201, 207)), **HELD}
+    assert all(holder.holds(known) for known in HELD.values())
+
+
+@pytest.mark.usefixtures("tun_name")
+@pytest.mark.parametrize(
+    "known",
+    [
+        Device("/dev/null", "01:03", "tap1", 201),
+        Device("/dev/null", "01:09", "tap0", 201),
+        Device("/dev/zero", "01:03", "tap0", 201),
+        Device("/dev/null", "01:03", "tap0", 202),
+        Device("/dev/null", "01:03", "tap0", 206),
+        Device("/dev/full", "01:07", "mv1", 203),
+        Device("/etc/passwd", None, "tap0", 205),
+    ],
+)
+def test_what_is_not_held(holder: Process, known: Device) -> None:
+    assert not holder.holds(known)
+
+
+@pytest.mark.usefixtures("tun_name")
+def test_a_vhost_fd_serves_any_interface(holder: Process) -> None:
+    assert holder.holds(Device("/dev/zero", "01:05", "tap0", 202))
+    assert holder.holds(Device("/dev/zero", "01:05", "tap9", 202))
+
+
+@pytest.mark.usefixtures("tun_name")
+@pytest.mark.parametrize("name", ["mv0", "absent0"])
+def test_holder_of(holder: Process, name: str) -> None:
+    assert process.holder_of(name) == (holder if name == "mv0" else None)
+
+
+def test_a_tun_fd_without_interface(holder: Process) -> None:
+    assert holder._tun_name(201) is None
+    assert holder._tun_name(206) is None

@@ -1,0 +1,53 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Processes that live as long as a test."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import typing as t
+
+from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.process import (
+    Process,
+)
+
+Start = t.Callable[..., "subprocess.Popen[bytes]"]
+
+
+@contextlib.contextmanager
+def children() -> t.Iterator[Start]:
+    """Yield what starts children that sleep until they are ended."""
+    started = []
+
+    def start(
+        *arguments: str, name: str = "sleeper", **options: t.Any
+    ) -> subprocess.Popen[bytes]:
+        program = [name, "-c", "import time; print(1, flush=True); time.sleep(60)"]
+        child = subprocess.Popen(
+            [*program, *arguments],
+            executable=sys.executable,
+            stdout=subprocess.PIPE,
+            **options,
+        )
+        started.append(child)
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"1\n"
+        return child
+
+    try:
+        yield start
+    finally:
+        for child in started:
+            child.kill()
+            child.communicate()
+
+
+def process_of(child: subprocess.Popen[bytes]) -> Process:
+    """Return the process of a living child."""
+    found = Process.of(child.pid)
+    assert found is not None
+    return found
