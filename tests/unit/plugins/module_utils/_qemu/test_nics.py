@@ -1,0 +1,130 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import QmpError
+from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import (
+    FrontEnd,
+    take_inventory,
+    virt_type,
+)
+from ansible_collections.virtaudit.qemu.tests.unit.support.qemu import FakeQemu
+
+# As qemu 7.2 prints it: two queues, one NIC of somebody else's, a back end alone.
+INFO = (
+    "net-a: index=0,type=nic,model=virtio-net-pci,macaddr=52:54:00:00:00:01\r\n"
+    " \\ hostnet-a: index=0,type=tap,fd=31\r\n"
+    " \\ hostnet-a: index=1,type=tap,fd=32\r\n"
+    "net1: index=0,type=nic,model=e1000,macaddr=52:54:00:00:00:02\r\n"
+    " \\ user0: index=0,type=user,net=10.0.2.0,restrict=off\r\n"
+    "hostnet-b: index=0,type=tap,fd=35\r\n"
+    "own: index=0,type=tap,ifname=tap0,script=no,downscript=no\r\n"
+)
+TREE: dict[str, list[tuple[str, str]]] = {
+    "/machine/peripheral": [
+        ("type", "string"),
+        ("net-a", "child<virtio-net-pci>"),
+        ("virtaudit-port0", "child<pcie-root-port>"),
+        ("virtaudit-port1", "child<pcie-root-port>"),
+        ("virtaudit-port10", "child<pcie-root-port>"),
+        ("rng", "child<virtio-rng-pci>"),
+    ],
+    "/machine/peripheral-anon": [
+        ("device[0]", "child<e1000>"),
+        ("device[1]", "child<pcie-root-port>"),
+    ],
+    "/machine/peripheral/virtaudit-port0/virtaudit-port0": [
+        ("child[0]", "link<virtio-net-pci>"),
+        ("hotplug-handler", "link<hotplug-handler>"),
+    ],
+    "/machine/peripheral/virtaudit-port1/virtaudit-port1": [
+        ("hotplug-handler", "link<hotplug-handler>")
+    ],
+    "/machine/peripheral/virtaudit-port10/virtaudit-port10": [],
+}
+PROPERTIES = {
+    ("/machine/peripheral/net-a", "mac"): "52:54:00:00:00:0A",
+    ("/machine/peripheral/net-a", "netdev"): "hostnet-a",
+    ("/machine/peripheral-anon/device[0]", "mac"): "52:54:00:00:00:02",
+    ("/machine/peripheral-anon/device[0]", "netdev"): "user0",
+    ("/machine", "type"): "pc-q35-7.2-machine",
+}
+
+
+def a_qemu(
+    tree: dict[str, list[tuple[str, str]]] = TREE, machine: str | None = None
+) -> FakeQemu:
+    qemu = FakeQemu()
+
+    def qom_list(given: t.Mapping[str, t.Any]) -> t.Any:
+        if given["path"] not in tree:
+            raise QmpError("qom-list", "DeviceNotFound", "no such object")
+        return [{"name": name, "type": kind} for name, kind in tree[given["path"]]]
+
+    def qom_get(given: t.Mapping[str, t.Any]) -> t.Any:
+        key = (given["path"], given["property"])
+        if key == ("/machine", "type") and machine is not None:
+            return machine
+        if key not in PROPERTIES:
+            raise QmpError("qom-get", "GenericError", "Property not found")
+        return PROPERTIES[key]
+
+    qemu.answers = {
+        "qom-list": qom_list,
+        "qom-get": qom_get,
+        "human-monitor-command": lambda given: INFO,
+    }
+    return qemu
+
+
+def test_inventory() -> None:
+    qemu = a_qemu()
+    found = take_inventory(qemu.monitor)
+    assert found.front_ends == [
+        FrontEnd(
+            "/machine/peripheral/net-a",
+            "net-a",
+            "virtio-net-pci",
+            "52:54:00:00:00:0a",
+            "hostnet-a",
+        ),
+        FrontEnd(
+            "/machine/peripheral-anon/device[0]",
+            None,
+            "e1000",
+            "52:54:00:00:00:02",
+            "user0",
+        ),
+    ]
+    assert found.backends == {"hostnet-a": [31, 32], "hostnet-b": [35], "own": []}
+    assert found.free_ports == ["virtaudit-port1", "virtaudit-port10"]
+    assert found.has_ports
+    assert ("human-monitor-command", {"command-line": "info network"}) in qemu.log
+
+
+@pytest.mark.parametrize(
+    ("machine", "has_ports"),
+    [
+        ("pc-q35-7.2-machine", True),
+        ("virt-7.2-machine", True),
+        ("pc-i440fx-7.2-machine", False),
+    ],
+)
+def test_a_vm_without_ports(machine: str, has_ports: bool) -> None:
+    tree: dict[str, list[tuple[str, str]]] = {"/machine/peripheral": []}
+    found = take_inventory(a_qemu(tree, machine).monitor)
+    assert (found.front_ends, found.free_ports) == ([], [])
+    assert found.has_ports is has_ports
+
+
+@pytest.mark.parametrize(("enabled", "virt"), [(True, "kvm"), (False, "qemu")])
+def test_virt_type(enabled: bool, virt: str) -> None:
+    qemu = FakeQemu()
+    qemu.answers["query-kvm"] = lambda given: {"present": True, "enabled": enabled}
+    assert virt_type(qemu.monitor) == virt

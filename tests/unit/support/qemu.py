@@ -1,0 +1,139 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A qemu that keeps book: its named and open fds, its netdevs and NICs, every command in order."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import QmpError
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net.device import Device
+from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.monitor import (
+    Monitor,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.process import (
+    Process,
+)
+
+Arguments = t.Mapping[str, t.Any]
+
+
+class FakeQemu:
+    """Its monitor and its process in one.
+
+    ``ours`` maps the numbers of this process's fds to devices. ``fails`` maps a command, or
+    a command and how many of its kind came before, to what it raises.
+    """
+
+    def __init__(self, ours: t.Iterable[Device] = ()) -> None:
+        self.ours = {opened.fd: opened for opened in ours}
+        self.held: dict[int, Device] = {}
+        self.names: dict[str, int] = {}
+        self.netdevs: dict[str, list[int]] = {}
+        self.nics: dict[str, Arguments] = {}
+        self.log: list[tuple[str, Arguments]] = []
+        self.fails: dict[str | tuple[str, int], BaseException] = {}
+        self.answers: dict[str, t.Callable[[Arguments], t.Any]] = {}
+        self.events: list[dict[str, t.Any] | None] = []
+        self.next_fd = 40
+        self.silent_getfd = False
+
+    @property
+    def monitor(self) -> Monitor:
+        return t.cast(Monitor, self)
+
+    @property
+    def process(self) -> Process:
+        return t.cast(Process, self)
+
+    @property
+    def commands(self) -> list[str]:
+        """Return the commands that came, in order."""
+        return [command for command, _arguments in self.log]
+
+    # The monitor.
+
+    def execute(
+        self, command: str, arguments: Arguments | None = None, fd: int | None = None
+    ) -> t.Any:
+        given = dict(arguments or {})
+        before = self.commands.count(command)
+        self.log.append((command, given))
+        failure = self.fails.get((command, before), self.fails.get(command))
+        if failure is not None:
+            raise failure
+        if command in self.answers:
+            return self.answers[command](given)
+        handler = getattr(self, f"_{command}", None)
+        assert handler is not None, command
+        return handler(fd, **given) if command == "getfd" else handler(**given)
+
+    def try_all(self, commands: t.Sequence[tuple[str, Arguments]]) -> list[t.Any]:
+        answers: list[t.Any] = []
+        for command, arguments in commands:
+            try:
+                answers.append(self.execute(command, arguments))
+            except QmpError as exc:
+                answers.append(exc)
+        return answers
+
+    def wait_event(self, deadline: float) -> dict[str, t.Any] | None:
+        return self.events.pop(0) if self.events else None
+
+    # The process.
+
+    pid = 4711
+
+    def fds(self) -> set[int]:
+        return {0, 1, 2, *self.held}
+
+    def device_at(self, fd: int) -> Device | None:
+        return self.held.get(fd)
+
+    def holds(self, known: Device) -> bool:
+        found = self.held.get(known.fd)
+        return found is not None and found.path == known.path
+
+    # The commands.
+
+    def _getfd(self, fd: int, fdname: str) -> None:
+        assert not fdname[0].isdigit()
+        assert fdname not in self.names
+        self.next_fd += 1
+        if not self.silent_getfd:
+            self.held[self.next_fd] = dataclasses.replace(
+                self.ours[fd], fd=self.next_fd, event=None
+            )
+        self.names[fdname] = self.next_fd
+
+    def _closefd(self, fdname: str) -> None:
+        if fdname not in self.names:
+            raise QmpError("closefd", "GenericError", f"fd '{fdname}' not found")
+        self.held.pop(self.names.pop(fdname), None)
+
+    def _netdev_add(self, **arguments: t.Any) -> None:
+        words = [
+            arguments[key]
+            for key in ("fd", "fds", "vhostfd", "vhostfds")
+            if key in arguments
+        ]
+        taken = [name for word in words for name in word.split(":")]
+        self.netdevs[arguments["id"]] = [self.names.pop(name) for name in taken]
+
+    def _netdev_del(self, id: str) -> None:  # noqa: A002
+        if id not in self.netdevs:
+            raise QmpError("netdev_del", "DeviceNotFound", f"Device '{id}' not found")
+        for fd in self.netdevs.pop(id):
+            self.held.pop(fd, None)
+
+    def _device_add(self, **arguments: t.Any) -> None:
+        assert arguments["netdev"] in self.netdevs
+        self.nics[arguments["id"]] = arguments
+
+    def _device_del(self, id: str) -> None:  # noqa: A002
+        if id not in self.nics:
+            raise QmpError("device_del", "DeviceNotFound", f"Device '{id}' not found")
+        del self.nics[id]
