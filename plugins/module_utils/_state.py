@@ -55,7 +55,12 @@ class NicNote:
 
 @dataclasses.dataclass
 class Note:
-    """One VM. ``started``: this collection started its qemu (and so records its end)."""
+    """One VM.
+
+    ``started``: this collection started its qemu (and so records its end). ``booting``: that
+    start is not finished. ``busy``: since when (seconds since the epoch) a task changes
+    something; found by the next task, it means that this one was cut off.
+    """
 
     name: str
     uuid: str
@@ -63,6 +68,8 @@ class Note:
     boot_id: str
     qmp_socket: str
     started: bool
+    booting: bool = False
+    busy: float | None = None
     unit: str | None = None
     pid: int | None = None
     start_time: int | None = None
@@ -107,11 +114,18 @@ class VmState:
         )
         try:
             _write_atomically(self._file, content)
-            if note.pid is not None:
-                _write_atomically(f"{self.path}/qemu.pid", f"{note.pid}\n")
         except OSError as exc:
             raise StateError(
                 f"the note {self._file} could not be written: {exc.strerror}"
+            ) from exc
+
+    def write_pid_file(self, pid: int) -> None:
+        """Write the pid of qemu for a person, and for tools that look for one."""
+        try:
+            _write_atomically(f"{self.path}/qemu.pid", f"{pid}\n")
+        except OSError as exc:
+            raise StateError(
+                f"{self.path}/qemu.pid could not be written: {exc.strerror}"
             ) from exc
 
     def set_aside(self) -> None:

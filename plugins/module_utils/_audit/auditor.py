@@ -27,7 +27,7 @@ class Auditor:
     ``required`` raises :class:`AuditError` when a record is not proved to be on its way to
     a living daemon, ``best_effort`` turns that into a warning, ``off`` sends nothing.
     Sockets are opened at the first need, so that a task that changes nothing leaves no
-    EVENT_LISTENER record behind.
+    EVENT_LISTENER record behind. ``missed`` tells that a record of what has happened is missing.
     """
 
     def __init__(self, mode: Mode) -> None:
@@ -37,6 +37,7 @@ class Auditor:
         self.ses: int | None = None
         self.records: list[dict[str, t.Any]] = []
         self.warnings: list[str] = []
+        self.missed = False
         self._socket: AuditSocket | None = None
         self._listening = False
 
@@ -91,6 +92,7 @@ class Auditor:
         try:
             return self.write(record)
         except AuditError as exc:
+            self.missed = True
             self._warn(str(exc))
             return None
 

@@ -66,10 +66,12 @@ class Messages:
         """Return reason=open: one open(2) of a network device."""
         return self._record("VIRT_RESOURCE", self._node("open", mac, device), success)
 
-    def net_close(self, mac: str, device: DeviceLike, fd: int) -> Record:
+    def net_close(self, mac: str, device: DeviceLike, fd: int | None) -> Record:
         """Return reason=close: a device that was opened is given up. ``fd`` is its number in the holder."""
         return self._record(
-            "VIRT_RESOURCE", {**self._node("close", mac, device), "fd": str(fd)}, True
+            "VIRT_RESOURCE",
+            {**self._node("close", mac, device), "fd": None if fd is None else str(fd)},
+            True,
         )
 
     def net_grant(

@@ -41,7 +41,7 @@ def cold_start(
     version = launch.version_of(binary)
     uid, gid = launch.ids_of(qemu.user)
     note = session.new_note(qemu.virt, started=True, unit=launch.scope_of(session.uuid))
-    note.qmp_socket = session.state.qmp_socket
+    note.qmp_socket, note.booting = session.state.qmp_socket, True
     try:
         claim(session, note, interfaces)
         auditor.write(messages.machine_id(uid, gid))
@@ -61,8 +61,11 @@ def cold_start(
                 _record_failure(note, report, messages, interfaces)
                 raise
             opened.handed_over()
+            session.finish(note)
     except VirtauditError:
-        session.state.remove()
+        # What could not be recorded stays noted, for the next task to record.
+        if not auditor.missed:
+            session.state.remove()
         session.note = None
         raise
     report.changed = True
@@ -95,6 +98,7 @@ def _launch(
     session.note = note
     session.adopt(process, monitor)
     session.state.save(note)
+    session.state.write_pid_file(process.pid)
     for nic in note.interfaces.values():
         for opened in nic.devices:
             if not process.holds(opened):

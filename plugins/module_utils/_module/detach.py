@@ -14,8 +14,9 @@ from .._audit.origin import Origin
 from .._errors import MonitorError, OptionError, PendingError, StopError
 from .._net.interface import parse_mac
 from .observe import Nic
+from .past import Past
 from .recover import bury, messages_for, needs_repair, repair
-from .release import Action, Outcome, noted, release
+from .release import Action, Outcome, noted, release, settle_note
 from .report import Report
 from .session import Session
 
@@ -92,6 +93,8 @@ def _detach(
 def _stop(session: Session, how: str, report: Report, origin: Origin) -> None:
     """Stop the VM, which gives up every NIC that it has."""
     note = noted(session)
+    past = Past(note)
+    session.begin(note)
     outcomes = [
         Outcome(
             nic.mac, "detached", released=nic.devices if nic.phase == "held" else []
@@ -108,6 +111,7 @@ def _stop(session: Session, how: str, report: Report, origin: Origin) -> None:
             "stop", reason, process.pid, success=False
         )
         report.auditor.write(control)
+        settle_note(session, note)
         report.interfaces = [
             Outcome(mac, "pending", True).result() for mac in note.interfaces
         ] + absent
@@ -116,7 +120,7 @@ def _stop(session: Session, how: str, report: Report, origin: Origin) -> None:
             f" {_STOP_ADVICE[how]}"
         )
     session.disconnect()
-    bury(note, session.state, report.auditor, origin, reason)
+    bury(note, session.state, report.auditor, origin, reason, past)
     session.note = None
     report.changed = True
     report.interfaces = [outcome.result() for outcome in outcomes] + absent

@@ -41,7 +41,7 @@ def claim(session: Session, note: Note, interfaces: t.Sequence[Interface]) -> No
                 netdev=command.netdev_id(interface.mac),
                 phase="opening",
             )
-        session.state.save(note)
+        session.begin(note)
 
 
 def noting(session: Session, note: Note) -> Noted:

@@ -48,11 +48,14 @@ def hot_plug(session: Session, plan: Plan, report: Report, origin: Origin) -> No
             report.changed = True
             report.interfaces.append(attached(note, step.interface))
     finally:
-        for mac in [
-            mac for mac, nic in note.interfaces.items() if nic.phase == "opening"
-        ]:
-            del note.interfaces[mac]
-        settle_note(session, note)
+        # What could not be recorded stays noted, for the next task to record.
+        if not report.auditor.missed:
+            note.interfaces = {
+                mac: nic
+                for mac, nic in note.interfaces.items()
+                if nic.phase != "opening"
+            }
+            settle_note(session, note)
 
 
 def _plug(

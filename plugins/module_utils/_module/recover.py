@@ -18,7 +18,7 @@ from .._net.device import Device
 from .._qemu import hotplug
 from .._qemu.process import holder_of
 from .._state import NicNote, Note, VmState
-from .observe import Nic
+from .past import NicPast, Past
 from .session import Session
 
 _END_SECONDS = 5.0
@@ -33,28 +33,41 @@ def messages_for(session: Session, origin: Origin, virt: str | None = None) -> M
 
 
 def bury(
-    note: Note, state: VmState, auditor: Auditor, origin: Origin, reason: str
+    note: Note,
+    state: VmState,
+    auditor: Auditor,
+    origin: Origin,
+    reason: str,
+    past: Past,
 ) -> None:
     """Write what the end of a VM means, and remove what is left of it.
 
     ``reason`` is VIRT_CONTROL's: ``shutdown``, ``destroyed``, ``crashed``, ``failed``. The
-    one place for it, whether the VM was stopped, died, or was found dead. Raises
-    :class:`AuditError`.
+    one place for it, whether the VM was stopped, died, or was found dead. What ``past`` has
+    is not written again. Raises :class:`AuditError`.
     """
     messages = Messages(AuditedVm(note.name, note.uuid, note.virt), origin)
-    if note.started or reason in _STOPPED_BY_US:
+    if (note.started or reason in _STOPPED_BY_US) and past.control() != (
+        "stop",
+        "success",
+    ):
         auditor.write(messages.control("stop", reason, note.pid or 0, success=True))
     for nic in note.interfaces.values():
-        if nic.phase == "held":
-            auditor.write(messages.net_detach(nic.mac, success=True))
-            record_closes(nic, auditor, messages)
+        if nic.phase != "revoked":
+            record_end(nic, past.nic(nic), "attach", auditor, messages)
         remove_link(nic)
     state.remove()
 
 
-def record_closes(nic: NicNote, auditor: Auditor, messages: Messages) -> None:
-    """Write one close record for each device of an interface that was given up."""
-    for opened in nic.devices:
+def record_end(
+    nic: NicNote, past: NicPast, grant: str, auditor: Auditor, messages: Messages
+) -> None:
+    """Record that qemu holds nothing of an interface: its detach, or its failed ``grant``, and each close."""
+    if past.granted:
+        auditor.write(messages.net_detach(nic.mac, success=True))
+    elif not past.settled:
+        auditor.write(messages.net_grant(grant, nic.mac, [], success=False))
+    for opened in past.outstanding:
         auditor.write(messages.net_close(nic.mac, opened, opened.fd))
 
 
@@ -74,15 +87,21 @@ def remove_link(nic: NicNote) -> None:
             link.remove(name)
 
 
+def end_process(session: Session) -> None:
+    """End a qemu that must not run: its start was never finished."""
+    process = session.disconnect()
+    if process is not None:
+        process.kill()
+        process.wait_end(_END_SECONDS)
+
+
 def needs_repair(session: Session) -> bool:
     """Tell whether an earlier run, or the VM's end, left something to record or remove."""
     note = session.note
     if note is None:
         return False
     return (
-        _is_dead(session, note)
-        or any(nic.phase == "opening" for nic in note.interfaces.values())
-        or (session.running and bool(_vanished(session, note)))
+        note.busy is not None or _is_dead(session, note) or bool(_lost(session, note))
     )
 
 
@@ -91,18 +110,24 @@ def repair(session: Session, auditor: Auditor, origin: Origin) -> list[str]:
     note = session.note
     if note is None:
         return []
-    done: list[str] = []
-    half = [nic for nic in note.interfaces.values() if nic.phase == "opening"]
-    if half and note.pid is None and note.started:
-        # It crashed in a cold start. The guest has not run: it is let go after its records.
-        done += _undo_start(session, note, half, auditor, origin)
+    past = Past(note)
+    session.begin(note)
+    if note.booting:
+        done = _undo_start(session, note, past, auditor, origin)
     elif _is_dead(session, note):
-        done += _undo_dead(session, note, half, auditor, origin)
+        bury(note, session.state, auditor, origin, "crashed", past)
+        session.note = None
+        done = [
+            f"qemu (pid {note.pid}) of VM {note.name} had ended by itself; its end is on record now, late"
+        ]
     else:
-        for nic in half:
-            done.append(_settle(session, note, nic, auditor, origin))
-        for nic in _vanished(session, note):
-            done.append(_forget(session, note, nic, auditor, origin))
+        half = [nic for nic in note.interfaces.values() if nic.phase == "opening"]
+        done = [_settle(session, note, nic, past, auditor, origin) for nic in half]
+        done += [
+            _let_go(session, note, nic, past, auditor, origin)
+            for nic in _lost(session, note)
+        ]
+        session.finish(note)
     session.look()
     return done
 
@@ -116,99 +141,93 @@ def _is_dead(session: Session, note: Note) -> bool:
     return (process.pid, process.start_time) != (note.pid, note.start_time)
 
 
-def end_process(session: Session) -> None:
-    """End a qemu that must not run: its start was never finished."""
-    process = session.disconnect()
-    if process is not None:
-        process.kill()
-        process.wait_end(_END_SECONDS)
+def _lost(session: Session, note: Note) -> list[NicNote]:
+    """Return the noted NICs of which qemu holds nothing any more, or that it does not have at all."""
+    lost = []
+    for nic in note.interfaces.values():
+        found = session.nics.get(nic.mac)
+        nothing_held = found is None or not found.devices
+        if (nic.phase == "held" and nothing_held) or (
+            nic.phase == "revoked" and found is None
+        ):
+            lost.append(nic)
+    return lost
 
 
-def _vanished(session: Session, note: Note) -> list[NicNote]:
-    """Return the noted NICs of a running VM that qemu does not have any more."""
-    return [
-        nic
-        for nic in note.interfaces.values()
-        if nic.phase != "opening" and nic.mac not in session.nics
-    ]
-
-
-def _forget(
-    session: Session, note: Note, nic: NicNote, auditor: Auditor, origin: Origin
+def _let_go(
+    session: Session,
+    note: Note,
+    nic: NicNote,
+    past: Past,
+    auditor: Auditor,
+    origin: Origin,
 ) -> str:
-    """Record the end of a NIC that went behind our back; one that was revoked is on record."""
+    """Record the end of a NIC that is on record as held and is not; forget one that the guest has let go of."""
     if nic.phase == "held":
-        messages = messages_for(session, origin)
-        auditor.write(messages.net_detach(nic.mac, success=True))
-        record_closes(nic, auditor, messages)
+        record_end(nic, past.nic(nic), "attach", auditor, messages_for(session, origin))
     remove_link(nic)
-    del note.interfaces[nic.mac]
+    if nic.mac in session.nics:
+        nic.phase = "revoked"
+    else:
+        del note.interfaces[nic.mac]
     session.state.save(note)
-    return f"{nic.mac} had left VM {note.name} without this collection; it is on record now, late"
+    return f"qemu had given up {nic.mac} of VM {note.name} before this task; it is on record now, late"
 
 
 def _undo_start(
-    session: Session, note: Note, half: list[NicNote], auditor: Auditor, origin: Origin
+    session: Session, note: Note, past: Past, auditor: Auditor, origin: Origin
 ) -> list[str]:
+    """Take back a cold start that was cut off: its guest ran for a moment at most."""
     end_process(session)
     messages = Messages(AuditedVm(note.name, note.uuid, note.virt), origin)
-    for nic in half:
-        _record_failed("start", nic, auditor, messages)
-    auditor.write(messages.control("start", "booted", 0, success=False))
-    note.started = False
-    bury(note, session.state, auditor, origin, "failed")
+    for nic in note.interfaces.values():
+        record_end(nic, past.nic(nic), "start", auditor, messages)
+        remove_link(nic)
+    operation, result = past.control()
+    if (operation, result) == ("start", "success"):
+        auditor.write(messages.control("stop", "failed", note.pid or 0, success=True))
+    elif operation is None:
+        auditor.write(messages.control("start", "booted", note.pid or 0, success=False))
+    session.state.remove()
     session.note = None
     return [
-        f"the start of VM {note.name} had been interrupted; it was recorded as failed and undone"
-    ]
-
-
-def _undo_dead(
-    session: Session, note: Note, half: list[NicNote], auditor: Auditor, origin: Origin
-) -> list[str]:
-    messages = Messages(AuditedVm(note.name, note.uuid, note.virt), origin)
-    for nic in half:
-        _record_failed("attach", nic, auditor, messages)
-    bury(note, session.state, auditor, origin, "crashed")
-    session.note = None
-    return [
-        f"qemu (pid {note.pid}) of VM {note.name} had ended by itself; its end is on record now, late"
+        f"the start of VM {note.name} had been cut off; it was recorded as failed and undone"
     ]
 
 
 def _settle(
-    session: Session, note: Note, nic: NicNote, auditor: Auditor, origin: Origin
+    session: Session,
+    note: Note,
+    nic: NicNote,
+    past: Past,
+    auditor: Auditor,
+    origin: Origin,
 ) -> str:
-    """Finish or take back a hot-plug that was interrupted."""
+    """Finish or take back a hot-plug that was cut off."""
     messages = messages_for(session, origin)
-    found: Nic | None = session.nics.get(nic.mac)
+    known = past.nic(nic)
+    found = session.nics.get(nic.mac)
     if found is not None and found.front_end is not None and found.devices:
         nic.devices = _handed_over(session, note, nic)
-        auditor.write(
-            messages.net_grant(
-                "attach", nic.mac, [opened.fd for opened in nic.devices], True
-            )
-        )
+        if not known.granted:
+            fds = [opened.fd for opened in nic.devices]
+            auditor.write(messages.net_grant("attach", nic.mac, fds, success=True))
         nic.phase = "held"
         session.state.save(note)
-        return f"the attach of {nic.mac} had been interrupted after qemu had it; it is on record now"
-    hotplug.roll_back(session.live.monitor, nic.mac, max(nic.queues, len(nic.devices)))
-    _record_failed("attach", nic, auditor, messages)
+        return f"the attach of {nic.mac} had been cut off after qemu had it; it is on record now"
+    hotplug.roll_back(session.live.monitor, nic.mac, nic.queues)
+    record_end(nic, known, "attach", auditor, messages)
     remove_link(nic)
     del note.interfaces[nic.mac]
     session.state.save(note)
-    return f"the attach of {nic.mac} had been interrupted; it was recorded as failed and undone"
+    return f"the attach of {nic.mac} had been cut off; it was recorded as failed and undone"
 
 
 def _handed_over(session: Session, note: Note, nic: NicNote) -> list[Device]:
     """Return what qemu holds of an interface, with the events of our opens where they are known."""
     process = session.live.process
-    claimed = {
-        opened.fd
-        for other in note.interfaces.values()
-        if other is not nic
-        for opened in other.devices
-    }
+    others = [other for other in note.interfaces.values() if other is not nic]
+    claimed = {opened.fd for other in others for opened in other.devices}
     held = []
     for fd in sorted(process.fds() - claimed):
         found = process.device_at(fd)
@@ -222,10 +241,3 @@ def _handed_over(session: Session, note: Note, nic: NicNote) -> list[Device]:
         if mine.path == opened.path:
             opened.event = mine.event
     return held
-
-
-def _record_failed(
-    reason: str, nic: NicNote, auditor: Auditor, messages: Messages
-) -> None:
-    auditor.write(messages.net_grant(reason, nic.mac, [], False))
-    record_closes(nic, auditor, messages)

@@ -16,7 +16,8 @@ from .._net.device import Device
 from .._qemu import hotplug
 from .._state import NicNote, Note
 from .observe import Nic
-from .recover import record_closes, remove_link
+from .past import of_note
+from .recover import record_end, remove_link
 from .report import Report
 from .session import Session
 
@@ -62,6 +63,7 @@ def release(
     closed first. Raises :class:`MonitorError`, :class:`ProcessError`, :class:`AuditError`.
     """
     note = noted(session)
+    session.begin(note)
     try:
         if force:
             outcomes = [
@@ -127,7 +129,7 @@ def settle_note(session: Session, note: Note) -> None:
         if not nic.made and not nic.pending and nic.phase == "held":
             del note.interfaces[mac]
     if note.started or note.interfaces:
-        session.state.save(note)
+        session.finish(note)
     else:
         session.state.remove()
         session.note = None
@@ -168,12 +170,12 @@ def _close(
         )
     if entry.phase == "revoked":
         return Outcome(nic.mac, "detached" if action == "detached" else "absent")
-    report.auditor.write(messages.net_detach(nic.mac, success=True))
-    record_closes(entry, report.auditor, messages)
+    devices = entry.devices
+    record_end(entry, of_note(entry), "attach", report.auditor, messages)
     entry.phase = "revoked"
     session.state.save(note)
     remove_link(entry)
-    return Outcome(nic.mac, action, released=entry.devices)
+    return Outcome(nic.mac, action, released=devices)
 
 
 def _keep(nic: Nic, report: Report, messages: Messages) -> Outcome:

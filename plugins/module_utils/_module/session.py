@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import time
 import typing as t
 
 from .. import _state
@@ -125,6 +126,17 @@ class Session:
         live = self.live
         live.inventory = nics.take_inventory(live.monitor)
         live.nics = observe_nics(live.inventory, live.process, self.note)
+
+    def begin(self, note: Note) -> None:
+        """Note that a task begins to change something, before it does."""
+        if note.busy is None:
+            note.busy = time.time()
+        self.state.save(note)
+
+    def finish(self, note: Note) -> None:
+        """Note that nothing is under way."""
+        note.booting, note.busy = False, None
+        self.state.save(note)
 
     def disconnect(self) -> Process | None:
         """Leave the monitor; return the process that was behind it."""

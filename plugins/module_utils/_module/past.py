@@ -1,0 +1,121 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is on record already of the task that a crash cut off: nothing is recorded twice, nothing is left out.
+
+A task can die between a record and the note of it. Then the log knows what the note does not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from .._audit.log import Logged, records_of
+from .._state import NicNote, Note
+
+# The kernel's records and the note have the same clock, in ticks of a different length.
+_SLACK_SECONDS = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class OnRecord:
+    """A device whose open is on record; ``fd`` is ``None`` when only the log knows of it."""
+
+    path: str
+    rdev: str | None
+    dev: str | None
+    fd: int | None
+    event: str | None
+
+
+@dataclasses.dataclass
+class NicPast:
+    """What is on record of one interface.
+
+    ``outstanding`` devices were opened and not closed. ``granted``: a hand-over is on record
+    and its end is not. ``settled``: a failed hand-over, or the detach, is on record.
+    """
+
+    outstanding: list[OnRecord]
+    granted: bool
+    settled: bool = False
+
+
+def of_note(note: NicNote) -> NicPast:
+    """Return what the note says: all its devices are open, and handed over when it is held."""
+    devices = [
+        OnRecord(each.path, each.rdev, each.dev, each.fd, each.event)
+        for each in note.devices
+    ]
+    return NicPast(devices, granted=note.phase == "held")
+
+
+class Past:
+    """The records of one VM since a task began that did not end. Without a log, what the note says."""
+
+    def __init__(self, note: Note) -> None:
+        self._records = (
+            []
+            if note.busy is None
+            else records_of(note.uuid, note.busy - _SLACK_SECONDS)
+        )
+
+    def control(self) -> tuple[str | None, str | None]:
+        """Return ``op`` and ``res`` of the last VIRT_CONTROL, if there is one."""
+        for logged in reversed(self._records):
+            if logged.record.type == "VIRT_CONTROL":
+                return logged.record.fields.get("op"), logged.record.fields.get("res")
+        return None, None
+
+    def nic(self, note: NicNote) -> NicPast:
+        """Return what is on record of one interface."""
+        mine = [logged for logged in self._records if _speaks_of(logged, note.mac)]
+        logged_events = {logged.event for logged in mine}
+        # What the log does not have was opened before the task, or has not landed yet.
+        past = of_note(note)
+        noted: dict[str | None, OnRecord] = {
+            opened.event: opened
+            for opened in past.outstanding
+            if opened.event in logged_events
+        }
+        past.outstanding = [
+            opened for opened in past.outstanding if opened.event not in noted
+        ]
+        for logged in mine:
+            _take(past, logged, noted)
+        return past
+
+
+def _speaks_of(logged: Logged, mac: str) -> bool:
+    fields = logged.record.fields
+    return mac in (fields.get("net"), fields.get("new-net"), fields.get("old-net"))
+
+
+def _take(past: NicPast, logged: Logged, noted: dict[str | None, OnRecord]) -> None:
+    fields = logged.record.fields
+    reason, success = fields.get("reason"), fields.get("res") == "success"
+    if reason == "open" and success:
+        unknown = OnRecord(
+            str(fields.get("path")),
+            fields.get("rdev"),
+            fields.get("dev"),
+            None,
+            logged.event,
+        )
+        past.outstanding.append(noted.get(logged.event, unknown))
+        past.settled = False
+    elif reason == "close":
+        _close(past, str(fields.get("path")), fields.get("fd"))
+    elif reason in ("start", "attach"):
+        past.granted, past.settled = success, not success
+    elif reason == "detach" and success:
+        past.granted, past.settled = False, True
+
+
+def _close(past: NicPast, path: str, fd: str | None) -> None:
+    same = [opened for opened in past.outstanding if opened.path == path]
+    exact = [opened for opened in same if str(opened.fd) == fd]
+    for opened in (exact or same)[:1]:
+        past.outstanding.remove(opened)
