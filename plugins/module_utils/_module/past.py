@@ -10,7 +10,6 @@ A task can die between a record and the note of it. Then the log knows what the 
 from __future__ import annotations
 
 import dataclasses
-import typing as t
 
 from .._audit.log import Logged, records_of
 from .._state import NicNote, Note
