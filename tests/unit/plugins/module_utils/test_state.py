@@ -54,8 +54,7 @@ def test_round_trip(state: VmState) -> None:
     state.save(NOTE)
     assert state.load() == NOTE
     assert not state.has_unreadable()
-    assert sorted(os.listdir(state.path)) == ["qemu.pid", "state.json"]
-    assert Path(state.path, "qemu.pid").read_text() == "4711\n"
+    assert os.listdir(state.path) == ["state.json"]
     assert Path(state.path, "state.json").stat().st_mode & 0o777 == 0o600
     assert json.loads(Path(state.path, "state.json").read_text())["version"] == 1
 
@@ -71,9 +70,14 @@ def test_any_name_comes_back(
     assert state.load() == note
 
 
-def test_no_pid_file_without_a_pid(state: VmState) -> None:
-    state.save(a_note())
-    assert os.listdir(state.path) == ["state.json"]
+def test_pid_file(state: VmState) -> None:
+    state.write_pid_file(4711)
+    state.write_pid_file(4712)
+    assert os.listdir(state.path) == ["qemu.pid"]
+    assert Path(state.path, "qemu.pid").read_text() == "4712\n"
+    os.mkdir(f"{state.path}/qemu.pid.new")
+    with pytest.raises(StateError, match=r"qemu\.pid could not be written"):
+        state.write_pid_file(4713)
 
 
 @pytest.mark.parametrize("call", ["fdopen", "fsync", "rename"])

@@ -27,6 +27,8 @@ NOTE = a_note(
     pid=4711,
     start_time=99,
     unit="virtaudit-x.scope",
+    busy=12.5,
+    booting=True,
     interfaces={MAC: a_nic_note(pending=True, ifindex=7, devices=[tun(31), vhost(32)])},
 )
 
@@ -95,12 +97,23 @@ def test_keys_of_a_newer_version_are_left_out(state: VmState) -> None:
     assert state.load() == NOTE
 
 
-@pytest.mark.parametrize("key", ["unit", "pid", "start_time"])
-def test_missing_keys_take_their_defaults(state: VmState, key: str) -> None:
+@pytest.mark.parametrize(
+    ("key", "default"),
+    [
+        ("unit", None),
+        ("pid", None),
+        ("start_time", None),
+        ("busy", None),
+        ("booting", False),
+    ],
+)
+def test_missing_keys_take_their_defaults(
+    state: VmState, key: str, default: object
+) -> None:
     data = as_json()
     del data[key]
     write(state, json.dumps(data))
-    changes: dict[str, t.Any] = {key: None}
+    changes: dict[str, t.Any] = {key: default}
     assert state.load() == dataclasses.replace(NOTE, **changes)
 
 

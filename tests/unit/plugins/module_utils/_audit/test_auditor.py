@@ -113,6 +113,7 @@ def test_required_keeps_what_was_written(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(kernel.listeners) == 1
     assert kernel.texts == [TEXT]
     assert auditor.warnings == []
+    assert not auditor.missed
     assert auditor.result() == {
         "mode": "required",
         "daemon": os.getpid(),
@@ -172,5 +173,6 @@ def test_what_cannot_be_refused_any_more_is_a_warning(
         kernel.echoes = True
         assert auditor.write_anyway(RECORD) == "1795448404.573:345"
     (warning,) = auditor.warnings
+    assert auditor.missed
     assert "reason=open was not written" in warning
     assert [each["confirmed"] for each in auditor.records] == [False, True]

@@ -63,6 +63,12 @@ RECORDS = [
         f' path="/dev/net/tun" rdev=0A:C8 dev="vt525400000001" fd=27 {END}success',
     ),
     (
+        KVM.net_close(MAC, MACVTAP, None),
+        "VIRT_RESOURCE",
+        f"virt=kvm resrc=net reason=close {VM} net={MAC}"
+        f' path="/dev/tap12" rdev=F6:01 dev="vt525400000002" fd=? {END}success',
+    ),
+    (
         KVM.net_grant("start", MAC, [31, 32], True),
         "VIRT_RESOURCE",
         f'virt=kvm resrc=net reason=start {VM} old-net="?" new-net="{MAC}" fds=31,32 {END}success',
