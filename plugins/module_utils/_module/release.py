@@ -172,9 +172,9 @@ def _close(
         return Outcome(nic.mac, "detached" if action == "detached" else "absent")
     devices = entry.devices
     record_end(entry, of_note(entry), "attach", report.auditor, messages)
+    remove_link(entry)
     entry.phase = "revoked"
     session.state.save(note)
-    remove_link(entry)
     return Outcome(nic.mac, action, released=devices)
 
 
