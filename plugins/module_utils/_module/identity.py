@@ -52,7 +52,6 @@ def default_uuid(name: str) -> str:
         except (OSError, UnicodeDecodeError):
             continue
         if _MACHINE_ID.fullmatch(machine_id):
-
             return str(uuidlib.uuid5(uuidlib.UUID(machine_id), name))
     raise OptionError(
         "uuid",
@@ -63,17 +62,17 @@ def default_uuid(name: str) -> str:
 def choose(name: str, given: str | None, reported: t.Mapping[str, str | None]) -> str:
     """Return the UUID of a VM: as given, as its qemu reports it, or the default.
 
-    ``reported`` has ``name`` and ``uuid`` of the qemu behind ``qmp_socket``; a contradiction
-    is refused, since records would name the wrong VM.
+    ``reported`` has ``name`` and ``uuid`` of the running qemu; a contradiction is refused,
+    since records would name the wrong VM.
     """
     if reported.get("name") not in (None, name):
         raise OptionError(
             "name",
-            f"the VM on this monitor is named {reported['name']!r}, not {name!r}",
+            f"the VM that runs is named {reported['name']!r}, not {name!r}",
         )
     running = reported.get("uuid")
     if given is not None and running is not None and given != running:
         raise OptionError(
-            "uuid", f"the VM on this monitor has the UUID {running}, not {given}"
+            "uuid", f"the VM that runs has the UUID {running}, not {given}"
         )
     return given or running or default_uuid(name)

@@ -111,8 +111,16 @@ class Session:
         """Find the process, connect to its monitor, and take stock of its NICs."""
         self.disconnect()
         process = self._find_process()
-        if process is not None:
-            self.adopt(process, Monitor(self.qmp_socket, self.timeout))
+        if process is None:
+            return
+        monitor = Monitor(self.qmp_socket, self.timeout)
+        try:
+            # Records with another VM's name would be false.
+            identity.choose(self.name, self.uuid, _reported(monitor))
+            self.adopt(process, monitor)
+        except BaseException:
+            monitor.close()
+            raise
 
     def adopt(self, process: Process, monitor: Monitor) -> None:
         """Take a running qemu as this session's, and take stock of its NICs."""
@@ -183,11 +191,7 @@ class Session:
         # Asked before the lock is taken, which the UUID names, and left again at once: who
         # keeps the monitor while he waits for the lock keeps the lock's owner waiting.
         with Monitor(self._given_socket, self.timeout) as monitor:
-            uuid = str(monitor.execute("query-uuid")["UUID"]).lower()
-            return {
-                "name": monitor.execute("query-name").get("name"),
-                "uuid": None if uuid == _NO_UUID else uuid,
-            }
+            return _reported(monitor)
 
     def _load(self) -> None:
         self.note = self.state.load()
@@ -237,3 +241,10 @@ class Session:
 def bind(note: Note, process: Process) -> None:
     """Note which process a VM is."""
     note.pid, note.start_time = process.pid, process.start_time
+
+
+def _reported(monitor: Monitor) -> dict[str, str | None]:
+    """Return the name and the UUID that a qemu was started with, ``None`` for what it was not told."""
+    uuid = str(monitor.execute("query-uuid")["UUID"]).lower()
+    name = monitor.execute("query-name").get("name")
+    return {"name": name, "uuid": None if uuid == _NO_UUID else uuid}
