@@ -148,7 +148,7 @@ def test_choose(
 def test_contradiction(
     given_uuid: str | None, reported: dict[str, str | None], option: str
 ) -> None:
-    with pytest.raises(OptionError, match="the VM on this monitor") as caught:
+    with pytest.raises(OptionError, match="the VM that runs") as caught:
         identity.choose("web01", given_uuid, reported)
     assert caught.value.option == option
 
