@@ -1,0 +1,229 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Every open has one open record, and one close record unless it is handed over."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+import pytest
+
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.auditor import (
+    Auditor,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.messages import (
+    Messages,
+    Vm,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.origin import Origin
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.record import Record
+from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
+    AuditError,
+    DeviceError,
+    LinkError,
+    VirtauditError,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net import (
+    device,
+    link,
+    sysfs,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net.device import Device
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net.interface import (
+    Interface,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net.opened import (
+    OpenedDevices,
+)
+from ansible_collections.virtaudit.qemu.tests.unit.support.builders import an_interface
+
+TUN = device.TUN_PATH
+VHOST = device.VHOST_NET_PATH
+DIRECT: dict[str, t.Any] = {"type": "direct", "source": "eth0", "mode": "vepa"}
+
+ERRORS = {"link": LinkError, "become": DeviceError, "record": AuditError}
+
+
+class Host:
+    """Nodes that open /dev/null, links that are only noted, and the auditor.
+
+    ``fails`` maps a step (a path, ``become``, ``link``, ``record``) to the number of its
+    calls that go well before it fails.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.fails: dict[str, int] = {}
+        self.calls: list[str] = []
+        self.fds: list[int] = []
+        self.records: list[tuple[str, str, str]] = []
+        self.links: list[str] = []
+        self.noted: list[int] = []
+        monkeypatch.setattr(device, "open_node", self.open_node)
+        monkeypatch.setattr(device, "become_tap", self.become_tap)
+        monkeypatch.setattr(device, "become_macvtap", self.become_macvtap)
+        monkeypatch.setattr(device, "rdev_of", lambda path: "F6:01")
+        monkeypatch.setattr(sysfs, "macvtap_rdev", lambda name: "246:1")
+        monkeypatch.setattr(link, "join_bridge", lambda *args: self.step("link"))
+        monkeypatch.setattr(link, "bring_up", lambda *args: self.step("link"))
+        monkeypatch.setattr(link, "add_macvtap", self.add_macvtap)
+        monkeypatch.setattr(link, "remove", self.links.remove)
+
+    def step(self, name: str) -> None:
+        self.calls.append(name)
+        if self.fails.get(name, 1000) < self.calls.count(name):
+            if name in ERRORS:
+                raise ERRORS[name]("no")
+            raise OSError(2, "No such file or directory")
+
+    def open_node(self, path: str) -> Device:
+        self.step(path)
+        fd = os.open("/dev/null", os.O_RDWR)
+        self.fds.append(fd)
+        return Device(path, "0A:C8", None, fd)
+
+    def become_tap(self, opened: Device, ifname: str, queues: int, first: bool) -> None:
+        self.step("become")
+        assert first is (self.calls.count("become") == 1)
+        opened.dev = ifname
+
+    def become_macvtap(self, opened: Device, ifname: str, queues: int) -> None:
+        self.step("become")
+        opened.dev = ifname
+
+    def add_macvtap(self, name: str, *_rest: str) -> int:
+        self.links.append(name)
+        return 12
+
+    def write(self, record: Record) -> str:
+        fields = record.fields
+        self.records.append(
+            (str(fields["reason"]), str(fields["path"]), str(fields["res"]))
+        )
+        self.step("record")
+        return f"1.000:{len(self.records)}"
+
+    def write_anyway(self, record: Record) -> None:
+        self.records.append(
+            (str(record.fields["reason"]), str(record.fields["path"]), "")
+        )
+
+    def use(self, interface: Interface, hand_over: bool) -> list[Device]:
+        messages = Messages(Vm("web01", "u", "kvm"), Origin("/x", None, None))
+        with OpenedDevices(
+            t.cast(Auditor, self),
+            messages,
+            lambda asked, devices: self.noted.append(len(devices)),
+        ) as opened:
+            devices = opened.open(interface)
+            assert all(is_open(fd) for fd in self.fds)
+            if hand_over:
+                opened.handed_over()
+        return devices
+
+
+def is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
+@pytest.fixture(name="host")
+def fixture_host(monkeypatch: pytest.MonkeyPatch) -> Host:
+    return Host(monkeypatch)
+
+
+# what is asked, the paths in order
+OPENED: list[tuple[dict[str, t.Any], list[str]]] = [
+    ({}, [TUN, VHOST]),
+    ({"vhost": "off"}, [TUN]),
+    ({"model": "e1000"}, [TUN]),
+    ({"queues": 2}, [TUN, TUN, VHOST, VHOST]),
+    (DIRECT, ["/dev/tap12", VHOST]),
+    ({**DIRECT, "queues": 2, "vhost": "off"}, ["/dev/tap12", "/dev/tap12"]),
+]
+
+
+@pytest.mark.parametrize(("asked", "paths"), OPENED)
+@pytest.mark.parametrize("hand_over", [True, False])
+def test_open(
+    host: Host, asked: dict[str, t.Any], paths: list[str], hand_over: bool
+) -> None:
+    interface = an_interface(**asked)
+    devices = host.use(interface, hand_over)
+    assert [opened.path for opened in devices] == paths
+    assert [opened.event for opened in devices] == [
+        f"1.000:{number}" for number in range(1, len(paths) + 1)
+    ]
+    assert {opened.dev for opened in devices} == {interface.ifname}
+    opens = [("open", path, "success") for path in paths]
+    closes = [] if hand_over else [("close", path, "") for path in paths]
+    assert host.records == opens + closes
+    assert host.noted == list(range(1, len(paths) + 1))
+    assert not any(is_open(fd) for fd in host.fds)
+    kept = [interface.ifname] if hand_over and asked.get("type") == "direct" else []
+    assert host.links == kept
+
+
+# what is asked, what fails after how many good calls, opens on record as success and failed
+FAILURES: list[tuple[dict[str, t.Any], str, int, int, int]] = [
+    ({}, TUN, 0, 0, 1),
+    ({"queues": 3}, TUN, 2, 2, 1),
+    ({}, "become", 0, 1, 0),
+    ({"queues": 2}, "become", 1, 2, 0),
+    ({}, "link", 0, 1, 0),
+    ({"vhost": "required"}, VHOST, 0, 1, 1),
+    ({"queues": 2}, VHOST, 1, 3, 1),
+    ({}, "record", 0, 1, 0),
+    ({}, "record", 1, 2, 0),
+    (DIRECT, "link", 0, 0, 0),
+    (DIRECT, "/dev/tap12", 0, 0, 1),
+    (DIRECT, "become", 0, 1, 0),
+    (DIRECT, "record", 0, 1, 0),
+    ({**DIRECT, "queues": 2}, "/dev/tap12", 1, 1, 1),
+]
+
+
+@pytest.mark.parametrize(("asked", "step", "good", "opens", "failed"), FAILURES)
+def test_failure(
+    host: Host, asked: dict[str, t.Any], step: str, good: int, opens: int, failed: int
+) -> None:
+    host.fails = {step: good}
+    with pytest.raises(VirtauditError):
+        host.use(an_interface(**asked), True)
+    kinds = [(reason, res) for reason, _path, res in host.records]
+    assert kinds.count(("open", "success")) == len(host.fds) == opens
+    assert kinds.count(("open", "failed")) == failed
+    assert kinds.count(("close", "")) == opens
+    assert len(kinds) == 2 * opens + failed
+    assert not any(is_open(fd) for fd in host.fds)
+    assert host.links == []
+
+
+def test_vhost_auto_goes_on_without(host: Host) -> None:
+    host.fails = {VHOST: 0}
+    devices = host.use(an_interface(queues=2), True)
+    assert [opened.path for opened in devices] == [TUN, TUN]
+    assert host.records[-1] == ("open", VHOST, "failed")
+    assert host.calls.count(VHOST) == 1
+
+
+@pytest.mark.parametrize(
+    ("expected", "found"),
+    [(None, "F6:01"), ("246:1", None), ("246:2", "F6:01"), ("245:1", "F6:01")],
+)
+def test_a_node_of_another_macvtap(
+    host: Host,
+    monkeypatch: pytest.MonkeyPatch,
+    expected: str | None,
+    found: str | None,
+) -> None:
+    monkeypatch.setattr(sysfs, "macvtap_rdev", lambda name: expected)
+    monkeypatch.setattr(device, "rdev_of", lambda path: found)
+    with pytest.raises(DeviceError, match="macvtap vt525400000001"):
+        host.use(an_interface(**DIRECT), True)
+    assert (host.records, host.links) == ([], [])
