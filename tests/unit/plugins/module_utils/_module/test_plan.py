@@ -154,12 +154,14 @@ def test_mismatch(differ: list[str]) -> None:
     )
 
 
-def test_replace(differ: list[str]) -> None:
+def test_replace(differ: list[str], looked: list[str]) -> None:
     differ.append("queues is 1, asked is 2")
     session = a_session(nics={MAC: ATTACHED}, free_ports=[])
     found = make_plan(session, [ONE], params(on_mismatch="replace"))
     # It takes the port that it gives back.
     assert found.steps == [Step(ONE, "attach", ATTACHED, replace=True)]
+    # Its own link would be in its way.
+    assert looked == []
 
 
 @pytest.mark.parametrize(

@@ -93,3 +93,19 @@ def test_holder_of(holder: Process, name: str) -> None:
 def test_a_tun_fd_without_interface(holder: Process) -> None:
     assert holder._tun_name(201) is None
     assert holder._tun_name(206) is None
+
+
+@pytest.mark.xfail(strict=True, reason="a node that was removed is taken for closed")
+def test_a_macvtap_whose_link_was_deleted_is_still_held(
+    holder: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As the kernel has it then: the node is gone from /dev, and the interface from /sys.
+    real = os.readlink
+    monkeypatch.setattr(sysfs, "macvtap_of", lambda *given: None)
+    monkeypatch.setattr(
+        os,
+        "readlink",
+        lambda path: real(path) + (" (deleted)" if path.endswith("/203") else ""),
+    )
+    assert 203 in holder.fds()
+    assert holder.holds(HELD[203])
