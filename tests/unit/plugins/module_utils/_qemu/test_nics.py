@@ -58,7 +58,7 @@ PROPERTIES = {
 
 
 def a_qemu(
-    tree: dict[str, list[tuple[str, str]]] = TREE, machine: str | None = None
+    tree: dict[str, list[tuple[str, str]]], machine: str | None = None
 ) -> FakeQemu:
     qemu = FakeQemu()
 
@@ -84,7 +84,7 @@ def a_qemu(
 
 
 def test_inventory() -> None:
-    qemu = a_qemu()
+    qemu = a_qemu(TREE)
     found = take_inventory(qemu.monitor)
     assert found.front_ends == [
         FrontEnd(
