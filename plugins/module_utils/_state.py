@@ -104,7 +104,7 @@ class VmState:
                 return _decode(json.load(handle))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, AttributeError):
             return None
 
     def save(self, note: Note) -> None:
@@ -140,8 +140,8 @@ class VmState:
     def remove(self) -> None:
         """Forget the VM: its note, socket and pid file."""
         try:
-            for entry in os.scandir(self.path):
-                os.unlink(entry.path)
+            for name in os.listdir(self.path):
+                os.unlink(f"{self.path}/{name}")
         except FileNotFoundError:
             pass
         except OSError as exc:
@@ -213,6 +213,9 @@ def _acquire(path: str) -> int | None:
     try:
         with contextlib.suppress(FileExistsError):
             os.mkdir(path, 0o700)
+    except OSError as exc:
+        raise StateError(f"{path} could not be made: {exc.strerror}") from exc
+    try:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
@@ -251,11 +254,11 @@ def _decode(data: dict[str, t.Any]) -> Note:
             **{
                 **_known(NicNote, entry),
                 "devices": [
-                    Device(**_known(Device, item)) for item in entry["devices"]
+                    Device(**_known(Device, item)) for item in entry.get("devices", [])
                 ],
             }
         )
-        for mac, entry in data["interfaces"].items()
+        for mac, entry in data.get("interfaces", {}).items()
     }
     return Note(**known)
 

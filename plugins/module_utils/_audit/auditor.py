@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import typing as t
 
-from .._errors import AuditError
+from .._errors import AuditError, RecordError
 from .netlink import AuditSocket, Confirmation, Status
 from .record import Record
 
@@ -39,6 +39,7 @@ class Auditor:
         self.warnings: list[str] = []
         self.missed = False
         self._socket: AuditSocket | None = None
+        self._prepared = False
         self._listening = False
 
     def __enter__(self) -> Auditor:
@@ -52,29 +53,32 @@ class Auditor:
         """Refuse to go on when a record sent now would not land: auditing disabled, no living daemon."""
         problem = self._problem()
         if problem is not None:
-            self._fail(f"{problem}. Nothing was handed to qemu.")
+            self._fail(f"{problem}. Nothing was handed to qemu")
 
     def look(self) -> None:
         """Look at the same for a task that has nothing to record; what is wrong is a warning."""
         problem = self._problem()
         if problem is not None:
-            self._warn(f"audit: {problem}. Nothing had to be recorded.")
+            self._warn(f"audit: {problem}. Nothing had to be recorded")
 
     def prepare(self) -> None:
         """Check, and listen for the echo of what will be written."""
         self.check()
+        self._prepared = True
         if self.mode == "off" or self._listening:
             return
         try:
             self._connect().listen()
             self._listening = True
         except AuditError as exc:
-            self._fail(f"{exc}. Nothing was handed to qemu.")
+            self._fail(f"{exc}. Nothing was handed to qemu")
 
     def write(self, record: Record) -> str | None:
         """Write one record; return its event id, ``None`` when it is not confirmed."""
         if self.mode == "off":
             return None
+        if not self._prepared:
+            self.prepare()
         try:
             confirmation = self._send(record)
         except AuditError as exc:
@@ -91,7 +95,7 @@ class Auditor:
         """
         try:
             return self.write(record)
-        except AuditError as exc:
+        except (AuditError, RecordError) as exc:
             self.missed = True
             self._warn(str(exc))
             return None
@@ -144,7 +148,7 @@ class Auditor:
 
     def _fail(self, message: str) -> None:
         if self.mode == "required":
-            raise AuditError(f"audit: {message} {_MEND}")
+            raise AuditError(f"audit: {message}. {_MEND}")
         self._warn(f"audit: {message}")
 
     def _warn(self, message: str) -> None:

@@ -44,7 +44,7 @@ _HEADER = struct.Struct("=IHHII")
 _STATUS = struct.Struct("=8I")
 _ECHO = re.compile(
     rb"audit\((?P<event>\d+\.\d+:\d+)\): pid=(?P<pid>\d+) uid=\d+ auid=(?P<auid>\d+) ses=(?P<ses>\d+)"
-    rb"(?: subj=\S*)? msg='(?P<text>.*)'",
+    rb"(?: subj=\S*(?: \([a-z]+\))?)? msg='(?P<text>.*)'",
     re.DOTALL,
 )
 
@@ -78,8 +78,12 @@ class AuditSocket:
     def __init__(self) -> None:
         self._sequence = 0
         self._stack = contextlib.ExitStack()
-        self._sender = self._socket(0)
         self._listener: socket.socket | None = None
+        try:
+            self._sender = self._socket(0)
+        except AuditError:
+            self._stack.close()
+            raise
 
     def __enter__(self) -> AuditSocket:
         return self

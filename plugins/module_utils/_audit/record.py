@@ -119,7 +119,12 @@ def _encode(key: str, value: str | None) -> str:
     if key in ENCODED_FIELDS:
         if value != "?" and _PLAIN.fullmatch(value):
             return f'"{value}"'
-        return value.encode("utf-8", "surrogateescape").hex().upper()
+        try:
+            return value.encode("utf-8", "surrogateescape").hex().upper()
+        except UnicodeEncodeError as exc:
+            raise RecordError(
+                f"the audit field {key} cannot hold {value!r}: it is no text"
+            ) from exc
     if value == "?" or not _RAW.fullmatch(value):
         raise RecordError(f"the audit field {key} cannot hold {value!r}")
     return value

@@ -23,7 +23,10 @@ def parse_name(name: str) -> str:
         raise OptionError("name", "a VM needs a name")
     if "\0" in name:
         raise OptionError("name", "a name cannot hold a NUL byte")
-    size = len(name.encode("utf-8", "surrogateescape"))
+    try:
+        size = len(name.encode("utf-8"))
+    except UnicodeEncodeError as exc:
+        raise OptionError("name", f"{name!r} is no text that UTF-8 can hold") from exc
     if size > _MAX_NAME_BYTES:
         raise OptionError(
             "name",

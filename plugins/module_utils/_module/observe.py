@@ -142,7 +142,7 @@ def differences(wanted: Interface, nic: Nic) -> list[str]:
     pairs: list[tuple[str, object, object]] = [
         ("type", nic.type, wanted.type),
         ("source", nic.source, wanted.source),
-        ("model", nic.front_end.model, wanted.model),
+        ("model", nic.front_end.model, wanted.qom_type),
         ("queues", nic.queues, wanted.queues),
         ("ifname", nic.ifname, wanted.ifname),
     ]

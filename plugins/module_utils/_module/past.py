@@ -96,14 +96,7 @@ def _take(past: NicPast, logged: Logged, noted: dict[str | None, OnRecord]) -> N
     fields = logged.record.fields
     reason, success = fields.get("reason"), fields.get("res") == "success"
     if reason == "open" and success:
-        unknown = OnRecord(
-            str(fields.get("path")),
-            fields.get("rdev"),
-            fields.get("dev"),
-            None,
-            logged.event,
-        )
-        past.outstanding.append(noted.get(logged.event, unknown))
+        past.outstanding.append(noted.get(logged.event) or _unconfirmed(past, logged))
         past.settled = False
     elif reason == "close":
         _close(past, str(fields.get("path")), fields.get("fd"))
@@ -118,3 +111,14 @@ def _close(past: NicPast, path: str, fd: str | None) -> None:
     exact = [opened for opened in same if str(opened.fd) == fd]
     for opened in (exact or same)[:1]:
         past.outstanding.remove(opened)
+
+
+def _unconfirmed(past: NicPast, logged: Logged) -> OnRecord:
+    """Return the device of an open that only the log confirms; it may be noted, without an event."""
+    fields = logged.record.fields
+    path = str(fields.get("path"))
+    for opened in past.outstanding:
+        if opened.event is None and opened.path == path:
+            past.outstanding.remove(opened)
+            return dataclasses.replace(opened, event=logged.event)
+    return OnRecord(path, fields.get("rdev"), fields.get("dev"), None, logged.event)

@@ -19,6 +19,7 @@ MAX_IFNAME_BYTES = 15
 
 _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}")
 _IFNAME = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
+_ALIASES = {"virtio-net": "virtio-net-pci", "e1000-82540em": "e1000"}
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 
 
@@ -44,6 +45,11 @@ class Interface:
     def is_virtio(self) -> bool:
         """Tell whether the model can use vhost-net and several queues."""
         return self.model.startswith("virtio-net")
+
+    @property
+    def qom_type(self) -> str:
+        """Return the model as a running qemu names it: it knows some under a second name."""
+        return _ALIASES.get(self.model, self.model)
 
     @property
     def is_pci(self) -> bool:

@@ -24,7 +24,7 @@ _PORTS_PER_SLOT = 8
 MAX_PORTS = (_LAST_SLOT - _FIRST_SLOT + 1) * _PORTS_PER_SLOT
 
 _MEMORY = re.compile(r"[1-9][0-9]*[KMGTkmgt]?", re.ASCII)
-_NO_PCIE = re.compile(r"(?:pc|pc-i440fx.*|isapc|microvm|none)(?:,.*)?")
+_NO_PCIE = re.compile(r"(?:type=)?(?:pc|pc-i440fx.*|isapc|microvm|none)(?:,.*)?")
 
 # What the module sets itself, or what would let qemu open a network device unrecorded.
 _OWN_ARGUMENTS = {

@@ -25,6 +25,8 @@ from .monitor import Monitor
 from .process import Process
 
 _VERSION = re.compile(r"version (\d+)\.(\d+)")
+# The first that takes -device as JSON.
+_OLDEST = (6, 2)
 _STDERR_BYTES = 16384
 _END_SECONDS = 5.0
 _GIVEN_BACK = "The VM does not run, and what was opened for it is closed again"
@@ -58,7 +60,13 @@ def version_of(binary: str) -> tuple[int, int]:
     match = _VERSION.search(done.stdout)
     if match is None:
         raise OptionError("qemu.binary", f"{binary} does not say a version of qemu")
-    return int(match.group(1)), int(match.group(2))
+    version = int(match.group(1)), int(match.group(2))
+    if version < _OLDEST:
+        raise OptionError(
+            "qemu.binary",
+            f"{binary} is qemu {version[0]}.{version[1]}; {_OLDEST[0]}.{_OLDEST[1]} or newer is needed",
+        )
+    return version
 
 
 def ids_of(user: str | None) -> tuple[int, int]:

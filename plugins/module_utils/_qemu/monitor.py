@@ -178,7 +178,12 @@ class Monitor:
             if fd is not None:
                 # One fd per message, attached to its first byte (SCM_RIGHTS).
                 sent = socket.send_fds(self._socket, [data], [fd])
-            self._socket.sendall(data[sent:])
+            if sent < len(data):
+                self._socket.sendall(data[sent:])
+        except socket.timeout as exc:
+            raise MonitorError(
+                f"qemu took no command within {self.timeout:g} s on {self.path}: it hangs"
+            ) from exc
         except OSError as exc:
             raise MonitorError(self._gone(exc)) from exc
 

@@ -57,32 +57,28 @@ class Process:
 
     def device_at(self, fd: int) -> Device | None:
         """Return the network device behind a file descriptor, ``None`` when it is something else."""
-        try:
-            path = os.readlink(f"/proc/{self.pid}/fd/{fd}")
-            if not path.startswith("/dev/"):
-                return None
-            rdev = os.stat(f"/proc/{self.pid}/fd/{fd}").st_rdev
-        except OSError:
+        node = self._node_at(fd)
+        if node is None:
             return None
-        if path == device.TUN_PATH:
-            name = self._tun_name(fd)
-        elif path == device.VHOST_NET_PATH:
-            name = None
-        else:
-            name = sysfs.macvtap_of(os.major(rdev), os.minor(rdev))
-            if name is None:
-                return None
+        path, rdev = node
+        name = self._interface_of(path, rdev, fd)
+        if name is None and path not in (device.TUN_PATH, device.VHOST_NET_PATH):
+            return None
         return Device(path=path, rdev=device.format_rdev(rdev), dev=name, fd=fd)
 
     def holds(self, known: Device) -> bool:
         """Tell whether the process still holds a device at its fd.
 
-        A vhost-net fd carries no interface, so there only the node is compared.
+        A vhost-net fd carries no interface, and a removed macvtap none any more, so there
+        only the node is compared.
         """
-        found = self.device_at(known.fd)
-        if found is None or (found.path, found.rdev) != (known.path, known.rdev):
+        node = self._node_at(known.fd)
+        if node is None or (node[0], device.format_rdev(node[1])) != (
+            known.path,
+            known.rdev,
+        ):
             return False
-        return found.dev is None or found.dev == known.dev
+        return self._interface_of(*node, known.fd) in (None, known.dev)
 
     def wait_end(self, seconds: float) -> bool:
         """Wait until the process has ended; tell whether it has."""
@@ -127,6 +123,25 @@ class Process:
     def is_qemu(self) -> bool:
         """Tell whether the process is a qemu, by the name that it was started with."""
         return any("qemu" in os.path.basename(word) for word in self.command_line()[:1])
+
+    def _node_at(self, fd: int) -> tuple[str, int] | None:
+        """Return path and device number of the node behind a file descriptor."""
+        link = f"/proc/{self.pid}/fd/{fd}"
+        try:
+            path = os.readlink(link)
+            if not path.startswith("/dev/"):
+                return None
+            # The node of a removed macvtap is gone, and the fd is as open as before.
+            return path.replace(" (deleted)", ""), os.stat(link).st_rdev
+        except OSError:
+            return None
+
+    def _interface_of(self, path: str, rdev: int, fd: int) -> str | None:
+        if path == device.TUN_PATH:
+            return self._tun_name(fd)
+        if path == device.VHOST_NET_PATH:
+            return None
+        return sysfs.macvtap_of(os.major(rdev), os.minor(rdev))
 
     def _tun_name(self, fd: int) -> str | None:
         try:

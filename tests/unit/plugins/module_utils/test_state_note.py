@@ -70,7 +70,6 @@ def test_unreadable(state: VmState, content: str | bytes) -> None:
     assert os.listdir(state.path) == ["state.json.unreadable"]
 
 
-@pytest.mark.xfail(strict=True, reason="raises AttributeError", raises=AttributeError)
 @pytest.mark.parametrize(
     "content",
     [
@@ -134,7 +133,6 @@ def test_missing_keys_of_an_interface(
     )
 
 
-@pytest.mark.xfail(strict=True, reason="the whole note is given up")
 @pytest.mark.parametrize("key", ["interfaces", "devices"])
 def test_missing_lists_take_their_defaults(state: VmState, key: str) -> None:
     data = as_json()

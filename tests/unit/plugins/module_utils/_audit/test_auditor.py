@@ -179,7 +179,6 @@ def test_what_cannot_be_refused_any_more_is_a_warning(
     assert [each["confirmed"] for each in auditor.records] == [False, True]
 
 
-@pytest.mark.xfail(strict=True, reason="sent without a proof, and without a word")
 def test_required_without_preparation_proves_or_fails(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -192,7 +192,6 @@ def test_a_silent_kernel(kernel: Kernel) -> None:
         audit.status()
 
 
-@pytest.mark.xfail(strict=True, reason="a blank in subj= hides the echo")
 @pytest.mark.parametrize(
     "subject", ["rsyslogd (enforce)", "/usr/bin/python3 (complain)"]
 )
@@ -201,7 +200,6 @@ def test_match_of_a_process_that_apparmor_confines(subject: str) -> None:
     assert netlink._match(data, 2501, REAL_TEXT) is not None
 
 
-@pytest.mark.xfail(strict=True, reason="the socket is left to the garbage collector")
 def test_a_refused_socket_is_closed(kernel: Kernel) -> None:
     kernel.refuse = {"bind": errno.EPERM}
     with pytest.raises(AuditError):

@@ -116,7 +116,6 @@ def test_differences(
     assert differences(an_interface(**asked), a_nic(**nic)) == words
 
 
-@pytest.mark.xfail(strict=True, reason="qemu knows virtio-net-pci as virtio-net too")
 def test_an_alias_of_a_model_is_no_difference() -> None:
     assert differences(an_interface(model="virtio-net"), a_nic()) == []
 

@@ -122,7 +122,6 @@ def test_a_close_takes_its_own_fd(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [each.fd for each in found.outstanding] == [10]
 
 
-@pytest.mark.xfail(strict=True, reason="counted twice: it would be closed twice")
 def test_an_open_that_was_not_confirmed_is_one_open(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

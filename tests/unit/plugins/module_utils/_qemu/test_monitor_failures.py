@@ -151,7 +151,6 @@ def test_busy(path: str) -> None:
                 Monitor(path, LITTLE)
 
 
-@pytest.mark.xfail(strict=True, reason="says 'gone (Success)'")
 def test_a_qemu_that_does_not_read(path: str) -> None:
     left = threading.Event()
 

@@ -95,7 +95,6 @@ def test_a_tun_fd_without_interface(holder: Process) -> None:
     assert holder._tun_name(206) is None
 
 
-@pytest.mark.xfail(strict=True, reason="a node that was removed is taken for closed")
 def test_a_macvtap_whose_link_was_deleted_is_still_held(
     holder: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
