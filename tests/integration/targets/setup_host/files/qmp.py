@@ -4,13 +4,13 @@
 
 """Plain QMP for the tests: a client, and things that go wrong between a client and qemu.
 
-    qmp.py call SOCKET COMMAND [JSON]       print the answer
-    qmp.py hold PIDFILE SOCKET              in the background: be the monitor's one client
-    qmp.py listen PIDFILE SOCKET [TEXT]     in the background: take clients, say TEXT or nothing
-    qmp.py proxy PIDFILE SOCKET UPSTREAM COMMAND WHEN ACTION...
-                                            in the background: pass on, fds included; when COMMAND
-                                            comes, before or after qemu has it, do ACTION: run WORD...,
-                                            kill-client, close, silence
+qmp.py call SOCKET COMMAND [JSON]       print the answer
+qmp.py hold PIDFILE SOCKET              in the background: be the monitor's one client
+qmp.py listen PIDFILE SOCKET [TEXT]     in the background: take clients, say TEXT or nothing
+qmp.py proxy PIDFILE SOCKET UPSTREAM COMMAND WHEN ACTION...
+                                        in the background: pass on, fds included; when COMMAND
+                                        comes, before or after qemu has it, do ACTION: run WORD...,
+                                        kill-client, close, silence
 """
 
 from __future__ import annotations
@@ -137,21 +137,23 @@ class Proxy:
                     meant = not self.done and (
                         json.loads(line).get("execute") == self.command
                     )
-                    if meant and self.when == "before" and not self.act(client):
+                    goes_on = not meant or self.when != "before" or self.act(client)
+                    if goes_on:
+                        self.forward(line + b"\n", fds, qemu)
+                    # A copy that stays here would be a holder of the device.
+                    while fds:
+                        os.close(fds.pop())
+                    if not goes_on:
                         return
-                    self.forward(line + b"\n", fds, qemu)
-                    for fd in fds:
-                        os.close(fd)
-                    fds = []
                     while True:
                         answer = answers.readline()
                         if not answer:
                             return
                         event = b'"event"' in answer and "event" in json.loads(answer)
-                        if not event and meant and self.when == "after":
-                            # qemu has done it, and the client does not know.
-                            if not self.act(client):
-                                return
+                        done = not event and meant and self.when == "after"
+                        # qemu has done it, and the client does not know.
+                        if done and not self.act(client):
+                            return
                         client.sendall(answer)
                         if not event:
                             break

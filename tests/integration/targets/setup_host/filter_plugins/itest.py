@@ -87,9 +87,7 @@ def attached_otherwise(result: Value, seen: Value, since: int = 0) -> list[str]:
         ]
         if not grants or grants[-1]["fields"]["fds"] != ",".join(map(str, fds)):
             problems.append(f"{mac}: fds {fds}, recorded {grants[-1:]}")
-        opens = _find(
-            seen["records"], wanted, reason="open", net=mac, res="success"
-        )
+        opens = _find(seen["records"], wanted, reason="open", net=mac, res="success")
         opens = opens[len(opens) - len(devices) :]
         for device, record in zip(devices, opens):
             recorded = {key: record["fields"][key] for key in ("path", "rdev", "dev")}
@@ -162,6 +160,15 @@ def story(records: list[Value], wanted: str | None = None) -> list[str]:
     return words
 
 
+def said_otherwise(results: list[Value], item: str = "item") -> list[str]:
+    """Return the messages of a loop's results that do not match the item's ``message``."""
+    return [
+        f"{result[item]}: {result.get('msg', 'no message')}"
+        for result in results
+        if not re.search(result[item]["message"], result.get("msg", ""))
+    ]
+
+
 def audit_lines(content: str) -> list[Value]:
     """Read a piece of an audit log: each record's type, and the text between its single quotes."""
     found = re.findall(r"^type=(\w+) msg=audit\(\S+ .*?msg='([^']*)'", content, re.M)
@@ -192,6 +199,7 @@ class FilterModule:
             "attached_otherwise": attached_otherwise,
             "detached_otherwise": detached_otherwise,
             "story": story,
+            "said_otherwise": said_otherwise,
             "audit_lines": audit_lines,
             "without": without,
             "replaced": replaced,

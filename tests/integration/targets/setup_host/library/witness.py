@@ -39,11 +39,12 @@ Record = dict[str, t.Any]
 
 
 def run(*command: str) -> str:
-    """Run a command; ausearch ends with 1 when it finds nothing."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode and "<no matches>" not in done.stdout + done.stderr:
+    # ausearch ends with 1 when it finds nothing.
+    nothing = done.returncode == 1 and command[0] == "ausearch" and not done.stdout
+    if done.returncode and not nothing:
         raise SystemExit(f"{command} failed: {done.stdout}{done.stderr}")
-    return done.stdout if not done.returncode else ""
+    return done.stdout
 
 
 def read(path: str) -> str:
@@ -205,9 +206,11 @@ def processes(prefix: str, known: dict[str, t.Any]) -> dict[str, t.Any]:
 def state() -> dict[str, str]:
     """Return every file that the collection keeps, with a hash of its content."""
     return {
-        path: hashlib.sha256(read(path).encode()).hexdigest()
-        if os.path.isfile(path)
-        else ""
+        path: (
+            hashlib.sha256(read(path).encode()).hexdigest()
+            if os.path.isfile(path)
+            else ""
+        )
         for path in sorted(glob.glob(f"{STATE}/*") + glob.glob(f"{STATE}/*/*"))
     }
 
