@@ -12,7 +12,9 @@ VENV := $(CURDIR)/.venv
 PY := $(VENV)/bin/python
 NOX := $(VENV)/bin/nox --default-venv-backend uv --reuse-existing-virtualenvs
 LAYER := $(PY) tests/tools/layer.py run
-LAYERS := lint sanity units integration molecule
+LAYERS := lint sanity units integration fault molecule
+# Of the points to kill a task at, every N-th: make test has no time for all.
+FAULT_EVERY := 1
 LINT := lint docs-check license-check extra-checks build-import-check artefact ansible-lint shell
 COLLECTIONS := $(CURDIR)/.cache/collections
 
@@ -47,7 +49,7 @@ demo: setup
 # Every layer runs, also after one that failed; the summary fails when one did.
 test: setup
 	@rm -rf .cache/layers
-	@for layer in $(LAYERS); do $(MAKE) --no-print-directory $$layer; done; $(PY) tests/tools/layer.py summary $(LAYERS)
+	@for layer in $(LAYERS); do $(MAKE) --no-print-directory FAULT_EVERY=12 $$layer; done; $(PY) tests/tools/layer.py summary $(LAYERS)
 
 # CI=true has the formatters check and not write.
 lint: setup
@@ -56,6 +58,9 @@ lint: setup
 sanity units integration: setup
 	$(PY) tests/tools/get_pip.py 24.2
 	$(LAYER) $@ $(NOX) --session $@
+
+fault: setup
+	PYTHONPATH=$(COLLECTIONS) $(LAYER) fault $(PY) -m ansible_collections.virtaudit.qemu.tests.fault.run --every $(FAULT_EVERY)
 
 molecule: setup
 	$(LAYER) molecule extensions/molecule/run

@@ -161,11 +161,25 @@ def read_molecule(text: str) -> Outcome:
     return found
 
 
+def read_plain(text: str) -> Outcome:
+    """A closing line of the project's own: ``N passed, N failed``."""
+    found = Outcome()
+    for line, passed, failed in re.findall(
+        r"^((\d+) passed, (\d+) failed)$", text, re.M
+    ):
+        found.closing.append(line)
+        found.passed += int(passed)
+        found.failed += int(failed)
+    found.problems += re.findall(r"^VIOLATION .*$", text, re.M)
+    return found
+
+
 READERS: dict[str, Callable[[str], Outcome]] = {
     "lint": read_nox,
     "sanity": read_sanity,
     "units": read_pytest,
     "integration": read_integration,
+    "fault": read_plain,
     "molecule": read_molecule,
 }
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import platform
 import stat
 import subprocess
 import time
@@ -35,13 +34,20 @@ def record() -> list[str]:
     return []
 
 
+def codename() -> str:
+    """The name of the Debian release."""
+    lines = Path("/etc/os-release").read_text(encoding="utf-8").split("\n")
+    fields = dict(line.split("=", 1) for line in lines if "=" in line)
+    return fields["VERSION_CODENAME"]
+
+
 def main() -> None:
     run("modprobe", "-a", "vhost_net", "tun", "macvtap")
     nodes = [Path("/dev/net/tun"), Path("/dev/vhost-net")]
     print(
         json.dumps(
             {
-                "release": platform.freedesktop_os_release()["VERSION_CODENAME"],
+                "release": codename(),
                 "audit": dict(
                     line.split(" ", 1) for line in run("auditctl", "-s").splitlines()
                 ),

@@ -1,0 +1,135 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What other tools see of a VM: ausearch, ip, /proc. Shares no code with the collection."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import time
+from collections import Counter
+
+STATE = "/run/virtaudit"
+_LINE = re.compile(
+    r"^(?:node=\S+ )?type=(\S+) msg=audit\(([^)]+)\): [^']*msg='([^']*)'"
+)
+_FLUSH_SECONDS = 0.05
+
+Fields = dict[str, str]
+
+
+def records(uuid: str) -> list[Fields]:
+    """Return the VM's records as ausearch finds them, each with its ``type`` and ``event``."""
+    # The daemon writes a moment after the kernel has numbered a record.
+    time.sleep(_FLUSH_SECONDS)
+    command = ["ausearch", "--input-logs", "--uuid", uuid, "--raw"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    result = []
+    for line in found.split("\n"):
+        match = _LINE.match(line)
+        if match is not None:
+            words = (word.partition("=") for word in match[3].split())
+            fields = {key: value.strip('"') for key, _equals, value in words}
+            result.append({**fields, "type": match[1], "event": match[2]})
+    return result
+
+
+def qemus(uuid: str) -> list[int]:
+    """Return the pids of the VM's living qemus."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/cmdline", encoding="utf-8") as handle:
+                words = handle.read().split("\0")
+        except OSError:
+            continue
+        if "qemu" in words[0] and uuid in words:
+            found.append(int(name))
+    return found
+
+
+def held(pid: int) -> dict[int, str]:
+    """Return the network devices that a process holds: fd number to node."""
+    found = {}
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        target = os.readlink(f"/proc/{pid}/fd/{name}")
+        if target in ("/dev/net/tun", "/dev/vhost-net") or re.fullmatch(
+            r"/dev/tap\d+", target
+        ):
+            found[int(name)] = target
+    return found
+
+
+def links(macs: list[str]) -> set[str]:
+    """Return which of the links that the collection names after these MACs exist."""
+    output = subprocess.run(
+        ["ip", "-j", "link"], capture_output=True, text=True, check=True
+    ).stdout
+    wanted = {f"vt{mac.replace(':', '')}" for mac in macs}
+    return {link["ifname"] for link in json.loads(output)} & wanted
+
+
+def violations(
+    uuid: str, macs: list[str], granted: list[str], running: bool
+) -> list[str]:
+    """Return in which ways the host and the trail break the invariants; ``granted`` MACs should be held now."""
+    found = []
+    pids = qemus(uuid)
+    if len(pids) != int(running):
+        return [f"{len(pids)} qemus run, {int(running)} should"]
+    have = held(pids[0]) if pids else {}
+    trail = records(uuid)
+    found += _balance(trail, have)
+    found += _grants(trail, granted, have)
+    if links(macs) != links(granted) or len(links(granted)) != len(granted):
+        found.append(f"links {sorted(links(macs))}, should be those of {granted}")
+    if not running and os.path.exists(f"{STATE}/{uuid}"):
+        found.append(f"{STATE}/{uuid} is left")
+    return found
+
+
+def _balance(trail: list[Fields], have: dict[int, str]) -> list[str]:
+    """Every successful open is closed once, or held now."""
+    opened = Counter(
+        each["path"]
+        for each in trail
+        if (each.get("reason"), each["res"]) == ("open", "success")
+    )
+    closed = Counter(each["path"] for each in trail if each.get("reason") == "close")
+    now = Counter(have.values())
+    paths = sorted({*opened, *closed, *now})
+    return [
+        f"{path}: {opened[path]} opens, {closed[path]} closes, {now[path]} held"
+        for path in paths
+        if opened[path] != closed[path] + now[path]
+    ]
+
+
+def _grants(trail: list[Fields], granted: list[str], have: dict[int, str]) -> list[str]:
+    """Every hand-over has one record with the fds that qemu holds, and every one that ended has its detach."""
+    state: dict[str, list[int]] = {}
+    found = []
+    for each in trail:
+        if each.get("reason") in ("start", "attach") and each["res"] == "success":
+            if each["new-net"] in state:
+                found.append(f"{each['new-net']} is granted twice")
+            state[each["new-net"]] = [int(fd) for fd in each["fds"].split(",")]
+        elif each.get("reason") == "detach" and each["res"] == "success":
+            known = state.pop(each["old-net"], None)
+            found += (
+                []
+                if known is not None
+                else [f"{each['old-net']} is detached and was not granted"]
+            )
+    if sorted(state) != sorted(granted):
+        found.append(
+            f"granted by the trail: {sorted(state)}, should be {sorted(granted)}"
+        )
+    fds = sorted(fd for numbers in state.values() for fd in numbers)
+    if fds != sorted(have):
+        found.append(f"fds by the trail: {fds}, in /proc: {sorted(have)}")
+    return found
