@@ -97,6 +97,22 @@ class VmState:
                 with contextlib.suppress(OSError):
                     os.rmdir(self.path)
 
+    def is_locked(self) -> bool:
+        """Tell whether a task works on this VM now."""
+        try:
+            fd = os.open(
+                self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            )
+        except OSError:
+            return False
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(fd)
+        return False
+
     def load(self) -> Note | None:
         """Return the note, ``None`` when there is none that can be used."""
         try:

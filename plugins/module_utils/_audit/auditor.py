@@ -83,6 +83,7 @@ class Auditor:
             confirmation = self._send(record)
         except AuditError as exc:
             self._keep(record, None)
+            self.missed = self.mode == "required"
             self._fail(f"the record reason={_what(record)} was not written: {exc}")
             return None
         self._keep(record, confirmation)
@@ -96,7 +97,6 @@ class Auditor:
         try:
             return self.write(record)
         except (AuditError, RecordError) as exc:
-            self.missed = True
             self._warn(str(exc))
             return None
 

@@ -111,7 +111,7 @@ def _stop(session: Session, how: str, report: Report, origin: Origin) -> None:
             "stop", reason, process.pid, success=False
         )
         report.auditor.write(control)
-        settle_note(session, note)
+        settle_note(session, note, report.auditor)
         report.interfaces = [
             Outcome(mac, "pending", True).result() for mac in note.interfaces
         ] + absent
@@ -174,7 +174,7 @@ def _repair(
     released = {
         nic.mac: Outcome(nic.mac, "detached", released=nic.devices) for nic in held
     }
-    report.changed = True
+    report.changed = bool(held) or not session.running
     if not check_mode:
         report.auditor.prepare()
         report.warnings += repair(session, report.auditor, origin)

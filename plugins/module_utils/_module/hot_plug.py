@@ -48,14 +48,15 @@ def hot_plug(session: Session, plan: Plan, report: Report, origin: Origin) -> No
             report.changed = True
             report.interfaces.append(attached(note, step.interface))
     finally:
-        # What could not be recorded stays noted, for the next task to record.
         if not report.auditor.missed:
-            note.interfaces = {
-                mac: nic
-                for mac, nic in note.interfaces.items()
-                if nic.phase != "opening"
-            }
-            settle_note(session, note)
+            _drop_unfinished(note)
+        settle_note(session, note, report.auditor)
+
+
+def _drop_unfinished(note: Note) -> None:
+    """Forget the interfaces that were claimed and not attached: what was open of them is closed, on record."""
+    kept = {mac: nic for mac, nic in note.interfaces.items() if nic.phase != "opening"}
+    note.interfaces = kept
 
 
 def _plug(

@@ -16,6 +16,7 @@ from .._net.interface import Interface
 from .._qemu import launch
 from .._qemu.command import QemuOptions, parse_qemu
 from .._qemu.process import Process
+from .._state import Note, VmState
 from .observe import Nic, differences
 from .session import Session
 
@@ -100,17 +101,21 @@ def _check_new(session: Session, interfaces: t.Sequence[Interface]) -> None:
 def refuse_foreign_macs(session: Session, interfaces: t.Sequence[Interface]) -> None:
     """Refuse a MAC that another VM of this host has, by this host's notes."""
     for note in _state.other_notes(session.uuid):
-        if (
-            note.pid is not None
-            and note.start_time is not None
-            and not Process(note.pid, note.start_time).is_alive()
-        ):
+        if not _claims(note):
             continue
         for interface in interfaces:
-            if interface.mac in note.interfaces:
+            nic = note.interfaces.get(interface.mac)
+            if nic is not None and nic.phase != "revoked":
                 raise host.held_elsewhere(
                     interface, f"{note.name} (uuid {note.uuid}, pid {note.pid})"
                 )
+
+
+def _claims(note: Note) -> bool:
+    """Tell whether a note stands for a VM that runs, or that a task is starting just now."""
+    if note.pid is None or note.start_time is None:
+        return VmState(note.uuid).is_locked()
+    return Process(note.pid, note.start_time).is_alive()
 
 
 def _ports(session: Session, steps: t.Sequence[Step]) -> list[str]:

@@ -10,6 +10,7 @@ import dataclasses
 import time
 import typing as t
 
+from .._audit.auditor import Auditor
 from .._audit.messages import Messages
 from .._errors import ProcessError
 from .._net.device import Device
@@ -90,7 +91,7 @@ def release(
                 # Its host side was closed before this run, and the guest's is still there.
                 outcome.action = "absent"
     finally:
-        settle_note(session, note)
+        settle_note(session, note, report.auditor)
     return outcomes
 
 
@@ -122,8 +123,14 @@ def noted(session: Session) -> Note:
     return note
 
 
-def settle_note(session: Session, note: Note) -> None:
-    """Write the note back, or remove it when it has nothing left to tell."""
+def settle_note(session: Session, note: Note, auditor: Auditor) -> None:
+    """Write the note back, or remove it when it has nothing left to tell.
+
+    What could not be recorded stays noted as under way, for the next task to record.
+    """
+    if auditor.missed:
+        session.state.save(note)
+        return
     # What something else attached is its owner's again, once nothing of ours is under way.
     for mac, nic in list(note.interfaces.items()):
         if not nic.made and not nic.pending and nic.phase == "held":

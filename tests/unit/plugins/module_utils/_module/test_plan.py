@@ -189,18 +189,19 @@ def test_ports(
 
 
 @pytest.mark.parametrize("running", [True, False])
-@pytest.mark.parametrize("owner", ["alive", "replaced", "unknown"])
+@pytest.mark.parametrize("owner", ["alive", "replaced", "starting", "cut off"])
 def test_a_mac_of_another_vm(
     start: Start, monkeypatch: pytest.MonkeyPatch, running: bool, owner: str
 ) -> None:
     process = process_of(start())
     note = a_note(name="db01", interfaces={MAC: a_nic_note()})
-    if owner != "unknown":
+    if owner in ("alive", "replaced"):
         note.pid = process.pid
         note.start_time = process.start_time - (owner == "replaced")
+    monkeypatch.setattr(_state.VmState, "is_locked", lambda state: owner == "starting")
     monkeypatch.setattr(_state, "other_notes", lambda uuid: [note])
     session = a_session(running)
-    if owner == "replaced":
+    if owner in ("replaced", "cut off"):
         assert make_plan(session, [TWO, ONE], params(qemu=QEMU)).changes
         return
     with pytest.raises(OptionError, match="is held by another VM: db01") as caught:
