@@ -58,8 +58,9 @@ class Note:
     """One VM.
 
     ``started``: this collection started its qemu (and so records its end). ``booting``: that
-    start is not finished. ``busy``: since when (seconds since the epoch) a task changes
-    something; found by the next task, it means that this one was cut off.
+    start is not finished. ``frozen``: its CPUs may stand still for a revocation. ``busy``:
+    since when (seconds since the epoch) a task changes something; found by the next task, it
+    means that this one was cut off.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Note:
     qmp_socket: str
     started: bool
     booting: bool = False
+    frozen: bool = False
     busy: float | None = None
     unit: str | None = None
     pid: int | None = None

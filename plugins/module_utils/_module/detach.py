@@ -76,6 +76,12 @@ def _detach(
         outcome.action in ("detached", "revoked") for outcome in outcomes
     )
     kept = [outcome.mac for outcome in outcomes if outcome.action == "pending"]
+    if kept and force:
+        raise PendingError(
+            f"the host side of {', '.join(kept)} cannot be closed: this qemu keeps it as long as the guest of VM"
+            f" {session.name} has the NIC, and the NIC cannot be pulled out of this machine. qemu still holds the"
+            " devices and the VM its network; stop the VM (stop_vm: destroy) if it must not keep it"
+        )
     if kept:
         raise PendingError(
             f"the guest of VM {session.name} did not let go of {', '.join(kept)} within {session.timeout:g} s."

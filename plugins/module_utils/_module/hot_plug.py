@@ -7,20 +7,22 @@
 from __future__ import annotations
 
 import contextlib
+import time
 
 from .._audit.messages import Messages
 from .._audit.origin import Origin
 from .._errors import MonitorError, PendingError, VirtauditError
+from .._net.device import Device
 from .._net.interface import Interface
 from .._net.opened import OpenedDevices
-from .._qemu import hotplug
+from .._qemu import command, hotplug
 from .._state import Note
 from .handover import attached, claim, noting, record_grant
 from .plan import Plan, Step
 from .recover import messages_for
 from .release import note_of, release, settle_note
 from .report import Report
-from .session import Session, bind
+from .session import Live, Session, bind
 
 
 def hot_plug(session: Session, plan: Plan, report: Report, origin: Origin) -> None:
@@ -80,7 +82,7 @@ def _plug(
             except VirtauditError:
                 # What cannot be recorded is taken back; a qemu that is gone holds nothing.
                 with contextlib.suppress(MonitorError):
-                    hotplug.roll_back(live.monitor, interface.mac, len(devices))
+                    _take_back(live, interface, held)
                 raise
         except VirtauditError:
             auditor.write_anyway(
@@ -88,6 +90,14 @@ def _plug(
             )
             raise
         opened.handed_over()
+
+
+def _take_back(live: Live, interface: Interface, held: list[Device]) -> None:
+    path = f"/machine/peripheral/{command.device_id(interface.mac)}"
+    hotplug.revoke(
+        live.monitor, live.process, command.netdev_id(interface.mac), path, held
+    )
+    hotplug.unplug(live.monitor, [path], time.monotonic())
 
 
 def _take_out(

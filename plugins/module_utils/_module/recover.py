@@ -121,6 +121,9 @@ def repair(session: Session, auditor: Auditor, origin: Origin) -> list[str]:
             f"qemu (pid {note.pid}) of VM {note.name} had ended by itself; its end is on record now, late"
         ]
     else:
+        if note.frozen:
+            session.live.monitor.execute("cont")
+            note.frozen = False
         half = [nic for nic in note.interfaces.values() if nic.phase == "opening"]
         done = [_settle(session, note, nic, past, auditor, origin) for nic in half]
         done += [

@@ -12,7 +12,6 @@ import typing as t
 
 from .._audit.auditor import Auditor
 from .._audit.messages import Messages
-from .._errors import ProcessError
 from .._net.device import Device
 from .._qemu import hotplug
 from .._state import NicNote, Note
@@ -61,7 +60,7 @@ def release(
 
     The guest is asked for all of them at once. What it does not let go of in time is
     recorded as a failed detach, and nothing of it is closed. With ``force`` the host side is
-    closed first. Raises :class:`MonitorError`, :class:`ProcessError`, :class:`AuditError`.
+    closed first. Raises :class:`MonitorError`, :class:`AuditError`.
     """
     note = noted(session)
     session.begin(note)
@@ -84,7 +83,7 @@ def release(
                 for nic in nics
             ]
         for nic, outcome in zip(nics, outcomes):
-            outcome.pending = nic.mac not in gone
+            outcome.pending = nic.mac not in gone or outcome.action == "pending"
             if not outcome.pending:
                 note.interfaces.pop(nic.mac, None)
             elif outcome.action == "detached" and not outcome.released:
@@ -167,14 +166,19 @@ def _close(
     """Close the host side, see in /proc that it is closed, and record it."""
     live = session.live
     entry = note.interfaces[nic.mac]
-    held = hotplug.close_backend(live.monitor, live.process, nic.netdev, nic.devices)
+    path = (
+        nic.front_end.path
+        if action == "revoked" and nic.front_end is not None
+        else None
+    )
+    if path is not None:
+        # A revocation may freeze the guest for a moment; if that is cut off, the next task goes on with it.
+        note.frozen = live.monitor.execute("query-status")["running"]
+        session.state.save(note)
+    held = hotplug.revoke(live.monitor, live.process, nic.netdev, path, nic.devices)
+    note.frozen = False
     if held:
-        report.auditor.write(messages.net_detach(nic.mac, success=False))
-        raise ProcessError(
-            f"qemu (pid {live.process.pid}) was told to close {nic.mac} and still holds"
-            f" {', '.join(f'{opened.path} as fd {opened.fd}' for opened in held)}. The VM keeps its network;"
-            " stop it with stop_vm: destroy if it must not"
-        )
+        return _keep(nic, report, messages)
     if entry.phase == "revoked":
         return Outcome(nic.mac, "detached" if action == "detached" else "absent")
     devices = entry.devices

@@ -17,13 +17,14 @@ from .._errors import MonitorError, ProcessError, QmpError
 from .._net import device
 from .._net.device import Device
 from .._net.interface import Interface, compact
-from . import command
+from . import command, eject
 from .monitor import Monitor
 from .process import Process
 
 # A device_del that is sent before the guest is up is lost, so it is repeated.
 _REPEAT_SECONDS = 1.0
-_RELEASE_SECONDS = 2.0
+# qemu closes them before it answers; this is for a loaded host.
+_RELEASE_SECONDS = 0.5
 _RELEASE_STEP_SECONDS = 0.002
 
 
@@ -126,14 +127,42 @@ def close_backend(
 ) -> list[Device]:
     """Delete a back end and wait until /proc shows that its fds are closed.
 
-    Under a living front end this is forced revocation: the guest keeps a NIC without a
-    host side. Returns the devices that qemu still holds, none when it worked.
+    Returns the devices that qemu still holds: none when the front end is gone, and with an
+    older qemu none even when it is not.
     """
     try:
         monitor.execute("netdev_del", {"id": netdev})
     except QmpError as exc:
         if exc.error_class != "DeviceNotFound" and "not found" not in exc.desc:
             raise
+    return _still_held(process, devices)
+
+
+def revoke(
+    monitor: Monitor,
+    process: Process,
+    netdev: str,
+    path: str | None,
+    devices: t.Sequence[Device],
+) -> list[Device]:
+    """Take the devices of a NIC away whatever the guest does; return those that qemu still holds.
+
+    ``path`` is the front end's QOM path, ``None`` when the guest has let go of it.
+    """
+    held = close_backend(monitor, process, netdev, devices)
+    if held and path is not None:
+        # This qemu keeps them as long as the card is in the machine.
+        with contextlib.suppress(QmpError):
+            _request_unplug(monitor, [path])
+        held = _still_held(process, devices)
+    if held and path is not None:
+        with contextlib.suppress(MonitorError):
+            eject.eject(monitor, path)
+        held = _still_held(process, devices)
+    return held
+
+
+def _still_held(process: Process, devices: t.Sequence[Device]) -> list[Device]:
     deadline = time.monotonic() + _RELEASE_SECONDS
     while True:
         held = [opened for opened in devices if process.holds(opened)]

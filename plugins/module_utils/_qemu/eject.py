@@ -1,0 +1,108 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Pulls a NIC out of a running machine whose guest does not let go of it.
+
+Until some 8.2 and 9.x updates and 10.0, ``netdev_del`` closes a back end at once, whatever
+the guest does. Since then (qemu commit "net: move backend cleanup to NIC cleanup") it
+answers the same and keeps the fds until the NIC itself goes. So the NIC has to go, by the
+register that the guest's ACPI code writes when it lets go of a card: qemu then takes the
+way of an ordinary unplug. Source: qemu's ``docs/specs/acpi_pci_hotplug``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import typing as t
+
+from .._errors import MonitorError
+from .monitor import Monitor
+
+# docs/specs/acpi_pci_hotplug: offsets from acpi-pcihp-io-base
+_EJECT = 0x08
+_SELECT = 0x10
+_VALUE = re.compile(r"=\s*(0x[0-9a-f]+)\s*$", re.IGNORECASE)
+
+
+def eject(monitor: Monitor, path: str) -> None:
+    """Take the front end at a QOM path out of the machine, with the guest's CPUs frozen meanwhile.
+
+    The CPUs stand still because qemu ends when one of them is inside the card. Raises
+    :class:`MonitorError` when this machine has no such way; nothing is changed then.
+    """
+    bus, select = _bus_of(monitor, path)
+    base = _io_base(monitor)
+    if select is None or base is None or not _is_alone(monitor, bus):
+        raise MonitorError(
+            "this machine has no ACPI hot-plug register for the NIC's PCI slot"
+        )
+    with _frozen(monitor):
+        before = _read(monitor, base + _SELECT)
+        _write(monitor, base + _SELECT, select)
+        try:
+            if _read(monitor, base + _SELECT) != select:
+                raise MonitorError(
+                    "the ACPI hot-plug register does not take the NIC's bus"
+                )
+            # A root port has one place, slot 0.
+            _write(monitor, base + _EJECT, 1)
+        finally:
+            _write(monitor, base + _SELECT, before)
+
+
+def _bus_of(monitor: Monitor, path: str) -> tuple[str, int | None]:
+    bus = str(monitor.execute("qom-get", {"path": path, "property": "parent_bus"}))
+    answer = monitor.try_all(
+        [("qom-get", {"path": bus, "property": "acpi-pcihp-bsel"})]
+    )[0]
+    return bus, answer if isinstance(answer, int) else None
+
+
+def _is_alone(monitor: Monitor, bus: str) -> bool:
+    """Tell whether the bus holds one card: an eject takes all that is in its slot."""
+    listing = monitor.execute("qom-list", {"path": bus})
+    return sum(str(entry["name"]).startswith("child[") for entry in listing) == 1
+
+
+def _io_base(monitor: Monitor) -> int | None:
+    for entry in monitor.execute("qom-list", {"path": "/machine/unattached"}):
+        if entry["type"] == "child<ICH9-LPC>":
+            where = {
+                "path": f"/machine/unattached/{entry['name']}",
+                "property": "acpi-pcihp-io-base",
+            }
+            answer = monitor.try_all([("qom-get", where)])[0]
+            return answer if isinstance(answer, int) else None
+    return None
+
+
+@contextlib.contextmanager
+def _frozen(monitor: Monitor) -> t.Iterator[None]:
+    if not monitor.execute("query-status")["running"]:
+        yield
+        return
+    monitor.execute("stop")
+    try:
+        yield
+    finally:
+        monitor.execute("cont")
+
+
+def _read(monitor: Monitor, port: int) -> int:
+    text = _human(monitor, f"i /w {port:#x}")
+    match = _VALUE.search(text)
+    if match is None:
+        raise MonitorError(f"qemu's monitor does not read I/O port {port:#x}: {text}")
+    return int(match.group(1), 16)
+
+
+def _write(monitor: Monitor, port: int, value: int) -> None:
+    text = _human(monitor, f"o /w {port:#x} {value:#x}")
+    if text:
+        raise MonitorError(f"qemu's monitor does not write I/O port {port:#x}: {text}")
+
+
+def _human(monitor: Monitor, line: str) -> str:
+    return str(monitor.execute("human-monitor-command", {"command-line": line})).strip()
