@@ -137,12 +137,14 @@ def read_molecule(text: str) -> Outcome:
     molecule calls it a success when there is no inventory and every play ran on nothing.
     """
     found = Outcome()
-    header = r"^INFO +(\S+) \S (\w+): Executing$"
+    # "[fleet > verify] Executing", or in a terminal that can "fleet ➜ verify: Executing".
+    header = r"^INFO +\[?(\S+) \S (\w+)[\]:]+ Executing$"
     parts = re.split(header, text, flags=re.M)
     for scenario, action, log in zip(parts[1::3], parts[2::3], parts[3::3]):
         good, bad, hosts = read_recaps(log)
         asserted = log.count("All assertions passed")
-        succeeded = f"{action}: Executed: Successful" in log
+        states = re.findall(r"^INFO .* (\w+)[\]:]+ Executed: (\w+)", log, re.M)
+        succeeded = (action, "Successful") in states
         if action == "verify":
             found.closing.append(
                 f"{scenario} verify: PLAY RECAP ok={good} failed={bad} on {' '.join(sorted(set(hosts)))},"
@@ -152,8 +154,8 @@ def read_molecule(text: str) -> Outcome:
             found.passed += succeeded
         elif not succeeded:
             # Other actions may be absent or switched off.
-            states = ("Missing", "Disabled", "Skipped")
-            succeeded = any(f"{action}: Executed: {state}" in log for state in states)
+            absent = ("Missing", "Disabled", "Skipped")
+            succeeded = any((action, state) in states for state in absent)
         if not succeeded:
             found.failed += 1
             found.problems.append(f"{scenario} {action} did not succeed")

@@ -117,6 +117,19 @@ CASES = [
         0,
     ),
     ("molecule", VERIFY + ASSERTED + RECAP.format("hv1", 3, 1), False, 0, 1, 0),
+    (
+        "molecule",
+        "INFO     [fleet > verify] Executing\n"
+        + ASSERTED
+        + RECAP.format("hv1", 3, 0)
+        + "INFO     [fleet > verify] Executed: Successful\n"
+        + "INFO     [default > destroy] Executing\n"
+        + "INFO     [default > destroy] Executed: Skipped (already)\n",
+        True,
+        1,
+        0,
+        0,
+    ),
 ]
 
 
