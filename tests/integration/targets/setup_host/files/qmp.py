@@ -171,7 +171,12 @@ def proxy(
             between.serve_one(client)
 
 
+COMMANDS: dict[str, t.Callable[..., None]] = {
+    "call": call,
+    "hold": hold,
+    "listen": listen,
+    "proxy": proxy,
+}
+
 if __name__ == "__main__":
-    {"call": call, "hold": hold, "listen": listen, "proxy": proxy}[sys.argv[1]](
-        *sys.argv[2:]
-    )
+    COMMANDS[sys.argv[1]](*sys.argv[2:])

@@ -185,7 +185,8 @@ def without(items: list[Value], *keys: str) -> list[Value]:
 def replaced(text: str, changes: dict[str, str]) -> str:
     """Replace each regular expression once, and insist that it is there."""
     for pattern, value in changes.items():
-        text, count = re.subn(pattern, lambda _match, value=value: value, text, count=1)
+        # A backslash or a group in the value means itself.
+        text, count = re.subn(pattern, value.replace("\\", r"\\"), text, count=1)
         if not count:
             raise ValueError(f"{pattern!r} is not in {text!r}")
     return text
