@@ -135,7 +135,7 @@ def stop(options: argparse.Namespace) -> str:
         return "absent"
     # Nothing in it is worth an orderly shutdown.
     signal.pidfd_send_signal(handle, signal.SIGKILL)
-    ended, _, _ = select.select([handle], [], [], 10)
+    ended, _writable, _broken = select.select([handle], [], [], 10)
     if not ended:
         raise SystemExit(f"qemu of {options.name} does not end")
     (home / "pid").unlink(missing_ok=True)

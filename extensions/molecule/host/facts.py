@@ -23,7 +23,7 @@ def run(*command: str) -> str:
 def record() -> list[str]:
     """Write an audit record and find it in the log, where the daemon puts it a little later."""
     run("auditctl", "-m", MARK)
-    for _ in range(50):
+    for _attempt in range(50):
         # Without --input-logs it reads its standard input. 1 means that nothing matched.
         command = ["ausearch", "--input-logs", "--message", "USER", "--raw"]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)

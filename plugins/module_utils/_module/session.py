@@ -14,8 +14,8 @@ import typing as t
 
 from .. import _state
 from .._errors import OptionError, ProcessError
-from .._qemu import nics
 from .._qemu.monitor import Monitor
+from .._qemu.nics import Inventory, take_inventory, virt_type
 from .._qemu.process import Process, boot_id, find_qemu
 from .._state import Note, VmState
 from . import identity
@@ -30,7 +30,7 @@ class Live:
 
     process: Process
     monitor: Monitor
-    inventory: nics.Inventory
+    inventory: Inventory
     nics: dict[str, Nic]
 
 
@@ -124,7 +124,7 @@ class Session:
 
     def adopt(self, process: Process, monitor: Monitor) -> None:
         """Take a running qemu as this session's, and take stock of its NICs."""
-        inventory = nics.take_inventory(monitor)
+        inventory = take_inventory(monitor)
         self._live = Live(
             process, monitor, inventory, observe_nics(inventory, process, self.note)
         )
@@ -132,7 +132,7 @@ class Session:
     def refresh(self) -> None:
         """Take stock of the NICs again, after something was changed."""
         live = self.live
-        live.inventory = nics.take_inventory(live.monitor)
+        live.inventory = take_inventory(live.monitor)
         live.nics = observe_nics(live.inventory, live.process, self.note)
 
     def begin(self, note: Note) -> None:
@@ -157,7 +157,7 @@ class Session:
     def virt(self) -> str:
         """Return ``kvm`` or ``qemu`` for the VM's records."""
         if self._live is not None:
-            return nics.virt_type(self._live.monitor)
+            return virt_type(self._live.monitor)
         return self.note.virt if self.note else "qemu"
 
     def new_note(self, virt: str, started: bool, unit: str | None = None) -> Note:
