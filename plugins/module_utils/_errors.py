@@ -41,6 +41,10 @@ class AuditError(VirtauditError):
     """The kernel's audit system cannot prove that a record landed."""
 
 
+class AuditPermissionError(AuditError):
+    """This process may not speak with the kernel's audit system."""
+
+
 class DeviceError(VirtauditError):
     """A network device could not be opened or is not what it should be."""
 
@@ -59,6 +63,10 @@ class ProcessError(VirtauditError):
 
 class MonitorError(VirtauditError):
     """The QMP monitor cannot be reached, or does not behave as one."""
+
+
+class StuckError(MonitorError):
+    """qemu does not answer any more and holds devices whose hand-over is not finished."""
 
 
 class QmpError(MonitorError):

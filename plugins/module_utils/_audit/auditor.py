@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import typing as t
 
-from .._errors import AuditError, RecordError
+from .._errors import AuditError, AuditPermissionError, RecordError
 from .netlink import AuditSocket, Confirmation, Status
 from .record import Record
 
@@ -19,6 +19,7 @@ _MEND = (
     "Start the audit daemon ('systemctl start auditd') and enable auditing ('auditctl -e 1'),"
     " or run the task with audit: best_effort if it may go on without proof."
 )
+_MEND_PERMISSION = "Run the task as root on the host itself (become: true), or with audit: best_effort."
 
 
 class Auditor:
@@ -53,7 +54,7 @@ class Auditor:
         """Refuse to go on when a record sent now would not land: auditing disabled, no living daemon."""
         problem = self._problem()
         if problem is not None:
-            self._fail(f"{problem}. Nothing was handed to qemu")
+            self._refuse(problem)
 
     def look(self) -> None:
         """Look at the same for a task that has nothing to record; what is wrong is a warning."""
@@ -71,7 +72,7 @@ class Auditor:
             self._connect().listen()
             self._listening = True
         except AuditError as exc:
-            self._fail(f"{exc}. Nothing was handed to qemu")
+            self._refuse(exc)
 
     def write(self, record: Record) -> str | None:
         """Write one record; return its event id, ``None`` when it is not confirmed."""
@@ -84,7 +85,7 @@ class Auditor:
         except AuditError as exc:
             self._keep(record, None)
             self.missed = self.mode == "required"
-            self._fail(f"the record reason={_what(record)} was not written: {exc}")
+            self._fail(f"the record reason={_what(record)} was not written: {exc}", exc)
             return None
         self._keep(record, confirmation)
         return confirmation.event if confirmation else None
@@ -110,7 +111,7 @@ class Auditor:
             "records": self.records,
         }
 
-    def _problem(self) -> str | None:
+    def _problem(self) -> AuditError | None:
         if self.mode == "off":
             return None
         try:
@@ -118,7 +119,7 @@ class Auditor:
             self.daemon = status.pid or None
             _require_ready(status)
         except AuditError as exc:
-            return str(exc)
+            return exc
         return None
 
     def _connect(self) -> AuditSocket:
@@ -146,9 +147,16 @@ class Auditor:
             }
         )
 
-    def _fail(self, message: str) -> None:
+    def _refuse(self, problem: AuditError) -> None:
+        handed = ". Nothing was handed to qemu" if self.mode == "required" else ""
+        self._fail(f"{problem}{handed}", problem)
+
+    def _fail(self, message: str, problem: AuditError) -> None:
         if self.mode == "required":
-            raise AuditError(f"audit: {message}. {_MEND}")
+            mend = (
+                _MEND_PERMISSION if isinstance(problem, AuditPermissionError) else _MEND
+            )
+            raise AuditError(f"audit: {message}. {mend}")
         self._warn(f"audit: {message}")
 
     def _warn(self, message: str) -> None:

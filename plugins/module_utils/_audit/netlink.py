@@ -23,7 +23,7 @@ import struct
 import time
 import typing as t
 
-from .._errors import AuditError
+from .._errors import AuditError, AuditPermissionError
 from .record import MESSAGE_TYPES, Record
 
 NETLINK_AUDIT = 9
@@ -114,12 +114,7 @@ class AuditSocket:
         """
         if self._listener is not None:
             return
-        try:
-            listener = self._socket(1 << (AUDIT_NLGRP_READLOG - 1))
-        except OSError as exc:
-            raise AuditError(
-                f"cannot listen to the kernel's audit records: {exc.strerror}"
-            ) from exc
+        listener = self._socket(1 << (AUDIT_NLGRP_READLOG - 1))
         with contextlib.suppress(OSError):
             # include/uapi/asm-generic/socket.h: SO_RCVBUFFORCE
             listener.setsockopt(socket.SOL_SOCKET, 33, _RECEIVE_BUFFER_BYTES)
@@ -156,9 +151,12 @@ class AuditSocket:
             opened.bind((0, groups))
             opened.settimeout(_ANSWER_SECONDS)
         except OSError as exc:
-            raise AuditError(
-                f"cannot reach the kernel's audit system: {exc.strerror}"
-            ) from exc
+            what = (
+                "listen to the kernel's audit records"
+                if groups
+                else "reach the kernel's audit system"
+            )
+            raise _refused(f"cannot {what}", exc) from exc
         return opened
 
     def _exchange(
@@ -185,9 +183,7 @@ class AuditSocket:
                 if not flags & NLM_F_ACK:
                     return
         except OSError as exc:
-            raise AuditError(
-                f"the kernel's audit system refused: {_explain(exc)}"
-            ) from exc
+            raise _refused("the kernel's audit system refused", exc) from exc
 
     def _await_echo(
         self, listener: socket.socket, record: Record
@@ -241,12 +237,14 @@ def _match(data: bytes, message_type: int, text: bytes) -> Confirmation | None:
     )
 
 
-def _explain(exc: OSError) -> str:
+def _refused(what: str, exc: OSError) -> AuditError:
     if exc.errno == errno.EPERM:
-        return (
-            "operation not permitted (the task needs root with CAP_AUDIT_WRITE, CAP_AUDIT_READ and"
-            " CAP_AUDIT_CONTROL in the initial pid namespace; use become: true)"
+        return AuditPermissionError(
+            f"{what}: operation not permitted (the task needs CAP_AUDIT_WRITE, CAP_AUDIT_READ and CAP_AUDIT_CONTROL"
+            " in the initial pid namespace: root with become: true)"
         )
     if exc.errno == errno.ECONNREFUSED:
-        return "connection refused (a user namespace or a container cannot write audit records)"
-    return exc.strerror or str(exc)
+        return AuditPermissionError(
+            f"{what}: connection refused (a user namespace or a container cannot write audit records)"
+        )
+    return AuditError(f"{what}: {exc.strerror or exc}")

@@ -41,20 +41,18 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool, report: Report) -> None
         report.vm = session.result()
         present, absent = _plan(session, asked, buried)
         stop = params["stop_vm"] if session.running else "never"
-        report.diff = _make_diff(session, present, stop)
+        planned = _predict(present, params["force"], stop)
+        report.diff = _make_diff(session, planned, stop)
         report.interfaces = [outcome.result() for outcome in absent]
         if not present and stop == "never":
             report.auditor.look()
             return
         report.auditor.check()
         if check_mode:
-            report.changed = True
-            action: Action = (
-                "revoked" if params["force"] and stop == "never" else "detached"
+            report.changed = stop != "never" or any(
+                outcome.action != "absent" for outcome in planned
             )
-            report.interfaces[:0] = [
-                Outcome(nic.mac, action, False, nic.devices).result() for nic in present
-            ]
+            report.interfaces[:0] = [outcome.result() for outcome in planned]
             return
         report.auditor.prepare()
         if stop == "never":
@@ -201,11 +199,26 @@ def _plan(
     return present, absent
 
 
+def _predict(present: t.Sequence[Nic], force: bool, stop: str) -> list[Outcome]:
+    """Return what will become of NICs, as far as it does not depend on the guest."""
+    action: Action = "revoked" if force and stop == "never" else "detached"
+    return [
+        # Its host side is closed already, and only the guest can do the rest.
+        (
+            Outcome(nic.mac, action, released=nic.devices)
+            if nic.devices or stop != "never"
+            else Outcome(nic.mac, "absent", pending=True)
+        )
+        for nic in present
+    ]
+
+
 def _make_diff(
-    session: Session, present: t.Sequence[Nic], stop: str
+    session: Session, outcomes: t.Sequence[Outcome], stop: str
 ) -> dict[str, t.Any]:
-    before = sorted(session.nics)
-    gone = {nic.mac for nic in present}
+    """Return before and after: the NICs that have a host side."""
+    before = sorted(nic.mac for nic in session.nics.values() if nic.devices)
+    gone = {outcome.mac for outcome in outcomes if outcome.action != "absent"}
     after = [] if stop != "never" else [mac for mac in before if mac not in gone]
     return {
         "before": {"running": session.running, "interfaces": before},

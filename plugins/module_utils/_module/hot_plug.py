@@ -11,7 +11,7 @@ import time
 
 from .._audit.messages import Messages
 from .._audit.origin import Origin
-from .._errors import MonitorError, PendingError, VirtauditError
+from .._errors import MonitorError, PendingError, StuckError, VirtauditError
 from .._net.device import Device
 from .._net.interface import Interface
 from .._net.opened import OpenedDevices
@@ -84,6 +84,11 @@ def _plug(
                 with contextlib.suppress(MonitorError):
                     _take_back(live, interface, held)
                 raise
+        except StuckError:
+            # Neither closed nor handed over: nothing true can be recorded before qemu answers.
+            auditor.missed = True
+            opened.handed_over()
+            raise
         except VirtauditError:
             auditor.write_anyway(
                 messages.net_grant("attach", interface.mac, [], success=False)

@@ -94,8 +94,13 @@ def _step(session: Session, interface: Interface, on_mismatch: str) -> Step:
 
 def _check_new(session: Session, interfaces: t.Sequence[Interface]) -> None:
     refuse_foreign_macs(session, interfaces)
+    # In check mode what an ended VM left is still there; a real run has removed it by now.
+    noted = session.note.interfaces.values() if session.note else ()
+    leftovers = {
+        nic.ifname for nic in noted if nic.made and nic.mac not in session.nics
+    }
     for interface in interfaces:
-        host.check(interface)
+        host.check(interface, leftovers)
 
 
 def refuse_foreign_macs(session: Session, interfaces: t.Sequence[Interface]) -> None:

@@ -229,7 +229,11 @@ def _settle(
 def _handed_over(session: Session, note: Note, nic: NicNote) -> list[Device]:
     """Return what qemu holds of an interface, with the events of our opens where they are known."""
     process = session.live.process
-    others = [other for other in note.interfaces.values() if other is not nic]
+    others = [
+        other
+        for other in note.interfaces.values()
+        if other is not nic and other.phase == "held"
+    ]
     claimed = {opened.fd for other in others for opened in other.devices}
     held = []
     for fd in sorted(process.fds() - claimed):

@@ -7,14 +7,18 @@
 from __future__ import annotations
 
 import os
+import typing as t
 
 from .._errors import OptionError
 from . import device, link, sysfs
 from .interface import Interface
 
 
-def check(interface: Interface) -> None:
-    """Refuse an interface that this host cannot make. Raises :class:`OptionError`."""
+def check(interface: Interface, leftovers: t.Collection[str] = ()) -> None:
+    """Refuse an interface that this host cannot make. Raises :class:`OptionError`.
+
+    ``leftovers`` are links of this VM that are removed before anything is made.
+    """
     if not sysfs.exists(interface.source):
         raise interface.error(
             "source", f"there is no link {interface.source} on this host"
@@ -22,14 +26,14 @@ def check(interface: Interface) -> None:
     if interface.type == "bridge":
         _check_bridge(interface)
     else:
-        _check_lower(interface)
-    if sysfs.exists(interface.ifname):
+        _check_lower(interface, leftovers)
+    if sysfs.exists(interface.ifname) and interface.ifname not in leftovers:
         raise interface.error(
             "ifname",
             f"{interface.ifname} is taken by another link of this host; give another ifname, or remove that"
             " link if no VM holds it",
         )
-    _check_mac(interface)
+    _check_mac(interface, leftovers)
     if interface.vhost == "required" and not os.path.exists(device.VHOST_NET_PATH):
         raise interface.error(
             "vhost",
@@ -46,7 +50,7 @@ def _check_bridge(interface: Interface) -> None:
         )
 
 
-def _check_lower(interface: Interface) -> None:
+def _check_lower(interface: Interface, leftovers: t.Collection[str]) -> None:
     lower = interface.source
     if not sysfs.is_up(lower):
         raise interface.error(
@@ -58,7 +62,7 @@ def _check_lower(interface: Interface) -> None:
         raise interface.error(
             "source", f"{lower} is a port of {master}; a macvtap needs it free"
         )
-    users = sysfs.uppers(lower)
+    users = [name for name in sysfs.uppers(lower) if name not in leftovers]
     if interface.mode == "passthrough" and users:
         raise interface.error(
             "mode",
@@ -83,9 +87,11 @@ def _check_lower(interface: Interface) -> None:
         )
 
 
-def _check_mac(interface: Interface) -> None:
+def _check_mac(interface: Interface, leftovers: t.Collection[str]) -> None:
     """Look for a link that carries the MAC: another VM's, whoever started it."""
     for name in sysfs.names():
+        if name in leftovers:
+            continue
         if sysfs.is_tun(name):
             wanted = link.guest_side_mac(interface.mac)
         elif sysfs.macvtap_rdev(name) is not None:

@@ -79,6 +79,11 @@ def macvtap_rdev(name: str) -> str | None:
     return None if index is None else _read(name, f"tap{index}/dev")
 
 
+def macvtap_node(name: str) -> str:
+    """Return the path of a macvtap's node, which has the link's index for its number."""
+    return f"/dev/tap{ifindex(name)}"
+
+
 def macvtap_of(major: int, minor: int) -> str | None:
     """Return the name of the macvtap behind a character device."""
     # /sys/devices/virtual/net/<name>/macvtap/tap<ifindex>

@@ -13,7 +13,7 @@ import contextlib
 import time
 import typing as t
 
-from .._errors import MonitorError, ProcessError, QmpError
+from .._errors import MonitorError, ProcessError, QmpError, StuckError
 from .._net import device
 from .._net.device import Device
 from .._net.interface import Interface, compact
@@ -38,14 +38,14 @@ def plug(
     """Give open devices to qemu and make a NIC of them; return them with qemu's fd numbers.
 
     Whatever fails is rolled back, and qemu holds none of the devices. Raises
-    :class:`MonitorError` or :class:`ProcessError`.
+    :class:`MonitorError` or :class:`ProcessError`; :class:`StuckError` when qemu does not
+    answer any more and holds some of them.
     """
     names = _names(interface.mac, devices)
+    held: list[Device] = []
     try:
-        held = [
-            _send(monitor, process, opened, name)
-            for opened, name in zip(devices, names)
-        ]
+        for opened, name in zip(devices, names):
+            held.append(_send(monitor, process, opened, name))
         queues = [
             name
             for name, opened in zip(names, devices)
@@ -63,11 +63,21 @@ def plug(
             raise ProcessError(
                 f"qemu took {interface.mac} and does not hold {lost[0].path} as fd {lost[0].fd}"
             )
-    except BaseException:
+    except BaseException as exc:
         with contextlib.suppress(MonitorError):
             roll_back(monitor, interface.mac, len(devices))
+        left = [opened for opened in held if process.holds(opened)]
+        if left and isinstance(exc, (MonitorError, ProcessError)):
+            raise StuckError(
+                f"{exc}. qemu (pid {process.pid}) still holds {_words(left)} of {interface.mac}, whose hand-over is"
+                " not finished. Run the task again when qemu answers: it will be finished or taken back"
+            ) from exc
         raise
     return held
+
+
+def _words(devices: t.Sequence[Device]) -> str:
+    return ", ".join(f"{opened.path} as fd {opened.fd}" for opened in devices)
 
 
 def roll_back(monitor: Monitor, mac: str, count: int) -> None:

@@ -141,7 +141,9 @@ class Process:
             return self._tun_name(fd)
         if path == device.VHOST_NET_PATH:
             return None
-        return sysfs.macvtap_of(os.major(rdev), os.minor(rdev))
+        # The device number of a removed macvtap goes to the next one; its node's name does not.
+        name = sysfs.macvtap_of(os.major(rdev), os.minor(rdev))
+        return name if name is not None and path == sysfs.macvtap_node(name) else None
 
     def _tun_name(self, fd: int) -> str | None:
         try:

@@ -65,7 +65,9 @@ def fixture_looked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was looked at on the host, in order; nothing there is real."""
     looked: list[str] = []
     monkeypatch.setattr(_state, "other_notes", lambda uuid: [])
-    monkeypatch.setattr(host, "check", lambda interface: looked.append(interface.mac))
+    monkeypatch.setattr(
+        host, "check", lambda interface, leftovers: looked.append(interface.mac)
+    )
     monkeypatch.setattr(launch, "find_binary", looked.append)
     monkeypatch.setattr(launch, "ids_of", lambda user: (0, 0))
     return looked

@@ -12,6 +12,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
     MonitorError,
     ProcessError,
     QmpError,
+    StuckError,
     VirtauditError,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net.device import Device
@@ -126,8 +127,10 @@ def test_the_first_error_stands_when_the_rollback_fails_too() -> None:
         "netdev_add": refusal("netdev_add"),
         "device_del": MonitorError("qemu is gone"),
     }
-    with pytest.raises(QmpError, match="qemu refused netdev_add: no"):
+    with pytest.raises(StuckError, match=r"netdev_add: no.*still holds") as caught:
         plug(qemu.monitor, qemu.process, TWO, FOUR_FDS, "port3")
+    assert isinstance(caught.value.__cause__, QmpError)
+    assert len(qemu.held) == 4
 
 
 def test_a_fd_that_does_not_arrive() -> None:

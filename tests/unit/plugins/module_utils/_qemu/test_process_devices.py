@@ -31,6 +31,7 @@ def fixture_holder(start: Start, monkeypatch: pytest.MonkeyPatch) -> Process:
     monkeypatch.setattr(
         sysfs, "macvtap_of", lambda *given: "mv0" if given == numbers else None
     )
+    monkeypatch.setattr(sysfs, "macvtap_node", {"mv0": "/dev/full"}.__getitem__)
     names = ("/dev/null", "/dev/zero", "/dev/full", "/dev/urandom", "/etc/passwd")
     for fd, path in enumerate(names, 201):
         opened = os.open(path, os.O_RDONLY)
