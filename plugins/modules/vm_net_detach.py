@@ -30,6 +30,9 @@ options:
     description:
       - Close the host side at once, even if the guest does not let go of its NIC. The guest keeps a NIC without
         a network until it lets go of it or is reset.
+      - Newer qemu (10.0, and updates of 8.2 and 9) keeps the devices as long as the NIC is in the machine. There the NIC
+        is pulled out, with the guest's CPUs frozen for some milliseconds. The guest may show a dead interface until
+        its next boot.
     type: bool
     default: false
   stop_vm:
