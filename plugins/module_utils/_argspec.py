@@ -86,3 +86,17 @@ def detach_options() -> Spec:
             "default": "never",
         },
     }
+
+
+def audit_info_options() -> Spec:
+    """Return the options of reading the trail back."""
+    return {
+        "name": {"type": "str"},
+        "uuid": {"type": "str"},
+        "mac": {"type": "str"},
+        "logs": {"type": "list", "elements": "path"},
+        "since": {"type": "str"},
+        "until": {"type": "str"},
+        "events": {"type": "bool", "default": False},
+        "verify": {"type": "bool", "default": False},
+    }

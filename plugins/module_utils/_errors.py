@@ -45,6 +45,10 @@ class AuditPermissionError(AuditError):
     """This process may not speak with the kernel's audit system."""
 
 
+class LogError(VirtauditError):
+    """No audit log can be read."""
+
+
 class DeviceError(VirtauditError):
     """A network device could not be opened or is not what it should be."""
 

@@ -2,52 +2,133 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Reads the audit daemon's log files.
+"""Reads the lines of the audit log that matter for VMs and their network devices.
 
-Source: ``auditd.conf(5)``; a line is ``[node=N ]type=T msg=audit(<seconds>.<ms>:<serial>): ...``,
-an enriched one goes on with 0x1D and names.
+A line is ``[node=N ]type=T msg=audit(<seconds>.<ms>:<serial>): ...``; an enriched one goes on with
+0x1D and names. What a program or a person chose stands in quotes or in hex, and is never searched.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import os
 import re
 import typing as t
+import zlib
 
 from .._errors import RecordError
+from .files import LogFile, Unread, host_logs
+from .kernel import KernelOpen, known_id, parse_path, parse_tunsetiff
 from .record import MESSAGE_TYPES, Record
+from .scan import Line, lines_backwards, lines_with
 
-_CONFIGURATION = "/etc/audit/auditd.conf"
-_DEFAULT_LOG = "/var/log/audit/audit.log"
-_LOG_FILE = re.compile(r"^\s*log_file\s*=\s*(\S+)", re.MULTILINE | re.IGNORECASE)
-_BLOCK_BYTES = 65536
-_TYPES = "|".join(MESSAGE_TYPES)
-_LINE = re.compile(
-    rf"(?:node=\S+ )?type=(?P<type>{_TYPES}) msg=audit\((?P<event>(?P<time>\d+\.\d+):\d+)\): "
-    r"(?P<head>[^']*)msg='(?P<text>[^']*)'"
+_HEAD = (
+    r"(?:node=(?P<node>[^\s'\"]+) )?type=(?P<type>[A-Z_0-9]+)"
+    r" msg=audit\((?P<event>(?P<time>\d{1,12}\.\d{1,3}):(?P<serial>\d{1,20}))\): ?"
 )
-_TIME = re.compile(rb"msg=audit\((\d+\.\d+):\d+\)")
+_ANY = re.compile(_HEAD, re.ASCII)
+_VIRT = re.compile(
+    _HEAD + r"pid=(?P<pid>\d{1,10}) uid=(?P<uid>\d{1,10}) auid=(?P<auid>\d{1,10})"
+    r" ses=(?P<ses>\d{1,10})(?: subj=[^'\x1d]*?)? msg='(?P<text>[^\x1d\n]*)'(?:\x1d(?P<names>.*))?",
+    re.ASCII,
+)
+_USER = re.compile(r'\bUID="([^"]*)"')
+_BROKEN = (OSError, EOFError, zlib.error)
+
+VIRT_NEEDLE = b"type=VIRT_"
+BOOT_NEEDLE = b"type=SYSTEM_BOOT msg=audit("
+# Character devices, and TUNSETIFF.
+KERNEL_NEEDLES = (b" mode=020", b" a1=400454ca ")
+ALERT_NEEDLES = (b"type=AVC msg=audit(", b"type=ANOM_")
 
 
 @dataclasses.dataclass(frozen=True)
 class Logged:
-    """A record as it stands in the log. ``time`` is in seconds since the epoch."""
+    """A VIRT record as it stands in the log.
+
+    ``time`` is in seconds since the epoch. ``pid`` and the identities are the kernel's words of
+    the sender, ``auid`` and ``ses`` ``None`` where they are not set. ``user`` is the name of
+    ``uid`` on the host that wrote the log, where the log has it.
+    """
 
     event: str
     time: float
     record: Record
+    node: str | None = None
+    pid: int = 0
+    uid: int = 0
+    auid: int | None = None
+    ses: int | None = None
+    user: str | None = None
 
 
-def log_path() -> str:
-    """Return the audit daemon's log file on this host."""
+@dataclasses.dataclass(frozen=True)
+class Boot:
+    """The host booted."""
+
+    event: str
+    time: float
+    node: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Alert:
+    """An AVC or anomaly record; ``text`` is all after its head."""
+
+    event: str
+    time: float
+    node: str | None
+    type: str
+    text: str
+
+
+Item = t.Union[Logged, Boot, Alert, KernelOpen]
+
+
+def parse_line(line: Line) -> Item | None:
+    """Read one line; ``None`` when it is none of those that matter."""
+    text = line.text.decode("utf-8", "surrogateescape")
+    match = _ANY.match(text)
+    if match is None:
+        return None
+    kind = match["type"]
+    if kind in MESSAGE_TYPES:
+        return _parse_virt(text)
+    if kind == "PATH":
+        return parse_path(text, match, line.before)
+    if kind == "SYSCALL":
+        return parse_tunsetiff(text, match)
+    event, time, node = match["event"], float(match["time"]), match["node"]
+    if kind == "SYSTEM_BOOT":
+        return Boot(event, time, node)
+    if kind == "AVC" or kind.startswith("ANOM_"):
+        return Alert(event, time, node, kind, text[match.end() :].partition("\x1d")[0])
+    return None
+
+
+def read_log(
+    log: LogFile, needles: t.Sequence[bytes], unread: list[Unread]
+) -> t.Iterator[Item]:
+    """Yield what matters in a log, first record first. A log that breaks off is added to ``unread``."""
     try:
-        with open(_CONFIGURATION, encoding="utf-8", errors="replace") as handle:
-            match = _LOG_FILE.search(handle.read())
-    except OSError:
-        return _DEFAULT_LOG
-    return match.group(1) if match else _DEFAULT_LOG
+        for line in lines_with(log, needles):
+            item = parse_line(line)
+            if item is not None:
+                yield item
+    except _BROKEN as exc:
+        unread.append(Unread(log.path, f"it breaks off: {exc}"))
+
+
+def read_backwards(
+    log: LogFile, needles: t.Sequence[bytes], unread: list[Unread]
+) -> t.Iterator[Item]:
+    """Yield the same, last record first, and reads no further than it is asked to."""
+    try:
+        for text in lines_backwards(log, needles):
+            item = parse_line(Line(text, bytes))
+            if item is not None:
+                yield item
+    except _BROKEN as exc:
+        unread.append(Unread(log.path, f"it breaks off: {exc}"))
 
 
 def records_of(uuid: str, since: float) -> list[Logged]:
@@ -57,52 +138,44 @@ def records_of(uuid: str, since: float) -> list[Logged]:
     """
     found: list[Logged] = []
     needle = f"uuid={uuid}".encode("ascii")
-    for path in _newest_first(log_path()):
-        reached = False
-        for line in _lines_backwards(path):
-            match = _TIME.search(line)
-            if match is not None and float(match.group(1)) < since:
-                reached = True
+    with host_logs() as (logs, _unread):
+        for log in reversed(logs):
+            for item in read_backwards(log, [needle], []):
+                if not isinstance(item, Logged):
+                    continue
+                if item.time < since:
+                    found.reverse()
+                    return found
+                if item.record.fields.get("uuid") == uuid:
+                    found.append(item)
+            if log.first_time() < since:
                 break
-            logged = _parse(line) if needle in line else None
-            if logged is not None and logged.record.fields.get("uuid") == uuid:
-                found.append(logged)
-        if reached:
-            break
     found.reverse()
     return found
 
 
-def _parse(line: bytes) -> Logged | None:
-    match = _LINE.match(line.decode("utf-8", "replace"))
+def serial_of(event: str) -> int:
+    """Return the number that the kernel gave an event; it counts up from each boot."""
+    return int(event.rpartition(":")[2])
+
+
+def _parse_virt(text: str) -> Logged | None:
+    match = _VIRT.fullmatch(text)
     if match is None:
         return None
     try:
         record = Record.parse(match["type"], match["text"])
     except RecordError:
         return None
-    return Logged(match["event"], float(match["time"]), record)
-
-
-def _newest_first(path: str) -> t.Iterator[str]:
-    """Yield the log and its rotated files; audit.log.1 is newer than audit.log.2."""
-    yield path
-    number = 1
-    while os.path.exists(f"{path}.{number}"):
-        yield f"{path}.{number}"
-        number += 1
-
-
-def _lines_backwards(path: str) -> t.Iterator[bytes]:
-    """Yield a file's lines, last first. An unreadable file has none."""
-    with contextlib.suppress(OSError), open(path, "rb") as handle:
-        position = handle.seek(0, os.SEEK_END)
-        rest = b""
-        while position > 0:
-            size = min(_BLOCK_BYTES, position)
-            position -= size
-            handle.seek(position)
-            lines = (handle.read(size) + rest).split(b"\n")
-            rest = lines[0]
-            yield from reversed(lines[1:])
-        yield rest
+    user = _USER.search(match["names"] or "")
+    return Logged(
+        event=match["event"],
+        time=float(match["time"]),
+        record=record,
+        node=match["node"],
+        pid=int(match["pid"]),
+        uid=int(match["uid"]),
+        auid=known_id(match["auid"]),
+        ses=known_id(match["ses"]),
+        user=user.group(1) if user else None,
+    )

@@ -55,9 +55,7 @@ _QUOTED_WHEN_MISSING = frozenset(
 _PLAIN = re.compile(r"[!#-&(-<>-~]*", re.ASCII)
 _RAW = re.compile(r"[!#-&(-<>-~]+", re.ASCII)
 _HEX = re.compile(r"(?:[0-9A-F]{2})+", re.ASCII)
-_FIELD = re.compile(
-    r'([A-Za-z][A-Za-z0-9_-]*)=(?:"([^"]*)"|([^\s"]*))(?:\s+|\Z)', re.ASCII
-)
+_FIELD = re.compile(r'(([A-Za-z][A-Za-z0-9_-]*)=("[^"]*"|[^\s"]*)(?:\s+|\Z))', re.ASCII)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,24 +91,27 @@ class Record:
 
         Raises :class:`RecordError` when the text is not a list of fields, or names one twice.
         """
-        fields: dict[str, str | None] = {}
-        position = 0
-        while position < len(text):
-            match = _FIELD.match(text, position)
-            if match is None:
-                raise RecordError(
-                    f"not an audit record: no field at byte {position} of {text[:200]!r}"
-                )
-            key, quoted, raw = match.groups()
-            if key in fields:
-                raise RecordError(
-                    f"not an audit record: the field {key} stands in it twice"
-                )
-            fields[key] = _decode(key, quoted, raw)
-            position = match.end()
-        if not fields:
-            raise RecordError("not an audit record: it is empty")
+        found = _FIELD.findall(text)
+        fields = {key: _decode(key, value) for _whole, key, value in found}
+        whole = sum(len(each) for each, _key, _value in found) == len(text)
+        if not found or not whole or len(fields) != len(found):
+            raise RecordError(f"not an audit record: {_problem(text)}")
         return cls(record_type, fields)
+
+
+def _problem(text: str) -> str:
+    """Return what is wrong with a text that is no list of fields, or names one twice."""
+    position = 0
+    seen: set[str] = set()
+    while position < len(text):
+        match = _FIELD.match(text, position)
+        if match is None:
+            return f"no field at byte {position} of {text[:200]!r}"
+        if match[2] in seen:
+            return f"the field {match[2]} stands in it twice"
+        seen.add(match[2])
+        position = match.end()
+    return "it is empty"
 
 
 def _encode(key: str, value: str | None) -> str:
@@ -130,12 +131,17 @@ def _encode(key: str, value: str | None) -> str:
     return value
 
 
-def _decode(key: str, quoted: str | None, raw: str | None) -> str | None:
-    if quoted is not None:
-        return None if quoted == "?" else quoted
-    value = raw or ""
+def _decode(key: str, value: str) -> str | None:
+    if value.startswith('"'):
+        return None if value == '"?"' else value[1:-1]
     if value == "?":
         return None
     if key in ENCODED_FIELDS and _HEX.fullmatch(value):
         return bytes.fromhex(value).decode("utf-8", "surrogateescape")
     return value
+
+
+def encode_outside(value: str) -> list[str]:
+    """Return every form that a text from outside may have in a record: libvirt quotes more than we do."""
+    encoded = value.encode("utf-8", "surrogateescape").hex().upper()
+    return [encoded] if '"' in value else [f'"{value}"', encoded]

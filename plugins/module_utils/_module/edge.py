@@ -19,7 +19,7 @@ from ansible.module_utils.common.respawn import (
 
 from .._audit.auditor import Auditor
 from .._errors import VirtauditError
-from .report import Report
+from .report import Answer, Report
 
 # Where distributions put the Python that their pyroute2 package is for.
 _INTERPRETERS = (
@@ -30,6 +30,13 @@ _INTERPRETERS = (
 )
 
 Run = t.Callable[[t.Mapping[str, t.Any], bool, Report], None]
+Read = t.Callable[[t.Mapping[str, t.Any], Answer], None]
+
+
+class HasResult(t.Protocol):
+    """What grows while a module works, and is its result in the end."""
+
+    def result(self) -> dict[str, t.Any]: ...
 
 
 def run_module(module: AnsibleModule, run: Run) -> t.NoReturn:
@@ -41,12 +48,27 @@ def run_module(module: AnsibleModule, run: Run) -> t.NoReturn:
     _require_pyroute2(module)
     with Auditor(module.params["audit"]) as auditor:
         report = Report(auditor)
-        try:
-            run(module.params, module.check_mode, report)
-        except VirtauditError as exc:
-            exc.partial = report.result()
-            _end(module, exc.partial, str(exc))
-    _end(module, report.result(), None)
+        failure = _failure_of(
+            lambda: run(module.params, module.check_mode, report), report
+        )
+    _end(module, report.result(), failure)
+
+
+def run_reader(module: AnsibleModule, read: Read) -> t.NoReturn:
+    """Run the flow of a module that changes and records nothing, and needs no more rights than what it reads."""
+    answer = Answer()
+    failure = _failure_of(lambda: read(module.params, answer), answer)
+    _end(module, answer.result(), failure)
+
+
+def _failure_of(call: t.Callable[[], None], partial: HasResult) -> str | None:
+    """Return what went wrong, in words."""
+    try:
+        call()
+    except VirtauditError as exc:
+        exc.partial = partial.result()
+        return str(exc)
+    return None
 
 
 def _end(

@@ -34,3 +34,22 @@ class Report:
             "diff": self.diff,
             "warnings": [*self.warnings, *self.auditor.warnings],
         }
+
+
+@dataclasses.dataclass
+class Answer:
+    """What a module has read."""
+
+    grants: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
+    findings: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
+    sessions: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
+    events: list[dict[str, t.Any]] | None = None
+    stats: dict[str, t.Any] = dataclasses.field(default_factory=dict)
+    warnings: list[str] = dataclasses.field(default_factory=list)
+
+    def result(self) -> dict[str, t.Any]:
+        """Return it as the module does."""
+        result = {"changed": False, **dataclasses.asdict(self)}
+        if self.events is None:
+            del result["events"]
+        return result

@@ -13,6 +13,8 @@ import os
 
 _NET = "/sys/class/net"
 _IFF_UP = 0x1
+# include/uapi/linux/if_tun.h
+_IFF_TAP = 0x2
 
 
 def names() -> list[str]:
@@ -33,6 +35,11 @@ def is_bridge(name: str) -> bool:
 def is_tun(name: str) -> bool:
     """Tell whether the link is a tun or tap device."""
     return os.path.exists(f"{_NET}/{name}/tun_flags")
+
+
+def is_tap(name: str) -> bool:
+    """Tell whether the link is a tap: a tun that carries frames, as a VM needs it."""
+    return bool(int(_read(name, "tun_flags") or "0", 16) & _IFF_TAP)
 
 
 def is_up(name: str) -> bool:

@@ -8,13 +8,12 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import log
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import files, log
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.log import (
     records_of,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.scan import Line
 
 UUID = "c1e2f3a4-0001-4000-8000-000000000011"
 OTHER = "c1e2f3a4-0001-4000-8000-000000000012"
@@ -30,7 +29,7 @@ def fixture_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     configuration.write_text(
         f"# log_file = /none\nlog_group = adm\nLog_File = {path}\n"
     )
-    monkeypatch.setattr(log, "_CONFIGURATION", str(configuration))
+    monkeypatch.setattr(files, "_CONFIGURATION", str(configuration))
     return path
 
 
@@ -50,12 +49,6 @@ def line(
 
 def serials(uuid: str = UUID, since: float = 0.0) -> list[int]:
     return [int(each.event.rpartition(":")[2]) for each in records_of(uuid, since)]
-
-
-def test_path_is_the_daemons(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert log.log_path() == str(path)
-    monkeypatch.setattr(log, "_CONFIGURATION", "/nonexistent")
-    assert log.log_path() == "/var/log/audit/audit.log"
 
 
 @pytest.mark.usefixtures("path")
@@ -109,7 +102,6 @@ def test_rotated_files(path: Path, since: float, expected: list[int]) -> None:
     for number, name in enumerate(("audit.log.2", "audit.log.1", "audit.log")):
         first = 2 * number + 1
         (path.parent / name).write_text(line(first) + line(first + 1))
-    (path.parent / "audit.log.4").write_text(line(90))
     assert serials(since=since) == expected
 
 
@@ -119,31 +111,89 @@ def test_no_older_file_is_read_than_needed(
     path.write_text(line(4) + line(5) + line(6))
     (path.parent / "audit.log.1").write_text(line(1))
     read = []
-    real = log._lines_backwards
+    real = log.read_backwards
 
-    def noting(name: str) -> t.Iterator[bytes]:
-        read.append(name)
-        return real(name)
+    def noting(
+        found: files.LogFile, needles: t.Sequence[bytes], unread: list[files.Unread]
+    ) -> t.Iterator[log.Item]:
+        read.append(found.path)
+        return real(found, needles, unread)
 
-    monkeypatch.setattr(log, "_lines_backwards", noting)
+    monkeypatch.setattr(log, "read_backwards", noting)
     assert serials(since=1005.0) == [5, 6]
     assert read == [str(path)]
 
 
-@given(
-    lines=st.lists(st.binary(max_size=30).map(lambda data: data.replace(b"\n", b""))),
-    block=st.integers(1, 50),
-    ended=st.booleans(),
+def items_of(text: str) -> list[log.Item]:
+    """Read lines that stand in a log one after the other."""
+    lines = text.encode("utf-8", "surrogateescape").split(b"\n")
+    items = [
+        log.parse_line(Line(each, lambda number=number: b"\n".join(lines[:number])))  # type: ignore[misc]
+        for number, each in enumerate(lines)
+    ]
+    return [item for item in items if item is not None]
+
+
+def test_what_a_record_carries() -> None:
+    (item,) = items_of(line(7, before="node=hv1 ", after='\x1dUID="alice" AUID="bob"'))
+    assert isinstance(item, log.Logged)
+    assert (item.event, item.node, item.time) == ("1007.250:7", "hv1", 1007.25)
+    assert (item.pid, item.uid, item.auid, item.ses) == (1, 0, 7, 3)
+    assert item.user == "alice"
+    assert item.record.fields == {
+        "virt": "kvm",
+        "vm": "web01",
+        "uuid": UUID,
+        "res": "success",
+    }
+
+
+def test_identities_that_are_not_set() -> None:
+    (item,) = items_of(
+        line(7).replace("auid=7 ses=3", "auid=4294967295 ses=4294967295")
+    )
+    assert isinstance(item, log.Logged)
+    assert (item.auid, item.ses, item.user) == (None, None, None)
+
+
+def test_boot_and_alerts() -> None:
+    boot = "type=SYSTEM_BOOT msg=audit(9.001:2): pid=1 uid=0 auid=7 ses=3 msg='x'"
+    anom = 'type=ANOM_ABEND msg=audit(9.002:3): pid=77 comm="qemu"\x1dUID="root"'
+    assert items_of(f"node=hv1 {boot}\n{anom}") == [
+        log.Boot("9.001:2", 9.001, "hv1"),
+        log.Alert("9.002:3", 9.002, None, "ANOM_ABEND", 'pid=77 comm="qemu"'),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "type=VIRT_RESOURCE",
+        " " + line(1),
+        "x" + line(1),
+        "type=USER_CMD msg=audit(1.0:1): pid=1 msg='cmd=\"" + line(2).replace("'", ""),
+        line(1).replace("VIRT_RESOURCE", "VIRT_OTHER"),
+        line(1).replace("1001.250:1", "1001.250"),
+        line(1).replace("1001.250:1", "9" * 400 + ".0:1"),
+        line(1).replace("1001.250:1", "\u0661.0:1"),
+        line(1).replace("pid=1 ", "pid=x "),
+        line(1).replace("pid=1 ", ""),
+        line(1).replace("auid=7", f"auid={'9' * 99}"),
+        line(1).rstrip("\n") + " uuid=forged",
+        line(1).rstrip("\n") + " msg='virt=kvm'x",
+        line(1).replace("msg='", "msg='\x1d"),
+        line(1).replace("res=success", "res=success' uuid=x msg='"),
+    ],
 )
-def test_lines_backwards(
-    lines: list[bytes],
-    block: int,
-    ended: bool,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
-    path = tmp_path_factory.getbasetemp() / "lines"
-    path.write_bytes(b"\n".join(lines) + (b"\n" if ended else b""))
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(log, "_BLOCK_BYTES", block)
-        found = list(log._lines_backwards(str(path)))
-    assert found[::-1] == path.read_bytes().split(b"\n")
+def test_lines_that_are_none(text: str) -> None:
+    assert items_of(text) == []
+
+
+def test_a_lookalike_inside_a_name_is_text() -> None:
+    # libvirt leaves a single quote and blanks in quotes; ours would be hex.
+    forged = f"x' type=VIRT_RESOURCE msg=audit(1.0:1): uuid={OTHER} "
+    (item,) = items_of(line(5).replace("web01", forged))
+    assert isinstance(item, log.Logged)
+    assert item.record.fields["vm"] == forged
+    assert item.record.fields["uuid"] == UUID

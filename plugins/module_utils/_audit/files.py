@@ -1,0 +1,190 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The audit daemon's log files: which there are, held open, read in blocks from either end.
+
+Source: ``auditd.conf(5)``. A file is read as it was when it was opened: it may be rotated, grow
+or shrink meanwhile. It is read and not mapped, since a mapped file that shrinks kills its reader.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import gzip
+import os
+import re
+import stat
+import tempfile
+import typing as t
+import zlib
+
+_CONFIGURATION = "/etc/audit/auditd.conf"
+_DEFAULT_LOG = "/var/log/audit/audit.log"
+_LOG_FILE = re.compile(r"^\s*log_file\s*=\s*(\S+)", re.MULTILINE | re.IGNORECASE)
+_GZIP_MAGIC = b"\x1f\x8b"
+_FIRST_TIME = re.compile(rb"msg=audit\((\d{1,15}\.\d{1,9}):")
+_HEAD_BYTES = 65536
+_SPOOL_BYTES = 1 << 20
+_ROTATION_TRIES = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Unread:
+    """A log that could not be read, or not to its end. ``problem`` says why, in words."""
+
+    path: str
+    problem: str
+
+
+class LogFile:
+    """One log file, held open. ``size`` is in bytes, as it was when it was opened."""
+
+    def __init__(self, path: str) -> None:
+        """Open it. Raises :class:`OSError`."""
+        self.path = path
+        # A FIFO must not hang the task.
+        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            status = os.fstat(self._fd)
+            if stat.S_ISDIR(status.st_mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError(errno.EINVAL, "it is no regular file", path)
+            self.size = status.st_size
+            self.identity = (status.st_dev, status.st_ino)
+            self.compressed = os.pread(self._fd, 2, 0) == _GZIP_MAGIC
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    def close(self) -> None:
+        """Give the file up."""
+        os.close(self._fd)
+
+    def head(self) -> bytes:
+        """Return what it begins with; nothing when that cannot be read."""
+        try:
+            return next(self.blocks(_HEAD_BYTES), b"")
+        except (OSError, EOFError, zlib.error):
+            return b""
+
+    def first_time(self) -> float:
+        """Return when its first record was written, in seconds since the epoch; 0 without one."""
+        match = _FIRST_TIME.search(self.head())
+        return float(match.group(1)) if match else 0.0
+
+    def blocks(self, size: int) -> t.Iterator[bytes]:
+        """Yield the content in blocks of ``size`` bytes.
+
+        Raises :class:`OSError`, and :class:`EOFError` or :class:`zlib.error` for a broken gzip file.
+        """
+        if self.compressed:
+            with (
+                open(os.dup(self._fd), "rb") as raw,
+                gzip.GzipFile(fileobj=raw) as unpacked,
+            ):
+                raw.seek(0)
+                while True:
+                    block = unpacked.read(size)
+                    if not block:
+                        return
+                    yield block
+        position = 0
+        while position < self.size:
+            block = os.pread(self._fd, min(size, self.size - position), position)
+            if not block:
+                return
+            position += len(block)
+            yield block
+
+    def read_at(self, position: int, size: int) -> bytes:
+        """Return ``size`` bytes of a file that is not compressed. Raises :class:`OSError`."""
+        return os.pread(self._fd, size, position)
+
+
+def log_path() -> str:
+    """Return the audit daemon's log file on this host."""
+    try:
+        with open(_CONFIGURATION, encoding="utf-8", errors="replace") as handle:
+            match = _LOG_FILE.search(handle.read())
+    except OSError:
+        return _DEFAULT_LOG
+    return match.group(1) if match else _DEFAULT_LOG
+
+
+@contextlib.contextmanager
+def host_logs() -> t.Iterator[tuple[list[LogFile], list[Unread]]]:
+    """Open the host's log and its rotated files; return them oldest first, and those that cannot be read."""
+    path = log_path()
+    with contextlib.ExitStack() as stack:
+        for _try in range(_ROTATION_TRIES):
+            stack.close()
+            names = [*reversed(_rotated(path)), path]
+            files, unread = _open_all(names, stack)
+            # A rotation while they were opened would leave one out.
+            if _still_there(path, files):
+                break
+        yield files, unread
+
+
+@contextlib.contextmanager
+def given_logs(
+    paths: t.Sequence[str],
+) -> t.Iterator[tuple[list[LogFile], list[Unread]]]:
+    """Open logs by their paths; return them by the time of their first record, oldest first."""
+    with contextlib.ExitStack() as stack:
+        files, unread = _open_all(list(paths), stack)
+        for log in files:
+            head = log.head()
+            if head and _FIRST_TIME.search(head) is None:
+                unread.append(
+                    Unread(log.path, "it does not begin with an audit record")
+                )
+        yield sorted(files, key=LogFile.first_time), unread
+
+
+def spool() -> t.IO[bytes]:
+    """Return a temporary file that is on disk only when it is large."""
+    return t.cast(t.IO[bytes], tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES))
+
+
+def _rotated(path: str) -> list[str]:
+    """Return the rotated files, newest first: audit.log.1 is newer than audit.log.2."""
+    directory, name = os.path.split(path)
+    pattern = re.compile(re.escape(name) + r"\.(\d{1,6})(?:\.gz)?", re.ASCII)
+    numbered = []
+    with contextlib.suppress(OSError):
+        for entry in os.listdir(directory or "."):
+            match = pattern.fullmatch(entry)
+            if match:
+                numbered.append((int(match.group(1)), os.path.join(directory, entry)))
+    return [found for _number, found in sorted(numbered)]
+
+
+def _open_all(
+    paths: t.Sequence[str], stack: contextlib.ExitStack
+) -> tuple[list[LogFile], list[Unread]]:
+    """Open each file once, whatever names lead to it."""
+    files: list[LogFile] = []
+    unread: list[Unread] = []
+    for path in paths:
+        try:
+            log = LogFile(path)
+        except OSError as exc:
+            unread.append(Unread(path, exc.strerror or str(exc)))
+            continue
+        stack.callback(log.close)
+        if all(known.identity != log.identity for known in files):
+            files.append(log)
+    return files, unread
+
+
+def _still_there(path: str, files: t.Sequence[LogFile]) -> bool:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return True
+    return any(log.identity == (status.st_dev, status.st_ino) for log in files)

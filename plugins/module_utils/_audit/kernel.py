@@ -1,0 +1,164 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The second witness: what the kernel itself recorded of network devices that were opened.
+
+It does so where rules ask for it (``auditctl(8)``), whatever their keys are::
+
+    -a always,exit -F arch=b64 -F path=/dev/net/tun -F perm=rw -F key=K
+    -a always,exit -F arch=b64 -F path=/dev/vhost-net -F perm=rw -F key=K
+    -a always,exit -F arch=b64 -S open,openat,openat2 -F devmajor=N -F key=K   N: macvtap in /proc/devices
+    -a always,exit -F arch=b64 -S ioctl -F a1=0x400454ca -F key=K              TUNSETIFF
+
+An open is an event of a SYSCALL, a CWD and a PATH record, a TUNSETIFF one of a SYSCALL record.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing as t
+
+Kind = t.Literal["tap", "macvtap", "vhost"]
+
+# include/uapi/linux/audit.h: AUDIT_ARCH_*; the numbers of open, openat and openat2.
+_OPENS = {
+    "c000003e": (2, 257, 437),
+    "40000003": (5, 295, 437),
+    "c00000b7": (56, 437),
+    "c00000f3": (56, 437),
+    "c0000015": (5, 286, 437),
+    "80000016": (5, 288, 437),
+}
+_OPEN_NAMES = ("open", "openat", "openat2")
+_SYSCALL = re.compile(
+    r"arch=(?P<arch>[0-9a-f]+) syscall=(?P<number>\d{1,10})(?: per=\w+)? success=(?P<success>yes|no)"
+    r" exit=(?P<exit>-?\d{1,20}) a0=\w+ a1=(?P<a1>\w+) .*?\bpid=(?P<pid>\d{1,10}) auid=(?P<auid>\d{1,10}) "
+    r".*?\bses=(?P<ses>\d{1,10}) comm=(?:\"[^\"]*\"|\S+) exe=(?P<exe>\"[^\"]*\"|\S+)"
+    r"(?: subj=\S+.*?)? key=(?:\"[^\"]*\"|[0-9A-F]+|\(null\))(?:\x1d(?P<names>.*))?",
+    re.ASCII,
+)
+_PATH = re.compile(
+    r"item=\d+ name=(?P<name>\"[^\"]*\"|[0-9A-F]+|\(null\)) .*?\bmode=02\d{4} .*?"
+    r"\brdev=(?P<major>[0-9a-f]{1,8}):(?P<minor>[0-9a-f]{1,8}) nametype=",
+    re.ASCII,
+)
+_SYSCALL_NAME = re.compile(r"\bSYSCALL=(\w+)", re.ASCII)
+_MACVTAP = re.compile(r"(?:.*/)?tap\d+", re.ASCII)
+# An auid or a session that is not set.
+_UNSET = 4294967295
+# Documentation/admin-guide/devices.txt: misc devices
+_MISC = {(10, 200): "tap", (10, 238): "vhost"}
+
+
+@dataclasses.dataclass(frozen=True)
+class KernelOpen:
+    """An open(2) of a network device as the kernel recorded it; with ``tunsetiff``, a TUNSETIFF ioctl.
+
+    ``path`` is what the opener wrote, ``None`` for an ioctl. ``fd`` is ``None`` when it failed.
+    """
+
+    event: str
+    time: float
+    node: str | None
+    kind: Kind
+    path: str | None
+    rdev: str | None
+    fd: int | None
+    pid: int
+    auid: int | None
+    ses: int | None
+    exe: str | None
+    tunsetiff: bool = False
+
+
+def parse_path(
+    text: str, head: re.Match[str], before: t.Callable[[], bytes]
+) -> KernelOpen | None:
+    """Read a PATH record; its SYSCALL record stands in what comes ``before``."""
+    match = _PATH.match(text, head.end())
+    if match is None:
+        return None
+    major, minor = int(match["major"], 16), int(match["minor"], 16)
+    name = _unquote(match["name"])
+    kind = _MISC.get((major, minor))
+    if kind is None and name is not None and major > 10 and _MACVTAP.fullmatch(name):
+        kind = "macvtap"
+    if kind is None:
+        return None
+    call = _syscall_of(head["event"], before())
+    if call is None or not _is_open(call):
+        return None
+    return _event(
+        call, head, t.cast(Kind, kind), path=name, rdev=f"{major:02X}:{minor:02X}"
+    )
+
+
+def parse_tunsetiff(text: str, head: re.Match[str]) -> KernelOpen | None:
+    """Read the SYSCALL record of a TUNSETIFF that made a process the holder of a tap."""
+    match = _SYSCALL.fullmatch(text, head.end())
+    if match is None or match["success"] != "yes" or match["a1"] != "400454ca":
+        return None
+    if _is_open(match):
+        return None
+    return _event(match, head, "tap", path=None, rdev=None, tunsetiff=True)
+
+
+def _event(
+    call: re.Match[str],
+    head: re.Match[str],
+    kind: Kind,
+    path: str | None,
+    rdev: str | None,
+    tunsetiff: bool = False,
+) -> KernelOpen:
+    opened = call["success"] == "yes" and not tunsetiff
+    return KernelOpen(
+        event=head["event"],
+        time=float(head["time"]),
+        node=head["node"],
+        kind=kind,
+        path=path,
+        rdev=rdev,
+        fd=int(call["exit"]) if opened else None,
+        pid=int(call["pid"]),
+        auid=known_id(call["auid"]),
+        ses=known_id(call["ses"]),
+        exe=_unquote(call["exe"]),
+        tunsetiff=tunsetiff,
+    )
+
+
+def _syscall_of(event: str, before: bytes) -> re.Match[str] | None:
+    start = before.rfind(f"type=SYSCALL msg=audit({event}): ".encode("ascii"))
+    if start < 0:
+        return None
+    end = before.find(b"\n", start)
+    line = before[start : end if end >= 0 else len(before)].decode(
+        "utf-8", "surrogateescape"
+    )
+    return _SYSCALL.fullmatch(line, line.index("): ") + 3)
+
+
+def _is_open(call: re.Match[str]) -> bool:
+    name = _SYSCALL_NAME.search(call["names"] or "")
+    if name is not None:
+        return name.group(1) in _OPEN_NAMES
+    numbers = _OPENS.get(call["arch"])
+    # An architecture that is not known: a call that returns a descriptor, or fails to.
+    return int(call["number"]) in numbers if numbers else int(call["exit"]) != 0
+
+
+def _unquote(value: str) -> str | None:
+    if value.startswith('"'):
+        return value[1:-1]
+    if re.fullmatch(r"(?:[0-9A-F]{2})+", value):
+        return bytes.fromhex(value).decode("utf-8", "surrogateescape")
+    return None
+
+
+def known_id(number: str) -> int | None:
+    """Return an auid or a session, ``None`` when it is not set."""
+    value = int(number)
+    return None if value == _UNSET else value

@@ -1,0 +1,194 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""vm_net_audit_info: read the logs, put the records together, compare with the host."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+import typing as t
+
+from .._audit.files import LogFile, Unread, given_logs, host_logs
+from .._audit.findings import Finding
+from .._audit.log import Item, Logged
+from .._audit.recall import Wanted, macs_of, read_all, recall
+from .._audit.sessions import Session, uuid_of
+from .._audit.trail import Trail
+from .._errors import AuditError, LogError, OptionError
+from .._net.interface import parse_mac
+from .._time import parse_time
+from .compare import add_lost, compare
+from .identity import parse_name, parse_uuid
+from .live import look
+from .report import Answer
+
+
+def run(params: t.Mapping[str, t.Any], answer: Answer) -> None:
+    """Read the trail back. Raises :class:`VirtauditError`."""
+    started = time.monotonic()
+    wanted = _parse(params)
+    verify, details = params["verify"], params["events"]
+    if verify and os.geteuid() != 0:
+        raise OptionError(
+            "verify",
+            "looking into the processes of others needs root; use become: true",
+        )
+    trail = Trail(wanted.since, details)
+    before = look() if verify else None
+    with _logs(params["logs"]) as (logs, unread):
+        _refuse_nothing(logs, unread)
+        # What a VM holds beside what is asked for is known only from everything.
+        if wanted.any_vm() or verify:
+            items: t.Iterable[Item] = read_all(logs, wanted, details, unread)
+        else:
+            items = recall(logs, wanted, details, unread)
+        counted = _Counted(items, wanted if details else None)
+        now = time.time()
+        trail.read(counted, now if wanted.until is None else min(now, wanted.until))
+        begin = min((log.first_time() for log in logs if log.size), default=now)
+        answer.stats = {
+            "files": [log.path for log in logs],
+            "unread": [{"path": each.path, "problem": each.problem} for each in unread],
+            "bytes": sum(log.size for log in logs),
+            "records": counted.records,
+        }
+    answer.warnings += [_missing(each) for each in unread]
+    if before is not None:
+        compare(trail, before, look(), begin, time.time())
+        try:
+            add_lost(trail.findings, time.time())
+        except AuditError as exc:
+            answer.warnings.append(f"audit: lost records were not counted: {exc}")
+    _fill(answer, trail, wanted, details)
+    answer.events = counted.events if details else None
+    answer.stats["elapsed"] = round(time.monotonic() - started, 3)
+
+
+def _parse(params: t.Mapping[str, t.Any]) -> Wanted:
+    name, uuid, mac, since, until = (
+        params[key] for key in ("name", "uuid", "mac", "since", "until")
+    )
+    wanted = Wanted(
+        name=None if name is None else parse_name(name),
+        uuid=None if uuid is None else parse_uuid(uuid),
+        mac=None if mac is None else parse_mac("mac", mac),
+        since=None if since is None else parse_time("since", since),
+        until=None if until is None else parse_time("until", until),
+    )
+    if (
+        wanted.since is not None
+        and wanted.until is not None
+        and wanted.since > wanted.until
+    ):
+        raise OptionError("since", f"{since} is after until ({until})")
+    if params["verify"] and wanted.until is not None and wanted.until < time.time():
+        raise OptionError(
+            "verify",
+            "the host is as it is now; it cannot be compared with a trail that ends at until",
+        )
+    if params["logs"] is not None and not params["logs"]:
+        raise OptionError("logs", "is empty; leave it out for the host's own logs")
+    return wanted
+
+
+def _logs(
+    paths: t.Sequence[str] | None,
+) -> contextlib.AbstractContextManager[tuple[list[LogFile], list[Unread]]]:
+    return host_logs() if paths is None else given_logs(paths)
+
+
+def _refuse_nothing(logs: t.Sequence[LogFile], unread: t.Sequence[Unread]) -> None:
+    if not logs:
+        which = ", ".join(f"{each.path} ({each.problem})" for each in unread)
+        raise LogError(
+            f"logs: none could be read: {which}. Without one there is no answer; start auditd, use become: true,"
+            " or give the right paths"
+        )
+
+
+def _missing(unread: Unread) -> str:
+    return (
+        f"{unread.path} could not be read: {unread.problem}. What it records is missing from the answer: a VM may hold"
+        " more than grants has, and findings may be missing or be there only for want of a record"
+    )
+
+
+class _Counted:
+    """Passes records on, counts them, and keeps those that are asked for."""
+
+    def __init__(self, items: t.Iterable[Item], kept: Wanted | None) -> None:
+        self.records = 0
+        self.events: list[dict[str, t.Any]] = []
+        self._items, self._kept = items, kept
+
+    def __iter__(self) -> t.Iterator[Item]:
+        for item in self._items:
+            self.records += 1
+            kept = self._kept
+            if kept and isinstance(item, Logged) and _is_asked(item, kept):
+                self.events.append(_event(item))
+            yield item
+
+
+def _is_asked(logged: Logged, wanted: Wanted) -> bool:
+    fields = logged.record.fields
+    return (
+        (wanted.since is None or logged.time >= wanted.since)
+        and wanted.name in (None, fields.get("vm"))
+        and wanted.uuid in (None, uuid_of(logged))
+        and (wanted.mac is None or wanted.mac in macs_of(logged))
+    )
+
+
+def _event(logged: Logged) -> dict[str, t.Any]:
+    return {
+        "type": logged.record.type,
+        "event": logged.event,
+        "node": logged.node,
+        "pid": logged.pid,
+        "uid": logged.uid,
+        "auid": logged.auid,
+        "ses": logged.ses,
+        "fields": dict(logged.record.fields),
+    }
+
+
+def _fill(answer: Answer, trail: Trail, wanted: Wanted, details: bool) -> None:
+    answer.grants = [
+        grant.result()
+        for grant in trail.grants()
+        if _matches(wanted, grant.vm, grant.uuid, grant.mac)
+    ]
+    answer.findings = [
+        finding.result()
+        for finding in trail.findings.all()
+        if finding.code == "audit_lost" or _concerns(wanted, finding)
+    ]
+    answer.sessions = [
+        session.result(details)
+        for session in trail.sessions.values()
+        if _matches(wanted, session.vm, session.uuid, None)
+        and (wanted.mac is None or _had(session, wanted.mac))
+    ]
+
+
+def _matches(wanted: Wanted, vm: str | None, uuid: str | None, mac: str | None) -> bool:
+    return (
+        wanted.name in (None, vm)
+        and wanted.uuid in (None, uuid)
+        and (mac is None or wanted.mac in (None, mac))
+    )
+
+
+def _concerns(wanted: Wanted, finding: Finding) -> bool:
+    """Tell whether a finding is about what is asked for; one about a VM as a whole is about its NICs too."""
+    if wanted.mac is not None and finding.uuid is None:
+        return False
+    return _matches(wanted, finding.vm, finding.uuid, finding.mac)
+
+
+def _had(session: Session, mac: str) -> bool:
+    return any(resource.resource == mac for resource in session.resources)

@@ -1,0 +1,40 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Points in time as options give them and results show them. Inside, they are seconds since the epoch."""
+
+from __future__ import annotations
+
+import datetime
+import re
+
+from ._errors import OptionError
+
+_SECONDS = re.compile(r"\d{1,11}(?:\.\d{1,9})?", re.ASCII)
+
+
+def iso(seconds: float) -> str:
+    """Return a time as ISO 8601 in UTC, to the millisecond as the kernel counts."""
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def parse_time(option: str, text: str) -> float:
+    """Read ISO 8601 or seconds since the epoch. Without an offset it is the host's own time zone.
+
+    Raises :class:`OptionError`.
+    """
+    text = text.strip()
+    if _SECONDS.fullmatch(text):
+        return float(text)
+    try:
+        # Python 3.9 knows no Z.
+        moment = datetime.datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", text))
+        return moment.timestamp()
+    except (ValueError, OverflowError, OSError) as exc:
+        raise OptionError(
+            option,
+            f"{text!r} is no time; give it as 2026-01-31, 2026-01-31T08:30:00, 2026-01-31T08:30:00+01:00"
+            " or in seconds since the epoch",
+        ) from exc

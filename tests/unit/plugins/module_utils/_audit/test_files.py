@@ -1,0 +1,154 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import gzip
+import os
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import files
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.files import (
+    LogFile,
+    given_logs,
+    host_logs,
+)
+
+
+def first(seconds: int) -> bytes:
+    return f"type=X msg=audit({seconds}.000:1): x\n".encode()
+
+
+@pytest.fixture(name="path")
+def fixture_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The audit daemon's log, named by its configuration; it is not there yet."""
+    path = tmp_path / "log" / "audit.log"
+    path.parent.mkdir()
+    configuration = tmp_path / "auditd.conf"
+    configuration.write_text(
+        f"# log_file = /none\nlog_group = adm\nLog_File = {path}\n"
+    )
+    monkeypatch.setattr(files, "_CONFIGURATION", str(configuration))
+    return path
+
+
+def test_path_is_the_daemons(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert files.log_path() == str(path)
+    monkeypatch.setattr(files, "_CONFIGURATION", "/nonexistent")
+    assert files.log_path() == "/var/log/audit/audit.log"
+
+
+def test_rotated_files_are_older_by_their_number(path: Path) -> None:
+    for name in ("audit.log", "audit.log.1", "audit.log.2.gz", "audit.log.10"):
+        (path.parent / name).write_bytes(first(1))
+    for name in ("audit.log.x", "audit.log.1.bak", "other.log.3", "audit.log."):
+        (path.parent / name).write_bytes(first(1))
+    with host_logs() as (logs, unread):
+        assert [os.path.basename(log.path) for log in logs] == [
+            "audit.log.10",
+            "audit.log.2.gz",
+            "audit.log.1",
+            "audit.log",
+        ]
+        assert unread == []
+
+
+def test_a_host_without_a_log(path: Path) -> None:
+    with host_logs() as (logs, unread):
+        assert logs == []
+        assert [(each.path, each.problem) for each in unread] == [
+            (str(path), "No such file or directory")
+        ]
+
+
+def test_a_rotation_while_they_are_opened(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.write_bytes(first(1))
+    real = files._rotated
+    calls = []
+
+    def rotate_after_listing(name: str) -> list[str]:
+        found = real(name)
+        if not calls:
+            path.rename(f"{path}.1")
+            path.write_bytes(first(2))
+        calls.append(found)
+        return found
+
+    monkeypatch.setattr(files, "_rotated", rotate_after_listing)
+    with host_logs() as (logs, _unread):
+        # The old one was not among the rotated files yet when they were listed.
+        assert logs[-1].head() == first(2)
+    real_open = files._open_all
+
+    def rotate_after_opening(*arguments: object) -> object:
+        result = real_open(*arguments)  # type: ignore[arg-type]
+        if len(calls) < 3:
+            path.rename(f"{path}.2")
+            path.write_bytes(first(3))
+        calls.append([])
+        return result
+
+    monkeypatch.setattr(files, "_open_all", rotate_after_opening)
+    with host_logs() as (logs, _unread):
+        assert [log.head() for log in logs][-1] == first(3)
+        assert len(logs) == 3
+
+
+def test_a_file_is_read_as_it_was(path: Path) -> None:
+    path.write_bytes(first(1))
+    with host_logs() as (logs, _unread):
+        with path.open("ab") as handle:
+            handle.write(first(2))
+        assert b"".join(logs[0].blocks(7)) == first(1)
+        os.truncate(path, 5)
+        assert b"".join(logs[0].blocks(7)) == first(1)[:5]
+        assert logs[0].read_at(3, 100) == first(1)[3:5]
+
+
+def test_given_logs_are_ordered_by_their_first_record(tmp_path: Path) -> None:
+    names = []
+    for name, content in (
+        ("b", first(20)),
+        ("a", first(30)),
+        ("c.gz", gzip.compress(first(10))),
+    ):
+        (tmp_path / name).write_bytes(content)
+        names.append(str(tmp_path / name))
+    os.link(tmp_path / "a", tmp_path / "again")
+    with given_logs([*names, str(tmp_path / "again"), names[0]]) as (logs, unread):
+        assert [os.path.basename(log.path) for log in logs] == ["c.gz", "b", "a"]
+        assert [log.first_time() for log in logs] == [10.0, 20.0, 30.0]
+        assert unread == []
+
+
+def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "rubbish").write_bytes(b"\0\1\2" * 100)
+    (tmp_path / "empty").write_bytes(b"")
+    os.mkfifo(tmp_path / "fifo")
+    paths = ["missing", "", "fifo", "rubbish", "empty"]
+    with given_logs([str(tmp_path / name) for name in paths]) as (logs, unread):
+        assert {os.path.basename(log.path) for log in logs} == {"rubbish", "empty"}
+        assert [each.problem for each in unread] == [
+            "No such file or directory",
+            "Is a directory",
+            "it is no regular file",
+            "it does not begin with an audit record",
+        ]
+        assert [log.first_time() for log in logs] == [0.0, 0.0]
+
+
+def test_closes_what_it_opened(path: Path) -> None:
+    path.write_bytes(first(1))
+    before = os.listdir("/proc/self/fd")
+    with host_logs() as (logs, _unread):
+        assert len(logs) == 1
+    with pytest.raises(FileNotFoundError):
+        LogFile(str(path) + ".9")
+    with pytest.raises(IsADirectoryError):
+        LogFile(str(path.parent))
+    assert os.listdir("/proc/self/fd") == before

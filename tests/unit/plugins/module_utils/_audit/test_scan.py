@@ -1,0 +1,142 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import scan
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.files import LogFile
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.scan import (
+    lines_backwards,
+    lines_with,
+)
+
+NEEDLES = [b"ab", b"c"]
+contents = st.lists(st.sampled_from([b"a", b"b", b"c", b"x", b"\n", b"\0", b"ab"])).map(
+    b"".join
+)
+
+
+@pytest.fixture(name="path")
+def fixture_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.getbasetemp() / "lines"
+
+
+def both_ways(path: Path) -> tuple[list[bytes], list[bytes]]:
+    log = LogFile(str(path))
+    try:
+        return (
+            [line.text for line in lines_with(log, NEEDLES)],
+            list(lines_backwards(log, NEEDLES)),
+        )
+    finally:
+        log.close()
+
+
+def small_blocks(patched: pytest.MonkeyPatch, block: int, longest: int) -> None:
+    patched.setattr(scan, "_BLOCK_BYTES", block)
+    patched.setattr(scan, "_FIRST_BLOCK_BYTES", max(1, block // 2))
+    patched.setattr(scan, "_LONGEST_LINE_BYTES", longest)
+    patched.setattr(scan, "_CONTEXT_BYTES", 16)
+
+
+@given(content=contents, block=st.integers(1, 50), packed=st.booleans())
+def test_lines(
+    content: bytes, block: int, packed: bool, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "lines"
+    path.write_bytes(gzip.compress(content) if packed else content)
+    wanted = [
+        line
+        for line in content.split(b"\n")
+        if any(needle in line for needle in NEEDLES)
+    ]
+    with pytest.MonkeyPatch.context() as patched:
+        small_blocks(patched, block, 1000)
+        forwards, backwards = both_ways(path)
+    assert forwards == wanted
+    assert backwards == wanted[::-1]
+
+
+@given(content=contents, block=st.integers(1, 30), longest=st.integers(1, 20))
+def test_a_line_that_is_too_long_gives_no_other_one(
+    content: bytes,
+    block: int,
+    longest: int,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "lines"
+    path.write_bytes(content)
+    known = content.split(b"\n")
+    with pytest.MonkeyPatch.context() as patched:
+        small_blocks(patched, block, longest)
+        forwards, backwards = both_ways(path)
+    short = [
+        line
+        for line in known
+        if len(line) <= longest and any(needle in line for needle in NEEDLES)
+    ]
+    for found in (forwards, backwards[::-1]):
+        assert [line for line in found if line in short] == short
+        # What is cut begins with a NUL byte or ends with one, and is never a record.
+        assert all(line in known or b"\0" in line for line in found)
+
+
+def test_what_stands_before(path: Path) -> None:
+    path.write_bytes(b"1\n2\nab\n3\nc\n")
+    log = LogFile(str(path))
+    with pytest.MonkeyPatch.context() as patched:
+        small_blocks(patched, 3, 1000)
+        found = [(line.text, line.before()) for line in lines_with(log, NEEDLES)]
+    log.close()
+    assert found == [(b"ab", b"1\n2\n"), (b"c", b"1\n2\nab\n3\n")]
+
+
+def test_backwards_reads_no_further_than_asked(path: Path) -> None:
+    path.write_bytes(b"ab\n" + b"x\n" * 500_000 + b"c\n")
+    log = LogFile(str(path))
+    read = []
+    real = log.read_at
+
+    def noting(position: int, size: int) -> bytes:
+        read.append(size)
+        return real(position, size)
+
+    log.read_at = noting  # type: ignore[method-assign]
+    lines = lines_backwards(log, NEEDLES)
+    assert next(lines) == b"c"
+    assert sum(read) == 65536
+    assert list(lines) == [b"ab"]
+    assert sum(read) == log.size
+    log.close()
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed"])
+def test_a_broken_gzip_file(path: Path, damage: str) -> None:
+    packed = bytearray(gzip.compress(b"ab\n" * 100_000, compresslevel=0))
+    if damage == "cut":
+        del packed[-5000:]
+    else:
+        packed[200_000:200_100] = b"\xff" * 100
+    path.write_bytes(packed)
+    log = LogFile(str(path))
+    with pytest.raises((OSError, EOFError, zlib.error)):
+        list(lines_with(log, NEEDLES))
+    with pytest.raises((OSError, EOFError, zlib.error)):
+        list(lines_backwards(log, NEEDLES))
+    log.close()
+
+
+def test_texts_longer_than_what_is_searched(path: Path) -> None:
+    path.write_bytes(b"a")
+    log = LogFile(str(path))
+    assert list(lines_with(log, [b"abc" * 100])) == []
+    log.close()
