@@ -9,13 +9,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-_LOG = Path(__file__).parents[1] / "fixtures" / "libvirt-9.0.0-records.log"
+LIBVIRT_LOG = Path(__file__).parents[1] / "fixtures" / "libvirt-9.0.0-records.log"
 _LINE = re.compile(r"type=(\w+) msg=audit\([0-9.:]+\): pid=.* msg='([^']*)'")
 
 
 def libvirt_records() -> list[tuple[str, str]]:
     """Return the type and the text of every record."""
-    matches = [_LINE.match(line) for line in _LOG.read_text("ascii").splitlines()]
+    matches = [
+        _LINE.match(line) for line in LIBVIRT_LOG.read_text("ascii").splitlines()
+    ]
     return [(match[1], match[2]) for match in matches if match is not None]
 
 
