@@ -25,7 +25,7 @@ _CONFIGURATION = "/etc/audit/auditd.conf"
 _DEFAULT_LOG = "/var/log/audit/audit.log"
 _LOG_FILE = re.compile(r"^\s*log_file\s*=\s*(\S+)", re.MULTILINE | re.IGNORECASE)
 _GZIP_MAGIC = b"\x1f\x8b"
-_FIRST_TIME = re.compile(rb"msg=audit\((\d{1,15}\.\d{1,9}):")
+_FIRST_EVENT = re.compile(rb"msg=audit\((\d{1,12}\.\d{1,3}):(\d{1,20})\)")
 _HEAD_BYTES = 65536
 _SPOOL_BYTES = 1 << 20
 _ROTATION_TRIES = 5
@@ -71,10 +71,10 @@ class LogFile:
         except (OSError, EOFError, zlib.error):
             return b""
 
-    def first_time(self) -> float:
-        """Return when its first record was written, in seconds since the epoch; 0 without one."""
-        match = _FIRST_TIME.search(self.head())
-        return float(match.group(1)) if match else 0.0
+    def first_event(self) -> tuple[float, int]:
+        """Return time (seconds since the epoch) and serial number of its first record; zeros without one."""
+        match = _FIRST_EVENT.search(self.head())
+        return (float(match.group(1)), int(match.group(2))) if match else (0.0, 0)
 
     def blocks(self, size: int) -> t.Iterator[bytes]:
         """Yield the content in blocks of ``size`` bytes.
@@ -139,11 +139,11 @@ def given_logs(
         files, unread = _open_all(list(paths), stack)
         for log in files:
             head = log.head()
-            if head and _FIRST_TIME.search(head) is None:
+            if head and _FIRST_EVENT.search(head) is None:
                 unread.append(
                     Unread(log.path, "it does not begin with an audit record")
                 )
-        yield sorted(files, key=LogFile.first_time), unread
+        yield sorted(files, key=LogFile.first_event), unread
 
 
 def spool() -> t.IO[bytes]:

@@ -148,7 +148,7 @@ def records_of(uuid: str, since: float) -> list[Logged]:
                     return found
                 if item.record.fields.get("uuid") == uuid:
                     found.append(item)
-            if log.first_time() < since:
+            if log.first_event()[0] < since:
                 break
     found.reverse()
     return found

@@ -48,7 +48,7 @@ def run(params: t.Mapping[str, t.Any], answer: Answer) -> None:
         counted = _Counted(items, wanted if details else None)
         now = time.time()
         trail.read(counted, now if wanted.until is None else min(now, wanted.until))
-        begin = min((log.first_time() for log in logs if log.size), default=now)
+        begin = min((log.first_event()[0] for log in logs if log.size), default=now)
         answer.stats = {
             "files": [log.path for log in logs],
             "unread": [{"path": each.path, "problem": each.problem} for each in unread],

@@ -69,7 +69,7 @@ def test_a_rotation_while_they_are_opened(
 ) -> None:
     path.write_bytes(first(1))
     real = files._rotated
-    calls = []
+    calls: list[list[str]] = []
 
     def rotate_after_listing(name: str) -> list[str]:
         found = real(name)
@@ -122,7 +122,7 @@ def test_given_logs_are_ordered_by_their_first_record(tmp_path: Path) -> None:
     os.link(tmp_path / "a", tmp_path / "again")
     with given_logs([*names, str(tmp_path / "again"), names[0]]) as (logs, unread):
         assert [os.path.basename(log.path) for log in logs] == ["c.gz", "b", "a"]
-        assert [log.first_time() for log in logs] == [10.0, 20.0, 30.0]
+        assert [log.first_event() for log in logs] == [(10.0, 1), (20.0, 1), (30.0, 1)]
         assert unread == []
 
 
@@ -139,7 +139,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
             "it is no regular file",
             "it does not begin with an audit record",
         ]
-        assert [log.first_time() for log in logs] == [0.0, 0.0]
+        assert [log.first_event() for log in logs] == [(0.0, 0)] * 2
 
 
 def test_closes_what_it_opened(path: Path) -> None:

@@ -1,0 +1,66 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.log import (
+    Alert,
+    Boot,
+    Item,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.order import (
+    in_order,
+)
+
+
+def at(time: float, serial: int, node: str | None = None) -> Alert:
+    return Alert(f"{time:.3f}:{serial}", time, node, "AVC", "")
+
+
+@given(st.integers(0, 300), st.randoms(use_true_random=False))
+def test_neighbours_that_changed_places(count: int, rng: random.Random) -> None:
+    items = [at(1000 + number / 100, number) for number in range(count)]
+    shaken = list(items)
+    for first in range(0, count - 5, 5):
+        part = shaken[first : first + 5]
+        rng.shuffle(part)
+        shaken[first : first + 5] = part
+    assert list(in_order(shaken)) == items
+
+
+def test_a_clock_that_is_set_back() -> None:
+    items = [at(1000, 1), at(2000, 2), at(500, 3), at(501, 4), at(3000, 5)]
+    assert list(in_order(items)) == items
+
+
+def test_serial_numbers_that_begin_anew() -> None:
+    items = [at(1000, 800), at(1001, 801), at(1060, 12), at(1061, 13)]
+    boot = Boot("1060.000:12", 1060, None)
+    assert list(in_order(items)) == [*items[:2], boot, *items[2:]]
+    # Also when the clock says that it was earlier.
+    items = [at(1000, 800), at(3, 12)]
+    assert list(in_order(items)) == [items[0], Boot("3.000:12", 3, None), items[1]]
+
+
+def test_a_boot_comes_once() -> None:
+    boot = Boot("1060.000:12", 1060, None)
+    items: list[Item] = [at(1000, 800), boot, at(1061, 13), at(1062, 14)]
+    assert list(in_order(items)) == items
+
+
+def test_hosts_are_apart() -> None:
+    items = [
+        at(1000, 800, "a"),
+        at(1060, 12, "b"),
+        at(1061, 801, "a"),
+        at(1090, 13, "b"),
+    ]
+    found = list(in_order(items))
+    assert [item for item in found if item.node == "a"] == [items[0], items[2]]
+    assert [item for item in found if item.node == "b"] == [items[1], items[3]]

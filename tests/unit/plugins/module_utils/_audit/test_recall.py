@@ -1,0 +1,161 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.files import (
+    given_logs,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.log import Logged
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.recall import (
+    Wanted,
+    read_all,
+    recall,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.trail import Trail
+from ansible_collections.virtaudit.qemu.tests.unit.support.builders import MAC, UUID
+from ansible_collections.virtaudit.qemu.tests.unit.support.lines import write_log
+from ansible_collections.virtaudit.qemu.tests.unit.support.story import Story
+
+UUID2 = "c1e2f3a4-0001-4000-8000-000000000022"
+OTHER = "52:54:00:00:00:02"
+NOW = 9_999_999.0
+Held = list[tuple[str, str, str]]
+
+
+def held(trail: Trail) -> Held:
+    return [(grant.uuid, grant.mac, grant.event) for grant in trail.grants()]
+
+
+def by_all(paths: list[str], wanted: Wanted) -> Held:
+    trail = Trail()
+    with given_logs(paths) as (logs, unread):
+        trail.read(read_all(logs, wanted, False, unread), NOW)
+    return held(trail)
+
+
+def by_recall(paths: list[str], wanted: Wanted) -> tuple[Held, list[int]]:
+    """Return what is held, and the serial numbers of what was read for it."""
+    trail = Trail()
+    with given_logs(paths) as (logs, unread):
+        items = recall(logs, wanted, False, unread)
+        trail.read(items, NOW)
+    return held(trail), [
+        int(item.event.rpartition(":")[2]) for item in items if isinstance(item, Logged)
+    ]
+
+
+def two_runs() -> Story:
+    story = Story().machine_id().open().start().booted().stop()
+    story.machine_id().open().start().booted()
+    return story.vm("other", UUID2).machine_id().open(OTHER).start(OTHER).booted()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "uuids", "serials"),
+    [
+        (Wanted(uuid=UUID), [UUID], [106, 107, 108, 109]),
+        (Wanted(name="web01"), [UUID], [106, 107, 108, 109]),
+        (Wanted(mac=MAC), [UUID], [106, 107, 108, 109]),
+        (Wanted(uuid=UUID2), [UUID2], [110, 111, 112, 113]),
+        (Wanted(name="web"), [], []),
+        (Wanted(mac="52:54:00:00:00:99"), [], []),
+        (Wanted(uuid=UUID, since=0.0), [UUID], list(range(101, 110))),
+        (Wanted(mac=MAC, since=0.0), [UUID], list(range(101, 110))),
+        (Wanted(uuid=UUID, until=900.0), [], []),
+    ],
+)
+def test_reads_the_current_run(
+    wanted: Wanted, uuids: list[str], serials: list[int], tmp_path: Path
+) -> None:
+    path = write_log(tmp_path / "log", two_runs().items)
+    found, read = by_recall([path], wanted)
+    assert [uuid for uuid, _mac, _event in found] == uuids
+    assert read == serials
+
+
+def test_names_that_are_quoted_or_hex(tmp_path: Path) -> None:
+    for number, name in enumerate(("a b", "\u00e9", 'q"q', "plain", "x=y")):
+        path = write_log(tmp_path / str(number), Story(name).open().attach().items)
+        assert len(by_recall([path], Wanted(name=name))[0]) == 1
+        assert by_recall([path], Wanted(name=name[:-1]))[0] == []
+
+
+def test_libvirt_quotes_what_we_do_not(tmp_path: Path) -> None:
+    log = Path(write_log(tmp_path / "log", Story("x=y").open().attach().items))
+    log.write_text(log.read_text().replace("vm=783D79", 'vm="x=y"'))
+    assert len(by_recall([str(log)], Wanted(name="x=y"))[0]) == 1
+
+
+def test_a_mac_that_another_vm_failed_to_get(tmp_path: Path) -> None:
+    story = Story().open().attach().vm("x", UUID2).open().attach(ok=False).close()
+    path = write_log(tmp_path / "log", story.items)
+    assert by_recall([path], Wanted(mac=MAC))[0] == by_all([path], Wanted())
+
+
+def test_over_rotated_files(tmp_path: Path) -> None:
+    items = two_runs().items
+    paths = [
+        write_log(tmp_path / "new", items[7:]),
+        write_log(tmp_path / "old", items[:7]),
+    ]
+    assert by_recall(paths, Wanted(uuid=UUID))[1] == [106, 107, 108, 109]
+
+
+def test_a_boot_ends_the_search(tmp_path: Path) -> None:
+    path = write_log(tmp_path / "log", two_runs().later(9).host_boots().items)
+    assert by_recall([path], Wanted(uuid=UUID)) == ([], [])
+
+
+def test_a_vm_that_moved_between_nodes(tmp_path: Path) -> None:
+    items = [
+        *Story(node="hv1").machine_id().open().start().booted().items,
+        *Story(node="hv2").machine_id().open().start().booted().items,
+        *Story(node="hv1").later(9).stop().items,
+    ]
+    path = write_log(tmp_path / "log", items)
+    assert len(by_recall([path], Wanted(uuid=UUID))[0]) == 1
+    assert by_recall([path], Wanted(uuid=UUID))[0] == by_all([path], Wanted())
+
+
+steps = st.lists(
+    st.sampled_from(
+        [
+            "machine_id",
+            "open",
+            "start",
+            "booted",
+            "stop",
+            "attach",
+            "detach",
+            "close",
+            "host_boots",
+            "reboot_unseen",
+        ]
+    ),
+    max_size=25,
+)
+
+
+@given(parts=st.lists(st.tuples(st.booleans(), steps), max_size=4))
+def test_agrees_with_reading_all(
+    parts: list[tuple[bool, list[str]]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    story = Story()
+    for second, words in parts:
+        story.vm("x" if second else "web01", UUID2 if second else UUID).later(5)
+        for word in words:
+            t.cast(t.Callable[[], Story], getattr(story, word))()
+    path = write_log(tmp_path_factory.getbasetemp() / "story", story.items)
+    every = by_all([path], Wanted())
+    for uuid in (UUID, UUID2):
+        mine = [each for each in every if each[0] == uuid]
+        assert by_recall([path], Wanted(uuid=uuid))[0] == mine
