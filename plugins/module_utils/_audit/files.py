@@ -71,6 +71,11 @@ class LogFile:
         except (OSError, EOFError, zlib.error):
             return b""
 
+    def tail(self) -> bytes:
+        """Return what it ends with; nothing of a compressed file. Raises :class:`OSError`."""
+        position = max(0, self.size - _HEAD_BYTES)
+        return b"" if self.compressed else self.read_at(position, _HEAD_BYTES)
+
     def first_event(self) -> tuple[float, int]:
         """Return time (seconds since the epoch) and serial number of its first record; zeros without one."""
         match = _FIRST_EVENT.search(self.head())

@@ -22,12 +22,13 @@ from .record import MESSAGE_TYPES, Record
 from .scan import Line, lines_backwards, lines_with
 
 _HEAD = (
-    r"(?:node=(?P<node>[^\s'\"]+) )?type=(?P<type>[A-Z_0-9]+)"
+    r"(?:node=(?P<node>[^\s'\"]+) )?type=(?P<type>%s)"
     r" msg=audit\((?P<event>(?P<time>\d{1,12}\.\d{1,3}):(?P<serial>\d{1,20}))\): ?"
 )
-_ANY = re.compile(_HEAD, re.ASCII)
+_ANY = re.compile(_HEAD % "[A-Z_0-9]+", re.ASCII)
 _VIRT = re.compile(
-    _HEAD + r"pid=(?P<pid>\d{1,10}) uid=(?P<uid>\d{1,10}) auid=(?P<auid>\d{1,10})"
+    _HEAD % "|".join(MESSAGE_TYPES)
+    + r"pid=(?P<pid>\d{1,10}) uid=(?P<uid>\d{1,10}) auid=(?P<auid>\d{1,10})"
     r" ses=(?P<ses>\d{1,10})(?: subj=[^'\x1d]*?)? msg='(?P<text>[^\x1d\n]*)'(?:\x1d(?P<names>.*))?",
     re.ASCII,
 )
@@ -41,7 +42,7 @@ KERNEL_NEEDLES = (b" mode=020", b" a1=400454ca ")
 ALERT_NEEDLES = (b"type=AVC msg=audit(", b"type=ANOM_")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class Logged:
     """A VIRT record as it stands in the log.
 
@@ -71,6 +72,15 @@ class Boot:
 
 
 @dataclasses.dataclass(frozen=True)
+class Mark:
+    """Some record: it shows how far the kernel has counted."""
+
+    event: str
+    time: float
+    node: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Alert:
     """An AVC or anomaly record; ``text`` is all after its head."""
 
@@ -81,12 +91,14 @@ class Alert:
     text: str
 
 
-Item = t.Union[Logged, Boot, Alert, KernelOpen]
+Item = t.Union[Logged, Boot, Mark, Alert, KernelOpen]
 
 
 def parse_line(line: Line) -> Item | None:
     """Read one line; ``None`` when it is none of those that matter."""
     text = line.text.decode("utf-8", "surrogateescape")
+    if text.startswith("type=VIRT_"):
+        return _parse_virt(text)
     match = _ANY.match(text)
     if match is None:
         return None
@@ -116,6 +128,22 @@ def read_log(
                 yield item
     except _BROKEN as exc:
         unread.append(Unread(log.path, f"it breaks off: {exc}"))
+
+
+def last_mark(log: LogFile) -> Mark | None:
+    """Return the last record of the kernel's in a log; the daemon's own count for themselves.
+
+    ``None`` where lines name their nodes: each counts for itself too.
+    """
+    try:
+        tail = log.tail()
+    except _BROKEN:
+        return None
+    for line in reversed(tail.decode("utf-8", "surrogateescape").split("\n")):
+        match = _ANY.match(line)
+        if match is not None and not match["type"].startswith("DAEMON_"):
+            return None if match["node"] else Mark(match["event"], float(match["time"]))
+    return None
 
 
 def read_backwards(
@@ -167,15 +195,16 @@ def _parse_virt(text: str) -> Logged | None:
         record = Record.parse(match["type"], match["text"])
     except RecordError:
         return None
-    user = _USER.search(match["names"] or "")
+    node, _type, event, time, _serial, pid, uid, auid, ses, _text, names = match.groups()
+    user = _USER.search(names) if names else None
     return Logged(
-        event=match["event"],
-        time=float(match["time"]),
+        event=event,
+        time=float(time),
         record=record,
-        node=match["node"],
-        pid=int(match["pid"]),
-        uid=int(match["uid"]),
-        auid=known_id(match["auid"]),
-        ses=known_id(match["ses"]),
+        node=node,
+        pid=int(pid),
+        uid=int(uid),
+        auid=known_id(auid),
+        ses=known_id(ses),
         user=user.group(1) if user else None,
     )

@@ -18,6 +18,7 @@ from .log import (
     Boot,
     Item,
     Logged,
+    last_mark,
     read_backwards,
     read_log,
 )
@@ -55,6 +56,13 @@ def read_all(
         for item in read_log(log, needles, unread):
             if wanted.in_time(item):
                 yield item
+    yield from _end(logs, wanted)
+
+
+def _end(logs: t.Sequence[LogFile], wanted: Wanted) -> list[Item]:
+    """Return the last record of all: when it has a lower number than what is held, the host has booted since."""
+    mark = last_mark(logs[-1]) if logs else None
+    return [mark] if mark is not None and wanted.in_time(mark) else []
 
 
 def recall(
@@ -88,7 +96,7 @@ def recall(
         if settled >= uuids and (wanted.since is None or item.time < wanted.since):
             break
     found.reverse()
-    return found
+    return found + _end(logs, wanted)
 
 
 def _resolve(logs: t.Sequence[LogFile], wanted: Wanted) -> set[str]:

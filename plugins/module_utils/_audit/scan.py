@@ -4,12 +4,13 @@
 
 """Finds the few lines of a log that matter, without looking at each line.
 
-Python's own search of bytes takes 0.3 s a GB for each text; the C library's ``memmem(3)`` takes a
-third of that, and lets go of the interpreter lock, so that several texts are looked for at a time.
+Python's own search of bytes takes 0.3 s a GB for each text. The C library's ``memmem(3)`` takes half
+of that and lets go of the interpreter lock, so that several blocks of a log are searched at a time.
 """
 
 from __future__ import annotations
 
+import collections
 import concurrent.futures
 import ctypes
 import functools
@@ -17,7 +18,7 @@ import typing as t
 
 from .files import LogFile, spool
 
-_BLOCK_BYTES = 1 << 22
+_BLOCK_BYTES = 1 << 21
 _FIRST_BLOCK_BYTES = 1 << 16
 # The kernel cuts a record at 8970 bytes (MAX_AUDIT_MESSAGE_LENGTH); the names of an enriched one come on top.
 _LONGEST_LINE_BYTES = 1 << 16
@@ -29,7 +30,7 @@ _memmem = ctypes.CDLL(None).memmem
 _memmem.restype = ctypes.c_void_p
 _memmem.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
 
-Span = tuple[int, int]
+ReadAt = t.Callable[[int, int], bytes]
 
 
 class Line(t.NamedTuple):
@@ -39,23 +40,29 @@ class Line(t.NamedTuple):
     before: t.Callable[[], bytes]
 
 
+class _Found(t.NamedTuple):
+    """A piece of a log, and where in it the lines begin and end that hold one of the texts."""
+
+    buffer: bytes
+    spans: list[tuple[int, int]]
+
+    def lines(self) -> t.Iterator[Line]:
+        for first, last in self.spans:
+            before = functools.partial(self._before, first)
+            yield Line(self.buffer[first:last], before)
+
+    def _before(self, position: int) -> bytes:
+        return self.buffer[max(0, position - _CONTEXT_BYTES) : position]
+
+
 def lines_with(log: LogFile, needles: t.Sequence[bytes]) -> t.Iterator[Line]:
     """Yield the lines that hold one of ``needles``, in the log's order, each once.
 
     Raises as :meth:`LogFile.blocks`.
     """
-    # What was looked through, of which a little is kept, and the line that has not ended yet.
-    done, rest = b"", b""
-    with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
-        for block in log.blocks(_BLOCK_BYTES):
-            buffer = b"".join((done, rest, block))
-            start = len(done)
-            end = max(buffer.rfind(b"\n") + 1, start)
-            yield from _lines(buffer, start, end, needles, pool)
-            done = buffer[max(0, end - _CONTEXT_BYTES) : end]
-            rest = _cut(buffer[end:])
-        buffer = done + rest
-        yield from _lines(buffer, len(done), len(buffer), needles, pool)
+    pieces = (_unpack if log.compressed else _search_ahead)(log, needles)
+    for found in pieces:
+        yield from found.lines()
 
 
 def lines_backwards(log: LogFile, needles: t.Sequence[bytes]) -> t.Iterator[bytes]:
@@ -67,80 +74,107 @@ def lines_backwards(log: LogFile, needles: t.Sequence[bytes]) -> t.Iterator[byte
         yield from _backwards(log.read_at, log.size, needles)
         return
     # gzip can be read only forwards: put the lines aside, and read those backwards.
-    with spool() as found:
+    with spool() as aside:
         for line in lines_with(log, needles):
-            found.write(line.text + b"\n")
+            aside.write(line.text + b"\n")
 
         def read_at(position: int, length: int) -> bytes:
-            found.seek(position)
-            return found.read(length)
+            aside.seek(position)
+            return aside.read(length)
 
-        yield from _backwards(read_at, found.tell(), needles)
+        yield from _backwards(read_at, aside.tell(), needles)
 
 
-def _cut(line: bytes) -> bytes:
-    """Shorten a line that cannot be a record, so that it neither fills the memory nor is taken for one."""
-    return line if len(line) <= _LONGEST_LINE_BYTES else b"\0" * _LONGEST_LINE_BYTES
+def _search_ahead(log: LogFile, needles: t.Sequence[bytes]) -> t.Iterator[_Found]:
+    """Search some blocks ahead of the one that is looked at."""
+    ahead: collections.deque[concurrent.futures.Future[_Found]] = collections.deque()
+    with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
+        for start in range(0, log.size, _BLOCK_BYTES):
+            size = min(_BLOCK_BYTES, log.size - start)
+            job = (log.read_at, log.size, start, size, needles, _CONTEXT_BYTES)
+            ahead.append(pool.submit(_search, *job))
+            if len(ahead) > _THREADS:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
 
 
 def _backwards(
-    read_at: t.Callable[[int, int], bytes], position: int, needles: t.Sequence[bytes]
+    read_at: ReadAt, position: int, needles: t.Sequence[bytes]
 ) -> t.Iterator[bytes]:
+    total = position
     step = _FIRST_BLOCK_BYTES
-    # The end of a line whose begin has not been read yet.
-    rest = b""
     while position > 0:
         size = min(step, position)
         position -= size
         step = min(step * 2, _BLOCK_BYTES)
-        buffer = read_at(position, size) + rest
-        start = buffer.find(b"\n") + 1 if position else 0
-        if position and not start:
-            rest = _cut(buffer)
-            continue
-        rest = _cut(buffer[:start])
-        for first, last in reversed(_spans(buffer, start, len(buffer), needles, map)):
-            yield buffer[first:last]
+        found = _search(read_at, total, position, size, needles, context=1)
+        for first, last in reversed(found.spans):
+            yield found.buffer[first:last]
 
 
-def _before(buffer: bytes, position: int) -> bytes:
-    return buffer[max(0, position - _CONTEXT_BYTES) : position]
-
-
-def _lines(
-    buffer: bytes,
+def _search(
+    read_at: ReadAt,
+    total: int,
     start: int,
-    end: int,
+    size: int,
     needles: t.Sequence[bytes],
-    pool: concurrent.futures.Executor,
-) -> t.Iterator[Line]:
-    for first, last in _spans(buffer, start, end, needles, pool.map):
-        yield Line(buffer[first:last], functools.partial(_before, buffer, first))
+    context: int,
+) -> _Found:
+    """Search the lines that begin in ``size`` bytes from ``start`` on, of a log of ``total`` bytes.
+
+    ``context`` is how much more of what stands before them is read, at least the byte that shows
+    whether a line begins at ``start``.
+    """
+    lower = max(0, start - context)
+    upper = min(total, start + size + _LONGEST_LINE_BYTES)
+    buffer = read_at(lower, upper - lower)
+    begin, end = start - lower, start - lower + size
+    if start > 0:
+        begin = buffer.find(b"\n", begin - 1, end - 1) + 1
+        if not begin:
+            return _Found(b"", [])
+    if end < len(buffer):
+        # A line that does not end within reach is none.
+        newline = buffer.find(b"\n", end - 1)
+        end = newline if newline >= 0 else buffer.rfind(b"\n", 0, end) + 1
+        if newline < 0 and upper == total:
+            end = len(buffer)
+    return _Found(buffer, _spans(buffer, begin, end, needles))
+
+
+def _unpack(log: LogFile, needles: t.Sequence[bytes]) -> t.Iterator[_Found]:
+    # What was searched, of which a little is kept, and the line that has not ended yet.
+    done, rest = b"", b""
+    for block in log.blocks(_BLOCK_BYTES):
+        buffer = b"".join((done, rest, block))
+        start = len(done)
+        end = max(buffer.rfind(b"\n") + 1, start)
+        yield _Found(buffer, _spans(buffer, start, end, needles))
+        done = buffer[max(0, end - _CONTEXT_BYTES) : end]
+        rest = buffer[end:]
+        if len(rest) > _LONGEST_LINE_BYTES:
+            # No record; it must neither fill the memory nor be taken for one.
+            rest = b"\0" * _LONGEST_LINE_BYTES
+    buffer = done + rest
+    yield _Found(buffer, _spans(buffer, len(done), len(buffer), needles))
 
 
 def _spans(
-    buffer: bytes,
-    start: int,
-    end: int,
-    needles: t.Sequence[bytes],
-    mapped: t.Callable[..., t.Iterable[list[Span]]],
-) -> list[Span]:
+    buffer: bytes, start: int, end: int, needles: t.Sequence[bytes]
+) -> list[tuple[int, int]]:
     """Return where the lines with one of the texts begin and end, in order, without their newlines."""
-    search = functools.partial(_spans_of, buffer, start, end)
-    return sorted({span for part in mapped(search, needles) for span in part})
-
-
-def _spans_of(buffer: bytes, start: int, end: int, needle: bytes) -> list[Span]:
     base = ctypes.cast(ctypes.c_char_p(buffer), ctypes.c_void_p).value or 0
-    size = len(needle)
-    lower = start
-    spans: list[Span] = []
-    while True:
-        found = _memmem(base + start, end - start, needle, size)
-        if not found:
-            return spans
-        first = buffer.rfind(b"\n", lower, found - base) + 1 or lower
-        last = buffer.find(b"\n", found - base, end)
-        last = end if last < 0 else last
-        spans.append((first, last))
-        start = last
+    spans: set[tuple[int, int]] = set()
+    for needle in needles:
+        position = start
+        while True:
+            found = _memmem(base + position, end - position, needle, len(needle))
+            if not found:
+                break
+            first = buffer.rfind(b"\n", start, found - base) + 1 or start
+            position = buffer.find(b"\n", found - base, end)
+            if position < 0:
+                position = end
+            spans.add((first, position))
+    return sorted(spans)

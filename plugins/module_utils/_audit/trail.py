@@ -62,7 +62,7 @@ class Trail:
             self._witness.saw(item)
         elif isinstance(item, Boot):
             self._boot(item.node)
-        else:
+        elif isinstance(item, Alert):
             self._take_alert(item)
 
     def finish(self, now: float) -> None:

@@ -13,7 +13,7 @@ import typing as t
 
 from .._audit.files import LogFile, Unread, given_logs, host_logs
 from .._audit.findings import Finding
-from .._audit.log import Item, Logged
+from .._audit.log import Item, Logged, Mark
 from .._audit.recall import Wanted, macs_of, read_all, recall
 from .._audit.sessions import Session, uuid_of
 from .._audit.trail import Trail
@@ -126,7 +126,7 @@ class _Counted:
 
     def __iter__(self) -> t.Iterator[Item]:
         for item in self._items:
-            self.records += 1
+            self.records += not isinstance(item, Mark)
             kept = self._kept
             if kept and isinstance(item, Logged) and _is_asked(item, kept):
                 self.events.append(_event(item))

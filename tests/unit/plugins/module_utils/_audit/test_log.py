@@ -197,3 +197,21 @@ def test_a_lookalike_inside_a_name_is_text() -> None:
     assert isinstance(item, log.Logged)
     assert item.record.fields["vm"] == forged
     assert item.record.fields["uuid"] == UUID
+
+
+@pytest.mark.parametrize(
+    ("text", "event"),
+    [
+        (line(1) + line(2), "1002.250:2"),
+        (line(1) + line(2, record_type="DAEMON_END"), "1001.250:1"),
+        (line(1) + "type=VIRT_RES", "1001.250:1"),
+        (line(1, before="node=hv1 "), None),
+        ("\0\n" * 9, None),
+        ("", None),
+    ],
+)
+def test_last_mark(text: str, event: str | None, path: Path) -> None:
+    path.write_text(text)
+    with files.host_logs() as (logs, _unread):
+        mark = log.last_mark(logs[0])
+    assert (mark.event if mark else None) == event

