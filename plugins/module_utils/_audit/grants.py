@@ -38,7 +38,7 @@ class Granted:
 
     def result(self) -> dict[str, t.Any]:
         """Return the module's value."""
-        return dataclasses.asdict(self)
+        return dict(vars(self))
 
 
 @dataclasses.dataclass

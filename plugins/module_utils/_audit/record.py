@@ -93,7 +93,7 @@ class Record:
         """
         found = _FIELD.findall(text)
         fields = {key: _decode(key, value) for _whole, key, value in found}
-        whole = sum(len(each) for each, _key, _value in found) == len(text)
+        whole = sum([len(each[0]) for each in found]) == len(text)
         if not found or not whole or len(fields) != len(found):
             raise RecordError(f"not an audit record: {_problem(text)}")
         return cls(record_type, fields)

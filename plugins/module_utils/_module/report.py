@@ -49,7 +49,8 @@ class Answer:
 
     def result(self) -> dict[str, t.Any]:
         """Return it as the module does."""
-        result = {"changed": False, **dataclasses.asdict(self)}
+        # dataclasses.asdict() would copy all of it.
+        result = {"changed": False, **vars(self)}
         if self.events is None:
             del result["events"]
         return result
