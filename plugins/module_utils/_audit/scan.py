@@ -18,7 +18,7 @@ import typing as t
 
 from .files import LogFile, spool
 
-_BLOCK_BYTES = 1 << 21
+_BLOCK_BYTES = 1 << 22
 _FIRST_BLOCK_BYTES = 1 << 16
 # The kernel cuts a record at 8970 bytes (MAX_AUDIT_MESSAGE_LENGTH); the names of an enriched one come on top.
 _LONGEST_LINE_BYTES = 1 << 16

@@ -95,15 +95,23 @@ def brightness(path: Path) -> float:
             left = line[at - channels] if at >= channels else 0
             corner = above[at - channels] if at >= channels else 0
             up = above[at]
-            near = min((left, up, corner), key=lambda one: abs(left + up - corner - one))
+            near = min(
+                (left, up, corner), key=lambda one: abs(left + up - corner - one)
+            )
             line[at] = (line[at] + (0, left, up, (left + up) // 2, near)[method]) & 255
-        total += sum(line[:: channels])
+        total += sum(line[::channels])
         above = line
     return total / (width * height)
 
 
 def chromium(page: Path, *options: str) -> str:
-    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
+    command = [
+        "chromium",
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--hide-scrollbars",
+    ]
     done = subprocess.run(
         [*command, "--window-size=400,300", *options, page.as_uri()],
         capture_output=True,
@@ -128,7 +136,11 @@ def main(page: Path, directory: Path) -> None:
         # blink::mojom::PreferredColorScheme: 0 is dark, 1 is light
         for scheme in (1, 0):
             picture = directory / f"scheme{scheme}.png"
-            chromium(page, f"--screenshot={picture}", f"--blink-settings=preferredColorScheme={scheme}")
+            chromium(
+                page,
+                f"--screenshot={picture}",
+                f"--blink-settings=preferredColorScheme={scheme}",
+            )
             result["screens"].append(brightness(picture))
     print(json.dumps(result))
 

@@ -4,7 +4,7 @@
 
 """Print sessions, as vm_net_audit_info returns them on standard input, the way auvirt 3.0.9 does.
 
-    auvirt.py < SESSIONS        compare with auvirt --show-uuid --file LOG
+auvirt.py < SESSIONS        compare with auvirt --show-uuid --file LOG
 """
 
 from __future__ import annotations
