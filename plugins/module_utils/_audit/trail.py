@@ -27,6 +27,9 @@ from .sessions import (
 )
 from .witness import Witness
 
+# Of a VM that something else starts no session is on record; its NICs come and go all the same.
+_MAX_UNSTARTED = 1000
+
 Key = tuple[t.Optional[str], str]
 
 
@@ -114,6 +117,8 @@ class Trail:
             )
             if self._details or fields.get("reason") != "open":
                 take_resource(resources, logged)
+            if not running and len(resources) > _MAX_UNSTARTED:
+                del resources[0]
         if fields.get("resrc") != "net":
             return
         if fields.get("reason") == "open" and fields.get("path"):
@@ -145,7 +150,7 @@ class Trail:
         if session is not None:
             session.close("stopped", logged)
             if self._since is not None and logged.time < self._since:
-                del self.sessions[f"{session.node} {session.event}"]
+                self.sessions.pop(f"{session.node} {session.event}", None)
         self._resources.pop(key, None)
         nics = self._nics.get(key)
         if nics is not None:

@@ -19,6 +19,7 @@ from .._audit.netlink import AuditSocket
 from .._audit.trail import Trail
 from .._net.device import VHOST_NET_PATH, Device
 from .._net.link import guest_side_mac
+from .._qemu.process import Process
 from .._time import iso
 from .live import Holder, Look
 
@@ -61,8 +62,9 @@ class _Sight:
     """The host at one moment, put beside the trail. ``unrecorded`` is what the trail does not account for."""
 
     def __init__(self, trail: Trail, look: Look, nodes: set[str | None]) -> None:
-        self._vms: dict[str, Holder] = {}
+        self._vms: dict[str, list[Holder]] = {}
         self._held: set[str] = set()
+        self._look = look
         pids = {
             session.pid: key[1]
             for key, session in trail.running().items()
@@ -72,18 +74,17 @@ class _Sight:
         for holder in look.qemus():
             uuid = holder.uuid or pids.get(holder.process.pid)
             if uuid is not None:
-                self._vms[uuid] = holder
+                self._vms.setdefault(uuid, []).append(holder)
         for grant in trail.grants():
-            vm = self._vms.get(grant.uuid)
-            if vm is None or grant.node not in nodes:
-                continue
-            if _take(grant, left[vm.process], look):
-                self._held.add(grant.event)
-        for uuid, vm in self._vms.items():
+            if grant.node in nodes:
+                self._match(grant, left)
+        for uuid, vms in self._vms.items():
             for nics in [trail.nics_of((node, uuid)) for node in nodes]:
                 # A task is about to hand it over, or the trail tells already that none did.
                 for opened in nics.unclaimed() if nics else []:
-                    _take_one(opened, left[vm.process])
+                    for vm in vms:
+                        if _take_one(opened, left[vm.process]):
+                            break
         self.unrecorded = [
             (holder, device)
             for holder in look.qemus()
@@ -96,7 +97,18 @@ class _Sight:
 
     def qemu_of(self, grant: Grant) -> Holder | None:
         """Return the VM's qemu."""
-        return self._vms.get(grant.uuid)
+        return next(iter(self._vms.get(grant.uuid, [])), None)
+
+    def _match(self, grant: Grant, left: dict[Process, list[Device]]) -> None:
+        """Take a grant's devices off what its VM holds. A second qemu may go by the same UUID."""
+        for vm in self._vms.get(grant.uuid, []):
+            rest = list(left[vm.process])
+            held = _take(grant, rest, self._look)
+            if held or len(self._vms[grant.uuid]) == 1:
+                left[vm.process] = rest
+            if held:
+                self._held.add(grant.event)
+                return
 
 
 def _take(grant: Grant, devices: list[Device], look: Look) -> bool:

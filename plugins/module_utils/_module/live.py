@@ -66,7 +66,8 @@ def look() -> Look:
         found = [process.device_at(fd) for fd in sorted(process.fds())]
         devices = tuple(device for device in found if device is not None)
         # A qemu that holds nothing is of interest too: the trail may say otherwise.
-        is_qemu = process.is_qemu()
+        exe = _exe(process.pid)
+        is_qemu = process.is_qemu() or "qemu" in os.path.basename(exe)
         if not devices and not is_qemu:
             continue
         name, uuid = named(process.command_line())
@@ -74,7 +75,7 @@ def look() -> Look:
         if note is not None and note.start_time == process.start_time:
             name, uuid = note.name, note.uuid
         holders[process] = Holder(
-            process, _started(process), _exe(process.pid), is_qemu, name, uuid, devices
+            process, _started(process), exe, is_qemu, name, uuid, devices
         )
     return Look(holders, links)
 

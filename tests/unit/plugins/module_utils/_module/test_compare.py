@@ -108,6 +108,9 @@ UNKNOWN = [("unrecorded_fd", "high")]
         (Story(), host(qemu(TAP)), host(), [], []),
         # The trail itself says what is wrong with an open that was not handed over.
         (Story().open(), host(qemu(TAP)), None, [], [("unclaimed_open", "medium")]),
+        # A second qemu goes by the UUID of the first.
+        (granted(), host(qemu(TAP), qemu(TAP2, pid=4712)), None, [True], UNKNOWN),
+        (granted(), host(qemu(TAP2), qemu(TAP, pid=4712)), None, [True], UNKNOWN),
         # Another host's.
         (Story(node="elsewhere").open().attach(), host(), None, [None], []),
     ],
