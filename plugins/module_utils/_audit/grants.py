@@ -2,25 +2,16 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One VM's devices: opened, handed over, given back. Pure."""
+"""A VM holds the devices of one interface. Pure."""
 
 from __future__ import annotations
 
 import dataclasses
-import re
 import typing as t
 
 from .._time import iso
-from .findings import Code, Finding, Findings, Severity
 from .log import Logged
-from .sessions import number
 from .witness import kind_of
-
-# An open may wait this long for its hand-over: a VM's start has time-outs of its own.
-_IN_FLIGHT_SECONDS = 60.0
-# After this long nobody waits for it any more.
-_GIVEN_UP_SECONDS = 3600.0
-_MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}", re.ASCII)
 
 
 @dataclasses.dataclass
@@ -81,7 +72,7 @@ class Grant:
 
 
 @dataclasses.dataclass
-class _Opened:
+class Opened:
     """An open on record that no hand-over has claimed yet; ``failed``: its hand-over did not succeed."""
 
     logged: Logged
@@ -89,267 +80,9 @@ class _Opened:
     failed: bool = False
 
 
-class Nics:
-    """What is on record of one VM's interfaces, record by record."""
-
-    def __init__(self, node: str | None, uuid: str, findings: Findings) -> None:
-        self.node, self.uuid = node, uuid
-        self.grants: dict[str, Grant] = {}
-        self._findings = findings
-        self._opened: dict[str, list[_Opened]] = {}
-        self._failed_detach: dict[str, Finding] = {}
-        self._failed_starts: list[tuple[Logged, str]] = []
-        self._run = 0
-
-    def is_empty(self) -> bool:
-        """Tell whether nothing is held or awaited."""
-        return not (
-            self.grants or self._opened or self._failed_starts or self._failed_detach
-        )
-
-    def unclaimed(self) -> list[Granted]:
-        """Return the devices that are open and not handed over."""
-        return [each.device for waiting in self._opened.values() for each in waiting]
-
-    def take(self, logged: Logged) -> None:
-        """Take a VIRT_RESOURCE record of a NIC."""
-        fields = logged.record.fields
-        reason, success = fields.get("reason"), fields.get("res") == "success"
-        old, new, net = (_mac(fields.get(key)) for key in ("old-net", "new-net", "net"))
-        if reason == "open" and net:
-            self._open(logged, net, success)
-        elif reason == "close" and net and success:
-            self._close(net, fields.get("path"), number(fields.get("fd")))
-        elif reason == "detach" and old:
-            self._detach(logged, old, success)
-        elif reason in ("start", "attach") and new:
-            self._hand_over(logged, new, reason, success)
-        elif reason == "update" and success and old and new and old != new:
-            self.grants.pop(old, None)
-            self._hand_over(logged, new, reason, success)
-
-    def begin(self) -> None:
-        """A new run of the VM begins: what an earlier one had is gone."""
-        self._abandon("the VM was started anew")
-
-    def started(self, logged: Logged, success: bool) -> None:
-        """Take VIRT_CONTROL op=start, which comes after the records of the NICs."""
-        if success:
-            self._report_failed_starts()
-            self._run += 1
-            # Those of this run were handed over as of the next one.
-            self.grants = {
-                mac: grant
-                for mac, grant in self.grants.items()
-                if grant.run == self._run
-            }
-            self._drop_opened("the VM was started without it")
-            return
-        events = [failed.event for failed, _mac in self._failed_starts]
-        macs = sorted({mac for _failed, mac in self._failed_starts} | set(self.grants))
-        self._failed_starts = []
-        # libvirt says success of each NIC, and failed only of the whole.
-        self.grants = {}
-        self._opened = {}
-        vm = logged.record.fields.get("vm")
-        self._add(
-            "failed_start",
-            "medium",
-            f"VM {vm} did not start at {iso(logged.time)}{_with(macs)}. It holds no device of that start; see the"
-            " task or the log of qemu for the reason.",
-            logged,
-            events=[*events, logged.event],
-        )
-
-    def stopped(self, how: str) -> None:
-        """The VM ended, and holds nothing any more."""
-        self._abandon(how)
-
-    def finish(self, now: float) -> None:
-        """Look at what was left open at the end of the trail."""
-        self._report_failed_starts()
-        for mac, waiting in self._opened.items():
-            for opened in waiting:
-                if not 0 <= now - opened.logged.time < _IN_FLIGHT_SECONDS:
-                    self._report_unclaimed(mac, opened, "nothing came after it")
-
-    def _open(self, logged: Logged, mac: str, success: bool) -> None:
-        fields = logged.record.fields
-        path = fields.get("path") or "?"
-        if success:
-            device = Granted(
-                path, fields.get("rdev"), fields.get("dev"), None, logged.event
-            )
-            waiting = self._opened.setdefault(mac, [])
-            while waiting and logged.time - waiting[0].logged.time > _GIVEN_UP_SECONDS:
-                self._report_unclaimed(mac, waiting.pop(0), "nothing came of it")
-            waiting.append(_Opened(logged, device))
-            return
-        vhost = kind_of(path) == "vhost"
-        self._add(
-            "failed_open",
-            "low" if vhost else "medium",
-            f"{path} could not be opened for {mac} of VM {fields.get('vm')} at {iso(logged.time)}. "
-            + (
-                "The NIC works without vhost-net, slower; load vhost_net, or set vhost: off."
-                if vhost
-                else "The VM did not get this device; see the task for the reason."
-            ),
-            logged,
-            mac=mac,
-            path=path,
-            dev=fields.get("dev"),
-        )
-
-    def _close(self, mac: str, path: str | None, fd: int | None) -> None:
-        waiting = self._opened.get(mac, [])
-        for opened in waiting:
-            if opened.device.path == path:
-                waiting.remove(opened)
-                break
-        else:
-            grant = self.grants.get(mac)
-            if grant is not None:
-                grant.devices = [
-                    device
-                    for device in grant.devices
-                    if (device.path, device.fd) != (path, fd)
-                ]
-        if not waiting:
-            self._opened.pop(mac, None)
-
-    def _detach(self, logged: Logged, mac: str, success: bool) -> None:
-        vm = logged.record.fields.get("vm")
-        if success:
-            self.grants.pop(mac, None)
-            self._settle(
-                mac, f"It was detached at {iso(logged.time)} ({logged.event})."
-            )
-            return
-        self._failed_detach[mac] = self._add(
-            "failed_detach",
-            "medium",
-            f"{mac} was to be taken from VM {vm} at {iso(logged.time)}, and the VM still holds its devices. Run the"
-            " detach again when the guest is up, or with force: true.",
-            logged,
-            mac=mac,
-        )
-
-    def _hand_over(self, logged: Logged, mac: str, reason: str, success: bool) -> None:
-        fields = logged.record.fields
-        waiting = self._opened.pop(mac, [])
-        if not success:
-            for opened in waiting:
-                opened.failed = True
-            if waiting:
-                self._opened[mac] = waiting
-            if reason == "start":
-                self._failed_starts.append((logged, mac))
-            else:
-                self._add(
-                    "failed_start",
-                    "medium",
-                    f"{mac} was not handed to VM {fields.get('vm')} at {iso(logged.time)}: the VM holds none of its"
-                    " devices. See the task for the reason, and run it again.",
-                    logged,
-                    mac=mac,
-                )
-            return
-        fds = [number(fd) for fd in (fields.get("fds") or "").split(",") if fd]
-        devices, left = _claim(waiting, fds)
-        for opened in left:
-            self._report_unclaimed(mac, opened, "a later open was handed over instead")
-        self._settle(mac, f"It was handed over anew at {iso(logged.time)}.")
-        self.grants[mac] = Grant(
-            node=self.node,
-            vm=fields.get("vm"),
-            uuid=self.uuid,
-            mac=mac,
-            since=logged.time,
-            auid=logged.auid,
-            ses=logged.ses,
-            exe=fields.get("exe"),
-            event=logged.event,
-            devices=devices,
-            exact=bool(fds),
-            run=self._run + (reason == "start"),
-        )
-
-    def _abandon(self, how: str) -> None:
-        self._report_failed_starts()
-        self.grants = {}
-        self._drop_opened(how)
-        for mac in list(self._failed_detach):
-            self._settle(mac, f"It is over: {how}.")
-
-    def _drop_opened(self, how: str) -> None:
-        for mac, waiting in self._opened.items():
-            for opened in waiting:
-                self._report_unclaimed(mac, opened, how)
-        self._opened = {}
-
-    def _report_failed_starts(self) -> None:
-        for logged, mac in self._failed_starts:
-            self._add(
-                "failed_start",
-                "medium",
-                f"{mac} was not handed to VM {logged.record.fields.get('vm')} at {iso(logged.time)}, as its start"
-                " failed or was cut off. See the task for the reason.",
-                logged,
-                mac=mac,
-            )
-        self._failed_starts = []
-
-    def _report_unclaimed(self, mac: str, opened: _Opened, how: str) -> None:
-        if opened.failed:
-            return
-        logged, device = opened.logged, opened.device
-        self._add(
-            "unclaimed_open",
-            "medium",
-            f"{device.path} was opened for {mac} of VM {logged.record.fields.get('vm')} at {iso(logged.time)} and"
-            f" never handed over: {how}. What was done between the two failed; see the opener's log, and whether"
-            f" {logged.record.fields.get('exe')} still holds the device.",
-            logged,
-            mac=mac,
-            path=device.path,
-            dev=device.dev,
-        )
-
-    def _settle(self, mac: str, how: str) -> None:
-        finding = self._failed_detach.pop(mac, None)
-        if finding is not None:
-            finding.settle(how)
-
-    def _add(
-        self,
-        code: Code,
-        severity: Severity,
-        message: str,
-        logged: Logged,
-        events: list[str] | None = None,
-        **known: t.Any,
-    ) -> Finding:
-        return self._findings.add(
-            Finding(
-                code=code,
-                severity=severity,
-                message=message,
-                time=logged.time,
-                events=events or [logged.event],
-                node=self.node,
-                vm=logged.record.fields.get("vm"),
-                uuid=self.uuid,
-                exe=logged.record.fields.get("exe"),
-                auid=logged.auid,
-                **known,
-            )
-        )
-
-
-def _claim(
-    waiting: list[_Opened], fds: list[int | None]
-) -> tuple[list[Granted], list[_Opened]]:
+def claim(
+    waiting: list[Opened], fds: list[int | None]
+) -> tuple[list[Granted], list[Opened]]:
     """Return which of the opens a hand-over took, with their numbers in qemu, and the others.
 
     With the numbers it is as many of the last opens. libvirt has no numbers and one record for all
@@ -375,11 +108,3 @@ def _claim(
 
 def _is_vhost(device: Granted) -> bool:
     return kind_of(device.path or "") == "vhost"
-
-
-def _mac(text: str | None) -> str | None:
-    return text.lower() if text and _MAC.fullmatch(text.lower()) else None
-
-
-def _with(macs: list[str]) -> str:
-    return f" (with {', '.join(macs)})" if macs else ""

@@ -12,9 +12,10 @@ from __future__ import annotations
 import typing as t
 
 from .findings import Findings
-from .grants import Grant, Nics
+from .grants import Grant
 from .kernel import KernelOpen
 from .log import Alert, Boot, Item, Logged
+from .nics import Nics
 from .order import in_order
 from .sessions import (
     Resource,
