@@ -23,12 +23,10 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent / "support"))
-
-from make_log import FIRST, LAST
-from make_log import main as make_log
-
+FIRST = "c1e2f3a4-0001-4000-8000-000000000000"
+LAST = "c1e2f3a4-0001-4000-8000-00000000ffff"
 ROOT = Path(__file__).resolve().parents[2]
+MAKE = Path(__file__).parent / "support" / "make_log.py"
 READ = """
 import json, resource, sys, time
 sys.path.insert(0, sys.argv[1])
@@ -131,7 +129,7 @@ def main(megabytes: int = 500, rounds: int = 5) -> None:
         path = collections(work / "tree")
         for size in (megabytes, max(1, megabytes // 100)):
             log = work / f"{size}.log"
-            make_log(size, str(log))
+            timed([sys.executable, str(MAKE), str(size), str(log), FIRST, LAST])
             log.read_bytes() if size < 50 else timed(["cat", str(log)])
             print(f"{size} MB in the page cache")
             if size == megabytes:

@@ -195,7 +195,9 @@ def _parse_virt(text: str) -> Logged | None:
         record = Record.parse(match["type"], match["text"])
     except RecordError:
         return None
-    node, _type, event, time, _serial, pid, uid, auid, ses, _text, names = match.groups()
+    node, _type, event, time, _serial, pid, uid, auid, ses, _text, names = (
+        match.groups()
+    )
     user = _USER.search(names) if names else None
     return Logged(
         event=event,

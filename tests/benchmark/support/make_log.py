@@ -4,9 +4,10 @@
 
 """Write an audit log as a busy hypervisor has it: mostly programs and logins, now and then a VM.
 
-    make_log.py MEGABYTES PATH
+    make_log.py MEGABYTES PATH FIRST LAST
 
-One event in a hundred is a step of a VM. The last VM to start is LAST, the first is FIRST.
+One event in a hundred is a step of a VM. FIRST and LAST are the UUIDs of the VMs that start first and
+last; both run on.
 """
 
 from __future__ import annotations
@@ -16,8 +17,6 @@ import sys
 import typing as t
 from pathlib import Path
 
-FIRST = "c1e2f3a4-0001-4000-8000-000000000000"
-LAST = "c1e2f3a4-0001-4000-8000-00000000ffff"
 _VMS = 100
 _NAMES = '\x1dUID="root" AUID="alice"\n'
 
@@ -78,9 +77,9 @@ def life(name: str, uuid: str) -> t.Iterator[str]:
     yield f"VIRT_CONTROL virt=kvm op=stop reason=shutdown {vm} vm-pid=4711{end}"
 
 
-def stories(rng: random.Random) -> t.Iterator[str]:
+def stories(rng: random.Random, first_uuid: str) -> t.Iterator[str]:
     """Lives of VMs side by side, without an end; the first VM of all stays up."""
-    first = life("first", FIRST)
+    first = life("first", first_uuid)
     for _step in range(8):
         yield next(first)
     running: list[t.Iterator[str]] = []
@@ -98,11 +97,10 @@ def stories(rng: random.Random) -> t.Iterator[str]:
             yield text
 
 
-def main(megabytes: int, path: str) -> None:
+def main(megabytes: int, path: str, first: str, last: str) -> None:
     rng = random.Random(1)  # noqa: S311
-    steps = stories(rng)
+    steps = stories(rng, first)
     milliseconds, serial, written = 1_795_000_000_000, 0, 0
-    last = list(life("last", LAST))[:8]
     with Path(path).open("w", encoding="ascii") as log:
 
         def head() -> str:
@@ -125,9 +123,9 @@ def main(megabytes: int, path: str) -> None:
                 written += log.write(program(rng, head()))
             else:
                 written += log.write(login(rng, head()))
-        for text in last:
+        for text in list(life("last", last))[:8]:
             log.write(virt(text))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2])
+    main(int(sys.argv[1]), *sys.argv[2:])

@@ -41,7 +41,7 @@ KERNEL = [
     b' a2=7f a3=0 items=0 ppid=1 pid=2 auid=1000 uid=0 ses=7 comm="ip" exe="/usr/bin/ip" key=(null)',
     b"type=SYSTEM_BOOT msg=audit(1795450177.000:3): pid=1 uid=0 auid=4294967295 ses=4294967295 msg='comm=\"x\"'",
     b'type=ANOM_ABEND msg=audit(1795450178.000:9000): auid=1 uid=0 gid=0 ses=1 pid=29975 comm="qemu" sig=11',
-    b"type=AVC msg=audit(1795450178.100:9001): avc:  denied  { read } for  pid=29975 comm=\"qemu\" name=\"x\""
+    b'type=AVC msg=audit(1795450178.100:9001): avc:  denied  { read } for  pid=29975 comm="qemu" name="x"'
     b" scontext=system_u:system_r:svirt_t:s0:c1,c2 tcontext=u:r:t:s0 tclass=file",
 ]
 PIECES = [
@@ -60,7 +60,7 @@ PIECES = [
     b"msg='",
     b"type=VIRT_RESOURCE ",
     b" uuid=00000000-0000-0000-0000-00000000dead",
-    b" new-net=\"52:54:00:00:de:ad\"",
+    b' new-net="52:54:00:00:de:ad"',
     b" res=success",
     b" res=failed",
     b"reason=attach",
@@ -117,9 +117,7 @@ def check(item: log.Item, line: bytes, before: bytes) -> None:
     assert line.startswith((b"type=VIRT_", b"node="))
     text = line.partition(b"\x1d")[0].partition(b"msg='")[2]
     assert text.endswith(b"'")
-    fields = {
-        key.decode(): value for key, value in FIELD.findall(text[:-1])
-    }
+    fields = {key.decode(): value for key, value in FIELD.findall(text[:-1])}
     assert set(item.record.fields) == set(fields)
     for key, value in item.record.fields.items():
         raw = fields[key].decode("utf-8", "surrogateescape")

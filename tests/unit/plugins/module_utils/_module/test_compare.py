@@ -52,7 +52,9 @@ def check(
     trail = Trail()
     trail.read(story.items, NOW)
     compare.compare(trail, before, after or before, begin, NOW)
-    found: list[tuple[str, str]] = [(each.code, each.severity) for each in trail.findings.all()]
+    found: list[tuple[str, str]] = [
+        (each.code, each.severity) for each in trail.findings.all()
+    ]
     return [grant.live for grant in trail.grants()], found
 
 
