@@ -79,9 +79,7 @@ def life(name: str, uuid: str) -> t.Iterator[str]:
 
 def stories(rng: random.Random, first_uuid: str) -> t.Iterator[str]:
     """Lives of VMs side by side, without an end; the first VM of all stays up."""
-    first = life("first", first_uuid)
-    for _step in range(8):
-        yield next(first)
+    yield from list(life("first", first_uuid))[:8]
     running: list[t.Iterator[str]] = []
     count = 0
     while True:
