@@ -73,9 +73,7 @@ class KernelOpen:
     tunsetiff: bool = False
 
 
-def parse_path(
-    text: str, head: re.Match[str], before: t.Callable[[], bytes]
-) -> KernelOpen | None:
+def parse_path(text: str, head: re.Match[str], before: bytes) -> KernelOpen | None:
     """Read a PATH record; its SYSCALL record stands in what comes ``before``."""
     match = _PATH.match(text, head.end())
     if match is None:
@@ -87,7 +85,7 @@ def parse_path(
         kind = "macvtap"
     if kind is None:
         return None
-    call = _syscall_of(head["event"], before())
+    call = _syscall_of(head["event"], before)
     if call is None or not _is_open(call):
         return None
     return _event(

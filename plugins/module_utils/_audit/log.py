@@ -152,7 +152,7 @@ def read_backwards(
     """Yield the same, last record first, and reads no further than it is asked to."""
     try:
         for text in lines_backwards(log, needles):
-            item = parse_line(Line(text, bytes))
+            item = parse_line(Line(text))
             if item is not None:
                 yield item
     except _BROKEN as exc:

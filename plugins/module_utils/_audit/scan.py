@@ -10,21 +10,22 @@ of that and lets go of the interpreter lock, so that several blocks of a log are
 
 from __future__ import annotations
 
-import collections
 import concurrent.futures
 import ctypes
-import functools
 import typing as t
 
 from .files import LogFile, spool
 
-_BLOCK_BYTES = 1 << 22
+_BLOCK_BYTES = 1 << 21
 _FIRST_BLOCK_BYTES = 1 << 16
 # The kernel cuts a record at 8970 bytes (MAX_AUDIT_MESSAGE_LENGTH); the names of an enriched one come on top.
 _LONGEST_LINE_BYTES = 1 << 16
 # How far before its PATH record an open's SYSCALL record may stand.
 _CONTEXT_BYTES = 1 << 16
+# Where a line's type stands, after the name of its node.
+_HEAD_BYTES = 300
 _THREADS = 2
+_BLOCKS_AT_A_TIME = 8
 
 _memmem = ctypes.CDLL(None).memmem
 _memmem.restype = ctypes.c_void_p
@@ -34,25 +35,10 @@ ReadAt = t.Callable[[int, int], bytes]
 
 
 class Line(t.NamedTuple):
-    """A line of a log, and what stands before it there, as far as it is at hand."""
+    """A line of a log. ``before`` is what stands before a PATH record, of which it is only a part."""
 
     text: bytes
-    before: t.Callable[[], bytes]
-
-
-class _Found(t.NamedTuple):
-    """A piece of a log, and where in it the lines begin and end that hold one of the texts."""
-
-    buffer: bytes
-    spans: list[tuple[int, int]]
-
-    def lines(self) -> t.Iterator[Line]:
-        for first, last in self.spans:
-            before = functools.partial(self._before, first)
-            yield Line(self.buffer[first:last], before)
-
-    def _before(self, position: int) -> bytes:
-        return self.buffer[max(0, position - _CONTEXT_BYTES) : position]
+    before: bytes = b""
 
 
 def lines_with(log: LogFile, needles: t.Sequence[bytes]) -> t.Iterator[Line]:
@@ -60,9 +46,8 @@ def lines_with(log: LogFile, needles: t.Sequence[bytes]) -> t.Iterator[Line]:
 
     Raises as :meth:`LogFile.blocks`.
     """
-    pieces = (_unpack if log.compressed else _search_ahead)(log, needles)
-    for found in pieces:
-        yield from found.lines()
+    for lines in (_unpack if log.compressed else _search_all)(log, needles):
+        yield from lines
 
 
 def lines_backwards(log: LogFile, needles: t.Sequence[bytes]) -> t.Iterator[bytes]:
@@ -85,18 +70,20 @@ def lines_backwards(log: LogFile, needles: t.Sequence[bytes]) -> t.Iterator[byte
         yield from _backwards(read_at, aside.tell(), needles)
 
 
-def _search_ahead(log: LogFile, needles: t.Sequence[bytes]) -> t.Iterator[_Found]:
-    """Search some blocks ahead of the one that is looked at."""
-    ahead: collections.deque[concurrent.futures.Future[_Found]] = collections.deque()
+def _search_all(log: LogFile, needles: t.Sequence[bytes]) -> t.Iterator[list[Line]]:
+    """Search some blocks at a time.
+
+    Not while their lines are looked at: threads that wait for the interpreter lock cost more.
+    """
+    starts = range(0, log.size, _BLOCK_BYTES)
+
+    def search(start: int) -> list[Line]:
+        size = min(_BLOCK_BYTES, log.size - start)
+        return _search(log.read_at, log.size, start, size, needles, _CONTEXT_BYTES)
+
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
-        for start in range(0, log.size, _BLOCK_BYTES):
-            size = min(_BLOCK_BYTES, log.size - start)
-            job = (log.read_at, log.size, start, size, needles, _CONTEXT_BYTES)
-            ahead.append(pool.submit(_search, *job))
-            if len(ahead) > _THREADS:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
+        for first in range(0, len(starts), _BLOCKS_AT_A_TIME):
+            yield from list(pool.map(search, starts[first : first + _BLOCKS_AT_A_TIME]))
 
 
 def _backwards(
@@ -109,8 +96,7 @@ def _backwards(
         position -= size
         step = min(step * 2, _BLOCK_BYTES)
         found = _search(read_at, total, position, size, needles, context=1)
-        for first, last in reversed(found.spans):
-            yield found.buffer[first:last]
+        yield from (line.text for line in reversed(found))
 
 
 def _search(
@@ -120,7 +106,7 @@ def _search(
     size: int,
     needles: t.Sequence[bytes],
     context: int,
-) -> _Found:
+) -> list[Line]:
     """Search the lines that begin in ``size`` bytes from ``start`` on, of a log of ``total`` bytes.
 
     ``context`` is how much more of what stands before them is read, at least the byte that shows
@@ -133,37 +119,37 @@ def _search(
     if start > 0:
         begin = buffer.find(b"\n", begin - 1, end - 1) + 1
         if not begin:
-            return _Found(b"", [])
+            return []
     if end < len(buffer):
         # A line that does not end within reach is none.
         newline = buffer.find(b"\n", end - 1)
         end = newline if newline >= 0 else buffer.rfind(b"\n", 0, end) + 1
         if newline < 0 and upper == total:
             end = len(buffer)
-    return _Found(buffer, _spans(buffer, begin, end, needles))
+    return _lines(buffer, begin, end, needles)
 
 
-def _unpack(log: LogFile, needles: t.Sequence[bytes]) -> t.Iterator[_Found]:
+def _unpack(log: LogFile, needles: t.Sequence[bytes]) -> t.Iterator[list[Line]]:
     # What was searched, of which a little is kept, and the line that has not ended yet.
     done, rest = b"", b""
     for block in log.blocks(_BLOCK_BYTES):
         buffer = b"".join((done, rest, block))
         start = len(done)
         end = max(buffer.rfind(b"\n") + 1, start)
-        yield _Found(buffer, _spans(buffer, start, end, needles))
+        yield _lines(buffer, start, end, needles)
         done = buffer[max(0, end - _CONTEXT_BYTES) : end]
         rest = buffer[end:]
         if len(rest) > _LONGEST_LINE_BYTES:
             # No record; it must neither fill the memory nor be taken for one.
             rest = b"\0" * _LONGEST_LINE_BYTES
     buffer = done + rest
-    yield _Found(buffer, _spans(buffer, len(done), len(buffer), needles))
+    yield _lines(buffer, len(done), len(buffer), needles)
 
 
-def _spans(
+def _lines(
     buffer: bytes, start: int, end: int, needles: t.Sequence[bytes]
-) -> list[tuple[int, int]]:
-    """Return where the lines with one of the texts begin and end, in order, without their newlines."""
+) -> list[Line]:
+    """Return the lines with one of the texts, in order, without their newlines."""
     base = ctypes.cast(ctypes.c_char_p(buffer), ctypes.c_void_p).value or 0
     spans: set[tuple[int, int]] = set()
     for needle in needles:
@@ -177,4 +163,13 @@ def _spans(
             if position < 0:
                 position = end
             spans.add((first, position))
-    return sorted(spans)
+    return [
+        Line(buffer[first:last], _before(buffer, first))
+        for first, last in sorted(spans)
+    ]
+
+
+def _before(buffer: bytes, first: int) -> bytes:
+    if buffer.find(b"type=PATH ", first, first + _HEAD_BYTES) < 0:
+        return b""
+    return buffer[max(0, first - _CONTEXT_BYTES) : first]

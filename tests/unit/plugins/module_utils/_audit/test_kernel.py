@@ -38,7 +38,7 @@ IOCTL = (
 def read(
     path: str = PATH, before: str = f"{SYSCALL}\n{BETWEEN}\n"
 ) -> KernelOpen | None:
-    item = parse_line(Line(path.encode(), before.encode))
+    item = parse_line(Line(path.encode(), before.encode()))
     assert item is None or isinstance(item, KernelOpen)
     return item
 

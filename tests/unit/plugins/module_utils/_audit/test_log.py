@@ -128,7 +128,7 @@ def items_of(text: str) -> list[log.Item]:
     """Read lines that stand in a log one after the other."""
     lines = text.encode("utf-8", "surrogateescape").split(b"\n")
     items = [
-        log.parse_line(Line(each, lambda number=number: b"\n".join(lines[:number])))  # type: ignore[misc]
+        log.parse_line(Line(each, b"\n".join(lines[:number])))
         for number, each in enumerate(lines)
     ]
     return [item for item in items if item is not None]

@@ -90,14 +90,14 @@ def test_a_line_that_is_too_long_gives_no_other_one(
         assert all(line in known or b"\0" in line for line in found)
 
 
-def test_what_stands_before(path: Path) -> None:
-    path.write_bytes(b"1\n2\nab\n3\nc\n")
+def test_what_stands_before_a_path(path: Path) -> None:
+    path.write_bytes(b"1\n2\ntype=PATH ab\n3\nc\n")
     log = LogFile(str(path))
     with pytest.MonkeyPatch.context() as patched:
         small_blocks(patched, 3, 1000)
-        found = [(line.text, line.before()) for line in lines_with(log, NEEDLES)]
+        found = [tuple(line) for line in lines_with(log, NEEDLES)]
     log.close()
-    assert found == [(b"ab", b"1\n2\n"), (b"c", b"1\n2\nab\n3\n")]
+    assert found == [(b"type=PATH ab", b"1\n2\n"), (b"c", b"")]
 
 
 def test_backwards_reads_no_further_than_asked(path: Path) -> None:
