@@ -24,6 +24,7 @@ from ._net.device import Device
 
 BASE = "/run/virtaudit"
 _VERSION = 1
+_NOTE = "state.json"
 _LOCK_STEP_SECONDS = 0.05
 
 Phase = t.Literal["opening", "held", "revoked"]
@@ -158,7 +159,8 @@ class VmState:
     def remove(self) -> None:
         """Forget the VM: its note, socket and pid file."""
         try:
-            for name in os.listdir(self.path):
+            # The note goes last: a task that is cut off here leaves the rest to the next one.
+            for name in sorted(os.listdir(self.path), key=_NOTE.__eq__):
                 os.unlink(f"{self.path}/{name}")
         except FileNotFoundError:
             pass
@@ -169,7 +171,7 @@ class VmState:
 
     @property
     def _file(self) -> str:
-        return f"{self.path}/state.json"
+        return f"{self.path}/{_NOTE}"
 
 
 @contextlib.contextmanager

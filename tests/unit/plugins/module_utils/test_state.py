@@ -146,6 +146,20 @@ def test_remove(state: VmState, base: Path) -> None:
     state.remove()
 
 
+def test_the_note_is_removed_last(
+    state: VmState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state.save(NOTE)
+    state.write_pid_file(4711)
+    for name in ("a", "zz", "qmp.sock"):
+        Path(state.path, name).touch()
+    gone: list[str] = []
+    monkeypatch.setattr(os, "unlink", lambda path: gone.append(os.path.basename(path)))
+    state.remove()
+    assert sorted(gone[:-1]) == ["a", "qemu.pid", "qmp.sock", "zz"]
+    assert gone[-1] == "state.json"
+
+
 def test_what_cannot_be_removed(state: VmState) -> None:
     os.mkdir(f"{state.path}/directory")
     with pytest.raises(StateError, match="could not be removed"):
