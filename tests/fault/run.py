@@ -167,9 +167,9 @@ def _prepare(scenario: Scenario, uuid: str) -> None:
 def _try(scenario: Scenario, point: tracer.Point) -> list[str]:
     """Kill at a point, run the task again, and then stop the VM; return what is wrong."""
     uuid = str(uuidlib.uuid4())
-    _prepare(scenario, uuid)
     problems = []
     try:
+        _prepare(scenario, uuid)
         # A run with one system call less is no violation: the task was not killed then.
         tracer.kill_at(*scenario.task(uuid), point)
         again = tracer.run_module(*scenario.task(uuid))
