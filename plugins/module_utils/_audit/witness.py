@@ -10,7 +10,6 @@ An opener writes its record right after the open, so they belong together by pro
 from __future__ import annotations
 
 import collections
-import dataclasses
 
 from .._time import iso
 from .findings import Finding, Findings
@@ -21,15 +20,6 @@ from .log import Logged
 _TOGETHER_SECONDS = 10.0
 # How old an open must be before the lack of its record counts.
 _GRACE_SECONDS = 2.0
-
-
-@dataclasses.dataclass(frozen=True)
-class _Recorded:
-    """An open record. ``each``: there is one for each open(2); libvirt writes one for all queues."""
-
-    time: float
-    kind: Kind
-    each: bool
 
 
 class Witness:

@@ -109,15 +109,6 @@ class Monitor:
                 self._events.append(message)
         return self._events.popleft()
 
-    def wait_closed(self, deadline: float) -> bool:
-        """Wait until qemu closes the monitor, which it does when it ends."""
-        try:
-            while self.wait_event(deadline) is not None:
-                pass
-        except MonitorError:
-            return True
-        return False
-
     def _connect(self) -> socket.socket:
         opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         opened.settimeout(self.timeout)
