@@ -49,12 +49,15 @@ class Nics:
         """Take a VIRT_RESOURCE record of a NIC."""
         fields = logged.record.fields
         reason, success = fields.get("reason"), fields.get("res") == "success"
-        old, new, net = (_mac(fields.get(key)) for key in ("old-net", "new-net", "net"))
-        if reason == "open" and net:
-            self._open(logged, net, success)
-        elif reason == "close" and net and success:
-            self._close(net, fields.get("path"), number(fields.get("fd")))
-        elif reason == "detach" and old:
+        if reason in ("open", "close"):
+            net = _mac(fields.get("net"))
+            if net and reason == "open":
+                self._open(logged, net, success)
+            elif net and success:
+                self._close(net, fields.get("path"), number(fields.get("fd")))
+            return
+        old, new = _mac(fields.get("old-net")), _mac(fields.get("new-net"))
+        if reason == "detach" and old:
             self._detach(logged, old, success)
         elif reason in ("start", "attach") and new:
             self._hand_over(logged, new, reason, success)
@@ -282,7 +285,8 @@ class Nics:
 
 
 def _mac(text: str | None) -> str | None:
-    return text.lower() if text and _MAC.fullmatch(text.lower()) else None
+    mac = text.lower() if text else ""
+    return mac if _MAC.fullmatch(mac) else None
 
 
 def _with(macs: list[str]) -> str:
