@@ -226,6 +226,8 @@ def prepare_base() -> None:
 def _decode(data: dict[str, t.Any]) -> Note:
     """Build a note from JSON; keys of a newer version are left out, missing ones take their defaults."""
     known = _known(Note, data)
+    if known.get("audit") not in t.get_args(Mode):
+        known["audit"] = "required"
     known["interfaces"] = {
         mac: NicNote(
             **{

@@ -51,16 +51,15 @@ def read_log(uuid: str) -> list[Record]:
 
 def run_of(records: list[Record], pid: int) -> tuple[list[Record], list[Record]]:
     """The records of one run of the VM: those up to its start, and those of its end."""
-    starts = [
-        index for index, record in enumerate(records) if record.get("op") == "start"
-    ]
-    mine = next(index for index in starts if records[index]["vm-pid"] == str(pid))
-    before = [index for index in starts if index < mine]
-    # The next run begins with its VIRT_MACHINE_ID.
+    mine = next(
+        index
+        for index, record in enumerate(records)
+        if record.get("op") == "start" and record["vm-pid"] == str(pid)
+    )
+    # Each run begins with its VIRT_MACHINE_ID.
     ids = [i for i, record in enumerate(records) if record["type"] == "VIRT_MACHINE_ID"]
     begin = max(index for index in ids if index < mine)
     end = min((index for index in ids if index > mine), default=len(records))
-    assert not before or begin > before[-1]
     return records[begin : mine + 1], records[mine + 1 : end]
 
 
@@ -81,7 +80,8 @@ def end(vm: dict[str, Any], how: str) -> float:
     elif how == "quit":
         quit_qemu(vm["qmp_socket"])
     else:
-        subprocess.run(["systemctl", "stop", "--no-block", vm["unit"]], check=True)
+        command = ["systemctl", "stop", "--no-block", vm["unit"]]
+        subprocess.run(command, check=True)
     select.select([pidfd], [], [], WAIT_SECONDS)
     return time.time()
 
