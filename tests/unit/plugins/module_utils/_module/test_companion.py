@@ -18,7 +18,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._module import (
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.process import (
     Process,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._state import VmState
+from ansible_collections.virtaudit.qemu.plugins.module_utils._state import Note, VmState
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import UUID
 from ansible_collections.virtaudit.qemu.tests.unit.support.host import (
     DEAD,
@@ -105,7 +105,7 @@ def test_a_task_that_ends_the_vm_and_starts_it_again(
     assert kernel.texts == []
 
 
-def a_vm_of_next_run() -> companion.Note:
+def a_vm_of_next_run() -> Note:
     note = VmState(UUID).load()
     assert note is not None
     note.pid = note.start_time = None

@@ -21,6 +21,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._module import watc
 from ansible_collections.virtaudit.qemu.plugins.module_utils._module.report import (
     Report,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu import systemd
 from ansible_collections.virtaudit.qemu.plugins.module_utils._state import Note, VmState
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import UUID
 from ansible_collections.virtaudit.qemu.tests.unit.support.host import a_base, a_vm
@@ -38,7 +39,7 @@ def fixture_made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, list[s
     """Stands in for systemd; returns what it was asked to run."""
     made: list[tuple[str, str, list[str]]] = []
     monkeypatch.setattr(
-        watch.systemd,
+        systemd,
         "run_after",
         lambda scope, uuid, command: made.append((scope, uuid, command)),
     )
@@ -140,7 +141,7 @@ def test_a_failure_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(scope: str, uuid: str, command: list[str]) -> None:
         raise ProcessError("no such scope")
 
-    monkeypatch.setattr(watch.systemd, "run_after", refuse)
+    monkeypatch.setattr(systemd, "run_after", refuse)
     (warning,) = make(a_vm(unit=SCOPE)).warnings
     assert "nothing will see VM web01 end by itself" in warning
     assert "no such scope" in warning
