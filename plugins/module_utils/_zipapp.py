@@ -10,7 +10,9 @@ Ansible's own payload is removed when the task ends. Source: Python's ``zipapp``
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import io
+import pkgutil
 import sys
 import typing as t
 import zipfile
@@ -25,19 +27,17 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 def pack(main: str) -> bytes:
     """Return a zipapp that calls ``main()`` of a module of this package and ends with what it returns.
 
-    It holds every module of this package that is loaded, but for those that meet Ansible.
+    It holds all of this package that has come with the task.
     """
-    files = {
-        f"{_NAME}/__init__.py": b"",
-        "__main__.py": f"import sys\nfrom {_NAME}.{main} import main\nsys.exit(main())\n".encode(),
-    }
-    for name, module in sorted(sys.modules.items()):
-        if name.startswith(f"{PACKAGE}.") and not hasattr(module, "AnsibleModule"):
-            path = name[len(PACKAGE) + 1 :].replace(".", "/")
-            source: t.Any = module.__spec__ and module.__spec__.loader
-            text = source.get_source(name) or ""
-            suffix = "/__init__.py" if hasattr(module, "__path__") else ".py"
-            files[f"{_NAME}/{path}{suffix}"] = text.encode("utf-8")
+    package = sys.modules[PACKAGE]
+    files = {f"{_NAME}/__init__.py": b""}
+    files["__main__.py"] = (
+        f"import sys\nfrom {_NAME}.{main} import main\nsys.exit(main())\n".encode()
+    )
+    for found in pkgutil.walk_packages(package.__path__, f"{PACKAGE}."):
+        path = found.name[len(PACKAGE) + 1 :].replace(".", "/")
+        suffix = "/__init__.py" if found.ispkg else ".py"
+        files[f"{_NAME}/{path}{suffix}"] = _source_of(found.name)
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(files):
@@ -45,6 +45,13 @@ def pack(main: str) -> bytes:
                 zipfile.ZipInfo(path, _EPOCH), files[path], zipfile.ZIP_DEFLATED
             )
     return content.getvalue()
+
+
+def _source_of(name: str) -> bytes:
+    """Return a module's source, from Ansible's payload or from a directory."""
+    spec = importlib.util.find_spec(name)
+    loader: t.Any = spec and spec.loader
+    return (loader.get_source(name) or "").encode("utf-8")
 
 
 def name_of(content: bytes) -> str:

@@ -4,7 +4,7 @@
 """End a VM, wait until its companion unit is done, and say what the host shows of the end.
 
 Runs on the hypervisor as root, with a JSON object as its argument: vm as the module returned it,
-how to end it (kill, quit, scope, or none when it has ended), the reason that should be on record,
+how to end it (kill, oom, quit, scope, or none when it has ended), the reason that should be on record,
 and the macs. Prints JSON: seconds from qemu's death to the last record of it, the auids of the
 records of the end, and problems, each a sentence. It shares no code with the collection.
 """
@@ -79,6 +79,11 @@ def end(vm: dict[str, Any], how: str) -> float:
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
     elif how == "quit":
         quit_qemu(vm["qmp_socket"])
+    elif how == "oom":
+        # The kernel finds nothing that it could reclaim.
+        limits = ["MemoryMax=1M", "MemorySwapMax=0"]
+        command = ["systemctl", "set-property", "--runtime", vm["unit"], *limits]
+        subprocess.run(command, check=True)
     else:
         command = ["systemctl", "stop", "--no-block", vm["unit"]]
         subprocess.run(command, check=True)

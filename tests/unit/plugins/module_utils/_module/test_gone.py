@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import log
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.auditor import (
     Auditor,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.origin import Origin
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import AuditError
-from ansible_collections.virtaudit.qemu.plugins.module_utils._module import gone, past
+from ansible_collections.virtaudit.qemu.plugins.module_utils._module import gone
 from ansible_collections.virtaudit.qemu.plugins.module_utils._state import Note, VmState
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
     MAC,
@@ -39,7 +40,7 @@ OTHER = "52:54:00:00:00:02"
 
 @pytest.fixture(name="base", autouse=True)
 def fixture_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(past, "records_of", lambda uuid, since: [])
+    monkeypatch.setattr(log, "records_of", lambda uuid, since: [])
     return a_base(tmp_path, monkeypatch)
 
 
