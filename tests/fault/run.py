@@ -35,6 +35,8 @@ MACVTAP = {
     "vhost": "off",
 }
 MACS = [str(TAP["mac"]), str(MACVTAP["mac"])]
+# Nothing catches SIGTERM, so it is tried at fewer points than SIGKILL.
+TERMINATED_EVERY = 5
 QEMU = {"accel": "tcg", "memory": "64", "paused": True}
 
 Task = tuple[str, dict[str, Any]]
@@ -119,6 +121,10 @@ def main() -> int:
                 continue
             begun = time.monotonic()
             points = _points(scenario)[:: options.every]
+            points += [
+                dataclasses.replace(point, signal="SIGTERM")
+                for point in points[::TERMINATED_EVERY]
+            ]
             if options.list:
                 print("\n".join(f"{scenario.name}: {point}" for point in points))
                 continue

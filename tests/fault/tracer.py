@@ -32,14 +32,18 @@ _FIRST = "flock"
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """A place to kill at: the ``number``-th ``call`` of the module, before it is carried out."""
+    """A place to kill at: the ``number``-th ``call`` of the module.
+
+    SIGKILL comes before the call is carried out, SIGTERM after most.
+    """
 
     call: str
     number: int
     text: str
+    signal: str = "SIGKILL"
 
     def __str__(self) -> str:
-        return f"{self.call}#{self.number} {self.text}"
+        return f"{self.signal} at {self.call}#{self.number} {self.text}"
 
 
 def run_module(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -72,7 +76,7 @@ def list_points(
 
 def kill_at(name: str, arguments: dict[str, Any], point: Point) -> bool:
     """Run a module and kill it at a point; tell whether it came there."""
-    inject = f"inject={point.call}:signal=SIGKILL:when={point.number}"
+    inject = f"inject={point.call}:signal={point.signal}:when={point.number}"
     result = _run(
         ["strace", "-o", os.devnull, "-e", f"trace={point.call}", "-e", inject],
         name,
