@@ -131,14 +131,14 @@ class OpenedDevices:
                 f"{path} could not be opened for the interface {interface.mac}: {device.explain(exc)}"
             ) from exc
         self._devices.append((interface.mac, opened))
-        failure: DeviceError | None = None
+        failure: Exception | None = None
         if setup is None:
             # Nothing maps a vhost-net fd to an interface, so the record does.
             opened.dev = interface.ifname
         else:
             try:
                 setup(opened)
-            except DeviceError as exc:
+            except (DeviceError, OSError) as exc:
                 failure = exc
         opened.event = self._record(interface, opened, success=True)
         self._note(

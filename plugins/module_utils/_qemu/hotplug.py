@@ -62,6 +62,7 @@ def plug(
         if lost:
             raise ProcessError(
                 f"qemu took {interface.mac} and does not hold {lost[0].path} as fd {lost[0].fd}"
+                + _ended(process)
             )
     except BaseException as exc:
         with contextlib.suppress(MonitorError):
@@ -197,7 +198,12 @@ def _send(monitor: Monitor, process: Process, opened: Device, name: str) -> Devi
             )
     raise ProcessError(
         f"{opened.path} was passed to qemu (pid {process.pid}) and is not among its open files"
+        + _ended(process)
     )
+
+
+def _ended(process: Process) -> str:
+    return "" if process.is_alive() else ": qemu has ended or crashed"
 
 
 def _names(mac: str, devices: t.Sequence[Device]) -> list[str]:
