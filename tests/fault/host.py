@@ -130,6 +130,16 @@ def _auditctl(*words: str) -> str:
     ).stdout
 
 
+def next_indexes() -> range:
+    """Return some of the numbers that the next links of this machine get."""
+    probe = "vafault-probe"
+    subprocess.run(["ip", "link", "add", probe, "type", "bridge"], check=True)
+    with open(f"/sys/class/net/{probe}/ifindex", encoding="ascii") as handle:
+        number = int(handle.read())
+    subprocess.run(["ip", "link", "del", probe], check=True)
+    return range(number + 1, number + 30)
+
+
 @contextlib.contextmanager
 def links() -> Iterator[None]:
     """Make a bridge, and a pair of links to put macvtaps on."""

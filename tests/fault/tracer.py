@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from ansible_collections.virtaudit.qemu.tests.fault import runner
+from ansible_collections.virtaudit.qemu.tests.fault import host, runner
 
 # The calls that change something outside of the process, or hand it over.
 CALLS = (
@@ -34,6 +34,7 @@ _OURS = {
     "write": re.compile(r"^write\(\d+<(/run/virtaudit/[^>]*)>"),
 }
 _UUID = "<uuid>"
+_MACVTAP = "/dev/tap"
 # Everything before the VM's lock only reads.
 _FIRST = "flock"
 
@@ -56,8 +57,11 @@ class Point:
 
     def where(self, uuid: str) -> list[str]:
         """Return strace's words for the place: it counts only calls on the path then."""
-        paths = [] if self.path is None else ["-P", self.path.replace(_UUID, uuid)]
-        return [*paths, "-e", f"trace={self.call}"]
+        paths = [] if self.path is None else [self.path.replace(_UUID, uuid)]
+        if self.path == _MACVTAP:
+            paths = [f"{_MACVTAP}{number}" for number in host.next_indexes()]
+        words = [word for path in paths for word in ("-P", path)]
+        return [*words, "-e", f"trace={self.call}"]
 
 
 def list_points(
@@ -83,10 +87,9 @@ def list_points(
         ours = _OURS.get(call)
         found = ours.search(line) if ours else None
         path = found[1].replace(arguments["uuid"], _UUID) if found else None
-        for key in {(call, None), (call, path)}:
-            counts[key] = counts.get(key, 0) + 1
-        # The node of a macvtap has a new name each time.
-        path = None if path is not None and "/dev/tap" in path else path
+        # The node of a macvtap has a new number each time.
+        path = _MACVTAP if path is not None and path.startswith(_MACVTAP) else path
+        counts[call, path] = counts.get((call, path), 0) + 1
         if locked and (ours is None or found):
             points.append(Point(call, counts[call, path], line[:140], path))
     return result, points

@@ -98,7 +98,12 @@ def _launch(
     )
     bind(note, process)
     session.note = note
-    session.adopt(process, monitor)
+    try:
+        session.adopt(process, monitor)
+    except Exception:
+        monitor.close()
+        process.end()
+        raise
     session.state.save(note)
     session.state.write_pid_file(process.pid)
     for nic in note.interfaces.values():
@@ -127,6 +132,9 @@ def _record_failure(
     interfaces: t.Sequence[Interface],
     booted: bool,
 ) -> None:
+    if report.auditor.missed:
+        # Whether the last record landed is not known. The next task reads it in the log, and goes on from there.
+        return
     for interface in interfaces:
         if note.interfaces[interface.mac].phase == "held":
             # Its start is on record as a success already, so it ends as a detach.

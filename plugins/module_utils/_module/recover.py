@@ -21,7 +21,6 @@ from .._state import NicNote, Note, VmState
 from .past import NicPast, Past
 from .session import Session
 
-_END_SECONDS = 5.0
 _STOPPED_BY_US = ("shutdown", "destroyed")
 
 
@@ -91,8 +90,7 @@ def end_process(session: Session) -> None:
     """End a qemu that must not run: its start was never finished."""
     process = session.disconnect()
     if process is not None:
-        process.kill()
-        process.wait_end(_END_SECONDS)
+        process.end()
 
 
 def needs_repair(session: Session) -> bool:

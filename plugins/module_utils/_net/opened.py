@@ -12,7 +12,7 @@ import typing as t
 
 from .._audit.auditor import Auditor
 from .._audit.messages import Messages
-from .._errors import DeviceError, LinkError
+from .._errors import AuditError, DeviceError, LinkError
 from . import device, link, sysfs
 from .device import Attempt, Device
 from .interface import Interface
@@ -140,7 +140,13 @@ class OpenedDevices:
                 setup(opened)
             except (DeviceError, OSError) as exc:
                 failure = exc
-        opened.event = self._record(interface, opened, success=True)
+        try:
+            opened.event = self._record(interface, opened, success=True)
+        except AuditError:
+            # It may have landed all the same: the next task reads the log, and records the close then.
+            self._devices.pop()
+            os.close(opened.fd)
+            raise
         self._note(
             interface, [each for mac, each in self._devices if mac == interface.mac]
         )

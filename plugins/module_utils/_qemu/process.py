@@ -22,6 +22,7 @@ from .._net import device, sysfs
 from .._net.device import Device
 from .._proc import raise_exhausted, stat_fields
 
+_END_SECONDS = 5.0
 _IFF_LINE = re.compile(r"^iff:\t(.+)$", re.MULTILINE)
 
 
@@ -110,6 +111,11 @@ class Process:
                     signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             finally:
                 os.close(pidfd)
+
+    def end(self) -> None:
+        """Kill the process and wait for its end."""
+        self.kill()
+        self.wait_end(_END_SECONDS)
 
     def command_line(self) -> list[str]:
         """Return the arguments that the process was started with."""
