@@ -186,10 +186,9 @@ def small_state() -> Iterator[None]:
 
 def fill_state() -> None:
     """Leave no room in the state directory."""
-    with open(_FILLING, "wb", buffering=0) as handle:
-        with contextlib.suppress(OSError):
-            while True:
-                handle.write(b"x" * 4096)
+    with open(_FILLING, "wb", buffering=0) as handle, contextlib.suppress(OSError):
+        while True:
+            handle.write(b"x" * 4096)
 
 
 def empty_state() -> None:

@@ -6,20 +6,25 @@
 
 Real qemu, auditd, taps and macvtaps; needs root and strace. ``--every N`` takes each N-th
 point only, ``--list`` names the points and does no harm. Words choose parts by name: a harm
-(``kill``), a scenario (``hot-plug``), or one of each.
+(``kill``), a scenario (``hot-plug``), or one of each; ``monitor``, ``crowd``, ``cycles``.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import signal
 import sys
 import time
 import uuid as uuidlib
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 from ansible_collections.virtaudit.qemu.tests.fault import (
+    crowd,
+    cycles,
     host,
+    monitor,
     runner,
     tracer,
     witness,
@@ -34,72 +39,125 @@ from ansible_collections.virtaudit.qemu.tests.fault.scenarios import (
 
 _ATTEMPTS = 4
 
+# A point in words, and what tries it: returns the result of the task that was harmed, and what is wrong.
+Try = tuple[str, Callable[[], tuple[runner.Result, list[str]]]]
+
+
+@dataclasses.dataclass
+class Tally:
+    """What was tried so far, and at how many points something was violated."""
+
+    show_messages: bool
+    tried: int = 0
+    broken: int = 0
+
+    def part(self, name: str, tries: Sequence[Try]) -> None:
+        """Try each point of a part, and print what is wrong and a line with the counts."""
+        begun = time.monotonic()
+        broken = 0
+        said: Counter[str] = Counter()
+        for point, attempt in tries:
+            result, problems = attempt()
+            broken += bool(problems)
+            for problem in problems:
+                print(f"VIOLATION {name}: {point}: {problem}", flush=True)
+            if result.get("failed"):
+                said[str(result.get("msg"))] += 1
+        seconds = time.monotonic() - begun
+        print(
+            f"{name}: {len(tries)} points, {broken} with violations,"
+            f" {sum(said.values())} tasks failed and said why, {seconds:.0f} s",
+            flush=True,
+        )
+        if self.show_messages:
+            for text, count in said.items():
+                print(f"    {count}x {text}", flush=True)
+        self.tried += len(tries)
+        self.broken += broken
+
 
 def main() -> int:
     """Run what the command line asks; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--cycles", type=int, default=25)
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--messages", action="store_true", help="show what tasks say")
     parser.add_argument("parts", nargs="*")
     options = parser.parse_args()
-    tried = broken = 0
+    tally = Tally(options.messages)
     signal.signal(signal.SIGTERM, lambda *_given: sys.exit("ended by a signal"))
     with host.auditd(), host.links():
         for scenario in SCENARIOS:
-            harms = [
-                harm
-                for harm in HARMS
-                if all(word in (harm.name, scenario.name) for word in options.parts)
-            ]
-            points = _points(scenario) if harms else []
-            for harm in harms:
-                struck = [each for each in points if harm.applies(each)]
-                struck = struck[:: options.every * harm.every]
-                if options.list:
-                    for point in struck:
-                        print(f"{harm.name} {scenario.name}: {point}")
-                    continue
-                failures = _part(scenario, harm, struck, options.messages)
-                tried += len(struck)
-                broken += failures
+            _scenario(scenario, options, tally)
+        for manner in monitor.MANNERS:
+            if _chosen(options.parts, "monitor", manner):
+                _monitor(manner, options, tally)
+        if not options.list:
+            _crowd(options, tally)
+            _cycles(options, tally)
     if options.list:
         return 0
-    print(f"{tried} points, {broken} with violations")
-    print(f"{tried - broken} passed, {broken} failed")
-    return 1 if broken or not tried else 0
+    print(f"{tally.tried} points, {tally.broken} with violations")
+    print(f"{tally.tried - tally.broken} passed, {tally.broken} failed")
+    return 1 if tally.broken or not tally.tried else 0
 
 
-def _part(
-    scenario: Scenario, harm: Harm, points: list[tracer.Point], show: bool
-) -> int:
-    """Do one kind of harm at each point; return at how many something was violated."""
-    begun = time.monotonic()
-    failures = failed = 0
-    messages: dict[str, int] = {}
-    with harm.around():
-        for point in points:
-            result, problems = _try(scenario, harm, point)
-            failures += bool(problems)
-            for problem in problems:
-                print(
-                    f"VIOLATION {harm.name} {scenario.name}: {point}: {problem}",
-                    flush=True,
-                )
-            if result.get("failed"):
-                failed += 1
-                said = str(result.get("msg"))
-                messages[said] = messages.get(said, 0) + 1
-    seconds = time.monotonic() - begun
-    ended = "all tasks ended" if harm.dies else f"{failed} tasks failed"
-    print(
-        f"{harm.name} {scenario.name}: {len(points)} points, {failures} with violations ({ended}), {seconds:.0f} s",
-        flush=True,
-    )
-    if show:
-        for said, count in messages.items():
-            print(f"    {count}x {said}", flush=True)
-    return failures
+def _chosen(words: list[str], *names: str) -> bool:
+    return all(word in names for word in words)
+
+
+def _scenario(scenario: Scenario, options: argparse.Namespace, tally: Tally) -> None:
+    harms = [harm for harm in HARMS if _chosen(options.parts, harm.name, scenario.name)]
+    points = _points(scenario) if harms else []
+    for harm in harms:
+        struck = [each for each in points if harm.applies(each)]
+        struck = struck[:: options.every * harm.every]
+        name = f"{harm.name} {scenario.name}"
+        if options.list:
+            print("\n".join(f"{name}: {point}" for point in struck))
+        elif struck:
+            with harm.around():
+                tally.part(name, [_at(scenario, harm, point) for point in struck])
+
+
+def _at(scenario: Scenario, harm: Harm, point: tracer.Point) -> Try:
+    return str(point), lambda: _try(scenario, harm, point)
+
+
+def _monitor(manner: str, options: argparse.Namespace, tally: Tally) -> None:
+    points = monitor.points(manner)[:: options.every * monitor.EVERY]
+    if options.list:
+        for number, text in points:
+            print(f"monitor {manner}: answer#{number} {text}")
+        return
+    tries = [_answered(manner, number, text) for number, text in points]
+    tally.part(f"monitor {manner}", tries)
+
+
+def _answered(manner: str, number: int, text: str) -> Try:
+    return f"answer#{number} {text}", lambda: monitor.attempt(manner, number)
+
+
+def _crowd(options: argparse.Namespace, tally: Tally) -> None:
+    full = options.every == 1
+    tasks, vms, rivals, rounds = (50, 20, 8, 3) if full else (12, 6, 4, 1)
+    if _chosen(options.parts, "crowd"):
+        tries: list[Try] = [
+            (f"{tasks} tasks for one VM", lambda: ({}, crowd.overlapping(tasks))),
+            (f"{vms} VMs", lambda: ({}, crowd.side_by_side(vms))),
+        ]
+        tries += [
+            (f"{rivals} VMs for one MAC", lambda: ({}, crowd.one_mac(rivals)))
+        ] * rounds
+        tally.part("crowd", tries)
+
+
+def _cycles(options: argparse.Namespace, tally: Tally) -> None:
+    if _chosen(options.parts, "cycles"):
+        problems, figures = cycles.cycles(options.cycles)
+        print("\n".join(figures))
+        tally.part("cycles", [(f"{options.cycles} cycles", lambda: ({}, problems))])
 
 
 def _points(scenario: Scenario) -> list[tracer.Point]:
@@ -127,7 +185,7 @@ def _prepare(scenario: Scenario, uuid: str) -> None:
 
 def _try(
     scenario: Scenario, harm: Harm, point: tracer.Point
-) -> tuple[dict[str, Any], list[str]]:
+) -> tuple[runner.Result, list[str]]:
     """Harm a task at a point, run it again, and then stop the VM; return its result and what is wrong."""
     for _attempt in range(_ATTEMPTS):
         result, problems, meant = _attempt_once(scenario, harm, point)
@@ -138,7 +196,7 @@ def _try(
 
 def _attempt_once(
     scenario: Scenario, harm: Harm, point: tracer.Point
-) -> tuple[dict[str, Any], list[str], bool]:
+) -> tuple[runner.Result, list[str], bool]:
     uuid = str(uuidlib.uuid4())
     problems = []
     try:
@@ -164,7 +222,7 @@ def _attempt_once(
 
 
 def _judge(
-    scenario: Scenario, harm: Harm, result: dict[str, Any], uuid: str
+    scenario: Scenario, harm: Harm, result: runner.Result, uuid: str
 ) -> list[str]:
     """Return what is wrong with a task that was harmed and has ended by itself."""
     if not result or "traceback" in result:

@@ -16,9 +16,9 @@ import tempfile
 import traceback
 from typing import Any
 
-import pyroute2  # noqa: F401
-
 Result = dict[str, Any]
+
+importlib.import_module("pyroute2")
 
 
 def module_name(name: str) -> str:
@@ -66,7 +66,7 @@ def _run(module: Any, name: str, arguments: dict[str, Any]) -> int:
             module.main()
         except SystemExit:
             return 0
-        except BaseException:  # noqa: BLE001
+        except BaseException:
             print(json.dumps({"traceback": traceback.format_exc()}))
             return 1
         finally:
