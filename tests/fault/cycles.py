@@ -49,6 +49,7 @@ class Figures:
     qemu_threads: int
     links: int
     bridge_ports: int
+    learned_macs: int
     tap_nodes: int
     notes: int
     open_files: int
@@ -162,12 +163,7 @@ def _guest(uuid: str, work: str) -> Iterator[int]:
 
 def _figures(pid: int) -> Figures:
     time.sleep(_SETTLE_SECONDS)
-    links = json.loads(
-        subprocess.run(
-            ["ip", "-j", "link"], capture_output=True, text=True, check=True
-        ).stdout
-    )
-    mine = [link for link in links if _is_ours(link)]
+    mine = [link for link in _told("ip", "-j", "link") if _is_ours(link)]
     with open("/proc/sys/fs/file-nr", encoding="ascii") as handle:
         open_files = int(handle.read().split()[0])
     with open("/proc/mounts", encoding="utf-8") as handle:
@@ -178,6 +174,7 @@ def _figures(pid: int) -> Figures:
         qemu_threads=_status(pid, "Threads"),
         links=len(mine),
         bridge_ports=len(os.listdir(f"/sys/class/net/{host.BRIDGE}/brif")),
+        learned_macs=len(_told("bridge", "-j", "fdb", "show", "br", host.BRIDGE)),
         tap_nodes=sum(
             bool(re.fullmatch(r"tap\d+", each)) for each in os.listdir("/dev")
         ),
@@ -185,6 +182,12 @@ def _figures(pid: int) -> Figures:
         open_files=open_files,
         mounts=mounts,
     )
+
+
+def _told(*command: str) -> list[dict[str, str]]:
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    entries: list[dict[str, str]] = json.loads(done.stdout)
+    return entries
 
 
 def _is_ours(link: dict[str, str]) -> bool:

@@ -72,8 +72,10 @@ class _Relay:
                 data, fds, _flags, _address = socket.recv_fds(client, 65536, 4)
                 if not data:
                     return
-                if not self.dead:
+                if fds and not self.dead:
                     socket.send_fds(qemu, [data], fds)
+                elif not self.dead:
+                    qemu.sendall(data)
                 # A copy that stays here would be a holder of the device.
                 for fd in fds:
                     os.close(fd)
