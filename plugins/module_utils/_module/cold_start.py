@@ -11,7 +11,7 @@ import typing as t
 
 from .._audit.messages import Messages
 from .._audit.origin import Origin
-from .._errors import ProcessError, VirtauditError
+from .._errors import ProcessError
 from .._net import device
 from .._net.device import Device
 from .._net.interface import Interface
@@ -52,6 +52,7 @@ def cold_start(
         claim(session, note, interfaces)
         auditor.write(messages.machine_id(uid, gid))
         with OpenedDevices(auditor, messages, noting(session, note)) as opened:
+            booted = False
             try:
                 for interface in interfaces:
                     opened.open(interface)
@@ -61,15 +62,16 @@ def cold_start(
                     record_grant(session, note, auditor, messages, "start", interface)
                 watch(session, note, report)
                 auditor.write(messages.control("start", "booted", pid, success=True))
+                booted = True
                 if not qemu.paused:
                     session.live.monitor.execute("cont")
-            except VirtauditError:
+                session.finish(note)
+            except Exception:
                 end_process(session)
-                _record_failure(note, report, messages, interfaces)
+                _record_failure(note, report, messages, interfaces, booted)
                 raise
             opened.handed_over()
-            session.finish(note)
-    except VirtauditError:
+    except Exception:
         # What could not be recorded stays noted, for the next task to record.
         if not auditor.missed:
             session.state.remove()
@@ -107,7 +109,12 @@ def _launch(
     bind(note, process)
     note.pid_file = os.path.exists(session.state.pid_file)
     session.note = note
-    session.adopt(process, monitor)
+    try:
+        session.adopt(process, monitor)
+    except Exception:
+        monitor.close()
+        process.end()
+        raise
     session.state.save(note)
     if not note.pid_file:
         session.state.write_pid_file(process.pid)
@@ -131,8 +138,15 @@ def _backend(interface: Interface, devices: t.Sequence[Device]) -> Backend:
 
 
 def _record_failure(
-    note: Note, report: Report, messages: Messages, interfaces: t.Sequence[Interface]
+    note: Note,
+    report: Report,
+    messages: Messages,
+    interfaces: t.Sequence[Interface],
+    booted: bool,
 ) -> None:
+    if report.auditor.missed:
+        # Whether the last record landed is not known. The next task reads it in the log, and goes on from there.
+        return
     for interface in interfaces:
         if note.interfaces[interface.mac].phase == "held":
             # Its start is on record as a success already, so it ends as a detach.
@@ -143,6 +157,7 @@ def _record_failure(
             report.auditor.write_anyway(
                 messages.net_grant("start", interface.mac, [], success=False)
             )
+    operation, reason = ("stop", "failed") if booted else ("start", "booted")
     report.auditor.write_anyway(
-        messages.control("start", "booted", note.pid or 0, success=False)
+        messages.control(operation, reason, note.pid or 0, success=booted)
     )

@@ -18,8 +18,6 @@ from .gone import record_end, remove_link, settle
 from .past import Past
 from .session import Session
 
-_END_SECONDS = 5.0
-
 
 def messages_for(session: Session, origin: Origin, virt: str | None = None) -> Messages:
     """Return the maker of a VM's records."""
@@ -32,8 +30,7 @@ def end_process(session: Session) -> None:
     """End a qemu that must not run: its start was never finished."""
     process = session.disconnect()
     if process is not None:
-        process.kill()
-        process.wait_end(_END_SECONDS)
+        process.end()
 
 
 def needs_repair(session: Session) -> bool:

@@ -139,7 +139,7 @@ def start(
             listener.close()
         try:
             monitor = Monitor(path, timeout)
-        except MonitorError as exc:
+        except (MonitorError, OSError) as exc:
             raise ProcessError(_why_not(child, said, exc)) from exc
         process = Process.of(child.pid)
         if process is None:
@@ -151,7 +151,7 @@ def start(
 
 
 def _why_not(
-    child: subprocess.Popen[bytes], said: t.BinaryIO, failure: MonitorError
+    child: subprocess.Popen[bytes], said: t.BinaryIO, failure: Exception
 ) -> str:
     with contextlib.suppress(subprocess.TimeoutExpired):
         status = child.wait(timeout=1.0)
