@@ -62,9 +62,10 @@ class Note:
     ``started``: this collection started its qemu (and so records its end). ``booting``: that
     start is not finished. ``frozen``: its CPUs may stand still for a revocation. ``busy``:
     since when (seconds since the epoch) a task changes something; found by the next task, it
-    means that this one was cut off. ``audit``: how much the record of its end must be proved,
-    where no task says. ``pid_file``: qemu made it and removes it at an orderly end. ``companion``:
-    the zipapp that its companion unit runs.
+    means that this one was cut off. ``audit``: how much the record of its end must be proved
+    where no task says, the strictest of what tasks said that gave it something. ``pid_file``:
+    qemu made it and removes it at an orderly end. ``companion``: the zipapp that its companion
+    unit runs.
     """
 
     name: str

@@ -13,6 +13,7 @@ from .._errors import AuditError, AuditPermissionError, RecordError
 from .netlink import AuditSocket, Confirmation, Status
 from .record import Record
 
+# The strictest first.
 Mode = t.Literal["required", "best_effort", "off"]
 
 _MEND = (
@@ -101,6 +102,14 @@ class Auditor:
             self._warn(str(exc))
             return None
 
+    def add(self, other: Auditor) -> None:
+        """Take what another one wrote and has to say as this one's."""
+        self.records += other.records
+        if other.auid is not None:
+            self.auid, self.ses = other.auid, other.ses
+        for warning in other.warnings:
+            self._warn(warning)
+
     def result(self) -> dict[str, t.Any]:
         """Return the module's ``audit`` value."""
         return {
@@ -162,6 +171,11 @@ class Auditor:
     def _warn(self, message: str) -> None:
         if message not in self.warnings:
             self.warnings.append(message)
+
+
+def strictest(*modes: Mode) -> Mode:
+    """Return the mode that asks for the most proof."""
+    return min(modes, key=t.get_args(Mode).index)
 
 
 def _require_ready(status: Status) -> None:
