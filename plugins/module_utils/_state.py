@@ -19,7 +19,7 @@ import stat
 import time
 import typing as t
 
-from ._audit.auditor import Mode
+from ._audit.mode import MODES, Mode
 from ._errors import StateError
 from ._files import lock_directory, write_whole
 from ._net.device import Device
@@ -227,7 +227,7 @@ def prepare_base() -> None:
 def _decode(data: dict[str, t.Any]) -> Note:
     """Build a note from JSON; keys of a newer version are left out, missing ones take their defaults."""
     known = _known(Note, data)
-    if known.get("audit") not in t.get_args(Mode):
+    if known.get("audit") not in MODES:
         known["audit"] = "required"
     known["interfaces"] = {
         mac: NicNote(

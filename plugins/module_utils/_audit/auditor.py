@@ -10,11 +10,9 @@ import os
 import typing as t
 
 from .._errors import AuditError, AuditPermissionError, RecordError
+from .mode import Mode
 from .netlink import AuditSocket, Confirmation, Status
 from .record import Record
-
-# The strictest first.
-Mode = t.Literal["required", "best_effort", "off"]
 
 _MEND = (
     "Start the audit daemon ('systemctl start auditd') and enable auditing ('auditctl -e 1'),"
@@ -175,11 +173,6 @@ class Auditor:
     def _warn(self, message: str) -> None:
         if message not in self.warnings:
             self.warnings.append(message)
-
-
-def strictest(*modes: Mode) -> Mode:
-    """Return the mode that asks for the most proof."""
-    return min(modes, key=t.get_args(Mode).index)
 
 
 def _require_ready(status: Status) -> None:

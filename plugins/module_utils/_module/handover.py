@@ -9,8 +9,9 @@ from __future__ import annotations
 import typing as t
 
 from .. import _state
-from .._audit.auditor import Auditor, strictest
+from .._audit.auditor import Auditor
 from .._audit.messages import Messages
+from .._audit.mode import strictest
 from .._net import sysfs
 from .._net.device import Device
 from .._net.interface import Interface

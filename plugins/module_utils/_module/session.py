@@ -12,7 +12,7 @@ import os
 import typing as t
 
 from .. import _state
-from .._audit.auditor import Mode
+from .._audit.mode import Mode
 from .._errors import OptionError, ProcessError
 from .._qemu.monitor import Monitor
 from .._qemu.nics import Inventory, take_inventory, virt_type

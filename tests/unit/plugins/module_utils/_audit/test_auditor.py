@@ -16,8 +16,6 @@ import pytest
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import netlink
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.auditor import (
     Auditor,
-    Mode,
-    strictest,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.record import Record
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import AuditError
@@ -208,16 +206,3 @@ def test_required_without_preparation_proves_or_fails(
     with Auditor("required") as auditor, contextlib.suppress(AuditError):
         event = auditor.write(RECORD)
         assert event is not None
-
-
-@pytest.mark.parametrize(
-    ("modes", "wanted"),
-    [
-        (("off", "required"), "required"),
-        (("required", "off"), "required"),
-        (("off", "best_effort"), "best_effort"),
-        (("off", "off"), "off"),
-    ],
-)
-def test_strictest(modes: tuple[Mode, ...], wanted: Mode) -> None:
-    assert strictest(*modes) == wanted
