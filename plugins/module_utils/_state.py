@@ -19,7 +19,7 @@ import stat
 import time
 import typing as t
 
-from ._audit.auditor import Mode
+from ._audit.mode import MODES, Mode
 from ._errors import StateError
 from ._files import lock_directory, write_whole
 from ._net.device import Device
@@ -62,9 +62,10 @@ class Note:
     ``started``: this collection started its qemu (and so records its end). ``booting``: that
     start is not finished. ``frozen``: its CPUs may stand still for a revocation. ``busy``:
     since when (seconds since the epoch) a task changes something; found by the next task, it
-    means that this one was cut off. ``audit``: how much the record of its end must be proved,
-    where no task says. ``pid_file``: qemu made it and removes it at an orderly end. ``companion``:
-    the zipapp that its companion unit runs.
+    means that this one was cut off. ``audit``: how much the record of its end must be proved
+    where no task says, the strictest of what tasks said that gave it something. ``pid_file``:
+    qemu made it and removes it at an orderly end. ``companion``: the zipapp that its companion
+    unit runs.
     """
 
     name: str
@@ -226,7 +227,7 @@ def prepare_base() -> None:
 def _decode(data: dict[str, t.Any]) -> Note:
     """Build a note from JSON; keys of a newer version are left out, missing ones take their defaults."""
     known = _known(Note, data)
-    if known.get("audit") not in t.get_args(Mode):
+    if known.get("audit") not in MODES:
         known["audit"] = "required"
     known["interfaces"] = {
         mac: NicNote(

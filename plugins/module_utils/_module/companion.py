@@ -30,13 +30,13 @@ def main() -> int:
     uuid, pid, start_time = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     try:
         _state.prepare_base()
-        print(_see_to(VmState(uuid), Process(pid, start_time)))
+        said = _see_to(VmState(uuid), Process(pid, start_time))
     except VirtauditError as exc:
-        print(
-            f"the end of VM {uuid} (pid {pid}) could not be recorded: {exc}. The next task on this host tries again",
-            file=sys.stderr,
+        sys.stderr.write(
+            f"the end of VM {uuid} (pid {pid}) could not be recorded: {exc}. The next task on this host tries again\n"
         )
         return 1
+    sys.stdout.write(f"{said}\n")
     return 0
 
 
@@ -64,7 +64,7 @@ def _settle(state: VmState, process: Process) -> str:
         auditor.prepare()
         settle(note, state, auditor, Origin.of_this_process())
         for warning in auditor.warnings:
-            print(warning, file=sys.stderr)
+            sys.stderr.write(f"{warning}\n")
         return f"qemu (pid {note.pid}) of VM {note.name} has ended: {len(auditor.records)} records written"
 
 

@@ -32,8 +32,7 @@ def settle_others(uuid: str, report: Report, origin: Origin) -> None:
                 report.warnings.append(
                     f"VM {note.name} (uuid {note.uuid}) has ended and its end could not be recorded: {exc}"
                 )
-            report.auditor.records += auditor.records
-            report.warnings += auditor.warnings
+            report.auditor.add(auditor)
 
 
 def _settle_one(state: VmState, auditor: Auditor, origin: Origin) -> list[str]:

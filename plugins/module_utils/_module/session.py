@@ -12,7 +12,7 @@ import os
 import typing as t
 
 from .. import _state
-from .._audit.auditor import Mode
+from .._audit.mode import Mode
 from .._errors import OptionError, ProcessError
 from .._qemu.monitor import Monitor
 from .._qemu.nics import Inventory, take_inventory, virt_type
@@ -46,7 +46,7 @@ class Session:
             None if params["uuid"] is None else identity.parse_uuid(params["uuid"])
         )
         self._given_socket: str | None = params["qmp_socket"]
-        self._audit: Mode = params["audit"]
+        self.audit: Mode = params["audit"]
         self._check_mode = check_mode
         self.timeout = float(params["timeout"])
         if self.timeout <= 0:
@@ -168,7 +168,7 @@ class Session:
             boot_id=boot_id(),
             qmp_socket=self.qmp_socket,
             started=started,
-            audit=self._audit,
+            audit=self.audit,
             unit=unit,
         )
         if self._live is not None:

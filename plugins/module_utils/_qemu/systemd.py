@@ -21,8 +21,8 @@ from .._errors import ProcessError
 _TRANSIENT = "/run/systemd/transient"
 _STEP_SECONDS = 0.02
 _RUN_SECONDS = 30.0
-# More than the companion waits for a task that works on its VM.
-_STOP_SECONDS = 90
+# More than the companion waits for a task that works on its VM, and needs itself on a host under great load.
+_STOP_SECONDS = 300
 # What needs no quotes in a unit, and no thought about them.
 _PLAIN = re.compile(r"[A-Za-z0-9/._+@:=-]+", re.ASCII)
 

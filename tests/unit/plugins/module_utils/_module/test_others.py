@@ -64,6 +64,7 @@ def test_a_vm_that_died(base: Path, monkeypatch: pytest.MonkeyPatch, mode: str) 
     result = settle(mode).result()
     assert told(kernel) == ["stop crashed", "detach", "close"]
     assert len(result["audit"]["records"]) == 3
+    assert (result["audit"]["auid"], result["audit"]["ses"]) == (1000, 7)
     assert result["changed"]
     assert ["on record now, late" in text for text in result["warnings"]] == [True]
     assert list(base.iterdir()) == []
