@@ -51,7 +51,7 @@ def main(path: str) -> None:
                 bound = False
             elif TOUCH.search(line):
                 touched.append(line.strip())
-            elif "execve(" in line and "AnsiballZ" in line:
+            elif line.startswith("+++ exited"):
                 tasks += 1
     result = {"opens": opens, "order": order, "touched": touched, "tasks": tasks}
     print(json.dumps(result))
