@@ -53,7 +53,7 @@ demo: setup
 # Every layer runs, also after one that failed; the summary fails when one did.
 test: setup
 	@rm -rf .cache/layers
-	@for layer in $(LAYERS); do $(MAKE) --no-print-directory FAULT_EVERY=12 $$layer; done; $(PY) tests/tools/layer.py summary $(LAYERS)
+	@for layer in $(LAYERS); do $(MAKE) --no-print-directory FAULT_EVERY=20 $$layer; done; $(PY) tests/tools/layer.py summary $(LAYERS)
 
 # CI=true has the formatters check and not write.
 lint: setup

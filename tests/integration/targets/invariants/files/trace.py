@@ -21,13 +21,16 @@ DEVICE = re.compile(
 TOUCH = re.compile(
     r'(?:mkdir|rename|unlink|creat)\("/run/virtaudit|openat\([^"]*"/run/virtaudit[^"]*", \S*(?:O_WRONLY|O_RDWR|O_CREAT)'
 )
+FORK = re.compile(r"v?fork\(|clone\(")
 # strace writes what the kernel sends in hexadecimal, and what it is sent as text.
 ECHO = "".join(f"\\x{byte:02x}" for byte in b"reason=open")
 
 
 def main(path: str) -> None:
     opens, order, touched = [], [], []
-    tasks = set()
+    tasks = 0
+    # qemu inherits the monitor's socket, so it is the next child.
+    bound = False
     with open(path, encoding="utf-8", errors="replace") as handle:
         for line in handle:
             device = DEVICE.search(line)
@@ -41,13 +44,16 @@ def main(path: str) -> None:
                 order.append("confirmed")
             elif "SCM_RIGHTS" in line:
                 order.append("passed")
-            elif "execve(" in line and "qemu-system" in line and '"-uuid"' in line:
+            elif "bind(" in line and "/run/virtaudit/" in line:
+                bound = True
+            elif bound and FORK.match(line):
                 order.append("start")
+                bound = False
             elif TOUCH.search(line):
                 touched.append(line.strip())
-            elif "execve(" in line and "AnsiballZ" in line:
-                tasks.add(line.split()[0])
-    result = {"opens": opens, "order": order, "touched": touched, "tasks": len(tasks)}
+            elif line.startswith("+++ exited"):
+                tasks += 1
+    result = {"opens": opens, "order": order, "touched": touched, "tasks": tasks}
     print(json.dumps(result))
 
 
