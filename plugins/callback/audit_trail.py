@@ -17,8 +17,8 @@ description:
     M(virtaudit.qemu.vm_net_audit_info) as they come, from whatever host, and appends them to one file for each run of a
     playbook, one JSON object a line, with who ran what.
   - Records of tasks that failed, of attempts that were repeated, of items of loops and of background jobs are taken too.
-    Where records may exist that did not come back (the host was unreachable, the module was killed, C(no_log) hides the
-    result), the trail has a line that says so, and the end of the run repeats it in red.
+    Where records may exist that did not come back (the host was unreachable, the task failed without any, C(no_log) hides
+    the result), the trail has a line that says so, and the end of the run repeats it in red.
   - Names of fields follow the Elastic Common Schema, so a shipper can send the file as it is; what that schema has no name
     for stands under C(virtaudit). C(docs/audit_trail.schema.json) in the collection is a JSON Schema of the line.
     Arguments of tasks are never written.
@@ -27,8 +27,8 @@ description:
     can write the file can also compute new hashes; that shows only in the next run's file, or in a copy elsewhere.
   - When V(events=true) is asked of M(virtaudit.qemu.vm_net_audit_info), what the hosts' logs have is compared with what the
     tasks of this run have sent. Records that did not land are named. An answer that O(virtaudit.qemu.vm_net_audit_info#module:mac),
-    O(virtaudit.qemu.vm_net_audit_info#module:until) or O(virtaudit.qemu.vm_net_audit_info#module:logs) narrows, or a
-    O(virtaudit.qemu.vm_net_audit_info#module:since) without a time zone, can only show that a record landed.
+    O(virtaudit.qemu.vm_net_audit_info#module:until) or O(virtaudit.qemu.vm_net_audit_info#module:logs) narrows can only show
+    that a record landed. Records of the logs that the trail does not have yet are written to it.
   - A table of who was granted what ends the run.
 requirements:
   - enabled by its full name, C(callbacks_enabled = virtaudit.qemu.audit_trail); the short name does nothing

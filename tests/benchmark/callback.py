@@ -111,7 +111,9 @@ def check(work: Path, expected: int) -> None:
     print(f"  {size / 1e6:.1f} MB a trail, checked in {seconds:.2f} s")
 
 
-def main(hosts: int = 1000, records: int = 100, rounds: int = 3, forks: int = 10) -> None:
+def main(
+    hosts: int = 1000, records: int = 100, rounds: int = 3, forks: int = 10
+) -> None:
     print(
         f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}, Python {sys.version.split()[0]};"
         f" {hosts} hosts, {records} records each, {forks} forks"
@@ -131,8 +133,14 @@ def main(hosts: int = 1000, records: int = 100, rounds: int = 3, forks: int = 10
             print(
                 f"  {label}: {seconds:8.2f} s, CPU {cpu:8.2f} s, peak {peak:6.1f} MiB"
             )
-        for label, index, goal in (("seconds", 0, ", to stay under: 1.05"), ("CPU", 1, ""), ("peak memory", 2, "")):
-            ratios = [each[index] / other[index] for each, other in zip(with_it, without)]
+        for label, index, goal in (
+            ("seconds", 0, ", to stay under: 1.05"),
+            ("CPU", 1, ""),
+            ("peak memory", 2, ""),
+        ):
+            ratios = [
+                each[index] / other[index] for each, other in zip(with_it, without)
+            ]
             print(
                 f"  {label}, with / without: {statistics.median(ratios):.3f}"
                 f" ({min(ratios):.3f} to {max(ratios):.3f}{goal})"

@@ -122,6 +122,8 @@ def check_file(path: str) -> Checked:
                 _follow(found, line)
         except BrokenError as exc:
             found.problem = exc
+        except (AttributeError, TypeError, KeyError):
+            found.problem = BrokenError(found.lines + 1, "it is no line of a trail")
     return found
 
 
@@ -146,22 +148,29 @@ def _follow(found: Checked, line: bytes) -> None:
             f"here stands what was written as line {event['sequence']}: lines were removed, added or moved",
         )
     if number == 1:
-        _begin(found, event, ours)
+        _begin(found, document)
     elif ours["previous"]["hash"] != found.head:
         raise BrokenError(number, "it does not follow the line before it")
     elif ours["run"]["id"] != found.run:
         raise BrokenError(number, "it is of another run")
-    found.lines, found.head = number, digest
-    found.records += event.get("kind") == "event" and "id" in event
-    if event["action"] == END:
-        if ours.get("summary", {}).get("records") != found.records:
+    found.records += event.get("kind") == "event"
+    if is_state(document, END):
+        if ours["summary"]["records"] != found.records:
             raise BrokenError(number, "it counts other records than there are")
         found.closed = True
+    found.lines, found.head = number, digest
 
 
-def _begin(found: Checked, event: Document, ours: Document) -> None:
-    if event["action"] != START:
+def is_state(document: Document, action: str) -> bool:
+    """Tell whether a line is that of the run itself: a record's action is what its host says."""
+    event = document["event"]
+    return event["action"] == action and event.get("kind") == "state"
+
+
+def _begin(found: Checked, document: Document) -> None:
+    if not is_state(document, START):
         raise BrokenError(1, "it does not open a run")
+    ours = document["virtaudit"]
     found.run, found.previous = ours["run"]["id"], ours["previous"]
     match = NAME.fullmatch(found.name)
     if match is not None and match[1] != found.run:
@@ -185,10 +194,10 @@ def _problem_of_link(
     if name is None:
         # The first run of all; several may have begun at once.
         return None if first or _all_began_at_once(each, known) else _ORPHAN
-    before = known.get(name)
+    before = known.get(str(name))
     if before is None:
         # Older files may have been put away; a gap between files that are here may not be.
-        older = [other for other in known if other < name]
+        older = [other for other in known if other < str(name)]
         if older:
             return BrokenError(1, f"it continues {name}, which is missing")
         return None

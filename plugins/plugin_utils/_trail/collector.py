@@ -11,13 +11,13 @@ import typing as t
 from .chain import Document
 from .ledger import Event, Machine, parse_event
 from .lines import Gap, Lines, Record
-from .records import ended_by_itself, question, read_records, sent_records
+from .records import question, read_records, sent_records
 from .results import ASYNC_STATUS, AUDIT_INFO, Answer, Task
 from .summary import Summary
 
 _HIDDEN = "no_log hides the result, and with it the records; vm_net_audit_info can read them back"
 _UNREACHABLE = "the host was unreachable; what was recorded before that, if anything, is only in its own log"
-_NO_ANSWER = "the module did not answer; what it recorded, if anything, is only in the host's log"
+_NO_ANSWER = "the task failed and returned no records; what was recorded, if anything, is only in the host's log"
 
 
 class Collector:
@@ -108,8 +108,6 @@ class Collector:
     def _take_sent(self, task: Task, data: t.Mapping[str, t.Any]) -> list[Document]:
         found = sent_records(data)
         if found is None:
-            if ended_by_itself(data):
-                return []
             return self._gap(task, "records_unknown", _NO_ANSWER)
         records, malformed = found
         machine = self._machine(task)

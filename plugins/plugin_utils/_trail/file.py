@@ -12,7 +12,7 @@ import stat
 import typing as t
 
 from ...module_utils._errors import VirtauditError
-from .chain import END, GENESIS, NAME, BrokenError, Document, seal, unseal
+from .chain import END, GENESIS, NAME, BrokenError, Document, is_state, seal, unseal
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -147,8 +147,7 @@ def _previous(directory: int) -> dict[str, t.Any]:
         except BrokenError:
             # Checking the directory finds it out; this run's chain goes round it.
             continue
-        closed = document["event"]["action"] == END
-        return {"hash": digest, "file": name, "closed": closed}
+        return {"hash": digest, "file": name, "closed": is_state(document, END)}
     return {"hash": GENESIS}
 
 

@@ -17,8 +17,6 @@ from .lines import Record
 Data = t.Mapping[str, t.Any]
 
 _TYPE = re.compile(r"[A-Z][A-Z0-9_]{0,63}", re.ASCII)
-# What an answer can be narrowed by, so that a record may be in the log and not in the answer.
-_NARROWS = ("mac", "until", "logs")
 _NUMBER_LIMIT = 2**63
 
 
@@ -104,11 +102,6 @@ def _text(value: t.Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def ended_by_itself(data: Data) -> bool:
-    """Tell whether the module refused its task: it then says how it was called, and has done nothing."""
-    return isinstance(data.get("invocation"), dict)
-
-
 class Question(t.NamedTuple):
     """What vm_net_audit_info was asked: ``since`` in milliseconds, or ``None`` when the answer is only a part."""
 
@@ -119,27 +112,18 @@ class Question(t.NamedTuple):
 
 def question(data: Data) -> Question:
     """Return from where on, and of which VM, an answer has all records."""
-    invocation = data.get("invocation")
-    asked = invocation.get("module_args") if isinstance(invocation, dict) else None
-    if not isinstance(asked, dict):
+    asked = data.get("asked")
+    if not isinstance(asked, dict) or not asked:
         return Question(None, None, None)
     uuid, name = _text(asked.get("uuid")), _text(asked.get("name"))
-    if any(asked.get(key) is not None for key in _NARROWS):
-        return Question(None, uuid, name)
-    return Question(
-        _since(asked.get("since")), None if uuid is None else uuid.lower(), name
-    )
+    in_part = asked.get("mac") or asked.get("until") or not asked.get("own_logs")
+    return Question(None if in_part else _since(asked.get("since")), uuid, name)
 
 
 def _since(text: t.Any) -> int | None:
     if text is None:
         return 0
-    # Without an offset it is the host's time zone, which nobody here knows.
-    if not isinstance(text, str) or not re.search(
-        r"(?:^\s*[\d.]+|[zZ]|[+-]\d\d:?\d\d)\s*$", text
-    ):
-        return None
     try:
-        return int(parse_time("since", text) * 1000)
+        return int(parse_time("since", str(text)) * 1000)
     except OptionError:
         return None
