@@ -7,8 +7,9 @@
     callback.py [HOSTS] [RECORDS] [ROUNDS] [FORKS]        default: 1000 100 3 10
 
 The hosts are this machine, the module is a stand-in that returns so many records. Seconds are those of
-ansible-playbook from its start to its end; CPU seconds are of it and all its workers and modules; memory is the peak
-of ansible-playbook. Each ratio is of one round, so that a busy moment of the machine hits both of its sides.
+ansible-playbook from its start to its end, CPU seconds those of itself, where callbacks run, without its workers and
+modules; memory is its peak. What it takes in CPU more with the callback, of the seconds without, is what the run gets
+longer by on an idle machine. Each ratio is of one round, so that a busy moment of the machine hits both of its sides.
 """
 
 from __future__ import annotations
@@ -85,12 +86,16 @@ def run(work: Path, records: int, callback: bool) -> Cost:
     actions = [(os.POSIX_SPAWN_DUP2, output, 1), (os.POSIX_SPAWN_DUP2, output, 2)]
     begin = time.perf_counter()
     pid = os.posix_spawn(command[0], command, environment, file_actions=actions)
-    _pid, status, usage = os.wait4(pid, 0)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     seconds = time.perf_counter() - begin
+    # Ended, and not yet reaped: proc(5) has its own times, without those of its children.
+    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    cpu = (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+    _pid, status, usage = os.wait4(pid, 0)
     os.close(output)
     if status:
         raise SystemExit((work / "output").read_text()[-2000:])
-    return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    return Cost(seconds, cpu, usage.ru_maxrss / 1024)
 
 
 def check(work: Path, expected: int) -> None:
@@ -133,18 +138,20 @@ def main(
             print(
                 f"  {label}: {seconds:8.2f} s, CPU {cpu:8.2f} s, peak {peak:6.1f} MiB"
             )
-        for label, index, goal in (
-            ("seconds", 0, ", to stay under: 1.05"),
-            ("CPU", 1, ""),
-            ("peak memory", 2, ""),
-        ):
-            ratios = [
-                each[index] / other[index] for each, other in zip(with_it, without)
-            ]
+        pairs = list(zip(without, with_it))
+        figures = {
+            "seconds, with / without": [b.seconds / a.seconds for a, b in pairs],
+            "CPU seconds more / seconds without": [
+                (b.cpu - a.cpu) / a.seconds for a, b in pairs
+            ],
+            "peak memory, with / without": [b.peak / a.peak for a, b in pairs],
+        }
+        for label, ratios in figures.items():
             print(
-                f"  {label}, with / without: {statistics.median(ratios):.3f}"
-                f" ({min(ratios):.3f} to {max(ratios):.3f}{goal})"
+                f"  {label}: {statistics.median(ratios):.3f}"
+                f" ({min(ratios):.3f} to {max(ratios):.3f})"
             )
+        print("  to stay under: 1.05 times the seconds, 0.05 CPU seconds more")
         check(work, hosts * records + 2)
 
 

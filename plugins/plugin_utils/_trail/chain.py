@@ -164,7 +164,7 @@ def _follow(found: Checked, line: bytes) -> None:
 def is_state(document: Document, action: str) -> bool:
     """Tell whether a line is that of the run itself: a record's action is what its host says."""
     event = document["event"]
-    return event["action"] == action and event.get("kind") == "state"
+    return (event["action"], event.get("kind")) == (action, "state")
 
 
 def _begin(found: Checked, document: Document) -> None:
