@@ -134,6 +134,7 @@ from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.results impo
 )
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.summary import (
     Style,
+    wrapped,
 )
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.trail import Trail
 
@@ -238,10 +239,11 @@ class CallbackModule(CallbackBase):
         if trail is None:
             return
         self._guard(trail.close)
-        styled = trail.problems()
+        width = _width()
+        styled = wrapped(trail.problems(), width)
         if not self._option("quiet"):
-            styled = [("AUDIT TRAIL", "plain"), *styled, *trail.table(_width())]
-            styled += trail.counts()
+            styled = [("AUDIT TRAIL", "plain"), *styled, *trail.table(width)]
+            styled += wrapped(trail.counts(), width)
         for text, style in styled:
             self._display.display(text, color=_colour(style))
 

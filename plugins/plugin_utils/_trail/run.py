@@ -37,7 +37,7 @@ class Run:
         return cls(
             id=str(uuid.uuid4()),
             began=datetime.datetime.now(datetime.timezone.utc),
-            playbook=playbook,
+            playbook=None if playbook is None else os.path.abspath(playbook),
             revision=None if playbook is None else _revision(playbook),
             user=_user(),
             auid=_auid(),

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import typing as t
 import unicodedata
 
@@ -167,6 +168,20 @@ def _cut(text: str, width: int | None) -> str:
             break
         kept += character
     return kept + "…"
+
+
+def wrapped(lines: t.Iterable[Styled], width: int | None) -> list[Styled]:
+    """Break lines between words where they are wider, and indent what follows."""
+    if width is None:
+        return list(lines)
+    # The last column stays free: some terminals go to the next line after it.
+    wrap = textwrap.TextWrapper(
+        max(20, width - 1),
+        subsequent_indent=_GAP,
+        break_long_words=False,
+        break_on_hyphens=False,
+    ).wrap
+    return [(part, style) for text, style in lines for part in wrap(text)]
 
 
 def columns_of(text: str) -> int:

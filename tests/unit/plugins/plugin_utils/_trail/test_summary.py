@@ -12,6 +12,7 @@ from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.summary impo
     Summary,
     columns_of,
     printable,
+    wrapped,
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.trail import (
     EXAMPLE,
@@ -149,3 +150,13 @@ def test_wide_characters_take_two_columns() -> None:
     summary.add_records("hv1", granted(1, vm="abcd"))
     _header, wide, narrow = (text for text, _style in summary.table(None))
     assert columns_of(wide.partition(MAC)[0]) == columns_of(narrow.partition(MAC)[0])
+
+
+def test_what_is_wrong_is_broken_between_words() -> None:
+    path = "/srv/audit/" + "x" * 100
+    lines = wrapped([("one two " * 20, "bad"), (path, "plain")], 80)
+    assert all(len(text) < 80 for text, style in lines if style == "bad")
+    assert [text[:2] for text, _style in lines] == ["on", "  ", "  ", "/s"]
+    # To be copied.
+    assert lines[-1] == (path, "plain")
+    assert wrapped([("one " * 50, "bad")], None) == [("one " * 50, "bad")]
