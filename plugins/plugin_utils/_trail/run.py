@@ -34,10 +34,13 @@ class Run:
     @classmethod
     def begin(cls, playbook: str | None) -> Run:
         """Look at this process and at the repository of the playbook. Never fails."""
+        if playbook is not None:
+            # An ad-hoc task has a name in place of a file.
+            playbook = os.path.abspath(playbook) if os.path.exists(playbook) else None
         return cls(
             id=str(uuid.uuid4()),
             began=datetime.datetime.now(datetime.timezone.utc),
-            playbook=None if playbook is None else os.path.abspath(playbook),
+            playbook=playbook,
             revision=None if playbook is None else _revision(playbook),
             user=_user(),
             auid=_auid(),
@@ -76,7 +79,7 @@ def _auid() -> int | None:
 
 def _revision(playbook: str) -> str | None:
     """Return the commit that the playbook's repository is at, ``-dirty`` when tracked files differ from it."""
-    directory = os.path.dirname(os.path.abspath(playbook))
+    directory = os.path.dirname(playbook)
     command = ["git", "-C", directory, "describe", "--always", "--dirty"]
     command += ["--abbrev=40", "--exclude=*"]
     try:

@@ -18,6 +18,7 @@ import sys
 import typing as t
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.chain import (
@@ -29,6 +30,9 @@ from ansible_collections.virtaudit.qemu.tests.support.stub.collection import (
 )
 
 MODULE = "virtaudit.qemu.vm_net_attach"
+SCHEMA = json.loads(
+    (Path(__file__).parents[4] / "docs" / "audit_trail.schema.json").read_text()
+)
 PLAYBOOK = [sys.executable, "-m", "ansible", "playbook"]
 Run = t.Callable[..., "Ran"]
 
@@ -112,7 +116,10 @@ def read(trail: Path) -> list[dict[str, t.Any]]:
     paths = trail_files(str(trail))
     assert [each.problem for each in check_files(paths)] == [None] * len(paths)
     with open(paths[-1], encoding="ascii") as handle:
-        return [json.loads(line) for line in handle]
+        lines = [json.loads(line) for line in handle]
+    for line in lines:
+        jsonschema.validate(line, SCHEMA)
+    return lines
 
 
 def attach(serial: int, name: str = "Attach", **keywords: t.Any) -> dict[str, t.Any]:
@@ -338,3 +345,49 @@ def test_runs_of_one_directory_are_chained(run: Run, tmp_path: Path) -> None:
         "hash": heads[0]["event"]["hash"],
         "closed": True,
     }
+
+
+def test_quiet_prints_only_what_is_wrong(run: Run) -> None:
+    environment = {"VIRTAUDIT_TRAIL_QUIET": "1"}
+    ran = run([attach(1), attach(2, "Hidden", no_log=True)], environment=environment)
+    after = ran.output.partition("PLAY RECAP")[2].splitlines()[1:]
+    assert [line for line in after if line and not line.startswith("a  ")] == [
+        "a: Hidden: no_log hides the result, and with it the records; vm_net_audit_info can read them back"
+    ]
+
+
+def test_progress(run: Run) -> None:
+    pause = {"name": "Wait", "ansible.builtin.pause": {"seconds": 2}}
+    environment = {"VIRTAUDIT_TRAIL_PROGRESS": "1"}
+    ran = run([pause, attach(1, records=4)], environment=environment)
+    assert "audit trail: 4 records of 1 hosts so far" in ran.output
+
+
+def test_an_ad_hoc_task(run: Run, tmp_path: Path) -> None:
+    trail = tmp_path / "adhoc"
+    task = ["-m", MODULE, "-a", "name=web01 serial=7"]
+    done = subprocess.run(
+        [*PLAYBOOK[:3], "adhoc", "-i", "localhost,", "-c", "local", *task, "localhost"],
+        env={
+            "PATH": os.environ["PATH"],
+            "LC_ALL": "C.UTF-8",
+            "ANSIBLE_HOME": str(tmp_path / "home"),
+            "ANSIBLE_COLLECTIONS_PATH": str(tmp_path),
+            "ANSIBLE_CALLBACKS_ENABLED": "virtaudit.qemu.audit_trail",
+            "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1",
+            "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
+            "VIRTAUDIT_TRAIL_DIR": str(trail),
+        },
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        check=False,
+    )
+    lines = read(trail)
+    assert [line["event"]["action"] for line in lines] == [
+        "run_start",
+        "open",
+        "run_end",
+    ], done.stdout
+    assert lines[1]["virtaudit"]["playbook"] == {"path": None, "revision": None}

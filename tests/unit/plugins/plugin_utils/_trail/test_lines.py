@@ -161,9 +161,15 @@ def test_a_run_knows_its_repository(tmp_path: Path) -> None:
     assert Run.begin(str(play)).revision == revision
     play.write_text("changed")
     assert Run.begin(str(play)).revision == f"{revision}-dirty"
-    assert Run.begin(str(tmp_path / "nowhere" / "play.yml")).revision is None
 
 
 def test_a_run_without_git(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "play.yml").touch()
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert Run.begin(str(tmp_path / "play.yml")).revision is None
+    run = Run.begin("play.yml")
+    assert (run.playbook, run.revision) == (str(tmp_path / "play.yml"), None)
+
+
+def test_an_ad_hoc_task_has_no_playbook() -> None:
+    assert Run.begin("__adhoc_playbook__").playbook is None
