@@ -76,7 +76,7 @@ def fixture_run(tmp_path: Path) -> Run:
         tasks: list[dict[str, t.Any]],
         *args: str,
         trail: Path = tmp_path / "trail",
-        environment: t.Mapping[str, str] = {},
+        environment: t.Mapping[str, str] | None = None,
         **play: t.Any,
     ) -> Ran:
         keywords = {"name": "Play", "hosts": "a", "gather_facts": False, **play}
@@ -91,7 +91,7 @@ def fixture_run(tmp_path: Path) -> Run:
                 "ANSIBLE_COLLECTIONS_PATH": str(tmp_path),
                 "ANSIBLE_CALLBACKS_ENABLED": "virtaudit.qemu.audit_trail",
                 "VIRTAUDIT_TRAIL_DIR": str(trail),
-                **environment,
+                **(environment or {}),
             },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

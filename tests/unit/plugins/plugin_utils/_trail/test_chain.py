@@ -177,7 +177,7 @@ class TestRuns:
     def test_cut(self, paths: list[Path], tmp_path: Path) -> None:
         lines = paths[1].read_bytes().splitlines(keepends=True)
         paths[1].write_bytes(b"".join(lines[:-1]))
-        assert [state for state, _ in self.check(tmp_path)] == [
+        assert [each[0] for each in self.check(tmp_path)] == [
             "sound",
             "unfinished",
             "broken",
@@ -199,7 +199,7 @@ class TestRuns:
         crashed = write_trail(tmp_path, 1, end=False)
         crashed.write_bytes(crashed.read_bytes() + b'{"@timest')
         write_trail(tmp_path, 2)
-        assert [state for state, _ in self.check(tmp_path)] == ["unfinished", "sound"]
+        assert [each[0] for each in self.check(tmp_path)] == ["unfinished", "sound"]
 
     def test_a_run_that_went_on_meanwhile(self, tmp_path: Path) -> None:
         first = write_trail(tmp_path, 1)
