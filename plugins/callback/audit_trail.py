@@ -27,8 +27,8 @@ description:
     can write the file can also compute new hashes; that shows only in the next run's file, or in a copy elsewhere.
   - When V(events=true) is asked of M(virtaudit.qemu.vm_net_audit_info), what the hosts' logs have is compared with what the
     tasks of this run have sent. Records that did not land are named. An answer that O(virtaudit.qemu.vm_net_audit_info#module:mac),
-    O(virtaudit.qemu.vm_net_audit_info#module:until) or O(virtaudit.qemu.vm_net_audit_info#module:logs) narrows can only show
-    that a record landed. Records of the logs that the trail does not have yet are written to it.
+    O(virtaudit.qemu.vm_net_audit_info#module:until) or O(virtaudit.qemu.vm_net_audit_info#module:logs) narrows, or from which a log
+    is missing, can only show that a record landed. Records of the logs that the trail does not have yet are written to it.
   - A table of who was granted what ends the run.
 requirements:
   - enabled by its full name, C(callbacks_enabled = virtaudit.qemu.audit_trail); the short name does nothing

@@ -116,7 +116,10 @@ def question(data: Data) -> Question:
     if not isinstance(asked, dict) or not asked:
         return Question(None, None, None)
     uuid, name = _text(asked.get("uuid")), _text(asked.get("name"))
-    in_part = asked.get("mac") or asked.get("until") or not asked.get("own_logs")
+    stats = data.get("stats")
+    unread = not isinstance(stats, dict) or stats.get("unread")
+    narrow = asked.get("mac") or asked.get("until") or not asked.get("own_logs")
+    in_part = narrow or unread
     return Question(None if in_part else _since(asked.get("since")), uuid, name)
 
 
@@ -124,6 +127,7 @@ def _since(text: t.Any) -> int | None:
     if text is None:
         return 0
     try:
-        return int(parse_time("since", str(text)) * 1000)
+        # It was cut to a millisecond: an event of that one may have been before it.
+        return round(parse_time("since", str(text)) * 1000) + 1
     except OptionError:
         return None

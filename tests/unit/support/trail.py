@@ -75,7 +75,12 @@ def a_log(*items: dict[str, t.Any], **asked: t.Any) -> dict[str, t.Any]:
         for item in items
     ]
     question = {**dict.fromkeys(("name", "uuid", "mac", "since", "until")), "own_logs": True}
-    return {"events": events, "findings": [], "asked": {**question, **asked}}
+    return {
+        "events": events,
+        "findings": [],
+        "asked": {**question, **asked},
+        "stats": {"unread": []},
+    }
 
 
 def a_task(module: str = ATTACH, machine: str = "hv1", **changes: t.Any) -> Task:

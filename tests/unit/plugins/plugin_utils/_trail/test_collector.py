@@ -180,6 +180,8 @@ class TestReadBack:
             ({"uuid": UUID}, 1),
             ({"name": "web01"}, 1),
             ({"since": "2026-01-01T00:00:00.000Z"}, 1),
+            ({"since": "2026-11-23T07:55:05.000Z"}, 1),
+            ({"since": "2026-11-23T07:55:05.001Z"}, 0),
             # Of other VMs, or too late to know.
             ({"uuid": "c1e2f3a4-0001-4000-8000-000000000099"}, 0),
             ({"name": "web02"}, 0),
@@ -197,6 +199,14 @@ class TestReadBack:
         self.send(collector, 1)
         self.read(collector, **asked)
         assert counts(collector)["missing"] == missing
+
+    def test_a_log_that_could_not_be_read_may_have_it(
+        self, collector: Collector
+    ) -> None:
+        self.send(collector, 1)
+        unread = {"unread": [{"path": "/var/log/audit/audit.log.1"}]}
+        collector.whole(an_answer({**a_log(), "stats": unread}, AUDIT_INFO))
+        assert counts(collector)["missing"] == 0
 
     def test_an_answer_that_does_not_say_what_it_covers(
         self, collector: Collector
