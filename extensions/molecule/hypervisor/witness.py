@@ -26,14 +26,21 @@ def run(*command: str) -> str:
 
 def boot() -> None:
     """Take away what a boot takes away, and have it made again from the files."""
-    for link in json.loads(run("ip", "-json", "link", "show", "type", "bridge")):
-        run("ip", "link", "delete", "dev", link["ifname"])
+    before = links()
+    made = {n: i for n, i in before.items() if i["kind"] in ("bridge", "veth")}
+    run("systemctl", "stop", "systemd-networkd.socket", "systemd-networkd")
+    for name in made:
+        # The one end of a veth goes with the other.
+        subprocess.run(["ip", "link", "delete", "dev", name], check=False)
     Path("/run/virtaudit").rmdir()
     run("systemd-tmpfiles", "--create")
-    run("systemctl", "restart", "systemd-modules-load", "systemd-networkd")
+    run("systemctl", "restart", "systemd-modules-load")
+    (port,) = [name for name, link in made.items() if link["master"]]
+    run("ip", "link", "add", port, "type", "veth", "peer", "name", f"{port}p")
+    run("systemctl", "start", "systemd-networkd")
     # A link comes up some time after the daemon.
     for _attempt in range(50):
-        if "configuring" not in run("networkctl", "--no-legend", "list"):
+        if links() == before:
             return
         time.sleep(0.2)
 
@@ -88,7 +95,6 @@ def main() -> None:
     seen = {
         "modules": sorted(line.split()[0] for line in modules),
         "links": links(),
-        "managed": run("networkctl", "--no-legend", "--no-pager", "list").split(),
         "state": state_directory(),
         "user": user(),
         "pyroute2": loads("pyroute2"),
