@@ -68,17 +68,18 @@ def check_words(bridges: list[dict[str, t.Any]]) -> list[str]:
             elif word in seen:
                 problems.append(f"{where} is in the list twice")
             seen.add(word)
-        if not 68 <= (bridge.get("mtu") or 1500) <= 65535:
+        mtu = bridge.get("mtu")
+        if mtu is not None and not 68 <= mtu <= 65535:
             problems.append(
-                f"hypervisor_bridges: {name}: mtu: {bridge['mtu']} is not in 68 to 65535"
+                f"hypervisor_bridges: {name}: mtu: {mtu} is not in 68 to 65535"
             )
         for address in bridge.get("addresses") or []:
             try:
                 ipaddress.ip_interface(address)
-                plain = "/" not in address
+                good = address.rpartition("/")[2].isdigit() and "/" in address
             except ValueError:
-                plain = True
-            if plain:
+                good = False
+            if not good:
                 problems.append(
                     f"hypervisor_bridges: {name}: addresses: {address!r} is no address with a prefix length,"
                     " such as 192.0.2.1/24"
@@ -182,10 +183,9 @@ class Bridges:
         todo = []
         for port, bridge in sorted(self.ports.items()):
             if self.links.get(port, {}).get("master") == bridge != self.owner(port):
-                todo += [
-                    f"link set dev {port} nomaster",
-                    f'link set dev {port} alias ""',
-                ]
+                todo.append(f"link set dev {port} nomaster")
+                if self.owner(port) is None:
+                    todo.append(f'link set dev {port} alias ""')
         for name in sorted(self.made - set(self.wanted)):
             if name in self.links:
                 todo.append(f"link delete dev {name}")
