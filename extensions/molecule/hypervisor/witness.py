@@ -31,7 +31,8 @@ def boot() -> None:
     run("systemctl", "stop", "systemd-networkd.socket", "systemd-networkd")
     for name in made:
         # The one end of a veth goes with the other.
-        subprocess.run(["ip", "link", "delete", "dev", name], check=False)
+        command = ["ip", "link", "delete", "dev", name]
+        subprocess.run(command, check=False)
     Path("/run/virtaudit").rmdir()
     run("systemd-tmpfiles", "--create")
     run("systemctl", "restart", "systemd-modules-load")

@@ -91,7 +91,7 @@ class Bridges:
     """The bridges that are wanted, those that are there, and the way from the one to the other."""
 
     def __init__(self, wanted: list[dict[str, t.Any]], networkd: bool) -> None:
-        self.wanted = {bridge["name"]: bridge for bridge in wanted}
+        self.wanted: dict[str, dict[str, t.Any]] = {b["name"]: b for b in wanted}
         self.networkd = networkd
         self.links = links()
         self.problems: list[str] = []
