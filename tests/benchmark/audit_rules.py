@@ -75,7 +75,8 @@ def wanted() -> str:
     majors = re.findall(r"(?m)^ *(\d+) (macvtap|vhost-vdpa)$", host["devices"])
     names: dict[str, t.Any] = {name: major for major, name in majors}
     template = jinja2.Template(TEMPLATE.read_text(), trim_blocks=True)
-    return template.render(auditd_host=host, auditd_majors=names) + "\n"
+    rules: str = template.render(auditd_host=host, auditd_majors=names)
+    return f"{rules}\n"
 
 
 def timed(what: str, calls: int) -> float:
