@@ -9,7 +9,8 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from .._audit.auditor import Auditor
+if t.TYPE_CHECKING:
+    from .._audit.auditor import Auditor
 
 
 @dataclasses.dataclass
