@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import Any
 
 TYPES = "VIRT_RESOURCE,VIRT_CONTROL,VIRT_MACHINE_ID"
-RECORD = re.compile(r"(?:node=\S+ )?type=(\w+) msg=audit\(([\d.]+:\d+)\): (.*?) msg='(.*)'")
+RECORD = re.compile(
+    r"(?:node=\S+ )?type=(\w+) msg=audit\(([\d.]+:\d+)\): (.*?) msg='(.*)'"
+)
 FIELD = re.compile(r'([\w-]+)=("[^"]*"|\S+)')
 TAP = re.compile(r"/dev/tap\d+$")
 VHOST = "/dev/vhost-net"
