@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import subprocess
 import time
 import uuid as uuidlib
 from collections import Counter
@@ -29,8 +30,8 @@ from ansible_collections.virtaudit.qemu.tests.fault.scenarios import (
 )
 
 # Far more than all of them need together: who waits longer waits for ever.
-_PATIENCE = 100
-_AT_THE_DOOR_SECONDS = 60.0
+_PATIENCE = 200
+_AT_THE_DOOR_SECONDS = 120.0
 
 
 def overlapping(count: int) -> list[str]:
@@ -138,20 +139,19 @@ def _at_once(tasks: list[Task], door: str) -> list[runner.Result]:
         with _closed(door):
             processes = [stack.enter_context(tracer.start(*task)) for task in tasks]
             deadline = time.monotonic() + _AT_THE_DOOR_SECONDS
-            while not all(_waits(process.pid) for process in processes):
+            while not all(_waits(process) for process in processes):
                 if time.monotonic() > deadline:
                     raise SystemExit("not all tasks came as far as the lock")
                 time.sleep(0.05)
         return [tracer.result_of(process) for process in processes]
 
 
-def _waits(pid: int) -> bool:
+def _waits(process: subprocess.Popen[str]) -> bool:
     """Tell whether a task has ended, or sleeps between two tries for a lock."""
-    try:
-        with open(f"/proc/{pid}/wchan", encoding="ascii") as handle:
-            return "nanosleep" in handle.read()
-    except OSError:
+    if process.poll() is not None:
         return True
+    with open(f"/proc/{process.pid}/wchan", encoding="ascii") as handle:
+        return "nanosleep" in handle.read()
 
 
 @contextlib.contextmanager

@@ -40,7 +40,7 @@ _FIRST = "flock"
 
 
 _STOPPED = "--- stopped by SIGSTOP ---"
-_TASK_SECONDS = 120
+_TASK_SECONDS = 300
 
 
 @dataclasses.dataclass(frozen=True)
