@@ -10,10 +10,9 @@ import os
 import typing as t
 
 from .._errors import AuditError, AuditPermissionError, RecordError
+from .mode import Mode
 from .netlink import AuditSocket, Confirmation, Status
 from .record import Record
-
-Mode = t.Literal["required", "best_effort", "off"]
 
 _MEND = (
     "Start the audit daemon ('systemctl start auditd') and enable auditing ('auditctl -e 1'),"
@@ -101,6 +100,14 @@ class Auditor:
             self._warn(str(exc))
             return None
 
+    def add(self, other: Auditor) -> None:
+        """Take what another one wrote and has to say as this one's."""
+        self.records += other.records
+        if other.auid is not None:
+            self.auid, self.ses = other.auid, other.ses
+        for warning in other.warnings:
+            self._warn(warning)
+
     def result(self) -> dict[str, t.Any]:
         """Return the module's ``audit`` value."""
         return {
@@ -148,7 +155,11 @@ class Auditor:
         )
 
     def _refuse(self, problem: AuditError) -> None:
-        handed = ". Nothing was handed to qemu" if self.mode == "required" else ""
+        handed = ""
+        if self.mode == "required":
+            # Auditing may fail half way through the NICs.
+            more = " more" if self.records else ""
+            handed = f". Nothing{more} was handed to qemu"
         self._fail(f"{problem}{handed}", problem)
 
     def _fail(self, message: str, problem: AuditError) -> None:

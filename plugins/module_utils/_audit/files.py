@@ -13,11 +13,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
-import gzip
 import os
 import re
 import stat
-import tempfile
 import typing as t
 import zlib
 
@@ -87,6 +85,8 @@ class LogFile:
         Raises :class:`OSError`, and :class:`EOFError` or :class:`zlib.error` for a broken gzip file.
         """
         if self.compressed:
+            import gzip
+
             with (
                 open(os.dup(self._fd), "rb") as raw,
                 gzip.GzipFile(fileobj=raw) as unpacked,
@@ -153,6 +153,8 @@ def given_logs(
 
 def spool() -> t.IO[bytes]:
     """Return a temporary file that is on disk only when it is large."""
+    import tempfile
+
     return t.cast(t.IO[bytes], tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES))
 
 

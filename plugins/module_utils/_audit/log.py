@@ -10,6 +10,7 @@ A line is ``[node=N ]type=T msg=audit(<seconds>.<ms>:<serial>): ...``; an enrich
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import re
 import typing as t
@@ -131,19 +132,19 @@ def read_log(
 
 
 def last_mark(log: LogFile) -> Mark | None:
-    """Return the last record of the kernel's in a log; the daemon's own count for themselves.
-
-    ``None`` where lines name their nodes: each counts for itself too.
-    """
+    """Return the last record of the kernel's in a log."""
     try:
-        tail = log.tail()
-    except _BROKEN:
+        return collections.deque(marks(log.tail()), maxlen=1).pop()
+    except (*_BROKEN, IndexError):
         return None
-    for line in reversed(tail.decode("utf-8", "surrogateescape").split("\n")):
+
+
+def marks(text: bytes) -> t.Iterator[Mark]:
+    """Yield the records of the kernel's in a part of a log; the daemon's own count for themselves."""
+    for line in text.decode("utf-8", "surrogateescape").split("\n"):
         match = _ANY.match(line)
         if match is not None and not match["type"].startswith("DAEMON_"):
-            return None if match["node"] else Mark(match["event"], float(match["time"]))
-    return None
+            yield Mark(match["event"], float(match["time"]), match["node"])
 
 
 def read_backwards(

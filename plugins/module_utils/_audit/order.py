@@ -12,7 +12,6 @@ number that falls by more than that means a new boot: within one, it only rises.
 from __future__ import annotations
 
 import dataclasses
-import heapq
 import typing as t
 
 from .log import Boot, Item, serial_of
@@ -48,8 +47,10 @@ def in_order(items: t.Iterable[Item]) -> t.Iterator[Item]:
                 else Boot(item.event, item.time, item.node)
             )
         if not isinstance(item, Boot):
-            heapq.heappush(stream.waiting, (serial, position, item))
-            yield from _drain(stream.waiting, _WINDOW)
+            stream.waiting.append((serial, position, item))
+            # Not at each record: to sort what is nearly in order takes next to nothing.
+            if len(stream.waiting) >= 2 * _WINDOW:
+                yield from _drain(stream.waiting, _WINDOW)
         if serial > stream.last_serial:
             stream.last_serial, stream.last_time = serial, item.time
     for stream in streams.values():
@@ -57,5 +58,8 @@ def in_order(items: t.Iterable[Item]) -> t.Iterator[Item]:
 
 
 def _drain(waiting: list[tuple[int, int, Item]], left: int) -> t.Iterator[Item]:
-    while len(waiting) > left:
-        yield heapq.heappop(waiting)[2]
+    waiting.sort()
+    ready = waiting[: max(0, len(waiting) - left)]
+    del waiting[: len(ready)]
+    for _serial, _position, item in ready:
+        yield item

@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import typing as t
 
+from .boot import Host, alone, boot_mark, with_mark
 from .files import LogFile, Unread
 from .log import (
     ALERT_NEEDLES,
@@ -18,9 +20,11 @@ from .log import (
     Boot,
     Item,
     Logged,
+    Mark,
     last_mark,
     read_backwards,
     read_log,
+    serial_of,
 )
 from .record import encode_outside
 from .sessions import uuid_of
@@ -46,9 +50,25 @@ class Wanted:
 
 
 def read_all(
+    logs: t.Sequence[LogFile],
+    wanted: Wanted,
+    details: bool,
+    unread: list[Unread],
+    host: Host | None = None,
+) -> t.Iterator[Item]:
+    """Yield all that matters, oldest first. ``details`` asks for AVC and anomaly records too.
+
+    ``host`` is the one whose own logs these are.
+    """
+    yield from with_mark(
+        _read_all(logs, wanted, details, unread), _boot(logs, wanted, host)
+    )
+    yield from _end(logs, wanted)
+
+
+def _read_all(
     logs: t.Sequence[LogFile], wanted: Wanted, details: bool, unread: list[Unread]
 ) -> t.Iterator[Item]:
-    """Yield all that matters, oldest first. ``details`` asks for AVC and anomaly records too."""
     needles = [VIRT_NEEDLE, BOOT_NEEDLE, *KERNEL_NEEDLES]
     if details:
         needles += ALERT_NEEDLES
@@ -56,7 +76,16 @@ def read_all(
         for item in read_log(log, needles, unread):
             if wanted.in_time(item):
                 yield item
-    yield from _end(logs, wanted)
+
+
+def _boot(logs: t.Sequence[LogFile], wanted: Wanted, host: Host | None) -> Mark | None:
+    """Return the first record since the host booted, which shows what was before."""
+    try:
+        mark = boot_mark(logs, host) if host is not None else None
+    except OSError:
+        # Who reads the log for the answer says so.
+        return None
+    return mark if mark is not None and wanted.in_time(mark) else None
 
 
 def _end(logs: t.Sequence[LogFile], wanted: Wanted) -> list[Item]:
@@ -66,14 +95,21 @@ def _end(logs: t.Sequence[LogFile], wanted: Wanted) -> list[Item]:
 
 
 def recall(
-    logs: t.Sequence[LogFile], wanted: Wanted, details: bool, unread: list[Unread]
+    logs: t.Sequence[LogFile],
+    wanted: Wanted,
+    details: bool,
+    unread: list[Unread],
+    host: Host | None = None,
 ) -> list[Item]:
     """Return what is on record of the VM that is asked for, oldest first, from the start that its last run had.
 
     ``since`` has it read on to that time. A name stands for the VM that had it last, a MAC for
-    those that had to do with it since it was handed over last.
+    those that had to do with it since it was handed over last. ``host`` is the one whose own logs
+    these are.
     """
-    uuids = {wanted.uuid} if wanted.uuid else _resolve(logs, wanted)
+    mark = _boot(logs, wanted, host)
+    own = _own(logs, host)
+    uuids = {wanted.uuid} if wanted.uuid else _resolve(logs, wanted, own)
     if not uuids:
         return []
     needles = [f"uuid={uuid}".encode("ascii") for uuid in sorted(uuids)]
@@ -86,20 +122,40 @@ def recall(
         if isinstance(item, Logged) and uuid not in uuids:
             continue
         found.append(item)
-        if item.node is not None:
+        if item.node not in own:
             # Several hosts in one log: a VM may have moved between them.
             continue
-        if isinstance(item, Boot):
+        if isinstance(item, Boot) or _is_before(item, mark):
             settled |= uuids
         elif isinstance(item, Logged) and uuid and _begins_or_ends(item):
             settled.add(uuid)
         if settled >= uuids and (wanted.since is None or item.time < wanted.since):
             break
     found.reverse()
-    return found + _end(logs, wanted)
+    return [*with_mark(found, mark), *_end(logs, wanted)]
 
 
-def _resolve(logs: t.Sequence[LogFile], wanted: Wanted) -> set[str]:
+def _own(logs: t.Sequence[LogFile], host: Host | None) -> frozenset[str | None]:
+    """Return the names of the one host that the logs are of."""
+    if host is not None:
+        with contextlib.suppress(OSError):
+            if alone(logs, host):
+                return host.nodes
+    return frozenset((None,))
+
+
+def _is_before(item: Item, mark: Mark | None) -> bool:
+    """Tell whether a record is of an earlier boot than the mark: its number is higher, though it is older."""
+    return (
+        mark is not None
+        and item.time < mark.time
+        and serial_of(item.event) > serial_of(mark.event)
+    )
+
+
+def _resolve(
+    logs: t.Sequence[LogFile], wanted: Wanted, own: frozenset[str | None]
+) -> set[str]:
     """Return the UUIDs that a name or a MAC stands for."""
     uuids: set[str] = set()
     done = False
@@ -108,7 +164,7 @@ def _resolve(logs: t.Sequence[LogFile], wanted: Wanted) -> set[str]:
         if done and (wanted.since is None or item.time < wanted.since):
             break
         if isinstance(item, Boot):
-            done = done or item.node is None
+            done = done or item.node in own
         elif isinstance(item, Logged):
             uuid = uuid_of(item)
             if uuid is not None and _speaks_of(item, wanted):

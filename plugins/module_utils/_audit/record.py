@@ -132,7 +132,7 @@ def _encode(key: str, value: str | None) -> str:
 
 
 def _decode(key: str, value: str) -> str | None:
-    if value.startswith('"'):
+    if value[:1] == '"':
         return None if value == '"?"' else value[1:-1]
     if value == "?":
         return None

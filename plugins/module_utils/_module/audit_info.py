@@ -11,6 +11,7 @@ import os
 import time
 import typing as t
 
+from .._audit.boot import Host
 from .._audit.files import LogFile, Unread, given_logs, host_logs
 from .._audit.findings import Finding
 from .._audit.log import Item, Logged, Mark
@@ -19,17 +20,19 @@ from .._audit.sessions import Session, uuid_of
 from .._audit.trail import Trail
 from .._errors import AuditError, LogError, OptionError
 from .._net.interface import parse_mac
-from .._time import parse_time
-from .compare import add_lost, compare
+from .._time import iso, parse_time
 from .identity import parse_name, parse_uuid
-from .live import look
 from .report import Answer
+
+if t.TYPE_CHECKING:
+    from .live import Look
 
 
 def run(params: t.Mapping[str, t.Any], answer: Answer) -> None:
     """Read the trail back. Raises :class:`VirtauditError`."""
     started = time.monotonic()
     wanted = _parse(params)
+    answer.asked = _asked(wanted, params["logs"] is None)
     verify, details = params["verify"], params["events"]
     if verify and os.geteuid() != 0:
         raise OptionError(
@@ -37,14 +40,15 @@ def run(params: t.Mapping[str, t.Any], answer: Answer) -> None:
             "looking into the processes of others needs root; use become: true",
         )
     trail = Trail(wanted.since, details)
-    before = look() if verify else None
+    host = Host.this() if params["logs"] is None else None
+    before = _look() if verify else None
     with _logs(params["logs"]) as (logs, unread):
         _refuse_nothing(logs, unread)
         # What a VM holds beside what is asked for is known only from everything.
         if wanted.any_vm() or verify:
-            items: t.Iterable[Item] = read_all(logs, wanted, details, unread)
+            items: t.Iterable[Item] = read_all(logs, wanted, details, unread, host)
         else:
-            items = recall(logs, wanted, details, unread)
+            items = recall(logs, wanted, details, unread, host)
         counted = _Counted(items, wanted if details else None)
         now = time.time()
         trail.read(counted, now if wanted.until is None else min(now, wanted.until))
@@ -57,11 +61,7 @@ def run(params: t.Mapping[str, t.Any], answer: Answer) -> None:
         }
     answer.warnings += [_missing(each) for each in unread]
     if before is not None:
-        compare(trail, before, look(), begin, time.time())
-        try:
-            add_lost(trail.findings, time.time())
-        except AuditError as exc:
-            answer.warnings.append(f"audit: lost records were not counted: {exc}")
+        _compare(trail, before, begin, answer)
     _fill(answer, trail, wanted, details)
     answer.events = counted.events if details else None
     answer.stats["elapsed"] = round(time.monotonic() - started, 3)
@@ -92,6 +92,35 @@ def _parse(params: t.Mapping[str, t.Any]) -> Wanted:
     if params["logs"] is not None and not params["logs"]:
         raise OptionError("logs", "is empty; leave it out for the host's own logs")
     return wanted
+
+
+def _asked(wanted: Wanted, own_logs: bool) -> dict[str, t.Any]:
+    """Say what the answer covers: results hold no arguments from ansible-core 2.21 on, and times may be the host's."""
+    return {
+        "name": wanted.name,
+        "uuid": wanted.uuid,
+        "mac": wanted.mac,
+        "since": None if wanted.since is None else iso(wanted.since),
+        "until": None if wanted.until is None else iso(wanted.until),
+        "own_logs": own_logs,
+    }
+
+
+def _look() -> Look:
+    # Imported only here: a look at the logs alone can do without the host's parts.
+    from .live import look
+
+    return look()
+
+
+def _compare(trail: Trail, before: Look, begin: float, answer: Answer) -> None:
+    from .compare import add_lost, compare
+
+    compare(trail, before, _look(), begin, time.time())
+    try:
+        add_lost(trail.findings, time.time())
+    except AuditError as exc:
+        answer.warnings.append(f"audit: lost records were not counted: {exc}")
 
 
 def _logs(

@@ -10,9 +10,9 @@ finding: what the host lacks must be lacking both times, and what it has too muc
 
 from __future__ import annotations
 
-import os
 import typing as t
 
+from .._audit.boot import own_nodes
 from .._audit.findings import Finding, Findings
 from .._audit.grants import Grant, Granted
 from .._audit.netlink import AuditSocket
@@ -29,7 +29,7 @@ def compare(trail: Trail, before: Look, after: Look, begin: float, now: float) -
 
     ``begin`` is when the logs begin, ``now`` the time, in seconds since the epoch.
     """
-    nodes = _own_nodes()
+    nodes = own_nodes()
     seen = [_Sight(trail, each, nodes) for each in (before, after)]
     for grant in trail.grants():
         if grant.node not in nodes:
@@ -61,7 +61,9 @@ def add_lost(findings: Findings, now: float) -> None:
 class _Sight:
     """The host at one moment, put beside the trail. ``unrecorded`` is what the trail does not account for."""
 
-    def __init__(self, trail: Trail, look: Look, nodes: set[str | None]) -> None:
+    def __init__(
+        self, trail: Trail, look: Look, nodes: t.Collection[str | None]
+    ) -> None:
         self._vms: dict[str, list[Holder]] = {}
         self._held: set[str] = set()
         self._look = look
@@ -232,9 +234,3 @@ def _add_leaked(findings: Findings, before: Look, after: Look, now: float) -> No
                 exe=holder.exe if holder else None,
             )
         )
-
-
-def _own_nodes() -> set[str | None]:
-    """Return the names that this host's records may carry: none, or its own (auditd.conf, name_format)."""
-    name = os.uname().nodename
-    return {None, name, name.partition(".")[0]}

@@ -9,7 +9,8 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from .._audit.auditor import Auditor
+if t.TYPE_CHECKING:
+    from .._audit.auditor import Auditor
 
 
 @dataclasses.dataclass
@@ -38,8 +39,9 @@ class Report:
 
 @dataclasses.dataclass
 class Answer:
-    """What a module has read."""
+    """What a module has read, and what it was asked."""
 
+    asked: dict[str, t.Any] = dataclasses.field(default_factory=dict)
     grants: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
     findings: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
     sessions: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)

@@ -20,19 +20,6 @@ OTHER = "c1e2f3a4-0001-4000-8000-000000000012"
 LIBVIRTS = Path(__file__).parents[3] / "fixtures" / "libvirt-9.0.0-records.log"
 
 
-@pytest.fixture(name="path")
-def fixture_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The audit daemon's log, named by its configuration."""
-    path = tmp_path / "log" / "audit.log"
-    path.parent.mkdir()
-    configuration = tmp_path / "auditd.conf"
-    configuration.write_text(
-        f"# log_file = /none\nlog_group = adm\nLog_File = {path}\n"
-    )
-    monkeypatch.setattr(files, "_CONFIGURATION", str(configuration))
-    return path
-
-
 def line(
     serial: int,
     uuid: str = UUID,
@@ -200,18 +187,20 @@ def test_a_lookalike_inside_a_name_is_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "event"),
+    ("text", "wanted"),
     [
-        (line(1) + line(2), "1002.250:2"),
-        (line(1) + line(2, record_type="DAEMON_END"), "1001.250:1"),
-        (line(1) + "type=VIRT_RES", "1001.250:1"),
-        (line(1, before="node=hv1 "), None),
+        (line(1) + line(2), log.Mark("1002.250:2", 1002.25)),
+        (
+            line(1) + line(2, record_type="DAEMON_END"),
+            log.Mark("1001.250:1", 1001.25),
+        ),
+        (line(1) + "type=VIRT_RES", log.Mark("1001.250:1", 1001.25)),
+        (line(1, before="node=hv1 "), log.Mark("1001.250:1", 1001.25, "hv1")),
         ("\0\n" * 9, None),
         ("", None),
     ],
 )
-def test_last_mark(text: str, event: str | None, path: Path) -> None:
+def test_last_mark(text: str, wanted: log.Mark | None, path: Path) -> None:
     path.write_text(text)
     with files.host_logs() as (logs, _unread):
-        mark = log.last_mark(logs[0])
-    assert (mark.event if mark else None) == event
+        assert log.last_mark(logs[0]) == wanted

@@ -17,7 +17,11 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
     LogError,
     OptionError,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._module import audit_info
+from ansible_collections.virtaudit.qemu.plugins.module_utils._module import (
+    audit_info,
+    compare,
+    live,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._module.live import Look
 from ansible_collections.virtaudit.qemu.plugins.module_utils._module.report import (
     Answer,
@@ -169,8 +173,8 @@ def test_verify_reads_all_and_looks_twice(
     def add_lost(*_arguments: object) -> None:
         raise AuditError("no audit here")
 
-    monkeypatch.setattr(audit_info, "look", look)
-    monkeypatch.setattr(audit_info, "add_lost", add_lost)
+    monkeypatch.setattr(live, "look", look)
+    monkeypatch.setattr(compare, "add_lost", add_lost)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     result = ask(logs=[log], verify=True)
     assert len(looks) == 2
@@ -185,3 +189,15 @@ def test_verify_reads_all_and_looks_twice(
     result = ask(logs=[log], verify=True, mac=MAC)
     assert [each["code"] for each in result["findings"]] == ["stale_grant"]
     assert result["stats"]["records"] == 7
+
+
+def test_the_answer_says_what_it_covers(log: str) -> None:
+    asked = ask(logs=[log], name="web01", uuid=UUID.upper(), since="1000")["asked"]
+    assert asked == {
+        "name": "web01",
+        "uuid": UUID,
+        "mac": None,
+        "since": "1970-01-01T00:16:40.000Z",
+        "until": None,
+        "own_logs": False,
+    }

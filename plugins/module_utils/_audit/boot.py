@@ -1,0 +1,108 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+
+"""When this host booted, as its own logs have it: not each boot leaves a record of itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import typing as t
+
+from .files import LogFile
+from .log import Item, Mark, marks
+
+_CHUNK_BYTES = 65536
+
+
+@dataclasses.dataclass(frozen=True)
+class Host:
+    """This host: the names that its records may carry, and when it booted, in seconds since the epoch."""
+
+    nodes: frozenset[str | None]
+    booted: float
+
+    @classmethod
+    def this(cls) -> Host:
+        """Return the host that this runs on (``proc(5)``: btime in /proc/stat). Raises :class:`OSError`."""
+        booted = 0.0
+        with open("/proc/stat", encoding="ascii") as handle:
+            for line in handle:
+                if line.startswith("btime "):
+                    booted = float(line.split()[1])
+        return cls(own_nodes(), booted)
+
+
+def own_nodes() -> frozenset[str | None]:
+    """Return the names that this host's records may carry: none, or its own (auditd.conf, name_format)."""
+    name = os.uname().nodename
+    return frozenset((None, name, name.partition(".")[0]))
+
+
+def boot_mark(logs: t.Sequence[LogFile], host: Host) -> Mark | None:
+    """Return the first record since the host booted. ``None`` when it is not in the logs, or they begin later.
+
+    Its serial number tells: it starts anew with each boot. The clock alone does not, for it may have
+    been set since. Looks at a few places of the logs only; compressed ones it does not look into.
+    Raises :class:`OSError`.
+    """
+    newer = None
+    for log in reversed(logs):
+        if log.compressed:
+            return newer
+        begin = next(_marks(log, 0, host), None)
+        if begin is not None and begin.time < host.booted:
+            return _within(log, host) or newer
+        newer = begin or newer
+    return None
+
+
+def alone(logs: t.Sequence[LogFile], host: Host) -> bool:
+    """Tell whether the logs are this host's alone, by what they begin and end with: a collector has others' too.
+
+    Raises :class:`OSError`.
+    """
+    return all(
+        mark.node in host.nodes
+        for log in logs
+        for text in (log.head(), log.tail())
+        for mark in marks(text)
+    )
+
+
+def with_mark(items: t.Iterable[Item], mark: Mark | None) -> t.Iterator[Item]:
+    """Yield records with the mark at its place in time."""
+    for item in items:
+        if mark is not None and item.node == mark.node and item.time >= mark.time:
+            yield mark
+            mark = None
+        yield item
+    if mark is not None:
+        yield mark
+
+
+def _within(log: LogFile, host: Host) -> Mark | None:
+    """Return the first record since the boot of a log that begins before it."""
+    lower, upper = 0, log.size
+    while upper - lower > _CHUNK_BYTES:
+        middle = (lower + upper) // 2
+        found = next(_marks(log, middle, host), None)
+        if found is not None and found.time < host.booted:
+            lower = middle
+        else:
+            upper = middle
+    for position in (lower, lower + _CHUNK_BYTES):
+        for found in _marks(log, position, host):
+            if found.time >= host.booted:
+                return found
+    return None
+
+
+def _marks(log: LogFile, position: int, host: Host) -> t.Iterator[Mark]:
+    text = log.read_at(position, 2 * _CHUNK_BYTES)
+    if position:
+        # It begins within a line.
+        text = text.partition(b"\n")[2]
+    return (mark for mark in marks(text) if mark.node in host.nodes)
