@@ -48,7 +48,7 @@ $(COLLECTIONS)/ansible_collections/virtaudit/qemu:
 	ln -sfn $(CURDIR) $@
 
 demo: setup
-	ansible-playbook -i localhost, -c local -e ansible_python_interpreter=$(PY) playbooks/demo.yml
+	ANSIBLE_DISPLAY_SKIPPED_HOSTS=false ansible-playbook -i localhost, -c local -e ansible_python_interpreter=$(PY) playbooks/demo.yml
 
 # Every layer runs, also after one that failed; the summary fails when one did.
 test: setup

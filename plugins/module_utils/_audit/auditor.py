@@ -10,10 +10,9 @@ import os
 import typing as t
 
 from .._errors import AuditError, AuditPermissionError, RecordError
+from .mode import Mode
 from .netlink import AuditSocket, Confirmation, Status
 from .record import Record
-
-Mode = t.Literal["required", "best_effort", "off"]
 
 _MEND = (
     "Start the audit daemon ('systemctl start auditd') and enable auditing ('auditctl -e 1'),"
@@ -102,6 +101,14 @@ class Auditor:
         except (AuditError, RecordError) as exc:
             self._warn(str(exc))
             return None
+
+    def add(self, other: Auditor) -> None:
+        """Take what another one wrote and has to say as this one's."""
+        self.records += other.records
+        if other.auid is not None:
+            self.auid, self.ses = other.auid, other.ses
+        for warning in other.warnings:
+            self._warn(warning)
 
     def result(self) -> dict[str, t.Any]:
         """Return the module's ``audit`` value."""

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import typing as t
 
 from .._audit.messages import Messages
@@ -15,13 +16,14 @@ from .._net import device
 from .._net.device import Device
 from .._net.interface import Interface
 from .._net.opened import OpenedDevices
-from .._qemu import command, launch
+from .._qemu import command, launch, systemd
 from .._qemu.command import Backend, QemuOptions
 from .._state import Note
 from .handover import attached, claim, noting, record_grant
 from .recover import end_process, messages_for
 from .report import Report
 from .session import Session, bind
+from .watch import watch
 
 
 def cold_start(
@@ -40,8 +42,12 @@ def cold_start(
     binary = launch.find_binary(qemu.binary)
     version = launch.version_of(binary)
     uid, gid = launch.ids_of(qemu.user)
-    note = session.new_note(qemu.virt, started=True, unit=launch.scope_of(session.uuid))
+    note = session.new_note(
+        qemu.virt, started=True, unit=systemd.scope_of(session.uuid)
+    )
     note.qmp_socket, note.booting = session.state.qmp_socket, True
+    if note.unit is not None:
+        systemd.wait_unloaded(note.unit, session.timeout)
     try:
         claim(session, note, interfaces)
         auditor.write(messages.machine_id(uid, gid))
@@ -54,6 +60,7 @@ def cold_start(
                 pid = _launch(session, note, qemu, binary, version, interfaces)
                 for interface in interfaces:
                     record_grant(session, note, auditor, messages, "start", interface)
+                watch(session, note, report)
                 auditor.write(messages.control("start", "booted", pid, success=True))
                 booted = True
                 if not qemu.paused:
@@ -92,11 +99,15 @@ def _launch(
     arguments = command.argv(
         binary, session.name, session.uuid, qemu, version, listener.fileno(), backends
     )
+    if qemu.user is None:
+        # Only root reaches the directory. That it is gone tells later that qemu ended in good order.
+        arguments += ["-pidfile", session.state.pid_file]
     fds = [fd for backend in backends for fd in (*backend.queues, *backend.vhosts)]
     process, monitor = launch.start(
         arguments, listener, fds, note.qmp_socket, note.unit, qemu.user, session.timeout
     )
     bind(note, process)
+    note.pid_file = os.path.exists(session.state.pid_file)
     session.note = note
     try:
         session.adopt(process, monitor)
@@ -105,7 +116,8 @@ def _launch(
         process.end()
         raise
     session.state.save(note)
-    session.state.write_pid_file(process.pid)
+    if not note.pid_file:
+        session.state.write_pid_file(process.pid)
     for nic in note.interfaces.values():
         for opened in nic.devices:
             if not process.holds(opened):

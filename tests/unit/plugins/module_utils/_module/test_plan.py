@@ -69,7 +69,14 @@ def a_session(
     has_ports: bool = True,
 ) -> Session:
     session = Session(
-        {"name": "web01", "uuid": None, "qmp_socket": None, "timeout": 1}, True
+        {
+            "name": "web01",
+            "uuid": None,
+            "qmp_socket": None,
+            "timeout": 1,
+            "audit": "required",
+        },
+        True,
     )
     qemu = FakeQemu()
     ports = ["p0", "p1"] if free_ports is None else free_ports
