@@ -128,9 +128,9 @@ class VmState:
 
     def save(self, note: Note) -> None:
         """Write the note so that a crash leaves the old one or the new one, whole."""
-        content = json.dumps(
-            {"version": _VERSION, **dataclasses.asdict(note)}, indent=1
-        )
+        # Written several times for each NIC, with all NICs in it: dataclasses.asdict() copies them one by
+        # one, and with an indent json goes without its C encoder.
+        content = json.dumps({"version": _VERSION, **vars(note)}, default=vars)
         try:
             _write_atomically(self._file, content)
         except OSError as exc:
@@ -259,10 +259,9 @@ def _write_atomically(path: str, content: str) -> None:
         os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC,
         0o600,
     )
+    # Not synced to a disk: what is noted ends with this boot, as every qemu does.
     with os.fdopen(fd, "w", encoding="utf-8") as handle:
         handle.write(content)
-        handle.flush()
-        os.fsync(handle.fileno())
     os.rename(temporary, path)
 
 
