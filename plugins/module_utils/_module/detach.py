@@ -13,9 +13,10 @@ import typing as t
 from .._audit.origin import Origin
 from .._errors import MonitorError, OptionError, PendingError, StopError
 from .._net.interface import parse_mac
+from .leftovers import needs_repair
 from .observe import Nic
 from .past import Past
-from .recover import bury, messages_for, needs_repair, repair
+from .recover import bury, messages_for, repair
 from .release import Action, Outcome, noted, release, settle_note
 from .report import Report
 from .session import Session
