@@ -100,8 +100,7 @@ def _check_new(session: Session, interfaces: t.Sequence[Interface]) -> None:
     leftovers = {
         nic.ifname for nic in noted if nic.made and nic.mac not in session.nics
     }
-    for interface in interfaces:
-        host.check(interface, leftovers)
+    host.check(interfaces, leftovers)
 
 
 def refuse_foreign_macs(session: Session, interfaces: t.Sequence[Interface]) -> None:

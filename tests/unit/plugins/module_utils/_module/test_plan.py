@@ -66,7 +66,9 @@ def fixture_looked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     looked: list[str] = []
     monkeypatch.setattr(_state, "other_notes", lambda uuid: [])
     monkeypatch.setattr(
-        host, "check", lambda interface, leftovers: looked.append(interface.mac)
+        host,
+        "check",
+        lambda interfaces, leftovers: looked.extend(each.mac for each in interfaces),
     )
     monkeypatch.setattr(launch, "find_binary", looked.append)
     monkeypatch.setattr(launch, "ids_of", lambda user: (0, 0))
