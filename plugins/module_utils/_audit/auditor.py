@@ -148,7 +148,11 @@ class Auditor:
         )
 
     def _refuse(self, problem: AuditError) -> None:
-        handed = ". Nothing was handed to qemu" if self.mode == "required" else ""
+        handed = ""
+        if self.mode == "required":
+            # Auditing may fail half way through the NICs.
+            more = " more" if self.records else ""
+            handed = f". Nothing{more} was handed to qemu"
         self._fail(f"{problem}{handed}", problem)
 
     def _fail(self, message: str, problem: AuditError) -> None:

@@ -112,6 +112,17 @@ def test_best_effort_warns_and_goes_on(
     assert len(auditor.records) == 2
 
 
+def test_required_says_that_something_was_handed_over_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kernel = install(monkeypatch, Kernel())
+    with Auditor("required") as auditor:
+        auditor.write(RECORD)
+        kernel.enabled = 0
+        with pytest.raises(AuditError, match="Nothing more was handed to qemu"):
+            auditor.check()
+
+
 def test_required_keeps_what_was_written(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = install(monkeypatch, Kernel())
     with Auditor("required") as auditor:
