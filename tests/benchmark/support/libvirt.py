@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import signal
 import subprocess
@@ -25,6 +26,7 @@ _READY_SECONDS = 300
 def daemons(work: Path) -> Iterator[None]:
     """Have libvirtd and virtlogd run; end by their pids those that were started here."""
     started: list[Path] = []
+    before = _cgroups()
     try:
         if not _answers():
             for name in ("virtlogd", "libvirtd"):
@@ -42,6 +44,9 @@ def daemons(work: Path) -> Iterator[None]:
     finally:
         for pid_file in reversed(started):
             _end(pid_file)
+        for path in _cgroups() - before:
+            with contextlib.suppress(OSError):
+                os.rmdir(path)
 
 
 @contextlib.contextmanager
@@ -103,6 +108,14 @@ def _answers(question: str = "uri") -> bool:
         subprocess.run([*VIRSH, question], check=False, capture_output=True).returncode
         == 0
     )
+
+
+def _cgroups() -> set[str]:
+    """Return the groups that libvirt makes for all its domains, and leaves, where systemd does not run."""
+    return {
+        *glob.glob("/sys/fs/cgroup/machine"),
+        *glob.glob("/sys/fs/cgroup/*/machine"),
+    }
 
 
 def _end(pid_file: Path) -> None:
