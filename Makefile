@@ -12,9 +12,13 @@ VENV := $(CURDIR)/.venv
 PY := $(VENV)/bin/python
 NOX := $(VENV)/bin/nox --default-venv-backend uv --reuse-existing-virtualenvs
 LAYER := $(PY) tests/tools/layer.py run
+# What uses this machine's audit daemon and links of fixed names: one run at a time on a machine.
+ALONE := flock --close /run/lock/virtaudit-tests.lock
 LAYERS := lint sanity units integration fault molecule
-# Of the points to kill a task at, every N-th: make test has no time for all.
+# Of the points to harm a task at, every N-th: make test has no time for all.
 FAULT_EVERY := 1
+# Attaches and detaches on one running VM: make fault CYCLES=1000 for the long run.
+CYCLES := 25
 LINT := lint docs-check license-check extra-checks build-import-check artefact ansible-lint shell
 COLLECTIONS := $(CURDIR)/.cache/collections
 
@@ -44,23 +48,28 @@ $(COLLECTIONS)/ansible_collections/virtaudit/qemu:
 	ln -sfn $(CURDIR) $@
 
 demo: setup
-	ansible-playbook -i localhost, -c local -e ansible_python_interpreter=$(PY) playbooks/demo.yml
+	ANSIBLE_DISPLAY_SKIPPED_HOSTS=false ansible-playbook -i localhost, -c local -e ansible_python_interpreter=$(PY) playbooks/demo.yml
 
 # Every layer runs, also after one that failed; the summary fails when one did.
 test: setup
 	@rm -rf .cache/layers
-	@for layer in $(LAYERS); do $(MAKE) --no-print-directory FAULT_EVERY=12 $$layer; done; $(PY) tests/tools/layer.py summary $(LAYERS)
+	@for layer in $(LAYERS); do $(MAKE) --no-print-directory FAULT_EVERY=20 $$layer; done; $(PY) tests/tools/layer.py summary $(LAYERS)
 
 # CI=true has the formatters check and not write.
 lint: setup
 	CI=true $(LAYER) lint $(NOX) --session $(LINT)
 
-sanity units integration: setup
+sanity units: setup
 	$(PY) tests/tools/get_pip.py 24.2
 	$(LAYER) $@ $(NOX) --session $@
 
+integration: setup
+	$(PY) tests/tools/get_pip.py 24.2
+	$(ALONE) $(LAYER) $@ $(NOX) --session $@
+
 fault: setup
-	PYTHONPATH=$(COLLECTIONS) $(LAYER) fault $(PY) -m ansible_collections.virtaudit.qemu.tests.fault.run --every $(FAULT_EVERY)
+	PYTHONPATH=$(COLLECTIONS) $(ALONE) $(LAYER) fault $(PY) -m ansible_collections.virtaudit.qemu.tests.fault.run \
+		--every $(FAULT_EVERY) --cycles $(CYCLES)
 
 molecule: setup
 	$(LAYER) molecule extensions/molecule/run

@@ -14,6 +14,7 @@ import typing as t
 from .._audit.origin import Origin
 from .._net.interface import parse_interfaces
 from .leftovers import needs_repair
+from .others import settle_others
 from .plan import make_diff, make_plan, planned_result
 from .report import Report
 from .session import Session
@@ -25,6 +26,8 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool, report: Report) -> None
     origin = Origin.of_this_process()
     with Session(params, check_mode) as session:
         report.warnings += session.warnings
+        if not check_mode:
+            settle_others(session.uuid, report, origin)
         if needs_repair(session) and not check_mode:
             from .recover import repair
 

@@ -71,7 +71,14 @@ def a_session(
     has_ports: bool = True,
 ) -> Session:
     session = Session(
-        {"name": "web01", "uuid": None, "qmp_socket": None, "timeout": 1}, True
+        {
+            "name": "web01",
+            "uuid": None,
+            "qmp_socket": None,
+            "timeout": 1,
+            "audit": "required",
+        },
+        True,
     )
     qemu = FakeQemu()
     # Nothing is in any of the ports.
