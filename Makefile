@@ -77,10 +77,9 @@ molecule: setup
 format: setup
 	$(NOX) --session formatters
 
+# The figures of a run go to docs/benchmarks.md too; BENCH_ROUNDS=1 makes it short, BENCH names single ones.
 bench: setup
-	@shopt -s nullglob; scripts=(tests/benchmark/*.py); \
-	if [ $${#scripts[@]} -eq 0 ]; then echo "There are no benchmarks yet in tests/benchmark." >&2; exit 1; fi; \
-	for script in "$${scripts[@]}"; do echo "== $$script"; $(PY) "$$script" || exit; done
+	PYTHONPATH=$(COLLECTIONS) $(PY) tests/benchmark/run.py --json .cache/benchmarks.json $(if $(BENCH),,--page docs/benchmarks.md) $(BENCH:%=tests/benchmark/%.py)
 
 clean:
 	rm -rf .ansible .cache .nox .venv .mypy_cache .ruff_cache tests/output
