@@ -81,6 +81,10 @@ fault: setup
 molecule: setup
 	$(LAYER) molecule extensions/molecule/run
 
+# Those of README.md, from a run of the demo.
+pictures: setup
+	$(PY) tests/tools/pictures.py docs/images
+
 format: setup
 	$(NOX) --session formatters
 

@@ -151,9 +151,13 @@ def docs(session: nox.Session) -> None:
         env={"ANSIBLE_COLLECTIONS_PATH": str(root)},
     )
     session.run(
-        *("sphinx-build", "-q", "-W", "--keep-going", "-c", "docs"), str(source), str(html)
+        *("sphinx-build", "-q", "-W", "--keep-going", "-c", "docs"),
+        str(source),
+        str(html),
     )
-    session.log(f"{html}/index.html and {len(list(html.glob('**/*.html'))) - 1} more pages")
+    session.log(
+        f"{html}/index.html and {len(list(html.glob('**/*.html'))) - 1} more pages"
+    )
 
 
 @nox.session(default=False)
@@ -161,7 +165,9 @@ def changelog(session: nox.Session) -> None:
     """Lint the fragments and changelogs/changelog.yaml."""
     session.install("antsibull-changelog>=0.35,<1")
     session.run("antsibull-changelog", "lint")
-    session.run("antsibull-changelog", "lint-changelog-yaml", "changelogs/changelog.yaml")
+    session.run(
+        "antsibull-changelog", "lint-changelog-yaml", "changelogs/changelog.yaml"
+    )
 
 
 @nox.session(default=False)

@@ -49,7 +49,11 @@ def specification(
 def test_options(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.import_module(f"{PACKAGE}.{name}")
     validator = specification(module, monkeypatch)
-    tasks = [task for task in yaml.safe_load(module.EXAMPLES) if f"virtaudit.qemu.{name}" in task]
+    tasks = [
+        task
+        for task in yaml.safe_load(module.EXAMPLES)
+        if f"virtaudit.qemu.{name}" in task
+    ]
     assert tasks
     for task in tasks:
         result = validator.validate(task[f"virtaudit.qemu.{name}"])

@@ -97,7 +97,9 @@ class Page:
     def do(self, block: Block) -> None:
         if block.language in ("yaml", "ini"):
             if block.name is None:
-                raise SystemExit(f"line {block.line}: {block.language} without a name is run by nobody")
+                raise SystemExit(
+                    f"line {block.line}: {block.language} without a name is run by nobody"
+                )
             path = self.directory / self.replaced(block.name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(self.replaced(block.text), encoding="utf-8")
@@ -106,7 +108,9 @@ class Page:
             for command in commands_of(block):
                 self.call(command)
         elif block.language != "text":
-            raise SystemExit(f"line {block.line}: a block of {block.language or 'nothing'}")
+            raise SystemExit(
+                f"line {block.line}: a block of {block.language or 'nothing'}"
+            )
 
     def call(self, command: str) -> None:
         if any(command.startswith(prefix) for prefix in ELSEWHERE):
@@ -114,7 +118,9 @@ class Page:
             return
         # ansible-test's own configuration would hide that of the page.
         hidden = ("ANSIBLE_CONFIG", "ANSIBLE_INVENTORY")
-        environment = {name: value for name, value in os.environ.items() if name not in hidden}
+        environment = {
+            name: value for name, value in os.environ.items() if name not in hidden
+        }
         started = time.monotonic()
         done = subprocess.run(
             ["bash", "-c", self.replaced(command)],
@@ -130,7 +136,9 @@ class Page:
         seconds = round(time.monotonic() - started, 1)
         self.ran.append(Command(command, done.returncode, seconds, done.stdout))
         if done.returncode:
-            raise SystemExit(f"{command!r} ended with {done.returncode}:\n{done.stdout}")
+            raise SystemExit(
+                f"{command!r} ended with {done.returncode}:\n{done.stdout}"
+            )
 
 
 def main(path: Path, directory: Path, replacements: str) -> None:
