@@ -23,10 +23,11 @@ html_use_index = False
 
 # Labels of Ansible's own documentation that the generated pages refer to. Without intersphinx, as its
 # inventories would have to be fetched.
-ANSIBLE_DOCS = "https://docs.ansible.com/projects/ansible/latest/reference_appendices"
+ANSIBLE_DOCS = "https://docs.ansible.com/projects/ansible/latest"
 ANSIBLE_LABELS = {
-    "ansible_configuration_settings": "config.html#ansible-configuration-settings",
-    "common_return_values": "common_return_values.html",
+    "callback_plugins": "plugins/callback.html",
+    "ansible_configuration_settings": "reference_appendices/config.html#ansible-configuration-settings",
+    "common_return_values": "reference_appendices/common_return_values.html",
 }
 
 
