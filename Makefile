@@ -27,10 +27,10 @@ export PATH := $(VENV)/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sb
 export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help setup packages test demo docs pictures compat format bench clean $(LAYERS)
+.PHONY: help setup packages test demo docs pictures compat changelog format bench clean $(LAYERS)
 
 help:
-	@echo "make demo | test | $(LAYERS) | compat | docs | pictures | format | bench | setup | clean"
+	@echo "make demo | test | $(LAYERS) | compat | docs | pictures | changelog | format | bench | setup | clean"
 
 setup: packages $(VENV)/.done $(COLLECTIONS)/ansible_collections/virtaudit/qemu
 
@@ -84,6 +84,10 @@ molecule: setup
 # Those of README.md, from a run of the demo.
 pictures: setup
 	$(PY) tests/tools/pictures.py docs/images
+
+# Put the fragments into the release of galaxy.yml's version, which is made or, until it is tagged, renewed.
+changelog: setup
+	antsibull-changelog release --update-existing --reload-plugins
 
 format: setup
 	$(NOX) --session formatters

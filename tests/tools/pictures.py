@@ -14,6 +14,7 @@ from __future__ import annotations
 import html
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,11 +23,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 LIBVIRT = ROOT / "tests/unit/fixtures/libvirt-9.0.0-records.log"
-LICENSE = """\
-Copyright (c) 2026, virtaudit contributors
-GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-SPDX-License-Identifier: GPL-3.0-or-later
-"""
+LICENSE = ROOT / "changelogs/changelog.yaml.license"
 TERMINAL = """\
 <!doctype html><meta charset="utf-8"><title>-</title>
 <style>body {{ margin: 0; background: #1b1e24 }} pre {{ margin: 16px; font: 14px/1.4 monospace; color: #e6e6e6 }}</style>
@@ -99,7 +96,7 @@ def photograph(page: Path, picture: Path, width: int, height: int) -> None:
         timeout=120,
         check=True,
     )
-    picture.with_name(f"{picture.name}.license").write_text(LICENSE)
+    shutil.copyfile(LICENSE, picture.with_name(f"{picture.name}.license"))
     print(f"{picture}: {picture.stat().st_size // 1024} KiB")
 
 
