@@ -45,6 +45,15 @@ def specification(
     return validator
 
 
+def macs_of(options: t.Mapping[str, t.Any]) -> list[t.Any]:
+    macs = options.get("macs", [])
+    return [
+        *(macs if isinstance(macs, list) else [macs]),
+        *(nic["mac"] for nic in options.get("interfaces", [])),
+        *([options["mac"]] if "mac" in options else []),
+    ]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_options(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.import_module(f"{PACKAGE}.{name}")
@@ -56,8 +65,10 @@ def test_options(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     assert tasks
     for task in tasks:
-        result = validator.validate(task[f"virtaudit.qemu.{name}"])
-        assert not result.error_messages, task["name"]
+        options = task[f"virtaudit.qemu.{name}"]
+        # Unquoted, YAML reads many a MAC as a number.
+        assert all(isinstance(mac, str) for mac in macs_of(options)), task["name"]
+        assert not validator.validate(options).error_messages, task["name"]
 
 
 def test_there_are_modules() -> None:

@@ -34,6 +34,10 @@ ELSEWHERE = {
 }
 
 
+# YAML takes it for a number. The addresses that replace it have letters, so running would not show that.
+NUMBER = re.compile(r"[ :-] [0-5]\d(:[0-5]\d){5}$", re.M)
+
+
 class Block(t.NamedTuple):
     """A block of code: ``name`` is that of the file that it is."""
 
@@ -100,6 +104,8 @@ class Page:
                 raise SystemExit(
                     f"line {block.line}: {block.language} without a name is run by nobody"
                 )
+            if NUMBER.search(block.text):
+                raise SystemExit(f"line {block.line}: a MAC without quotes")
             path = self.directory / self.replaced(block.name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(self.replaced(block.text), encoding="utf-8")
