@@ -12,14 +12,18 @@ VENV := $(CURDIR)/.venv
 PY := $(VENV)/bin/python
 NOX := $(VENV)/bin/nox --default-venv-backend uv --reuse-existing-virtualenvs
 LAYER := $(PY) tests/tools/layer.py run
+# What uses this machine's audit daemon and links of fixed names: one run at a time on a machine.
+ALONE := flock --close /run/lock/virtaudit-tests.lock
 LAYERS := lint sanity units integration fault molecule
-# Of the points to kill a task at, every N-th: make test has no time for all.
+# Of the points to harm a task at, every N-th: make test has no time for all.
 FAULT_EVERY := 1
 LINT := lint docs-check docs license-check extra-checks build-import-check artefact ansible-lint changelog shell
 # The oldest and the newest ansible-core; ansible-test takes pip from where get_pip.py puts it.
 UNITS := units units-2.17 units-2.21
 COMPAT := integration-2.17 integration-2.21
 PIPS := 23.1.2 24.2 25.2
+# Attaches and detaches on one running VM: make fault CYCLES=1000 for the long run.
+CYCLES := 25
 COLLECTIONS := $(CURDIR)/.cache/collections
 
 # No shims: ansible-test takes any pythonX.Y on PATH for a Python.
@@ -48,20 +52,24 @@ $(COLLECTIONS)/ansible_collections/virtaudit/qemu:
 	ln -sfn $(CURDIR) $@
 
 demo: setup
-	ansible-playbook -i localhost, -c local -e ansible_python_interpreter=$(PY) playbooks/demo.yml
+	ANSIBLE_DISPLAY_SKIPPED_HOSTS=false ansible-playbook -i localhost, -c local -e ansible_python_interpreter=$(PY) playbooks/demo.yml
 
 # Every layer runs, also after one that failed; the summary fails when one did.
 test: setup
 	@rm -rf .cache/layers
-	@for layer in $(LAYERS); do $(MAKE) --no-print-directory FAULT_EVERY=12 $$layer; done; $(PY) tests/tools/layer.py summary $(LAYERS)
+	@for layer in $(LAYERS); do $(MAKE) --no-print-directory FAULT_EVERY=20 $$layer; done; $(PY) tests/tools/layer.py summary $(LAYERS)
 
 # CI=true has the formatters check and not write.
 lint: setup
 	CI=true $(LAYER) lint $(NOX) --session $(LINT)
 
-sanity integration: setup
+sanity: setup
 	$(PY) tests/tools/get_pip.py 24.2
 	$(LAYER) $@ $(NOX) --session $@
+
+integration: setup
+	$(PY) tests/tools/get_pip.py 24.2
+	$(ALONE) $(LAYER) $@ $(NOX) --session $@
 
 units: setup
 	$(PY) tests/tools/get_pip.py $(PIPS)
@@ -70,20 +78,21 @@ units: setup
 # Integration on the other ansible-cores: not a part of test, for want of time.
 compat: setup
 	$(PY) tests/tools/get_pip.py $(PIPS)
-	$(LAYER) $@ $(NOX) --session $(COMPAT)
+	$(ALONE) $(LAYER) $@ $(NOX) --session $(COMPAT)
 
 docs: setup
 	$(NOX) --session docs
 
 fault: setup
-	PYTHONPATH=$(COLLECTIONS) $(LAYER) fault $(PY) -m ansible_collections.virtaudit.qemu.tests.fault.run --every $(FAULT_EVERY)
+	PYTHONPATH=$(COLLECTIONS) $(ALONE) $(LAYER) fault $(PY) -m ansible_collections.virtaudit.qemu.tests.fault.run \
+		--every $(FAULT_EVERY) --cycles $(CYCLES)
 
 molecule: setup
 	$(LAYER) molecule extensions/molecule/run
 
 # Those of README.md, from a run of the demo.
 pictures: setup
-	$(PY) tests/tools/pictures.py docs/images
+	$(ALONE) $(PY) tests/tools/pictures.py docs/images
 
 # Put the fragments into the release of galaxy.yml's version, which is made or, until it is tagged, renewed.
 changelog: setup

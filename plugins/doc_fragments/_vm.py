@@ -36,6 +36,7 @@ options:
         echoed the record with its event id. The task fails otherwise, and what was opened is closed.
       - V(best_effort) turns the same into warnings.
       - V(off) writes no record.
+      - The end of a VM that no task asked for is recorded as the strictest task asked that gave it interfaces.
     type: str
     choices: [required, best_effort, 'off']
     default: required

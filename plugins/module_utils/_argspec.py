@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import typing as t
 
+from ._audit.mode import MODES
+
 Spec = dict[str, t.Any]
 
 _INTERFACE: Spec = {
@@ -51,7 +53,7 @@ def audit_options() -> Spec:
     return {
         "audit": {
             "type": "str",
-            "choices": ["required", "best_effort", "off"],
+            "choices": [*MODES],
             "default": "required",
         }
     }

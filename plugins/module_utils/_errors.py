@@ -61,6 +61,10 @@ class StateError(VirtauditError):
     """The notes of this host about its VMs cannot be used."""
 
 
+class BusyError(StateError):
+    """Another task works on the same VM."""
+
+
 class ProcessError(VirtauditError):
     """qemu did not start, or is not the process that it should be."""
 

@@ -19,13 +19,14 @@ import stat
 import time
 import typing as t
 
+from ._audit.mode import MODES, Mode
 from ._errors import StateError
+from ._files import lock_directory, write_whole
 from ._net.device import Device
 
 BASE = "/run/virtaudit"
 _VERSION = 1
 _NOTE = "state.json"
-_LOCK_STEP_SECONDS = 0.05
 
 Phase = t.Literal["opening", "held", "revoked"]
 
@@ -61,7 +62,10 @@ class Note:
     ``started``: this collection started its qemu (and so records its end). ``booting``: that
     start is not finished. ``frozen``: its CPUs may stand still for a revocation. ``busy``:
     since when (seconds since the epoch) a task changes something; found by the next task, it
-    means that this one was cut off.
+    means that this one was cut off. ``audit``: how much the record of its end must be proved
+    where no task says, the strictest of what tasks said that gave it something. ``pid_file``:
+    qemu made it and removes it at an orderly end. ``companion``: the zipapp that its companion
+    unit runs.
     """
 
     name: str
@@ -73,6 +77,9 @@ class Note:
     booting: bool = False
     frozen: bool = False
     busy: float | None = None
+    audit: Mode = "required"
+    pid_file: bool = False
+    companion: str | None = None
     unit: str | None = None
     pid: int | None = None
     start_time: int | None = None
@@ -86,6 +93,7 @@ class VmState:
         self.uuid = uuid
         self.path = f"{BASE}/{uuid}"
         self.qmp_socket = f"{self.path}/qmp.sock"
+        self.pid_file = f"{self.path}/qemu.pid"
 
     @contextlib.contextmanager
     def locked(self, timeout: float) -> t.Iterator[None]:
@@ -93,7 +101,7 @@ class VmState:
 
         The lock is on the directory itself, which goes when nothing is left to note.
         """
-        with _lock_directory(self.path, timeout, f"VM {self.uuid}"):
+        with lock_directory(self.path, timeout, f"VM {self.uuid}"):
             try:
                 yield
             finally:
@@ -132,19 +140,25 @@ class VmState:
             {"version": _VERSION, **dataclasses.asdict(note)}, indent=1
         )
         try:
-            _write_atomically(self._file, content)
+            write_whole(self._file, content)
         except OSError as exc:
             raise StateError(
                 f"the note {self._file} could not be written: {exc.strerror}"
             ) from exc
 
+    def begin(self, note: Note) -> None:
+        """Note that something begins to change, before it does."""
+        if note.busy is None:
+            note.busy = time.time()
+        self.save(note)
+
     def write_pid_file(self, pid: int) -> None:
         """Write the pid of qemu for a person, and for tools that look for one."""
         try:
-            _write_atomically(f"{self.path}/qemu.pid", f"{pid}\n")
+            write_whole(self.pid_file, f"{pid}\n")
         except OSError as exc:
             raise StateError(
-                f"{self.path}/qemu.pid could not be written: {exc.strerror}"
+                f"{self.pid_file} could not be written: {exc.strerror}"
             ) from exc
 
     def set_aside(self) -> None:
@@ -177,7 +191,7 @@ class VmState:
 @contextlib.contextmanager
 def host_locked(timeout: float) -> t.Iterator[None]:
     """Keep the tasks of all VMs from claiming MACs for a moment."""
-    with _lock_directory(BASE, timeout, "the MACs of this host"):
+    with lock_directory(BASE, timeout, "the MACs of this host"):
         yield
 
 
@@ -210,65 +224,11 @@ def prepare_base() -> None:
         )
 
 
-@contextlib.contextmanager
-def _lock_directory(path: str, timeout: float, what: str) -> t.Iterator[None]:
-    deadline = time.monotonic() + timeout
-    fd = _acquire(path)
-    while fd is None:
-        if time.monotonic() >= deadline:
-            raise StateError(
-                f"another task works on {what} and did not finish within {timeout:g} s;"
-                " nothing was changed, run the task again"
-            )
-        time.sleep(_LOCK_STEP_SECONDS)
-        fd = _acquire(path)
-    try:
-        yield
-    finally:
-        os.close(fd)
-
-
-def _acquire(path: str) -> int | None:
-    """Return a locked fd of the directory that is at ``path`` now, ``None`` to try again."""
-    try:
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(path, 0o700)
-    except OSError as exc:
-        raise StateError(f"{path} could not be made: {exc.strerror}") from exc
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    except OSError as exc:
-        raise StateError(f"{path} cannot be used: {exc.strerror}") from exc
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Its last owner may have removed the directory while we waited.
-        if os.path.samestat(os.fstat(fd), os.lstat(path)):
-            return fd
-    except (BlockingIOError, FileNotFoundError):
-        pass
-    os.close(fd)
-    return None
-
-
-def _write_atomically(path: str, content: str) -> None:
-    temporary = f"{path}.new"
-    fd = os.open(
-        temporary,
-        os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC,
-        0o600,
-    )
-    with os.fdopen(fd, "w", encoding="utf-8") as handle:
-        handle.write(content)
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.rename(temporary, path)
-
-
 def _decode(data: dict[str, t.Any]) -> Note:
     """Build a note from JSON; keys of a newer version are left out, missing ones take their defaults."""
     known = _known(Note, data)
+    if known.get("audit") not in MODES:
+        known["audit"] = "required"
     known["interfaces"] = {
         mac: NicNote(
             **{

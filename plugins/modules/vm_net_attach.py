@@ -17,6 +17,10 @@ description:
     the other; the first failure ends the task, and what was done before it is kept and returned.
   - Nothing reaches qemu before its record is proved to be on its way to the audit log, see O(audit).
   - All interfaces of a VM belong in one task; that is also many times faster than a loop.
+  - Where systemd runs, a VM that is started gets a companion unit, which records the end of the VM when no task asked
+    for it.
+  - Before anything else, the ends of other VMs of this collection on the host that nothing has recorded yet are
+    recorded, with a warning that it is late.
 extends_documentation_fragment:
   - virtaudit.qemu._vm
   - virtaudit.qemu._vm.attributes
@@ -271,7 +275,7 @@ interfaces:
           returned: always
           sample: '1795420505.795:180'
 audit:
-  description: The records that this task wrote.
+  description: The records that this task wrote, with those for other VMs that had ended.
   returned: always
   type: dict
   contains:

@@ -105,6 +105,37 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+asked:
+  description: What was asked for, and so what the answer covers.
+  returned: once the options are understood
+  type: dict
+  contains:
+    name:
+      description: Only this VM, null for all.
+      type: str
+      returned: always
+      sample: web01
+    uuid:
+      description: Only this VM, null for all.
+      type: str
+      returned: always
+    mac:
+      description: Only this NIC, null for all.
+      type: str
+      returned: always
+    since:
+      description: The option O(since) in UTC.
+      type: str
+      returned: always
+      sample: '2026-11-23T07:00:00.000Z'
+    until:
+      description: The option O(until) in UTC.
+      type: str
+      returned: always
+    own_logs:
+      description: Whether the host's own logs were read, not those of O(logs).
+      type: bool
+      returned: always
 grants:
   description: Which VM holds which devices, the oldest first.
   returned: always

@@ -14,6 +14,8 @@ description:
   - Unplugs network interfaces from a running VM with its guest's help, closes their host side, and writes audit
     records of the detach and of every device that qemu gave up.
   - A detach is reported, and recorded as success, only when C(/proc) shows that qemu holds the devices no more.
+  - Before anything else, the ends of other VMs of this collection on the host that nothing has recorded yet are
+    recorded, with a warning that it is late.
   - A guest that does not let go in time makes the task fail, with V(pending) in RV(interfaces[].action) and nothing
     closed; a later run finishes it.
 extends_documentation_fragment:

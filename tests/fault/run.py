@@ -2,143 +2,162 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Kills the modules at every system call that matters, runs them again, and checks the invariants.
+"""Harms the modules at every system call that matters, runs them again, and checks the invariants.
 
 Real qemu, auditd, taps and macvtaps; needs root and strace. ``--every N`` takes each N-th
-point only, ``--list`` names the points without killing.
+point only, ``--list`` names the points and does no harm. Words choose parts by name: a harm
+(``kill``), a scenario (``hot-plug``), or one of each; ``monitor``, ``crowd``, ``cycles``.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
-import os
-import re
 import signal
-import subprocess
 import sys
 import time
 import uuid as uuidlib
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Sequence
 
-from ansible_collections.virtaudit.qemu.tests.fault import tracer, witness
+from ansible_collections.virtaudit.qemu.tests.fault import (
+    crowd,
+    cycles,
+    host,
+    monitor,
+    runner,
+    tracer,
+    witness,
+)
+from ansible_collections.virtaudit.qemu.tests.fault.harms import HARMS, Harm
+from ansible_collections.virtaudit.qemu.tests.fault.scenarios import (
+    MACS,
+    SCENARIOS,
+    Scenario,
+    detach,
+)
 
-BRIDGE, LOWER, PEER = "vafault-br", "vafault-lo", "vafault-pe"
-TAP = {"mac": "52:54:00:fa:17:01", "source": BRIDGE, "queues": 2}
-MACVTAP = {
-    "mac": "52:54:00:fa:17:02",
-    "source": LOWER,
-    "type": "direct",
-    "mode": "bridge",
-    "vhost": "off",
-}
-MACS = [str(TAP["mac"]), str(MACVTAP["mac"])]
-QEMU = {"accel": "tcg", "memory": "64", "paused": True}
+_ATTEMPTS = 4
 
-Task = tuple[str, dict[str, Any]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Scenario:
-    """A task to kill, what is done before it, and what is true when it has been run again."""
-
-    name: str
-    before: Callable[[str], list[Task]]
-    task: Callable[[str], Task]
-    granted: list[str]
-    running: bool = True
+# A point in words, and what tries it: returns the result of the task that was harmed, and what is wrong.
+Try = tuple[str, Callable[[], tuple[runner.Result, list[str]]]]
 
 
-def attach(
-    uuid: str, interfaces: list[dict[str, Any]], qemu: dict[str, Any] | None = None
-) -> Task:
-    """Return an attach of a VM that is named after its UUID."""
-    return "vm_net_attach", {
-        "name": "vafault",
-        "uuid": uuid,
-        "interfaces": interfaces,
-        "qemu": qemu,
-    }
+@dataclasses.dataclass
+class Tally:
+    """What was tried so far, and at how many points something was violated."""
 
+    show_messages: bool
+    tried: int = 0
+    broken: int = 0
 
-def detach(uuid: str, **options: Any) -> Task:
-    """Return a detach of all NICs."""
-    return "vm_net_detach", {
-        "name": "vafault",
-        "uuid": uuid,
-        "macs": ["all"],
-        **options,
-    }
-
-
-SCENARIOS = [
-    Scenario(
-        "cold-start",
-        lambda _uuid: [],
-        lambda uuid: attach(uuid, [TAP, MACVTAP], QEMU),
-        MACS,
-    ),
-    Scenario(
-        "hot-plug",
-        lambda uuid: [attach(uuid, [], QEMU)],
-        lambda uuid: attach(uuid, [TAP, MACVTAP]),
-        MACS,
-    ),
-    Scenario(
-        "revoke",
-        lambda uuid: [attach(uuid, [TAP, MACVTAP], QEMU)],
-        lambda uuid: detach(uuid, force=True, timeout=0.2),
-        [],
-    ),
-    Scenario(
-        "stop",
-        lambda uuid: [attach(uuid, [TAP, MACVTAP], QEMU)],
-        lambda uuid: detach(uuid, stop_vm="destroy"),
-        [],
-        running=False,
-    ),
-]
+    def part(self, name: str, tries: Sequence[Try]) -> None:
+        """Try each point of a part, and print what is wrong and a line with the counts."""
+        begun = time.monotonic()
+        broken = 0
+        said: Counter[str] = Counter()
+        for point, attempt in tries:
+            result, problems = attempt()
+            broken += bool(problems)
+            for problem in problems:
+                print(f"VIOLATION {name}: {point}: {problem}", flush=True)
+            if result.get("failed"):
+                said[str(result.get("msg"))] += 1
+        seconds = time.monotonic() - begun
+        print(
+            f"{name}: {len(tries)} points, {broken} with violations,"
+            f" {sum(said.values())} tasks failed and said why, {seconds:.0f} s",
+            flush=True,
+        )
+        if self.show_messages:
+            for text, count in said.items():
+                print(f"    {count}x {text}", flush=True)
+        self.tried += len(tries)
+        self.broken += broken
 
 
 def main() -> int:
     """Run what the command line asks; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--cycles", type=int, default=25)
     parser.add_argument("--list", action="store_true")
-    parser.add_argument(
-        "scenarios", nargs="*", default=[scenario.name for scenario in SCENARIOS]
-    )
+    parser.add_argument("--messages", action="store_true", help="show what tasks say")
+    parser.add_argument("parts", nargs="*")
     options = parser.parse_args()
-    tried = broken = 0
+    tally = Tally(options.messages)
     signal.signal(signal.SIGTERM, lambda *_given: sys.exit("ended by a signal"))
-    with _auditd(), _links():
+    with host.auditd(), host.links():
         for scenario in SCENARIOS:
-            if scenario.name not in options.scenarios:
-                continue
-            begun = time.monotonic()
-            points = _points(scenario)[:: options.every]
-            if options.list:
-                print("\n".join(f"{scenario.name}: {point}" for point in points))
-                continue
-            failures = 0
-            for point in points:
-                problems = _try(scenario, point)
-                failures += bool(problems)
-                for problem in problems:
-                    print(f"VIOLATION {scenario.name}: {point}: {problem}", flush=True)
-            tried += len(points)
-            broken += failures
-            seconds = time.monotonic() - begun
-            print(
-                f"{scenario.name}: {len(points)} points, {failures} with violations, {seconds:.0f} s",
-                flush=True,
-            )
+            _scenario(scenario, options, tally)
+        for manner in monitor.MANNERS:
+            if _chosen(options.parts, "monitor", manner):
+                _monitor(manner, options, tally)
+        if not options.list:
+            _crowd(options, tally)
+            _cycles(options, tally)
     if options.list:
         return 0
-    print(f"{tried - broken} passed, {broken} failed")
-    return 1 if broken or not tried else 0
+    print(f"{tally.tried} points, {tally.broken} with violations")
+    print(f"{tally.tried - tally.broken} passed, {tally.broken} failed")
+    return 1 if tally.broken or not tally.tried else 0
+
+
+def _chosen(words: list[str], *names: str) -> bool:
+    return all(word in names for word in words)
+
+
+def _scenario(scenario: Scenario, options: argparse.Namespace, tally: Tally) -> None:
+    harms = [harm for harm in HARMS if _chosen(options.parts, harm.name, scenario.name)]
+    points = _points(scenario) if harms else []
+    for harm in harms:
+        struck = [each for each in points if harm.applies(each)]
+        struck = struck[:: options.every * harm.every]
+        name = f"{harm.name} {scenario.name}"
+        if options.list:
+            print("\n".join(f"{name}: {point}" for point in struck))
+        elif struck:
+            with harm.around():
+                tally.part(name, [_at(scenario, harm, point) for point in struck])
+
+
+def _at(scenario: Scenario, harm: Harm, point: tracer.Point) -> Try:
+    return str(point), lambda: _try(scenario, harm, point)
+
+
+def _monitor(manner: str, options: argparse.Namespace, tally: Tally) -> None:
+    points = monitor.points(manner)[:: options.every * monitor.EVERY]
+    if options.list:
+        for number, text in points:
+            print(f"monitor {manner}: answer#{number} {text}")
+        return
+    tries = [_answered(manner, number, text) for number, text in points]
+    tally.part(f"monitor {manner}", tries)
+
+
+def _answered(manner: str, number: int, text: str) -> Try:
+    return f"answer#{number} {text}", lambda: monitor.attempt(manner, number)
+
+
+def _crowd(options: argparse.Namespace, tally: Tally) -> None:
+    full = options.every == 1
+    tasks, vms, rivals, rounds = (50, 20, 8, 3) if full else (12, 6, 4, 1)
+    if _chosen(options.parts, "crowd"):
+        tries: list[Try] = [
+            (f"{tasks} tasks for one VM", lambda: ({}, crowd.overlapping(tasks))),
+            (f"{vms} VMs", lambda: ({}, crowd.side_by_side(vms))),
+        ]
+        tries += [
+            (f"{rivals} VMs for one MAC", lambda: ({}, crowd.one_mac(rivals)))
+        ] * rounds
+        tally.part("crowd", tries)
+
+
+def _cycles(options: argparse.Namespace, tally: Tally) -> None:
+    if _chosen(options.parts, "cycles"):
+        problems, figures = cycles.cycles(options.cycles)
+        print("\n".join(figures))
+        tally.part("cycles", [(f"{options.cycles} cycles", lambda: ({}, problems))])
 
 
 def _points(scenario: Scenario) -> list[tracer.Point]:
@@ -148,84 +167,93 @@ def _points(scenario: Scenario) -> list[tracer.Point]:
         result, points = tracer.list_points(*scenario.task(uuid))
         if result.get("failed", not result):
             raise SystemExit(
-                f"{scenario.name} fails without being killed: {result.get('msg', 'no result')}"
+                f"{scenario.name} fails without being harmed: {result.get('msg', 'no result')}"
             )
     finally:
-        tracer.run_module(*detach(uuid, stop_vm="destroy"))
+        runner.run_module(*detach(uuid, stop_vm="destroy"))
     return points
 
 
 def _prepare(scenario: Scenario, uuid: str) -> None:
     for name, arguments in scenario.before(uuid):
-        result = tracer.run_module(name, arguments)
+        result = runner.run_module(name, arguments)
         if result.get("failed", not result):
             raise SystemExit(
                 f"{scenario.name} cannot be prepared: {result.get('msg', 'no result')}"
             )
 
 
-def _try(scenario: Scenario, point: tracer.Point) -> list[str]:
-    """Kill at a point, run the task again, and then stop the VM; return what is wrong."""
+def _try(
+    scenario: Scenario, harm: Harm, point: tracer.Point
+) -> tuple[runner.Result, list[str]]:
+    """Harm a task at a point, run it again, and then stop the VM; return its result and what is wrong."""
+    for _attempt in range(_ATTEMPTS):
+        result, problems, meant = _attempt_once(scenario, harm, point)
+        if meant:
+            return result, problems
+    return result, [f"no such call was struck in {_ATTEMPTS} attempts"]
+
+
+def _attempt_once(
+    scenario: Scenario, harm: Harm, point: tracer.Point
+) -> tuple[runner.Result, list[str], bool]:
     uuid = str(uuidlib.uuid4())
     problems = []
     try:
         _prepare(scenario, uuid)
-        # A run with one system call less is no violation: the task was not killed then.
-        tracer.kill_at(*scenario.task(uuid), point)
-        again = tracer.run_module(*scenario.task(uuid))
+        # A run with one system call less is no violation: no harm was done then.
+        result, meant = harm.do(scenario.task(uuid), point, uuid)
+        if not harm.dies:
+            problems += _judge(scenario, harm, result, uuid)
+        alive = bool(witness.qemus(uuid))
+        again = runner.run_module(*scenario.task(uuid))
         if again.get("failed", not again):
             problems.append(f"the next run fails: {again.get('msg', 'no result')}")
-        problems += witness.violations(uuid, MACS, scenario.granted, scenario.running)
+        problems += witness.violations(
+            uuid, MACS, scenario.granted, scenario.runs_again(alive)
+        )
     finally:
-        end = tracer.run_module(*detach(uuid, stop_vm="destroy"))
+        end = runner.run_module(*detach(uuid, stop_vm="destroy"))
+        left = witness.violations(uuid, MACS, [], False)
+        host.sweep(uuid, MACS)
     if end.get("failed", not end):
         problems.append(f"the VM cannot be stopped: {end.get('msg', 'no result')}")
-    return problems + [
-        f"at the end: {text}" for text in witness.violations(uuid, MACS, [], False)
+    return result, problems + [f"at the end: {text}" for text in left], meant
+
+
+def _judge(
+    scenario: Scenario, harm: Harm, result: runner.Result, uuid: str
+) -> list[str]:
+    """Return what is wrong with a task that was harmed and has ended by itself."""
+    if not result or "traceback" in result:
+        return [f"the task has no result: {result.get('traceback')}"]
+    alive = bool(witness.qemus(uuid))
+    if not result.get("failed"):
+        # A qemu that dies when all is handed over is found by the next run.
+        if harm.blind or (scenario.running and not alive):
+            return []
+        return _truth(scenario.granted, scenario.running, uuid)
+    problems = []
+    if not harm.explains(result):
+        problems.append(f"the task says {result['msg']!r}")
+    if scenario.name == "cold-start" and alive:
+        problems.append("the start failed, and qemu runs")
+    if scenario.name == "hot-plug" and alive:
+        given = [nic["mac"] for nic in result["interfaces"]]
+        held = sum(len(nic["devices"]) for nic in result["interfaces"])
+        pid = witness.qemus(uuid)[0]
+        if len(witness.held(pid)) != held and "still holds" not in result["msg"]:
+            problems.append(
+                f"attached {given}, and qemu holds {witness.held(pid)} after {result['msg']!r}"
+            )
+    return problems
+
+
+def _truth(granted: list[str], running: bool, uuid: str) -> list[str]:
+    return [
+        f"after its success: {text}"
+        for text in witness.violations(uuid, MACS, granted, running)
     ]
-
-
-@contextlib.contextmanager
-def _auditd() -> Iterator[None]:
-    """Start the audit daemon where none runs, and end then what was started."""
-    running = _daemon()
-    if not running:
-        systemd = os.path.isdir("/run/systemd/system")
-        start = ["systemctl", "start", "auditd"] if systemd else ["auditd"]
-        subprocess.run(start, check=True)
-        while not _daemon():
-            time.sleep(0.1)
-    try:
-        yield
-    finally:
-        if not running:
-            os.kill(_daemon(), signal.SIGTERM)
-
-
-def _daemon() -> int:
-    status = subprocess.run(
-        ["auditctl", "-s"], capture_output=True, text=True, check=True
-    )
-    match = re.search(r"^pid (\d+)$", status.stdout, re.MULTILINE)
-    return int(match[1]) if match else 0
-
-
-@contextlib.contextmanager
-def _links() -> Iterator[None]:
-    commands = [
-        f"link add {BRIDGE} type bridge",
-        f"link set {BRIDGE} up",
-        f"link add {LOWER} type veth peer name {PEER}",
-        f"link set {LOWER} up",
-        f"link set {PEER} up",
-    ]
-    try:
-        for command in commands:
-            subprocess.run(["ip", *command.split()], check=True)
-        yield
-    finally:
-        for name in (BRIDGE, LOWER):
-            subprocess.run(["ip", "link", "del", name], check=False)
 
 
 if __name__ == "__main__":

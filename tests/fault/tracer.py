@@ -2,49 +2,66 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs a module under strace(1): lists its system calls, or kills it at one of them."""
+"""Runs a module under strace(1): lists its system calls, or does harm at one of them."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+
+from ansible_collections.virtaudit.qemu.tests.fault import host, runner
 
 # The calls that change something outside of the process, or hand it over.
 CALLS = (
-    "openat,ioctl,sendto,sendmsg,recvfrom,rename,mkdir,rmdir,unlink,flock,fsync,chmod,"
+    "openat,ioctl,sendto,sendmsg,recvfrom,write,rename,mkdir,rmdir,unlink,flock,fsync,chmod,"
     "socket,bind,connect,listen,vfork,fork,clone,wait4,kill,pidfd_send_signal"
 )
 _CALL = re.compile(r"^(\w+)\(")
 # Of these the interpreter makes hundreds of its own: only those on our files and devices count.
 _OURS = {
-    "openat": re.compile(r'"/(?:dev|run/virtaudit)/'),
-    "ioctl": re.compile(r"\bTUN"),
+    "openat": re.compile(r'"(/(?:dev|run/virtaudit)/[^"]*)"'),
+    "ioctl": re.compile(r"^ioctl\(\d+<([^>]*)>, TUN"),
+    "write": re.compile(r"^write\(\d+<(/run/virtaudit/[^>]*)>"),
 }
+_UUID = "<uuid>"
+_MACVTAP = "/dev/tap"
 # Everything before the VM's lock only reads.
 _FIRST = "flock"
 
 
+_STOPPED = "--- stopped by SIGSTOP ---"
+_TASK_SECONDS = 300
+
+
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """A place to kill at: the ``number``-th ``call`` of the module, before it is carried out."""
+    """A place to do harm at: the ``number``-th ``call`` of the module, on ``path`` where that is known."""
 
     call: str
     number: int
     text: str
+    path: str | None = None
 
     def __str__(self) -> str:
         return f"{self.call}#{self.number} {self.text}"
 
-
-def run_module(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Run a module to its end; return its result."""
-    return _run([], name, arguments)
+    def where(self, uuid: str) -> list[str]:
+        """Return strace's words for the place: it counts only calls on the path then."""
+        paths = [] if self.path is None else [self.path.replace(_UUID, uuid)]
+        if self.path == _MACVTAP:
+            paths = [f"{_MACVTAP}{number}" for number in host.next_indexes()]
+        words = [word for path in paths for word in ("-P", path)]
+        return [*words, "-e", f"trace={self.call}"]
 
 
 def list_points(
@@ -52,52 +69,106 @@ def list_points(
 ) -> tuple[dict[str, Any], list[Point]]:
     """Run a module to its end; return its result and its system calls from the lock on."""
     with tempfile.NamedTemporaryFile("r", encoding="utf-8", errors="replace") as log:
-        result = _run(
-            ["strace", "-o", log.name, "-e", f"trace={CALLS}"], name, arguments
-        )
+        # -y: which file a descriptor is.
+        strace = ["strace", "-y", "-s", "80", "-o", log.name, "-e", f"trace={CALLS}"]
+        with start(name, arguments, strace) as process:
+            result = result_of(process)
         lines = log.read().split("\n")
-    counts: dict[str, int] = {}
+    # How many processes a task looks at before, and so its number of opens, differs from run to run.
+    counts: dict[tuple[str, str | None], int] = {}
+    locked = False
     points = []
     for line in lines:
         match = _CALL.match(line)
         if match is None:
             continue
         call = match[1]
-        counts[call] = counts.get(call, 0) + 1
+        locked = locked or call == _FIRST
         ours = _OURS.get(call)
-        if _FIRST in counts and (ours is None or ours.search(line)):
-            points.append(Point(call, counts[call], line[:100]))
+        found = ours.search(line) if ours else None
+        path = found[1].replace(arguments["uuid"], _UUID) if found else None
+        # The node of a macvtap has a new number each time.
+        path = _MACVTAP if path is not None and path.startswith(_MACVTAP) else path
+        counts[call, path] = counts.get((call, path), 0) + 1
+        if locked and (ours is None or found):
+            points.append(Point(call, counts[call, path], line[:140], path))
     return result, points
 
 
-def kill_at(name: str, arguments: dict[str, Any], point: Point) -> bool:
-    """Run a module and kill it at a point; tell whether it came there."""
-    inject = f"inject={point.call}:signal=SIGKILL:when={point.number}"
-    result = _run(
-        ["strace", "-o", os.devnull, "-e", f"trace={point.call}", "-e", inject],
-        name,
-        arguments,
-    )
-    return not result
+def harm_at(
+    name: str, arguments: dict[str, Any], point: Point, inject: str
+) -> tuple[dict[str, Any], bool]:
+    """Run a module with strace's ``inject`` at a point, before it is carried out.
+
+    Returns its result, and whether a call was struck that counts. They are found by their
+    number, and a busy host has more processes and records to read before.
+    """
+    with tempfile.NamedTemporaryFile("r", encoding="utf-8", errors="replace") as log:
+        strace = _injecting(log.name, point, arguments["uuid"], inject)
+        with start(name, arguments, strace) as process:
+            result = result_of(process)
+        struck = [line for line in log.read().split("\n") if "(INJECTED)" in line]
+    ours = _OURS.get(point.call)
+    return result, all(ours is None or ours.search(line) for line in struck)
 
 
-def _run(prefix: list[str], name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+def pause_at(
+    name: str, arguments: dict[str, Any], point: Point, action: Callable[[], None]
+) -> dict[str, Any]:
+    """Run a module, and do something while it stands still after a point; return its result."""
+    with tempfile.NamedTemporaryFile("r", encoding="utf-8", errors="replace") as log:
+        strace = _injecting(log.name, point, arguments["uuid"], "signal=SIGSTOP")
+        with start(name, arguments, strace) as process:
+            text = ""
+            while process.poll() is None and _STOPPED not in text:
+                time.sleep(0.002)
+                text += log.read()
+            if _STOPPED in text:
+                action()
+                with open(
+                    f"/proc/{process.pid}/task/{process.pid}/children", encoding="ascii"
+                ) as handle:
+                    os.kill(int(handle.read().split()[0]), signal.SIGCONT)
+            return result_of(process)
+
+
+def _injecting(log: str, point: Point, uuid: str, inject: str) -> list[str]:
+    inject = f"inject={point.call}:{inject}:when={point.number}"
+    return ["strace", "-y", "-o", log, *point.where(uuid), "-e", inject]
+
+
+@contextlib.contextmanager
+def start(
+    name: str, arguments: dict[str, Any], prefix: Sequence[str] = ()
+) -> Iterator[subprocess.Popen[str]]:
+    """Start a module, with words before its command line; it is ended when the caller leaves it running."""
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".json") as handle:
         json.dump({"ANSIBLE_MODULE_ARGS": arguments}, handle)
         handle.flush()
-        module = f"ansible_collections.virtaudit.qemu.plugins.modules.{name}"
-        done = subprocess.run(
-            [*prefix, sys.executable, "-m", module, handle.name],
+        process = subprocess.Popen(
+            [*prefix, sys.executable, "-m", runner.module_name(name), handle.name],
             env={
                 **os.environ,
                 "PYTHONPATH": os.environ["ANSIBLE_COLLECTIONS_PATH"],
                 "PYTHONDONTWRITEBYTECODE": "1",
             },
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            check=False,
-            timeout=120,
         )
-    lines = done.stdout.strip().splitlines()
-    result: dict[str, Any] = json.loads(lines[-1]) if lines else {}
+        with process:
+            try:
+                yield process
+            finally:
+                if process.poll() is None:
+                    process.kill()
+
+
+def result_of(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """Wait for a module; return its result, empty when it ended without one."""
+    stdout, stderr = process.communicate(timeout=_TASK_SECONDS)
+    result = runner.read_result(stdout)
+    # What Python says when a module ends with an exception that nobody expected.
+    if "Traceback" in stderr:
+        result["traceback"] = stderr.strip().splitlines()[-1]
     return result

@@ -15,11 +15,14 @@ import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 TYPES = "VIRT_RESOURCE,VIRT_CONTROL,VIRT_MACHINE_ID"
-RECORD = re.compile(r"type=(\w+) msg=audit\(([\d.]+:\d+)\): (.*?) msg='(.*)'")
+RECORD = re.compile(
+    r"(?:node=\S+ )?type=(\w+) msg=audit\(([\d.]+:\d+)\): (.*?) msg='(.*)'"
+)
 FIELD = re.compile(r'([\w-]+)=("[^"]*"|\S+)')
 TAP = re.compile(r"/dev/tap\d+$")
 VHOST = "/dev/vhost-net"
@@ -31,17 +34,22 @@ def fields(text: str) -> Record:
     return {name: value.strip('"') for name, value in FIELD.findall(text)}
 
 
-def read_log(uuid: str) -> list[Record]:
-    """The VM's records as they stand in the log, in order."""
+def ausearch(types: str) -> list[str]:
+    """The lines of the events of some types."""
     # Without --input-logs it reads from its standard input when that is no terminal.
-    command = ["ausearch", "--input-logs", "--message", TYPES, "--raw"]
+    command = ["ausearch", "--input-logs", "--message", types, "--raw"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     # 1 means that nothing matched.
     if done.returncode not in (0, 1):
         raise SystemExit(f"ausearch failed with {done.returncode}")
-    records = []
     # Not splitlines(): to it, the 0x1D before an enriched record's names ends a line.
-    for line in filter(None, done.stdout.split("\n")):
+    return list(filter(None, done.stdout.split("\n")))
+
+
+def read_log(uuid: str) -> list[Record]:
+    """The VM's records as they stand in the log, in order."""
+    records = []
+    for line in ausearch(TYPES):
         found = RECORD.match(line)
         if not found:
             raise SystemExit(f"ausearch printed no record: {line}")
@@ -51,6 +59,22 @@ def read_log(uuid: str) -> list[Record]:
         if record.get("uuid") == uuid:
             records.append(record)
     return records
+
+
+def kernel_opens() -> Counter[tuple[str, str]]:
+    """How often which process opened which path, as the kernel recorded it for the rules."""
+    opened: Counter[tuple[str, str]] = Counter()
+    pids: dict[str, str] = {}
+    for line in ausearch("SYSCALL"):
+        event = line.partition("msg=audit(")[2].partition(")")[0]
+        record = fields(line.partition("\x1d")[0])
+        if line.partition("type=")[2].startswith("SYSCALL "):
+            # openat, and no O_PATH.
+            if record["syscall"] == "257" and not int(record["a2"], 16) & 0o10000000:
+                pids[event] = record["pid"]
+        elif record.get("nametype") == "NORMAL" and event in pids:
+            opened[pids[event], record["name"]] += 1
+    return opened
 
 
 def network_fds(process: Path) -> dict[str, dict[str, str]]:
@@ -80,6 +104,7 @@ def processes(name: str) -> list[dict[str, Any]]:
             found.append(
                 {
                     "pid": status.parent.name,
+                    "user": status.parent.owner(),
                     "cgroup": cgroup.partition("::")[2],
                     "fds": network_fds(status.parent),
                 }
@@ -125,6 +150,22 @@ class Witness:
                 record.get("vm") == self.asked["name"],
                 f"{where}: vm={record.get('vm')}",
             )
+
+    def seconded(self) -> None:
+        """The kernel itself saw each open that is on record, and no other of these processes."""
+        recorded = Counter(
+            (record["pid"], record["path"]) for record in self.of(reason="open")
+        )
+        pids = {pid for pid, _path in recorded}
+        seen = Counter(
+            {
+                (pid, path): count
+                for (pid, path), count in kernel_opens().items()
+                if pid in pids
+                and (path.endswith(("/net/tun", VHOST)) or TAP.match(path))
+            }
+        )
+        self.check(seen == recorded, f"recorded {recorded}, the kernel saw {seen}")
 
     def opened(self, mac: str) -> list[str]:
         return sorted(record["path"] for record in self.of(reason="open", net=mac))
@@ -210,6 +251,7 @@ def main() -> None:
     asked = json.loads(sys.argv[1])
     witness = Witness(asked)
     witness.origin()
+    witness.seconded()
     {"held": witness.held, "released": witness.released}[asked["state"]]()
     seen = {"records": witness.records, "qemus": witness.qemus, "links": witness.links}
     print(json.dumps({**seen, "problems": witness.problems}))

@@ -10,10 +10,9 @@ import os
 import typing as t
 
 from .._errors import AuditError, AuditPermissionError, RecordError
+from .mode import Mode
 from .netlink import AuditSocket, Confirmation, Status
 from .record import Record
-
-Mode = t.Literal["required", "best_effort", "off"]
 
 _MEND = (
     "Start the audit daemon ('systemctl start auditd') and enable auditing ('auditctl -e 1'),"
@@ -42,6 +41,8 @@ class Auditor:
         self._socket: AuditSocket | None = None
         self._prepared = False
         self._listening = False
+        # The kernel's count of lost records when this task began.
+        self._lost: int | None = None
 
     def __enter__(self) -> Auditor:
         return self
@@ -101,6 +102,14 @@ class Auditor:
             self._warn(str(exc))
             return None
 
+    def add(self, other: Auditor) -> None:
+        """Take what another one wrote and has to say as this one's."""
+        self.records += other.records
+        if other.auid is not None:
+            self.auid, self.ses = other.auid, other.ses
+        for warning in other.warnings:
+            self._warn(warning)
+
     def result(self) -> dict[str, t.Any]:
         """Return the module's ``audit`` value."""
         return {
@@ -117,10 +126,21 @@ class Auditor:
         try:
             status = self._connect().status()
             self.daemon = status.pid or None
-            _require_ready(status)
+            self._require_kept(status)
         except AuditError as exc:
             return exc
         return None
+
+    def _require_kept(self, status: Status) -> None:
+        """Refuse a state in which records do not reach the disk, the last one perhaps among them."""
+        _require_ready(status)
+        if self._lost is None:
+            self._lost = status.lost
+        if status.lost > self._lost:
+            raise AuditError(
+                f"the kernel has lost {status.lost - self._lost} records since this task began: the audit daemon hangs"
+                " or the backlog is too small (see 'auditctl -s', raise it with 'auditctl -b')"
+            )
 
     def _connect(self) -> AuditSocket:
         if self._socket is None:
@@ -130,7 +150,10 @@ class Auditor:
     def _send(self, record: Record) -> Confirmation | None:
         connection = self._connect()
         if self._listening:
-            return connection.send_confirmed(record)
+            confirmation = connection.send_confirmed(record)
+            # The kernel echoes as well what no daemon writes down.
+            self._require_kept(connection.status())
+            return confirmation
         # Only best_effort gets here without an echo, and has warned of it.
         connection.send(record)
         return None
@@ -148,7 +171,11 @@ class Auditor:
         )
 
     def _refuse(self, problem: AuditError) -> None:
-        handed = ". Nothing was handed to qemu" if self.mode == "required" else ""
+        handed = ""
+        if self.mode == "required":
+            # Auditing may fail half way through the NICs.
+            more = " more" if self.records else ""
+            handed = f". Nothing{more} was handed to qemu"
         self._fail(f"{problem}{handed}", problem)
 
     def _fail(self, message: str, problem: AuditError) -> None:

@@ -24,17 +24,21 @@ Kind = t.Literal["tap", "macvtap", "vhost"]
 
 # include/uapi/linux/audit.h: AUDIT_ARCH_*; the numbers of open, openat and openat2.
 _OPENS = {
-    "c000003e": (2, 257, 437),
-    "40000003": (5, 295, 437),
-    "c00000b7": (56, 437),
-    "c00000f3": (56, 437),
-    "c0000015": (5, 286, 437),
-    "80000016": (5, 288, 437),
+    "c000003e": {2: "open", 257: "openat", 437: "openat2"},
+    "40000003": {5: "open", 295: "openat", 437: "openat2"},
+    "c00000b7": {56: "openat", 437: "openat2"},
+    "c00000f3": {56: "openat", 437: "openat2"},
+    "c0000015": {5: "open", 286: "openat", 437: "openat2"},
+    "80000016": {5: "open", 288: "openat", 437: "openat2"},
 }
-_OPEN_NAMES = ("open", "openat", "openat2")
+# Which argument has the flags; openat2 has them in a structure, which is not in this record.
+_FLAGS = {"open": "a1", "openat": "a2", "openat2": None}
+# include/uapi/asm-generic/fcntl.h. Nothing can be read, written or set through such a descriptor;
+# udev and systemd-tmpfiles look at each node with one.
+_O_PATH = 0o10000000
 _SYSCALL = re.compile(
     r"arch=(?P<arch>[0-9a-f]+) syscall=(?P<number>\d{1,10})(?: per=\w+)? success=(?P<success>yes|no)"
-    r" exit=(?P<exit>-?\d{1,20}) a0=\w+ a1=(?P<a1>\w+) .*?\bpid=(?P<pid>\d{1,10}) auid=(?P<auid>\d{1,10}) "
+    r" exit=(?P<exit>-?\d{1,20}) a0=\w+ a1=(?P<a1>\w+) a2=(?P<a2>\w+) .*?\bpid=(?P<pid>\d{1,10}) auid=(?P<auid>\d{1,10}) "
     r".*?\bses=(?P<ses>\d{1,10}) comm=(?:\"[^\"]*\"|\S+) exe=(?P<exe>\"[^\"]*\"|\S+)"
     r"(?: subj=\S+.*?)? key=(?:\"[^\"]*\"|[0-9A-F]+|\(null\))(?:\x1d(?P<names>.*))?",
     re.ASCII,
@@ -45,10 +49,13 @@ _PATH = re.compile(
     re.ASCII,
 )
 _SYSCALL_NAME = re.compile(r"\bSYSCALL=(\w+)", re.ASCII)
-_MACVTAP = re.compile(r"(?:.*/)?tap\d+", re.ASCII)
+_MACVTAP = re.compile(
+    r"(?:.*/)?tap\d+|/proc/(?:self|thread-self|\d+)(?:/task/\d+)?/fd/\d+", re.ASCII
+)
 # An auid or a session that is not set.
 _UNSET = 4294967295
-# Documentation/admin-guide/devices.txt: misc devices
+# Documentation/admin-guide/devices.txt: the majors of which macvtap has one, and two misc devices
+_DYNAMIC = {*range(234, 255), *range(384, 512)}
 _MISC = {(10, 200): "tap", (10, 238): "vhost"}
 
 
@@ -81,7 +88,7 @@ def parse_path(text: str, head: re.Match[str], before: bytes) -> KernelOpen | No
     major, minor = int(match["major"], 16), int(match["minor"], 16)
     name = _unquote(match["name"])
     kind = _MISC.get((major, minor))
-    if kind is None and name is not None and major > 10 and _MACVTAP.fullmatch(name):
+    if kind is None and name and major in _DYNAMIC and _MACVTAP.fullmatch(name):
         kind = "macvtap"
     if kind is None:
         return None
@@ -140,12 +147,20 @@ def _syscall_of(event: str, before: bytes) -> re.Match[str] | None:
 
 
 def _is_open(call: re.Match[str]) -> bool:
-    name = _SYSCALL_NAME.search(call["names"] or "")
-    if name is not None:
-        return name.group(1) in _OPEN_NAMES
+    """Tell whether a system call opens what its path leads to, and not the path alone."""
+    named = _SYSCALL_NAME.search(call["names"] or "")
     numbers = _OPENS.get(call["arch"])
-    # An architecture that is not known: a call that returns a descriptor, or fails to.
-    return int(call["number"]) in numbers if numbers else int(call["exit"]) != 0
+    if named is not None:
+        name: str | None = named.group(1)
+    elif numbers is not None:
+        name = numbers.get(int(call["number"]))
+    else:
+        # An architecture that is not known: a call that returns a descriptor, or fails to.
+        return int(call["exit"]) != 0
+    if name not in _FLAGS:
+        return False
+    flags = _FLAGS[name]
+    return flags is None or not int(call[flags], 16) & _O_PATH
 
 
 def _unquote(value: str) -> str | None:

@@ -7,14 +7,13 @@
 from __future__ import annotations
 
 import re
-import typing as t
 
 from .._time import iso
-from .findings import Code, Finding, Findings, Severity
+from .complaints import Complaints
+from .findings import Finding, Findings
 from .grants import Grant, Granted, Opened, claim
 from .log import Logged
 from .sessions import number
-from .witness import kind_of
 
 # An open may wait this long for its hand-over: a VM's start has time-outs of its own.
 _IN_FLIGHT_SECONDS = 60.0
@@ -29,7 +28,7 @@ class Nics:
     def __init__(self, node: str | None, uuid: str, findings: Findings) -> None:
         self.node, self.uuid = node, uuid
         self.grants: dict[str, Grant] = {}
-        self._findings = findings
+        self._complain = Complaints(node, uuid, findings)
         self._opened: dict[str, list[Opened]] = {}
         self._failed_detach: dict[str, Finding] = {}
         self._failed_starts: list[tuple[Logged, str]] = []
@@ -88,15 +87,7 @@ class Nics:
         # libvirt says success of each NIC, and failed only of the whole.
         self.grants = {}
         self._opened = {}
-        vm = logged.record.fields.get("vm")
-        self._add(
-            "failed_start",
-            "medium",
-            f"VM {vm} did not start at {iso(logged.time)}{_with(macs)}. It holds no device of that start; see the"
-            " task or the log of qemu for the reason.",
-            logged,
-            events=[*events, logged.event],
-        )
+        self._complain.failed_start(logged, events, macs)
 
     def stopped(self, how: str) -> None:
         """The VM ended, and holds nothing any more."""
@@ -108,7 +99,7 @@ class Nics:
         for mac, waiting in self._opened.items():
             for opened in waiting:
                 if not 0 <= now - opened.logged.time < _IN_FLIGHT_SECONDS:
-                    self._report_unclaimed(mac, opened, "nothing came after it")
+                    self._complain.unclaimed(mac, opened, "nothing came after it")
 
     def _open(self, logged: Logged, mac: str, success: bool) -> None:
         fields = logged.record.fields
@@ -119,24 +110,10 @@ class Nics:
             )
             waiting = self._opened.setdefault(mac, [])
             while waiting and logged.time - waiting[0].logged.time > _GIVEN_UP_SECONDS:
-                self._report_unclaimed(mac, waiting.pop(0), "nothing came of it")
+                self._complain.unclaimed(mac, waiting.pop(0), "nothing came of it")
             waiting.append(Opened(logged, device))
             return
-        vhost = kind_of(path) == "vhost"
-        self._add(
-            "failed_open",
-            "low" if vhost else "medium",
-            f"{path} could not be opened for {mac} of VM {fields.get('vm')} at {iso(logged.time)}. "
-            + (
-                "The NIC works without vhost-net, slower; load vhost_net, or set vhost: off."
-                if vhost
-                else "The VM did not get this device; see the task for the reason."
-            ),
-            logged,
-            mac=mac,
-            path=path,
-            dev=fields.get("dev"),
-        )
+        self._complain.failed_open(logged, mac, path)
 
     def _close(self, mac: str, path: str | None, fd: int | None) -> None:
         waiting = self._opened.get(mac, [])
@@ -156,21 +133,13 @@ class Nics:
             self._opened.pop(mac, None)
 
     def _detach(self, logged: Logged, mac: str, success: bool) -> None:
-        vm = logged.record.fields.get("vm")
         if success:
             self.grants.pop(mac, None)
             self._settle(
                 mac, f"It was detached at {iso(logged.time)} ({logged.event})."
             )
             return
-        self._failed_detach[mac] = self._add(
-            "failed_detach",
-            "medium",
-            f"{mac} was to be taken from VM {vm} at {iso(logged.time)}, and the VM still holds its devices. Run the"
-            " detach again when the guest is up, or with force: true.",
-            logged,
-            mac=mac,
-        )
+        self._failed_detach[mac] = self._complain.failed_detach(logged, mac)
 
     def _hand_over(self, logged: Logged, mac: str, reason: str, success: bool) -> None:
         fields = logged.record.fields
@@ -183,19 +152,14 @@ class Nics:
             if reason == "start":
                 self._failed_starts.append((logged, mac))
             else:
-                self._add(
-                    "failed_start",
-                    "medium",
-                    f"{mac} was not handed to VM {fields.get('vm')} at {iso(logged.time)}: the VM holds none of its"
-                    " devices. See the task for the reason, and run it again.",
-                    logged,
-                    mac=mac,
-                )
+                self._complain.not_attached(logged, mac)
             return
         fds = [number(fd) for fd in (fields.get("fds") or "").split(",") if fd]
         devices, left = claim(waiting, fds)
         for opened in left:
-            self._report_unclaimed(mac, opened, "a later open was handed over instead")
+            self._complain.unclaimed(
+                mac, opened, "a later open was handed over instead"
+            )
         self._settle(mac, f"It was handed over anew at {iso(logged.time)}.")
         self.grants[mac] = Grant(
             node=self.node,
@@ -222,72 +186,20 @@ class Nics:
     def _drop_opened(self, how: str) -> None:
         for mac, waiting in self._opened.items():
             for opened in waiting:
-                self._report_unclaimed(mac, opened, how)
+                self._complain.unclaimed(mac, opened, how)
         self._opened = {}
 
     def _report_failed_starts(self) -> None:
         for logged, mac in self._failed_starts:
-            self._add(
-                "failed_start",
-                "medium",
-                f"{mac} was not handed to VM {logged.record.fields.get('vm')} at {iso(logged.time)}, as its start"
-                " failed or was cut off. See the task for the reason.",
-                logged,
-                mac=mac,
-            )
+            self._complain.not_started(logged, mac)
         self._failed_starts = []
-
-    def _report_unclaimed(self, mac: str, opened: Opened, how: str) -> None:
-        if opened.failed:
-            return
-        logged, device = opened.logged, opened.device
-        self._add(
-            "unclaimed_open",
-            "medium",
-            f"{device.path} was opened for {mac} of VM {logged.record.fields.get('vm')} at {iso(logged.time)} and"
-            f" never handed over: {how}. What was done between the two failed; see the opener's log, and whether"
-            f" {logged.record.fields.get('exe')} still holds the device.",
-            logged,
-            mac=mac,
-            path=device.path,
-            dev=device.dev,
-        )
 
     def _settle(self, mac: str, how: str) -> None:
         finding = self._failed_detach.pop(mac, None)
         if finding is not None:
             finding.settle(how)
 
-    def _add(
-        self,
-        code: Code,
-        severity: Severity,
-        message: str,
-        logged: Logged,
-        events: list[str] | None = None,
-        **known: t.Any,
-    ) -> Finding:
-        return self._findings.add(
-            Finding(
-                code=code,
-                severity=severity,
-                message=message,
-                time=logged.time,
-                events=events or [logged.event],
-                node=self.node,
-                vm=logged.record.fields.get("vm"),
-                uuid=self.uuid,
-                exe=logged.record.fields.get("exe"),
-                auid=logged.auid,
-                **known,
-            )
-        )
-
 
 def _mac(text: str | None) -> str | None:
     mac = text.lower() if text else ""
     return mac if _MAC.fullmatch(mac) else None
-
-
-def _with(macs: list[str]) -> str:
-    return f" (with {', '.join(macs)})" if macs else ""

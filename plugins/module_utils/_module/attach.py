@@ -12,6 +12,7 @@ from .._audit.origin import Origin
 from .._net.interface import parse_interfaces
 from .cold_start import cold_start
 from .hot_plug import hot_plug
+from .others import settle_others
 from .plan import make_diff, make_plan, planned_result
 from .recover import needs_repair, repair
 from .report import Report
@@ -24,6 +25,8 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool, report: Report) -> None
     origin = Origin.of_this_process()
     with Session(params, check_mode) as session:
         report.warnings += session.warnings
+        if not check_mode:
+            settle_others(session.uuid, report, origin)
         if needs_repair(session) and not check_mode:
             report.auditor.prepare()
             report.warnings += repair(session, report.auditor, origin)

@@ -20,7 +20,7 @@ from .._audit.sessions import Session, uuid_of
 from .._audit.trail import Trail
 from .._errors import AuditError, LogError, OptionError
 from .._net.interface import parse_mac
-from .._time import parse_time
+from .._time import iso, parse_time
 from .identity import parse_name, parse_uuid
 from .report import Answer
 
@@ -32,6 +32,7 @@ def run(params: t.Mapping[str, t.Any], answer: Answer) -> None:
     """Read the trail back. Raises :class:`VirtauditError`."""
     started = time.monotonic()
     wanted = _parse(params)
+    answer.asked = _asked(wanted, params["logs"] is None)
     verify, details = params["verify"], params["events"]
     if verify and os.geteuid() != 0:
         raise OptionError(
@@ -91,6 +92,18 @@ def _parse(params: t.Mapping[str, t.Any]) -> Wanted:
     if params["logs"] is not None and not params["logs"]:
         raise OptionError("logs", "is empty; leave it out for the host's own logs")
     return wanted
+
+
+def _asked(wanted: Wanted, own_logs: bool) -> dict[str, t.Any]:
+    """Say what the answer covers: results hold no arguments from ansible-core 2.21 on, and times may be the host's."""
+    return {
+        "name": wanted.name,
+        "uuid": wanted.uuid,
+        "mac": wanted.mac,
+        "since": None if wanted.since is None else iso(wanted.since),
+        "until": None if wanted.until is None else iso(wanted.until),
+        "own_logs": own_logs,
+    }
 
 
 def _look() -> Look:

@@ -6,22 +6,24 @@
 
 from __future__ import annotations
 
+import os
 import typing as t
 
 from .._audit.messages import Messages
 from .._audit.origin import Origin
-from .._errors import ProcessError, VirtauditError
+from .._errors import ProcessError
 from .._net import device
 from .._net.device import Device
 from .._net.interface import Interface
 from .._net.opened import OpenedDevices
-from .._qemu import command, launch
+from .._qemu import command, launch, systemd
 from .._qemu.command import Backend, QemuOptions
 from .._state import Note
 from .handover import attached, claim, noting, record_grant
 from .recover import end_process, messages_for
 from .report import Report
 from .session import Session, bind
+from .watch import watch
 
 
 def cold_start(
@@ -40,12 +42,17 @@ def cold_start(
     binary = launch.find_binary(qemu.binary)
     version = launch.version_of(binary)
     uid, gid = launch.ids_of(qemu.user)
-    note = session.new_note(qemu.virt, started=True, unit=launch.scope_of(session.uuid))
+    note = session.new_note(
+        qemu.virt, started=True, unit=systemd.scope_of(session.uuid)
+    )
     note.qmp_socket, note.booting = session.state.qmp_socket, True
+    if note.unit is not None:
+        systemd.wait_unloaded(note.unit, session.timeout)
     try:
         claim(session, note, interfaces)
         auditor.write(messages.machine_id(uid, gid))
         with OpenedDevices(auditor, messages, noting(session, note)) as opened:
+            booted = False
             try:
                 for interface in interfaces:
                     opened.open(interface)
@@ -53,16 +60,18 @@ def cold_start(
                 pid = _launch(session, note, qemu, binary, version, interfaces)
                 for interface in interfaces:
                     record_grant(session, note, auditor, messages, "start", interface)
+                watch(session, note, report)
                 auditor.write(messages.control("start", "booted", pid, success=True))
+                booted = True
                 if not qemu.paused:
                     session.live.monitor.execute("cont")
-            except VirtauditError:
+                session.finish(note)
+            except Exception:
                 end_process(session)
-                _record_failure(note, report, messages, interfaces)
+                _record_failure(note, report, messages, interfaces, booted)
                 raise
             opened.handed_over()
-            session.finish(note)
-    except VirtauditError:
+    except Exception:
         # What could not be recorded stays noted, for the next task to record.
         if not auditor.missed:
             session.state.remove()
@@ -90,15 +99,25 @@ def _launch(
     arguments = command.argv(
         binary, session.name, session.uuid, qemu, version, listener.fileno(), backends
     )
+    if qemu.user is None:
+        # Only root reaches the directory. That it is gone tells later that qemu ended in good order.
+        arguments += ["-pidfile", session.state.pid_file]
     fds = [fd for backend in backends for fd in (*backend.queues, *backend.vhosts)]
     process, monitor = launch.start(
         arguments, listener, fds, note.qmp_socket, note.unit, qemu.user, session.timeout
     )
     bind(note, process)
+    note.pid_file = os.path.exists(session.state.pid_file)
     session.note = note
-    session.adopt(process, monitor)
+    try:
+        session.adopt(process, monitor)
+    except Exception:
+        monitor.close()
+        process.end()
+        raise
     session.state.save(note)
-    session.state.write_pid_file(process.pid)
+    if not note.pid_file:
+        session.state.write_pid_file(process.pid)
     for nic in note.interfaces.values():
         for opened in nic.devices:
             if not process.holds(opened):
@@ -119,8 +138,15 @@ def _backend(interface: Interface, devices: t.Sequence[Device]) -> Backend:
 
 
 def _record_failure(
-    note: Note, report: Report, messages: Messages, interfaces: t.Sequence[Interface]
+    note: Note,
+    report: Report,
+    messages: Messages,
+    interfaces: t.Sequence[Interface],
+    booted: bool,
 ) -> None:
+    if report.auditor.missed:
+        # Whether the last record landed is not known. The next task reads it in the log, and goes on from there.
+        return
     for interface in interfaces:
         if note.interfaces[interface.mac].phase == "held":
             # Its start is on record as a success already, so it ends as a detach.
@@ -131,6 +157,7 @@ def _record_failure(
             report.auditor.write_anyway(
                 messages.net_grant("start", interface.mac, [], success=False)
             )
+    operation, reason = ("stop", "failed") if booted else ("start", "booted")
     report.auditor.write_anyway(
-        messages.control("start", "booted", note.pid or 0, success=False)
+        messages.control(operation, reason, note.pid or 0, success=booted)
     )

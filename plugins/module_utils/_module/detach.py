@@ -13,9 +13,11 @@ import typing as t
 from .._audit.origin import Origin
 from .._errors import MonitorError, OptionError, PendingError, StopError
 from .._net.interface import parse_mac
+from .gone import bury
 from .observe import Nic
+from .others import settle_others
 from .past import Past
-from .recover import bury, messages_for, needs_repair, repair
+from .recover import messages_for, needs_repair, repair
 from .release import Action, Outcome, noted, release, settle_note
 from .report import Report
 from .session import Session
@@ -37,6 +39,8 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool, report: Report) -> None
     origin = Origin.of_this_process()
     with Session(params, check_mode) as session:
         report.warnings += session.warnings
+        if not check_mode:
+            settle_others(session.uuid, report, origin)
         buried = _repair(session, report, origin, check_mode)
         report.vm = session.result()
         present, absent = _plan(session, asked, buried)

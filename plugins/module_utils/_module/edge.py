@@ -68,6 +68,9 @@ def _failure_of(call: t.Callable[[], None], partial: HasResult) -> str | None:
     except VirtauditError as exc:
         exc.partial = partial.result()
         return str(exc)
+    except OSError as exc:
+        # Not met where it could be explained, such as a host that is out of file descriptors.
+        return f"the operating system refused what the task needs: {exc}. Mend that, and run the task again"
     return None
 
 

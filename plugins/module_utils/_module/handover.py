@@ -11,6 +11,7 @@ import typing as t
 from .. import _state
 from .._audit.auditor import Auditor
 from .._audit.messages import Messages
+from .._audit.mode import strictest
 from .._net import sysfs
 from .._net.device import Device
 from .._net.interface import Interface
@@ -41,6 +42,8 @@ def claim(session: Session, note: Note, interfaces: t.Sequence[Interface]) -> No
                 netdev=command.netdev_id(interface.mac),
                 phase="opening",
             )
+        # What one task has on record, the end of the VM must not leave out for another one's audit: off.
+        note.audit = strictest(note.audit, session.audit)
         session.begin(note)
 
 

@@ -10,9 +10,12 @@ A task can die between a record and the note of it. Then the log knows what the 
 from __future__ import annotations
 
 import dataclasses
+import typing as t
 
-from .._audit.log import Logged, records_of
 from .._state import NicNote, Note
+
+if t.TYPE_CHECKING:
+    from .._audit.log import Logged
 
 # The kernel's records and the note have the same clock, in ticks of a different length.
 _SLACK_SECONDS = 0.1
@@ -55,11 +58,12 @@ class Past:
     """The records of one VM since a task began that did not end. Without a log, what the note says."""
 
     def __init__(self, note: Note) -> None:
-        self._records = (
-            []
-            if note.busy is None
-            else records_of(note.uuid, note.busy - _SLACK_SECONDS)
-        )
+        self._records: list[Logged] = []
+        if note.busy is not None:
+            # Seldom needed, and what reads logs takes a while to import.
+            from .._audit.log import records_of
+
+            self._records = records_of(note.uuid, note.busy - _SLACK_SECONDS)
 
     def control(self) -> tuple[str | None, str | None]:
         """Return ``op`` and ``res`` of the last VIRT_CONTROL, if there is one."""

@@ -15,9 +15,9 @@ from .._audit.messages import Messages
 from .._net.device import Device
 from .._qemu import hotplug
 from .._state import NicNote, Note
+from .gone import record_end, remove_link
 from .observe import Nic
 from .past import of_note
-from .recover import record_end, remove_link
 from .report import Report
 from .session import Session
 

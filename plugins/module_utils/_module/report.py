@@ -39,8 +39,9 @@ class Report:
 
 @dataclasses.dataclass
 class Answer:
-    """What a module has read."""
+    """What a module has read, and what it was asked."""
 
+    asked: dict[str, t.Any] = dataclasses.field(default_factory=dict)
     grants: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
     findings: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
     sessions: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)

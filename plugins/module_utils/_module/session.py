@@ -9,10 +9,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import time
 import typing as t
 
 from .. import _state
+from .._audit.mode import Mode
 from .._errors import OptionError, ProcessError
 from .._qemu.monitor import Monitor
 from .._qemu.nics import Inventory, take_inventory, virt_type
@@ -46,6 +46,7 @@ class Session:
             None if params["uuid"] is None else identity.parse_uuid(params["uuid"])
         )
         self._given_socket: str | None = params["qmp_socket"]
+        self.audit: Mode = params["audit"]
         self._check_mode = check_mode
         self.timeout = float(params["timeout"])
         if self.timeout <= 0:
@@ -137,9 +138,7 @@ class Session:
 
     def begin(self, note: Note) -> None:
         """Note that a task begins to change something, before it does."""
-        if note.busy is None:
-            note.busy = time.time()
-        self.state.save(note)
+        self.state.begin(note)
 
     def finish(self, note: Note) -> None:
         """Note that nothing is under way."""
@@ -169,6 +168,7 @@ class Session:
             boot_id=boot_id(),
             qmp_socket=self.qmp_socket,
             started=started,
+            audit=self.audit,
             unit=unit,
         )
         if self._live is not None:

@@ -12,7 +12,7 @@ import typing as t
 
 from .._audit.auditor import Auditor
 from .._audit.messages import Messages
-from .._errors import DeviceError, LinkError
+from .._errors import AuditError, DeviceError, LinkError
 from . import device, link, sysfs
 from .device import Attempt, Device
 from .interface import Interface
@@ -131,16 +131,22 @@ class OpenedDevices:
                 f"{path} could not be opened for the interface {interface.mac}: {device.explain(exc)}"
             ) from exc
         self._devices.append((interface.mac, opened))
-        failure: DeviceError | None = None
+        failure: Exception | None = None
         if setup is None:
             # Nothing maps a vhost-net fd to an interface, so the record does.
             opened.dev = interface.ifname
         else:
             try:
                 setup(opened)
-            except DeviceError as exc:
+            except (DeviceError, OSError) as exc:
                 failure = exc
-        opened.event = self._record(interface, opened, success=True)
+        try:
+            opened.event = self._record(interface, opened, success=True)
+        except AuditError:
+            # It may have landed all the same: the next task reads the log, and records the close then.
+            self._devices.pop()
+            os.close(opened.fd)
+            raise
         self._note(
             interface, [each for mac, each in self._devices if mac == interface.mac]
         )

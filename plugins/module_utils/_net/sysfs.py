@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import os
 
+from .._proc import raise_exhausted
+
 _NET = "/sys/class/net"
 _IFF_UP = 0x1
 # include/uapi/linux/if_tun.h
@@ -101,7 +103,8 @@ def macvtap_of(major: int, minor: int) -> str | None:
 def _related(name: str, prefix: str) -> list[str]:
     try:
         entries = os.listdir(f"{_NET}/{name}")
-    except OSError:
+    except OSError as exc:
+        raise_exhausted(exc)
         return []
     return sorted(entry[len(prefix) :] for entry in entries if entry.startswith(prefix))
 
@@ -110,8 +113,11 @@ def _read(name: str, attribute: str) -> str | None:
     try:
         with open(f"{_NET}/{name}/{attribute}", encoding="ascii") as handle:
             return handle.read().strip()
-    except (OSError, UnicodeDecodeError):
-        return None
+    except OSError as exc:
+        raise_exhausted(exc)
+    except UnicodeDecodeError:
+        pass
+    return None
 
 
 def _number(name: str, attribute: str) -> int | None:

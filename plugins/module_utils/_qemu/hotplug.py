@@ -43,6 +43,7 @@ def plug(
     """
     names = _names(interface.mac, devices)
     held: list[Device] = []
+    adding = False
     try:
         for opened, name in zip(devices, names):
             held.append(_send(monitor, process, opened, name))
@@ -57,23 +58,31 @@ def plug(
             if opened.path == device.VHOST_NET_PATH
         ]
         monitor.execute("netdev_add", command.netdev(interface, queues, vhosts))
+        adding = True
         monitor.execute("device_add", command.nic(interface, port))
         lost = [opened for opened in held if not process.holds(opened)]
         if lost:
             raise ProcessError(
                 f"qemu took {interface.mac} and does not hold {lost[0].path} as fd {lost[0].fd}"
+                + _ended(process)
             )
     except BaseException as exc:
-        with contextlib.suppress(MonitorError):
-            roll_back(monitor, interface.mac, len(devices))
+        # A device_add that got no answer may be done all the same, and a paused guest would keep the NIC.
+        if not (adding and _is_unanswered(exc)):
+            with contextlib.suppress(MonitorError):
+                roll_back(monitor, interface.mac, len(devices))
         left = [opened for opened in held if process.holds(opened)]
-        if left and isinstance(exc, (MonitorError, ProcessError)):
+        if left and isinstance(exc, (MonitorError, ProcessError, OSError)):
             raise StuckError(
                 f"{exc}. qemu (pid {process.pid}) still holds {_words(left)} of {interface.mac}, whose hand-over is"
                 " not finished. Run the task again when qemu answers: it will be finished or taken back"
             ) from exc
         raise
     return held
+
+
+def _is_unanswered(exc: BaseException) -> bool:
+    return isinstance(exc, MonitorError) and not isinstance(exc, QmpError)
 
 
 def _words(devices: t.Sequence[Device]) -> str:
@@ -197,7 +206,12 @@ def _send(monitor: Monitor, process: Process, opened: Device, name: str) -> Devi
             )
     raise ProcessError(
         f"{opened.path} was passed to qemu (pid {process.pid}) and is not among its open files"
+        + _ended(process)
     )
+
+
+def _ended(process: Process) -> str:
+    return "" if process.is_alive() else ": qemu has ended or crashed"
 
 
 def _names(mac: str, devices: t.Sequence[Device]) -> list[str]:

@@ -21,6 +21,7 @@ import subprocess
 import typing as t
 
 from .._errors import MonitorError, OptionError, ProcessError
+from . import systemd
 from .monitor import Monitor
 from .process import Process
 
@@ -84,16 +85,6 @@ def ids_of(user: str | None) -> tuple[int, int]:
     return entry.pw_uid, entry.pw_gid
 
 
-def systemd_runs() -> bool:
-    """Tell whether systemd is this host's init (sd_booted(3))."""
-    return os.path.isdir("/run/systemd/system")
-
-
-def scope_of(uuid: str) -> str | None:
-    """Return the name of the scope that a VM lives in, ``None`` without systemd."""
-    return f"virtaudit-{uuid}.scope" if systemd_runs() else None
-
-
 def listen(path: str) -> socket.socket:
     """Make the monitor's socket, which qemu inherits: it stays root's, whoever qemu runs as."""
     opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
@@ -124,7 +115,7 @@ def start(
 
     Closes ``listener``. Raises :class:`ProcessError` with what qemu said; no qemu is left then.
     """
-    command = [*_scope(unit), *_drop_privileges(user), *arguments]
+    command = [*systemd.scope_command(unit), *_drop_privileges(user), *arguments]
     read_end, write_end = os.pipe()
     with open(read_end, "rb") as said:
         try:
@@ -148,7 +139,7 @@ def start(
             listener.close()
         try:
             monitor = Monitor(path, timeout)
-        except MonitorError as exc:
+        except (MonitorError, OSError) as exc:
             raise ProcessError(_why_not(child, said, exc)) from exc
         process = Process.of(child.pid)
         if process is None:
@@ -160,7 +151,7 @@ def start(
 
 
 def _why_not(
-    child: subprocess.Popen[bytes], said: t.BinaryIO, failure: MonitorError
+    child: subprocess.Popen[bytes], said: t.BinaryIO, failure: Exception
 ) -> str:
     with contextlib.suppress(subprocess.TimeoutExpired):
         status = child.wait(timeout=1.0)
@@ -175,20 +166,6 @@ def _last_words(said: t.BinaryIO) -> str:
     os.set_blocking(said.fileno(), False)
     data = said.read(_STDERR_BYTES) or b""
     return " ".join(data.decode("utf-8", "replace").split())
-
-
-def _scope(unit: str | None) -> list[str]:
-    if unit is None:
-        return []
-    # A scope inherits fds and the operator's loginuid; a service would lose both.
-    options = [
-        "--scope",
-        "--quiet",
-        "--collect",
-        "--slice=machine.slice",
-        f"--unit={unit}",
-    ]
-    return ["systemd-run", *options, "--"]
 
 
 def _drop_privileges(user: str | None) -> list[str]:

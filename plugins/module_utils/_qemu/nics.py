@@ -27,10 +27,9 @@ _BACKEND_FD = re.compile(r"\bfd=(\d+)")
 
 @dataclasses.dataclass(frozen=True)
 class FrontEnd:
-    """A NIC as the guest has it: its QOM path, qdev id, model, MAC and back end."""
+    """A NIC as the guest has it: its QOM path, model, MAC and back end."""
 
     path: str
-    id: str | None
     model: str
     mac: str
     netdev: str
@@ -106,7 +105,6 @@ def _front_ends(
         found.append(
             FrontEnd(
                 path=f"{container}/{name}",
-                id=name if container == _CONTAINERS[0] else None,
                 model=kind,
                 mac=str(mac).lower(),
                 netdev=str(netdev),

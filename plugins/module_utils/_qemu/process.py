@@ -20,8 +20,9 @@ import typing as t
 
 from .._net import device, sysfs
 from .._net.device import Device
-from .._proc import stat_fields
+from .._proc import raise_exhausted, stat_fields
 
+_END_SECONDS = 5.0
 _IFF_LINE = re.compile(r"^iff:\t(.+)$", re.MULTILINE)
 
 
@@ -51,8 +52,10 @@ class Process:
 
     def fds(self) -> set[int]:
         """Return the numbers of the open file descriptors; none when the process is gone."""
-        with contextlib.suppress(OSError):
+        try:
             return {int(name) for name in os.listdir(f"/proc/{self.pid}/fd")}
+        except OSError as exc:
+            raise_exhausted(exc)
         return set()
 
     def device_at(self, fd: int) -> Device | None:
@@ -109,16 +112,20 @@ class Process:
             finally:
                 os.close(pidfd)
 
+    def end(self) -> None:
+        """Kill the process and wait for its end."""
+        self.kill()
+        self.wait_end(_END_SECONDS)
+
     def command_line(self) -> list[str]:
         """Return the arguments that the process was started with."""
-        with (
-            contextlib.suppress(OSError),
-            open(f"/proc/{self.pid}/cmdline", "rb") as handle,
-        ):
-            return [
-                os.fsdecode(argument) for argument in handle.read().split(b"\0")[:-1]
-            ]
-        return []
+        try:
+            with open(f"/proc/{self.pid}/cmdline", "rb") as handle:
+                words = handle.read().split(b"\0")[:-1]
+        except OSError as exc:
+            raise_exhausted(exc)
+            return []
+        return [os.fsdecode(word) for word in words]
 
     def is_qemu(self) -> bool:
         """Tell whether the process is a qemu, by the name that it was started with."""
@@ -133,8 +140,9 @@ class Process:
                 return None
             # The node of a removed macvtap is gone, and the fd is as open as before.
             return path.replace(" (deleted)", ""), os.stat(link).st_rdev
-        except OSError:
-            return None
+        except OSError as exc:
+            raise_exhausted(exc)
+        return None
 
     def _interface_of(self, path: str, rdev: int, fd: int) -> str | None:
         if path == device.TUN_PATH:
@@ -151,7 +159,8 @@ class Process:
                 f"/proc/{self.pid}/fdinfo/{fd}", encoding="utf-8", errors="replace"
             ) as handle:
                 match = _IFF_LINE.search(handle.read())
-        except OSError:
+        except OSError as exc:
+            raise_exhausted(exc)
             return None
         return match.group(1) if match else None
 

@@ -13,6 +13,9 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._net.device import 
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net.interface import (
     Interface,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.command import (
+    QemuOptions,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._state import NicNote, Note
 
 MAC = "52:54:00:00:00:01"
@@ -49,6 +52,26 @@ _NIC_NOTE = NicNote(
     netdev="hostnet-525400000001",
     phase="held",
 )
+
+
+# The option ``qemu`` with its defaults, as Ansible gives it to the module.
+QEMU: dict[str, t.Any] = {
+    "binary": "qemu-system-x86_64",
+    "machine": "q35",
+    "accel": "kvm",
+    "cpu": None,
+    "memory": "1024",
+    "vcpus": 1,
+    "args": [],
+    "user": None,
+    "paused": False,
+    "hotplug_ports": 8,
+}
+
+
+def qemu_options(**changes: t.Any) -> QemuOptions:
+    """Return the parsed option ``qemu``."""
+    return QemuOptions(**{**QEMU, "args": (), **changes})
 
 
 def an_interface(**changes: t.Any) -> Interface:

@@ -45,6 +45,7 @@ class Kernel:
 
     enabled: int = 1
     daemon: int = dataclasses.field(default_factory=os.getpid)
+    lost: int = 3
     echoes: bool = True
     subject: str = ""
     noise: list[bytes | OSError] = dataclasses.field(default_factory=list)
@@ -92,7 +93,9 @@ class Kernel:
         if kind in self.refuse:
             return [*answers, _ack(sequence, self.refuse[kind])]
         if kind == AUDIT_GET:
-            status = struct.pack("=8I", 0, self.enabled, 1, self.daemon, 0, 64, 3, 2)
+            status = struct.pack(
+                "=8I", 0, self.enabled, 1, self.daemon, 0, 64, self.lost, 2
+            )
             head = HEADER.pack(HEADER.size + len(status), AUDIT_GET, 0, sequence, 0)
             return [*answers, head + status + bytes(12)]
         assert flags == 0x5

@@ -87,6 +87,9 @@ class FakeQemu:
 
     pid = 4711
 
+    def is_alive(self) -> bool:
+        return True
+
     def fds(self) -> set[int]:
         return {0, 1, 2, *self.held}
 

@@ -211,3 +211,13 @@ def test_base_of_another_user_is_refused(
     monkeypatch.setattr(os, "geteuid", lambda: base.stat().st_uid + 1)
     with pytest.raises(StateError, match="is not a directory of root's"):
         _state.prepare_base()
+
+
+@pytest.mark.parametrize("audit", ["nonsense", None, 7])
+def test_a_note_cannot_ask_for_less_by_mistake(state: VmState, audit: object) -> None:
+    state.save(a_note(audit="off"))
+    path = Path(state.path, "state.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "audit": audit}))
+    loaded = state.load()
+    assert loaded is not None
+    assert loaded.audit == "required"

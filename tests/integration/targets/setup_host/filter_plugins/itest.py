@@ -160,6 +160,15 @@ def story(records: list[Value], wanted: str | None = None) -> list[str]:
     return words
 
 
+def open_records(records: list[Value]) -> list[str]:
+    """Return each record of an open, as ``/dev/net/tun success``."""
+    return [
+        f"{record['fields']['path']} {record['fields']['res']}"
+        for record in records
+        if record["fields"].get("reason") == "open"
+    ]
+
+
 def said_otherwise(results: list[Value], item: str = "item") -> list[str]:
     """Return the messages of a loop's results that do not match the item's ``message``."""
     return [
@@ -211,6 +220,7 @@ class FilterModule:
             "attached_otherwise": attached_otherwise,
             "detached_otherwise": detached_otherwise,
             "concerning": concerning,
+            "open_records": open_records,
             "story": story,
             "said_otherwise": said_otherwise,
             "audit_lines": audit_lines,

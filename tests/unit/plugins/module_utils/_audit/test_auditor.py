@@ -112,6 +112,47 @@ def test_best_effort_warns_and_goes_on(
     assert len(auditor.records) == 2
 
 
+def test_required_says_that_something_was_handed_over_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kernel = install(monkeypatch, Kernel())
+    with Auditor("required") as auditor:
+        auditor.write(RECORD)
+        kernel.enabled = 0
+        with pytest.raises(AuditError, match="Nothing more was handed to qemu"):
+            auditor.check()
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"daemon": 0}, "no audit daemon is registered"),
+        ({"lost": 5}, "the kernel has lost 2 records since this task began"),
+    ],
+)
+def test_an_echo_is_no_proof_when_nobody_writes_it_down(
+    monkeypatch: pytest.MonkeyPatch, change: dict[str, int], problem: str
+) -> None:
+    kernel = install(monkeypatch, Kernel())
+    with Auditor("required") as auditor:
+        auditor.write(RECORD)
+        for name, value in change.items():
+            setattr(kernel, name, value)
+        with pytest.raises(AuditError, match=problem):
+            auditor.write(RECORD)
+        with pytest.raises(AuditError, match=problem):
+            auditor.check()
+    assert auditor.missed
+    assert [each["confirmed"] for each in auditor.records] == [True, False]
+
+
+def test_records_lost_before_are_no_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, Kernel(lost=1000))
+    with Auditor("required") as auditor:
+        auditor.write(RECORD)
+    assert [each["confirmed"] for each in auditor.records] == [True]
+
+
 def test_required_keeps_what_was_written(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = install(monkeypatch, Kernel())
     with Auditor("required") as auditor:

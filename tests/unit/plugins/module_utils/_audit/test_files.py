@@ -22,19 +22,6 @@ def first(seconds: int) -> bytes:
     return f"type=X msg=audit({seconds}.000:1): x\n".encode()
 
 
-@pytest.fixture(name="path")
-def fixture_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The audit daemon's log, named by its configuration; it is not there yet."""
-    path = tmp_path / "log" / "audit.log"
-    path.parent.mkdir()
-    configuration = tmp_path / "auditd.conf"
-    configuration.write_text(
-        f"# log_file = /none\nlog_group = adm\nLog_File = {path}\n"
-    )
-    monkeypatch.setattr(files, "_CONFIGURATION", str(configuration))
-    return path
-
-
 def test_path_is_the_daemons(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert files.log_path() == str(path)
     monkeypatch.setattr(files, "_CONFIGURATION", "/nonexistent")

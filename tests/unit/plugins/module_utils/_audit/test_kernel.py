@@ -98,7 +98,6 @@ def test_a_failed_open() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        ("arch=c000003e syscall=257", "arch=c000003e syscall=2"),
         ("arch=c000003e syscall=257", "arch=c000003e syscall=437"),
         ("arch=c000003e syscall=257", "arch=c00000b7 syscall=56"),
         ("arch=c000003e syscall=257", "arch=c0001234 syscall=999"),
@@ -107,6 +106,55 @@ def test_a_failed_open() -> None:
 def test_opens_by_number(change: tuple[str, str]) -> None:
     raw = SYSCALL.partition("\x1d")[0]
     assert read(before=raw.replace(*change)) is not None
+
+
+RAW = SYSCALL.partition("\x1d")[0]
+BY_OPEN = ("syscall=257", "syscall=2"), ("a1=55dfe0f72933", "a1=280000")
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        # As udev wrote it of a macvtap, and systemd-tmpfiles of /dev/net/tun.
+        SYSCALL.replace(" a2=2 ", " a2=280000 "),
+        RAW.replace(" a2=2 ", " a2=2a0000 "),
+        RAW.replace(*BY_OPEN[0]).replace(*BY_OPEN[1]),
+    ],
+)
+def test_what_gets_a_path_opens_no_device(before: str) -> None:
+    assert read(before=before) is None
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        # The flags of the one call are another thing in the other.
+        SYSCALL.replace(*BY_OPEN[1]),
+        RAW.replace(*BY_OPEN[0])
+        .replace("a1=55dfe0f72933", "a1=2")
+        .replace(" a2=2 ", " a2=280000 "),
+        # openat2 has them elsewhere, and an unknown architecture perhaps another number for it.
+        RAW.replace("syscall=257", "syscall=437").replace(" a2=2 ", " a2=280000 "),
+        RAW.replace("arch=c000003e", "arch=c0001234").replace(" a2=2 ", " a2=280000 "),
+    ],
+)
+def test_what_may_open_a_device(before: str) -> None:
+    assert read(before=before) is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "rdev", "kind"),
+    [
+        ("/proc/self/fd/16", "f5:01", "macvtap"),
+        ("/proc/4711/task/4712/fd/16", "1ff:01", "macvtap"),
+        ("/proc/thread-self/fd/16", "0a:c8", "tap"),
+        # A terminal.
+        ("/proc/self/fd/0", "88:01", None),
+    ],
+)
+def test_a_path_that_is_opened_then(name: str, rdev: str, kind: str | None) -> None:
+    found = read(PATH.replace("/dev/net/tun", name).replace("0a:c8", rdev))
+    assert (found and found.kind) == kind
 
 
 @pytest.mark.parametrize(

@@ -20,19 +20,6 @@ OTHER = "c1e2f3a4-0001-4000-8000-000000000012"
 LIBVIRTS = Path(__file__).parents[3] / "fixtures" / "libvirt-9.0.0-records.log"
 
 
-@pytest.fixture(name="path")
-def fixture_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The audit daemon's log, named by its configuration."""
-    path = tmp_path / "log" / "audit.log"
-    path.parent.mkdir()
-    configuration = tmp_path / "auditd.conf"
-    configuration.write_text(
-        f"# log_file = /none\nlog_group = adm\nLog_File = {path}\n"
-    )
-    monkeypatch.setattr(files, "_CONFIGURATION", str(configuration))
-    return path
-
-
 def line(
     serial: int,
     uuid: str = UUID,

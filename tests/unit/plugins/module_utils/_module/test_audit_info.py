@@ -189,3 +189,15 @@ def test_verify_reads_all_and_looks_twice(
     result = ask(logs=[log], verify=True, mac=MAC)
     assert [each["code"] for each in result["findings"]] == ["stale_grant"]
     assert result["stats"]["records"] == 7
+
+
+def test_the_answer_says_what_it_covers(log: str) -> None:
+    asked = ask(logs=[log], name="web01", uuid=UUID.upper(), since="1000")["asked"]
+    assert asked == {
+        "name": "web01",
+        "uuid": UUID,
+        "mac": None,
+        "since": "1970-01-01T00:16:40.000Z",
+        "until": None,
+        "own_logs": False,
+    }

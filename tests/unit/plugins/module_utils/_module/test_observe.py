@@ -31,7 +31,7 @@ from ansible_collections.virtaudit.qemu.tests.unit.support.qemu import FakeQemu
 
 IFNAME = "vt525400000001"
 NETDEV = "hostnet-525400000001"
-FRONT_END = FrontEnd("/p/net", "net-525400000001", "virtio-net-pci", MAC, NETDEV)
+FRONT_END = FrontEnd("/p/net", "virtio-net-pci", MAC, NETDEV)
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import log
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.log import Logged
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.messages import (
     Messages,
@@ -13,7 +14,6 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.messages imp
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.origin import Origin
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.record import Record
-from ansible_collections.virtaudit.qemu.plugins.module_utils._module import past
 from ansible_collections.virtaudit.qemu.plugins.module_utils._module.past import (
     Past,
     of_note,
@@ -53,7 +53,7 @@ def in_log(monkeypatch: pytest.MonkeyPatch, records: list[Record]) -> Past:
         asked.append((uuid, since))
         return logged
 
-    monkeypatch.setattr(past, "records_of", records_of)
+    monkeypatch.setattr(log, "records_of", records_of)
     found = Past(a_note(busy=100.0))
     assert asked == [(UUID, pytest.approx(99.9))]
     return found
@@ -134,7 +134,7 @@ def test_an_open_that_was_not_confirmed_is_one_open(
 def test_without_a_task_that_was_cut_off_no_log_is_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(past, "records_of", None)
+    monkeypatch.setattr(log, "records_of", None)
     note = a_nic_note(devices=[tun(31)])
     found = Past(a_note()).nic(note)
     assert found == of_note(note)

@@ -31,6 +31,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu import launch
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import Inventory
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
     MAC,
+    QEMU,
     a_nic_note,
     a_note,
     an_interface,
@@ -45,18 +46,6 @@ from ansible_collections.virtaudit.qemu.tests.unit.support.qemu import FakeQemu
 ONE = an_interface()
 TWO = an_interface(option="interfaces[1]", mac="52:54:00:00:00:02")
 USB = an_interface(option="interfaces[2]", mac="52:54:00:00:00:03", model="usb-net")
-QEMU: dict[str, t.Any] = {
-    "binary": "qemu-system-x86_64",
-    "machine": "q35",
-    "accel": "kvm",
-    "cpu": None,
-    "memory": "1024",
-    "vcpus": 1,
-    "args": [],
-    "user": None,
-    "paused": False,
-    "hotplug_ports": 8,
-}
 ATTACHED = Nic(MAC, None, "hostnet", [tun(31)], None)
 
 
@@ -80,7 +69,14 @@ def a_session(
     has_ports: bool = True,
 ) -> Session:
     session = Session(
-        {"name": "web01", "uuid": None, "qmp_socket": None, "timeout": 1}, True
+        {
+            "name": "web01",
+            "uuid": None,
+            "qmp_socket": None,
+            "timeout": 1,
+            "audit": "required",
+        },
+        True,
     )
     qemu = FakeQemu()
     ports = ["p0", "p1"] if free_ports is None else free_ports

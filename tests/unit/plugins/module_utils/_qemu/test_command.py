@@ -15,29 +15,18 @@ from hypothesis import strategies as st
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu import command
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.command import (
     Backend,
-    QemuOptions,
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
     UUID,
     an_interface,
+    qemu_options,
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.strategies import (
     outside_text,
 )
 
 BINARY = "/usr/bin/qemu-system-x86_64"
-QEMU = QemuOptions(
-    binary="qemu-system-x86_64",
-    machine="q35",
-    accel="kvm",
-    cpu=None,
-    memory="1024",
-    vcpus=2,
-    args=(),
-    user=None,
-    paused=False,
-    hotplug_ports=1,
-)
+QEMU = qemu_options(vcpus=2, hotplug_ports=1)
 ONE = an_interface()
 FOUR = an_interface(
     mac="52:54:00:00:00:02", queues=4, vhost="off", mtu=9000, ifname="tap4"

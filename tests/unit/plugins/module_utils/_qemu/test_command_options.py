@@ -13,20 +13,10 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.command impor
     MAX_PORTS,
     parse_qemu,
 )
-from ansible_collections.virtaudit.qemu.tests.unit.support.builders import an_interface
-
-PLAIN: dict[str, t.Any] = {
-    "binary": "qemu-system-x86_64",
-    "machine": "q35",
-    "accel": "kvm",
-    "cpu": None,
-    "memory": "1024",
-    "vcpus": 1,
-    "args": [],
-    "user": None,
-    "paused": False,
-    "hotplug_ports": 8,
-}
+from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
+    QEMU,
+    an_interface,
+)
 
 # option, value, words of the message
 REFUSED: list[tuple[str, t.Any, str]] = [
@@ -55,7 +45,7 @@ REFUSED: list[tuple[str, t.Any, str]] = [
 @pytest.mark.parametrize(("option", "value", "words"), REFUSED)
 def test_refused(option: str, value: t.Any, words: str) -> None:
     with pytest.raises(OptionError) as caught:
-        parse_qemu({**PLAIN, option: value}, [])
+        parse_qemu({**QEMU, option: value}, [])
     assert caught.value.option == f"qemu.{option}"
     assert words in str(caught.value)
 
@@ -94,7 +84,7 @@ def test_own_argument(
     # qemu takes an option with one dash or two.
     given = [*before, dashes + argument, "x"]
     with pytest.raises(OptionError) as caught:
-        parse_qemu({**PLAIN, "args": given}, [])
+        parse_qemu({**QEMU, "args": given}, [])
     expected = f"qemu.args: {dashes}{argument} is set by this module"
     assert str(caught.value) == expected + (
         f"; use the option {instead}" if instead else ""
@@ -117,22 +107,22 @@ def test_own_argument(
     ],
 )
 def test_accepted(changes: dict[str, t.Any]) -> None:
-    qemu = parse_qemu({**PLAIN, **changes}, [])
-    expected = {**PLAIN, **changes}
+    qemu = parse_qemu({**QEMU, **changes}, [])
+    expected = {**QEMU, **changes}
     expected["args"] = tuple(expected["args"])
     assert vars(qemu) == expected
 
 
 @pytest.mark.parametrize(("accel", "virt"), [("kvm", "kvm"), ("tcg", "qemu")])
 def test_virt(accel: str, virt: str) -> None:
-    assert parse_qemu({**PLAIN, "accel": accel}, []).virt == virt
+    assert parse_qemu({**QEMU, "accel": accel}, []).virt == virt
 
 
 @pytest.mark.parametrize(
     ("spare", "fits"), [(MAX_PORTS - 2, True), (MAX_PORTS - 1, False)]
 )
 def test_most_ports(spare: int, fits: bool) -> None:
-    asked = {**PLAIN, "hotplug_ports": spare}
+    asked = {**QEMU, "hotplug_ports": spare}
     interfaces = [an_interface(), an_interface(), an_interface(model="usb-net")]
     if fits:
         assert parse_qemu(asked, interfaces).hotplug_ports == spare

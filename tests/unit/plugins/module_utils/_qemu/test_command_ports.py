@@ -14,27 +14,12 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu import comman
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.command import (
     MAX_PORTS,
     Backend,
-    QemuOptions,
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
     UUID,
     an_interface,
+    qemu_options,
 )
-
-
-def options(spare: int) -> QemuOptions:
-    return QemuOptions(
-        binary="qemu",
-        machine="q35",
-        accel="kvm",
-        cpu=None,
-        memory="1024",
-        vcpus=1,
-        args=(),
-        user=None,
-        paused=False,
-        hotplug_ports=spare,
-    )
 
 
 def devices_of(arguments: list[str]) -> list[dict[str, t.Any]]:
@@ -48,7 +33,9 @@ def a_vm_of(count: int, usb: int, spare: int) -> list[str]:
         model = "virtio-net-pci" if number < count else "usb-net"
         mac = f"52:54:00:00:{number >> 8:02x}:{number & 255:02x}"
         backends.append(Backend(an_interface(mac=mac, model=model), (number + 10,), ()))
-    return command.argv("qemu", "web01", UUID, options(spare), (7, 2), 9, backends)
+    return command.argv(
+        "qemu", "web01", UUID, qemu_options(hotplug_ports=spare), (7, 2), 9, backends
+    )
 
 
 @given(st.integers(0, MAX_PORTS), st.integers(0, 4), st.data())

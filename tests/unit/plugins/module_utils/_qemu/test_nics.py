@@ -89,14 +89,12 @@ def test_inventory() -> None:
     assert found.front_ends == [
         FrontEnd(
             "/machine/peripheral/net-a",
-            "net-a",
             "virtio-net-pci",
             "52:54:00:00:00:0a",
             "hostnet-a",
         ),
         FrontEnd(
             "/machine/peripheral-anon/device[0]",
-            None,
             "e1000",
             "52:54:00:00:00:02",
             "user0",

@@ -4,11 +4,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
+import typing as t
 
 import pytest
 
@@ -29,6 +32,19 @@ def impostor_of(found: Process) -> Process:
     return Process(found.pid, found.start_time - 1)
 
 
+@contextlib.contextmanager
+def no_descriptor_left() -> t.Iterator[None]:
+    """Let this process open nothing more."""
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
 def wait_zombie(pid: int) -> None:
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
 
@@ -41,6 +57,20 @@ def test_a_living_process(start: Start) -> None:
     with open("/proc/uptime", encoding="ascii") as handle:
         age = float(handle.read().split()[0]) - found.start_time / ticks
     assert -1 < age < 120
+
+
+@pytest.mark.parametrize(
+    "look",
+    [Process.is_alive, Process.fds, Process.command_line, Process.is_qemu],
+    ids=["is_alive", "fds", "command_line", "is_qemu"],
+)
+def test_a_process_that_cannot_be_looked_at_has_not_ended(
+    start: Start, look: t.Callable[[Process], t.Any]
+) -> None:
+    found = process_of(start())
+    with no_descriptor_left(), pytest.raises(OSError, match="Too many open files"):
+        look(found)
+    assert found.is_alive()
 
 
 def test_a_name_with_blanks_and_brackets() -> None:

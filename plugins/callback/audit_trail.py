@@ -1,0 +1,323 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Writes the trail of a whole run on the controller."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: audit_trail
+type: notification
+short_description: Keep the audit trail of a whole fleet on the controller
+version_added: 1.0.0
+author: virtaudit contributors (@virtaudit)
+description:
+  - Takes the audit records out of the results of M(virtaudit.qemu.vm_net_attach), M(virtaudit.qemu.vm_net_detach) and
+    M(virtaudit.qemu.vm_net_audit_info) as they come, from whatever host, and appends them to one file for each run of a
+    playbook, one JSON object a line, with who ran what.
+  - Records of tasks that failed, of attempts that were repeated, of items of loops and of background jobs are taken too.
+    Where records may exist that did not come back (the host was unreachable, the task failed without any, C(no_log) hides
+    the result), the trail has a line that says so, and the end of the run repeats it in red.
+  - Names of fields follow the Elastic Common Schema, so a shipper can send the file as it is; what that schema has no name
+    for stands under C(virtaudit). C(docs/audit_trail.schema.json) in the collection is a JSON Schema of the line.
+    Arguments of tasks are never written.
+  - Each line has a SHA-256 of itself and of the line before it, and the first line that of the run before. The playbook
+    C(virtaudit.qemu.trail_verify) checks them and names the first line that is not as it was written. There is no key, so who
+    can write the file can also compute new hashes; that shows only in the next run's file, or in a copy elsewhere.
+  - When V(events=true) is asked of M(virtaudit.qemu.vm_net_audit_info), what the hosts' logs have is compared with what the
+    tasks of this run have sent. Records that did not land are named. An answer that O(virtaudit.qemu.vm_net_audit_info#module:mac),
+    O(virtaudit.qemu.vm_net_audit_info#module:until) or O(virtaudit.qemu.vm_net_audit_info#module:logs) narrows, or from which a log
+    is missing, can only show that a record landed. Records of the logs that the trail does not have yet are written to it.
+  - A table of who was granted what ends the run.
+requirements:
+  - enabled by its full name, C(callbacks_enabled = virtaudit.qemu.audit_trail); the short name does nothing
+notes:
+  - Nothing is written by a run that has no task of these three modules.
+  - A task whose C(action) is a template is known only by the module's full name.
+  - The file is made with mode 0600 and synchronized to the disk at the end. A run that ends before that leaves a file that
+    is sound up to its last whole line and has no closing line.
+options:
+  dir:
+    description:
+      - The directory of the trail. It is made with mode 0700.
+      - One that is a symbolic link, belongs to another user, or can be written by others is refused.
+    type: path
+    default: ~/.local/state/virtaudit/trail
+    ini:
+      - section: callback_audit_trail
+        key: dir
+    env:
+      - name: VIRTAUDIT_TRAIL_DIR
+  on_error:
+    description:
+      - What to do when the trail cannot be written.
+      - V(warn) says so once, goes on without, and says at the end how many records are not in the trail.
+      - V(abort) ends the run with status 1 before another task is started. Tasks that run at this moment are ended too; what
+        they leave behind is repaired by the next task for that VM.
+    type: str
+    choices:
+      - warn
+      - abort
+    default: warn
+    ini:
+      - section: callback_audit_trail
+        key: on_error
+    env:
+      - name: VIRTAUDIT_TRAIL_ON_ERROR
+  quiet:
+    description: Print only what is wrong, no table and no counts.
+    type: bool
+    default: false
+    ini:
+      - section: callback_audit_trail
+        key: quiet
+    env:
+      - name: VIRTAUDIT_TRAIL_QUIET
+  rows:
+    description:
+      - The number of rows that the table has at most, those that failed first.
+      - Of what was found wrong at most 50 lines are printed. All of it is in the file.
+    type: int
+    default: 40
+    ini:
+      - section: callback_audit_trail
+        key: rows
+    env:
+      - name: VIRTAUDIT_TRAIL_ROWS
+  progress:
+    description:
+      - Print a line of progress every so many seconds, for a stdout callback that shows none; V(0) prints none.
+    type: int
+    default: 0
+    ini:
+      - section: callback_audit_trail
+        key: progress
+    env:
+      - name: VIRTAUDIT_TRAIL_PROGRESS
+"""
+
+EXAMPLES = r"""
+# ansible.cfg
+# [defaults]
+# callbacks_enabled = virtaudit.qemu.audit_trail
+#
+# [callback_audit_trail]
+# dir = /srv/audit/trail
+# on_error = abort
+"""
+
+import shutil
+import sys
+import threading
+import time
+import typing as t
+
+from ansible import constants
+from ansible.errors import AnsibleError
+from ansible.plugins.callback import CallbackBase
+
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.chain import (
+    Document,
+)
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.collector import (
+    Collector,
+)
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.file import (
+    TrailError,
+)
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.results import (
+    ASYNC_STATUS,
+    Answer,
+    module_of,
+    read_answer,
+)
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.summary import (
+    Style,
+    wrapped,
+)
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.trail import Trail
+
+_COLOURS: dict[Style, str] = {
+    "warn": "COLOR_WARN",
+    "bad": "COLOR_ERROR",
+}
+
+
+class CallbackModule(CallbackBase):
+    """Ansible's hooks, and what is done when the trail cannot be written."""
+
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "notification"
+    CALLBACK_NAME = "virtaudit.qemu.audit_trail"
+    CALLBACK_NEEDS_ENABLED = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._trail: Trail | None = None
+        self._playbook: str | None = None
+        self._play: str | None = None
+        self._aborted = False
+        self._complained = False
+        self._told = time.monotonic()
+
+    def set_options(
+        self, task_keys: t.Any = None, var_options: t.Any = None, direct: t.Any = None
+    ) -> None:
+        """Read the options. Ansible would only warn of a bad one, and go on without a trail."""
+        try:
+            super().set_options(task_keys, var_options, direct)  # type: ignore[no-untyped-call]
+            for option in ("rows", "progress"):
+                if self._option(option) < 0:
+                    raise AnsibleError(f"{option}: cannot be less than 0")
+        except AnsibleError as exc:
+            problem = str(exc).rstrip(".")
+            self._display.error(f"{self.CALLBACK_NAME}: {problem}. Nothing was run.")
+            raise SystemExit(1) from exc
+
+    def v2_playbook_on_start(self, playbook: t.Any) -> None:
+        """A run begins. Of several playbooks on a command line each is one."""
+        self._trail, self._complained = None, False
+        self._playbook = getattr(playbook, "_file_name", None)
+
+    def v2_playbook_on_play_start(self, play: t.Any) -> None:
+        """A play begins."""
+        self._end_if_aborted()
+        self._play = str(play.get_name())
+        if self._trail is not None:
+            self._trail.collector.play = self._play
+
+    def v2_playbook_on_task_start(self, task: t.Any, is_conditional: bool) -> None:
+        """A task begins: the last moment to find out that there will be no trail."""
+        self._end_if_aborted()
+        if module_of(task) not in (None, ASYNC_STATUS):
+            self._guard(self._opened)
+
+    def v2_playbook_on_handler_task_start(self, task: t.Any) -> None:
+        """As a task."""
+        self.v2_playbook_on_task_start(task, False)
+
+    def v2_runner_on_start(self, host: t.Any, task: t.Any) -> None:
+        """A task begins on a host."""
+        self._end_if_aborted()
+
+    def v2_runner_on_ok(self, result: t.Any) -> None:
+        """A task has ended well."""
+        self._take(result, Collector.whole)
+
+    def v2_runner_on_failed(self, result: t.Any, ignore_errors: bool = False) -> None:
+        """A task has failed, maybe half way."""
+        self._take(result, Collector.whole)
+
+    def v2_runner_on_unreachable(self, result: t.Any) -> None:
+        """A host was lost."""
+        self._take(result, Collector.whole)
+
+    def v2_runner_on_skipped(self, result: t.Any) -> None:
+        """A task was not run."""
+        self._take(result, Collector.skipped)
+
+    def v2_runner_retry(self, result: t.Any) -> None:
+        """A task has failed and is going to be repeated."""
+        self._take(result, Collector.attempt)
+
+    def v2_runner_item_on_ok(self, result: t.Any) -> None:
+        """An item of a loop has ended well."""
+        self._take(result, Collector.item)
+
+    def v2_runner_item_on_failed(self, result: t.Any) -> None:
+        """An item of a loop has failed."""
+        self._take(result, Collector.item)
+
+    def v2_runner_item_on_skipped(self, result: t.Any) -> None:
+        """An item of a loop was skipped."""
+        self._take(result, Collector.skipped_item)
+
+    def v2_playbook_on_stats(self, stats: t.Any) -> None:
+        """The run has ended."""
+        trail, self._trail = self._trail, None
+        if trail is None:
+            return
+        self._guard(trail.close)
+        width = _width()
+        styled = wrapped(trail.problems(), width)
+        if not self._option("quiet"):
+            styled = [("AUDIT TRAIL", "plain"), *styled, *trail.table(width)]
+            styled += wrapped(trail.counts(), width)
+        for text, style in styled:
+            self._display.display(text, color=_colour(style))
+
+    def _option(self, name: str) -> t.Any:
+        return self.get_option(name)  # type: ignore[no-untyped-call]
+
+    def _opened(self) -> Trail:
+        if self._trail is None:
+            trail = self._trail = Trail(self._playbook, self._option("rows"))
+            trail.collector.play = self._play
+            self._guard(lambda: trail.open(self._option("dir")))
+        return self._trail
+
+    def _take(
+        self, result: t.Any, take: t.Callable[[Collector, Answer], list[Document]]
+    ) -> None:
+        self._end_if_aborted()
+        self._guard(lambda: self._write(result, take))
+
+    def _write(
+        self, result: t.Any, take: t.Callable[[Collector, Answer], list[Document]]
+    ) -> None:
+        answer = read_answer(result)
+        # A background job whose beginning was not seen is none of ours.
+        if answer is None or (
+            self._trail is None and answer.task.module == ASYNC_STATUS
+        ):
+            return
+        trail = self._opened()
+        trail.write(take(trail.collector, answer))
+        pause = self._option("progress")
+        if pause and time.monotonic() - self._told >= pause:
+            self._told = time.monotonic()
+            hosts = len(trail.collector.machines)
+            self._display.display(
+                f"audit trail: {trail.records} records of {hosts} hosts so far"
+            )
+
+    def _guard(self, call: t.Callable[[], object]) -> None:
+        """Call, and be loud about what goes wrong: of an exception Ansible would make one warning more."""
+        try:
+            call()
+        except TrailError as exc:
+            self._complain(str(exc))
+        except Exception as exc:
+            # Whatever it is, records may be lost by it.
+            problem = f"{type(exc).__name__}: {exc}"
+            if self._trail is not None and self._trail.failure is None:
+                self._trail.failure = problem
+            self._complain(problem)
+
+    def _complain(self, problem: str) -> None:
+        if not self._complained:
+            self._complained = True
+            abort = self._option("on_error") == "abort"
+            effect = (
+                "The run ends here (on_error: abort)"
+                if abort
+                else "The run goes on without it (on_error: warn)"
+            )
+            self._display.error(f"THE AUDIT TRAIL CANNOT BE KEPT: {problem}. {effect}.")
+            self._aborted = abort
+        self._end_if_aborted()
+
+    def _end_if_aborted(self) -> None:
+        # Ansible calls for items of loops from a thread of its own, which an exit would end alone.
+        if self._aborted and threading.current_thread() is threading.main_thread():
+            raise SystemExit(1)
+
+
+def _colour(style: Style) -> str | None:
+    name = _COLOURS.get(style)
+    return None if name is None else str(constants.config.get_config_value(name))
+
+
+def _width() -> int | None:
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

@@ -1,0 +1,18 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How much a record must be proved: the option ``audit``."""
+
+from __future__ import annotations
+
+import typing as t
+
+# The strictest first.
+Mode = t.Literal["required", "best_effort", "off"]
+MODES: tuple[Mode, ...] = t.get_args(Mode)
+
+
+def strictest(*modes: Mode) -> Mode:
+    """Return the mode that asks for the most proof."""
+    return min(modes, key=MODES.index)

@@ -1,0 +1,78 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Files that several processes share: locks on directories, files written whole."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+import typing as t
+
+from ._errors import BusyError, StateError
+
+_LOCK_STEP_SECONDS = 0.05
+
+
+@contextlib.contextmanager
+def lock_directory(path: str, timeout: float, what: str) -> t.Iterator[None]:
+    """Hold a lock on a directory, made where there is none; wait at most ``timeout`` seconds for it.
+
+    Raises :class:`BusyError` when somebody else keeps it, :class:`StateError`.
+    """
+    deadline = time.monotonic() + timeout
+    fd = _acquire(path)
+    while fd is None:
+        if time.monotonic() >= deadline:
+            raise BusyError(
+                f"another task works on {what} and did not finish within {timeout:g} s;"
+                " nothing was changed, run the task again"
+            )
+        time.sleep(_LOCK_STEP_SECONDS)
+        fd = _acquire(path)
+    try:
+        yield
+    finally:
+        os.close(fd)
+
+
+def _acquire(path: str) -> int | None:
+    """Return a locked fd of the directory that is at ``path`` now, ``None`` to try again."""
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, 0o700)
+    except OSError as exc:
+        raise StateError(f"{path} could not be made: {exc.strerror}") from exc
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        raise StateError(f"{path} cannot be used: {exc.strerror}") from exc
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Its last owner may have removed the directory while we waited.
+        if os.path.samestat(os.fstat(fd), os.lstat(path)):
+            return fd
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    os.close(fd)
+    return None
+
+
+def write_whole(path: str, content: str | bytes) -> None:
+    """Write a file of root's so that a crash leaves the old one or the new one, whole. Raises :class:`OSError`."""
+    temporary = f"{path}.new"
+    fd = os.open(
+        temporary,
+        os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC,
+        0o600,
+    )
+    with os.fdopen(fd, "wb") as handle:
+        handle.write(content.encode("utf-8") if isinstance(content, str) else content)
+        handle.flush()
+        os.fsync(handle.fileno())
+    os.rename(temporary, path)

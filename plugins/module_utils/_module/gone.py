@@ -1,0 +1,128 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A VM that is gone: its end recorded, what is left of it removed.
+
+The one place for it, whether a task ended the VM, its companion unit saw it die, or a later
+task found it dead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from .._audit.auditor import Auditor
+from .._audit.messages import Messages
+from .._audit.messages import Vm as AuditedVm
+from .._audit.origin import Origin
+from .._errors import LinkError
+from .._net import link, sysfs
+from .._qemu.process import holder_of
+from .._state import NicNote, Note, VmState
+from .past import NicPast, Past
+
+_STOPPED_BY_US = ("shutdown", "destroyed")
+
+
+def bury(
+    note: Note,
+    state: VmState,
+    auditor: Auditor,
+    origin: Origin,
+    reason: str,
+    past: Past,
+) -> None:
+    """Record what the end of a VM means, and remove what is left of it.
+
+    ``reason`` is VIRT_CONTROL's: ``shutdown``, ``destroyed``, ``crashed``. What ``past`` has is not
+    written again. Raises :class:`AuditError`; the note stays then.
+    """
+    messages = _messages_of(note, origin)
+    if (note.started or reason in _STOPPED_BY_US) and past.control() != (
+        "stop",
+        "success",
+    ):
+        auditor.write(messages.control("stop", reason, note.pid or 0, success=True))
+    for nic in note.interfaces.values():
+        if nic.phase != "revoked":
+            record_end(nic, past.nic(nic), "attach", auditor, messages)
+    _forget(note, state)
+
+
+def record_end(
+    nic: NicNote, past: NicPast, grant: str, auditor: Auditor, messages: Messages
+) -> None:
+    """Record that qemu holds nothing of an interface: its detach, or its failed ``grant``, and each close."""
+    if past.granted:
+        auditor.write(messages.net_detach(nic.mac, success=True))
+    elif not past.settled:
+        auditor.write(messages.net_grant(grant, nic.mac, [], success=False))
+    for opened in past.outstanding:
+        auditor.write(messages.net_close(nic.mac, opened, opened.fd))
+
+
+def remove_link(nic: NicNote) -> None:
+    """Remove the macvtap of an interface that nobody holds. A tap goes with its last fd."""
+    name = nic.ifname
+    if nic.type != "direct" or not nic.made or sysfs.macvtap_rdev(name) is None:
+        return
+    # The index is not known yet when a task crashed between making the link and noting it.
+    same = (
+        sysfs.ifindex(name) == nic.ifindex
+        if nic.ifindex
+        else sysfs.address(name) == nic.mac
+    )
+    if same and sysfs.lower(name) == nic.source and holder_of(name) is None:
+        with contextlib.suppress(LinkError):
+            link.remove(name)
+
+
+def settle(note: Note, state: VmState, auditor: Auditor, origin: Origin) -> str:
+    """Do what is due for a VM whose qemu is gone and whose lock is held; return it in words.
+
+    Raises :class:`AuditError`, :class:`StateError`; the note stays then, for the next run.
+    """
+    past = Past(note)
+    state.begin(note)
+    if note.booting:
+        _undo_start(note, state, auditor, origin, past)
+        return f"the start of VM {note.name} had been cut off; it was recorded as failed and undone"
+    bury(note, state, auditor, origin, how_it_ended(note, state), past)
+    return f"qemu (pid {note.pid}) of VM {note.name} had ended by itself; its end is on record now, late"
+
+
+def _undo_start(
+    note: Note, state: VmState, auditor: Auditor, origin: Origin, past: Past
+) -> None:
+    messages = _messages_of(note, origin)
+    for nic in note.interfaces.values():
+        record_end(nic, past.nic(nic), "start", auditor, messages)
+    operation, result = past.control()
+    if (operation, result) == ("start", "success"):
+        auditor.write(messages.control("stop", "failed", note.pid or 0, success=True))
+    elif operation is None:
+        auditor.write(messages.control("start", "booted", note.pid or 0, success=False))
+    _forget(note, state)
+
+
+def how_it_ended(note: Note, state: VmState) -> str:
+    """Return VIRT_CONTROL's reason for an end that no task asked for.
+
+    Nobody gets the exit status of a qemu in a scope. A qemu that ends in good order (its guest
+    powered off, or it was told to quit) removes its pid file; one that is killed does not.
+    """
+    orderly = note.pid_file and not os.path.exists(state.pid_file)
+    return "shutdown" if orderly else "crashed"
+
+
+def _messages_of(note: Note, origin: Origin) -> Messages:
+    return Messages(AuditedVm(note.name, note.uuid, note.virt), origin)
+
+
+def _forget(note: Note, state: VmState) -> None:
+    # After the last record: importing what removes links takes longer than all of them.
+    for nic in note.interfaces.values():
+        remove_link(nic)
+    state.remove()

@@ -1,0 +1,56 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The other VMs of this host: what is due for those whose end nobody saw, as on a host without systemd."""
+
+from __future__ import annotations
+
+from .. import _state
+from .._audit.auditor import Auditor
+from .._audit.origin import Origin
+from .._errors import BusyError, VirtauditError
+from .._qemu.process import Process, boot_id, find_qemu
+from .._state import Note, VmState
+from .gone import settle
+from .report import Report
+
+
+def settle_others(uuid: str, report: Report, origin: Origin) -> None:
+    """Do what is due for every VM but one whose qemu is gone, and report it as late.
+
+    How much its records must be proved is what the task said that gave it its NICs. A VM that a
+    task or its companion works on is left to them. A failure here is no more than a warning.
+    """
+    for note in filter(_seems_gone, _state.other_notes(uuid)):
+        with Auditor(note.audit) as auditor:
+            try:
+                report.warnings += _settle_one(VmState(note.uuid), auditor, origin)
+            except BusyError:
+                pass
+            except VirtauditError as exc:
+                report.warnings.append(
+                    f"VM {note.name} (uuid {note.uuid}) has ended and its end could not be recorded: {exc}"
+                )
+            report.auditor.add(auditor)
+
+
+def _settle_one(state: VmState, auditor: Auditor, origin: Origin) -> list[str]:
+    with state.locked(0):
+        note = state.load()
+        if note is None or not _seems_gone(note):
+            return []
+        if note.pid is None and find_qemu(note.uuid) is not None:
+            # Paused for ever, with what it holds on record: its own next task ends it.
+            return []
+        auditor.prepare()
+        return [settle(note, state, auditor, origin)]
+
+
+def _seems_gone(note: Note) -> bool:
+    if note.boot_id != boot_id():
+        return False
+    if note.pid is not None and note.start_time is not None:
+        return not Process(note.pid, note.start_time).is_alive()
+    # A start that was cut off before its qemu was noted; one that is under way is locked.
+    return note.booting

@@ -1,0 +1,97 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The systemd units of a VM: the scope that qemu lives in, and the companion that sees its end.
+
+Sources: ``systemd-run(1)``, ``systemd.unit(5)``, ``sd_booted(3)``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+import typing as t
+
+from .._errors import ProcessError
+
+# systemd.unit(5): where the units made by systemd-run stand as long as they are loaded
+_TRANSIENT = "/run/systemd/transient"
+_STEP_SECONDS = 0.02
+_RUN_SECONDS = 30.0
+# More than the companion waits for a task that works on its VM, and needs itself on a host under great load.
+_STOP_SECONDS = 300
+# What needs no quotes in a unit, and no thought about them.
+_PLAIN = re.compile(r"[A-Za-z0-9/._+@:=-]+", re.ASCII)
+
+
+def runs() -> bool:
+    """Tell whether systemd is this host's init."""
+    return os.path.isdir("/run/systemd/system")
+
+
+def scope_of(uuid: str) -> str | None:
+    """Return the name of the scope that a VM lives in, ``None`` without systemd."""
+    return f"virtaudit-{uuid}.scope" if runs() else None
+
+
+def scope_command(scope: str | None) -> list[str]:
+    """Return what a command line begins with to run in a scope; nothing without one."""
+    if scope is None:
+        return []
+    # A scope inherits fds and the operator's loginuid; a service would lose both.
+    options = ["--slice=machine.slice", f"--unit={scope}"]
+    return ["systemd-run", "--scope", "--quiet", "--collect", *options, "--"]
+
+
+def wait_unloaded(scope: str, seconds: float) -> None:
+    """Wait until systemd has forgotten the scope of the VM's last run, whose name the next one takes.
+
+    It keeps it while the companion of that run still works. A scope that stays is no error here:
+    systemd-run says so.
+    """
+    deadline = time.monotonic() + seconds
+    while os.path.exists(f"{_TRANSIENT}/{scope}") and time.monotonic() < deadline:
+        time.sleep(_STEP_SECONDS)
+
+
+def run_after(scope: str, uuid: str, command: t.Sequence[str]) -> None:
+    """Have systemd run a command when a scope has ended, however that comes about.
+
+    The companion is a unit that does nothing until the scope stops, and then is stopped itself.
+    Raises :class:`ProcessError`.
+    """
+    awkward = [word for word in command if not _PLAIN.fullmatch(word)]
+    if awkward:
+        raise ProcessError(f"{awkward[0]!r} cannot stand in a unit")
+    properties = [
+        "Type=oneshot",
+        f"BindsTo={scope}",
+        # Before, so that it is stopped after the scope. The same holds for the audit daemon when
+        # the host goes down: stopped after the companion.
+        f"Before={scope}",
+        "After=auditd.service",
+        f"TimeoutStopSec={_STOP_SECONDS}",
+        f"ExecStopPost={' '.join(command)}",
+    ]
+    options = ["--quiet", "--collect", "--remain-after-exit"]
+    options += [f"--unit=virtaudit-{uuid}-gone.service"]
+    options += [f"--description=Records the end of VM {uuid}"]
+    options += [f"--property={text}" for text in properties]
+    companion = ["systemd-run", *options, "--", "true"]
+    try:
+        subprocess.run(
+            companion,
+            check=True,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            stdin=subprocess.DEVNULL,
+            timeout=_RUN_SECONDS,
+        )
+    except subprocess.CalledProcessError as exc:
+        raise ProcessError(" ".join(exc.stderr.split()) or str(exc)) from exc
+    except (OSError, subprocess.SubprocessError) as exc:
+        raise ProcessError(f"systemd-run: {exc}") from exc

@@ -1,0 +1,59 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Packs modules of this collection into a zipapp, a program that outlives the task.
+
+Ansible's own payload is removed when the task ends. Source: Python's ``zipapp``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import io
+import pkgutil
+import sys
+import typing as t
+import zipfile
+
+PACKAGE = __name__.rpartition(".")[0]
+# The name of this package in the zipapp, where Ansible's long path to it is not needed.
+_NAME = "virtaudit"
+# The first that a zip file can hold: equal sources must give equal bytes.
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def pack(main: str) -> bytes:
+    """Return a zipapp that calls ``main()`` of a module of this package and ends with what it returns.
+
+    It holds all of this package that has come with the task.
+    """
+    package = sys.modules[PACKAGE]
+    files = {f"{_NAME}/__init__.py": b""}
+    files["__main__.py"] = (
+        f"import sys\nfrom {_NAME}.{main} import main\nsys.exit(main())\n".encode()
+    )
+    for found in pkgutil.walk_packages(package.__path__, f"{PACKAGE}."):
+        path = found.name[len(PACKAGE) + 1 :].replace(".", "/")
+        suffix = "/__init__.py" if found.ispkg else ".py"
+        files[f"{_NAME}/{path}{suffix}"] = _source_of(found.name)
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(files):
+            archive.writestr(
+                zipfile.ZipInfo(path, _EPOCH), files[path], zipfile.ZIP_DEFLATED
+            )
+    return content.getvalue()
+
+
+def _source_of(name: str) -> bytes:
+    """Return a module's source, from Ansible's payload or from a directory."""
+    spec = importlib.util.find_spec(name)
+    loader: t.Any = spec and spec.loader
+    return (loader.get_source(name) or "").encode("utf-8")
+
+
+def name_of(content: bytes) -> str:
+    """Return the file name of a zipapp: its content's hash."""
+    return f"{hashlib.sha256(content).hexdigest()[:32]}.pyz"

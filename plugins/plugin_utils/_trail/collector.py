@@ -1,0 +1,180 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Takes the answers of a run, and makes of them lines for the trail and what the summary needs."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .chain import Document
+from .ledger import Event, Machine, parse_event
+from .lines import Gap, Lines, Record
+from .records import question, read_records, sent_records
+from .results import ASYNC_STATUS, AUDIT_INFO, Answer, Task
+from .summary import Summary
+
+_HIDDEN = "no_log hides the result, and with it the records; vm_net_audit_info can read them back"
+_UNREACHABLE = "the host was unreachable; what was recorded before that, if anything, is only in its own log"
+_NO_ANSWER = "the task failed and returned no records; what was recorded, if anything, is only in the host's log"
+
+
+class Collector:
+    """What is known of the run so far. Its size grows by 16 bytes a record, and by what is wrong.
+
+    Each method returns the lines to write.
+    """
+
+    def __init__(self, lines: Lines, summary: Summary) -> None:
+        self.play: str | None = None
+        self.machines: dict[str, Machine] = {}
+        self._lines, self._summary = lines, summary
+        # How many items of a loop have come by themselves before the whole of it.
+        self._items: dict[tuple[str, str], int] = {}
+        # Jobs in the background: which task of ours began each.
+        self._jobs: dict[tuple[str, str], Task] = {}
+
+    def item(self, answer: Answer) -> list[Document]:
+        """Take one item of a loop."""
+        self._count(answer)
+        return self._take(answer.task, answer.data)
+
+    def attempt(self, answer: Answer) -> list[Document]:
+        """Take an attempt that is going to be repeated: its records are in no later result."""
+        return self._take(answer.task, answer.data)
+
+    def whole(self, answer: Answer) -> list[Document]:
+        """Take the result of a task. Of a loop, only the items that have not come by themselves."""
+        task, data = answer.task, answer.data
+        seen = self._items.pop(task.key, 0)
+        results = data.get("results")
+        if not task.loops or not isinstance(results, list):
+            hidden_already = seen and "censored" in data
+            return [] if hidden_already else self._take(task, data)
+        taken: list[Document] = []
+        for item in results[seen:]:
+            if isinstance(item, dict) and not item.get("skipped"):
+                taken += self._take(task, item)
+        return taken
+
+    def skipped_item(self, answer: Answer) -> list[Document]:
+        """Count an item that did not run."""
+        self._count(answer)
+        return []
+
+    def skipped(self, answer: Answer) -> list[Document]:
+        """Forget a task that did not run."""
+        self._items.pop(answer.task.key, None)
+        return []
+
+    def uncollected(self) -> list[Document]:
+        """Return lines for the background jobs whose results nobody asked for."""
+        taken: list[Document] = []
+        for (_machine, job), task in self._jobs.items():
+            taken += self._gap(
+                task,
+                "records_unknown",
+                f"nobody collected the result of the background job {job}",
+            )
+        self._jobs.clear()
+        return taken
+
+    def _count(self, answer: Answer) -> None:
+        key = answer.task.key
+        self._items[key] = self._items.get(key, 0) + 1
+
+    def _take(self, task: Task, data: t.Mapping[str, t.Any]) -> list[Document]:
+        if task.module == ASYNC_STATUS:
+            return self._take_job(task, data)
+        if "censored" in data:
+            return self._gap(task, "records_hidden", _HIDDEN)
+        if _is_underway(data):
+            self._jobs[task.machine, str(data["ansible_job_id"])] = task
+            return []
+        if task.module == AUDIT_INFO:
+            return self._take_log(task, data)
+        if data.get("unreachable"):
+            return self._gap(task, "records_unknown", _UNREACHABLE)
+        return self._take_sent(task, data)
+
+    def _take_job(self, task: Task, data: t.Mapping[str, t.Any]) -> list[Document]:
+        """Take the result of a background job that a task of ours began. Each is taken once."""
+        if _is_underway(data):
+            return []
+        begun = self._jobs.pop((task.machine, str(data.get("ansible_job_id"))), None)
+        return [] if begun is None else self._take(begun, data)
+
+    def _take_sent(self, task: Task, data: t.Mapping[str, t.Any]) -> list[Document]:
+        found = sent_records(data)
+        if found is None:
+            return self._gap(task, "records_unknown", _NO_ANSWER)
+        records, malformed = found
+        machine = self._machine(task)
+        fresh = []
+        for record in records:
+            event = _event(record)
+            if event is not None and not machine.written.add(event):
+                continue
+            uuid, name = record.vm
+            machine.send(uuid or "", name or "", event)
+            fresh.append(record)
+        self._summary.add_records(task.machine, fresh)
+        return [*self._written(task, fresh), *self._malformed(task, malformed)]
+
+    def _take_log(self, task: Task, data: t.Mapping[str, t.Any]) -> list[Document]:
+        self._summary.add_findings(task.machine, data.get("findings"))
+        found = read_records(data)
+        if found is None:
+            return []
+        records, malformed = found
+        machine = self._machine(task)
+        read: set[Event] = set()
+        fresh = []
+        for record in records:
+            event = _event(record)
+            if event is not None:
+                read.add(event)
+                if machine.written.add(event):
+                    fresh.append(record)
+        asked = question(data)
+        # Of records that have another shape nobody can say which they are.
+        machine.look(read, None if malformed else asked.since, asked.uuid, asked.name)
+        machine.read_back += len(fresh)
+        return [*self._written(task, fresh), *self._malformed(task, malformed)]
+
+    def _written(self, task: Task, records: t.Sequence[Record]) -> list[Document]:
+        return [self._lines.record(task, self.play, record) for record in records]
+
+    def _malformed(self, task: Task, count: int) -> list[Document]:
+        if not count:
+            return []
+        reason = f"{count} records in the task's result have not the shape of one"
+        return self._gap(task, "records_malformed", reason)
+
+    def _gap(self, task: Task, gap: Gap, reason: str) -> list[Document]:
+        self._machine(task).unknown += 1
+        self._summary.add_gap(task.machine, task.name, reason)
+        return [self._lines.gap(task, self.play, gap, reason)]
+
+    def _machine(self, task: Task) -> Machine:
+        return self.machines.setdefault(task.machine, Machine())
+
+    def totals(self) -> dict[str, t.Any]:
+        """Return the counts for the closing line."""
+        machines = self.machines.items()
+        hosts = [machine.result(name) for name, machine in sorted(machines)]
+        counts = ("sent", "landed", "missing", "unchecked", "unconfirmed", "unknown")
+        return {
+            **{count: sum(host[count] for host in hosts) for count in counts},
+            "read_back": sum(machine.read_back for _name, machine in machines),
+            "hosts": hosts,
+        }
+
+
+def _is_underway(data: t.Mapping[str, t.Any]) -> bool:
+    return "ansible_job_id" in data and not data.get("finished")
+
+
+def _event(record: Record) -> Event | None:
+    return None if record.event is None else parse_event(record.event)

@@ -1,0 +1,146 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which records were sent, and which of them the hosts' logs have."""
+
+from __future__ import annotations
+
+import array
+import collections.abc
+import dataclasses
+import re
+import typing as t
+from bisect import bisect_left
+
+Event = tuple[int, int]
+
+_EVENT = re.compile(r"(\d{1,11})\.(\d{3}):(\d{1,19})", re.ASCII)
+# Only so many events are named in a closing line; all are counted.
+NAMED = 100
+
+
+def parse_event(text: str) -> Event | None:
+    """Read ``<seconds>.<ms>:<serial>`` as milliseconds and serial number; ``None`` when it is none."""
+    match = _EVENT.fullmatch(text)
+    return (int(match[1] + match[2]), int(match[3])) if match else None
+
+
+def format_event(event: Event) -> str:
+    """Return it as ausearch does."""
+    milliseconds, serial = event
+    return f"{milliseconds // 1000}.{milliseconds % 1000:03d}:{serial}"
+
+
+class Events(collections.abc.Sequence[Event]):
+    """A sorted set of events, 16 bytes each: a fleet's run has many."""
+
+    def __init__(self) -> None:
+        self._times = array.array("Q")
+        self._serials = array.array("Q")
+
+    def __len__(self) -> int:
+        return len(self._times)
+
+    @t.overload
+    def __getitem__(self, index: int) -> Event: ...
+
+    @t.overload
+    def __getitem__(self, index: slice) -> list[Event]: ...
+
+    def __getitem__(self, index: int | slice) -> Event | list[Event]:
+        if isinstance(index, slice):
+            return list(zip(self._times[index], self._serials[index]))
+        return self._times[index], self._serials[index]
+
+    def add(self, event: Event) -> bool:
+        """Add it; return whether it is new."""
+        # They mostly come in order.
+        after_all = not self or self[-1] < event
+        position = len(self) if after_all else bisect_left(self, event)
+        if position < len(self) and self[position] == event:
+            return False
+        self._times.insert(position, event[0])
+        self._serials.insert(position, event[1])
+        return True
+
+
+@dataclasses.dataclass
+class Account:
+    """What is known of one VM's records on one machine."""
+
+    name: str
+    waiting: Events = dataclasses.field(default_factory=Events)
+    missing: Events = dataclasses.field(default_factory=Events)
+    landed: int = 0
+
+    def look(self, read: t.AbstractSet[Event], since: int | None) -> None:
+        """Compare with what was read. ``since`` is from where on the log was read; ``None``: in part, proving no absence."""
+        waiting, missing = Events(), Events()
+        for event in (*self.waiting, *self.missing):
+            if event in read:
+                self.landed += 1
+            elif since is None or event[0] < since:
+                waiting.add(event)
+            else:
+                missing.add(event)
+        self.waiting, self.missing = waiting, missing
+
+
+@dataclasses.dataclass
+class Machine:
+    """What is known of one machine's records. ``unknown`` counts tasks whose records did not come back."""
+
+    sent: int = 0
+    unconfirmed: int = 0
+    unknown: int = 0
+    read_back: int = 0
+    written: Events = dataclasses.field(default_factory=Events)
+    accounts: dict[str, Account] = dataclasses.field(default_factory=dict)
+
+    def send(self, uuid: str, name: str, event: Event | None) -> None:
+        """Note a record that a module says it sent."""
+        self.sent += 1
+        if event is None:
+            self.unconfirmed += 1
+        else:
+            self.accounts.setdefault(uuid, Account(name)).waiting.add(event)
+
+    def look(
+        self,
+        read: t.AbstractSet[Event],
+        since: int | None,
+        uuid: str | None,
+        name: str | None,
+    ) -> None:
+        """Compare what was sent with what was read back, of one VM where the question was for one."""
+        for key, account in self.accounts.items():
+            asked = uuid in (None, key) and name in (None, account.name)
+            account.look(read, since if asked else None)
+
+    @property
+    def landed(self) -> int:
+        return sum(account.landed for account in self.accounts.values())
+
+    @property
+    def missing(self) -> list[Event]:
+        """Events that were looked for in the host's log and are not there."""
+        found: list[Event] = []
+        for account in self.accounts.values():
+            found += account.missing
+        return sorted(found)
+
+    def result(self, name: str) -> dict[str, t.Any]:
+        """Return it for the closing line."""
+        missing = self.missing
+        waiting = sum(len(account.waiting) for account in self.accounts.values())
+        return {
+            "name": name,
+            "sent": self.sent,
+            "landed": self.landed,
+            "missing": len(missing),
+            "unchecked": waiting + self.unconfirmed,
+            "unconfirmed": self.unconfirmed,
+            "unknown": self.unknown,
+            "missing_events": [format_event(event) for event in missing[:NAMED]],
+        }

@@ -1,0 +1,222 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The lines of a trail: names of the Elastic Common Schema where it has one, and ours under ``virtaudit``.
+
+https://www.elastic.co/guide/en/ecs/current/ecs-field-reference.html; docs/audit_trail.schema.json describes them.
+"""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import ipaddress
+import typing as t
+
+from ...module_utils._time import iso
+from .chain import END, START, Document
+from .ledger import parse_event
+from .results import Task
+from .run import Run
+
+_ECS = {"version": "8.11.0"}
+_MODULE = "virtaudit"
+_DATASET = "virtaudit.trail"
+# The kernel's word for "no login".
+_UNSET = 4294967295
+
+# ECS: the values of event.type that go with event.category host.
+_TYPES = {
+    "open": "access",
+    "close": "end",
+    "start": "change",
+    "attach": "change",
+    "detach": "change",
+    "vm_start": "start",
+    "vm_stop": "end",
+}
+_OUTCOMES = {"success": "success", "failed": "failure"}
+
+Gap = t.Literal["records_hidden", "records_unknown", "records_malformed"]
+
+
+class Record(t.NamedTuple):
+    """A record as a module returned it, its shape checked.
+
+    ``source`` is ``result`` (the module says that it sent it) or ``log`` (it was read back).
+    """
+
+    type: str
+    event: str | None
+    confirmed: bool
+    fields: t.Mapping[str, str | None]
+    auid: int | None
+    ses: int | None
+    pid: int | None
+    node: str | None
+    source: t.Literal["result", "log"]
+
+    @property
+    def vm(self) -> tuple[str | None, str | None]:
+        """The UUID and name of its VM."""
+        return self.fields.get("uuid"), self.fields.get("vm")
+
+    @property
+    def mac(self) -> str | None:
+        """The NIC that it is about."""
+        get = self.fields.get
+        return get("net") or get("new-net") or get("old-net")
+
+
+class Lines:
+    """Makes the lines of one run."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run.fields()
+        self._host = {"name": run.controller}
+        self._began = iso(run.began.timestamp())
+
+    def opening(self) -> Document:
+        """Return the first line."""
+        return self._own(self._began, START, "success", {})
+
+    def closing(self, summary: t.Mapping[str, t.Any], failure: str | None) -> Document:
+        """Return the last line: what was counted, and why some of it is not in the file."""
+        outcome = "success" if failure is None else "failure"
+        return self._own(_now(), END, outcome, {"summary": summary, "failure": failure})
+
+    def record(self, task: Task, play: str | None, record: Record) -> Document:
+        """Return the line of a record."""
+        fields = record.fields
+        action = _action(record)
+        reason = fields.get("reason")
+        now = _now()
+        parsed = None if record.event is None else parse_event(record.event)
+        event: Document = {
+            "kind": "event",
+            "category": ["host"],
+            "type": [_TYPES.get(action, "info")],
+            "action": action,
+            "outcome": _OUTCOMES.get(fields.get("res") or "", "unknown"),
+            "code": record.type,
+            "created": now,
+        }
+        # An id is a record's own; without the kernel's there is none to make up.
+        event["id"] = record.event
+        if reason is not None:
+            event["reason"] = reason
+        document: Document = {
+            "@timestamp": now if parsed is None else iso(parsed[0] / 1000),
+            "ecs": _ECS,
+            "host": {"name": task.machine},
+        }
+        if record.node is not None:
+            document["host"]["hostname"] = record.node
+        if record.auid is not None and record.auid != _UNSET:
+            document["user"] = {"id": str(record.auid)}
+        document.update(_process(record))
+        if (address := fields.get("addr")) is not None:
+            document["source"] = _source(address)
+        document["virtaudit"] = {
+            **self._run,
+            **_task(task, play),
+            "source": record.source,
+            "confirmed": record.confirmed,
+            "vm": {"name": fields.get("vm"), "uuid": fields.get("uuid")},
+            "mac": record.mac,
+            "devices": _devices(fields),
+            "fds": _numbers(fields.get("fds")),
+            "result": fields.get("res"),
+            "auid": record.auid,
+            "ses": record.ses,
+            "addr": address,
+            "fields": fields,
+        }
+        return _closed(document, event)
+
+    def gap(self, task: Task, play: str | None, gap: Gap, reason: str) -> Document:
+        """Return a line that says that records are not here that may exist."""
+        now = _now()
+        document: Document = {
+            "@timestamp": now,
+            "ecs": _ECS,
+            "host": {"name": task.machine},
+            "virtaudit": {**self._run, **_task(task, play)},
+        }
+        event: Document = {
+            "kind": "pipeline_error",
+            "action": gap,
+            "outcome": "unknown",
+            "reason": reason,
+        }
+        return _closed(document, event)
+
+    def _own(self, time: str, action: str, outcome: str, ours: Document) -> Document:
+        document: Document = {
+            "@timestamp": time,
+            "ecs": _ECS,
+            "host": self._host,
+            "virtaudit": {**self._run, **ours},
+        }
+        event = {"kind": "state", "action": action, "outcome": outcome}
+        return _closed(document, event)
+
+
+def _closed(document: Document, event: Document) -> Document:
+    """Put the event last, where the chain wants it."""
+    return {**document, "event": {**event, "module": _MODULE, "dataset": _DATASET}}
+
+
+def _now() -> str:
+    return iso(datetime.datetime.now().timestamp())
+
+
+def _task(task: Task, play: str | None) -> Document:
+    return {
+        "play": play,
+        "task": {"name": task.name, "path": task.path},
+        "module": task.module,
+        "inventory_host": task.inventory_host,
+    }
+
+
+def _action(record: Record) -> str:
+    fields = record.fields
+    if record.type == "VIRT_CONTROL":
+        return f"vm_{fields.get('op') or 'unknown'}"
+    return fields.get("reason") or record.type.lower()
+
+
+def _process(record: Record) -> Document:
+    process: Document = {}
+    if record.pid is not None:
+        process["pid"] = record.pid
+    if (executable := record.fields.get("exe")) is not None:
+        process["executable"] = executable
+    return {"process": process} if process else {}
+
+
+@functools.lru_cache(maxsize=1024)
+def _source(address: str) -> Document:
+    try:
+        return {"address": address, "ip": str(ipaddress.ip_address(address))}
+    except ValueError:
+        return {"address": address}
+
+
+def _devices(fields: t.Mapping[str, str | None]) -> list[Document]:
+    path = fields.get("path")
+    if path is None:
+        return []
+    numbers = _numbers(fields.get("fd"))
+    device = {"path": path, "rdev": fields.get("rdev"), "dev": fields.get("dev")}
+    return [{**device, "fd": numbers[0] if len(numbers) == 1 else None}]
+
+
+def _numbers(text: str | None) -> list[int]:
+    # By hosts' word only: what is no number is left to virtaudit.fields.
+    words = (text or "").split(",")
+    if all(word.isascii() and word.isdigit() and len(word) < 10 for word in words):
+        return [int(word) for word in words]
+    return []

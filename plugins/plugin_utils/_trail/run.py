@@ -1,0 +1,98 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Who runs what: what each line of a run's trail says of the controller."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import os
+import pwd
+import socket
+import subprocess
+import typing as t
+import uuid
+
+# The kernel's word for "no login", (uid_t)-1.
+_UNSET = 4294967295
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One run of a playbook. ``user`` is by uid, not by environment; ``auid`` is the login's uid, where one is set."""
+
+    id: str
+    began: datetime.datetime
+    playbook: str | None
+    revision: str | None
+    user: str
+    auid: int | None
+    controller: str
+
+    @classmethod
+    def begin(cls, playbook: str | None) -> Run:
+        """Look at this process and at the repository of the playbook. Never fails."""
+        if playbook is not None:
+            # An ad-hoc task has a name in place of a file.
+            playbook = os.path.abspath(playbook) if os.path.exists(playbook) else None
+        return cls(
+            id=str(uuid.uuid4()),
+            began=datetime.datetime.now(datetime.timezone.utc),
+            playbook=playbook,
+            revision=None if playbook is None else _revision(playbook),
+            user=_user(),
+            auid=_auid(),
+            controller=socket.gethostname(),
+        )
+
+    def fields(self) -> dict[str, t.Any]:
+        """Return what is the same on each line."""
+        return {
+            "run": {"id": self.id},
+            "playbook": {"path": self.playbook, "revision": self.revision},
+            "controller": {
+                "name": self.controller,
+                "user": self.user,
+                "auid": self.auid,
+            },
+        }
+
+
+def _user() -> str:
+    uid = os.getuid()
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _auid() -> int | None:
+    try:
+        with open("/proc/self/loginuid", encoding="ascii") as handle:
+            auid = int(handle.read())
+    except (OSError, ValueError):
+        return None
+    return None if auid == _UNSET else auid
+
+
+def _revision(playbook: str) -> str | None:
+    """Return the commit that the playbook's repository is at, ``-dirty`` when tracked files differ from it."""
+    directory = os.path.dirname(playbook)
+    command = ["git", "-C", directory, "describe", "--always", "--dirty"]
+    command += ["--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            # Only look: refresh no index.
+            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
+            timeout=5,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.decode("ascii", "replace").strip() or None

@@ -1,0 +1,208 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The table at the end of a run: who was granted what, and above it what is wrong."""
+
+from __future__ import annotations
+
+import textwrap
+import typing as t
+import unicodedata
+
+from .lines import Record
+
+Style = t.Literal["plain", "warn", "bad"]
+Styled = tuple[str, Style]
+
+HEADER = ("HOST", "VM", "MAC", "DEVICE", "ACTION", "RESULT", "EVENT")
+_GAP = "  "
+# What is wrong is never left out for want of room in the table, but a broken fleet shall not flood the terminal.
+_PROBLEMS = 50
+_EVENTS = 10
+_SEVERE = frozenset(("high", "medium"))
+
+
+class Row(t.NamedTuple):
+    """One hand-over, detach, or open that failed."""
+
+    host: str
+    vm: str
+    mac: str
+    device: str
+    action: str
+    result: str
+    event: str
+
+
+class Summary:
+    """Keeps so many rows, failed ones first, and counts the rest."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._good: list[Row] = []
+        self._bad: list[Row] = []
+        self._left_out = 0
+        self._problems: list[Styled] = []
+        self._problems_left_out = 0
+
+    def add_records(self, host: str, records: t.Sequence[Record]) -> None:
+        """Take the records of one result."""
+        devices: dict[str | None, str] = {}
+        for record in records:
+            if dev := record.fields.get("dev"):
+                devices[record.mac] = dev
+        for record in records:
+            fields = record.fields
+            reason, failed = fields.get("reason"), fields.get("res") != "success"
+            if record.type != "VIRT_RESOURCE" or (
+                reason not in ("start", "attach", "detach")
+                and not (reason == "open" and failed)
+            ):
+                continue
+            device = fields.get("path") or devices.get(record.mac)
+            texts: list[str | None] = [host, fields.get("vm"), record.mac, device]
+            texts += [reason, fields.get("res"), record.event or "not confirmed"]
+            row = Row(*(printable(text or "?") for text in texts))
+            self._keep(row, failed or not record.confirmed)
+
+    def add_findings(self, host: str, findings: t.Any) -> None:
+        """Take what vm_net_audit_info found."""
+        for finding in findings if isinstance(findings, list) else ():
+            if isinstance(finding, dict):
+                code, severity = finding.get("code"), finding.get("severity")
+                text = f"{host}: {code}: {finding.get('message')}"
+                self._complain(text, "bad" if severity in _SEVERE else "warn")
+
+    def add_gap(self, host: str, task: str, reason: str) -> None:
+        """Take a task whose records are not known."""
+        self._complain(f"{host}: {task}: {reason}", "bad")
+
+    def add_missing(self, host: t.Mapping[str, t.Any]) -> None:
+        """Take the counts of a host that lost records."""
+        named = host["missing_events"][:_EVENTS]
+        events = ", ".join(named) + (", ..." if host["missing"] > len(named) else "")
+        self._complain(
+            f"{host['name']}: {host['missing']} of {host['sent']} records that were sent are not in its log: {events}",
+            "bad",
+        )
+
+    def _complain(self, text: str, style: Style) -> None:
+        if len(self._problems) < _PROBLEMS:
+            self._problems.append((printable(text), style))
+        else:
+            self._problems_left_out += 1
+
+    def _keep(self, row: Row, bad: bool) -> None:
+        kept = self._bad if bad else self._good
+        if len(kept) < self._limit:
+            kept.append(row)
+        else:
+            self._left_out += 1
+
+    def problems(self) -> list[Styled]:
+        """Return what is wrong."""
+        if not self._problems_left_out:
+            return self._problems
+        more = f"... and {self._problems_left_out} more, all in the trail"
+        return [*self._problems, (more, "bad")]
+
+    def table(self, width: int | None) -> list[Styled]:
+        """Return the table, at most ``width`` columns wide; ``None``: as wide as it is."""
+        good = self._good[: max(0, self._limit - len(self._bad))]
+        rows: list[tuple[Row, Style]] = [(row, "bad") for row in self._bad]
+        rows += [(row, "plain") for row in good]
+        if not rows:
+            return []
+        left_out = self._left_out + len(self._good) - len(good)
+        widths = [
+            max(map(columns_of, cells))
+            for cells in zip(HEADER, *(row for row, _style in rows))
+        ]
+        fits = width is None or sum(widths) + len(_GAP) * (len(widths) - 1) <= width
+        lines = _one_line_each(rows, widths) if fits else _two_lines_each(rows, width)
+        if left_out:
+            lines.append((f"... and {left_out} more, all in the trail", "plain"))
+        return lines
+
+
+def _one_line_each(
+    rows: t.Sequence[tuple[Row, Style]], widths: t.Sequence[int]
+) -> list[Styled]:
+    styled: list[tuple[t.Sequence[str], Style]] = [(HEADER, "plain"), *rows]
+    return [
+        (_GAP.join(map(_pad, cells, widths)).rstrip(), style) for cells, style in styled
+    ]
+
+
+def _two_lines_each(
+    rows: t.Sequence[tuple[Row, Style]], width: int | None
+) -> list[Styled]:
+    """Where the screen is narrow: whose and which NIC, and below it the rest."""
+    lines: list[Styled] = []
+    above, below = _split(HEADER)
+    for cells, style in ((HEADER, "plain"), *rows):
+        above, below = _split(cells)
+        lines.append((_cut(above, width), style))
+        lines.append((_cut(below, width), style))
+    return lines
+
+
+def _split(cells: t.Sequence[str]) -> tuple[str, str]:
+    host, vm, mac, device, action, result, event = cells
+    return _GAP.join((host, vm, mac)), "  " + _GAP.join(
+        (_pad(action, 6), _pad(result, 7), device, event)
+    )
+
+
+def _pad(text: str, width: int) -> str:
+    return text + " " * (width - columns_of(text))
+
+
+def _cut(text: str, width: int | None) -> str:
+    if width is None or columns_of(text) <= width:
+        return text
+    kept = ""
+    for character in text:
+        if columns_of(kept + character) >= width:
+            break
+        kept += character
+    return kept + "…"
+
+
+def wrapped(lines: t.Iterable[Styled], width: int | None) -> list[Styled]:
+    """Break lines between words where they are wider, and indent what follows."""
+    if width is None:
+        return list(lines)
+    # The last column stays free: some terminals go to the next line after it.
+    wrap = textwrap.TextWrapper(
+        max(20, width - 1),
+        subsequent_indent=_GAP,
+        break_long_words=False,
+        break_on_hyphens=False,
+    ).wrap
+    return [(part, style) for text, style in lines for part in wrap(text)]
+
+
+def columns_of(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        (
+            0
+            if unicodedata.combining(each)
+            else 1 + (unicodedata.east_asian_width(each) in "WF")
+        )
+        for each in text
+    )
+
+
+def printable(text: str) -> str:
+    """Return a text that cannot command the terminal, whoever wrote it."""
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode("ascii")
+        for each in text
+    )

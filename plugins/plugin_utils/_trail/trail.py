@@ -1,0 +1,106 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The trail of one run: what is collected, and the file that it goes to."""
+
+from __future__ import annotations
+
+from .chain import Document
+from .collector import Collector
+from .file import TrailError, TrailFile
+from .lines import Lines
+from .run import Run
+from .summary import Styled, Summary
+
+
+class Trail:
+    """Goes on collecting when it cannot be written: ``failure`` then says why, and ``unwritten`` counts."""
+
+    def __init__(self, playbook: str | None, rows: int) -> None:
+        self.failure: str | None = None
+        self.unwritten = 0
+        self.records = 0
+        self._run = Run.begin(playbook)
+        self._lines = Lines(self._run)
+        self._summary = Summary(rows)
+        self.collector = Collector(self._lines, self._summary)
+        self._file: TrailFile | None = None
+
+    def open(self, directory: str) -> None:
+        """Make the file. Raises :class:`TrailError`, once: after that nothing is written."""
+        try:
+            self._file = TrailFile(directory, self._run.id, self._run.began)
+            self._file.append([self._lines.opening()])
+        except TrailError as exc:
+            self.failure = str(exc)
+            raise
+
+    def write(self, documents: list[Document]) -> None:
+        """Append lines. Raises :class:`TrailError`, once."""
+        if self._file is None or self.failure is not None:
+            self.unwritten += len(documents)
+            return
+        begin = self._file.lines
+        try:
+            self._file.append(documents)
+        except TrailError as exc:
+            self.failure = str(exc)
+            raise
+        finally:
+            written = self._file.lines - begin
+            self.unwritten += len(documents) - written
+            kinds = [document["event"]["kind"] for document in documents[:written]]
+            self.records += kinds.count("event")
+
+    def close(self) -> None:
+        """Write what is left and the closing line, also where something before it could not be written.
+
+        Raises :class:`TrailError`.
+        """
+        try:
+            self.write(self.collector.uncollected())
+        finally:
+            totals = self.collector.totals()
+            for host in totals["hosts"]:
+                if host["missing"]:
+                    self._summary.add_missing(host)
+            if self._file is not None:
+                # Without its first line a file is no trail; there may be room again for the last one.
+                summary = {
+                    "records": self.records,
+                    "unwritten": self.unwritten,
+                    "head": self._file.head,
+                    "previous_run": self._file.previous,
+                    **totals,
+                }
+                closing = self._lines.closing(summary, self.failure)
+                self._file.close(closing if self._file.lines else None)
+
+    def problems(self) -> list[Styled]:
+        """Return what is wrong, for the end of the run."""
+        found = self._summary.problems()
+        if self.failure is not None:
+            lost = f"THE AUDIT TRAIL IS NOT WHOLE: {self.unwritten} lines are not in it. {self.failure}"
+            found = [*found, (lost, "bad")]
+        return found
+
+    def table(self, width: int | None) -> list[Styled]:
+        """Return who was granted what."""
+        return self._summary.table(width)
+
+    def counts(self) -> list[Styled]:
+        """Return the figures, and what to keep elsewhere to prove the file by."""
+        totals = self.collector.totals()
+        words = ("sent", "landed", "missing", "unchecked")
+        figures = ", ".join(f"{totals[word]} {word}" for word in words)
+        lines: list[Styled] = [
+            (
+                f"{self.records} records of {len(totals['hosts'])} hosts in the trail; {figures}",
+                "bad" if totals["missing"] else "plain",
+            )
+        ]
+        if self._file is not None:
+            lines.append((self._file.path, "plain"))
+            lines.append((f"head {self._file.head}", "plain"))
+        return lines

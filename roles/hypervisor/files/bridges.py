@@ -1,0 +1,264 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Say how the bridges of a host differ from those that the role wants, and what stands against it.
+
+Runs on the host as root, with a JSON object as its argument: the wanted bridges. Changes
+nothing. Prints JSON: problems (each a sentence), and what there is to do.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import re
+import subprocess
+import sys
+import typing as t
+from pathlib import Path
+
+NETWORK = Path("/etc/systemd/network")
+# The alias of a link, which tells that the role made it, or made it a port.
+MARK = "virtaudit.qemu"
+# Kernel: dev_valid_name() and IFNAMSIZ. systemd.network(5): no patterns; ip(8): no blanks.
+NAME = re.compile(r"(?!\d+\Z)[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}\Z", re.ASCII)
+
+IPV6 = os.path.isdir("/proc/sys/net/ipv6")
+Link = dict[str, t.Any]
+
+
+def links() -> dict[str, Link]:
+    """The links of the host, by name, as ip(8) shows them."""
+    command = ["ip", "-json", "-details", "address", "show"]
+    try:
+        shown = subprocess.run(command, capture_output=True, check=True).stdout
+    except FileNotFoundError:
+        # The role has yet to install it, so nothing of the role's is there.
+        return {}
+    return {link["ifname"]: link for link in json.loads(shown)}
+
+
+def addresses(link: Link) -> set[str]:
+    """What can be set by hand: not the link-local address that the kernel gives."""
+    return {
+        f"{entry['local']}/{entry['prefixlen']}"
+        for entry in link.get("addr_info", [])
+        if entry.get("scope") != "link"
+    }
+
+
+def check_words(bridges: list[dict[str, t.Any]]) -> list[str]:
+    """What is wrong with the list itself, whatever the host is like."""
+    problems = []
+    seen: set[str] = set()
+    for bridge in bridges:
+        name = bridge["name"]
+        for option, word in [
+            ("name", name),
+            *(("ports", p) for p in bridge.get("ports") or []),
+        ]:
+            where = f"hypervisor_bridges: {name}: {option}: {word!r}"
+            if not NAME.match(word):
+                problems.append(
+                    f"{where} is no name of a link: 1 to 15 letters, digits, '_', '.' or '-', not beginning with"
+                    " '.' or '-', and not digits only"
+                )
+            elif word in seen:
+                problems.append(f"{where} is in the list twice")
+            seen.add(word)
+        mtu = bridge.get("mtu")
+        if mtu is not None and not 68 <= mtu <= 65535:
+            problems.append(
+                f"hypervisor_bridges: {name}: mtu: {mtu} is not in 68 to 65535"
+            )
+        for address in bridge.get("addresses") or []:
+            try:
+                ipaddress.ip_interface(address)
+                good = address.rpartition("/")[2].isdigit() and "/" in address
+            except ValueError:
+                good = False
+            if not good:
+                problems.append(
+                    f"hypervisor_bridges: {name}: addresses: {address!r} is no address with a prefix length,"
+                    " such as 192.0.2.1/24"
+                )
+    return problems
+
+
+class Bridges:
+    """The bridges that are wanted, those that are there, and the way from the one to the other."""
+
+    def __init__(self, wanted: list[dict[str, t.Any]], networkd: bool) -> None:
+        self.wanted: dict[str, dict[str, t.Any]] = {b["name"]: b for b in wanted}
+        self.networkd = networkd
+        self.links = links()
+        self.problems: list[str] = []
+        self.files = sorted(NETWORK.glob("50-virtaudit-*.net*"))
+        texts = [path.read_text(encoding="utf-8") for path in self.files]
+        named = [re.findall(r"^(?:Name|Bridge)=(.*)$", text, re.M) for text in texts]
+        marked = {n: i for n, i in self.links.items() if i.get("ifalias") == MARK}
+        # The bridges and ports that the role made.
+        self.made = {names[0] for names in named if len(names) == 1}
+        self.made |= {name for name, link in marked.items() if is_bridge(link)}
+        self.ports = {names[0]: names[1] for names in named if len(names) == 2}
+        self.ports |= {
+            name: link["master"]
+            for name, link in marked.items()
+            if "master" in link and not is_bridge(link)
+        }
+
+    def owner(self, port: str) -> str | None:
+        """The wanted bridge that shall have a port."""
+        for name, bridge in self.wanted.items():
+            if port in (bridge.get("ports") or []):
+                return name
+        return None
+
+    def stale_files(self) -> list[str]:
+        names = set()
+        for name, bridge in self.wanted.items():
+            if self.networkd:
+                names |= {
+                    f"50-virtaudit-{name}.netdev",
+                    f"50-virtaudit-{name}.network",
+                    *(
+                        f"50-virtaudit-{name}@{port}.network"
+                        for port in bridge.get("ports") or []
+                    ),
+                }
+        return [str(path) for path in self.files if path.name not in names]
+
+    def check(self) -> None:
+        """Find what stands against it, so that it is refused before anything is changed."""
+        for name in self.wanted:
+            link = self.links.get(name)
+            if link is not None and not is_bridge(link):
+                self.problem(
+                    name, "name", f"{name} is a link of this host, and no bridge"
+                )
+            elif link is not None and name not in self.made:
+                self.problem(
+                    name,
+                    "name",
+                    f"there is a bridge {name} that this role did not make; leave it to what made it and take it"
+                    " out of the list, or remove it first",
+                )
+            for port in self.wanted[name].get("ports") or []:
+                self.check_port(name, port)
+        for name in sorted(self.made - set(self.wanted)):
+            others = sorted(
+                other
+                for other, link in self.links.items()
+                if link.get("master") == name and other not in self.ports
+            )
+            if others:
+                self.problems.append(
+                    f"hypervisor_bridges: {name} is to be removed, and {', '.join(others)} would lose it; take the"
+                    " NICs from the VMs first (vm_net_detach)"
+                )
+
+    def check_port(self, name: str, port: str) -> None:
+        link = self.links.get(port)
+        if link is None:
+            self.problem(name, "ports", f"there is no link {port} on this host")
+        elif is_bridge(link) or "LOOPBACK" in link["flags"]:
+            self.problem(name, "ports", f"{port} cannot be a port of a bridge")
+        elif link.get("master") not in (None, name, self.ports.get(port)):
+            self.problem(name, "ports", f"{port} is a port of {link['master']}")
+        elif link.get("master") is None and addresses(link):
+            self.problem(
+                name,
+                "ports",
+                f"{port} has the address {', '.join(sorted(addresses(link)))}, which would not work any more, and"
+                " might cut off this host; give the address to the bridge and take it from the port first",
+            )
+
+    def problem(self, name: str, option: str, text: str) -> None:
+        self.problems.append(f"hypervisor_bridges: {name}: {option}: {text}")
+
+    def removals(self) -> list[str]:
+        """What ip(8) has to take back; networkd leaves alone what is no longer in its files."""
+        todo = []
+        for port, bridge in sorted(self.ports.items()):
+            if self.links.get(port, {}).get("master") == bridge != self.owner(port):
+                todo.append(f"link set dev {port} nomaster")
+                if self.owner(port) is None:
+                    todo.append(f'link set dev {port} alias ""')
+        for name in sorted(self.made - set(self.wanted)):
+            if name in self.links:
+                todo.append(f"link delete dev {name}")
+        return todo
+
+    def commands(self, name: str) -> list[str]:
+        """What ip(8) would have to do for a bridge now. Nothing when all is as it should be."""
+        bridge, link = self.wanted[name], self.links.get(name)
+        todo = []
+        if link is None:
+            todo = [f"link add name {name} type bridge"]
+            mode = "eui64" if IPV6 else "none"
+            link = {"flags": [], "mtu": None, "inet6_addr_gen_mode": mode}
+        todo += self.mark(name, link)
+        if link.get("inet6_addr_gen_mode", "none") != "none":
+            # Before it is up: else it gets a link-local address, and takes part in the VMs' network.
+            todo.append(f"link set dev {name} addrgenmode none")
+        if bridge.get("mtu") not in (None, link["mtu"]):
+            todo.append(f"link set dev {name} mtu {bridge['mtu']}")
+        if "UP" not in link["flags"]:
+            todo.append(f"link set dev {name} up")
+        wanted = {str(ipaddress.ip_interface(a)) for a in bridge.get("addresses") or []}
+        todo += [
+            f"address delete {a} dev {name}" for a in sorted(addresses(link) - wanted)
+        ]
+        todo += [
+            f"address add {a} dev {name}" for a in sorted(wanted - addresses(link))
+        ]
+        for port in bridge.get("ports") or []:
+            there = self.links.get(port, {"flags": []})
+            if there.get("master") != name:
+                todo.append(f"link set dev {port} master {name}")
+            todo += self.mark(port, there)
+            if "UP" not in there["flags"]:
+                todo.append(f"link set dev {port} up")
+        return todo
+
+    def mark(self, name: str, link: Link) -> list[str]:
+        """Where networkd runs, its files say what is the role's."""
+        if self.networkd or link.get("ifalias") == MARK:
+            return []
+        return [f"link set dev {name} alias {MARK}"]
+
+
+def is_bridge(link: Link) -> bool:
+    return bool(link.get("linkinfo", {}).get("info_kind") == "bridge")
+
+
+def networkd_runs() -> bool:
+    if not os.path.isdir("/run/systemd/system"):
+        return False
+    command = ["systemctl", "is-active", "--quiet", "systemd-networkd"]
+    return subprocess.run(command, check=False).returncode == 0
+
+
+def main() -> None:
+    wanted = json.loads(sys.argv[1])
+    found: dict[str, t.Any] = {"problems": check_words(wanted)}
+    if not found["problems"]:
+        bridges = Bridges(wanted, networkd_runs())
+        bridges.check()
+        found = {
+            "problems": bridges.problems,
+            "networkd": bridges.networkd,
+            "stale_files": bridges.stale_files(),
+            "removals": bridges.removals(),
+            "links": sorted(set(bridges.wanted) & set(bridges.links)),
+            "commands": [
+                line for name in bridges.wanted for line in bridges.commands(name)
+            ],
+        }
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

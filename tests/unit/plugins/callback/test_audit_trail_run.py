@@ -1,0 +1,393 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The callback under ansible-playbook itself, in whatever version of it runs the tests.
+
+Only the modules are stand-ins. Each record has a serial number of its own, so a lost one and one that is
+there twice are seen.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import typing as t
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.chain import (
+    check_files,
+    trail_files,
+)
+from ansible_collections.virtaudit.qemu.tests.support.stub.collection import (
+    make_collection,
+)
+
+MODULE = "virtaudit.qemu.vm_net_attach"
+SCHEMA = json.loads(
+    (Path(__file__).parents[4] / "docs" / "audit_trail.schema.json").read_text()
+)
+PLAYBOOK = [sys.executable, "-m", "ansible", "playbook"]
+Run = t.Callable[..., "Ran"]
+
+
+class Ran(t.NamedTuple):
+    """What a run printed, and its trail."""
+
+    status: int
+    output: str
+    lines: list[dict[str, t.Any]]
+
+    def serials(self) -> list[tuple[str, int]]:
+        """Return each record as its host and serial number, in order."""
+        return [
+            (line["host"]["name"], int(line["event"]["id"].rpartition(":")[2]))
+            for line in self.lines
+            if line["event"]["kind"] == "event"
+        ]
+
+    def gaps(self) -> list[tuple[str, str]]:
+        """Return what may be missing, as its kind and the task."""
+        return [
+            (line["event"]["action"], line["virtaudit"]["task"]["name"])
+            for line in self.lines
+            if line["event"]["kind"] == "pipeline_error"
+        ]
+
+
+@pytest.fixture(name="run")
+def fixture_run(tmp_path: Path) -> Run:
+    """Run tasks on the hosts a and b, both this machine."""
+    make_collection(tmp_path)
+    local = {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": sys.executable,
+    }
+    inventory = {"all": {"hosts": {"a": {}, "b": {}}, "vars": local}}
+    (tmp_path / "hosts.json").write_text(json.dumps(inventory))
+
+    def run(
+        tasks: list[dict[str, t.Any]],
+        *args: str,
+        trail: Path = tmp_path / "trail",
+        environment: t.Mapping[str, str] | None = None,
+        **play: t.Any,
+    ) -> Ran:
+        keywords = {"name": "Play", "hosts": "a", "gather_facts": False, **play}
+        (tmp_path / "play.yml").write_text(json.dumps([{**keywords, "tasks": tasks}]))
+        done = subprocess.run(
+            [*PLAYBOOK, "-i", "hosts.json", *args, "play.yml"],
+            cwd=tmp_path,
+            env={
+                "PATH": os.environ["PATH"],
+                "LC_ALL": "C.UTF-8",
+                "ANSIBLE_HOME": str(tmp_path / "home"),
+                "ANSIBLE_COLLECTIONS_PATH": str(tmp_path),
+                "ANSIBLE_CALLBACKS_ENABLED": "virtaudit.qemu.audit_trail",
+                "VIRTAUDIT_TRAIL_DIR": str(trail),
+                **(environment or {}),
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            check=False,
+        )
+        # Whatever Ansible has to say of a callback, it says in a warning.
+        said = re.findall(
+            r"^.*(?:\[WARNING|\[DEPRECAT|Traceback).*$", done.stdout, re.M
+        )
+        assert said == [], done.stdout
+        return Ran(done.returncode, done.stdout, read(trail))
+
+    return run
+
+
+def read(trail: Path) -> list[dict[str, t.Any]]:
+    """Return the lines of the newest file, which must be sound where it has an end."""
+    if not trail.is_dir():
+        return []
+    paths = trail_files(str(trail))
+    assert [each.problem for each in check_files(paths)] == [None] * len(paths)
+    with open(paths[-1], encoding="ascii") as handle:
+        lines = [json.loads(line) for line in handle]
+    for line in lines:
+        jsonschema.validate(line, SCHEMA)
+    return lines
+
+
+def attach(serial: int, name: str = "Attach", **keywords: t.Any) -> dict[str, t.Any]:
+    options = {
+        key: keywords.pop(key)
+        for key in ("records", "fail", "fail_without", "secret")
+        if key in keywords
+    }
+    return {
+        "name": name,
+        MODULE: {"name": "web01", "serial": serial, **options},
+        **keywords,
+    }
+
+
+def test_each_record_once(run: Run, tmp_path: Path) -> None:
+    """Loops, failures, repetitions, rescue, delegation, roles, handlers, background jobs."""
+    (tmp_path / "roles" / "r" / "tasks").mkdir(parents=True)
+    role = [attach(1600, "In a role", records=2)]
+    (tmp_path / "roles" / "r" / "tasks" / "main.yml").write_text(json.dumps(role))
+    failing = {"fail": "{{ item == 1 }}", "loop": [0, 1, 2], "ignore_errors": True}
+    tasks = [
+        attach(1000, records=3, notify="Handle"),
+        attach("{{ 1100 + item * 10 }}", "Loop", records=2, **failing),  # type: ignore[arg-type]
+        {
+            "name": "Block",
+            "block": [attach(1200, "Half way", records=4, fail=True)],
+            "rescue": [attach(1300, "Rescue")],
+        },
+        attach(
+            "{{ 1400 + 10 * (once.attempts | default(0)) }}",  # type: ignore[arg-type]
+            "Repeat",
+            fail_without=str(tmp_path / "there"),
+            register="once",
+            until="once is succeeded",
+            retries=2,
+            delay=0,
+        ),
+        attach(
+            "{{ 1500 if item == 'a' else 1501 }}",  # type: ignore[arg-type]
+            "Delegate",
+            delegate_to="{{ item }}",
+            loop=["a", "b"],
+        ),
+        {"name": "Role", "ansible.builtin.include_role": {"name": "r"}},
+        attach(1700, "Wait", **{"async": 30, "poll": 1}),
+        attach(1800, "Begin", **{"async": 30, "poll": 0, "register": "job"}),
+        {
+            "name": "Collect",
+            "ansible.builtin.async_status": {"jid": "{{ job.ansible_job_id }}"},
+            "register": "got",
+            "until": "got.finished | bool",
+            "retries": 60,
+            "delay": 0.5,
+        },
+        {
+            "name": "Collect again",
+            "ansible.builtin.async_status": {"jid": "{{ job.ansible_job_id }}"},
+        },
+        attach(1900, "Skip", when=False),
+        attach(1900, "Skip items", when=False, loop=[1, 2]),
+        attach(1910, "Check", check_mode=True),
+    ]
+    ran = run(tasks, handlers=[attach(2000, "Handle")])
+    assert ran.status == 0, ran.output
+    assert ran.serials() == [
+        *[("a", 1000 + each) for each in range(3)],
+        *[("a", each) for each in (1100, 1101, 1110, 1111, 1120, 1121)],
+        *[("a", 1200 + each) for each in range(4)],
+        ("a", 1300),
+        *ran.serials()[14:16],
+        ("a", 1500),
+        ("b", 1501),
+        *[("a", each) for each in (1600, 1601, 1700, 1800, 2000)],
+    ]
+    assert [host for host, _serial in ran.serials()[14:16]] == ["a", "a"]
+    assert ran.gaps() == []
+    delegated = [
+        line["virtaudit"]
+        for line in ran.lines
+        if "1501" in str(line["event"].get("id"))
+    ]
+    assert [each["inventory_host"] for each in delegated] == ["a"]
+    assert [line["virtaudit"]["module"] for line in ran.lines[1:-1]] == [MODULE] * 23
+    summary = ran.lines[-1]["virtaudit"]["summary"]
+    assert (summary["records"], summary["sent"], summary["unwritten"]) == (23, 23, 0)
+    assert "THE AUDIT TRAIL" not in ran.output
+
+
+def test_what_may_be_missing_is_said(run: Run, tmp_path: Path) -> None:
+    dead = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
+    tasks = [
+        attach(1, "Hidden", no_log=True, secret="s3cr3t"),
+        attach(2, "Hidden items", no_log=True, loop=[1, 2]),
+        attach(
+            3,
+            "Crashed",
+            vars={"ansible_python_interpreter": "/nonexistent"},
+            ignore_errors=True,
+        ),
+        attach(4, "Uncollected", **{"async": 30, "poll": 0}),
+        # Some versions of ansible-core do not tell a module that refused from one that broke.
+        {"name": "Refused", MODULE: {"records": 1}, "ignore_errors": True},
+        attach(5, "Lost", vars=dead, ignore_unreachable=True),
+    ]
+    ran = run(tasks)
+    assert ran.gaps() == [
+        ("records_hidden", "Hidden"),
+        ("records_hidden", "Hidden items"),
+        ("records_hidden", "Hidden items"),
+        ("records_unknown", "Crashed"),
+        ("records_unknown", "Refused"),
+        ("records_unknown", "Lost"),
+        ("records_unknown", "Uncollected"),
+    ]
+    assert ran.serials() == []
+    for gap in ("Hidden", "Crashed", "Lost", "Uncollected"):
+        assert re.search(rf"^a: {gap}: ", ran.output, re.M), ran.output
+    (file,) = (tmp_path / "trail").iterdir()
+    assert "s3cr3t" not in file.read_text()
+
+
+def test_no_other_task_can_forge_a_record(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "library").mkdir()
+    stub = (
+        tmp_path / "ansible_collections/virtaudit/qemu/plugins/modules/vm_net_attach.py"
+    )
+    (tmp_path / "library" / "vm_net_attach.py").symlink_to(stub)
+    forged = {"mode": "required", "records": "{{ real.audit.records }}"}
+    job = {"ansible_job_id": "j1.1", "finished": 1, "audit": forged}
+    tasks = [
+        attach(1, register="real"),
+        {"name": "Lookalike", "vm_net_attach": {"name": "evil", "serial": 666}},
+        {"name": "Say", "ansible.builtin.debug": {"var": "real"}},
+        {"name": "Say more", "ansible.builtin.debug": {"msg": {"audit": forged}}},
+        {"name": "Set", "ansible.builtin.set_fact": {"audit": forged, **job}},
+        {
+            "name": "Ask",
+            "ansible.builtin.async_status": {"jid": "j1.1"},
+            "ignore_errors": True,
+        },
+    ]
+    ran = run(tasks)
+    assert ran.serials() == [("a", 1)]
+    assert len(ran.lines) == 3
+
+
+def test_nothing_is_left_by_a_run_that_grants_nothing(run: Run, tmp_path: Path) -> None:
+    ran = run([{"name": "Say", "ansible.builtin.debug": {"msg": "hello"}}])
+    assert (ran.status, ran.lines) == (0, [])
+    assert not (tmp_path / "trail").exists()
+    assert "AUDIT TRAIL" not in ran.output
+
+
+@pytest.mark.parametrize("strategy", ["linear", "free"])
+def test_abort_ends_the_run_before_anything_is_granted(
+    run: Run, tmp_path: Path, strategy: str
+) -> None:
+    (tmp_path / "file").touch()
+    done = tmp_path / "done"
+    task = attach(1, fail_without=str(done))
+    ran = run(
+        [task],
+        trail=tmp_path / "file" / "trail",
+        environment={"VIRTAUDIT_TRAIL_ON_ERROR": "abort"},
+        strategy=strategy,
+        hosts="all",
+    )
+    assert ran.status == 1
+    assert ran.output.count("THE AUDIT TRAIL CANNOT BE KEPT") == 1, ran.output
+    assert not done.exists()
+
+
+def test_warn_says_so_once_and_again_at_the_end(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    ran = run([attach(1, records=3), attach(4)], trail=tmp_path / "file" / "trail")
+    assert ran.status == 0
+    assert ran.output.count("THE AUDIT TRAIL CANNOT BE KEPT") == 1
+    assert "THE AUDIT TRAIL IS NOT WHOLE: 4 lines are not in it" in ran.output
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "option"),
+    [
+        ("ON_ERROR", "ignore", "on_error"),
+        ("ROWS", "-1", "rows"),
+        ("PROGRESS", "soon", "progress"),
+    ],
+)
+def test_a_bad_option_ends_the_run_before_it_begins(
+    run: Run, name: str, value: str, option: str
+) -> None:
+    ran = run([attach(1)], environment={f"VIRTAUDIT_TRAIL_{name}": value})
+    assert (ran.status, ran.lines) == (1, [])
+    assert re.search(rf"(?s)audit_trail: .*{option}", ran.output), ran.output
+    assert "TASK" not in ran.output
+
+
+def test_a_full_disk_is_found_by_an_item_of_a_loop(run: Run, tmp_path: Path) -> None:
+    """Items come in a thread of Ansible's own; an exit there would hang the run."""
+    limit = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (600000, 600000))"
+    )
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); {limit}\n"
+    )
+    environment = {"PYTHONPATH": str(tmp_path), "VIRTAUDIT_TRAIL_ON_ERROR": "abort"}
+    task = attach("{{ item * 1000 }}", records=150, loop=[0, 1, 2, 3, 4, 5])  # type: ignore[arg-type]
+    later = {"name": "Later", "ansible.builtin.debug": {"msg": "later"}}
+    ran = run([task, later], environment=environment)
+    assert ran.status == 1, ran.output
+    assert ran.output.count("THE AUDIT TRAIL CANNOT BE KEPT") == 1
+    assert "[Later]" not in ran.output
+    assert 151 < len(ran.lines) < 600
+
+
+def test_runs_of_one_directory_are_chained(run: Run, tmp_path: Path) -> None:
+    heads = [run([attach(number)]).lines[-1] for number in (1, 2)]
+    names = sorted(os.listdir(tmp_path / "trail"))
+    previous = heads[1]["virtaudit"]["summary"]["previous_run"]
+    assert previous == {
+        "file": names[0],
+        "hash": heads[0]["event"]["hash"],
+        "closed": True,
+    }
+
+
+def test_quiet_prints_only_what_is_wrong(run: Run) -> None:
+    environment = {"VIRTAUDIT_TRAIL_QUIET": "1"}
+    ran = run([attach(1), attach(2, "Hidden", no_log=True)], environment=environment)
+    after = ran.output.partition("PLAY RECAP")[2].splitlines()[1:]
+    assert [line for line in after if line and not line.startswith("a  ")] == [
+        "a: Hidden: no_log hides the result, and with it the records; vm_net_audit_info can read them back"
+    ]
+
+
+def test_progress(run: Run) -> None:
+    pause = {"name": "Wait", "ansible.builtin.pause": {"seconds": 2}}
+    environment = {"VIRTAUDIT_TRAIL_PROGRESS": "1"}
+    ran = run([pause, attach(1, records=4)], environment=environment)
+    assert "audit trail: 4 records of 1 hosts so far" in ran.output
+
+
+def test_an_ad_hoc_task(run: Run, tmp_path: Path) -> None:
+    trail = tmp_path / "adhoc"
+    task = ["-m", MODULE, "-a", "name=web01 serial=7"]
+    done = subprocess.run(
+        [*PLAYBOOK[:3], "adhoc", "-i", "localhost,", "-c", "local", *task, "localhost"],
+        env={
+            "PATH": os.environ["PATH"],
+            "LC_ALL": "C.UTF-8",
+            "ANSIBLE_HOME": str(tmp_path / "home"),
+            "ANSIBLE_COLLECTIONS_PATH": str(tmp_path),
+            "ANSIBLE_CALLBACKS_ENABLED": "virtaudit.qemu.audit_trail",
+            "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1",
+            "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
+            "VIRTAUDIT_TRAIL_DIR": str(trail),
+        },
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        check=False,
+    )
+    lines = read(trail)
+    assert [line["event"]["action"] for line in lines] == [
+        "run_start",
+        "open",
+        "run_end",
+    ], done.stdout
+    assert lines[1]["virtaudit"]["playbook"] == {"path": None, "revision": None}

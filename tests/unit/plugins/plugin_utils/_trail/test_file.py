@@ -1,0 +1,147 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import stat
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.chain import (
+    check_file,
+)
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.file import (
+    TrailError,
+    TrailFile,
+)
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.lines import Lines
+from ansible_collections.virtaudit.qemu.tests.unit.support.trail import (
+    a_record,
+    a_run,
+    a_task,
+    write_trail,
+)
+
+
+def open_trail(directory: Path, number: int = 1) -> TrailFile:
+    run = a_run(number)
+    return TrailFile(str(directory), run.id, run.began)
+
+
+def some_lines(count: int) -> list[dict[str, t.Any]]:
+    lines = Lines(a_run())
+    return [lines.record(a_task(), "Play", a_record(each)) for each in range(count)]
+
+
+def test_only_its_owner_may_read_it(tmp_path: Path) -> None:
+    old = os.umask(0)
+    try:
+        path = write_trail(tmp_path / "new" / "trail")
+    finally:
+        os.umask(old)
+    modes = [stat.S_IMODE(each.stat().st_mode) for each in (path, path.parent)]
+    assert modes == [0o600, 0o700]
+
+
+def test_a_link_in_place_of_the_directory_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir(mode=0o700)
+    (tmp_path / "trail").symlink_to(tmp_path / "there")
+    with pytest.raises(TrailError, match="symbolic link"):
+        open_trail(tmp_path / "trail")
+    assert list((tmp_path / "there").iterdir()) == []
+
+
+def test_a_directory_that_others_can_write_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o770)
+    with pytest.raises(TrailError, match="can be written by other users"):
+        open_trail(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a directory away")
+def test_a_directory_of_another_user_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    os.chown(tmp_path, 65534, 65534)
+    with pytest.raises(TrailError, match="belongs to another user"):
+        open_trail(tmp_path)
+
+
+def test_what_is_there_is_neither_followed_nor_overwritten(tmp_path: Path) -> None:
+    name = write_trail(tmp_path / "elsewhere").name
+    (tmp_path / "trail").mkdir(mode=0o700)
+    (tmp_path / "victim").write_text("precious")
+    (tmp_path / "trail" / name).symlink_to(tmp_path / "victim")
+    with pytest.raises(TrailError, match="File exists"):
+        open_trail(tmp_path / "trail")
+    assert (tmp_path / "victim").read_text() == "precious"
+
+
+def test_a_parent_that_is_no_directory(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(TrailError, match="cannot be made: Not a directory"):
+        open_trail(tmp_path / "file" / "trail")
+
+
+def test_what_another_process_writes_stays(tmp_path: Path) -> None:
+    """Appended to, never written over."""
+    file = open_trail(tmp_path)
+    file.append(some_lines(1))
+    with open(file.path, "ab") as handle:
+        handle.write(b"forged\n")
+    file.append(some_lines(1))
+    file.close(None)
+    assert Path(file.path).read_bytes().splitlines()[1] == b"forged"
+
+
+def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
+    file = open_trail(tmp_path)
+    file.append([Lines(a_run()).opening()])
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, hard))
+    try:
+        with pytest.raises(TrailError, match="File too large"):
+            file.append(some_lines(10))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, old)
+    found = check_file(file.path)
+    assert (found.status, found.torn, found.lines) == ("unfinished", False, file.lines)
+    assert 1 < file.lines < 5
+    # There is room again: the end is told.
+    summary = {"records": file.lines - 1, "unwritten": 11 - file.lines}
+    file.close(Lines(a_run()).closing(summary, "no room"))
+    assert check_file(file.path).status == "sound"
+
+
+def test_it_continues_the_newest_run_that_has_a_line(tmp_path: Path) -> None:
+    write_trail(tmp_path, 1)
+    path = write_trail(tmp_path, 2)
+    head = json.loads(path.read_bytes().splitlines()[-1])["event"]["hash"]
+    names = (path.name.replace("080002", f"0800{each}") for each in ("03", "04", "05"))
+    empty, broken, link = (tmp_path / name for name in names)
+    empty.touch()
+    broken.write_text("rubbish\n")
+    link.symlink_to("/etc/passwd")
+    (tmp_path / "zzz.jsonl").write_text("not ours\n")
+    file = open_trail(tmp_path, 10)
+    file.close(None)
+    assert file.previous == {"hash": head, "file": path.name, "closed": True}
+
+
+def test_a_long_last_line_is_found(tmp_path: Path) -> None:
+    path = write_trail(tmp_path, 1)
+    lines = Lines(a_run(2))
+    file = open_trail(tmp_path, 2)
+    file.append([lines.opening()])
+    file.close(lines.closing({"records": 0, "hosts": ["h" * 300_000]}, None))
+    last = open_trail(tmp_path, 3)
+    last.close(None)
+    assert last.previous["file"] == os.path.basename(file.path) != path.name
+    assert last.previous["closed"] is True

@@ -1,0 +1,175 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import json
+import subprocess
+import typing as t
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.chain import (
+    check_file,
+)
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.results import (
+    AUDIT_INFO,
+)
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.run import Run
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.trail import Trail
+from ansible_collections.virtaudit.qemu.tests.unit.support.trail import (
+    a_log,
+    a_result,
+    an_answer,
+    an_item,
+)
+
+SCHEMA = json.loads(
+    (Path(__file__).parents[5] / "docs" / "audit_trail.schema.json").read_text()
+)
+Line = dict[str, t.Any]
+
+
+@pytest.fixture(name="validator")
+def fixture_validator() -> jsonschema.Draft202012Validator:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    return jsonschema.Draft202012Validator(SCHEMA)
+
+
+@pytest.fixture(name="lines")
+def fixture_lines(tmp_path: Path) -> list[Line]:
+    """A run with a line of every kind."""
+    trail = Trail("/play.yml", 10)
+    trail.open(str(tmp_path / "trail"))
+    sent = [
+        an_item(1),
+        an_item(None),
+        an_item(
+            2,
+            reason="attach",
+            net=None,
+            path=None,
+            fds="7,8",
+            **{"new-net": "52:54:00:00:00:01"},
+        ),
+        an_item(3, reason="close", fd="7"),
+        {**an_item(4, op="start", reason="booted"), "type": "VIRT_CONTROL"},
+        {
+            "type": "VIRT_MACHINE_ID",
+            "event": "1.000:1",
+            "confirmed": True,
+            "fields": {},
+        },
+        an_item(
+            5, fd="many", fds="1,x", addr="no address", res=None, vm="\udcff\n\x1b"
+        ),
+        "malformed",
+    ]
+    collector = trail.collector
+    for data, module in (
+        (a_result(*sent), "virtaudit.qemu.vm_net_attach"),  # type: ignore[arg-type]
+        ({"censored": "hidden"}, "virtaudit.qemu.vm_net_detach"),
+        (a_log(an_item(9), an_item(1)), AUDIT_INFO),
+    ):
+        trail.write(collector.whole(an_answer(data, module)))
+    collector.whole(an_answer({"ansible_job_id": "j1", "finished": 0}))
+    trail.close()
+    (path,) = (tmp_path / "trail").iterdir()
+    found = check_file(str(path))
+    assert (found.status, found.records) == ("sound", 8), found.describe()
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
+
+
+def test_each_line_is_as_the_schema_says(
+    validator: jsonschema.Draft202012Validator, lines: list[Line]
+) -> None:
+    problems = [
+        f"{number}: {error.message}"
+        for number, line in enumerate(lines, 1)
+        for error in validator.iter_errors(line)
+    ]
+    assert problems == []
+    assert [line["event"]["action"] for line in lines] == [
+        "run_start",
+        *("open", "open", "attach", "close", "vm_start", "virt_machine_id", "open"),
+        *("records_malformed", "records_hidden", "open", "records_unknown", "run_end"),
+    ]
+
+
+@pytest.mark.parametrize("number", [0, 1, 8, -1])
+def test_the_schema_takes_nothing_else(
+    validator: jsonschema.Draft202012Validator, lines: list[Line], number: int
+) -> None:
+    line = lines[number]
+    for part in ("host", "event", "virtaudit", "@timestamp"):
+        assert not validator.is_valid({key: line[key] for key in line if key != part})
+    assert not validator.is_valid({**line, "args": {}})
+    assert not validator.is_valid({**line, "@timestamp": "yesterday"})
+
+
+def test_what_a_record_becomes(lines: list[Line]) -> None:
+    line = lines[1]
+    ours = line.pop("virtaudit")
+    created, digest = line["event"].pop("created"), line["event"].pop("hash")
+    assert (len(created), len(digest)) == (24, 64)
+    assert line == {
+        "@timestamp": "2026-11-23T07:55:05.001Z",
+        "ecs": {"version": "8.11.0"},
+        "host": {"name": "hv1"},
+        "user": {"id": "1000"},
+        "process": {"executable": "/usr/bin/python3.11"},
+        "source": {"address": "10.0.2.2", "ip": "10.0.2.2"},
+        "event": {
+            "kind": "event",
+            "category": ["host"],
+            "type": ["access"],
+            "action": "open",
+            "outcome": "success",
+            "code": "VIRT_RESOURCE",
+            "id": "1795420505.001:1",
+            "reason": "open",
+            "module": "virtaudit",
+            "dataset": "virtaudit.trail",
+            "sequence": 2,
+        },
+    }
+    assert ours["devices"] == [
+        {"path": "/dev/net/tun", "rdev": "0A:C8", "dev": "vt525400000001", "fd": None}
+    ]
+    assert (ours["play"], ours["task"]) == (
+        None,
+        {"name": "Task", "path": "/play.yml:3"},
+    )
+    assert lines[3]["virtaudit"]["fds"] == [7, 8]
+    assert lines[4]["virtaudit"]["devices"][0]["fd"] == 7
+
+
+def test_a_run_knows_its_repository(tmp_path: Path) -> None:
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=n", "-c", "user.email=e"]
+    play = tmp_path / "play.yml"
+    play.touch()
+    assert Run.begin(str(play)).revision is None
+    for command in (["init", "-q"], ["add", "play.yml"], ["commit", "-qm", "m"]):
+        subprocess.run([*git, *command], check=True)
+    head = subprocess.run(
+        [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+    )
+    revision = head.stdout.strip()
+    assert Run.begin(str(play)).revision == revision
+    play.write_text("changed")
+    assert Run.begin(str(play)).revision == f"{revision}-dirty"
+
+
+def test_a_run_without_git(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "play.yml").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    run = Run.begin("play.yml")
+    assert (run.playbook, run.revision) == (str(tmp_path / "play.yml"), None)
+
+
+def test_an_ad_hoc_task_has_no_playbook() -> None:
+    assert Run.begin("__adhoc_playbook__").playbook is None

@@ -1,0 +1,162 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.summary import (
+    Summary,
+    columns_of,
+    printable,
+    wrapped,
+)
+from ansible_collections.virtaudit.qemu.tests.unit.support.trail import (
+    EXAMPLE,
+    a_record,
+)
+
+MAC = str(EXAMPLE["net"])
+
+
+def granted(serial: int, reason: str = "attach", **fields: str) -> list[t.Any]:
+    """Return the records of one hand-over."""
+    handed = {"net": None, "path": None, "dev": None, "old-net": None, "new-net": MAC}
+    return [
+        a_record(serial),
+        a_record(serial + 1, **{**handed, "reason": reason, "fds": "31,32", **fields}),
+    ]
+
+
+@pytest.fixture(name="summary")
+def fixture_summary() -> Summary:
+    summary = Summary(4)
+    summary.add_records("hv1.example.org", granted(1))
+    summary.add_records(
+        "hv2.example.org", granted(3, vm="a-rather-long-name-of-a-vm", res="failed")
+    )
+    summary.add_records("hv2.example.org", [a_record(5, res="failed")])
+    return summary
+
+
+def test_at_200_columns_a_row_is_a_line(summary: Summary) -> None:
+    lines = summary.table(200)
+    assert lines == summary.table(None)
+    assert [style for _text, style in lines] == ["plain", "bad", "bad", "plain"]
+    words = [text.split() for text, _style in lines]
+    assert words[0] == ["HOST", "VM", "MAC", "DEVICE", "ACTION", "RESULT", "EVENT"]
+    assert words[1] == [
+        "hv2.example.org",
+        "a-rather-long-name-of-a-vm",
+        MAC,
+        "vt525400000001",
+        "attach",
+        "failed",
+        "1795420505.004:4",
+    ]
+    assert words[2][3:] == ["/dev/net/tun", "open", "failed", "1795420505.005:5"]
+    assert words[3][4:] == ["attach", "success", "1795420505.002:2"]
+    # One column under the other.
+    assert len({text.find(MAC) for text, _style in lines[1:]}) == 1
+
+
+def test_at_80_columns_a_row_is_two_lines(summary: Summary) -> None:
+    lines = [text for text, _style in summary.table(80)]
+    assert len(lines) == 8
+    assert max(map(columns_of, lines)) <= 80
+    assert lines[2].split() == ["hv2.example.org", "a-rather-long-name-of-a-vm", MAC]
+    assert lines[3].split() == [
+        "attach",
+        "failed",
+        "vt525400000001",
+        "1795420505.004:4",
+    ]
+
+
+def test_at_20_columns_nothing_is_wider(summary: Summary) -> None:
+    assert max(columns_of(text) for text, _style in summary.table(20)) <= 20
+
+
+def test_rows_that_are_too_many_are_counted() -> None:
+    summary = Summary(3)
+    for number in range(5):
+        summary.add_records("hv1", granted(2 * number))
+    summary.add_records("hv1", granted(100, res="failed"))
+    lines = summary.table(None)
+    assert len(lines) == 1 + 3 + 1
+    assert lines[1][1] == "bad"
+    assert lines[-1][0] == "... and 3 more, all in the trail"
+
+
+def test_without_a_row_there_is_no_table() -> None:
+    summary = Summary(0)
+    summary.add_records("hv1", [a_record(1)])
+    assert summary.table(80) == []
+
+
+def test_what_is_wrong() -> None:
+    summary = Summary(1)
+    summary.add_findings(
+        "hv1",
+        [
+            {"code": "stale_grant", "severity": "medium", "message": "held no more"},
+            {"code": "failed_open", "severity": "low", "message": "over"},
+            "no finding",
+        ],
+    )
+    summary.add_gap("hv2", "Attach", "unreachable")
+    summary.add_missing(
+        {
+            "name": "hv3",
+            "missing": 2,
+            "sent": 9,
+            "missing_events": ["1.000:1", "1.000:2"],
+        }
+    )
+    assert summary.problems() == [
+        ("hv1: stale_grant: held no more", "bad"),
+        ("hv1: failed_open: over", "warn"),
+        ("hv2: Attach: unreachable", "bad"),
+        (
+            "hv3: 2 of 9 records that were sent are not in its log: 1.000:1, 1.000:2",
+            "bad",
+        ),
+    ]
+
+
+def test_what_is_wrong_does_not_flood_the_terminal() -> None:
+    summary = Summary(1)
+    for number in range(1000):
+        summary.add_gap(f"hv{number}", "Attach", "unreachable")
+    assert len(summary.problems()) == 51
+    assert summary.problems()[-1][0] == "... and 950 more, all in the trail"
+
+
+def test_no_name_can_command_the_terminal() -> None:
+    summary = Summary(1)
+    summary.add_records("hv1", granted(1, vm="\x1b[2J\nrows\u202e\udcff"))
+    text = summary.table(None)[1][0]
+    assert text.isprintable()
+    assert r"\x1b[2J\nrows\u202e\udcff" in text
+    assert printable("naïve 漢字") == "naïve 漢字"
+
+
+def test_wide_characters_take_two_columns() -> None:
+    summary = Summary(2)
+    summary.add_records("hv1", granted(1, vm="漢字"))
+    summary.add_records("hv1", granted(1, vm="abcd"))
+    _header, wide, narrow = (text for text, _style in summary.table(None))
+    assert columns_of(wide.partition(MAC)[0]) == columns_of(narrow.partition(MAC)[0])
+
+
+def test_what_is_wrong_is_broken_between_words() -> None:
+    path = "/srv/audit/" + "x" * 100
+    lines = wrapped([("one two " * 20, "bad"), (path, "plain")], 80)
+    assert all(len(text) < 80 for text, style in lines if style == "bad")
+    assert [text[:2] for text, _style in lines] == ["on", "  ", "  ", "/s"]
+    # To be copied.
+    assert lines[-1] == (path, "plain")
+    assert wrapped([("one " * 50, "bad")], None) == [("one " * 50, "bad")]

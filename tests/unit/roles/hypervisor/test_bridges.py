@@ -1,0 +1,206 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.virtaudit.qemu.roles.hypervisor.files import bridges
+
+UP = ["BROADCAST", "UP"]
+
+
+def link(name: str, kind: str | None = None, **more: t.Any) -> dict[str, t.Any]:
+    """Return what ``ip -json -details address show`` says of a link."""
+    given = more.pop("addresses", [])
+    entries = [a.split("/") for a in given]
+    return {
+        "ifname": name,
+        "flags": UP,
+        "mtu": 1500,
+        "inet6_addr_gen_mode": "none",
+        "linkinfo": {"info_kind": kind} if kind else {},
+        "addr_info": [
+            {
+                "local": local,
+                "prefixlen": int(length),
+                "scope": "link" if local.startswith("fe80") else "global",
+            }
+            for local, length in entries
+        ],
+        **more,
+    }
+
+
+def mine(name: str, kind: str | None = "bridge", **more: t.Any) -> dict[str, t.Any]:
+    """Return a link that the role made where networkd does not run."""
+    return link(name, kind, ifalias=bridges.MARK, **more)
+
+
+@pytest.fixture
+def host(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> t.Callable[..., bridges.Bridges]:
+    monkeypatch.setattr(bridges, "NETWORK", tmp_path)
+    monkeypatch.setattr(bridges, "IPV6", True)
+
+    def look(
+        wanted: list[dict[str, t.Any]],
+        *there: dict[str, t.Any],
+        networkd: bool = False,
+        files: t.Mapping[str, str] | None = None,
+    ) -> bridges.Bridges:
+        for name, text in (files or {}).items():
+            (tmp_path / name).write_text(text, encoding="utf-8")
+        monkeypatch.setattr(bridges, "links", lambda: {i["ifname"]: i for i in there})
+        found = bridges.Bridges(wanted, networkd)
+        found.check()
+        return found
+
+    return look
+
+
+def test_a_new_bridge(host: t.Callable[..., bridges.Bridges]) -> None:
+    found = host(
+        [{"name": "br0", "mtu": 9000, "addresses": ["192.0.2.1/24"], "ports": ["p0"]}],
+        link("p0", flags=["BROADCAST"]),
+    )
+    assert found.problems == []
+    assert found.commands("br0") == [
+        "link add name br0 type bridge",
+        "link set dev br0 alias virtaudit.qemu",
+        "link set dev br0 addrgenmode none",
+        "link set dev br0 mtu 9000",
+        "link set dev br0 up",
+        "address add 192.0.2.1/24 dev br0",
+        "link set dev p0 master br0",
+        "link set dev p0 alias virtaudit.qemu",
+        "link set dev p0 up",
+    ]
+
+
+def test_one_that_is_as_it_should_be(host: t.Callable[..., bridges.Bridges]) -> None:
+    found = host(
+        [{"name": "br0", "addresses": ["2001:DB8::1/64"], "ports": ["p0"]}],
+        mine("br0", addresses=["2001:db8::1/64", "fe80::1/64"]),
+        mine("p0", None, master="br0"),
+        link("vt525400000001", "tun", master="br0"),
+    )
+    assert (found.problems, found.removals(), found.commands("br0")) == ([], [], [])
+
+
+def test_what_is_no_longer_wanted(host: t.Callable[..., bridges.Bridges]) -> None:
+    found = host(
+        [{"name": "br0"}],
+        mine("br0", addresses=["192.0.2.1/24"]),
+        mine("p0", None, master="br0"),
+        mine("br1"),
+        link("docker0", "bridge"),
+    )
+    assert found.problems == []
+    assert found.removals() == [
+        "link set dev p0 nomaster",
+        'link set dev p0 alias ""',
+        "link delete dev br1",
+    ]
+    assert found.commands("br0") == ["address delete 192.0.2.1/24 dev br0"]
+
+
+def test_a_port_that_moves(host: t.Callable[..., bridges.Bridges]) -> None:
+    found = host(
+        [{"name": "br0"}, {"name": "br1", "ports": ["p0"]}],
+        mine("br0"),
+        mine("br1"),
+        mine("p0", None, master="br0"),
+    )
+    assert found.problems == []
+    assert found.removals() == ["link set dev p0 nomaster"]
+    assert found.commands("br1") == ["link set dev p0 master br1"]
+
+
+def test_networkd(host: t.Callable[..., bridges.Bridges]) -> None:
+    files = {
+        "50-virtaudit-br0.netdev": "[NetDev]\nName=br0\nKind=bridge\n",
+        "50-virtaudit-br0.network": "[Match]\nName=br0\n",
+        "50-virtaudit-br0@p0.network": "[Match]\nName=p0\n[Network]\nBridge=br0\n",
+    }
+    there = link("br0", "bridge"), link("p0", master="br0")
+    found = host([{"name": "br0"}], *there, networkd=True, files=files)
+    assert (found.problems, found.commands("br0")) == ([], [])
+    assert [Path(path).name for path in found.stale_files()] == [
+        "50-virtaudit-br0@p0.network"
+    ]
+    assert found.removals()[0] == "link set dev p0 nomaster"
+    # When it no longer runs, the role itself looks after the bridge.
+    found = host([{"name": "br0"}], *there)
+    assert len(found.stale_files()) == len(files)
+    assert found.commands("br0") == ["link set dev br0 alias virtaudit.qemu"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "there", "why"),
+    [
+        ({"name": "br0"}, [link("br0", "bridge")], "did not make"),
+        ({"name": "p0"}, [link("p0")], "no bridge"),
+        ({"name": "br0", "ports": ["p0"]}, [], "no link p0"),
+        (
+            {"name": "br0", "ports": ["p0"]},
+            [link("p0", addresses=["192.0.2.9/24"])],
+            "192.0.2.9/24",
+        ),
+        (
+            {"name": "br0", "ports": ["p0"]},
+            [link("p0", master="other")],
+            "port of other",
+        ),
+        ({"name": "br0", "ports": ["x"]}, [link("x", "bridge")], "cannot be a port"),
+        (
+            {"name": "br0"},
+            [mine("br1"), link("vt525400000001", "tun", master="br1")],
+            "vt525400000001 would lose it",
+        ),
+    ],
+)
+def test_what_the_host_cannot_have(
+    host: t.Callable[..., bridges.Bridges],
+    wanted: dict[str, t.Any],
+    there: list[dict[str, t.Any]],
+    why: str,
+) -> None:
+    (problem,) = host([wanted], *there).problems
+    assert why in problem
+
+
+@pytest.mark.parametrize(
+    ("wanted", "why"),
+    [
+        ([{"name": ""}], "no name of a link"),
+        ([{"name": "sixteen-bytes-xx"}], "no name of a link"),
+        ([{"name": "a/b"}], "no name of a link"),
+        ([{"name": "a b"}], "no name of a link"),
+        ([{"name": "br0\n"}], "no name of a link"),
+        ([{"name": ".."}], "no name of a link"),
+        ([{"name": "br*"}], "no name of a link"),
+        ([{"name": "12"}], "no name of a link"),
+        ([{"name": "brü"}], "no name of a link"),
+        ([{"name": "br0", "ports": ["%s"]}], "no name of a link"),
+        ([{"name": "br0"}, {"name": "br0"}], "twice"),
+        ([{"name": "br0", "ports": ["p0"]}, {"name": "p0"}], "twice"),
+        ([{"name": "br0", "mtu": 0}], "68 to 65535"),
+        ([{"name": "br0", "addresses": ["192.0.2.1"]}], "no address"),
+        ([{"name": "br0", "addresses": ["192.0.2.1/255.255.255.0"]}], "no address"),
+        ([{"name": "br0", "addresses": ["192.0.2.1/33"]}], "no address"),
+    ],
+)
+def test_words(wanted: list[dict[str, t.Any]], why: str) -> None:
+    (problem,) = bridges.check_words(wanted)
+    assert why in problem
+
+
+def test_good_words() -> None:
+    wanted = [{"name": "fifteen-bytes.x", "mtu": 68, "addresses": ["::1/128"]}]
+    assert bridges.check_words(wanted) == []
