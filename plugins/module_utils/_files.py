@@ -71,7 +71,8 @@ def write_whole(path: str, content: str | bytes) -> None:
         os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC,
         0o600,
     )
-    # Not synced to a disk: what is noted ends with this boot, as every qemu does.
     with os.fdopen(fd, "wb") as handle:
         handle.write(content.encode("utf-8") if isinstance(content, str) else content)
+        handle.flush()
+        os.fsync(fd)
     os.rename(temporary, path)

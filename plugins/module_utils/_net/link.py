@@ -19,7 +19,6 @@ import typing as t
 from .._errors import LinkError
 from . import sysfs
 
-# iproute2 and libvirt say passthrough, the kernel's netlink name is passthru.
 _SIOCGIFFLAGS = 0x8913
 _SIOCSIFFLAGS = 0x8914
 _SIOCSIFMTU = 0x8922
@@ -32,6 +31,7 @@ _IFREQ_FLAGS = struct.Struct("=16sh22x")
 _IFREQ_NUMBER = struct.Struct("=16si20x")
 _IFREQ_HWADDR = struct.Struct("=16sH6s16x")
 
+# iproute2 and libvirt say passthrough, the kernel's netlink name is passthru.
 _KERNEL_MODE = {"passthrough": "passthru"}
 # linux/if_link.h: enum macvlan_mode
 _MODE_NAMES = {1: "private", 2: "vepa", 4: "bridge", 8: "passthrough"}
