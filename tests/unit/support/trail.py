@@ -74,7 +74,10 @@ def a_log(*items: dict[str, t.Any], **asked: t.Any) -> dict[str, t.Any]:
         {**item, "node": None, "pid": 7, "uid": 0, "auid": 1000, "ses": 3}
         for item in items
     ]
-    question = {**dict.fromkeys(("name", "uuid", "mac", "since", "until")), "own_logs": True}
+    question = {
+        **dict.fromkeys(("name", "uuid", "mac", "since", "until")),
+        "own_logs": True,
+    }
     return {
         "events": events,
         "findings": [],
@@ -119,13 +122,22 @@ def a_run(number: int = 1, **changes: t.Any) -> Run:
     return Run(**{**values, **changes})
 
 
-def write_trail(directory: Path, number: int = 1, records: int = 3, end: bool = True) -> Path:
+def write_trail(
+    directory: Path, number: int = 1, records: int = 3, end: bool = True
+) -> Path:
     """Write a whole trail."""
     run = a_run(number)
     lines = Lines(run)
     file = TrailFile(str(directory), run.id, run.began)
     file.append([lines.opening()])
-    file.append([lines.record(a_task(), "Play", a_record(each)) for each in range(records)])
-    summary = {"records": records, "unwritten": 0, "head": file.head, "previous_run": file.previous}
+    file.append(
+        [lines.record(a_task(), "Play", a_record(each)) for each in range(records)]
+    )
+    summary = {
+        "records": records,
+        "unwritten": 0,
+        "head": file.head,
+        "previous_run": file.previous,
+    }
     file.close(lines.closing({**summary, "hosts": []}, None) if end else None)
     return Path(file.path)
