@@ -17,9 +17,13 @@ ALONE := flock --close /run/lock/virtaudit-tests.lock
 LAYERS := lint sanity units integration fault molecule
 # Of the points to harm a task at, every N-th: make test has no time for all.
 FAULT_EVERY := 1
+LINT := lint docs-check docs license-check extra-checks build-import-check artefact ansible-lint changelog shell
+# The oldest and the newest ansible-core; ansible-test takes pip from where get_pip.py puts it.
+UNITS := units units-2.17 units-2.21
+COMPAT := integration-2.17 integration-2.21
+PIPS := 23.1.2 24.2 25.2
 # Attaches and detaches on one running VM: make fault CYCLES=1000 for the long run.
 CYCLES := 25
-LINT := lint docs-check license-check extra-checks build-import-check artefact ansible-lint shell
 COLLECTIONS := $(CURDIR)/.cache/collections
 
 # No shims: ansible-test takes any pythonX.Y on PATH for a Python.
@@ -27,10 +31,10 @@ export PATH := $(VENV)/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sb
 export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help setup packages test demo format bench clean $(LAYERS)
+.PHONY: help setup packages test demo docs pictures compat changelog format bench clean $(LAYERS)
 
 help:
-	@echo "make demo | test | $(LAYERS) | format | bench | setup | clean"
+	@echo "make demo | test | $(LAYERS) | compat | docs | pictures | changelog | format | bench | setup | clean"
 
 setup: packages $(VENV)/.done $(COLLECTIONS)/ansible_collections/virtaudit/qemu
 
@@ -59,13 +63,25 @@ test: setup
 lint: setup
 	CI=true $(LAYER) lint $(NOX) --session $(LINT)
 
-sanity units: setup
+sanity: setup
 	$(PY) tests/tools/get_pip.py 24.2
 	$(LAYER) $@ $(NOX) --session $@
 
 integration: setup
 	$(PY) tests/tools/get_pip.py 24.2
 	$(ALONE) $(LAYER) $@ $(NOX) --session $@
+
+units: setup
+	$(PY) tests/tools/get_pip.py $(PIPS)
+	$(LAYER) $@ $(NOX) --session $(UNITS)
+
+# Integration on the other ansible-cores: not a part of test, for want of time.
+compat: setup
+	$(PY) tests/tools/get_pip.py $(PIPS)
+	$(ALONE) $(LAYER) $@ $(NOX) --session $(COMPAT)
+
+docs: setup
+	$(NOX) --session docs
 
 fault: setup
 	PYTHONPATH=$(COLLECTIONS) $(ALONE) $(LAYER) fault $(PY) -m ansible_collections.virtaudit.qemu.tests.fault.run \
@@ -74,13 +90,20 @@ fault: setup
 molecule: setup
 	$(LAYER) molecule extensions/molecule/run
 
+# Those of README.md, from a run of the demo.
+pictures: setup
+	$(ALONE) $(PY) tests/tools/pictures.py docs/images
+
+# Put the fragments into the release of galaxy.yml's version, which is made or, until it is tagged, renewed.
+changelog: setup
+	antsibull-changelog release --update-existing --reload-plugins
+
 format: setup
 	$(NOX) --session formatters
 
+# The figures of a run go to docs/benchmarks.md too; BENCH_ROUNDS=1 makes it short, BENCH names single ones.
 bench: setup
-	@shopt -s nullglob; scripts=(tests/benchmark/*.py); \
-	if [ $${#scripts[@]} -eq 0 ]; then echo "There are no benchmarks yet in tests/benchmark." >&2; exit 1; fi; \
-	for script in "$${scripts[@]}"; do echo "== $$script"; $(PY) "$$script" || exit; done
+	PYTHONPATH=$(COLLECTIONS) $(PY) tests/benchmark/run.py --json .cache/benchmarks.json $(if $(BENCH),,--page docs/benchmarks.md) $(BENCH:%=tests/benchmark/%.py)
 
 clean:
 	rm -rf .ansible .cache .nox .venv .mypy_cache .ruff_cache tests/output

@@ -10,10 +10,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
 import tarfile
+import tempfile
 from pathlib import Path
 
 import antsibull_nox
@@ -51,15 +53,11 @@ add_ansible_test(
     "--python",
     f"{sys.version_info.major}.{sys.version_info.minor}",
 )
+INTEGRATION = ("--allow-destructive", "--allow-root")
 add_ansible_test(
     "integration",
     "ansible-test integration on this machine, as root.",
-    "integration",
-    "--venv",
-    "--allow-destructive",
-    "--allow-root",
-    "--display-traceback",
-    "error",
+    *("integration", "--venv", *INTEGRATION, "--display-traceback", "error"),
 )
 
 
@@ -68,6 +66,108 @@ def list_files(session: nox.Session) -> list[str]:
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     listed = session.run(*command, external=True, silent=True)
     return [name for name in str(listed).splitlines() if Path(name).is_file()]
+
+
+def copy_collection(session: nox.Session, root: Path) -> Path:
+    """Copy what is in git to where Ansible looks; it resolves links, and then misses the name."""
+    tree = root / "ansible_collections" / "virtaudit" / "qemu"
+    for name in list_files(session):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(name, tree / name)
+    return tree
+
+
+def find_python(version: str) -> str | None:
+    """Return the path of a Python on PATH, or of one that pyenv built."""
+    built = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    places = [str(path) for path in sorted(built.glob(f"{version}.*/bin"))]
+    return shutil.which(
+        f"python{version}", path=os.pathsep.join([os.environ["PATH"], *places])
+    )
+
+
+def add_ansible_core(version: str, pythons: tuple[str, ...]) -> None:
+    """Add units and integration on another ansible-core, with the first of the Pythons there is.
+
+    antsibull-nox's own sessions fail where there is none; these say so and are skipped.
+    """
+    found = next(filter(None, map(find_python, pythons)), None)
+
+    def run_ansible_test(session: nox.Session, *params: str) -> None:
+        if found is None:
+            session.skip(
+                f"ansible-core {version} needs Python {' or '.join(pythons)}, which is not on this machine"
+            )
+        session.install(f"ansible-core~={version}.0")
+        # Not below .nox, where git ignores everything, and so ansible-test finds nothing.
+        with tempfile.TemporaryDirectory() as root:
+            tree = copy_collection(session, Path(root))
+            with session.chdir(tree):
+                session.run(
+                    *("ansible-test", *params, "--venv", "--color", "no"),
+                    *("--python", Path(str(found)).name.removeprefix("python")),
+                    *session.posargs,
+                )
+
+    @nox.session(name=f"units-{version}", python=found or False, default=False)
+    def units(session: nox.Session) -> None:
+        run_ansible_test(session, "units")
+
+    @nox.session(name=f"integration-{version}", python=found or False, default=False)
+    def integration(session: nox.Session) -> None:
+        run_ansible_test(session, "integration", *INTEGRATION)
+
+    units.__doc__ = f"ansible-test units on ansible-core {version}."
+    integration.__doc__ = f"ansible-test integration on ansible-core {version}."
+
+
+add_ansible_core("2.17", ("3.11", "3.12", "3.10"))
+add_ansible_core("2.21", ("3.14", "3.13", "3.12"))
+
+
+@nox.session(default=False)
+def docs(session: nox.Session) -> None:
+    """Build the pages of plugins, roles and guides into .cache/docs/html; a warning is an error."""
+    session.install(
+        "ansible-core>=2.19",
+        "antsibull-docs>=2.28,<3",
+        "sphinx>=8,<10",
+        "sphinx-rtd-theme>=3,<4",
+    )
+    root = Path(session.create_tmp()).resolve()
+    shutil.rmtree(root)
+    copy_collection(session, root)
+    source, html = root / "source", Path(".cache/docs/html")
+    source.mkdir()
+    shutil.rmtree(html, ignore_errors=True)
+    session.run(
+        "antsibull-docs",
+        "collection",
+        "--use-current",
+        "--squash-hierarchy",
+        "--fail-on-error",
+        f"--dest-dir={source}",
+        "virtaudit.qemu",
+        env={"ANSIBLE_COLLECTIONS_PATH": str(root)},
+    )
+    session.run(
+        *("sphinx-build", "-q", "-W", "--keep-going", "-c", "docs"),
+        str(source),
+        str(html),
+    )
+    session.log(
+        f"{html}/index.html and {len(list(html.glob('**/*.html'))) - 1} more pages"
+    )
+
+
+@nox.session(default=False)
+def changelog(session: nox.Session) -> None:
+    """Lint the fragments and changelogs/changelog.yaml."""
+    session.install("antsibull-changelog>=0.35,<1")
+    session.run("antsibull-changelog", "lint")
+    session.run(
+        "antsibull-changelog", "lint-changelog-yaml", "changelogs/changelog.yaml"
+    )
 
 
 @nox.session(default=False)

@@ -144,7 +144,7 @@ _COLOURS: dict[Style, str] = {
 }
 
 
-class CallbackModule(CallbackBase):
+class CallbackModule(CallbackBase):  # type: ignore[misc]
     """Ansible's hooks, and what is done when the trail cannot be written."""
 
     CALLBACK_VERSION = 2.0
@@ -166,7 +166,7 @@ class CallbackModule(CallbackBase):
     ) -> None:
         """Read the options. Ansible would only warn of a bad one, and go on without a trail."""
         try:
-            super().set_options(task_keys, var_options, direct)  # type: ignore[no-untyped-call]
+            super().set_options(task_keys, var_options, direct)
             for option in ("rows", "progress"):
                 if self._option(option) < 0:
                     raise AnsibleError(f"{option}: cannot be less than 0")
@@ -248,7 +248,7 @@ class CallbackModule(CallbackBase):
             self._display.display(text, color=_colour(style))
 
     def _option(self, name: str) -> t.Any:
-        return self.get_option(name)  # type: ignore[no-untyped-call]
+        return self.get_option(name)
 
     def _opened(self) -> Trail:
         if self._trail is None:

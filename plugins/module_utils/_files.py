@@ -74,5 +74,5 @@ def write_whole(path: str, content: str | bytes) -> None:
     with os.fdopen(fd, "wb") as handle:
         handle.write(content.encode("utf-8") if isinstance(content, str) else content)
         handle.flush()
-        os.fsync(handle.fileno())
+        os.fsync(fd)
     os.rename(temporary, path)

@@ -141,9 +141,9 @@ class VmState:
 
     def save(self, note: Note) -> None:
         """Write the note so that a crash leaves the old one or the new one, whole."""
-        content = json.dumps(
-            {"version": _VERSION, **dataclasses.asdict(note)}, indent=1
-        )
+        # Written several times for each NIC, with all NICs in it: dataclasses.asdict() copies them one by
+        # one, and with an indent json goes without its C encoder.
+        content = json.dumps({"version": _VERSION, **vars(note)}, default=vars)
         try:
             write_whole(self._file, content)
         except OSError as exc:

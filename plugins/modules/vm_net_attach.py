@@ -147,9 +147,9 @@ EXAMPLES = r"""
   virtaudit.qemu.vm_net_attach:
     name: web01
     interfaces:
-      - mac: 52:54:00:00:00:01
+      - mac: '52:54:00:00:00:01'
         source: br0
-      - mac: 52:54:00:00:00:02
+      - mac: '52:54:00:00:00:02'
         type: direct
         source: eth1
         mode: bridge
@@ -164,7 +164,7 @@ EXAMPLES = r"""
   virtaudit.qemu.vm_net_attach:
     name: web01
     interfaces:
-      - mac: 52:54:00:00:00:03
+      - mac: '52:54:00:00:00:03'
         source: br0
         queues: 4
         vhost: required
@@ -174,7 +174,7 @@ EXAMPLES = r"""
     name: db01
     qmp_socket: /run/db01/qmp-net.sock
     interfaces:
-      - mac: 52:54:00:00:00:04
+      - mac: '52:54:00:00:00:04'
         source: br0
 """
 

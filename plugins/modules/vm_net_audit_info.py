@@ -95,7 +95,7 @@ EXAMPLES = r"""
 
 - name: The history of a MAC address in January, from logs that were kept
   virtaudit.qemu.vm_net_audit_info:
-    mac: 52:54:00:00:00:01
+    mac: '52:54:00:00:00:01'
     since: '2026-01-01'
     until: '2026-02-01'
     events: true

@@ -58,7 +58,7 @@ EXAMPLES = r"""
   virtaudit.qemu.vm_net_detach:
     name: web01
     macs:
-      - 52:54:00:00:00:03
+      - '52:54:00:00:00:03'
 
 - name: Cut a VM off at once, whatever its guest does
   virtaudit.qemu.vm_net_detach:

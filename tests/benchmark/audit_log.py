@@ -2,30 +2,32 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How fast the audit log is read: ausearch, auvirt and vm_net_audit_info in turn, on the same logs.
+"""The audit log: ausearch, auvirt and vm_net_audit_info in turn, on the same logs.
 
     audit_log.py [MEGABYTES] [ROUNDS]       default: 500 5
 
 Each is a process of its own, timed from its start to its end; ours is the module's code without
-Ansible around it, and is given without the start of Python too. Figures are medians; each ratio is
-of one round, so that a busy moment of the machine hits both of its sides.
+Ansible around it, and is given without the start of Python too.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from ansible_collections.virtaudit.qemu.tests.benchmark.support import script
+from ansible_collections.virtaudit.qemu.tests.benchmark.support.figures import (
+    Figure,
+    Wanted,
+)
+
 FIRST = "c1e2f3a4-0001-4000-8000-000000000000"
 LAST = "c1e2f3a4-0001-4000-8000-00000000ffff"
-ROOT = Path(__file__).resolve().parents[2]
 MAKE = Path(__file__).parent / "support" / "make_log.py"
 READ = """
 import json, resource, sys, time
@@ -46,7 +48,7 @@ def collections(work: Path) -> str:
     """Python finds the collection only by such a path."""
     parent = work / "ansible_collections" / "virtaudit"
     parent.mkdir(parents=True)
-    (parent / "qemu").symlink_to(ROOT)
+    (parent / "qemu").symlink_to(script.ROOT)
     return str(work)
 
 
@@ -77,64 +79,70 @@ class Ours:
         return seconds
 
 
-def scan(ours: Ours, log: Path, rounds: int) -> None:
+def scan(ours: Ours, log: Path, rounds: int) -> list[Figure]:
     """The full scan, side by side."""
     commands = {
         "ausearch": ["ausearch", "-if", str(log), "-m", "VIRT_RESOURCE", "--raw"]
     }
     if shutil.which("auvirt"):
         commands["auvirt"] = ["auvirt", "--file", str(log)]
-    mine = ("ours", "ours without the start of Python")
-    times: dict[str, list[float]] = {name: [] for name in (*mine, *commands)}
+    whole, reading = "ours", "ours without the start of Python"
+    times: dict[str, list[float]] = {name: [] for name in (whole, reading, *commands)}
     for _round in range(rounds):
-        times[mine[0]].append(ours(logs=[str(log)]))
-        times[mine[1]].append(ours.inside)
+        times[whole].append(ours(logs=[str(log)]))
+        times[reading].append(ours.inside)
         for name, command in commands.items():
             times[name].append(timed(command))
-    for name, seconds in times.items():
-        print(f"  {name:34}{statistics.median(seconds):8.3f} s")
-    for name in commands:
-        for own in mine:
-            ratios = [theirs / its for theirs, its in zip(times[name], times[own])]
-            goal = ", to reach: 4" if name == "ausearch" else ""
-            print(
-                f"  {name} / {own}: {statistics.median(ratios):.2f}"
-                f" ({min(ratios):.2f} to {max(ratios):.2f}{goal})"
-            )
-    print(f"  {ours.records} records that matter, {ours.grants} grants")
-    print(
-        f"  {'peak memory of ours':34}{ours.peak / 1024:8.1f} MiB (to stay under: 64)"
-    )
+    size = f"{log.stat().st_size // 1_000_000} MB"
+    note = f"{ours.records} records that matter, {ours.grants} grants"
+    wanted = {"ausearch": Wanted("at least", 4)}
+    figures = [
+        Figure(
+            f"full scan of {size}",
+            "s",
+            {one: times[one] for one in (whole, reading, name)},
+            (name, whole),
+            wanted.get(name),
+            note if name == "ausearch" else "",
+        )
+        for name in commands
+    ]
+    peak = {"ours": [ours.peak / 1024]}
+    limit = Wanted("at most", 64, "median")
+    return [*figures, Figure("peak memory of it", "MiB", peak, wanted=limit)]
 
 
-def one_vm(ours: Ours, log: Path, rounds: int) -> None:
+def one_vm(ours: Ours, log: Path, rounds: int) -> list[Figure]:
     """One VM's grants, read backwards."""
-    for name, uuid in (("the VM started last", LAST), ("the VM started first", FIRST)):
+    size = f"{log.stat().st_size // 1_000_000} MB"
+    figures = []
+    for name, uuid in (("started last", LAST), ("started first", FIRST)):
         inside, whole = [], []
         for _round in range(rounds):
-            whole.append(ours(logs=[str(log)], uuid=uuid))
+            whole.append(ours(logs=[str(log)], uuid=uuid) * 1000)
             inside.append(ours.inside * 1000)
-        print(
-            f"  {name:34}{statistics.median(inside):8.1f} ms"
-            f" (to stay under: 50 for the last; with the start of Python {statistics.median(whole) * 1000:.0f} ms)"
-        )
+        sides = {"ours without the start of Python": inside, "ours": whole}
+        wanted = Wanted("at most", 50, "median") if uuid == LAST else None
+        what = f"grants of the VM {name}, of {size}"
+        figures.append(Figure(what, "ms", sides, wanted=wanted))
+    return figures
 
 
-def main(megabytes: int = 500, rounds: int = 5) -> None:
-    print(
-        f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}, Python {sys.version.split()[0]}"
-    )
+def main(megabytes: int = 500, rounds: int | None = None) -> None:
+    rounds = rounds or script.rounds(5)
+    figures: list[Figure] = []
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         path = collections(work / "tree")
         for size in (megabytes, max(1, megabytes // 100)):
             log = work / f"{size}.log"
+            script.say(f"audit_log: {size} MB")
             timed([sys.executable, str(MAKE), str(size), str(log), FIRST, LAST])
             log.read_bytes() if size < 50 else timed(["cat", str(log)])
-            print(f"{size} MB in the page cache")
             if size == megabytes:
-                scan(Ours(path), log, rounds)
-            one_vm(Ours(path), log, rounds)
+                figures += scan(Ours(path), log, rounds)
+            figures += one_vm(Ours(path), log, rounds)
+    script.finish(figures)
 
 
 if __name__ == "__main__":

@@ -53,10 +53,7 @@ def read_nox(text: str) -> Outcome:
             found.passed += 1
         else:
             found.failed += 1
-    # This collection has no pages of its own besides README.md.
-    found.problems += re.findall(
-        r"^.*Skipping (?!yamllint for extra docs|codeblock checks).*$", text, re.M
-    )
+    found.problems += re.findall(r"^.*Skipping .*$", text, re.M)
     return found
 
 
@@ -99,7 +96,15 @@ def read_pytest(text: str) -> Outcome:
             else:
                 found.failed += int(count)
     found.problems += re.findall(r"^.*Skipping unit tests.*$", text, re.M)
+    read_skipped_sessions(text, found)
     return found
+
+
+def read_skipped_sessions(text: str, found: Outcome) -> None:
+    """A session for another Python may be skipped, but not silently."""
+    for line in re.findall(r"^nox > (Session \S+ skipped: .*)$", text, re.M):
+        found.closing.append(line)
+        found.skipped += 1
 
 
 def read_recaps(text: str) -> tuple[int, int, list[str]]:
@@ -128,6 +133,7 @@ def read_integration(text: str) -> Outcome:
         else:
             found.failed += 1
     found.problems += sorted(set(re.findall(r"^.*WARNING: Excluding .*$", text, re.M)))
+    read_skipped_sessions(text, found)
     return found
 
 
@@ -181,6 +187,7 @@ READERS: dict[str, Callable[[str], Outcome]] = {
     "sanity": read_sanity,
     "units": read_pytest,
     "integration": read_integration,
+    "compat": read_integration,
     "fault": read_plain,
     "molecule": read_molecule,
 }

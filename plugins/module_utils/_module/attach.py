@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""vm_net_attach: observe, plan, open, record, hand over, record."""
+"""vm_net_attach: observe, plan, open, record, hand over, record.
+
+Ansible sends no bytecode, so each task compiles what it imports: what only some tasks do is imported by those.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,9 @@ import typing as t
 
 from .._audit.origin import Origin
 from .._net.interface import parse_interfaces
-from .cold_start import cold_start
-from .hot_plug import hot_plug
+from .leftovers import needs_repair
 from .others import settle_others
 from .plan import make_diff, make_plan, planned_result
-from .recover import needs_repair, repair
 from .report import Report
 from .session import Session
 
@@ -28,6 +29,8 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool, report: Report) -> None
         if not check_mode:
             settle_others(session.uuid, report, origin)
         if needs_repair(session) and not check_mode:
+            from .recover import repair
+
             report.auditor.prepare()
             report.warnings += repair(session, report.auditor, origin)
         plan = make_plan(session, interfaces, params)
@@ -45,6 +48,10 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool, report: Report) -> None
             return
         report.auditor.prepare()
         if plan.start is not None:
+            from .cold_start import cold_start
+
             cold_start(session, interfaces, plan.start, report, origin)
         else:
+            from .hot_plug import hot_plug
+
             hot_plug(session, plan, report, origin)

@@ -14,10 +14,11 @@ from .._audit.origin import Origin
 from .._errors import MonitorError, OptionError, PendingError, StopError
 from .._net.interface import parse_mac
 from .gone import bury
+from .leftovers import needs_repair
 from .observe import Nic
 from .others import settle_others
 from .past import Past
-from .recover import messages_for, needs_repair, repair
+from .recover import messages_for, repair
 from .release import Action, Outcome, noted, release, settle_note
 from .report import Report
 from .session import Session

@@ -118,7 +118,7 @@ def _take_out(
     session: Session, step: Step, report: Report, messages: Messages
 ) -> list[str]:
     """Detach what is to be replaced; return the ports that this freed."""
-    before = set(session.live.inventory.free_ports)
+    before = set(session.live.free_ports())
     nics = [] if step.nic is None else [step.nic]
     for outcome in release(session, nics, False, report, messages):
         if outcome.pending:
@@ -128,4 +128,4 @@ def _take_out(
                 " when the guest is up, or revoke it with vm_net_detach and force: true"
             )
     session.refresh()
-    return [port for port in session.live.inventory.free_ports if port not in before]
+    return [port for port in session.live.free_ports() if port not in before]

@@ -13,7 +13,6 @@ from .. import _state
 from .._errors import MismatchError, OptionError
 from .._net import host
 from .._net.interface import Interface
-from .._qemu import launch
 from .._qemu.command import QemuOptions, parse_qemu
 from .._qemu.process import Process
 from .._state import Note, VmState
@@ -71,6 +70,8 @@ def make_plan(
             f"the VM {session.name} does not run; give the option qemu to start it, or qmp_socket when"
             " something else started it",
         )
+    from .._qemu import launch
+
     launch.find_binary(qemu.binary)
     launch.ids_of(qemu.user)
     _check_new(session, interfaces)
@@ -99,8 +100,7 @@ def _check_new(session: Session, interfaces: t.Sequence[Interface]) -> None:
     leftovers = {
         nic.ifname for nic in noted if nic.made and nic.mac not in session.nics
     }
-    for interface in interfaces:
-        host.check(interface, leftovers)
+    host.check(interfaces, leftovers)
 
 
 def refuse_foreign_macs(session: Session, interfaces: t.Sequence[Interface]) -> None:
@@ -125,20 +125,22 @@ def _claims(note: Note) -> bool:
 
 def _ports(session: Session, steps: t.Sequence[Step]) -> list[str]:
     """Return the free ports for new NICs; none where the machine hot-plugs without ports."""
-    inventory = session.live.inventory
     needed = [
         step for step in steps if step.action == "attach" and step.interface.is_pci
     ]
+    if not needed:
+        return []
+    free = session.live.free_ports()
     fresh = [step for step in needed if not step.replace]
-    if inventory.has_ports and len(fresh) > len(inventory.free_ports):
-        refused = fresh[len(inventory.free_ports)].interface
+    if session.live.inventory.has_ports and len(fresh) > len(free):
+        refused = fresh[len(free)].interface
         raise OptionError(
             refused.option,
-            f"{refused.mac} finds no free PCIe root port: the VM has {len(inventory.free_ports)} free and the"
+            f"{refused.mac} finds no free PCIe root port: the VM has {len(free)} free and the"
             f" task needs {len(fresh)}. Nothing was opened; detach a NIC, or start the VM with more"
             " qemu.hotplug_ports",
         )
-    return inventory.free_ports
+    return free
 
 
 def planned_result(plan: Plan) -> list[dict[str, t.Any]]:

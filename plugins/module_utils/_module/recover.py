@@ -15,6 +15,7 @@ from .._net.device import Device
 from .._qemu import hotplug
 from .._state import NicNote, Note
 from .gone import record_end, remove_link, settle
+from .leftovers import is_dead, lost
 from .past import Past
 from .session import Session
 
@@ -33,22 +34,12 @@ def end_process(session: Session) -> None:
         process.end()
 
 
-def needs_repair(session: Session) -> bool:
-    """Tell whether an earlier run, or the VM's end, left something to record or remove."""
-    note = session.note
-    if note is None:
-        return False
-    return (
-        note.busy is not None or _is_dead(session, note) or bool(_lost(session, note))
-    )
-
-
 def repair(session: Session, auditor: Auditor, origin: Origin) -> list[str]:
     """Record and remove what an earlier run or the VM's end left; return what was done, in words."""
     note = session.note
     if note is None:
         return []
-    if note.booting or _is_dead(session, note):
+    if note.booting or is_dead(session, note):
         if note.booting:
             # Its guest ran for a moment at most.
             end_process(session)
@@ -64,33 +55,11 @@ def repair(session: Session, auditor: Auditor, origin: Origin) -> list[str]:
         done = [_settle(session, note, nic, past, auditor, origin) for nic in half]
         done += [
             _let_go(session, note, nic, past, auditor, origin)
-            for nic in _lost(session, note)
+            for nic in lost(session, note)
         ]
         session.finish(note)
     session.look()
     return done
-
-
-def _is_dead(session: Session, note: Note) -> bool:
-    if note.pid is None:
-        return False
-    if not session.running:
-        return True
-    process = session.live.process
-    return (process.pid, process.start_time) != (note.pid, note.start_time)
-
-
-def _lost(session: Session, note: Note) -> list[NicNote]:
-    """Return the noted NICs of which qemu holds nothing any more, or that it does not have at all."""
-    lost = []
-    for nic in note.interfaces.values():
-        found = session.nics.get(nic.mac)
-        nothing_held = found is None or not found.devices
-        if (nic.phase == "held" and nothing_held) or (
-            nic.phase == "revoked" and found is None
-        ):
-            lost.append(nic)
-    return lost
 
 
 def _let_go(

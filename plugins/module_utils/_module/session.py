@@ -15,7 +15,7 @@ from .. import _state
 from .._audit.mode import Mode
 from .._errors import OptionError, ProcessError
 from .._qemu.monitor import Monitor
-from .._qemu.nics import Inventory, take_inventory, virt_type
+from .._qemu.nics import Inventory, free_ports, take_inventory, virt_type
 from .._qemu.process import Process, boot_id, find_qemu
 from .._state import Note, VmState
 from . import identity
@@ -32,6 +32,10 @@ class Live:
     monitor: Monitor
     inventory: Inventory
     nics: dict[str, Nic]
+
+    def free_ports(self) -> list[str]:
+        """Return the PCIe ports that have no device now."""
+        return free_ports(self.monitor, self.inventory.ports)
 
 
 class Session:

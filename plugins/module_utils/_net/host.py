@@ -14,11 +14,22 @@ from . import device, link, sysfs
 from .interface import Interface
 
 
-def check(interface: Interface, leftovers: t.Collection[str] = ()) -> None:
-    """Refuse an interface that this host cannot make. Raises :class:`OptionError`.
+def check(interfaces: t.Sequence[Interface], leftovers: t.Collection[str] = ()) -> None:
+    """Refuse interfaces that this host cannot make. Raises :class:`OptionError`.
 
     ``leftovers`` are links of this VM that are removed before anything is made.
     """
+    # Once for all of them: a host has hundreds of links.
+    carriers = _carriers(leftovers) if interfaces else {}
+    for interface in interfaces:
+        _check(interface, leftovers, carriers)
+
+
+def _check(
+    interface: Interface,
+    leftovers: t.Collection[str],
+    carriers: t.Mapping[str, t.Sequence[str]],
+) -> None:
     if not sysfs.exists(interface.source):
         raise interface.error(
             "source", f"there is no link {interface.source} on this host"
@@ -33,7 +44,7 @@ def check(interface: Interface, leftovers: t.Collection[str] = ()) -> None:
             f"{interface.ifname} is taken by another link of this host; give another ifname, or remove that"
             " link if no VM holds it",
         )
-    _check_mac(interface, leftovers)
+    _check_mac(interface, carriers)
     if interface.vhost == "required" and not os.path.exists(device.VHOST_NET_PATH):
         raise interface.error(
             "vhost",
@@ -87,19 +98,28 @@ def _check_lower(interface: Interface, leftovers: t.Collection[str]) -> None:
         )
 
 
-def _check_mac(interface: Interface, leftovers: t.Collection[str]) -> None:
-    """Look for a link that carries the MAC: another VM's, whoever started it."""
+def _carriers(leftovers: t.Collection[str]) -> dict[str, list[str]]:
+    """Return the names of links by their address."""
+    found: dict[str, list[str]] = {}
     for name in sysfs.names():
-        if name in leftovers:
-            continue
-        if sysfs.is_tun(name):
-            wanted = link.guest_side_mac(interface.mac)
-        elif sysfs.macvtap_rdev(name) is not None:
-            wanted = interface.mac
-        else:
-            continue
-        if sysfs.address(name) == wanted:
-            raise held_elsewhere(interface, f"the link {name} of this host carries it")
+        address = None if name in leftovers else sysfs.address(name)
+        if address is not None:
+            found.setdefault(address, []).append(name)
+    return found
+
+
+def _check_mac(interface: Interface, carriers: t.Mapping[str, t.Sequence[str]]) -> None:
+    """Look for a link that carries the MAC: another VM's, whoever started it."""
+    taps = carriers.get(link.guest_side_mac(interface.mac), ())
+    macvtaps = carriers.get(interface.mac, ())
+    holders = [
+        *(name for name in taps if sysfs.is_tun(name)),
+        *(name for name in macvtaps if sysfs.macvtap_rdev(name) is not None),
+    ]
+    if holders:
+        raise held_elsewhere(
+            interface, f"the link {holders[0]} of this host carries it"
+        )
 
 
 def held_elsewhere(interface: Interface, where: str) -> OptionError:

@@ -70,10 +70,11 @@ def parse_mac(option: str, text: str) -> str:
     """Return a guest's MAC in lower case. Raises :class:`OptionError`."""
     mac = text.strip().lower()
     if not _MAC.fullmatch(mac):
-        raise OptionError(
-            option,
-            f"{text!r} is no MAC address (six bytes in hex, as 52:54:00:12:34:56)",
-        )
+        problem = f"{text!r} is no MAC address (six bytes in hex, as 52:54:00:12:34:56)"
+        if mac.isdecimal():
+            # YAML 1.1 has numbers to the base of 60.
+            problem += "; YAML takes one of digits only for a number: quote it"
+        raise OptionError(option, problem)
     if int(mac[:2], 16) & 1:
         raise OptionError(
             option, f"{text} is a multicast address; a NIC's first byte is even"

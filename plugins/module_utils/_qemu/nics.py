@@ -41,18 +41,18 @@ class Inventory:
 
     ``backends`` maps a netdev's id to the fd numbers of its queues; after a netdev_del under
     a living front end it is stale, so every fd is checked in /proc before it is believed.
-    ``free_ports`` are the ids of PCIe ports without a device, ``has_ports`` tells whether
-    the machine has such ports at all.
+    ``ports`` are the ids of the PCIe ports, ``has_ports`` tells whether the machine hot-plugs
+    into such ports at all.
     """
 
     front_ends: list[FrontEnd]
     backends: dict[str, list[int]]
-    free_ports: list[str]
+    ports: list[str]
     has_ports: bool
 
 
 def take_inventory(monitor: Monitor) -> Inventory:
-    """Ask the monitor for every NIC and every free port."""
+    """Ask the monitor for every NIC and every port."""
     listings = monitor.try_all([("qom-list", {"path": path}) for path in _CONTAINERS])
     children: list[tuple[str, str, str]] = []
     for container, listing in zip(_CONTAINERS, listings):
@@ -72,10 +72,25 @@ def take_inventory(monitor: Monitor) -> Inventory:
             monitor, [child for child in children if child[2] not in _PORT_TYPES]
         ),
         backends=_backends(monitor),
-        free_ports=_free_ports(monitor, ports),
+        ports=ports,
         has_ports=any(kind in _PORT_TYPES for _container, _name, kind in children)
         or _is_pcie(monitor),
     )
+
+
+def free_ports(monitor: Monitor, ports: t.Sequence[str]) -> list[str]:
+    """Return the ports without a device. Only a new NIC needs to know, and it is a command for each port."""
+    # query-pci knows no bus behind a port until firmware has numbered it; QOM always does.
+    listings = monitor.try_all(
+        [("qom-list", {"path": f"/machine/peripheral/{port}/{port}"}) for port in ports]
+    )
+    free = []
+    for port, listing in zip(ports, listings):
+        if isinstance(listing, QmpError):
+            continue
+        if not any(str(entry["name"]).startswith("child[") for entry in listing):
+            free.append(port)
+    return free
 
 
 def virt_type(monitor: Monitor) -> str:
@@ -122,20 +137,6 @@ def _backends(monitor: Monitor) -> dict[str, list[int]]:
         fds = [int(number) for number in _BACKEND_FD.findall(match["rest"])]
         backends.setdefault(match["id"], []).extend(fds)
     return backends
-
-
-def _free_ports(monitor: Monitor, ports: t.Sequence[str]) -> list[str]:
-    # query-pci knows no bus behind a port until firmware has numbered it; QOM always does.
-    listings = monitor.try_all(
-        [("qom-list", {"path": f"/machine/peripheral/{port}/{port}"}) for port in ports]
-    )
-    free = []
-    for port, listing in zip(ports, listings):
-        if isinstance(listing, QmpError):
-            continue
-        if not any(str(entry["name"]).startswith("child[") for entry in listing):
-            free.append(port)
-    return free
 
 
 def _is_pcie(monitor: Monitor) -> bool:

@@ -4,7 +4,7 @@
 
 """A copy of the collection in which a stand-in takes the place of a module, to run the callback without a VM.
 
-    collection.py DIRECTORY
+collection.py DIRECTORY
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def main() -> None:
         for number in range(0 if module.check_mode else count)
     ]
     audit = {"mode": "required", "daemon": 1, "auid": 1000, "ses": 3}
-    answer = {"changed": True, "audit": {**audit, "records": records}}
+    answer: dict[str, t.Any] = {"changed": True, "audit": {**audit, "records": records}}
     if fail:
         module.fail_json(msg="failed half way", **answer)
     module.exit_json(**answer)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -129,13 +130,14 @@ def test_the_note_is_on_disk_before_it_takes_its_place(
     assert calls == ["fsync", "rename"]
 
 
-def test_a_full_disk(state: VmState, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_fd: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(StateError, match=r"state\.json could not be written: No space"):
-        state.save(NOTE)
+def test_a_note_that_does_not_fit(state: VmState) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with pytest.raises(StateError, match=r"state\.json could not be written: File"):
+            state.save(NOTE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_a_note_is_not_written_through_a_link(state: VmState, tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_refused(net: Path, asked: dict[str, t.Any], option: str, words: str) ->
 
 def refuses(option: str, words: str, **asked: t.Any) -> None:
     with pytest.raises(OptionError) as caught:
-        host.check(an_interface(option="interfaces[4]", **asked))
+        host.check([an_interface(option="interfaces[4]", **asked)])
     assert caught.value.option == f"interfaces[4].{option}"
     assert words in str(caught.value)
 
@@ -98,7 +98,7 @@ def refuses(option: str, words: str, **asked: t.Any) -> None:
 )
 def test_accepted(net: Path, asked: dict[str, t.Any]) -> None:
     before = sorted(net.rglob("*"))
-    host.check(an_interface(**asked))
+    host.check([an_interface(**asked)])
     assert sorted(net.rglob("*")) == before
 
 
@@ -115,7 +115,7 @@ def test_no_vhost_net(
     if vhost == "required":
         refuses("vhost", "load the kernel module vhost_net", vhost=vhost)
     else:
-        host.check(an_interface(vhost=vhost))
+        host.check([an_interface(vhost=vhost)])
 
 
 def test_passthrough_on_a_lower_device_in_use(net: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_lower_device_taken_as_a_whole(
     if mode == "passthrough":
         refuses("source", "eth0 is taken as a whole by mv0", **DIRECT)
     else:
-        host.check(an_interface(**DIRECT))
+        host.check([an_interface(**DIRECT)])
 
 
 def test_a_vlan_on_the_lower_device_is_not_asked_for_its_mode(
@@ -144,7 +144,7 @@ def test_a_vlan_on_the_lower_device_is_not_asked_for_its_mode(
     add_link(net, "eth0.5", "02:00:00:00:00:02")
     (net / "eth0" / "upper_eth0.5").symlink_to(net / "eth0.5")
     monkeypatch.setattr(link, "macvtap_mode", never)
-    host.check(an_interface(**DIRECT))
+    host.check([an_interface(**DIRECT)])
 
 
 # kind of the other link, its MAC, ours, whether it is the same guest's MAC
@@ -179,4 +179,4 @@ def test_a_mac_that_another_link_carries(
         if same:
             refuses("mac", "the link other of this host carries it", mac=ours, **asked)
         else:
-            host.check(an_interface(mac=ours, **asked))
+            host.check([an_interface(mac=ours, **asked)])

@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import QmpError
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import (
     FrontEnd,
+    free_ports,
     take_inventory,
     virt_type,
 )
@@ -101,7 +102,10 @@ def test_inventory() -> None:
         ),
     ]
     assert found.backends == {"hostnet-a": [31, 32], "hostnet-b": [35], "own": []}
-    assert found.free_ports == ["virtaudit-port1", "virtaudit-port10"]
+    assert free_ports(qemu.monitor, found.ports) == [
+        "virtaudit-port1",
+        "virtaudit-port10",
+    ]
     assert found.has_ports
     assert ("human-monitor-command", {"command-line": "info network"}) in qemu.log
 
@@ -117,7 +121,7 @@ def test_inventory() -> None:
 def test_a_vm_without_ports(machine: str, has_ports: bool) -> None:
     tree: dict[str, list[tuple[str, str]]] = {"/machine/peripheral": []}
     found = take_inventory(a_qemu(tree, machine).monitor)
-    assert (found.front_ends, found.free_ports) == ([], [])
+    assert (found.front_ends, found.ports) == ([], [])
     assert found.has_ports is has_ports
 
 

@@ -1,0 +1,41 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whether an earlier run, or the VM's end, left something over. What is done about it is recover's."""
+
+from __future__ import annotations
+
+from .._state import NicNote, Note
+from .session import Session
+
+
+def needs_repair(session: Session) -> bool:
+    """Tell whether an earlier run, or the VM's end, left something to record or remove."""
+    note = session.note
+    if note is None:
+        return False
+    return note.busy is not None or is_dead(session, note) or bool(lost(session, note))
+
+
+def is_dead(session: Session, note: Note) -> bool:
+    """Tell whether the qemu that was noted has ended."""
+    if note.pid is None:
+        return False
+    if not session.running:
+        return True
+    process = session.live.process
+    return (process.pid, process.start_time) != (note.pid, note.start_time)
+
+
+def lost(session: Session, note: Note) -> list[NicNote]:
+    """Return the noted NICs of which qemu holds nothing any more, or that it does not have at all."""
+    nics = []
+    for nic in note.interfaces.values():
+        found = session.nics.get(nic.mac)
+        nothing_held = found is None or not found.devices
+        if (nic.phase == "held" and nothing_held) or (
+            nic.phase == "revoked" and found is None
+        ):
+            nics.append(nic)
+    return nics

@@ -1,0 +1,53 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the benchmark scripts share: how many rounds, and where their figures go."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from ansible_collections.virtaudit.qemu.tests.benchmark.support.figures import (
+    Figure,
+    text_table,
+)
+
+ROOT = Path(__file__).resolve().parents[3]
+# The Python of the hosts, where distributions put pyroute2.
+HOST_PYTHON = "/usr/bin/python3"
+_FIGURES = "BENCH_FIGURES"
+
+
+def rounds(default: int) -> int:
+    """Return the number of rounds: BENCH_ROUNDS, where it is set."""
+    return int(os.environ.get("BENCH_ROUNDS", default))
+
+
+def finish(figures: Sequence[Figure]) -> None:
+    """Print figures, and write them where run.py looks for them."""
+    print(text_table(figures))
+    if path := os.environ.get(_FIGURES):
+        content = json.dumps([figure.to_json() for figure in figures])
+        Path(path).write_text(content, encoding="utf-8")
+
+
+def end_by_exception() -> None:
+    """Have SIGTERM raise, so that what was set up is taken down."""
+    signal.signal(signal.SIGTERM, lambda *_given: sys.exit("ended by a signal"))
+
+
+def say(text: str) -> None:
+    """Tell a person who waits what happens."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+def environment(figures: Path) -> dict[str, str]:
+    """Return the environment in which run.py runs a script."""
+    return {**os.environ, _FIGURES: str(figures)}

@@ -1,0 +1,161 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Do what a page of the documentation says: write its files, and run its commands.
+
+    examples.py PAGE DIRECTORY REPLACEMENTS
+
+A block of YAML or INI is a file, and must have a name: its caption, or in Markdown the code at the end of the line
+before it. Of a block ``console`` each line with a prompt is run. Nothing else may look like an example, but ``text``.
+REPLACEMENTS is JSON, [[pattern, replacement], ...]: the names of this machine for those of the page.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import typing as t
+from pathlib import Path
+
+from antsibull_docutils.rst_code_finder import find_code_blocks
+from markdown_it import MarkdownIt
+
+# Commands that pages show and that are not run by this, with where they are.
+ELSEWHERE = {
+    "ansible-galaxy collection install": "this run has installed the artefact that it built",
+    "git clone": "this is a checkout",
+    "make demo": "a layer of its own",
+    "make test": "this is a part of it",
+}
+
+
+# YAML takes it for a number. The addresses that replace it have letters, so running would not show that.
+NUMBER = re.compile(r"[ :-] [0-5]\d(:[0-5]\d){5}$", re.M)
+
+
+class Block(t.NamedTuple):
+    """A block of code: ``name`` is that of the file that it is."""
+
+    line: int
+    language: str
+    name: str | None
+    text: str
+
+
+class Command(t.NamedTuple):
+    """A command that was run, with all that it printed."""
+
+    command: str
+    code: int
+    seconds: float
+    output: str
+
+
+def read_rst(text: str) -> t.Iterator[Block]:
+    lines = text.splitlines()
+    for block in find_code_blocks(text, path="page.rst", root_prefix="."):
+        row, name = block.row_offset - 1, None
+        while row >= 0 and ".. code-block::" not in lines[row]:
+            if found := re.fullmatch(r"\s+:caption: (\S+)", lines[row]):
+                name = found[1]
+            row -= 1
+        yield Block(block.row_offset + 1, block.language or "", name, block.content)
+
+
+def read_markdown(text: str) -> t.Iterator[Block]:
+    before = ""
+    for token in MarkdownIt().parse(text):
+        if token.type == "inline":
+            before = token.content
+        elif token.type == "fence":
+            found = re.search(r"`([^`\s]+)`:$", before)
+            line = (token.map or [0])[0] + 2
+            yield Block(line, token.info, found and found[1], token.content)
+            before = ""
+
+
+def commands_of(block: Block) -> list[str]:
+    text = block.text.replace("\\\n", "")
+    return [line[2:] for line in text.splitlines() if line.startswith(("$ ", "# "))]
+
+
+class Page:
+    """Works a page off, block by block."""
+
+    def __init__(self, directory: Path, replacements: list[tuple[str, str]]) -> None:
+        self.directory, self.replacements = directory, replacements
+        self.files: list[str] = []
+        self.ran: list[Command] = []
+        self.elsewhere: list[str] = []
+
+    def replaced(self, text: str) -> str:
+        for pattern, replacement in self.replacements:
+            text = re.sub(pattern, replacement, text, flags=re.M)
+        return text
+
+    def do(self, block: Block) -> None:
+        if block.language in ("yaml", "ini"):
+            if block.name is None:
+                raise SystemExit(
+                    f"line {block.line}: {block.language} without a name is run by nobody"
+                )
+            if NUMBER.search(block.text):
+                raise SystemExit(f"line {block.line}: a MAC without quotes")
+            path = self.directory / self.replaced(block.name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(self.replaced(block.text), encoding="utf-8")
+            self.files.append(block.name)
+        elif block.language == "console":
+            for command in commands_of(block):
+                self.call(command)
+        elif block.language != "text":
+            raise SystemExit(
+                f"line {block.line}: a block of {block.language or 'nothing'}"
+            )
+
+    def call(self, command: str) -> None:
+        if any(command.startswith(prefix) for prefix in ELSEWHERE):
+            self.elsewhere.append(command)
+            return
+        # ansible-test's own configuration would hide that of the page.
+        hidden = ("ANSIBLE_CONFIG", "ANSIBLE_INVENTORY")
+        environment = {
+            name: value for name, value in os.environ.items() if name not in hidden
+        }
+        started = time.monotonic()
+        done = subprocess.run(
+            ["bash", "-c", self.replaced(command)],
+            cwd=self.directory,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        seconds = round(time.monotonic() - started, 1)
+        self.ran.append(Command(command, done.returncode, seconds, done.stdout))
+        if done.returncode:
+            raise SystemExit(
+                f"{command!r} ended with {done.returncode}:\n{done.stdout}"
+            )
+
+
+def main(path: Path, directory: Path, replacements: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    read = read_markdown if path.suffix == ".md" else read_rst
+    page = Page(directory, json.loads(replacements))
+    for block in read(text):
+        page.do(block)
+    ran = [command._asdict() for command in page.ran]
+    print(json.dumps({"files": page.files, "ran": ran, "elsewhere": page.elsewhere}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
