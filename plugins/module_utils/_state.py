@@ -23,6 +23,7 @@ from ._audit.mode import MODES, Mode
 from ._errors import StateError
 from ._files import lock_directory, write_whole
 from ._net.device import Device
+from ._proc import raise_exhausted
 
 BASE = "/run/virtaudit"
 _VERSION = 1
@@ -125,14 +126,18 @@ class VmState:
         return False
 
     def load(self) -> Note | None:
-        """Return the note, ``None`` when there is none that can be used."""
+        """Return the note, ``None`` when there is none that can be used.
+
+        Raises :class:`OSError` when the host is out of file descriptors or memory.
+        """
         try:
             with open(self._file, encoding="utf-8") as handle:
                 return _decode(json.load(handle))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, TypeError, AttributeError):
-            return None
+        except OSError as exc:
+            raise_exhausted(exc)
+        except (ValueError, TypeError, AttributeError):
+            pass
+        return None
 
     def save(self, note: Note) -> None:
         """Write the note so that a crash leaves the old one or the new one, whole."""
@@ -199,7 +204,9 @@ def other_notes(uuid: str) -> list[Note]:
     """Return the notes of all other VMs."""
     try:
         names = sorted(os.listdir(BASE))
-    except OSError:
+    except OSError as exc:
+        # Not to know whether another VM has a MAC is no leave to use it.
+        raise_exhausted(exc)
         return []
     notes = (VmState(name).load() for name in names if name != uuid)
     return [note for note in notes if note is not None]

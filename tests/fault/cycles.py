@@ -35,11 +35,9 @@ _BOOT_SECONDS = 120.0
 _WARM_UP = 10
 # The kernel lays a freed macvtap's and tap's memory aside, and takes RCU's time to do it.
 _SETTLE_SECONDS = 1.0
-# The guest touches more of its memory, and qemu translates more of its code, for some hundred cycles.
-# Less than 20 KiB a cycle is no NIC that was left: each has an option ROM of 256 KiB, queues and timers.
-_LONG_RUN = 200
-_WOBBLE_KIB = 2048
-_WOBBLE_SHORT_KIB = 8192
+# The guest touches more of its memory, and qemu translates more of its code; both grow by huge pages of
+# 2 MiB, some hundred cycles apart. What is left of a NIC would grow with every cycle.
+_WOBBLE_KIB = 2 * 2048
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +111,7 @@ def _differences(before: Figures, after: Figures, sizes: list[int]) -> list[str]
     ]
     half = len(sizes) // 2
     grown = statistics.median(sizes[half:]) - statistics.median(sizes[:half])
-    if grown > (_WOBBLE_KIB if len(sizes) >= _LONG_RUN else _WOBBLE_SHORT_KIB):
+    if grown > _WOBBLE_KIB:
         problems.append(f"qemu grew by {grown:.0f} KiB from one half to the other")
     return problems
 

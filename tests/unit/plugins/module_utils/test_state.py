@@ -23,6 +23,9 @@ from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
     tun,
     vhost,
 )
+from ansible_collections.virtaudit.qemu.tests.unit.support.limits import (
+    no_descriptor_left,
+)
 from ansible_collections.virtaudit.qemu.tests.unit.support.strategies import (
     outside_text,
 )
@@ -58,6 +61,14 @@ def test_round_trip(state: VmState) -> None:
     assert os.listdir(state.path) == ["state.json"]
     assert Path(state.path, "state.json").stat().st_mode & 0o777 == 0o600
     assert json.loads(Path(state.path, "state.json").read_text())["version"] == 1
+
+
+def test_a_note_that_cannot_be_opened_now_is_not_a_bad_one(state: VmState) -> None:
+    state.save(NOTE)
+    for look in (state.load, state.has_unreadable, lambda: _state.other_notes("x")):
+        with no_descriptor_left(), pytest.raises(OSError, match="Too many open files"):
+            look()
+    assert state.load() == NOTE
 
 
 @given(name=outside_text)

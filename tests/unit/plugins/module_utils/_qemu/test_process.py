@@ -4,9 +4,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -23,6 +21,9 @@ from ansible_collections.virtaudit.qemu.tests.unit.support.children import (
     Start,
     process_of,
 )
+from ansible_collections.virtaudit.qemu.tests.unit.support.limits import (
+    no_descriptor_left,
+)
 
 UUID = "c1e2f3a4-0001-4000-8000-000000000011"
 
@@ -30,19 +31,6 @@ UUID = "c1e2f3a4-0001-4000-8000-000000000011"
 def impostor_of(found: Process) -> Process:
     """Return the process that had the same pid before."""
     return Process(found.pid, found.start_time - 1)
-
-
-@contextlib.contextmanager
-def no_descriptor_left() -> t.Iterator[None]:
-    """Let this process open nothing more."""
-    lowest_free = os.dup(0)
-    os.close(lowest_free)
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def wait_zombie(pid: int) -> None:
