@@ -144,7 +144,7 @@ _COLOURS: dict[Style, str] = {
 }
 
 
-class CallbackModule(CallbackBase):  # type: ignore[misc]
+class CallbackModule(CallbackBase):
     """Ansible's hooks, and what is done when the trail cannot be written."""
 
     CALLBACK_VERSION = 2.0
