@@ -24,6 +24,9 @@ COMPAT := integration-2.17 integration-2.21
 PIPS := 23.1.2 24.2 25.2
 # Attaches and detaches on one running VM: make fault CYCLES=1000 for the long run.
 CYCLES := 25
+# Of molecule's scenarios, those to run, all when empty; make test has no time for all of them either.
+SCENARIOS :=
+TEST_SCENARIOS := fleet lifecycle
 COLLECTIONS := $(CURDIR)/.cache/collections
 
 # No shims: ansible-test takes any pythonX.Y on PATH for a Python.
@@ -57,7 +60,7 @@ demo: setup
 # Every layer runs, also after one that failed; the summary fails when one did.
 test: setup
 	@rm -rf .cache/layers
-	@for layer in $(LAYERS); do $(MAKE) --no-print-directory FAULT_EVERY=20 $$layer; done; $(PY) tests/tools/layer.py summary $(LAYERS)
+	@for layer in $(LAYERS); do $(MAKE) --no-print-directory FAULT_EVERY=20 SCENARIOS='$(TEST_SCENARIOS)' $$layer; done; $(PY) tests/tools/layer.py summary $(LAYERS)
 
 # CI=true has the formatters check and not write.
 lint: setup
@@ -88,7 +91,7 @@ fault: setup
 		--every $(FAULT_EVERY) --cycles $(CYCLES)
 
 molecule: setup
-	$(LAYER) molecule extensions/molecule/run
+	$(LAYER) molecule extensions/molecule/run $(SCENARIOS)
 
 # Those of README.md, from a run of the demo.
 pictures: setup
