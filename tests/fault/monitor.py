@@ -120,7 +120,7 @@ def points(manner: str) -> list[tuple[int, str]]:
             answers = handle.read().splitlines()
     if manner == "slow":
         return [(0, "every answer")]
-    return [(number, text) for number, text in enumerate(answers, 1)]
+    return list(enumerate(answers, 1))
 
 
 def attempt(manner: str, number: int) -> tuple[runner.Result, list[str]]:
