@@ -34,10 +34,10 @@ export PATH := $(VENV)/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sb
 export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help setup packages test demo docs pictures compat changelog format bench clean $(LAYERS)
+.PHONY: help setup packages test demo docs examples pictures compat changelog format bench clean $(LAYERS)
 
 help:
-	@echo "make demo | test | $(LAYERS) | compat | docs | pictures | changelog | format | bench | setup | clean"
+	@echo "make demo | test | $(LAYERS) | compat | docs | examples | pictures | changelog | format | bench | setup | clean"
 
 setup: packages $(VENV)/.done $(COLLECTIONS)/ansible_collections/virtaudit/qemu
 
@@ -72,7 +72,7 @@ sanity: setup
 
 integration: setup
 	$(PY) tests/tools/get_pip.py 24.2
-	$(ALONE) $(LAYER) $@ $(NOX) --session $@
+	$(ALONE) $(LAYER) $@ $(NOX) --session $@ -- --exclude docs_examples
 
 units: setup
 	$(PY) tests/tools/get_pip.py $(PIPS)
@@ -85,6 +85,11 @@ compat: setup
 
 docs: setup
 	$(NOX) --session docs
+
+# What README.md and the guides show, done. Not a part of test: it has not been seen to pass yet.
+examples: setup
+	$(PY) tests/tools/get_pip.py 24.2
+	$(ALONE) $(NOX) --session integration -- docs_examples
 
 fault: setup
 	PYTHONPATH=$(COLLECTIONS) $(ALONE) $(LAYER) fault $(PY) -m ansible_collections.virtaudit.qemu.tests.fault.run \
