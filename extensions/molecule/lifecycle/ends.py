@@ -23,7 +23,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-RECORD = re.compile(r"(?:node=\S+ )?type=(\w+) msg=audit\(([\d.]+):(\d+)\): (.*?) msg='(.*)'")
+RECORD = re.compile(
+    r"(?:node=\S+ )?type=(\w+) msg=audit\(([\d.]+):(\d+)\): (.*?) msg='(.*)'"
+)
 FIELD = re.compile(r'([\w-]+)=("[^"]*"|\S+)')
 WAIT_SECONDS = 300
 
