@@ -13,7 +13,7 @@ import typing as t
 
 from .. import _state
 from .._audit.mode import Mode
-from .._errors import OptionError, ProcessError
+from .._errors import MonitorError, OptionError, ProcessError
 from .._qemu.monitor import Monitor
 from .._qemu.nics import Inventory, free_ports, take_inventory, virt_type
 from .._qemu.process import Process, boot_id, find_qemu
@@ -22,6 +22,7 @@ from . import identity
 from .observe import Nic, observe_nics
 
 _NO_UUID = "00000000-0000-0000-0000-000000000000"
+_ENDING_SECONDS = 1.0
 
 
 @dataclasses.dataclass
@@ -118,6 +119,14 @@ class Session:
         process = self._find_process()
         if process is None:
             return
+        try:
+            self._meet(process)
+        except MonitorError:
+            # A qemu that is about to end answers no more.
+            if not process.wait_end(_ENDING_SECONDS):
+                raise
+
+    def _meet(self, process: Process) -> None:
         monitor = Monitor(self.qmp_socket, self.timeout)
         try:
             # Records with another VM's name would be false.

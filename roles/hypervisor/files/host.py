@@ -83,7 +83,8 @@ def state_problems(wanted: str) -> list[str]:
             f"{STATE} is not a directory of root's with mode 0700, so its content cannot be trusted; look at it, then"
             f" remove it ('rm -r {STATE}') while no VM of this collection runs"
         ]
-    vms = sorted(os.listdir(STATE))
+    # The program of the companion units stays when the last VM has gone.
+    vms = sorted(name for name in os.listdir(STATE) if not name.endswith(".pyz"))
     if wanted == "absent" and vms:
         return [
             f"VMs of this collection run here, or left something: {', '.join(vms)} in {STATE}; stop them first"
