@@ -51,7 +51,9 @@ def _source_of(name: str) -> bytes:
     """Return a module's source, from Ansible's payload or from a directory."""
     spec = importlib.util.find_spec(name)
     loader: t.Any = spec and spec.loader
-    return (loader.get_source(name) or "").encode("utf-8")
+    source: str | bytes = loader.get_source(name) or b""
+    # Ansible's own loader of collections returns bytes.
+    return source.encode("utf-8") if isinstance(source, str) else source
 
 
 def name_of(content: bytes) -> str:
