@@ -36,7 +36,7 @@ SCHEMA = json.loads(
 )
 # ansible-test's environment for units has Ansible only on its own path.
 ANSIBLE = str(Path(ansible.__file__).parents[1])
-PLAYBOOK = [sys.executable, "-m", "ansible", "playbook"]
+PLAYBOOK = [sys.executable, "-m", "ansible.cli.playbook"]
 Run = t.Callable[..., "Ran"]
 
 
@@ -378,7 +378,17 @@ def test_an_ad_hoc_task(run: Run, tmp_path: Path) -> None:
     trail = tmp_path / "adhoc"
     task = ["-m", MODULE, "-a", "name=web01 serial=7"]
     done = subprocess.run(
-        [*PLAYBOOK[:3], "adhoc", "-i", "localhost,", "-c", "local", *task, "localhost"],
+        [
+            sys.executable,
+            "-m",
+            "ansible.cli.adhoc",
+            "-i",
+            "localhost,",
+            "-c",
+            "local",
+            *task,
+            "localhost",
+        ],
         env={
             **environment_of(tmp_path, trail),
             "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1",
