@@ -19,6 +19,7 @@ from .._net.opened import OpenedDevices
 from .._qemu import command, launch, systemd
 from .._qemu.command import Backend, QemuOptions
 from .._state import Note
+from .gone import has_link
 from .handover import attached, claim, noting, record_grant
 from .recover import end_process, messages_for
 from .report import Report
@@ -72,8 +73,8 @@ def cold_start(
                 raise
             opened.handed_over()
     except Exception:
-        # What could not be recorded stays noted, for the next task to record.
-        if not auditor.missed:
+        # What could not be recorded or removed stays noted, for the next task.
+        if not auditor.missed and not any(map(has_link, note.interfaces.values())):
             session.state.remove()
         session.note = None
         raise

@@ -17,6 +17,7 @@ from .._net.interface import Interface
 from .._net.opened import OpenedDevices
 from .._qemu import command, hotplug
 from .._state import Note
+from .gone import has_link
 from .handover import attached, claim, noting, record_grant
 from .plan import Plan, Step
 from .recover import messages_for
@@ -59,8 +60,15 @@ def hot_plug(session: Session, plan: Plan, report: Report, origin: Origin) -> No
 
 
 def _drop_unfinished(note: Note) -> None:
-    """Forget the interfaces that were claimed and not attached: what was open of them is closed, on record."""
-    kept = {mac: nic for mac, nic in note.interfaces.items() if nic.phase != "opening"}
+    """Forget the interfaces that were claimed and not attached: what was open of them is closed, on record.
+
+    One whose macvtap could not be removed stays.
+    """
+    kept = {
+        mac: nic
+        for mac, nic in note.interfaces.items()
+        if nic.phase != "opening" or has_link(nic)
+    }
     note.interfaces = kept
 
 

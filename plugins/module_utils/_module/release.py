@@ -12,10 +12,11 @@ import typing as t
 
 from .._audit.auditor import Auditor
 from .._audit.messages import Messages
+from .._errors import LinkError
 from .._net.device import Device
 from .._qemu import hotplug
 from .._state import NicNote, Note
-from .gone import record_end, remove_link
+from .gone import has_link, record_end, remove_link
 from .observe import Nic
 from .past import of_note
 from .report import Report
@@ -85,7 +86,8 @@ def release(
         for nic, outcome in zip(nics, outcomes):
             outcome.pending = nic.mac not in gone or outcome.action == "pending"
             if not outcome.pending:
-                note.interfaces.pop(nic.mac, None)
+                if not has_link(note.interfaces[nic.mac]):
+                    del note.interfaces[nic.mac]
             elif outcome.action == "detached" and not outcome.released:
                 # Its host side was closed before this run, and the guest's is still there.
                 outcome.action = "absent"
@@ -125,9 +127,11 @@ def noted(session: Session) -> Note:
 def settle_note(session: Session, note: Note, auditor: Auditor) -> None:
     """Write the note back, or remove it when it has nothing left to tell.
 
-    What could not be recorded stays noted as under way, for the next task to record.
+    What could not be recorded or undone stays noted as under way, for the next task to go on with.
     """
-    if auditor.missed:
+    if auditor.missed or any(
+        nic.phase == "opening" for nic in note.interfaces.values()
+    ):
         session.state.save(note)
         return
     # What something else attached is its owner's again, once nothing of ours is under way.
@@ -183,8 +187,13 @@ def _close(
         return Outcome(nic.mac, "detached" if action == "detached" else "absent")
     devices = entry.devices
     record_end(entry, of_note(entry), "attach", report.auditor, messages)
-    remove_link(entry)
     entry.phase = "revoked"
+    try:
+        remove_link(entry)
+    except LinkError as exc:
+        report.warnings.append(
+            f"{exc}. Nobody holds it; the next task for VM {note.name} removes it"
+        )
     session.state.save(note)
     return Outcome(nic.mac, action, released=devices)
 
