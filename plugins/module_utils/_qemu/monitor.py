@@ -78,6 +78,14 @@ class Monitor:
             raise answer
         return answer
 
+    def execute_all(self, *commands: str) -> list[t.Any]:
+        """Send commands without arguments in one go; return their values."""
+        answers = self.try_all([(command, {}) for command in commands])
+        for answer in answers:
+            if isinstance(answer, QmpError):
+                raise answer
+        return answers
+
     def try_all(
         self,
         commands: t.Sequence[tuple[str, t.Mapping[str, t.Any]]],
