@@ -19,9 +19,9 @@ from .._net.opened import OpenedDevices
 from .._qemu import command, launch, systemd
 from .._qemu.command import Backend, QemuOptions
 from .._state import Note
-from .gone import has_link
 from .handover import attached, claim, noting, record_grant
-from .recover import end_process, messages_for
+from .macvtap import has_link
+from .recover import end_process
 from .report import Report
 from .session import Session, bind
 from .watch import watch
@@ -39,7 +39,7 @@ def cold_start(
     The guest runs its first instruction only after the last record is written.
     """
     auditor = report.auditor
-    messages = messages_for(session, origin, qemu.virt)
+    messages = session.messages(origin, qemu.virt)
     binary = launch.find_binary(qemu.binary)
     version = launch.version_of(binary)
     uid, gid = launch.ids_of(qemu.user)

@@ -16,9 +16,8 @@ from .._audit.auditor import Auditor
 from .._audit.messages import Messages
 from .._audit.messages import Vm as AuditedVm
 from .._audit.origin import Origin
-from .._net import link, sysfs
-from .._qemu.process import holder_of
 from .._state import NicNote, Note, VmState
+from .macvtap import remove_link
 from .past import NicPast, Past
 
 _STOPPED_BY_US = ("shutdown", "destroyed")
@@ -59,29 +58,6 @@ def record_end(
         auditor.write(messages.net_grant(grant, nic.mac, [], success=False))
     for opened in past.outstanding:
         auditor.write(messages.net_close(nic.mac, opened, opened.fd))
-
-
-def has_link(nic: NicNote) -> bool:
-    """Tell whether the macvtap that was made for an interface is there, and nobody holds it."""
-    name = nic.ifname
-    if nic.type != "direct" or not nic.made or sysfs.macvtap_rdev(name) is None:
-        return False
-    # The index is not known yet when a task crashed between making the link and noting it.
-    same = (
-        sysfs.ifindex(name) == nic.ifindex
-        if nic.ifindex
-        else sysfs.address(name) == nic.mac
-    )
-    return same and sysfs.lower(name) == nic.source and holder_of(name) is None
-
-
-def remove_link(nic: NicNote) -> None:
-    """Remove the macvtap of an interface that nobody holds. A tap goes with its last fd.
-
-    Raises :class:`LinkError`; the interface must stay noted then, for the next task to remove it.
-    """
-    if has_link(nic):
-        link.remove(nic.ifname)
 
 
 def settle(note: Note, state: VmState, auditor: Auditor, origin: Origin) -> str:

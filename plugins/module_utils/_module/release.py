@@ -10,13 +10,14 @@ import dataclasses
 import time
 import typing as t
 
-from .._audit.auditor import Auditor
 from .._audit.messages import Messages
 from .._errors import LinkError
 from .._net.device import Device
 from .._qemu import hotplug
-from .._state import NicNote, Note
-from .gone import has_link, record_end, remove_link
+from .._state import Note
+from .gone import record_end
+from .macvtap import has_link, remove_link
+from .notes import noted, settle_note
 from .observe import Nic
 from .past import of_note
 from .report import Report
@@ -94,55 +95,6 @@ def release(
     finally:
         settle_note(session, note, report.auditor)
     return outcomes
-
-
-def note_of(session: Session) -> Note:
-    """Return the VM's note, a new one for a VM that has none."""
-    if session.note is None:
-        session.note = session.new_note(session.virt(), started=False)
-    return session.note
-
-
-def noted(session: Session) -> Note:
-    """Return the VM's note with an entry for every NIC, those that something else attached included."""
-    note = note_of(session)
-    for nic in session.nics.values():
-        if nic.mac not in note.interfaces:
-            note.interfaces[nic.mac] = NicNote(
-                mac=nic.mac,
-                type=nic.type,
-                source=nic.source or "",
-                mode=None,
-                model=nic.front_end.model if nic.front_end else "",
-                ifname=nic.ifname or "",
-                queues=nic.queues,
-                netdev=nic.netdev,
-                phase="held" if nic.devices else "revoked",
-                made=False,
-                devices=nic.devices,
-            )
-    return note
-
-
-def settle_note(session: Session, note: Note, auditor: Auditor) -> None:
-    """Write the note back, or remove it when it has nothing left to tell.
-
-    What could not be recorded or undone stays noted as under way, for the next task to go on with.
-    """
-    if auditor.missed or any(
-        nic.phase == "opening" for nic in note.interfaces.values()
-    ):
-        session.state.save(note)
-        return
-    # What something else attached is its owner's again, once nothing of ours is under way.
-    for mac, nic in list(note.interfaces.items()):
-        if not nic.made and not nic.pending and nic.phase == "held":
-            del note.interfaces[mac]
-    if note.started or note.interfaces:
-        session.finish(note)
-    else:
-        session.state.remove()
-        session.note = None
 
 
 def _ask_guest(
