@@ -12,7 +12,7 @@ from .._time import iso
 from .complaints import Complaints
 from .findings import Finding, Findings
 from .grants import Grant, Granted, Opened, claim
-from .log import Logged
+from .logged import Logged
 from .sessions import number
 
 # An open may wait this long for its hand-over: a VM's start has time-outs of its own.

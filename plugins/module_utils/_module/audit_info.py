@@ -14,7 +14,8 @@ import typing as t
 from .._audit.boot import Host
 from .._audit.files import LogFile, Unread, given_logs, host_logs
 from .._audit.findings import Finding
-from .._audit.log import Item, Logged, Mark
+from .._audit.log import Item, Mark
+from .._audit.logged import Logged
 from .._audit.recall import Wanted, macs_of, read_all, recall
 from .._audit.sessions import Session, uuid_of
 from .._audit.trail import Trail
