@@ -20,6 +20,7 @@ from .._qemu import command, launch, systemd
 from .._qemu.command import Backend, QemuOptions
 from .._state import Note
 from .handover import attached, claim, noting, record_grant
+from .macvtap import has_link
 from .recover import end_process
 from .report import Report
 from .session import Session, bind
@@ -72,8 +73,8 @@ def cold_start(
                 raise
             opened.handed_over()
     except Exception:
-        # What could not be recorded stays noted, for the next task to record.
-        if not auditor.missed:
+        # What could not be recorded or removed stays noted, for the next task.
+        if not auditor.missed and not any(map(has_link, note.interfaces.values())):
             session.state.remove()
         session.note = None
         raise

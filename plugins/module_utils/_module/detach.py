@@ -130,11 +130,11 @@ def _stop(session: Session, how: str, report: Report, origin: Origin) -> None:
             f" {_STOP_ADVICE[how]}"
         )
     session.disconnect()
-    bury(note, session.state, report.auditor, origin, reason, past)
-    session.note = None
     report.changed = True
     report.interfaces = [outcome.result() for outcome in outcomes] + absent
     report.vm = session.result()
+    bury(note, session.state, report.auditor, origin, reason, past)
+    session.note = None
 
 
 def _end(session: Session, how: str) -> bool:

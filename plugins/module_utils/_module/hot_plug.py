@@ -18,6 +18,7 @@ from .._net.opened import OpenedDevices
 from .._qemu import command, hotplug
 from .._state import Note
 from .handover import attached, claim, noting, record_grant
+from .macvtap import has_link
 from .notes import note_of, settle_note
 from .plan import Plan, Step
 from .report import Report
@@ -58,8 +59,15 @@ def hot_plug(session: Session, plan: Plan, report: Report, origin: Origin) -> No
 
 
 def _drop_unfinished(note: Note) -> None:
-    """Forget the interfaces that were claimed and not attached: what was open of them is closed, on record."""
-    kept = {mac: nic for mac, nic in note.interfaces.items() if nic.phase != "opening"}
+    """Forget the interfaces that were claimed and not attached: what was open of them is closed, on record.
+
+    One whose macvtap could not be removed stays.
+    """
+    kept = {
+        mac: nic
+        for mac, nic in note.interfaces.items()
+        if nic.phase != "opening" or has_link(nic)
+    }
     note.interfaces = kept
 
 

@@ -42,9 +42,11 @@ def noted(session: Session) -> Note:
 def settle_note(session: Session, note: Note, auditor: Auditor) -> None:
     """Write the note back, or remove it when it has nothing left to tell.
 
-    What could not be recorded stays noted as under way, for the next task to record.
+    What could not be recorded or undone stays noted as under way, for the next task to go on with.
     """
-    if auditor.missed:
+    if auditor.missed or any(
+        nic.phase == "opening" for nic in note.interfaces.values()
+    ):
         session.state.save(note)
         return
     # What something else attached is its owner's again, once nothing of ours is under way.

@@ -29,7 +29,7 @@ def settle_others(uuid: str, report: Report, origin: Origin) -> None:
                 pass
             except VirtauditError as exc:
                 report.warnings.append(
-                    f"VM {note.name} (uuid {note.uuid}) has ended and its end could not be recorded: {exc}"
+                    f"VM {note.name} (uuid {note.uuid}) has ended and its end could not be settled: {exc}"
                 )
             report.auditor.add(auditor)
 

@@ -12,8 +12,9 @@ from .._net import device
 from .._net.device import Device
 from .._qemu import hotplug
 from .._state import NicNote, Note
-from .gone import record_end, remove_link, settle
+from .gone import record_end, settle
 from .leftovers import is_dead, lost
+from .macvtap import remove_link
 from .past import Past
 from .session import Session
 

@@ -11,10 +11,12 @@ import time
 import typing as t
 
 from .._audit.messages import Messages
+from .._errors import LinkError
 from .._net.device import Device
 from .._qemu import hotplug
 from .._state import Note
-from .gone import record_end, remove_link
+from .gone import record_end
+from .macvtap import has_link, remove_link
 from .notes import noted, settle_note
 from .observe import Nic
 from .past import of_note
@@ -85,7 +87,8 @@ def release(
         for nic, outcome in zip(nics, outcomes):
             outcome.pending = nic.mac not in gone or outcome.action == "pending"
             if not outcome.pending:
-                note.interfaces.pop(nic.mac, None)
+                if not has_link(note.interfaces[nic.mac]):
+                    del note.interfaces[nic.mac]
             elif outcome.action == "detached" and not outcome.released:
                 # Its host side was closed before this run, and the guest's is still there.
                 outcome.action = "absent"
@@ -136,8 +139,13 @@ def _close(
         return Outcome(nic.mac, "detached" if action == "detached" else "absent")
     devices = entry.devices
     record_end(entry, of_note(entry), "attach", report.auditor, messages)
-    remove_link(entry)
     entry.phase = "revoked"
+    try:
+        remove_link(entry)
+    except LinkError as exc:
+        report.warnings.append(
+            f"{exc}. Nobody holds it; the next task for VM {note.name} removes it"
+        )
     session.state.save(note)
     return Outcome(nic.mac, action, released=devices)
 
