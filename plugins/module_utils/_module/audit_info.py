@@ -199,7 +199,7 @@ def _fill(answer: Answer, trail: Trail, wanted: Wanted, details: bool) -> None:
     ]
     answer.sessions = [
         session.result(details)
-        for session in trail.sessions.values()
+        for session in sorted(trail.sessions.values(), key=lambda each: each.start)
         if _matches(wanted, session.vm, session.uuid, None)
         and (wanted.mac is None or _had(session, wanted.mac))
     ]
