@@ -75,7 +75,13 @@ class Ours:
         """Return the seconds of the process; ``inside`` has those of the reading alone."""
         command = [sys.executable, "-c", READ, self.path, json.dumps(options)]
         begin = time.perf_counter()
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            command,
+            env=script.plain_environment(),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         seconds = time.perf_counter() - begin
         self.inside, peak, self.records, self.grants = json.loads(done.stdout)
         self.peak = max(self.peak, peak)

@@ -11,7 +11,7 @@ import typing as t
 from .._time import iso
 from .findings import Code, Finding, Findings, Severity
 from .grants import Opened
-from .log import Logged
+from .logged import Logged
 from .witness import kind_of
 
 

@@ -19,6 +19,9 @@ import stat
 import typing as t
 import zlib
 
+# What a log that breaks off raises.
+BROKEN = (OSError, EOFError, zlib.error)
+
 _CONFIGURATION = "/etc/audit/auditd.conf"
 _DEFAULT_LOG = "/var/log/audit/audit.log"
 _LOG_FILE = re.compile(r"^\s*log_file\s*=\s*(\S+)", re.MULTILINE | re.IGNORECASE)
@@ -66,7 +69,7 @@ class LogFile:
         """Return what it begins with; nothing when that cannot be read."""
         try:
             return next(self.blocks(_HEAD_BYTES), b"")
-        except (OSError, EOFError, zlib.error):
+        except BROKEN:
             return b""
 
     def tail(self) -> bytes:

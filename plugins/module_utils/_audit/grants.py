@@ -10,7 +10,7 @@ import dataclasses
 import typing as t
 
 from .._time import iso
-from .log import Logged
+from .logged import Logged
 from .witness import kind_of
 
 

@@ -20,6 +20,8 @@ import dataclasses
 import re
 import typing as t
 
+from .logged import known_id
+
 Kind = t.Literal["tap", "macvtap", "vhost"]
 
 # include/uapi/linux/audit.h: AUDIT_ARCH_*; the numbers of open, openat and openat2.
@@ -52,8 +54,6 @@ _SYSCALL_NAME = re.compile(r"\bSYSCALL=(\w+)", re.ASCII)
 _MACVTAP = re.compile(
     r"(?:.*/)?tap\d+|/proc/(?:self|thread-self|\d+)(?:/task/\d+)?/fd/\d+", re.ASCII
 )
-# An auid or a session that is not set.
-_UNSET = 4294967295
 # Documentation/admin-guide/devices.txt: the majors of which macvtap has one, and two misc devices
 _DYNAMIC = {*range(234, 255), *range(384, 512)}
 _MISC = {(10, 200): "tap", (10, 238): "vhost"}
@@ -169,9 +169,3 @@ def _unquote(value: str) -> str | None:
     if re.fullmatch(r"(?:[0-9A-F]{2})+", value):
         return bytes.fromhex(value).decode("utf-8", "surrogateescape")
     return None
-
-
-def known_id(number: str) -> int | None:
-    """Return an auid or a session, ``None`` when it is not set."""
-    value = int(number)
-    return None if value == _UNSET else value

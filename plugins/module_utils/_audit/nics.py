@@ -12,7 +12,7 @@ from .._time import iso
 from .complaints import Complaints
 from .findings import Finding, Findings
 from .grants import Grant, Granted, Opened, claim
-from .log import Logged
+from .logged import Logged
 from .sessions import number
 
 # An open may wait this long for its hand-over: a VM's start has time-outs of its own.
@@ -135,9 +135,7 @@ class Nics:
     def _detach(self, logged: Logged, mac: str, success: bool) -> None:
         if success:
             self.grants.pop(mac, None)
-            self._settle(
-                mac, f"It was detached at {iso(logged.time)} ({logged.event})."
-            )
+            self._settle(mac, "detached", logged)
             return
         self._failed_detach[mac] = self._complain.failed_detach(logged, mac)
 
@@ -160,7 +158,7 @@ class Nics:
             self._complain.unclaimed(
                 mac, opened, "a later open was handed over instead"
             )
-        self._settle(mac, f"It was handed over anew at {iso(logged.time)}.")
+        self._settle(mac, "handed over anew", logged)
         self.grants[mac] = Grant(
             node=self.node,
             vm=fields.get("vm"),
@@ -180,8 +178,9 @@ class Nics:
         self._report_failed_starts()
         self.grants = {}
         self._drop_opened(how)
-        for mac in list(self._failed_detach):
-            self._settle(mac, f"It is over: {how}.")
+        for finding in self._failed_detach.values():
+            finding.settle(f"It is over: {how}.")
+        self._failed_detach = {}
 
     def _drop_opened(self, how: str) -> None:
         for mac, waiting in self._opened.items():
@@ -194,10 +193,10 @@ class Nics:
             self._complain.not_started(logged, mac)
         self._failed_starts = []
 
-    def _settle(self, mac: str, how: str) -> None:
+    def _settle(self, mac: str, how: str, logged: Logged) -> None:
         finding = self._failed_detach.pop(mac, None)
         if finding is not None:
-            finding.settle(how)
+            finding.settle(f"It was {how} at {iso(logged.time)} ({logged.event}).")
 
 
 def _mac(text: str | None) -> str | None:

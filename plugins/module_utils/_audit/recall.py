@@ -19,13 +19,13 @@ from .log import (
     VIRT_NEEDLE,
     Boot,
     Item,
-    Logged,
     Mark,
     last_mark,
     read_backwards,
     read_log,
     serial_of,
 )
+from .logged import Logged
 from .record import encode_outside
 from .sessions import uuid_of
 

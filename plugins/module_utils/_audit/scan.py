@@ -5,7 +5,7 @@
 """Finds the few lines of a log that matter, without looking at each line.
 
 Python's own search of bytes takes 0.3 s a GB for each text. The C library's ``memmem(3)`` takes half
-of that, and forked children search while the parent judges what they found.
+of that.
 """
 
 from __future__ import annotations
@@ -14,15 +14,14 @@ import ctypes
 import re
 import typing as t
 
-from .children import spread
 from .files import LogFile, spool
 
-_BLOCK_BYTES = 1 << 21
+BLOCK_BYTES = 1 << 21
 _FIRST_BLOCK_BYTES = 1 << 16
 # The kernel cuts a record at 8970 bytes (MAX_AUDIT_MESSAGE_LENGTH); the names of an enriched one come on top.
 _LONGEST_LINE_BYTES = 1 << 16
 # How far before its PATH record an open's SYSCALL record may stand.
-_CONTEXT_BYTES = 1 << 16
+CONTEXT_BYTES = 1 << 16
 # Where a line's type stands, after the name of its node.
 _HEAD_BYTES = 300
 _PATH_EVENT = re.compile(rb"type=PATH msg=audit\(([0-9.:]+)\): ")
@@ -41,15 +40,6 @@ class Line(t.NamedTuple):
     before: bytes = b""
 
 
-def lines_with(log: LogFile, needles: t.Sequence[bytes]) -> t.Iterator[Line]:
-    """Yield the lines that hold one of ``needles``, in the log's order, each once.
-
-    Raises as :meth:`LogFile.blocks`.
-    """
-    for lines in (_unpack if log.compressed else _search_all)(log, needles):
-        yield from lines
-
-
 def lines_backwards(log: LogFile, needles: t.Sequence[bytes]) -> t.Iterator[bytes]:
     """Yield the lines that hold one of ``needles``, last first. Reads no further than it is asked to.
 
@@ -60,27 +50,14 @@ def lines_backwards(log: LogFile, needles: t.Sequence[bytes]) -> t.Iterator[byte
         return
     # gzip can be read only forwards: put the lines aside, and read those backwards.
     with spool() as aside:
-        for line in lines_with(log, needles):
-            aside.write(line.text + b"\n")
+        for lines in unpack(log, needles):
+            aside.writelines(line.text + b"\n" for line in lines)
 
         def read_at(position: int, length: int) -> bytes:
             aside.seek(position)
             return aside.read(length)
 
         yield from _backwards(read_at, aside.tell(), needles)
-
-
-def _search_all(log: LogFile, needles: t.Sequence[bytes]) -> t.Iterator[list[Line]]:
-    starts = range(0, log.size, _BLOCK_BYTES)
-
-    def search(index: int) -> list[tuple[bytes, bytes]]:
-        start = starts[index]
-        size = min(_BLOCK_BYTES, log.size - start)
-        found = _search(log.read_at, log.size, start, size, needles, _CONTEXT_BYTES)
-        return [(line.text, line.before) for line in found]
-
-    for found in spread(search, len(starts)):
-        yield [Line(*each) for each in found]
 
 
 def _backwards(
@@ -91,12 +68,12 @@ def _backwards(
     while position > 0:
         size = min(step, position)
         position -= size
-        step = min(step * 2, _BLOCK_BYTES)
-        found = _search(read_at, total, position, size, needles, context=1)
+        step = min(step * 2, BLOCK_BYTES)
+        found = search(read_at, total, position, size, needles, context=1)
         yield from (line.text for line in reversed(found))
 
 
-def _search(
+def search(
     read_at: ReadAt,
     total: int,
     start: int,
@@ -128,15 +105,16 @@ def _search(
     return _lines(buffer, begin, end, needles)
 
 
-def _unpack(log: LogFile, needles: t.Sequence[bytes]) -> t.Iterator[list[Line]]:
+def unpack(log: LogFile, needles: t.Sequence[bytes]) -> t.Iterator[list[Line]]:
+    """Search a compressed log, block by block. Raises as :meth:`LogFile.blocks`."""
     # What was searched, of which a little is kept, and the line that has not ended yet.
     done, rest = b"", b""
-    for block in log.blocks(_BLOCK_BYTES):
+    for block in log.blocks(BLOCK_BYTES):
         buffer = b"".join((done, rest, block))
         start = len(done)
         end = max(buffer.rfind(b"\n") + 1, start)
         yield _lines(buffer, start, end, needles)
-        done = buffer[max(0, end - _CONTEXT_BYTES) : end]
+        done = buffer[max(0, end - CONTEXT_BYTES) : end]
         rest = buffer[end:]
         if len(rest) > _LONGEST_LINE_BYTES:
             # No record; it must neither fill the memory nor be taken for one.
@@ -173,5 +151,5 @@ def _before(buffer: bytes, first: int) -> bytes:
     if path is None:
         return b""
     head = b"type=SYSCALL msg=audit(%s): " % path.group(1)
-    start = buffer.rfind(head, max(0, first - _CONTEXT_BYTES), first)
+    start = buffer.rfind(head, max(0, first - CONTEXT_BYTES), first)
     return b"" if start < 0 else buffer[start : buffer.index(b"\n", start)]

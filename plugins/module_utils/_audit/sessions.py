@@ -11,7 +11,8 @@ import re
 import typing as t
 
 from .._time import iso
-from .log import Alert, Logged
+from .log import Alert
+from .logged import Logged
 
 # failed: the start did. lost: no stop is on record, and the VM started anew or the host booted.
 End = t.Literal["running", "stopped", "failed", "lost"]

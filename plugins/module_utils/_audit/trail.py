@@ -14,7 +14,8 @@ import typing as t
 from .findings import Findings
 from .grants import Grant
 from .kernel import KernelOpen
-from .log import Alert, Boot, Item, Logged
+from .log import Alert, Boot, Item
+from .logged import Logged
 from .nics import Nics
 from .order import in_order
 from .sessions import (

@@ -14,7 +14,7 @@ import collections
 from .._time import iso
 from .findings import Finding, Findings
 from .kernel import KernelOpen, Kind
-from .log import Logged
+from .logged import Logged
 
 # Between an open and its record the opener may wait for the audit system, no longer.
 _TOGETHER_SECONDS = 10.0

@@ -14,7 +14,8 @@ import typing as t
 from .._audit.boot import Host
 from .._audit.files import LogFile, Unread, given_logs, host_logs
 from .._audit.findings import Finding
-from .._audit.log import Item, Logged, Mark
+from .._audit.log import Item, Mark
+from .._audit.logged import Logged
 from .._audit.recall import Wanted, macs_of, read_all, recall
 from .._audit.sessions import Session, uuid_of
 from .._audit.trail import Trail
@@ -198,7 +199,7 @@ def _fill(answer: Answer, trail: Trail, wanted: Wanted, details: bool) -> None:
     ]
     answer.sessions = [
         session.result(details)
-        for session in trail.sessions.values()
+        for session in sorted(trail.sessions.values(), key=lambda each: each.start)
         if _matches(wanted, session.vm, session.uuid, None)
         and (wanted.mac is None or _had(session, wanted.mac))
     ]

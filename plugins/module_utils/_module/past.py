@@ -15,7 +15,7 @@ import typing as t
 from .._state import NicNote, Note
 
 if t.TYPE_CHECKING:
-    from .._audit.log import Logged
+    from .._audit.logged import Logged
 
 # The kernel's records and the note have the same clock, in ticks of a different length.
 _SLACK_SECONDS = 0.1
@@ -61,7 +61,7 @@ class Past:
         self._records: list[Logged] = []
         if note.busy is not None:
             # Seldom needed, and what reads logs takes a while to import.
-            from .._audit.log import records_of
+            from .._audit.recent import records_of
 
             self._records = records_of(note.uuid, note.busy - _SLACK_SECONDS)
 

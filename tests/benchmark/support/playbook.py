@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import subprocess
 import sys
 import typing as t
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ansible_collections.virtaudit.qemu.tests.benchmark.support.script import (
-    HOST_PYTHON,
-)
+from ansible_collections.virtaudit.qemu.tests.benchmark.support import script
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
 Task = dict[str, t.Any]
@@ -59,7 +56,11 @@ def run(
     command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i"]
     done = subprocess.run(
         [*command, str(inventory), str(book)],
-        env={**_inherited(), **_settings(config, times), **(environment or {})},
+        env={
+            **script.plain_environment(),
+            **_settings(config, times),
+            **(environment or {}),
+        },
         check=False,
         capture_output=True,
         text=True,
@@ -75,25 +76,12 @@ def run(
     return [Timed(each["task"], each["seconds"], each["stdout"]) for each in found]
 
 
-def _inherited() -> dict[str, str]:
-    """Return this process's environment without what Python goes by.
-
-    A module on this machine would get it, and no login on a host has it. PYTHONUNBUFFERED alone costs
-    0.45 ms a KiB of payload: Python then reads its script from the pipe byte by byte.
-    """
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("PYTHON")
-    }
-
-
 def _settings(config: Path, times: Path) -> dict[str, str]:
     """Return what ansible.cfg would have: pipelining, and nothing printed."""
     return {
         "ANSIBLE_CONFIG": str(config),
         "ANSIBLE_PIPELINING": "true",
-        "ANSIBLE_PYTHON_INTERPRETER": HOST_PYTHON,
+        "ANSIBLE_PYTHON_INTERPRETER": script.HOST_PYTHON,
         "ANSIBLE_LIBRARY": str(PLUGINS / "modules"),
         "ANSIBLE_CALLBACK_PLUGINS": str(PLUGINS / "callback"),
         "ANSIBLE_CONNECTION_PLUGINS": str(PLUGINS / "connection"),

@@ -51,3 +51,16 @@ def say(text: str) -> None:
 def environment(figures: Path) -> dict[str, str]:
     """Return the environment in which run.py runs a script."""
     return {**os.environ, _FIGURES: str(figures)}
+
+
+def plain_environment() -> dict[str, str]:
+    """Return this process's environment without what Python goes by.
+
+    What is measured would get it, and no login on a host has it. PYTHONUNBUFFERED alone costs 0.45 ms a KiB
+    of a module's payload: Python then reads its script from the pipe byte by byte.
+    """
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("PYTHON")
+    }

@@ -12,8 +12,8 @@ from pathlib import Path
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.log import (
     Boot,
     Item,
-    Logged,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.logged import Logged
 
 
 def line_of(item: Item) -> str:

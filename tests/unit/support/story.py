@@ -15,8 +15,8 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.kernel impor
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.log import (
     Boot,
     Item,
-    Logged,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.logged import Logged
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.messages import (
     Messages,
     Vm,

@@ -16,7 +16,7 @@ import os
 import random
 import re
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import log
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import log, logged
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.kernel import (
     KernelOpen,
 )
@@ -112,7 +112,7 @@ def check(item: log.Item, line: bytes, before: bytes) -> None:
     if isinstance(item, KernelOpen):
         assert b"pid=%d " % item.pid in line + before
         return
-    if not isinstance(item, log.Logged):
+    if not isinstance(item, logged.Logged):
         return
     assert line.startswith((b"type=VIRT_", b"node="))
     text = line.partition(b"\x1d")[0].partition(b"msg='")[2]
@@ -139,7 +139,7 @@ def test_mutated_lines() -> None:
             accepted += 1
             check(item, line, previous)
             trail.take(item)
-            if isinstance(item, log.Logged):
+            if isinstance(item, logged.Logged):
                 fields = item.record.fields
                 for mac in (fields.get("new-net"), fields.get("net")):
                     named.add(((fields.get("uuid") or "").lower(), (mac or "").lower()))

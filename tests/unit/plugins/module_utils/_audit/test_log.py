@@ -9,8 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import files, log
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.log import (
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import (
+    files,
+    log,
+    logged,
+    recent,
+    scan,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.recent import (
     records_of,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.scan import Line
@@ -98,15 +104,13 @@ def test_no_older_file_is_read_than_needed(
     path.write_text(line(4) + line(5) + line(6))
     (path.parent / "audit.log.1").write_text(line(1))
     read = []
-    real = log.read_backwards
+    real = scan.lines_backwards
 
-    def noting(
-        found: files.LogFile, needles: t.Sequence[bytes], unread: list[files.Unread]
-    ) -> t.Iterator[log.Item]:
+    def noting(found: files.LogFile, needles: t.Sequence[bytes]) -> t.Iterator[bytes]:
         read.append(found.path)
-        return real(found, needles, unread)
+        return real(found, needles)
 
-    monkeypatch.setattr(log, "read_backwards", noting)
+    monkeypatch.setattr(recent, "lines_backwards", noting)
     assert serials(since=1005.0) == [5, 6]
     assert read == [str(path)]
 
@@ -123,7 +127,7 @@ def items_of(text: str) -> list[log.Item]:
 
 def test_what_a_record_carries() -> None:
     (item,) = items_of(line(7, before="node=hv1 ", after='\x1dUID="alice" AUID="bob"'))
-    assert isinstance(item, log.Logged)
+    assert isinstance(item, logged.Logged)
     assert (item.event, item.node, item.time) == ("1007.250:7", "hv1", 1007.25)
     assert (item.pid, item.uid, item.auid, item.ses) == (1, 0, 7, 3)
     assert item.user == "alice"
@@ -139,7 +143,7 @@ def test_identities_that_are_not_set() -> None:
     (item,) = items_of(
         line(7).replace("auid=7 ses=3", "auid=4294967295 ses=4294967295")
     )
-    assert isinstance(item, log.Logged)
+    assert isinstance(item, logged.Logged)
     assert (item.auid, item.ses, item.user) == (None, None, None)
 
 
@@ -181,7 +185,7 @@ def test_a_lookalike_inside_a_name_is_text() -> None:
     # libvirt leaves a single quote and blanks in quotes; ours would be hex.
     forged = f"x' type=VIRT_RESOURCE msg=audit(1.0:1): uuid={OTHER} "
     (item,) = items_of(line(5).replace("web01", forged))
-    assert isinstance(item, log.Logged)
+    assert isinstance(item, logged.Logged)
     assert item.record.fields["vm"] == forged
     assert item.record.fields["uuid"] == UUID
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.files import (
     given_logs,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.log import Logged
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.logged import Logged
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.recall import (
     Wanted,
     read_all,

@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import scan
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.files import LogFile
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.forwards import (
+    lines_with,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.scan import (
     lines_backwards,
-    lines_with,
 )
 
 NEEDLES = [b"ab", b"c"]
@@ -43,10 +45,10 @@ def both_ways(path: Path) -> tuple[list[bytes], list[bytes]]:
 
 
 def small_blocks(patched: pytest.MonkeyPatch, block: int, longest: int) -> None:
-    patched.setattr(scan, "_BLOCK_BYTES", block)
+    patched.setattr(scan, "BLOCK_BYTES", block)
     patched.setattr(scan, "_FIRST_BLOCK_BYTES", max(1, block // 2))
     patched.setattr(scan, "_LONGEST_LINE_BYTES", longest)
-    patched.setattr(scan, "_CONTEXT_BYTES", 16)
+    patched.setattr(scan, "CONTEXT_BYTES", 16)
 
 
 @given(content=contents, block=st.integers(1, 50), packed=st.booleans())
@@ -100,7 +102,7 @@ def test_what_stands_before_a_path(path: Path) -> None:
     log = LogFile(str(path))
     with pytest.MonkeyPatch.context() as patched:
         small_blocks(patched, 3, 1000)
-        patched.setattr(scan, "_CONTEXT_BYTES", 100)
+        patched.setattr(scan, "CONTEXT_BYTES", 100)
         found = [tuple(line) for line in lines_with(log, NEEDLES)]
     log.close()
     assert found == [
@@ -173,8 +175,8 @@ def test_memory_stays_flat_where_each_event_is_the_open_of_a_device(path: Path) 
     )
     path.write_bytes(b"".join(event % (i, i) for i in range(30_000)))
     log = LogFile(str(path))
-    found = scan._search(
-        log.read_at, log.size, 0, log.size, [b" mode=020"], scan._CONTEXT_BYTES
+    found = scan.search(
+        log.read_at, log.size, 0, log.size, [b" mode=020"], scan.CONTEXT_BYTES
     )
     log.close()
     assert len(found) == 30_000

@@ -53,6 +53,19 @@ def fixture_log(tmp_path: Path) -> str:
     return write_log(tmp_path / "audit.log", story.items)
 
 
+def test_sessions_are_in_the_order_of_their_starts(tmp_path: Path) -> None:
+    """A log may begin to name its host: each name has serial numbers of its own."""
+    story = Story().start().booted().stop()
+    for number in range(100):
+        story.vm(f"vm{number}", f"c1e2f3a4-0001-4000-8000-{number:012}")
+        story.node = "hv1" if number == 50 else None
+        story.later(1).start().booted().stop()
+    sessions = ask(logs=[write_log(tmp_path / "audit.log", story.items)])["sessions"]
+    starts = [session["start"] for session in sessions]
+    assert len(starts) == 101
+    assert starts == sorted(starts)
+
+
 def test_all(log: str) -> None:
     result = ask(logs=[log])
     assert result["changed"] is False

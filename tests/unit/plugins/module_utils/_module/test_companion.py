@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import log
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import recent
 from ansible_collections.virtaudit.qemu.plugins.module_utils._module import companion
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.process import (
     Process,
@@ -31,7 +31,7 @@ from ansible_collections.virtaudit.qemu.tests.unit.support.kernel import Kernel
 
 @pytest.fixture(name="base", autouse=True)
 def fixture_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(log, "records_of", lambda uuid, since: [])
+    monkeypatch.setattr(recent, "records_of", lambda uuid, since: [])
     return a_base(tmp_path, monkeypatch)
 
 

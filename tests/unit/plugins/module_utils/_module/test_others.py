@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import log
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import recent
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.auditor import (
     Auditor,
 )
@@ -39,7 +39,7 @@ MINE = "c1e2f3a4-0001-4000-8000-000000000012"
 
 @pytest.fixture(name="base", autouse=True)
 def fixture_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(log, "records_of", lambda uuid, since: [])
+    monkeypatch.setattr(recent, "records_of", lambda uuid, since: [])
     return a_base(tmp_path, monkeypatch)
 
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import log
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.log import Logged
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import recent
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.logged import Logged
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.messages import (
     Messages,
     Vm,
@@ -53,7 +53,7 @@ def in_log(monkeypatch: pytest.MonkeyPatch, records: list[Record]) -> Past:
         asked.append((uuid, since))
         return logged
 
-    monkeypatch.setattr(log, "records_of", records_of)
+    monkeypatch.setattr(recent, "records_of", records_of)
     found = Past(a_note(busy=100.0))
     assert asked == [(UUID, pytest.approx(99.9))]
     return found
@@ -134,7 +134,7 @@ def test_an_open_that_was_not_confirmed_is_one_open(
 def test_without_a_task_that_was_cut_off_no_log_is_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(log, "records_of", None)
+    monkeypatch.setattr(recent, "records_of", None)
     note = a_nic_note(devices=[tun(31)])
     found = Past(a_note()).nic(note)
     assert found == of_note(note)
