@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "playbooks/demo.yml"
 LIBVIRT = ROOT / "tests/unit/fixtures/libvirt-9.0.0-records.log"
 LICENSE = ROOT / "changelogs/changelog.yaml.license"
+TIME = re.compile(r"(?<=audit\()(\d+)(?=\.)")
 TERMINAL = """\
 <!doctype html><meta charset="utf-8"><title>-</title>
 <style>body {{ margin: 0; background: #1b1e24 }} pre {{ margin: 16px; font: 14px/1.4 monospace; color: #e6e6e6 }}</style>
@@ -58,32 +59,37 @@ def run_demo(work: Path) -> str:
         ANSIBLE_CALLBACKS_ENABLED="virtaudit.qemu.audit_trail",
         VIRTAUDIT_TRAIL_DIR=str(work / "trail"),
     )
-    return printed[printed.index("AUDIT TRAIL") :].rstrip()
+    return printed[printed.index("AUDIT TRAIL") :].rstrip().replace(f"{work}/", "")
 
 
-def read_demo(log: Path) -> None:
-    """Write the records of the demo's VM into a log of their own: that of a machine that runs tests is full."""
+def read_demo(log: Path, began: float) -> int:
+    """Write the records of this demo into a log of their own, as a tester's has more; return the time of the first."""
     uuid = re.search(r"demo_uuid: (\S+)", DEMO.read_text(encoding="utf-8"))
     if uuid is None:
         raise SystemExit(f"{DEMO} has no demo_uuid")
     command = ("ausearch", "--input-logs", "--raw", "--uuid", uuid[1])
-    log.write_bytes(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+    found = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout.decode()
+    lines = [
+        (int(at[1]), line)
+        for line in found.split("\n")
+        if (at := TIME.search(line)) and int(at[1]) >= int(began)
+    ]
+    log.write_text("".join(f"{line}\n" for _at, line in lines), encoding="utf-8")
+    return min(at for at, _line in lines)
 
 
-def move_libvirt(log: Path, began: float) -> None:
+def move_libvirt(log: Path, began: int) -> None:
     """Write the records of libvirt's host as if they began at the given time, so that one time line shows both."""
     text = LIBVIRT.read_text(encoding="utf-8")
-    times = re.compile(r"(?<=audit\()(\d+)(?=\.)")
-    first = min(int(found[1]) for found in times.finditer(text))
-    moved = times.sub(lambda found: str(int(found[1]) - first + int(began)), text)
-    log.write_text(moved, encoding="utf-8")
+    late = began - min(int(at[1]) for at in TIME.finditer(text))
+    log.write_text(TIME.sub(lambda at: str(int(at[1]) + late), text), encoding="utf-8")
 
 
 def write_report(work: Path, began: float) -> Path:
     """Return the page of the report on the demo's host and one of libvirt's."""
     logs = [work / "hv1.log", work / "kvm1.log"]
-    read_demo(logs[0])
-    move_libvirt(logs[1], began)
+    first = read_demo(logs[0], began)
+    move_libvirt(logs[1], first)
     local = {
         "ansible_connection": "local",
         "ansible_become": False,
@@ -101,7 +107,7 @@ def write_report(work: Path, began: float) -> Path:
         json.dumps(
             {
                 "audit_report_verify": False,
-                "audit_report_since": str(int(began)),
+                "audit_report_since": str(first),
                 "audit_report_dest": str(work / "report"),
             }
         ),
@@ -145,7 +151,7 @@ def main(directory: Path) -> None:
             32 + len(lines) * 20,
         )
         page = write_report(work, began)
-        photograph(page, directory / "audit_report.png", 1200, 1000)
+        photograph(page, directory / "audit_report.png", 1200, 1640)
 
 
 if __name__ == "__main__":
