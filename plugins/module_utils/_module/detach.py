@@ -15,11 +15,12 @@ from .._errors import MonitorError, OptionError, PendingError, StopError
 from .._net.interface import parse_mac
 from .gone import bury
 from .leftovers import needs_repair
+from .notes import noted, settle_note
 from .observe import Nic
 from .others import settle_others
 from .past import Past
-from .recover import messages_for, repair
-from .release import Action, Outcome, noted, release, settle_note
+from .recover import repair
+from .release import Action, Outcome, release
 from .report import Report
 from .session import Session
 
@@ -73,7 +74,7 @@ def _detach(
     report: Report,
     origin: Origin,
 ) -> None:
-    outcomes = release(session, present, force, report, messages_for(session, origin))
+    outcomes = release(session, present, force, report, session.messages(origin))
     report.interfaces[:0] = [outcome.result() for outcome in outcomes]
     report.changed = any(
         outcome.action in ("detached", "revoked") for outcome in outcomes
@@ -116,7 +117,7 @@ def _stop(session: Session, how: str, report: Report, origin: Origin) -> None:
     process = session.live.process
     ended = _end(session, how)
     if not ended:
-        control = messages_for(session, origin).control(
+        control = session.messages(origin).control(
             "stop", reason, process.pid, success=False
         )
         report.auditor.write(control)
@@ -129,11 +130,11 @@ def _stop(session: Session, how: str, report: Report, origin: Origin) -> None:
             f" {_STOP_ADVICE[how]}"
         )
     session.disconnect()
-    bury(note, session.state, report.auditor, origin, reason, past)
-    session.note = None
     report.changed = True
     report.interfaces = [outcome.result() for outcome in outcomes] + absent
     report.vm = session.result()
+    bury(note, session.state, report.auditor, origin, reason, past)
+    session.note = None
 
 
 def _end(session: Session, how: str) -> bool:

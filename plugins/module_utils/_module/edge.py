@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
@@ -46,6 +47,9 @@ def run_module(module: AnsibleModule, run: Run) -> t.NoReturn:
             msg="opening network devices and writing audit records needs root; use become: true"
         )
     _require_pyroute2(module)
+    # As SIGTERM does it: what a task that is cut off leaves, the next one finds. Of an exception in the
+    # midst of it, contexts would make half a clean-up.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     with Auditor(module.params["audit"]) as auditor:
         report = Report(auditor)
         failure = _failure_of(

@@ -10,17 +10,14 @@ task found it dead.
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 from .._audit.auditor import Auditor
 from .._audit.messages import Messages
 from .._audit.messages import Vm as AuditedVm
 from .._audit.origin import Origin
-from .._errors import LinkError
-from .._net import link, sysfs
-from .._qemu.process import holder_of
 from .._state import NicNote, Note, VmState
+from .macvtap import remove_link
 from .past import NicPast, Past
 
 _STOPPED_BY_US = ("shutdown", "destroyed")
@@ -37,7 +34,7 @@ def bury(
     """Record what the end of a VM means, and remove what is left of it.
 
     ``reason`` is VIRT_CONTROL's: ``shutdown``, ``destroyed``, ``crashed``. What ``past`` has is not
-    written again. Raises :class:`AuditError`; the note stays then.
+    written again. Raises :class:`AuditError`, :class:`LinkError`; the note stays then.
     """
     messages = _messages_of(note, origin)
     if (note.started or reason in _STOPPED_BY_US) and past.control() != (
@@ -63,26 +60,10 @@ def record_end(
         auditor.write(messages.net_close(nic.mac, opened, opened.fd))
 
 
-def remove_link(nic: NicNote) -> None:
-    """Remove the macvtap of an interface that nobody holds. A tap goes with its last fd."""
-    name = nic.ifname
-    if nic.type != "direct" or not nic.made or sysfs.macvtap_rdev(name) is None:
-        return
-    # The index is not known yet when a task crashed between making the link and noting it.
-    same = (
-        sysfs.ifindex(name) == nic.ifindex
-        if nic.ifindex
-        else sysfs.address(name) == nic.mac
-    )
-    if same and sysfs.lower(name) == nic.source and holder_of(name) is None:
-        with contextlib.suppress(LinkError):
-            link.remove(name)
-
-
 def settle(note: Note, state: VmState, auditor: Auditor, origin: Origin) -> str:
     """Do what is due for a VM whose qemu is gone and whose lock is held; return it in words.
 
-    Raises :class:`AuditError`, :class:`StateError`; the note stays then, for the next run.
+    Raises :class:`AuditError`, :class:`LinkError`, :class:`StateError`; the note stays then, for the next run.
     """
     past = Past(note)
     state.begin(note)

@@ -18,16 +18,16 @@ from .._net.opened import OpenedDevices
 from .._qemu import command, hotplug
 from .._state import Note
 from .handover import attached, claim, noting, record_grant
+from .macvtap import has_link
+from .notes import note_of, settle_note
 from .plan import Plan, Step
-from .recover import messages_for
-from .release import note_of, release, settle_note
 from .report import Report
 from .session import Live, Session, bind
 
 
 def hot_plug(session: Session, plan: Plan, report: Report, origin: Origin) -> None:
     """Attach what the plan says. Raises :class:`VirtauditError` at the first failure; what was done before it stays."""
-    messages = messages_for(session, origin)
+    messages = session.messages(origin)
     note = note_of(session)
     bind(note, session.live.process)
     fresh = [
@@ -59,8 +59,15 @@ def hot_plug(session: Session, plan: Plan, report: Report, origin: Origin) -> No
 
 
 def _drop_unfinished(note: Note) -> None:
-    """Forget the interfaces that were claimed and not attached: what was open of them is closed, on record."""
-    kept = {mac: nic for mac, nic in note.interfaces.items() if nic.phase != "opening"}
+    """Forget the interfaces that were claimed and not attached: what was open of them is closed, on record.
+
+    One whose macvtap could not be removed stays.
+    """
+    kept = {
+        mac: nic
+        for mac, nic in note.interfaces.items()
+        if nic.phase != "opening" or has_link(nic)
+    }
     note.interfaces = kept
 
 
@@ -118,6 +125,8 @@ def _take_out(
     session: Session, step: Step, report: Report, messages: Messages
 ) -> list[str]:
     """Detach what is to be replaced; return the ports that this freed."""
+    from .release import release
+
     before = set(session.live.free_ports())
     nics = [] if step.nic is None else [step.nic]
     for outcome in release(session, nics, False, report, messages):

@@ -12,7 +12,6 @@ from .._audit.origin import Origin
 from .._errors import BusyError, VirtauditError
 from .._qemu.process import Process, boot_id, find_qemu
 from .._state import Note, VmState
-from .gone import settle
 from .report import Report
 
 
@@ -30,7 +29,7 @@ def settle_others(uuid: str, report: Report, origin: Origin) -> None:
                 pass
             except VirtauditError as exc:
                 report.warnings.append(
-                    f"VM {note.name} (uuid {note.uuid}) has ended and its end could not be recorded: {exc}"
+                    f"VM {note.name} (uuid {note.uuid}) has ended and its end could not be settled: {exc}"
                 )
             report.auditor.add(auditor)
 
@@ -43,6 +42,8 @@ def _settle_one(state: VmState, auditor: Auditor, origin: Origin) -> list[str]:
         if note.pid is None and find_qemu(note.uuid) is not None:
             # Paused for ever, with what it holds on record: its own next task ends it.
             return []
+        from .gone import settle
+
         auditor.prepare()
         return [settle(note, state, auditor, origin)]
 

@@ -130,8 +130,8 @@ def _ports(session: Session, steps: t.Sequence[Step]) -> list[str]:
     ]
     if not needed:
         return []
-    free = session.live.free_ports()
     fresh = [step for step in needed if not step.replace]
+    free = session.live.free_ports(len(needed))
     if session.live.inventory.has_ports and len(fresh) > len(free):
         refused = fresh[len(free)].interface
         raise OptionError(

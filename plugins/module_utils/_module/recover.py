@@ -7,24 +7,16 @@
 from __future__ import annotations
 
 from .._audit.auditor import Auditor
-from .._audit.messages import Messages
-from .._audit.messages import Vm as AuditedVm
 from .._audit.origin import Origin
 from .._net import device
 from .._net.device import Device
 from .._qemu import hotplug
 from .._state import NicNote, Note
-from .gone import record_end, remove_link, settle
+from .gone import record_end, settle
 from .leftovers import is_dead, lost
+from .macvtap import remove_link
 from .past import Past
 from .session import Session
-
-
-def messages_for(session: Session, origin: Origin, virt: str | None = None) -> Messages:
-    """Return the maker of a VM's records."""
-    return Messages(
-        AuditedVm(session.name, session.uuid, virt or session.virt()), origin
-    )
 
 
 def end_process(session: Session) -> None:
@@ -72,7 +64,7 @@ def _let_go(
 ) -> str:
     """Record the end of a NIC that is on record as held and is not; forget one that the guest has let go of."""
     if nic.phase == "held":
-        record_end(nic, past.nic(nic), "attach", auditor, messages_for(session, origin))
+        record_end(nic, past.nic(nic), "attach", auditor, session.messages(origin))
     remove_link(nic)
     if nic.mac in session.nics:
         nic.phase = "revoked"
@@ -91,7 +83,7 @@ def _settle(
     origin: Origin,
 ) -> str:
     """Finish or take back a hot-plug that was cut off."""
-    messages = messages_for(session, origin)
+    messages = session.messages(origin)
     known = past.nic(nic)
     found = session.nics.get(nic.mac)
     if found is not None and found.front_end is not None and found.devices:

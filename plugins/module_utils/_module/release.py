@@ -10,12 +10,14 @@ import dataclasses
 import time
 import typing as t
 
-from .._audit.auditor import Auditor
 from .._audit.messages import Messages
+from .._errors import LinkError
 from .._net.device import Device
 from .._qemu import hotplug
-from .._state import NicNote, Note
-from .gone import record_end, remove_link
+from .._state import Note
+from .gone import record_end
+from .macvtap import has_link, remove_link
+from .notes import noted, settle_note
 from .observe import Nic
 from .past import of_note
 from .report import Report
@@ -85,60 +87,14 @@ def release(
         for nic, outcome in zip(nics, outcomes):
             outcome.pending = nic.mac not in gone or outcome.action == "pending"
             if not outcome.pending:
-                note.interfaces.pop(nic.mac, None)
+                if not has_link(note.interfaces[nic.mac]):
+                    del note.interfaces[nic.mac]
             elif outcome.action == "detached" and not outcome.released:
                 # Its host side was closed before this run, and the guest's is still there.
                 outcome.action = "absent"
     finally:
         settle_note(session, note, report.auditor)
     return outcomes
-
-
-def note_of(session: Session) -> Note:
-    """Return the VM's note, a new one for a VM that has none."""
-    if session.note is None:
-        session.note = session.new_note(session.virt(), started=False)
-    return session.note
-
-
-def noted(session: Session) -> Note:
-    """Return the VM's note with an entry for every NIC, those that something else attached included."""
-    note = note_of(session)
-    for nic in session.nics.values():
-        if nic.mac not in note.interfaces:
-            note.interfaces[nic.mac] = NicNote(
-                mac=nic.mac,
-                type=nic.type,
-                source=nic.source or "",
-                mode=None,
-                model=nic.front_end.model if nic.front_end else "",
-                ifname=nic.ifname or "",
-                queues=nic.queues,
-                netdev=nic.netdev,
-                phase="held" if nic.devices else "revoked",
-                made=False,
-                devices=nic.devices,
-            )
-    return note
-
-
-def settle_note(session: Session, note: Note, auditor: Auditor) -> None:
-    """Write the note back, or remove it when it has nothing left to tell.
-
-    What could not be recorded stays noted as under way, for the next task to record.
-    """
-    if auditor.missed:
-        session.state.save(note)
-        return
-    # What something else attached is its owner's again, once nothing of ours is under way.
-    for mac, nic in list(note.interfaces.items()):
-        if not nic.made and not nic.pending and nic.phase == "held":
-            del note.interfaces[mac]
-    if note.started or note.interfaces:
-        session.finish(note)
-    else:
-        session.state.remove()
-        session.note = None
 
 
 def _ask_guest(
@@ -183,8 +139,13 @@ def _close(
         return Outcome(nic.mac, "detached" if action == "detached" else "absent")
     devices = entry.devices
     record_end(entry, of_note(entry), "attach", report.auditor, messages)
-    remove_link(entry)
     entry.phase = "revoked"
+    try:
+        remove_link(entry)
+    except LinkError as exc:
+        report.warnings.append(
+            f"{exc}. Nobody holds it; the next task for VM {note.name} removes it"
+        )
     session.state.save(note)
     return Outcome(nic.mac, action, released=devices)
 

@@ -12,7 +12,9 @@ import os
 import typing as t
 
 from .. import _state
+from .._audit.messages import Messages, Vm
 from .._audit.mode import Mode
+from .._audit.origin import Origin
 from .._errors import MonitorError, OptionError, ProcessError
 from .._qemu.monitor import Monitor
 from .._qemu.nics import Inventory, free_ports, take_inventory, virt_type
@@ -34,9 +36,9 @@ class Live:
     inventory: Inventory
     nics: dict[str, Nic]
 
-    def free_ports(self) -> list[str]:
-        """Return the PCIe ports that have no device now."""
-        return free_ports(self.monitor, self.inventory.ports)
+    def free_ports(self, enough: int | None = None) -> list[str]:
+        """Return the PCIe ports that have no device now, or the first ``enough`` of them."""
+        return free_ports(self.monitor, self.inventory.ports, enough)
 
 
 class Session:
@@ -188,6 +190,10 @@ class Session:
             bind(note, self._live.process)
         return note
 
+    def messages(self, origin: Origin, virt: str | None = None) -> Messages:
+        """Return the maker of the VM's records."""
+        return Messages(Vm(self.name, self.uuid, virt or self.virt()), origin)
+
     def result(self) -> dict[str, t.Any]:
         """Return the module's ``vm`` value, without ``started``."""
         return {
@@ -258,6 +264,9 @@ def bind(note: Note, process: Process) -> None:
 
 def _reported(monitor: Monitor) -> dict[str, str | None]:
     """Return the name and the UUID that a qemu was started with, ``None`` for what it was not told."""
-    uuid = str(monitor.execute("query-uuid")["UUID"]).lower()
-    name = monitor.execute("query-name").get("name")
-    return {"name": name, "uuid": None if uuid == _NO_UUID else uuid}
+    uuid, name = monitor.execute_all("query-uuid", "query-name")
+    reported = str(uuid["UUID"]).lower()
+    return {
+        "name": name.get("name"),
+        "uuid": None if reported == _NO_UUID else reported,
+    }

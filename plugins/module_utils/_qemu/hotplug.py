@@ -17,7 +17,7 @@ from .._errors import MonitorError, ProcessError, QmpError, StuckError
 from .._net import device
 from .._net.device import Device
 from .._net.interface import Interface, compact
-from . import command, eject
+from . import command
 from .monitor import Monitor
 from .process import Process
 
@@ -175,6 +175,8 @@ def revoke(
             _request_unplug(monitor, [path])
         held = _still_held(process, devices)
     if held and path is not None:
+        from . import eject
+
         with contextlib.suppress(MonitorError):
             eject.eject(monitor, path)
         held = _still_held(process, devices)

@@ -78,6 +78,14 @@ class Monitor:
             raise answer
         return answer
 
+    def execute_all(self, *commands: str) -> list[t.Any]:
+        """Send commands without arguments in one go; return their values."""
+        answers = self.try_all([(command, {}) for command in commands])
+        for answer in answers:
+            if isinstance(answer, QmpError):
+                raise answer
+        return answers
+
     def try_all(
         self,
         commands: t.Sequence[tuple[str, t.Mapping[str, t.Any]]],
@@ -131,7 +139,12 @@ class Monitor:
         return f"cannot connect to the QMP socket {self.path}: {exc.strerror or exc}"
 
     def _greet(self) -> None:
-        greeting = self._receive(time.monotonic() + self.timeout)
+        deadline = time.monotonic() + self.timeout
+        greeting = self._receive(deadline)
+        # One that happens between two clients may come before the greeting of the second.
+        while greeting is not None and "event" in greeting:
+            self._events.append(greeting)
+            greeting = self._receive(deadline)
         if greeting is None:
             raise MonitorError(
                 f"qemu did not greet on {self.path} within {self.timeout:g} s: another client holds this"

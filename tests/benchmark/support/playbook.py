@@ -59,7 +59,7 @@ def run(
     command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i"]
     done = subprocess.run(
         [*command, str(inventory), str(book)],
-        env={**os.environ, **_settings(config, times), **(environment or {})},
+        env={**_inherited(), **_settings(config, times), **(environment or {})},
         check=False,
         capture_output=True,
         text=True,
@@ -73,6 +73,19 @@ def run(
         problem = "\n".join(failed) or done.stdout[-4000:] + done.stderr[-4000:]
         raise SystemExit(f"ansible-playbook ended with {done.returncode}: {problem}")
     return [Timed(each["task"], each["seconds"], each["stdout"]) for each in found]
+
+
+def _inherited() -> dict[str, str]:
+    """Return this process's environment without what Python goes by.
+
+    A module on this machine would get it, and no login on a host has it. PYTHONUNBUFFERED alone costs
+    0.45 ms a KiB of payload: Python then reads its script from the pipe byte by byte.
+    """
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("PYTHON")
+    }
 
 
 def _settings(config: Path, times: Path) -> dict[str, str]:

@@ -18,6 +18,7 @@ import sys
 import typing as t
 from pathlib import Path
 
+import ansible
 import jsonschema
 import pytest
 
@@ -33,7 +34,9 @@ MODULE = "virtaudit.qemu.vm_net_attach"
 SCHEMA = json.loads(
     (Path(__file__).parents[4] / "docs" / "audit_trail.schema.json").read_text()
 )
-PLAYBOOK = [sys.executable, "-m", "ansible", "playbook"]
+# ansible-test's environment for units has Ansible only on its own path.
+ANSIBLE = str(Path(ansible.__file__).parents[1])
+PLAYBOOK = [sys.executable, "-m", "ansible.cli.playbook"]
 Run = t.Callable[..., "Ran"]
 
 
@@ -61,6 +64,19 @@ class Ran(t.NamedTuple):
         ]
 
 
+def environment_of(home: Path, trail: Path) -> dict[str, str]:
+    """Return the environment of a run that keeps its trail in ``trail``, and all else in ``home``."""
+    return {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": ANSIBLE,
+        "LC_ALL": "C.UTF-8",
+        "ANSIBLE_HOME": str(home / "home"),
+        "ANSIBLE_COLLECTIONS_PATH": str(home),
+        "ANSIBLE_CALLBACKS_ENABLED": "virtaudit.qemu.audit_trail",
+        "VIRTAUDIT_TRAIL_DIR": str(trail),
+    }
+
+
 @pytest.fixture(name="run")
 def fixture_run(tmp_path: Path) -> Run:
     """Run tasks on the hosts a and b, both this machine."""
@@ -84,15 +100,7 @@ def fixture_run(tmp_path: Path) -> Run:
         done = subprocess.run(
             [*PLAYBOOK, "-i", "hosts.json", *args, "play.yml"],
             cwd=tmp_path,
-            env={
-                "PATH": os.environ["PATH"],
-                "LC_ALL": "C.UTF-8",
-                "ANSIBLE_HOME": str(tmp_path / "home"),
-                "ANSIBLE_COLLECTIONS_PATH": str(tmp_path),
-                "ANSIBLE_CALLBACKS_ENABLED": "virtaudit.qemu.audit_trail",
-                "VIRTAUDIT_TRAIL_DIR": str(trail),
-                **(environment or {}),
-            },
+            env={**environment_of(tmp_path, trail), **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -326,7 +334,10 @@ def test_a_full_disk_is_found_by_an_item_of_a_loop(run: Run, tmp_path: Path) -> 
     (tmp_path / "sitecustomize.py").write_text(
         f"import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); {limit}\n"
     )
-    environment = {"PYTHONPATH": str(tmp_path), "VIRTAUDIT_TRAIL_ON_ERROR": "abort"}
+    environment = {
+        "PYTHONPATH": os.pathsep.join((str(tmp_path), ANSIBLE)),
+        "VIRTAUDIT_TRAIL_ON_ERROR": "abort",
+    }
     task = attach("{{ item * 1000 }}", records=150, loop=[0, 1, 2, 3, 4, 5])  # type: ignore[arg-type]
     later = {"name": "Later", "ansible.builtin.debug": {"msg": "later"}}
     ran = run([task, later], environment=environment)
@@ -367,16 +378,21 @@ def test_an_ad_hoc_task(run: Run, tmp_path: Path) -> None:
     trail = tmp_path / "adhoc"
     task = ["-m", MODULE, "-a", "name=web01 serial=7"]
     done = subprocess.run(
-        [*PLAYBOOK[:3], "adhoc", "-i", "localhost,", "-c", "local", *task, "localhost"],
+        [
+            sys.executable,
+            "-m",
+            "ansible.cli.adhoc",
+            "-i",
+            "localhost,",
+            "-c",
+            "local",
+            *task,
+            "localhost",
+        ],
         env={
-            "PATH": os.environ["PATH"],
-            "LC_ALL": "C.UTF-8",
-            "ANSIBLE_HOME": str(tmp_path / "home"),
-            "ANSIBLE_COLLECTIONS_PATH": str(tmp_path),
-            "ANSIBLE_CALLBACKS_ENABLED": "virtaudit.qemu.audit_trail",
+            **environment_of(tmp_path, trail),
             "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1",
             "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
-            "VIRTAUDIT_TRAIL_DIR": str(trail),
         },
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

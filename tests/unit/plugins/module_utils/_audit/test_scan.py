@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import zlib
 from pathlib import Path
 
@@ -91,13 +92,23 @@ def test_a_line_that_is_too_long_gives_no_other_one(
 
 
 def test_what_stands_before_a_path(path: Path) -> None:
-    path.write_bytes(b"1\n2\ntype=PATH ab\n3\nc\n")
+    call, path_record, other = (
+        b"type=%s msg=audit(1.0:%d): ab" % each
+        for each in ((b"SYSCALL", 7), (b"PATH", 7), (b"PATH", 8))
+    )
+    path.write_bytes(b"1\nnode=x %s\n2\n%s\n%s\nc\n" % (call, path_record, other))
     log = LogFile(str(path))
     with pytest.MonkeyPatch.context() as patched:
         small_blocks(patched, 3, 1000)
+        patched.setattr(scan, "_CONTEXT_BYTES", 100)
         found = [tuple(line) for line in lines_with(log, NEEDLES)]
     log.close()
-    assert found == [(b"type=PATH ab", b"1\n2\n"), (b"c", b"")]
+    assert found == [
+        (b"node=x " + call, b""),
+        (path_record, call),
+        (other, b""),
+        (b"c", b""),
+    ]
 
 
 def test_backwards_reads_no_further_than_asked(path: Path) -> None:
@@ -140,3 +151,31 @@ def test_texts_longer_than_what_is_searched(path: Path) -> None:
     log = LogFile(str(path))
     assert list(lines_with(log, [b"abc" * 100])) == []
     log.close()
+
+
+def test_a_log_that_is_cut_while_it_is_read(path: Path) -> None:
+    path.write_bytes(b"ab\n" * 100)
+    with pytest.MonkeyPatch.context() as patched:
+        small_blocks(patched, 30, 10)
+        for lines in (lines_with, lines_backwards):
+            log = LogFile(str(path))
+            os.truncate(path, 200)
+            with pytest.raises(OSError, match="cut short"):
+                list(lines(log, NEEDLES))
+            log.close()
+            os.truncate(path, 300)
+
+
+def test_memory_stays_flat_where_each_event_is_the_open_of_a_device(path: Path) -> None:
+    event = (
+        b"type=SYSCALL msg=audit(1.0:%d): arch=c000003e syscall=257 success=yes exit=4\n"
+        b'type=PATH msg=audit(1.0:%d): item=0 name="/dev/null" mode=020666 rdev=01:03\n'
+    )
+    path.write_bytes(b"".join(event % (i, i) for i in range(30_000)))
+    log = LogFile(str(path))
+    found = scan._search(
+        log.read_at, log.size, 0, log.size, [b" mode=020"], scan._CONTEXT_BYTES
+    )
+    log.close()
+    assert len(found) == 30_000
+    assert sum(len(line.before) for line in found) < log.size

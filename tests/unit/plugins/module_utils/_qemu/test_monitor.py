@@ -108,6 +108,21 @@ def test_an_answer_in_pieces(path: str) -> None:
         assert session.execute("query-name") == "a\nb"
 
 
+def test_an_event_before_the_greeting(path: str) -> None:
+    """What qemu tells the client before, it may send to this one as soon as it is there."""
+
+    def script(client: Client) -> None:
+        client.send({"event": "NIC_RX_FILTER_CHANGED"})
+        client.greet()
+        client.answer("here")
+
+    with Server(path, script), Monitor(path, PLENTY) as session:
+        assert session.greeting == GREETING["QMP"]
+        assert session.execute("query-name") == "here"
+        event = session.wait_event(time.monotonic())
+        assert event == {"event": "NIC_RX_FILTER_CHANGED"}
+
+
 def test_events_come_in_order_around_answers(path: str) -> None:
     def script(client: Client) -> None:
         client.send(GREETING)

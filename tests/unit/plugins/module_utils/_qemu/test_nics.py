@@ -110,6 +110,18 @@ def test_inventory() -> None:
     assert ("human-monitor-command", {"command-line": "info network"}) in qemu.log
 
 
+def test_free_ports_are_looked_for_until_there_are_enough() -> None:
+    qemu = a_qemu(TREE)
+    ports = take_inventory(qemu.monitor).ports
+    assert ports[:2] == ["virtaudit-port0", "virtaudit-port1"]
+    before = len(qemu.log)
+    # The first port is taken.
+    assert free_ports(qemu.monitor, ports, 1) == ["virtaudit-port1"]
+    assert len(qemu.log) == before + 2
+    assert free_ports(qemu.monitor, ports, 9) == free_ports(qemu.monitor, ports)
+    assert free_ports(qemu.monitor, [], 1) == []
+
+
 @pytest.mark.parametrize(
     ("machine", "has_ports"),
     [

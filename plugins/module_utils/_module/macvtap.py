@@ -1,0 +1,34 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The macvtap that was made for an interface: it stays when its last fd is closed, as a tap does not."""
+
+from __future__ import annotations
+
+from .._net import link, sysfs
+from .._qemu.process import holder_of
+from .._state import NicNote
+
+
+def has_link(nic: NicNote) -> bool:
+    """Tell whether the macvtap that was made for an interface is there, and nobody holds it."""
+    name = nic.ifname
+    if nic.type != "direct" or not nic.made or sysfs.macvtap_rdev(name) is None:
+        return False
+    # The index is not known yet when a task crashed between making the link and noting it.
+    same = (
+        sysfs.ifindex(name) == nic.ifindex
+        if nic.ifindex
+        else sysfs.address(name) == nic.mac
+    )
+    return same and sysfs.lower(name) == nic.source and holder_of(name) is None
+
+
+def remove_link(nic: NicNote) -> None:
+    """Remove the macvtap of an interface that nobody holds. A tap goes with its last fd.
+
+    Raises :class:`LinkError`; the interface must stay noted then, for the next task to remove it.
+    """
+    if has_link(nic):
+        link.remove(nic.ifname)
