@@ -72,7 +72,7 @@ def test_a_child_that_ends_early_is_an_error(
         return [index]
 
     answers = spread(work, 6)
-    assert [next(answers) for _ in range(3)] == [[0], [1], [2]]
+    assert [next(answers) for _step in range(3)] == [[0], [1], [2]]
     with pytest.raises(OSError, match="ended before it was done"):
         next(answers)
     # A module's standard output is its result alone.
