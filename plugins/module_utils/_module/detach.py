@@ -11,7 +11,7 @@ import time
 import typing as t
 
 from .._audit.origin import Origin
-from .._errors import MonitorError, OptionError, PendingError, StopError
+from .._errors import LinkError, MonitorError, OptionError, PendingError, StopError
 from .._net.interface import parse_mac
 from .gone import bury
 from .leftovers import needs_repair
@@ -91,6 +91,12 @@ def _detach(
             f"the guest of VM {session.name} did not let go of {', '.join(kept)} within {session.timeout:g} s."
             " qemu still holds the devices and the VM its network; the request stays pending. Run the task again"
             " when the guest is up, or use force: true to close the host side at once"
+        )
+    left = [outcome.left for outcome in outcomes if outcome.left is not None]
+    if left:
+        raise LinkError(
+            f"{'; '.join(left)}. qemu has given up its devices, which is on record, and nobody holds what is left;"
+            " run the task again to remove it"
         )
     for outcome in outcomes:
         if outcome.pending:

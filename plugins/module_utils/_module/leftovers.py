@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from .._state import NicNote, Note
+from .macvtap import has_link
 from .session import Session
 
 
@@ -29,13 +30,13 @@ def is_dead(session: Session, note: Note) -> bool:
 
 
 def lost(session: Session, note: Note) -> list[NicNote]:
-    """Return the noted NICs of which qemu holds nothing any more, or that it does not have at all."""
+    """Return the noted NICs of which qemu holds nothing any more, and something is left to do."""
     nics = []
     for nic in note.interfaces.values():
         found = session.nics.get(nic.mac)
         nothing_held = found is None or not found.devices
         if (nic.phase == "held" and nothing_held) or (
-            nic.phase == "revoked" and found is None
+            nic.phase == "revoked" and (found is None or has_link(nic))
         ):
             nics.append(nic)
     return nics

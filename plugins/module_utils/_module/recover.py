@@ -14,7 +14,7 @@ from .._qemu import hotplug
 from .._state import NicNote, Note
 from .gone import record_end, settle
 from .leftovers import is_dead, lost
-from .macvtap import remove_link
+from .macvtap import has_link, remove_link
 from .past import Past
 from .session import Session
 
@@ -63,15 +63,19 @@ def _let_go(
     origin: Origin,
 ) -> str:
     """Record the end of a NIC that is on record as held and is not; forget one that the guest has let go of."""
+    done = f"the guest of VM {note.name} has let go of {nic.mac}, whose host side was closed before this task"
+    if has_link(nic):
+        done = f"the macvtap {nic.ifname} of {nic.mac}, which an earlier task left behind, is removed"
     if nic.phase == "held":
         record_end(nic, past.nic(nic), "attach", auditor, session.messages(origin))
+        done = f"qemu had given up {nic.mac} of VM {note.name} before this task; it is on record now, late"
     remove_link(nic)
     if nic.mac in session.nics:
         nic.phase = "revoked"
     else:
         del note.interfaces[nic.mac]
     session.state.save(note)
-    return f"qemu had given up {nic.mac} of VM {note.name} before this task; it is on record now, late"
+    return done
 
 
 def _settle(

@@ -16,7 +16,7 @@ from .._net.device import Device
 from .._qemu import hotplug
 from .._state import Note
 from .gone import record_end
-from .macvtap import has_link, remove_link
+from .macvtap import remove_link
 from .notes import noted, settle_note
 from .observe import Nic
 from .past import of_note
@@ -34,12 +34,14 @@ class Outcome:
     """What became of one NIC.
 
     ``pending``: the guest still has its side. ``released`` are the devices that qemu gave up.
+    ``left`` says why the macvtap is still there, when it could not be removed.
     """
 
     mac: str
     action: Action
     pending: bool = False
     released: list[Device] = dataclasses.field(default_factory=list)
+    left: str | None = None
 
     def result(self) -> dict[str, t.Any]:
         """Return the module's value for the NIC."""
@@ -87,7 +89,7 @@ def release(
         for nic, outcome in zip(nics, outcomes):
             outcome.pending = nic.mac not in gone or outcome.action == "pending"
             if not outcome.pending:
-                if not has_link(note.interfaces[nic.mac]):
+                if outcome.left is None:
                     del note.interfaces[nic.mac]
             elif outcome.action == "detached" and not outcome.released:
                 # Its host side was closed before this run, and the guest's is still there.
@@ -140,14 +142,13 @@ def _close(
     devices = entry.devices
     record_end(entry, of_note(entry), "attach", report.auditor, messages)
     entry.phase = "revoked"
+    outcome = Outcome(nic.mac, action, released=devices)
     try:
         remove_link(entry)
     except LinkError as exc:
-        report.warnings.append(
-            f"{exc}. Nobody holds it; the next task for VM {note.name} removes it"
-        )
+        outcome.left = str(exc)
     session.state.save(note)
-    return Outcome(nic.mac, action, released=devices)
+    return outcome
 
 
 def _keep(nic: Nic, report: Report, messages: Messages) -> Outcome:
