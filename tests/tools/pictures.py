@@ -6,7 +6,7 @@
 
     pictures.py DIRECTORY       as root, with ansible-playbook and Debian's chromium on PATH
 
-The report shows the demo, and the records of a host of libvirt's that the unit tests keep.
+The report shows the records of the demo, and those of a host of libvirt's that the unit tests keep, moved to the same hour.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import html
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,8 +23,10 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+DEMO = ROOT / "playbooks/demo.yml"
 LIBVIRT = ROOT / "tests/unit/fixtures/libvirt-9.0.0-records.log"
 LICENSE = ROOT / "changelogs/changelog.yaml.license"
+TIME = re.compile(r"(?<=audit\()(\d+)(?=\.)")
 TERMINAL = """\
 <!doctype html><meta charset="utf-8"><title>-</title>
 <style>body {{ margin: 0; background: #1b1e24 }} pre {{ margin: 16px; font: 14px/1.4 monospace; color: #e6e6e6 }}</style>
@@ -52,30 +55,62 @@ def run_demo(work: Path) -> str:
     printed = play(
         *("--inventory=localhost,", "--connection=local"),
         *("--extra-vars", json.dumps({"ansible_python_interpreter": sys.executable})),
-        str(ROOT / "playbooks/demo.yml"),
+        str(DEMO),
         ANSIBLE_CALLBACKS_ENABLED="virtaudit.qemu.audit_trail",
         VIRTAUDIT_TRAIL_DIR=str(work / "trail"),
     )
-    return printed[printed.index("AUDIT TRAIL") :].rstrip()
+    return printed[printed.index("AUDIT TRAIL") :].rstrip().replace(f"{work}/", "")
+
+
+def read_demo(log: Path, began: float) -> int:
+    """Write the records of this demo into a log of their own, as a tester's has more; return the time of the first."""
+    uuid = re.search(r"demo_uuid: (\S+)", DEMO.read_text(encoding="utf-8"))
+    if uuid is None:
+        raise SystemExit(f"{DEMO} has no demo_uuid")
+    command = ("ausearch", "--input-logs", "--raw", "--uuid", uuid[1])
+    found = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout.decode()
+    lines = [
+        (int(at[1]), line)
+        for line in found.split("\n")
+        if (at := TIME.search(line)) and int(at[1]) >= int(began)
+    ]
+    log.write_text("".join(f"{line}\n" for _at, line in lines), encoding="utf-8")
+    return min(at for at, _line in lines)
+
+
+def move_libvirt(log: Path, began: int) -> None:
+    """Write the records of libvirt's host as if they began at the given time, so that one time line shows both."""
+    text = LIBVIRT.read_text(encoding="utf-8")
+    late = began - min(int(at[1]) for at in TIME.finditer(text))
+    log.write_text(TIME.sub(lambda at: str(int(at[1]) + late), text), encoding="utf-8")
 
 
 def write_report(work: Path, began: float) -> Path:
     """Return the page of the report on the demo's host and one of libvirt's."""
+    logs = [work / "hv1.log", work / "kvm1.log"]
+    first = read_demo(logs[0], began)
+    move_libvirt(logs[1], first)
     local = {
         "ansible_connection": "local",
         "ansible_become": False,
         "ansible_python_interpreter": sys.executable,
     }
     hosts = {
-        "hv1.example.org": {"audit_report_since": str(began)},
-        "kvm1.example.org": {"audit_report_logs": [str(LIBVIRT)]},
+        "hv1.example.org": {"audit_report_logs": [str(logs[0])]},
+        "kvm1.example.org": {"audit_report_logs": [str(logs[1])]},
     }
     inventory = work / "hosts.json"
     inventory.write_text(json.dumps({"hypervisors": {"hosts": hosts, "vars": local}}))
     play(
         *("--inventory", str(inventory), "virtaudit.qemu.audit_report"),
-        *("--extra-vars", json.dumps({"audit_report_verify": False})),
-        *("--extra-vars", json.dumps({"audit_report_dest": str(work / "report")})),
+        "--extra-vars",
+        json.dumps(
+            {
+                "audit_report_verify": False,
+                "audit_report_since": str(first),
+                "audit_report_dest": str(work / "report"),
+            }
+        ),
     )
     return work / "report/audit_report.html"
 
@@ -116,7 +151,7 @@ def main(directory: Path) -> None:
             32 + len(lines) * 20,
         )
         page = write_report(work, began)
-        photograph(page, directory / "audit_report.png", 1000, 1000)
+        photograph(page, directory / "audit_report.png", 1200, 1640)
 
 
 if __name__ == "__main__":

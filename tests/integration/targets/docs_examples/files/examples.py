@@ -6,6 +6,8 @@
 
     examples.py PAGE DIRECTORY REPLACEMENTS
 
+PAGE is Markdown, reStructuredText, or what ``ansible-doc --json`` says of modules, whose examples become plays.
+
 A block of YAML or INI is a file, and must have a name: its caption, or in Markdown the code at the end of the line
 before it. Of a block ``console`` each line with a prompt is run. Nothing else may look like an example, but ``text``.
 REPLACEMENTS is JSON, [[pattern, replacement], ...]: the names of this machine for those of the page.
@@ -18,6 +20,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 import time
 import typing as t
 from pathlib import Path
@@ -79,9 +82,43 @@ def read_markdown(text: str) -> t.Iterator[Block]:
             before = ""
 
 
+PLAY = """\
+- name: What {name} shows
+  hosts: hypervisors
+  become: true
+  gather_facts: false
+  module_defaults:
+    virtaudit.qemu.vm_net_audit_info:
+      since: "{{{{ audit_report_since }}}}"
+  tasks:
+"""
+
+
+def read_modules(text: str) -> t.Iterator[Block]:
+    """Yield one playbook with a play for each module, in the order of their names, and the command that runs it."""
+    plays = [
+        PLAY.format(name=name)
+        + textwrap.indent(told["examples"].replace("---\n", "", 1), "    ")
+        for name, told in sorted(json.loads(text).items())
+    ]
+    yield Block(1, "yaml", "modules.yml", "\n".join(plays))
+    yield Block(1, "console", None, "$ ansible-playbook -i inventory.yml modules.yml\n")
+
+
 def commands_of(block: Block) -> list[str]:
     text = block.text.replace("\\\n", "")
     return [line[2:] for line in text.splitlines() if line.startswith(("$ ", "# "))]
+
+
+def environment() -> dict[str, str]:
+    """Return what a reader's shell has: no configuration of ansible-test's, which would hide that of the page."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("ANSIBLE_") or name == "ANSIBLE_COLLECTIONS_PATH"
+    }
+    # ansible-runner and ansible-builder are beside this Python; ansible-core may not be.
+    return {**kept, "PATH": f"{kept['PATH']}:{Path(sys.executable).parent}"}
 
 
 class Page:
@@ -122,16 +159,11 @@ class Page:
         if any(command.startswith(prefix) for prefix in ELSEWHERE):
             self.elsewhere.append(command)
             return
-        # ansible-test's own configuration would hide that of the page.
-        hidden = ("ANSIBLE_CONFIG", "ANSIBLE_INVENTORY")
-        environment = {
-            name: value for name, value in os.environ.items() if name not in hidden
-        }
         started = time.monotonic()
         done = subprocess.run(
             ["bash", "-c", self.replaced(command)],
             cwd=self.directory,
-            env=environment,
+            env=environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -149,7 +181,7 @@ class Page:
 
 def main(path: Path, directory: Path, replacements: str) -> None:
     text = path.read_text(encoding="utf-8")
-    read = read_markdown if path.suffix == ".md" else read_rst
+    read = {".md": read_markdown, ".rst": read_rst, ".json": read_modules}[path.suffix]
     page = Page(directory, json.loads(replacements))
     for block in read(text):
         page.do(block)
