@@ -94,10 +94,7 @@ def _detach(
         )
     left = [outcome.left for outcome in outcomes if outcome.left is not None]
     if left:
-        raise LinkError(
-            f"{'; '.join(left)}. qemu has given up its devices, which is on record, and nobody holds what is left;"
-            " run the task again to remove it"
-        )
+        raise LinkError("; ".join(left))
     for outcome in outcomes:
         if outcome.pending:
             report.warnings.append(

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from .._errors import LinkError
 from .._net import link, sysfs
 from .._qemu.process import holder_of
 from .._state import NicNote
@@ -30,5 +31,12 @@ def remove_link(nic: NicNote) -> None:
 
     Raises :class:`LinkError`; the interface must stay noted then, for the next task to remove it.
     """
-    if has_link(nic):
+    if not has_link(nic):
+        return
+    try:
         link.remove(nic.ifname)
+    except LinkError as exc:
+        raise LinkError(
+            f"{exc}. It is the macvtap of {nic.mac}; that qemu has none of its devices is on record, and nobody"
+            " holds what is left. Run the task again to remove it"
+        ) from exc
