@@ -64,15 +64,26 @@ def _acquire(path: str) -> int | None:
 
 
 def write_whole(path: str, content: str | bytes) -> None:
-    """Write a file of root's so that a crash leaves the old one or the new one, whole. Raises :class:`OSError`."""
+    """Write a file of root's so that a crash leaves the old one or the new one, whole.
+
+    Raises :class:`StateError`.
+    """
     temporary = f"{path}.new"
-    fd = os.open(
-        temporary,
-        os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC,
-        0o600,
-    )
-    with os.fdopen(fd, "wb") as handle:
-        handle.write(content.encode("utf-8") if isinstance(content, str) else content)
-        handle.flush()
-        os.fsync(fd)
-    os.rename(temporary, path)
+    try:
+        fd = os.open(
+            temporary,
+            os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC,
+            0o600,
+        )
+        with os.fdopen(fd, "wb") as handle:
+            handle.write(
+                content.encode("utf-8") if isinstance(content, str) else content
+            )
+            handle.flush()
+            os.fsync(fd)
+        os.rename(temporary, path)
+    except OSError as exc:
+        raise StateError(
+            f"{path} could not be written: {exc.strerror}; make room on its file system and run the task again,"
+            " which finds what this one left"
+        ) from exc

@@ -144,12 +144,7 @@ class VmState:
         # Written several times for each NIC, with all NICs in it: dataclasses.asdict() copies them one by
         # one, and with an indent json goes without its C encoder.
         content = json.dumps({"version": _VERSION, **vars(note)}, default=vars)
-        try:
-            write_whole(self._file, content)
-        except OSError as exc:
-            raise StateError(
-                f"the note {self._file} could not be written: {exc.strerror}"
-            ) from exc
+        write_whole(self._file, content)
 
     def begin(self, note: Note) -> None:
         """Note that something begins to change, before it does."""
@@ -159,12 +154,7 @@ class VmState:
 
     def write_pid_file(self, pid: int) -> None:
         """Write the pid of qemu for a person, and for tools that look for one."""
-        try:
-            write_whole(self.pid_file, f"{pid}\n")
-        except OSError as exc:
-            raise StateError(
-                f"{self.pid_file} could not be written: {exc.strerror}"
-            ) from exc
+        write_whole(self.pid_file, f"{pid}\n")
 
     def set_aside(self) -> None:
         """Keep a note that cannot be read for a person to look at."""

@@ -119,7 +119,7 @@ class Sides:
     def floor(self) -> list[Task]:
         """Return the plain calls."""
         arguments = [script.HOST_PYTHON, str(floor.__file__)]
-        monitor = f"/run/virtaudit/{OUR_UUID}/qmp.sock"
+        monitor = f"{host.STATE}/{OUR_UUID}/qmp.sock"
         argv = [*arguments, monitor, host.BRIDGE, str(MANY)]
         return [{"name": "floor", "ansible.builtin.command": {"argv": argv}}]
 
@@ -287,6 +287,7 @@ def main() -> None:
         work.chmod(0o755)
         stack.enter_context(host.auditing())
         stack.enter_context(host.bridge())
+        stack.enter_context(host.state_in_memory())
         stack.enter_context(host.kvm_as_udev_makes_it())
         script.say("nics: waiting for libvirtd, which may probe qemu first")
         stack.enter_context(libvirt.daemons(work))

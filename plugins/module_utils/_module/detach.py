@@ -79,28 +79,39 @@ def _detach(
     report.changed = any(
         outcome.action in ("detached", "revoked") for outcome in outcomes
     )
-    kept = [outcome.mac for outcome in outcomes if outcome.action == "pending"]
+    report.warnings += [
+        f"the host side of {outcome.mac} is closed; the guest of VM {session.name} still shows the NIC,"
+        " without a network. It goes when the guest lets go of it or is reset"
+        for outcome in outcomes
+        if outcome.pending and outcome.action != "pending"
+    ]
+    require_gone(session.name, session.timeout, force, outcomes)
+
+
+def require_gone(
+    name: str, timeout: float, force: bool, outcomes: t.Sequence[Outcome]
+) -> None:
+    """Require that qemu gave up every NIC that VM ``name`` was to lose, and that nothing of it is left.
+
+    Raises :class:`PendingError` when qemu kept one, after ``timeout`` seconds or for good, and
+    :class:`LinkError` when only a macvtap is left.
+    """
+    kept = ", ".join(outcome.mac for outcome in outcomes if outcome.action == "pending")
+    problems = [outcome.left for outcome in outcomes if outcome.left is not None]
     if kept and force:
-        raise PendingError(
-            f"the host side of {', '.join(kept)} cannot be closed: this qemu keeps it as long as the guest of VM"
-            f" {session.name} has the NIC, and the NIC cannot be pulled out of this machine. qemu still holds the"
+        problems.append(
+            f"the host side of {kept} cannot be closed: this qemu keeps it as long as the guest of VM"
+            f" {name} has the NIC, and the NIC cannot be pulled out of this machine. qemu still holds the"
             " devices and the VM its network; stop the VM (stop_vm: destroy) if it must not keep it"
         )
-    if kept:
-        raise PendingError(
-            f"the guest of VM {session.name} did not let go of {', '.join(kept)} within {session.timeout:g} s."
+    elif kept:
+        problems.append(
+            f"the guest of VM {name} did not let go of {kept} within {timeout:g} s."
             " qemu still holds the devices and the VM its network; the request stays pending. Run the task again"
             " when the guest is up, or use force: true to close the host side at once"
         )
-    left = [outcome.left for outcome in outcomes if outcome.left is not None]
-    if left:
-        raise LinkError("; ".join(left))
-    for outcome in outcomes:
-        if outcome.pending:
-            report.warnings.append(
-                f"the host side of {outcome.mac} is closed; the guest of VM {session.name} still shows the NIC,"
-                " without a network. It goes when the guest lets go of it or is reset"
-            )
+    if problems:
+        raise (PendingError if kept else LinkError)("; ".join(problems))
 
 
 def _stop(session: Session, how: str, report: Report, origin: Origin) -> None:

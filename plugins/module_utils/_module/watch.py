@@ -11,7 +11,7 @@ import os
 import sys
 
 from .. import _state, _zipapp
-from .._errors import StateError, VirtauditError
+from .._errors import VirtauditError
 from .._files import write_whole
 from .._qemu import systemd
 from .._state import Note
@@ -48,11 +48,8 @@ def _lay_down() -> str:
     """Write the companion's program beside the state, where it is not there yet; return its path."""
     content = _zipapp.pack(companion.__name__[len(_zipapp.PACKAGE) + 1 :])
     path = f"{_state.BASE}/{_zipapp.name_of(content)}"
-    try:
-        if _read(path) != content:
-            write_whole(path, content)
-    except OSError as exc:
-        raise StateError(f"{path} could not be written: {exc.strerror}") from exc
+    if _read(path) != content:
+        write_whole(path, content)
     return path
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a benchmark needs of the machine, and puts back: audit daemon, bridge, guest, /dev/kvm."""
+"""What a benchmark needs of the machine, and puts back: audit daemon, bridge, state directory, guest, /dev/kvm."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from pathlib import Path
 from ansible_collections.virtaudit.qemu.tests.benchmark.support.script import ROOT
 
 BRIDGE = "vabench-br"
+STATE = "/run/virtaudit"
 _KVM = "/dev/kvm"
 
 
@@ -63,6 +64,30 @@ def bridge() -> Iterator[None]:
         yield
     finally:
         subprocess.run(["ip", "link", "del", BRIDGE], check=True)
+
+
+@contextlib.contextmanager
+def state_in_memory() -> Iterator[None]:
+    """Have the state directory on a tmpfs, as it is wherever systemd mounts /run; a container's /run may be on a disk."""
+    kind = subprocess.run(
+        ["findmnt", "--noheadings", "--output", "FSTYPE", "--target", "/run"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.strip()
+    if kind == "tmpfs":
+        yield
+        return
+    made = not os.path.exists(STATE)
+    os.makedirs(STATE, mode=0o700, exist_ok=True)
+    mount = ["mount", "-t", "tmpfs", "-o", "mode=0700", "vabench", STATE]
+    subprocess.run(mount, check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", STATE], check=True)
+        if made:
+            os.rmdir(STATE)
 
 
 @contextlib.contextmanager
