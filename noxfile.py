@@ -53,7 +53,7 @@ add_ansible_test(
     "--python",
     f"{sys.version_info.major}.{sys.version_info.minor}",
 )
-INTEGRATION = ("--allow-destructive", "--allow-root")
+INTEGRATION = ("--allow-destructive", "--allow-root", "--continue-on-error")
 add_ansible_test(
     "integration",
     "ansible-test integration on this machine, as root.",
