@@ -9,6 +9,7 @@ A VM is known by its UUID, on the node where a log tells nodes apart; names and 
 
 from __future__ import annotations
 
+import collections
 import typing as t
 
 from .findings import Findings
@@ -46,7 +47,9 @@ class Trail:
         self.findings = Findings(since)
         self.sessions: dict[str, Session] = {}
         self._since, self._details = since, details
-        self._witness = Witness(self.findings)
+        self._witnesses: dict[str | None, Witness] = collections.defaultdict(
+            lambda: Witness(self.findings)
+        )
         self._nics: dict[Key, Nics] = {}
         self._running: dict[Key, Session] = {}
         # What comes before VIRT_CONTROL op=start belongs to the session that it begins.
@@ -64,7 +67,7 @@ class Trail:
         if isinstance(item, Logged):
             self._take_record(item)
         elif isinstance(item, KernelOpen):
-            self._witness.saw(item)
+            self._witnesses[item.node].saw(item)
         elif isinstance(item, Boot):
             self._boot(item.node)
         elif isinstance(item, Alert):
@@ -72,7 +75,8 @@ class Trail:
 
     def finish(self, now: float) -> None:
         """Look at what is left over at the time ``now`` (seconds since the epoch)."""
-        self._witness.finish(now)
+        for witness in self._witnesses.values():
+            witness.finish(now)
         for nics in self._nics.values():
             nics.finish(now)
 
@@ -124,7 +128,7 @@ class Trail:
         if fields.get("resrc") != "net":
             return
         if fields.get("reason") == "open" and fields.get("path"):
-            self._witness.recorded(logged, fields["path"] or "")
+            self._witnesses[logged.node].recorded(logged, fields["path"] or "")
         self._of(key).take(logged)
 
     def _begin(self, key: Key, logged: Logged) -> None:

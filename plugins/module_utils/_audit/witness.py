@@ -23,32 +23,32 @@ _GRACE_SECONDS = 2.0
 
 
 class Witness:
-    """Holds what the kernel saw until its record turns up, or is missed."""
+    """Holds what the kernel of one host saw until its record turns up, or is missed.
+
+    One host's: the clock of another one tells nothing of how long a record has been missing.
+    """
 
     def __init__(self, findings: Findings) -> None:
         self._findings = findings
-        self._opens: dict[tuple[str | None, int], list[KernelOpen]] = (
-            collections.defaultdict(list)
-        )
+        # By process.
+        self._opens: dict[int, list[KernelOpen]] = collections.defaultdict(list)
         # What a TUNSETIFF can belong to: opens and records of the same process, claimed or not.
-        self._known: dict[tuple[str | None, int], float] = {}
+        self._known: dict[int, float] = {}
         self._swept = 0.0
 
     def saw(self, opened: KernelOpen) -> None:
         """Take a record of the kernel's."""
         self._sweep(opened.time)
-        process = (opened.node, opened.pid)
         if not opened.tunsetiff:
-            self._known[process] = opened.time
-        self._opens[process].append(opened)
+            self._known[opened.pid] = opened.time
+        self._opens[opened.pid].append(opened)
 
     def recorded(self, logged: Logged, path: str) -> None:
         """Take an open record: it accounts for what its sender opened just before."""
         self._sweep(logged.time)
-        process = (logged.node, logged.pid)
-        self._known[process] = logged.time
+        self._known[logged.pid] = logged.time
         kind = kind_of(path)
-        waiting = self._opens.get(process, [])
+        waiting = self._opens.get(logged.pid, [])
         mine = [
             opened
             for opened in waiting
@@ -84,7 +84,7 @@ class Witness:
                 del self._known[process]
 
     def _belongs(self, opened: KernelOpen) -> bool:
-        known = self._known.get((opened.node, opened.pid))
+        known = self._known.get(opened.pid)
         return known is not None and abs(known - opened.time) <= 2 * _TOGETHER_SECONDS
 
 

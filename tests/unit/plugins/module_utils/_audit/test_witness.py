@@ -91,3 +91,14 @@ def test_a_record_may_still_come() -> None:
     trail = Trail()
     trail.read(Story().kernel().items, 1001.0)
     assert trail.findings.all() == []
+
+
+def test_the_clocks_of_two_hosts_are_apart() -> None:
+    one = Story(node="hv1").kernel().open()
+    two = Story(node="hv2").later(3600).kernel().open()
+    trail = Trail()
+    for pair in zip(one.items, two.items):
+        for item in pair:
+            trail.take(item)
+    trail.finish(9_999.0)
+    assert {each.code for each in trail.findings.all()} == {"unclaimed_open"}
