@@ -58,19 +58,6 @@ def boot_mark(logs: t.Sequence[LogFile], host: Host) -> Mark | None:
     return None
 
 
-def alone(logs: t.Sequence[LogFile], host: Host) -> bool:
-    """Tell whether the logs are this host's alone, by what they begin and end with: a collector has others' too.
-
-    Raises :class:`OSError`.
-    """
-    return all(
-        mark.node in host.nodes
-        for log in logs
-        for text in (log.head(), log.tail())
-        for mark in marks(text)
-    )
-
-
 def with_mark(items: t.Iterable[Item], mark: Mark | None) -> t.Iterator[Item]:
     """Yield records with the mark at its place in time."""
     for item in items:

@@ -6,11 +6,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import typing as t
 
-from .boot import Host, alone, boot_mark, with_mark
+from .boot import Host, boot_mark, with_mark
 from .files import LogFile, Unread
 from .log import (
     ALERT_NEEDLES,
@@ -26,6 +25,7 @@ from .log import (
     serial_of,
 )
 from .logged import Logged
+from .names import Names
 from .record import encode_outside
 from .sessions import uuid_of
 
@@ -60,9 +60,9 @@ def read_all(
 
     ``host`` is the one whose own logs these are.
     """
-    yield from with_mark(
-        _read_all(logs, wanted, details, unread), _boot(logs, wanted, host)
-    )
+    names = Names.of(logs, host)
+    items = map(names.unify, _read_all(logs, wanted, details, unread))
+    yield from with_mark(items, _boot(logs, wanted, host, names))
     yield from _end(logs, wanted)
 
 
@@ -78,14 +78,16 @@ def _read_all(
                 yield item
 
 
-def _boot(logs: t.Sequence[LogFile], wanted: Wanted, host: Host | None) -> Mark | None:
+def _boot(
+    logs: t.Sequence[LogFile], wanted: Wanted, host: Host | None, names: Names
+) -> Mark | None:
     """Return the first record since the host booted, which shows what was before."""
     try:
         mark = boot_mark(logs, host) if host is not None else None
     except OSError:
         # Who reads the log for the answer says so.
         return None
-    return mark if mark is not None and wanted.in_time(mark) else None
+    return names.unify(mark) if mark is not None and wanted.in_time(mark) else None
 
 
 def _end(logs: t.Sequence[LogFile], wanted: Wanted) -> list[Item]:
@@ -107,9 +109,9 @@ def recall(
     those that had to do with it since it was handed over last. ``host`` is the one whose own logs
     these are.
     """
-    mark = _boot(logs, wanted, host)
-    own = _own(logs, host)
-    uuids = {wanted.uuid} if wanted.uuid else _resolve(logs, wanted, own)
+    names = Names.of(logs, host)
+    mark = _boot(logs, wanted, host, names)
+    uuids = {wanted.uuid} if wanted.uuid else _resolve(logs, wanted, names)
     if not uuids:
         return []
     needles = [f"uuid={uuid}".encode("ascii") for uuid in sorted(uuids)]
@@ -117,12 +119,12 @@ def recall(
     found: list[Item] = []
     # Those of which nothing older can matter.
     settled: set[str] = set()
-    for item in _newest_first(logs, needles, wanted, unread):
+    for item in map(names.unify, _newest_first(logs, needles, wanted, unread)):
         uuid = uuid_of(item) if isinstance(item, Logged) else None
         if isinstance(item, Logged) and uuid not in uuids:
             continue
         found.append(item)
-        if item.node not in own:
+        if item.node not in names.own:
             # Several hosts in one log: a VM may have moved between them.
             continue
         if isinstance(item, Boot) or _is_before(item, mark):
@@ -135,15 +137,6 @@ def recall(
     return [*with_mark(found, mark), *_end(logs, wanted)]
 
 
-def _own(logs: t.Sequence[LogFile], host: Host | None) -> frozenset[str | None]:
-    """Return the names of the one host that the logs are of."""
-    if host is not None:
-        with contextlib.suppress(OSError):
-            if alone(logs, host):
-                return host.nodes
-    return frozenset((None,))
-
-
 def _is_before(item: Item, mark: Mark | None) -> bool:
     """Tell whether a record is of an earlier boot than the mark: its number is higher, though it is older."""
     return (
@@ -153,9 +146,7 @@ def _is_before(item: Item, mark: Mark | None) -> bool:
     )
 
 
-def _resolve(
-    logs: t.Sequence[LogFile], wanted: Wanted, own: frozenset[str | None]
-) -> set[str]:
+def _resolve(logs: t.Sequence[LogFile], wanted: Wanted, names: Names) -> set[str]:
     """Return the UUIDs that a name or a MAC stands for."""
     uuids: set[str] = set()
     done = False
@@ -164,7 +155,7 @@ def _resolve(
         if done and (wanted.since is None or item.time < wanted.since):
             break
         if isinstance(item, Boot):
-            done = done or item.node in own
+            done = done or item.node in names.own
         elif isinstance(item, Logged):
             uuid = uuid_of(item)
             if uuid is not None and _speaks_of(item, wanted):

@@ -35,3 +35,13 @@ def write_log(path: Path, items: t.Iterable[Item]) -> str:
     noise = "type=USER msg=audit({}): pid=1 uid=0 auid=0 ses=1 msg='text=\"VIRT_\"'\n"
     path.write_text("".join(noise.format(item.event) + line_of(item) for item in items))
     return str(path)
+
+
+def noise(
+    begin: int, serial: int, count: int, node: str = "", kind: str = "USER"
+) -> str:
+    """Records of others, one a second and of 100 bytes at least."""
+    return "".join(
+        f"{node}type={kind} msg=audit({begin + each}.000:{serial + each}): {'x' * 100}\n"
+        for each in range(count)
+    )

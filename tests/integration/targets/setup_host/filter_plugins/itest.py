@@ -180,7 +180,9 @@ def said_otherwise(results: list[Value], item: str = "item") -> list[str]:
 
 def audit_lines(content: str) -> list[Value]:
     """Read a piece of an audit log: each record's type, and the text between its single quotes."""
-    found = re.findall(r"^type=(\w+) msg=audit\(\S+ .*?msg='([^']*)'", content, re.M)
+    found = re.findall(
+        r"^(?:node=\S+ )?type=(\w+) msg=audit\(\S+ .*?msg='([^']*)'", content, re.M
+    )
     return [{"type": kind, "text": text} for kind, text in found]
 
 

@@ -27,7 +27,7 @@ LOG = "/var/log/audit/audit.log"
 STATE = "/run/virtaudit"
 TYPES = "VIRT_CONTROL,VIRT_RESOURCE,VIRT_MACHINE_ID"
 LINE = re.compile(
-    r"type=(?P<type>\w+) msg=audit\((?P<event>[0-9.]+:[0-9]+)\): pid=(?P<pid>\d+) uid=\d+"
+    r"(?:node=\S+ )?type=(?P<type>\w+) msg=audit\((?P<event>[0-9.]+:[0-9]+)\): pid=(?P<pid>\d+) uid=\d+"
     r" auid=(?P<auid>\d+) ses=(?P<ses>\d+)(?: subj=\S*)? msg='(?P<text>[^']*)'"
 )
 FIELD = re.compile(r'([\w-]+)=("[^"]*"|\S*)(?: |$)')

@@ -15,7 +15,6 @@ import pytest
 
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.boot import (
     Host,
-    alone,
     boot_mark,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.files import (
@@ -29,23 +28,13 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.recall impor
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.trail import Trail
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import UUID
-from ansible_collections.virtaudit.qemu.tests.unit.support.lines import write_log
+from ansible_collections.virtaudit.qemu.tests.unit.support.lines import noise, write_log
 from ansible_collections.virtaudit.qemu.tests.unit.support.story import Story
 
 NOW = 9_999_999.0
 BOOTED = 5000.0
 HOST = Host(frozenset((None, "hv1")), BOOTED)
 RUN = 4
-
-
-def noise(
-    begin: int, serial: int, count: int, node: str = "", kind: str = "USER"
-) -> str:
-    """Records of others, one a second and of 100 bytes at least."""
-    return "".join(
-        f"{node}type={kind} msg=audit({begin + each}.000:{serial + each}): {'x' * 100}\n"
-        for each in range(count)
-    )
 
 
 def started(path: Path, node: str | None = None) -> str:
@@ -153,24 +142,6 @@ def test_where_records_name_their_node_only_the_current_run_is_read(
             item.event for item in story.items[-RUN:]
         ]
         assert len(read) == RUN + 1
-
-
-@pytest.mark.parametrize(
-    ("begin", "end", "wanted"),
-    [
-        ("", "", True),
-        ("node=hv1 ", "node=hv1 ", True),
-        ("node=hv1 ", "node=hv2 ", False),
-        ("node=hv2 ", "", False),
-    ],
-)
-def test_a_collector_has_others_records_too(
-    begin: str, end: str, wanted: bool, tmp_path: Path
-) -> None:
-    text = noise(1000, 1, 9, begin) + noise(1010, 10, 3000) + noise(4010, 3010, 9, end)
-    (tmp_path / "log").write_text(text)
-    with given_logs([str(tmp_path / "log")]) as (logs, _unread):
-        assert alone(logs, HOST) is wanted
 
 
 def test_this_host() -> None:

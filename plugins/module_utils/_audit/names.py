@@ -1,0 +1,58 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The names that one host's records carry: they change with ``name_format`` (``auditd.conf(5)``)."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import typing as t
+
+from .boot import Host
+from .files import LogFile
+from .log import Item, last_mark, marks
+
+_T = t.TypeVar("_T", bound=Item)
+
+
+@dataclasses.dataclass(frozen=True)
+class Names:
+    """The names of the host that logs are of. ``newest`` is what its last record carries."""
+
+    own: frozenset[str | None] = frozenset((None,))
+    newest: str | None = None
+
+    @classmethod
+    def of(cls, logs: t.Sequence[LogFile], host: Host | None) -> Names:
+        """Return the names of ``host``, where these are its own logs and no other's.
+
+        Of any other logs only what carries no name is taken for one host's.
+        """
+        with contextlib.suppress(OSError):
+            if host is not None and alone(logs, host):
+                for log in reversed(logs):
+                    mark = last_mark(log)
+                    if mark is not None:
+                        return cls(host.nodes, mark.node)
+        return cls()
+
+    def unify(self, item: _T) -> _T:
+        """Give a record of the host its newest name: a VM must not be another one by it."""
+        if item.node == self.newest or item.node not in self.own:
+            return item
+        return dataclasses.replace(item, node=self.newest)
+
+
+def alone(logs: t.Sequence[LogFile], host: Host) -> bool:
+    """Tell whether the logs are this host's alone, by what they begin and end with: a collector has others' too.
+
+    Raises :class:`OSError`.
+    """
+    return all(
+        mark.node in host.nodes
+        for log in logs
+        for text in (log.head(), log.tail())
+        for mark in marks(text)
+    )
