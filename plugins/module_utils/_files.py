@@ -18,18 +18,20 @@ _LOCK_STEP_SECONDS = 0.05
 
 
 @contextlib.contextmanager
-def lock_directory(path: str, timeout: float, what: str) -> t.Iterator[None]:
+def lock_directory(
+    path: str, timeout: float, what: str, meaning: str
+) -> t.Iterator[None]:
     """Hold a lock on a directory, made where there is none; wait at most ``timeout`` seconds for it.
 
-    Raises :class:`BusyError` when somebody else keeps it, :class:`StateError`.
+    Raises :class:`BusyError` when somebody else keeps ``what`` it stands for, with the ``meaning`` of that
+    for the task; :class:`StateError`.
     """
     deadline = time.monotonic() + timeout
     fd = _acquire(path)
     while fd is None:
         if time.monotonic() >= deadline:
             raise BusyError(
-                f"another task works on {what} and did not finish within {timeout:g} s;"
-                " nothing was changed, run the task again"
+                f"another task works on {what} and did not finish within {timeout:g} s; {meaning}"
             )
         time.sleep(_LOCK_STEP_SECONDS)
         fd = _acquire(path)

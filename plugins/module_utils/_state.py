@@ -102,7 +102,12 @@ class VmState:
 
         The lock is on the directory itself, which goes when nothing is left to note.
         """
-        with lock_directory(self.path, timeout, f"VM {self.uuid}"):
+        with lock_directory(
+            self.path,
+            timeout,
+            f"VM {self.uuid}",
+            "nothing was changed, run the task again",
+        ):
             try:
                 yield
             finally:
@@ -186,7 +191,9 @@ class VmState:
 @contextlib.contextmanager
 def host_locked(timeout: float) -> t.Iterator[None]:
     """Keep the tasks of all VMs from claiming MACs for a moment."""
-    with lock_directory(BASE, timeout, "the MACs of this host"):
+    with lock_directory(
+        BASE, timeout, "the MACs of this host", "run the task again, which goes on from here"
+    ):
         yield
 
 

@@ -72,10 +72,15 @@ def test_excluded_until_time_is_up(hold: Hold, what: str) -> None:
     with pytest.raises(StateError) as caught:
         enter(state.locked(0.3) if what == "vm" else _state.host_locked(0.3))
     assert 0.25 < time.monotonic() - started < 5
-    name = f"VM {UUID}" if what == "vm" else "the MACs of this host"
+    name, meaning = {
+        "vm": (f"VM {UUID}", "nothing was changed, run the task again"),
+        "host": (
+            "the MACs of this host",
+            "run the task again, which goes on from here",
+        ),
+    }[what]
     assert str(caught.value) == (
-        f"another task works on {name} and did not finish within 0.3 s;"
-        " nothing was changed, run the task again"
+        f"another task works on {name} and did not finish within 0.3 s; {meaning}"
     )
     assert os.path.isdir(state.path)
 

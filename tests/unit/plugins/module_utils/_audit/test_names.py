@@ -62,7 +62,7 @@ def test_a_host_whose_records_get_a_name_stays_the_same_host(
         read = read_all if wanted.any_vm() else recall
         trail.read(read(logs, wanted, True, unread, HOST), NOW)
     assert [(grant.node, grant.mac) for grant in trail.grants()] == [("hv1", OTHER)]
-    (session,) = trail.sessions.values()
+    (session,) = list(trail.sessions.values())
     assert (session.node, session.end) == ("hv1", "running")
     assert [each.reason for each in session.resources] == [
         "open",
