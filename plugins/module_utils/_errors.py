@@ -73,6 +73,10 @@ class MonitorError(VirtauditError):
     """The QMP monitor cannot be reached, or does not behave as one."""
 
 
+class UnreachableError(MonitorError):
+    """There is no such socket, or nobody listens on it."""
+
+
 class StuckError(MonitorError):
     """qemu does not answer any more and holds devices whose hand-over is not finished."""
 

@@ -39,6 +39,7 @@ class NicNote:
     ``phase``: ``opening`` until the hand-over is on record, ``held`` while qemu has it,
     ``revoked`` when the host side is closed and the guest still has its NIC.
     ``pending``: the guest was asked to let go and has not. ``made``: this collection attached it.
+    ``others``: the vhost-net fds that qemu held before, which nothing else tells from those of this interface.
     """
 
     mac: str
@@ -52,6 +53,7 @@ class NicNote:
     phase: Phase
     pending: bool = False
     made: bool = True
+    others: list[int] = dataclasses.field(default_factory=list)
     ifindex: int | None = None
     devices: list[Device] = dataclasses.field(default_factory=list)
 
@@ -161,10 +163,21 @@ class VmState:
         """Write the pid of qemu for a person, and for tools that look for one."""
         write_whole(self.pid_file, f"{pid}\n")
 
-    def set_aside(self) -> None:
-        """Keep a note that cannot be read for a person to look at."""
+    def set_aside(self, instead: Note | None) -> None:
+        """Keep a note that cannot be read for a person to look at, and put another one, or none, in its place.
+
+        A crash leaves the one or the other.
+        """
+        kept = f"{self._file}.unreadable"
         with contextlib.suppress(OSError):
-            os.rename(self._file, f"{self._file}.unreadable")
+            os.unlink(kept)
+        with contextlib.suppress(OSError):
+            os.link(self._file, kept)
+        if instead is not None:
+            self.save(instead)
+        else:
+            with contextlib.suppress(OSError):
+                os.unlink(self._file)
 
     def has_unreadable(self) -> bool:
         """Tell whether there is a note, and it cannot be used."""
@@ -197,15 +210,20 @@ def host_locked(timeout: float) -> t.Iterator[None]:
         yield
 
 
-def other_notes(uuid: str) -> list[Note]:
-    """Return the notes of all other VMs."""
+def other_vms(uuid: str) -> list[VmState]:
+    """Return where there may be notes of all other VMs."""
     try:
         names = sorted(os.listdir(BASE))
     except OSError as exc:
         # Not to know whether another VM has a MAC is no leave to use it.
         raise_exhausted(exc)
         return []
-    notes = (VmState(name).load() for name in names if name != uuid)
+    return [VmState(name) for name in names if name != uuid]
+
+
+def other_notes(uuid: str) -> list[Note]:
+    """Return the notes of all other VMs."""
+    notes = (state.load() for state in other_vms(uuid))
     return [note for note in notes if note is not None]
 
 

@@ -73,7 +73,7 @@ options:
         type: str
       mtu:
         description:
-          - MTU in bytes, 68 to 65535, for the link and, with virtio-net, the guest.
+          - MTU in bytes, 68 to 65521 (with V(direct) 65535), for the link and, with virtio-net, the guest.
           - Without it a tap takes its bridge's and a macvtap its lower device's.
         type: int
   qemu:

@@ -13,7 +13,7 @@ import typing as t
 
 from .._audit.origin import Origin
 from .._net.interface import parse_interfaces
-from .leftovers import needs_repair
+from .leftovers import foresee_repair, needs_repair
 from .others import settle_others
 from .plan import make_diff, make_plan, planned_result
 from .report import Report
@@ -28,11 +28,14 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool, report: Report) -> None
         report.warnings += session.warnings
         if not check_mode:
             settle_others(session.uuid, report, origin)
-        if needs_repair(session) and not check_mode:
-            from .recover import repair
+        repairs = needs_repair(session)
+        if repairs and check_mode:
+            report.changed = foresee_repair(session)
+        elif repairs:
+            from .recover import repair_as_noted
 
-            report.auditor.prepare()
-            report.warnings += repair(session, report.auditor, origin)
+            repair_as_noted(session, report, origin)
+        session.require_reached()
         plan = make_plan(session, interfaces, params)
         report.diff = make_diff(session, plan)
         report.vm = {**session.result(), "started": False}

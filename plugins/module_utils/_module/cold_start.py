@@ -64,12 +64,18 @@ def cold_start(
                 watch(session, note, report)
                 auditor.write(messages.control("start", "booted", pid, success=True))
                 booted = True
+                # On record from here on: a task that is cut off leaves a VM that runs, and no half start.
+                note.booting = False
                 if not qemu.paused:
-                    session.live.monitor.execute("cont")
+                    _set_going(session, note)
                 session.finish(note)
             except Exception:
-                end_process(session)
-                _record_failure(note, report, messages, interfaces, booted)
+                if end_process(session, note):
+                    _record_failure(note, report, messages, interfaces, booted)
+                else:
+                    # It holds them still, and nothing true can be recorded before it has ended.
+                    auditor.missed = True
+                    opened.handed_over()
                 raise
             opened.handed_over()
     except Exception:
@@ -81,6 +87,14 @@ def cold_start(
     report.changed = True
     report.vm = {**session.result(), "started": True}
     report.interfaces = [attached(note, interface) for interface in interfaces]
+
+
+def _set_going(session: Session, note: Note) -> None:
+    """Let the guest run its first instruction; a task that is cut off in between leaves that to the next one."""
+    note.frozen = True
+    session.state.save(note)
+    session.live.monitor.execute("cont")
+    note.frozen = False
 
 
 def _launch(

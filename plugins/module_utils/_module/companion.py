@@ -19,6 +19,7 @@ from .._errors import BusyError, VirtauditError
 from .._qemu.process import Process
 from .._state import Note, VmState
 from .gone import settle
+from .rebuild import read_note
 
 # A task that works on the VM sees the end of it too.
 _WAIT_SECONDS = 60.0
@@ -44,7 +45,7 @@ def _see_to(state: VmState, process: Process) -> str:
     """Do what is due for a VM that is gone; return it in words."""
     deadline = time.monotonic() + _WAIT_SECONDS
     # Looked at without the lock too: the next start of the VM waits for this unit to end.
-    while _is_of(state.load(), process):
+    while _is_of(read_note(state, False, process), process):
         try:
             with state.locked(_STEP_SECONDS):
                 return _settle(state, process)
@@ -55,7 +56,7 @@ def _see_to(state: VmState, process: Process) -> str:
 
 
 def _settle(state: VmState, process: Process) -> str:
-    note = state.load()
+    note = read_note(state, True, process)
     if note is None or not _is_of(note, process):
         return f"a task has seen to the end of VM {state.uuid} (pid {process.pid})"
     if process.is_alive():

@@ -11,16 +11,16 @@ import time
 import typing as t
 
 from .._audit.origin import Origin
-from .._errors import LinkError, MonitorError, OptionError, PendingError, StopError
+from .._errors import MonitorError, OptionError, StopError
 from .._net.interface import parse_mac
 from .gone import bury
-from .leftovers import needs_repair
+from .leftovers import foresee_repair, needs_repair
 from .notes import noted, settle_note
 from .observe import Nic
 from .others import settle_others
 from .past import Past
-from .recover import repair
-from .release import Action, Outcome, release
+from .recover import repair_as_noted
+from .release import Action, Outcome, release, require_gone
 from .report import Report
 from .session import Session
 
@@ -74,11 +74,15 @@ def _detach(
     report: Report,
     origin: Origin,
 ) -> None:
-    outcomes = release(session, present, force, report, session.messages(origin))
-    report.interfaces[:0] = [outcome.result() for outcome in outcomes]
-    report.changed = any(
-        outcome.action in ("detached", "revoked") for outcome in outcomes
-    )
+    outcomes: list[Outcome] = []
+    messages = session.messages(origin)
+    try:
+        release(session, present, force, report, messages, outcomes)
+    finally:
+        report.interfaces[:0] = [outcome.result() for outcome in outcomes]
+        report.changed |= any(
+            outcome.action in ("detached", "revoked") for outcome in outcomes
+        )
     report.warnings += [
         f"the host side of {outcome.mac} is closed; the guest of VM {session.name} still shows the NIC,"
         " without a network. It goes when the guest lets go of it or is reset"
@@ -86,32 +90,6 @@ def _detach(
         if outcome.pending and outcome.action != "pending"
     ]
     require_gone(session.name, session.timeout, force, outcomes)
-
-
-def require_gone(
-    name: str, timeout: float, force: bool, outcomes: t.Sequence[Outcome]
-) -> None:
-    """Require that qemu gave up every NIC that VM ``name`` was to lose, and that nothing of it is left.
-
-    Raises :class:`PendingError` when qemu kept one, after ``timeout`` seconds or for good, and
-    :class:`LinkError` when only a macvtap is left.
-    """
-    kept = ", ".join(outcome.mac for outcome in outcomes if outcome.action == "pending")
-    problems = [outcome.left for outcome in outcomes if outcome.left is not None]
-    if kept and force:
-        problems.append(
-            f"the host side of {kept} cannot be closed: this qemu keeps it as long as the guest of VM"
-            f" {name} has the NIC, and the NIC cannot be pulled out of this machine. qemu still holds the"
-            " devices and the VM its network; stop the VM (stop_vm: destroy) if it must not keep it"
-        )
-    elif kept:
-        problems.append(
-            f"the guest of VM {name} did not let go of {kept} within {timeout:g} s."
-            " qemu still holds the devices and the VM its network; the request stays pending. Run the task again"
-            " when the guest is up, or use force: true to close the host side at once"
-        )
-    if problems:
-        raise (PendingError if kept else LinkError)("; ".join(problems))
 
 
 def _stop(session: Session, how: str, report: Report, origin: Origin) -> None:
@@ -199,9 +177,10 @@ def _repair(
         nic.mac: Outcome(nic.mac, "detached", released=nic.devices) for nic in held
     }
     report.changed = bool(held) or not session.running
-    if not check_mode:
-        report.auditor.prepare()
-        report.warnings += repair(session, report.auditor, origin)
+    if check_mode:
+        report.changed |= foresee_repair(session)
+    else:
+        repair_as_noted(session, report, origin)
     return released
 
 

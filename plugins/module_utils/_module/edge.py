@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
+import traceback
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
@@ -65,26 +66,35 @@ def run_reader(module: AnsibleModule, read: Read) -> t.NoReturn:
     _end(module, answer.result(), failure)
 
 
-def _failure_of(call: t.Callable[[], None], partial: HasResult) -> str | None:
-    """Return what went wrong, in words."""
+def _failure_of(call: t.Callable[[], None], partial: HasResult) -> dict[str, str]:
+    """Return what went wrong, in words, as the module's result has it; nothing when all went well."""
     try:
         call()
     except VirtauditError as exc:
         exc.partial = partial.result()
-        return str(exc)
+        return {"msg": str(exc)}
     except OSError as exc:
         # Not met where it could be explained, such as a host that is out of file descriptors.
-        return f"the operating system refused what the task needs: {exc}. Mend that, and run the task again"
-    return None
+        return {
+            "msg": f"the operating system refused what the task needs: {exc}. Mend that, and run the task again"
+        }
+    except Exception as exc:
+        # Not to lose what was done and recorded before it.
+        return {
+            "msg": f"an error in this collection, please report it: {type(exc).__name__}: {exc}. The result has what was"
+            " done before it; the next task on this VM finds what this one left",
+            "exception": traceback.format_exc(),
+        }
+    return {}
 
 
 def _end(
-    module: AnsibleModule, result: dict[str, t.Any], failure: str | None
+    module: AnsibleModule, result: dict[str, t.Any], failure: dict[str, str]
 ) -> t.NoReturn:
     for warning in result.pop("warnings"):
         module.warn(warning)
-    if failure is not None:
-        module.fail_json(msg=failure, **result)
+    if failure:
+        module.fail_json(**failure, **result)
     module.exit_json(**result)
 
 

@@ -13,10 +13,11 @@ from .._audit.auditor import Auditor
 from .._audit.messages import Messages
 from .._audit.mode import strictest
 from .._net import sysfs
-from .._net.device import Device
+from .._net.device import VHOST_NET_PATH, Device
 from .._net.interface import Interface
 from .._net.opened import Noted
 from .._qemu import command
+from .._qemu.process import Process
 from .._state import NicNote, Note
 from .plan import asked, refuse_foreign_macs
 from .session import Session
@@ -28,6 +29,7 @@ def claim(session: Session, note: Note, interfaces: t.Sequence[Interface]) -> No
     So a crash is found by the next run, and a race of two VMs for one MAC has one winner.
     Raises :class:`OptionError` for the other one.
     """
+    others = _vhost_fds(session.live.process) if session.running else []
     with _state.host_locked(session.timeout):
         refuse_foreign_macs(session, interfaces)
         for interface in interfaces:
@@ -41,10 +43,20 @@ def claim(session: Session, note: Note, interfaces: t.Sequence[Interface]) -> No
                 queues=interface.queues,
                 netdev=command.netdev_id(interface.mac),
                 phase="opening",
+                others=others,
             )
         # What one task has on record, the end of the VM must not leave out for another one's audit: off.
         note.audit = strictest(note.audit, session.audit)
         session.begin(note)
+
+
+def _vhost_fds(process: Process) -> list[int]:
+    found = (process.device_at(fd) for fd in sorted(process.fds()))
+    return [
+        opened.fd
+        for opened in found
+        if opened is not None and opened.path == VHOST_NET_PATH
+    ]
 
 
 def noting(session: Session, note: Note) -> Noted:

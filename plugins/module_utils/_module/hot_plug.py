@@ -11,7 +11,7 @@ import time
 
 from .._audit.messages import Messages
 from .._audit.origin import Origin
-from .._errors import MonitorError, PendingError, StuckError
+from .._errors import LinkError, MonitorError, PendingError, StuckError
 from .._net.device import Device
 from .._net.interface import Interface
 from .._net.opened import OpenedDevices
@@ -125,16 +125,26 @@ def _take_out(
     session: Session, step: Step, report: Report, messages: Messages
 ) -> list[str]:
     """Detach what is to be replaced; return the ports that this freed."""
-    from .release import release
+    from .release import Outcome, release
 
     before = set(session.live.free_ports())
     nics = [] if step.nic is None else [step.nic]
-    for outcome in release(session, nics, False, report, messages):
+    outcomes: list[Outcome] = []
+    release(session, nics, False, report, messages, outcomes)
+    for outcome in outcomes:
+        failed = f"{outcome.mac} could not be replaced:"
+        if outcome.left is not None:
+            raise LinkError(f"{failed} {outcome.left}")
         if outcome.pending:
+            why = outcome.refused or (
+                f"the guest did not let go of it within {session.timeout:g} s"
+            )
+            now = "It is attached as before, with the removal pending"
+            if outcome.action != "pending":
+                now = "Its host side is closed, and qemu still has the NIC"
             raise PendingError(
-                f"{step.interface.mac} could not be replaced: the guest did not let go of it within"
-                f" {session.timeout:g} s. It is attached as before, with the removal pending; run the task again"
-                " when the guest is up, or revoke it with vm_net_detach and force: true"
+                f"{failed} {why}. {now}; run the task again when the guest is up, or revoke it with vm_net_detach"
+                " and force: true"
             )
     session.refresh()
     return [port for port in session.live.free_ports() if port not in before]

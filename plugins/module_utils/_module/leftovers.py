@@ -19,6 +19,22 @@ def needs_repair(session: Session) -> bool:
     return note.busy is not None or is_dead(session, note) or bool(lost(session, note))
 
 
+def foresee_repair(session: Session) -> bool:
+    """Show a session as the repair will leave it, for check mode; tell whether the repair records anything."""
+    note = session.note
+    if note is None:
+        return False
+    half = [nic.mac for nic in note.interfaces.values() if nic.phase == "opening"]
+    does = note.booting or is_dead(session, note) or bool(half or lost(session, note))
+    if note.booting:
+        session.disconnect()
+    for mac in half:
+        found = session.nics.get(mac)
+        if found is not None and not found.is_whole:
+            del session.nics[mac]
+    return does
+
+
 def is_dead(session: Session, note: Note) -> bool:
     """Tell whether the qemu that was noted has ended."""
     if note.pid is None:

@@ -16,7 +16,7 @@ import time
 from .. import _state
 from .._net import sysfs
 from .._net.device import Device
-from .._qemu.process import Process, all_processes
+from .._qemu.process import Process, all_processes, named, names_qemu
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +67,7 @@ def look() -> Look:
         devices = tuple(device for device in found if device is not None)
         # A qemu that holds nothing is of interest too: the trail may say otherwise.
         exe = _exe(process.pid)
-        is_qemu = process.is_qemu() or "qemu" in os.path.basename(exe)
+        is_qemu = process.is_qemu() or names_qemu(exe)
         if not devices and not is_qemu:
             continue
         name, uuid = named(process.command_line())
@@ -78,16 +78,6 @@ def look() -> Look:
             process, _started(process), exe, is_qemu, name, uuid, devices
         )
     return Look(holders, links)
-
-
-def named(arguments: list[str]) -> tuple[str | None, str | None]:
-    """Return the name and the UUID that a qemu was started with."""
-    given = dict(zip(arguments, arguments[1:]))
-    uuid = given.get("-uuid") or given.get("--uuid")
-    words = (given.get("-name") or given.get("--name") or "").split(",")
-    guest = [word[len("guest=") :] for word in words if word.startswith("guest=")]
-    bare = [words[0]] if words[0] and "=" not in words[0] else []
-    return next(iter(guest + bare), None), uuid.lower() if uuid else None
 
 
 def _started(process: Process) -> float:

@@ -11,7 +11,7 @@ import typing as t
 
 from .._net import device, link, sysfs
 from .._net.device import Device
-from .._net.interface import Interface, compact
+from .._net.interface import Interface, compact, sits_on_pci
 from .._qemu.nics import FrontEnd, Inventory
 from .._qemu.process import Process
 from .._state import NicNote, Note
@@ -30,6 +30,16 @@ class Nic:
     netdev: str
     devices: list[Device]
     note: NicNote | None
+
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether it has both its sides."""
+        return self.front_end is not None and bool(self.devices)
+
+    @property
+    def is_pci(self) -> bool:
+        """Tell whether the guest has it on PCI."""
+        return self.front_end is not None and sits_on_pci(self.front_end.model)
 
     @property
     def ifname(self) -> str | None:
@@ -121,7 +131,8 @@ def _held(
     process: Process, known: NicNote | None, fds: t.Sequence[int]
 ) -> list[Device]:
     if known is not None and known.phase != "opening":
-        return [opened for opened in known.devices if process.holds(opened)]
+        now = [_as_now(process, opened, known.ifindex) for opened in known.devices]
+        return [opened for opened in now if opened is not None]
     # Not noted yet: the monitor's numbers, as far as /proc agrees.
     devices = [process.device_at(fd) for fd in fds]
     return [
@@ -129,6 +140,18 @@ def _held(
         for opened in devices
         if opened is not None and opened.path != device.VHOST_NET_PATH
     ]
+
+
+def _as_now(process: Process, opened: Device, ifindex: int | None) -> Device | None:
+    """Return a noted device under its present name, ``None`` when it is held no more."""
+    if process.holds(opened):
+        return opened
+    found = process.device_at(opened.fd)
+    if ifindex is None or found is None or found.dev is None:
+        return None
+    # A link keeps its index when it is renamed.
+    same = found.path == opened.path and sysfs.ifindex(found.dev) == ifindex
+    return dataclasses.replace(opened, dev=found.dev) if same else None
 
 
 def differences(wanted: Interface, nic: Nic) -> list[str]:

@@ -21,22 +21,35 @@ def settle_others(uuid: str, report: Report, origin: Origin) -> None:
     How much its records must be proved is what the task said that gave it its NICs. A VM that a
     task or its companion works on is left to them. A failure here is no more than a warning.
     """
-    for note in filter(_seems_gone, _state.other_notes(uuid)):
+    for state in _state.other_vms(uuid):
+        note = _note_of(state)
+        if note is None or not _seems_gone(note):
+            continue
         with Auditor(note.audit) as auditor:
             try:
-                report.warnings += _settle_one(VmState(note.uuid), auditor, origin)
+                report.warnings += _settle_one(state, auditor, origin)
             except BusyError:
                 pass
             except VirtauditError as exc:
                 report.warnings.append(
                     f"VM {note.name} (uuid {note.uuid}) has ended and its end could not be settled: {exc}"
                 )
-            report.auditor.add(auditor)
+            finally:
+                report.auditor.add(auditor)
+
+
+def _note_of(state: VmState, write: bool = False) -> Note | None:
+    note = state.load()
+    if note is None and state.has_unreadable():
+        from .rebuild import read_note
+
+        note = read_note(state, write)
+    return note
 
 
 def _settle_one(state: VmState, auditor: Auditor, origin: Origin) -> list[str]:
     with state.locked(0):
-        note = state.load()
+        note = _note_of(state, write=True)
         if note is None or not _seems_gone(note):
             return []
         if note.pid is None and find_qemu(note.uuid) is not None:

@@ -58,23 +58,31 @@ class Past:
     """The records of one VM since a task began that did not end. Without a log, what the note says."""
 
     def __init__(self, note: Note) -> None:
-        self._records: list[Logged] = []
+        self.records: list[Logged] = []
         if note.busy is not None:
             # Seldom needed, and what reads logs takes a while to import.
             from .._audit.recent import records_of
 
-            self._records = records_of(note.uuid, note.busy - _SLACK_SECONDS)
+            self.records = records_of(note.uuid, note.busy - _SLACK_SECONDS)
 
     def control(self) -> tuple[str | None, str | None]:
         """Return ``op`` and ``res`` of the last VIRT_CONTROL, if there is one."""
-        for logged in reversed(self._records):
+        for logged in reversed(self.records):
             if logged.record.type == "VIRT_CONTROL":
                 return logged.record.fields.get("op"), logged.record.fields.get("res")
         return None, None
 
+    def granted_fds(self, mac: str) -> list[int]:
+        """Return the fd numbers of the last hand-over of an interface that is on record, in the order of its opens."""
+        for logged in reversed(self.records):
+            fields = logged.record.fields
+            if fields.get("new-net") == mac and fields.get("fds"):
+                return [int(fd) for fd in str(fields["fds"]).split(",")]
+        return []
+
     def nic(self, note: NicNote) -> NicPast:
         """Return what is on record of one interface."""
-        mine = [logged for logged in self._records if _speaks_of(logged, note.mac)]
+        mine = [logged for logged in self.records if _speaks_of(logged, note.mac)]
         logged_events = {logged.event for logged in mine}
         # What the log does not have was opened before the task, or has not landed yet.
         past = of_note(note)

@@ -55,14 +55,7 @@ def make_plan(
         steps = [
             _step(session, interface, params["on_mismatch"]) for interface in interfaces
         ]
-        _check_new(
-            session,
-            [
-                step.interface
-                for step in steps
-                if step.action == "attach" and not step.replace
-            ],
-        )
+        _check_new(session, steps)
         return Plan(steps, None, _ports(session, steps))
     if qemu is None:
         raise OptionError(
@@ -74,8 +67,9 @@ def make_plan(
 
     launch.find_binary(qemu.binary)
     launch.ids_of(qemu.user)
-    _check_new(session, interfaces)
-    return Plan([Step(interface, "attach") for interface in interfaces], qemu, [])
+    steps = [Step(interface, "attach") for interface in interfaces]
+    _check_new(session, steps)
+    return Plan(steps, qemu, [])
 
 
 def _step(session: Session, interface: Interface, on_mismatch: str) -> Step:
@@ -93,14 +87,18 @@ def _step(session: Session, interface: Interface, on_mismatch: str) -> Step:
     return Step(interface, "attach", nic, replace=True)
 
 
-def _check_new(session: Session, interfaces: t.Sequence[Interface]) -> None:
+def _check_new(session: Session, steps: t.Sequence[Step]) -> None:
+    """Refuse what cannot be made, before what it replaces is taken out."""
+    new = [step for step in steps if step.action == "attach"]
+    interfaces = [step.interface for step in new]
     refuse_foreign_macs(session, interfaces)
     # In check mode what an ended VM left is still there; a real run has removed it by now.
     noted = session.note.interfaces.values() if session.note else ()
     leftovers = {
         nic.ifname for nic in noted if nic.made and nic.mac not in session.nics
     }
-    host.check(interfaces, leftovers)
+    replaced = {step.nic.ifname for step in new if step.nic is not None}
+    host.check(interfaces, leftovers | {name for name in replaced if name})
 
 
 def refuse_foreign_macs(session: Session, interfaces: t.Sequence[Interface]) -> None:
@@ -130,7 +128,8 @@ def _ports(session: Session, steps: t.Sequence[Step]) -> list[str]:
     ]
     if not needed:
         return []
-    fresh = [step for step in needed if not step.replace]
+    # What is replaced leaves its own port, if it has one.
+    fresh = [step for step in needed if step.nic is None or not step.nic.is_pci]
     free = session.live.free_ports(len(needed))
     if session.live.inventory.has_ports and len(fresh) > len(free):
         refused = fresh[len(free)].interface

@@ -8,22 +8,42 @@ from __future__ import annotations
 
 from .._audit.auditor import Auditor
 from .._audit.origin import Origin
+from .._errors import ProcessError
 from .._net import device
 from .._net.device import Device
 from .._qemu import hotplug
+from .._qemu.process import Process
 from .._state import NicNote, Note
 from .gone import record_end, settle
 from .leftovers import is_dead, lost
 from .macvtap import has_link, remove_link
 from .past import Past
+from .report import Report
 from .session import Session
 
 
-def end_process(session: Session) -> None:
-    """End a qemu that must not run: its start was never finished."""
+def end_process(session: Session, note: Note) -> bool:
+    """End the qemu of a start that was never finished, and no other one; tell whether it has ended."""
     process = session.disconnect()
-    if process is not None:
-        process.end()
+    if note.pid is not None and note.start_time is not None:
+        process = Process(note.pid, note.start_time)
+    elif session.qmp_socket != note.qmp_socket:
+        # The task was given the monitor of one that something else started.
+        process = None
+    return process is None or process.end()
+
+
+def repair_as_noted(session: Session, report: Report, origin: Origin) -> None:
+    """Repair, and prove the records as the strictest task asked whose work is repaired, not as this one does."""
+    note = session.note
+    if note is None:
+        return
+    with Auditor(note.audit) as auditor:
+        try:
+            auditor.prepare()
+            report.warnings += repair(session, auditor, origin)
+        finally:
+            report.auditor.add(auditor)
 
 
 def repair(session: Session, auditor: Auditor, origin: Origin) -> list[str]:
@@ -32,9 +52,11 @@ def repair(session: Session, auditor: Auditor, origin: Origin) -> list[str]:
     if note is None:
         return []
     if note.booting or is_dead(session, note):
-        if note.booting:
-            # Its guest ran for a moment at most.
-            end_process(session)
+        if note.booting and not end_process(session, note):
+            raise ProcessError(
+                f"the start of VM {note.name} had been cut off, and its qemu (pid {note.pid}) cannot be ended: it waits"
+                " in the kernel, mostly for its storage, and holds its network devices. Run the task again when it has ended"
+            )
         done = [settle(note, session.state, auditor, origin)]
         session.note = None
     else:
@@ -90,7 +112,7 @@ def _settle(
     messages = session.messages(origin)
     known = past.nic(nic)
     found = session.nics.get(nic.mac)
-    if found is not None and found.front_end is not None and found.devices:
+    if found is not None and found.is_whole:
         nic.devices = _handed_over(session, note, nic)
         if not known.granted:
             fds = [opened.fd for opened in nic.devices]
@@ -115,6 +137,7 @@ def _handed_over(session: Session, note: Note, nic: NicNote) -> list[Device]:
         if other is not nic and other.phase == "held"
     ]
     claimed = {opened.fd for other in others for opened in other.devices}
+    claimed.update(nic.others)
     held = []
     for fd in sorted(process.fds() - claimed):
         found = process.device_at(fd)

@@ -11,7 +11,7 @@ import time
 import typing as t
 
 from .._audit.messages import Messages
-from .._errors import LinkError
+from .._errors import LinkError, PendingError
 from .._net.device import Device
 from .._qemu import hotplug
 from .._state import Note
@@ -34,7 +34,8 @@ class Outcome:
     """What became of one NIC.
 
     ``pending``: the guest still has its side. ``released`` are the devices that qemu gave up.
-    ``left`` says why the macvtap is still there, when it could not be removed.
+    ``left`` says why the macvtap is still there, when it could not be removed, ``refused`` why
+    qemu did not even ask the guest.
     """
 
     mac: str
@@ -42,6 +43,7 @@ class Outcome:
     pending: bool = False
     released: list[Device] = dataclasses.field(default_factory=list)
     left: str | None = None
+    refused: str | None = None
 
     def result(self) -> dict[str, t.Any]:
         """Return the module's value for the NIC."""
@@ -59,8 +61,9 @@ def release(
     force: bool,
     report: Report,
     messages: Messages,
-) -> list[Outcome]:
-    """Take NICs out of a running VM; return an outcome for each.
+    outcomes: list[Outcome],
+) -> None:
+    """Take NICs out of a running VM; add an outcome to ``outcomes`` for each that is done.
 
     The guest is asked for all of them at once. What it does not let go of in time is
     recorded as a failed detach, and nothing of it is closed. With ``force`` the host side is
@@ -70,24 +73,23 @@ def release(
     session.begin(note)
     try:
         if force:
-            outcomes = [
-                _close(session, note, nic, "revoked", report, messages) for nic in nics
-            ]
+            for nic in nics:
+                done = _close(session, note, nic, "revoked", report, messages)
+                outcomes.append(done)
             # After the host side, so that a guest that hangs delays nothing.
             seconds = min(_GRACE_SECONDS, session.timeout)
-            gone = _ask_guest(session, note, nics, seconds)
+            kept = _ask_guest(session, note, nics, seconds)
         else:
-            gone = _ask_guest(session, note, nics, session.timeout)
-            outcomes = [
-                (
-                    _close(session, note, nic, "detached", report, messages)
-                    if nic.mac in gone or not nic.devices
-                    else _keep(nic, report, messages)
-                )
-                for nic in nics
-            ]
+            kept = _ask_guest(session, note, nics, session.timeout)
+            for nic in nics:
+                if nic.mac in kept and nic.devices:
+                    done = _keep(nic, report, messages)
+                else:
+                    done = _close(session, note, nic, "detached", report, messages)
+                outcomes.append(done)
         for nic, outcome in zip(nics, outcomes):
-            outcome.pending = nic.mac not in gone or outcome.action == "pending"
+            outcome.pending = nic.mac in kept or outcome.action == "pending"
+            outcome.refused = kept.get(nic.mac)
             if not outcome.pending:
                 if outcome.left is None:
                     del note.interfaces[nic.mac]
@@ -96,20 +98,56 @@ def release(
                 outcome.action = "absent"
     finally:
         settle_note(session, note, report.auditor)
-    return outcomes
+
+
+def require_gone(
+    name: str, timeout: float, force: bool, outcomes: t.Sequence[Outcome]
+) -> None:
+    """Require that qemu gave up every NIC that VM ``name`` was to lose, and that nothing of it is left.
+
+    Raises :class:`PendingError` when qemu kept one, after ``timeout`` seconds or for good, and
+    :class:`LinkError` when only a macvtap is left.
+    """
+    problems = [outcome.left for outcome in outcomes if outcome.left is not None]
+    kept = [outcome for outcome in outcomes if outcome.action == "pending"]
+    asked = ", ".join(outcome.mac for outcome in kept if force or not outcome.refused)
+    if asked and force:
+        problems.append(
+            f"the host side of {asked} cannot be closed: this qemu keeps it as long as the guest of VM"
+            f" {name} has the NIC, and the NIC cannot be pulled out of this machine. qemu still holds the"
+            " devices and the VM its network; stop the VM (stop_vm: destroy) if it must not keep it"
+        )
+    elif asked:
+        problems.append(
+            f"the guest of VM {name} did not let go of {asked} within {timeout:g} s."
+            " qemu still holds the devices and the VM its network; the request stays pending. Run the task again"
+            " when the guest is up, or use force: true to close the host side at once"
+        )
+    problems += [
+        f"qemu does not unplug {outcome.mac} from VM {name}: {outcome.refused}. It still holds the devices and the VM"
+        " its network; use force: true to close the host side, or stop the VM"
+        for outcome in kept
+        if outcome.refused and not force
+    ]
+    if problems:
+        raise (PendingError if kept else LinkError)("; ".join(problems))
 
 
 def _ask_guest(
     session: Session, note: Note, nics: t.Sequence[Nic], seconds: float
-) -> set[str]:
-    """Ask the guest to let go; return the MACs of the NICs that it does not have any more."""
+) -> dict[str, str | None]:
+    """Ask the guest to let go; return the MACs of the NICs that it still has, with qemu's reason if it refused to ask."""
     paths = {nic.front_end.path: nic.mac for nic in nics if nic.front_end is not None}
     for mac in paths.values():
         note.interfaces[mac].pending = True
     session.state.save(note)
-    gone = hotplug.unplug(session.live.monitor, paths, time.monotonic() + seconds)
+    done = hotplug.unplug(session.live.monitor, paths, time.monotonic() + seconds)
+    for path in done.refused:
+        note.interfaces[paths[path]].pending = False
     return {
-        nic.mac for nic in nics if nic.front_end is None or nic.front_end.path in gone
+        mac: done.refused.get(path)
+        for path, mac in paths.items()
+        if path not in done.gone
     }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import os
 import typing as t
 
@@ -15,15 +16,14 @@ from .. import _state
 from .._audit.messages import Messages, Vm
 from .._audit.mode import Mode
 from .._audit.origin import Origin
-from .._errors import MonitorError, OptionError, ProcessError
+from .._errors import MonitorError, OptionError, ProcessError, UnreachableError
 from .._qemu.monitor import Monitor
 from .._qemu.nics import Inventory, free_ports, take_inventory, virt_type
 from .._qemu.process import Process, boot_id, find_qemu
 from .._state import Note, VmState
-from . import identity
+from . import find, identity
 from .observe import Nic, observe_nics
 
-_NO_UUID = "00000000-0000-0000-0000-000000000000"
 _ENDING_SECONDS = 1.0
 
 
@@ -56,7 +56,7 @@ class Session:
         self.audit: Mode = params["audit"]
         self._check_mode = check_mode
         self.timeout = float(params["timeout"])
-        if self.timeout <= 0:
+        if not 0 < self.timeout < math.inf:
             raise OptionError(
                 "timeout", f"{self.timeout:g} is not a positive number of seconds"
             )
@@ -65,6 +65,7 @@ class Session:
         self.uuid = ""
         self.note: Note | None = None
         self._live: Live | None = None
+        self._unreached: UnreachableError | None = None
 
     def __enter__(self) -> Session:
         try:
@@ -97,6 +98,11 @@ class Session:
         if self._live is None:
             raise ProcessError(f"the VM {self.name} does not run")
         return self._live
+
+    def require_reached(self) -> None:
+        """Require that somebody listened on the monitor that the task gave. Raises :class:`UnreachableError`."""
+        if self._unreached is not None:
+            raise self._unreached
 
     @property
     def nics(self) -> dict[str, Nic]:
@@ -132,7 +138,7 @@ class Session:
         monitor = Monitor(self.qmp_socket, self.timeout)
         try:
             # Records with another VM's name would be false.
-            identity.choose(self.name, self.uuid, _reported(monitor))
+            identity.choose(self.name, self.uuid, find.reported(monitor))
             self.adopt(process, monitor)
         except BaseException:
             monitor.close()
@@ -209,24 +215,33 @@ class Session:
             return {}
         # Asked before the lock is taken, which the UUID names, and left again at once: who
         # keeps the monitor while he waits for the lock keeps the lock's owner waiting.
-        with Monitor(self._given_socket, self.timeout) as monitor:
-            return _reported(monitor)
+        try:
+            with Monitor(self._given_socket, self.timeout) as monitor:
+                return find.reported(monitor)
+        except UnreachableError as exc:
+            self._unreached = exc
+            return {}
 
     def _load(self) -> None:
         self.note = self.state.load()
         if self.note is None and self.state.has_unreadable():
+            from .rebuild import read_note
+
+            self.note = read_note(self.state, write=not self._check_mode)
+            sources = "qemu and /proc" if self.note is None else "the audit log and /proc"
             self.warnings.append(
-                f"the note of VM {self.name} in {self.state.path} cannot be read; what qemu and /proc tell is used"
+                f"the note of VM {self.name} in {self.state.path} cannot be read; what {sources} tell is used"
             )
-            if not self._check_mode:
-                self.state.set_aside()
         if self.note is not None and self.note.boot_id != boot_id():
             # No qemu outlives its host, so this one tells nothing.
             self.note = None
 
     def _find_process(self) -> Process | None:
+        if self._unreached is not None:
+            find.require_ended(self._unreached, self.name, self.uuid)
+            return None
         if self._given_socket is not None:
-            return self._process_behind(self._given_socket)
+            return find.process_behind(self._given_socket, self.timeout, self.uuid)
         if (
             self.note is not None
             and self.note.pid is not None
@@ -243,30 +258,7 @@ class Session:
             )
         return found
 
-    def _process_behind(self, path: str) -> Process:
-        with Monitor(path, self.timeout) as monitor:
-            peer = Process.of(monitor.peer_pid())
-        if peer is not None and peer.is_qemu():
-            return peer
-        # libvirt makes the socket itself and passes it on, so the peer is not qemu.
-        process = find_qemu(self.uuid)
-        if process is None:
-            raise ProcessError(
-                f"the process behind the QMP socket {path} is no qemu that can be found in /proc"
-            )
-        return process
-
 
 def bind(note: Note, process: Process) -> None:
     """Note which process a VM is."""
     note.pid, note.start_time = process.pid, process.start_time
-
-
-def _reported(monitor: Monitor) -> dict[str, str | None]:
-    """Return the name and the UUID that a qemu was started with, ``None`` for what it was not told."""
-    uuid, name = monitor.execute_all("query-uuid", "query-name")
-    reported = str(uuid["UUID"]).lower()
-    return {
-        "name": name.get("name"),
-        "uuid": None if reported == _NO_UUID else reported,
-    }

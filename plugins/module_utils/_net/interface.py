@@ -19,6 +19,8 @@ MAX_IFNAME_BYTES = 15
 
 _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}")
 _IFNAME = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
+# drivers/net/tun.c: the largest of a frame, less its Ethernet header; a macvtap's is its lower device's.
+_MAX_MTU = {"bridge": 65521, "direct": 65535}
 _ALIASES = {"virtio-net": "virtio-net-pci", "e1000-82540em": "e1000"}
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 
@@ -53,12 +55,17 @@ class Interface:
 
     @property
     def is_pci(self) -> bool:
-        """Tell whether the model sits on PCI; qemu's other hot-pluggable NICs sit on USB."""
-        return not self.model.startswith("usb-")
+        """Tell whether the model sits on PCI."""
+        return sits_on_pci(self.model)
 
     def error(self, suboption: str, problem: str) -> OptionError:
         """Return the error that refuses this interface because of one suboption."""
         return OptionError(f"{self.option}.{suboption}", problem)
+
+
+def sits_on_pci(model: str) -> bool:
+    """Tell whether a NIC of a model sits on PCI; qemu's other hot-pluggable NICs sit on USB."""
+    return not model.startswith("usb-")
 
 
 def compact(mac: str) -> str:
@@ -130,9 +137,9 @@ def _parse(option: str, item: t.Mapping[str, t.Any]) -> Interface:
         raise interface.error(
             "queues", f"{interface.queues} is not between 1 and {MAX_QUEUES}"
         )
-    if interface.mtu is not None and not 68 <= interface.mtu <= 65535:
+    if interface.mtu is not None and not 68 <= interface.mtu <= _MAX_MTU[kind]:
         raise interface.error(
-            "mtu", f"{interface.mtu} is not between 68 and 65535 bytes"
+            "mtu", f"{interface.mtu} is not between 68 and {_MAX_MTU[kind]} bytes"
         )
     if not interface.is_virtio:
         _check_not_virtio(interface)

@@ -80,6 +80,9 @@ def parse_qemu(
 ) -> QemuOptions:
     """Check the option ``qemu``. Raises :class:`OptionError`."""
     qemu = QemuOptions(**{**options, "args": tuple(options["args"])})
+    for name in ("binary", "machine", "cpu", "user"):
+        if "\0" in (getattr(qemu, name) or ""):
+            raise OptionError(f"qemu.{name}", "it cannot hold a NUL byte")
     if not _MEMORY.fullmatch(qemu.memory):
         raise OptionError(
             "qemu.memory", f"{qemu.memory!r} is no size (a number of MiB, or 512M, 4G)"

@@ -10,6 +10,7 @@ Sources: QMP ``getfd``, ``netdev_add``, ``device_add``, ``device_del``, ``netdev
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 import typing as t
 
@@ -101,17 +102,24 @@ def roll_back(monitor: Monitor, mac: str, count: int) -> None:
     )
 
 
-def unplug(monitor: Monitor, paths: t.Iterable[str], deadline: float) -> set[str]:
-    """Ask the guest to let go of front ends, by QOM path; return those that are gone at ``deadline``.
+@dataclasses.dataclass
+class Unplugged:
+    """Front ends, by QOM path, that are ``gone``, and those that qemu ``refused`` to unplug, with its reason."""
+
+    gone: set[str] = dataclasses.field(default_factory=set)
+    refused: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+def unplug(monitor: Monitor, paths: t.Iterable[str], deadline: float) -> Unplugged:
+    """Ask the guest to let go of front ends, by QOM path; return what became of them until ``deadline``.
 
     ``deadline`` is in ``time.monotonic()``'s seconds. The back ends stay.
     """
     waiting = set(paths)
-    gone: set[str] = set()
+    done = Unplugged()
     while waiting:
-        missing = _request_unplug(monitor, sorted(waiting))
-        gone |= missing
-        waiting -= missing
+        _request_unplug(monitor, sorted(waiting), done)
+        waiting -= {*done.gone, *done.refused}
         repeat = min(deadline, time.monotonic() + _REPEAT_SECONDS)
         while waiting:
             event = monitor.wait_event(repeat)
@@ -120,25 +128,23 @@ def unplug(monitor: Monitor, paths: t.Iterable[str], deadline: float) -> set[str
             # A virtio NIC sends a second event, for the device inside it.
             path = event.get("data", {}).get("path")
             if event["event"] == "DEVICE_DELETED" and path in waiting:
-                gone.add(path)
+                done.gone.add(path)
                 waiting.discard(path)
         if time.monotonic() >= deadline:
             break
-    return gone
+    return done
 
 
-def _request_unplug(monitor: Monitor, paths: t.Sequence[str]) -> set[str]:
-    """Send one device_del for each front end; return those that do not exist any more."""
+def _request_unplug(monitor: Monitor, paths: t.Sequence[str], done: Unplugged) -> None:
+    """Send one device_del for each front end; add those that do not exist any more, and those that are refused."""
     answers = monitor.try_all([("device_del", {"id": path}) for path in paths])
-    gone = set()
     for path, answer in zip(paths, answers):
         if not isinstance(answer, QmpError):
             continue
         if answer.error_class == "DeviceNotFound":
-            gone.add(path)
+            done.gone.add(path)
         elif "already in the process of unplug" not in answer.desc:
-            raise answer
-    return gone
+            done.refused[path] = answer.desc
 
 
 def close_backend(
@@ -171,8 +177,7 @@ def revoke(
     held = close_backend(monitor, process, netdev, devices)
     if held and path is not None:
         # This qemu keeps them as long as the card is in the machine.
-        with contextlib.suppress(QmpError):
-            _request_unplug(monitor, [path])
+        _request_unplug(monitor, [path], Unplugged())
         held = _still_held(process, devices)
     if held and path is not None:
         from . import eject

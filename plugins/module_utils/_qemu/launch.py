@@ -30,6 +30,8 @@ _VERSION = re.compile(r"version (\d+)\.(\d+)")
 _OLDEST = (6, 2)
 _STDERR_BYTES = 16384
 _END_SECONDS = 5.0
+# A task's environment may hold secrets, and the user that qemu runs as could read them.
+_ENVIRONMENT = {"LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ"}
 _GIVEN_BACK = "The VM does not run, and what was opened for it is closed again"
 
 
@@ -126,6 +128,7 @@ def start(
                 # A pipe, which ends with this task: no log that a guest could fill the host with.
                 stderr=write_end,
                 pass_fds=[listener.fileno(), *fds],
+                env={key: os.environ[key] for key in _ENVIRONMENT & {*os.environ}},
                 cwd="/",
                 start_new_session=True,
             )
@@ -158,7 +161,8 @@ def _why_not(
         how = f"exit status {status}" if status >= 0 else f"killed by signal {-status}"
         return f"qemu did not start ({how}): {_last_words(said) or 'it said nothing'}. {_GIVEN_BACK}"
     child.kill()
-    child.wait(timeout=_END_SECONDS)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(timeout=_END_SECONDS)
     return f"qemu did not get ready and was ended: {failure}. {_GIVEN_BACK}"
 
 

@@ -19,7 +19,7 @@ import struct
 import time
 import typing as t
 
-from .._errors import MonitorError, QmpError
+from .._errors import MonitorError, QmpError, UnreachableError
 
 _MAX_LINE_BYTES = 16 * 1024 * 1024
 _CHUNK_BYTES = 65536
@@ -124,19 +124,25 @@ class Monitor:
             opened.connect(self.path)
         except OSError as exc:
             opened.close()
-            raise MonitorError(self._cannot_connect(exc)) from exc
+            raise self._cannot_connect(exc) from exc
         return opened
 
-    def _cannot_connect(self, exc: OSError) -> str:
+    def _cannot_connect(self, exc: OSError) -> MonitorError:
         if exc.errno == errno.ENOENT:
-            return f"there is no QMP socket {self.path}; is the VM running?"
+            return UnreachableError(
+                f"there is no QMP socket {self.path}; is the VM running?"
+            )
         if exc.errno == errno.ECONNREFUSED:
-            return f"nobody listens on the QMP socket {self.path}; the qemu that made it is gone"
+            return UnreachableError(
+                f"nobody listens on the QMP socket {self.path}; the qemu that made it is gone"
+            )
         if exc.errno == errno.EAGAIN or isinstance(exc, socket.timeout):
-            return (
+            return MonitorError(
                 f"the QMP socket {self.path} is busy: other clients wait on it already"
             )
-        return f"cannot connect to the QMP socket {self.path}: {exc.strerror or exc}"
+        return MonitorError(
+            f"cannot connect to the QMP socket {self.path}: {exc.strerror or exc}"
+        )
 
     def _greet(self) -> None:
         deadline = time.monotonic() + self.timeout

@@ -38,13 +38,14 @@ class Process:
 
     @classmethod
     def of(cls, pid: int) -> Process | None:
-        """Return the living process of a pid; a zombie is none."""
+        """Return the living process of a pid; a zombie is none.
+
+        A first thread that has ended is a zombie too, and the others still hold every file.
+        """
         fields = stat_fields(pid)
-        return (
-            None
-            if fields is None or fields[0] in ("Z", "X")
-            else cls(pid, int(fields[19]))
-        )
+        if fields is None or (fields[0] in ("Z", "X") and int(fields[17]) <= 1):
+            return None
+        return cls(pid, int(fields[19]))
 
     def is_alive(self) -> bool:
         """Tell whether this very process still runs."""
@@ -52,10 +53,14 @@ class Process:
 
     def fds(self) -> set[int]:
         """Return the numbers of the open file descriptors; none when the process is gone."""
-        try:
-            return {int(name) for name in os.listdir(f"/proc/{self.pid}/fd")}
-        except OSError as exc:
-            raise_exhausted(exc)
+        for thread in self._threads():
+            try:
+                found = os.listdir(f"{thread}/fd")
+            except OSError as exc:
+                raise_exhausted(exc)
+                continue
+            if found:
+                return {int(name) for name in found}
         return set()
 
     def device_at(self, fd: int) -> Device | None:
@@ -112,10 +117,10 @@ class Process:
             finally:
                 os.close(pidfd)
 
-    def end(self) -> None:
-        """Kill the process and wait for its end."""
+    def end(self) -> bool:
+        """Kill the process and wait for its end; tell whether it has come."""
         self.kill()
-        self.wait_end(_END_SECONDS)
+        return self.wait_end(_END_SECONDS)
 
     def command_line(self) -> list[str]:
         """Return the arguments that the process was started with."""
@@ -129,19 +134,29 @@ class Process:
 
     def is_qemu(self) -> bool:
         """Tell whether the process is a qemu, by the name that it was started with."""
-        return any("qemu" in os.path.basename(word) for word in self.command_line()[:1])
+        return any(names_qemu(word) for word in self.command_line()[:1])
+
+    def _threads(self) -> t.Iterator[str]:
+        """Yield where proc(5) shows the files: with the first thread, or when it has ended with any other."""
+        yield f"/proc/{self.pid}"
+        fields = stat_fields(self.pid)
+        if fields is not None and fields[0] == "Z":
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                for thread in os.listdir(f"/proc/{self.pid}/task"):
+                    yield f"/proc/{self.pid}/task/{thread}"
 
     def _node_at(self, fd: int) -> tuple[str, int] | None:
         """Return path and device number of the node behind a file descriptor."""
-        link = f"/proc/{self.pid}/fd/{fd}"
-        try:
-            path = os.readlink(link)
-            if not path.startswith("/dev/"):
-                return None
-            # The node of a removed macvtap is gone, and the fd is as open as before.
-            return path.replace(" (deleted)", ""), os.stat(link).st_rdev
-        except OSError as exc:
-            raise_exhausted(exc)
+        for thread in self._threads():
+            link = f"{thread}/fd/{fd}"
+            try:
+                path = os.readlink(link)
+                if not path.startswith("/dev/"):
+                    return None
+                # The node of a removed macvtap is gone, and the fd is as open as before.
+                return path.replace(" (deleted)", ""), os.stat(link).st_rdev
+            except OSError as exc:
+                raise_exhausted(exc)
         return None
 
     def _interface_of(self, path: str, rdev: int, fd: int) -> str | None:
@@ -154,15 +169,16 @@ class Process:
         return name if name is not None and path == sysfs.macvtap_node(name) else None
 
     def _tun_name(self, fd: int) -> str | None:
-        try:
-            with open(
-                f"/proc/{self.pid}/fdinfo/{fd}", encoding="utf-8", errors="replace"
-            ) as handle:
-                match = _IFF_LINE.search(handle.read())
-        except OSError as exc:
-            raise_exhausted(exc)
-            return None
-        return match.group(1) if match else None
+        for thread in self._threads():
+            try:
+                with open(
+                    f"{thread}/fdinfo/{fd}", encoding="utf-8", errors="replace"
+                ) as handle:
+                    match = _IFF_LINE.search(handle.read())
+                return match.group(1) if match else None
+            except OSError as exc:
+                raise_exhausted(exc)
+        return None
 
 
 def all_processes() -> t.Iterator[Process]:
@@ -174,15 +190,37 @@ def all_processes() -> t.Iterator[Process]:
                 yield process
 
 
+def names_qemu(path: str) -> bool:
+    """Tell whether a program's path is that of a qemu, and not of libvirt's daemon for them."""
+    name = os.path.basename(path)
+    return "qemu" in name and not name.startswith("virtqemud")
+
+
+def named(arguments: t.Sequence[str]) -> tuple[str | None, str | None]:
+    """Return the name and the UUID that a qemu was started with."""
+    given = dict(zip(arguments, arguments[1:]))
+    uuid = given.get("-uuid") or given.get("--uuid")
+    words = (given.get("-name") or given.get("--name") or "").split(",")
+    guest = [word[len("guest=") :] for word in words if word.startswith("guest=")]
+    bare = [words[0]] if words[0] and "=" not in words[0] else []
+    return next(iter(guest + bare), None), uuid.lower() if uuid else None
+
+
 def find_qemu(uuid: str) -> Process | None:
-    """Return the qemu that was started with ``-uuid`` of a VM, whoever started it."""
+    """Return the qemu that was started with ``-uuid`` of a VM, whoever started it.
+
+    Where there is none, what has the same argument: a program on its way to become qemu (systemd-run, setpriv),
+    or a qemu under another name.
+    """
+    others = []
     for process in all_processes():
-        if not process.is_qemu():
-            continue
         arguments = process.command_line()
-        if any(pair == ("-uuid", uuid) for pair in zip(arguments, arguments[1:])):
+        if named(arguments)[1] != uuid:
+            continue
+        if names_qemu(arguments[0]):
             return process
-    return None
+        others.append(process)
+    return next(iter(others), None)
 
 
 def holder_of(ifname: str) -> Process | None:

@@ -46,6 +46,11 @@ def scope_command(scope: str | None) -> list[str]:
     return ["systemd-run", "--scope", "--quiet", "--collect", *options, "--"]
 
 
+def is_loaded(unit: str) -> bool:
+    """Tell whether systemd knows a unit that systemd-run made."""
+    return os.path.exists(f"{_TRANSIENT}/{unit}")
+
+
 def wait_unloaded(scope: str, seconds: float) -> None:
     """Wait until systemd has forgotten the scope of the VM's last run, whose name the next one takes.
 
@@ -53,7 +58,7 @@ def wait_unloaded(scope: str, seconds: float) -> None:
     systemd-run says so.
     """
     deadline = time.monotonic() + seconds
-    while os.path.exists(f"{_TRANSIENT}/{scope}") and time.monotonic() < deadline:
+    while is_loaded(scope) and time.monotonic() < deadline:
         time.sleep(_STEP_SECONDS)
 
 

@@ -65,7 +65,7 @@ def test_unreadable(state: VmState, content: str | bytes) -> None:
     write(state, content)
     assert state.load() is None
     assert state.has_unreadable()
-    state.set_aside()
+    state.set_aside(None)
     assert not state.has_unreadable()
     assert os.listdir(state.path) == ["state.json.unreadable"]
 

@@ -14,11 +14,11 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._module import comp
 from ansible_collections.virtaudit.qemu.plugins.module_utils._module.live import (
     Holder,
     Look,
-    named,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net.device import Device
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.process import (
     Process,
+    named,
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import MAC, UUID
 from ansible_collections.virtaudit.qemu.tests.unit.support.story import Story

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 
 import pytest
@@ -28,7 +29,10 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._module.session imp
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net import host
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu import launch
-from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import Inventory
+from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import (
+    FrontEnd,
+    Inventory,
+)
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
     MAC,
     QEMU,
@@ -46,7 +50,8 @@ from ansible_collections.virtaudit.qemu.tests.unit.support.qemu import FakeQemu
 ONE = an_interface()
 TWO = an_interface(option="interfaces[1]", mac="52:54:00:00:00:02")
 USB = an_interface(option="interfaces[2]", mac="52:54:00:00:00:03", model="usb-net")
-ATTACHED = Nic(MAC, None, "hostnet", [tun(31)], None)
+FRONT_END = FrontEnd("/machine/peripheral/net0", "virtio-net-pci", MAC, "hostnet")
+ATTACHED = Nic(MAC, FRONT_END, "hostnet", [tun(31)], None)
 
 
 @pytest.fixture(name="looked", autouse=True)
@@ -57,7 +62,9 @@ def fixture_looked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(
         host,
         "check",
-        lambda interfaces, leftovers: looked.extend(each.mac for each in interfaces),
+        lambda interfaces, leftovers: looked.extend(
+            [each.mac for each in interfaces] + [f"-{name}" for name in leftovers]
+        ),
     )
     monkeypatch.setattr(launch, "find_binary", looked.append)
     monkeypatch.setattr(launch, "ids_of", lambda user: (0, 0))
@@ -162,8 +169,33 @@ def test_replace(differ: list[str], looked: list[str]) -> None:
     found = make_plan(session, [ONE], params(on_mismatch="replace"))
     # It takes the port that it gives back.
     assert found.steps == [Step(ONE, "attach", ATTACHED, replace=True)]
-    # Its own link would be in its way.
-    assert looked == []
+    # Looked at before it is taken out; its own link is no hindrance.
+    assert looked == [ONE.mac, f"-{ATTACHED.ifname}"]
+
+
+@pytest.mark.parametrize("refused", ["source", "ifname", "vhost"])
+def test_what_cannot_replace_it_is_refused_before(
+    differ: list[str], monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    differ.append("source is br0, asked is br9")
+
+    def check(interfaces: t.Any, leftovers: t.Any) -> None:
+        raise interfaces[0].error(refused, "cannot be")
+
+    monkeypatch.setattr(host, "check", check)
+    with pytest.raises(OptionError, match=refused):
+        make_plan(
+            a_session(nics={MAC: ATTACHED}), [ONE], params(on_mismatch="replace")
+        )
+
+
+def test_what_sat_on_usb_gives_no_port_back(differ: list[str]) -> None:
+    differ.append("model is usb-net, asked is virtio-net-pci")
+    usb = dataclasses.replace(FRONT_END, model="usb-net")
+    nic = dataclasses.replace(ATTACHED, front_end=usb)
+    session = a_session(nics={MAC: nic}, free_ports=[])
+    with pytest.raises(OptionError, match="finds no free PCIe root port"):
+        make_plan(session, [ONE], params(on_mismatch="replace"))
 
 
 @pytest.mark.parametrize(

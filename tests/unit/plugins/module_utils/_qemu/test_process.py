@@ -93,6 +93,28 @@ def test_a_zombie_is_no_process(start: Start) -> None:
     assert not found.is_qemu()
 
 
+def test_a_process_whose_first_thread_has_ended() -> None:
+    code = (
+        "import ctypes, os, threading, time; fd = os.open('/dev/null', 0); os.dup2(fd, 200);"
+        " threading.Thread(target=lambda: (time.sleep(0.2), print(1, flush=True), time.sleep(60))).start();"
+        " ctypes.CDLL(None).syscall(60 if os.uname().machine == 'x86_64' else 93, 0)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        with open(f"/proc/{child.pid}/stat", encoding="ascii") as handle:
+            assert handle.read().split()[2] == "Z"
+        found = process_of(child)
+        assert found.is_alive()
+        assert 200 in found.fds()
+        assert not found.wait_end(0.1)
+        found.kill()
+        assert found.wait_end(10)
+        assert found.fds() == set()
+
+
 def test_an_ended_process(start: Start) -> None:
     child = start()
     found = process_of(child)
@@ -148,6 +170,7 @@ def test_fds_and_command_line(start: Start) -> None:
         ("/usr/libexec/qemu-kvm", True),
         ("qemu-system-x86_64", True),
         ("/opt/qemu/bin/python", False),
+        ("/usr/sbin/virtqemud", False),
         ("python", False),
     ],
 )
@@ -156,7 +179,14 @@ def test_find_qemu(start: Start, name: str, is_qemu: bool) -> None:
     start("-name", UUID, "-uuid", "x" + UUID, name="/usr/bin/qemu-system-x86_64")
     found = process_of(child)
     assert found.is_qemu() is is_qemu
-    assert process.find_qemu(UUID) == (found if is_qemu else None)
+    assert process.find_qemu(UUID) == found
+
+
+def test_qemu_goes_before_what_starts_it(start: Start) -> None:
+    start("-uuid", UUID, name="systemd-run")
+    child = start("--uuid", UUID.upper(), name="qemu-system-x86_64")
+    start("-uuid", UUID, name="setpriv")
+    assert process.find_qemu(UUID) == process_of(child)
 
 
 def test_all_processes(start: Start) -> None:

@@ -15,6 +15,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu import hotplug
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.hotplug import (
+    Unplugged,
     close_backend,
     unplug,
 )
@@ -75,7 +76,7 @@ def deleted(path: str) -> dict[str, t.Any]:
 def test_both_let_go_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     guest = Guest(monkeypatch, a=1, b=1)
     guest.events = [{"event": "NIC_RX_FILTER_CHANGED", "data": {"path": A}}]
-    assert unplug(guest.monitor, [B, A], 10.0) == {A, B}
+    assert unplug(guest.monitor, [B, A], 10.0) == Unplugged({A, B})
     assert guest.asked == [A, B]
     assert guest.waits == []
 
@@ -90,33 +91,33 @@ def test_the_event_of_the_inner_device_is_not_enough(
         {"event": "DEVICE_DELETED"},
         {"event": "DEVICE_UNPLUG_GUEST_ERROR", "data": {"path": A}},
     ]
-    assert unplug(guest.monitor, [A], 0.5) == set()
+    assert unplug(guest.monitor, [A], 0.5) == Unplugged()
     assert guest.events == []
 
 
 def test_a_lost_request_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     guest = Guest(monkeypatch, a=4, b=1)
-    assert unplug(guest.monitor, [A, B], 60.0) == {A, B}
+    assert unplug(guest.monitor, [A, B], 60.0) == Unplugged({A, B})
     assert guest.asked == [A, B, A, A, A]
     assert guest.waits == [pytest.approx(1.0, abs=0.05)] * 3
 
 
 def test_a_guest_that_never_lets_go(monkeypatch: pytest.MonkeyPatch) -> None:
     guest = Guest(monkeypatch, a=None, b=1)
-    assert unplug(guest.monitor, [A, B], 2.5) == {B}
+    assert unplug(guest.monitor, [A, B], 2.5) == Unplugged({B})
     assert guest.now == 2.5
     assert guest.asked == [A, B, A, A]
 
 
 def test_one_request_even_without_time(monkeypatch: pytest.MonkeyPatch) -> None:
     guest = Guest(monkeypatch, a=None, b=None)
-    assert unplug(guest.monitor, [A, B], 0.0) == set()
+    assert unplug(guest.monitor, [A, B], 0.0) == Unplugged()
     assert guest.asked == [A, B]
 
 
 def test_what_is_gone_already(monkeypatch: pytest.MonkeyPatch) -> None:
     guest = Guest(monkeypatch, b=1)
-    assert unplug(guest.monitor, [A, B], 10.0) == {A, B}
+    assert unplug(guest.monitor, [A, B], 10.0) == Unplugged({A, B})
     assert guest.waits == []
 
 
@@ -128,23 +129,27 @@ def test_gone_between_two_requests(monkeypatch: pytest.MonkeyPatch) -> None:
         guest.events.clear()
 
     guest.answers["device_del"] = without_event
-    assert unplug(guest.monitor, [A], 10.0) == {A}
+    assert unplug(guest.monitor, [A], 10.0) == Unplugged({A})
     assert guest.asked == [A, A]
 
 
 def test_nothing_to_unplug(monkeypatch: pytest.MonkeyPatch) -> None:
     guest = Guest(monkeypatch)
-    assert unplug(guest.monitor, [], 10.0) == set()
+    assert unplug(guest.monitor, [], 10.0) == Unplugged()
     assert guest.log == []
 
 
-def test_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    guest = Guest(monkeypatch, a=1)
-    guest.fails["device_del"] = QmpError(
-        "device_del", "GenericError", "Bus 'pcie.0' does not support hotplugging"
-    )
-    with pytest.raises(QmpError, match="does not support hotplugging"):
-        unplug(guest.monitor, [A], 10.0)
+def test_one_that_is_refused_keeps_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    guest = Guest(monkeypatch, b=2)
+    reason = "Bus 'pcie.0' does not support hotplugging"
+
+    def refuse(given: t.Mapping[str, t.Any]) -> None:
+        if given["id"] == A:
+            raise QmpError("device_del", "GenericError", reason)
+        guest._device_del(**given)
+
+    guest.answers["device_del"] = refuse
+    assert unplug(guest.monitor, [A, B], 10.0) == Unplugged({B}, {A: reason})
 
 
 NETDEV = "hostnet-525400000001"

@@ -1,0 +1,72 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How a module ends."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
+    VirtauditError,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._module import edge
+from ansible_collections.virtaudit.qemu.plugins.module_utils._module.report import (
+    Answer,
+)
+
+
+class Ended(Exception):
+    """Raised in place of the end of the process."""
+
+
+class FakeModule:
+    """Keeps how it was ended."""
+
+    params: t.ClassVar[dict[str, t.Any]] = {}
+
+    def __init__(self) -> None:
+        self.end: tuple[str, dict[str, t.Any]] = ("", {})
+
+    def warn(self, text: str) -> None:
+        raise AssertionError(text)
+
+    def exit_json(self, **result: t.Any) -> None:
+        self.end = ("exit", result)
+        raise Ended
+
+    def fail_json(self, **result: t.Any) -> None:
+        self.end = ("fail", result)
+        raise Ended
+
+
+@pytest.mark.parametrize(
+    ("failure", "message"),
+    [
+        (VirtauditError("no such thing"), "no such thing"),
+        (OSError(24, "Too many open files"), "the operating system refused what"),
+        (KeyError("UUID"), "an error in this collection, please report it: KeyError"),
+        (None, None),
+    ],
+)
+def test_what_was_done_before_a_failure_is_kept(
+    failure: Exception | None, message: str | None
+) -> None:
+    module = FakeModule()
+
+    def read(_params: t.Any, answer: Answer) -> None:
+        answer.stats = {"files": 1}
+        if failure is not None:
+            raise failure
+
+    with pytest.raises(Ended):
+        edge.run_reader(t.cast(t.Any, module), read)
+    how, result = module.end
+    assert how == ("exit" if failure is None else "fail")
+    assert result["stats"] == {"files": 1}
+    if message is not None:
+        assert message in result["msg"]
+    assert ("exception" in result) is isinstance(failure, KeyError)
