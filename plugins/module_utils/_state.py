@@ -205,7 +205,10 @@ class VmState:
 def host_locked(timeout: float) -> t.Iterator[None]:
     """Keep the tasks of all VMs from claiming MACs for a moment."""
     with lock_directory(
-        BASE, timeout, "the MACs of this host", "run the task again, which goes on from here"
+        BASE,
+        timeout,
+        "the MACs of this host",
+        "run the task again, which goes on from here",
     ):
         yield
 

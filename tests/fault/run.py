@@ -109,7 +109,12 @@ def _chosen(words: list[str], *names: str) -> bool:
 
 
 def _scenario(scenario: Scenario, options: argparse.Namespace, tally: Tally) -> None:
-    harms = [harm for harm in HARMS if _chosen(options.parts, harm.name, scenario.name)]
+    harms = [
+        harm
+        for harm in HARMS
+        if _chosen(options.parts, harm.name, scenario.name)
+        and harm.name in (scenario.harms or {harm.name})
+    ]
     points = _points(scenario) if harms else []
     for harm in harms:
         struck = harm.choose(points, options.every)
@@ -205,8 +210,12 @@ def _attempt_once(
         result, meant = harm.do(scenario.task(uuid), point, uuid)
         if not harm.dies:
             problems += _judge(scenario, harm, result, uuid)
-        alive = bool(witness.qemus(uuid))
+        alive, going = bool(witness.qemus(uuid)), witness.going(uuid)
         again = runner.run_module(*scenario.task(uuid))
+        if scenario.running and set(going) - set(witness.qemus(uuid)):
+            problems.append("the next run ended a guest that ran")
+        if scenario.goes and not witness.going(uuid):
+            problems.append("the guest does not run after the next run")
         granted = scenario.granted
         unrecorded = harm.blind or "audit: " in str(result.get("msg"))
         if unrecorded and _WAITS_FOR_GUEST in str(again.get("msg")):
@@ -230,6 +239,8 @@ def _judge(
     """Return what is wrong with a task that was harmed and has ended by itself."""
     if not result or "traceback" in result:
         return [f"the task has no result: {result.get('traceback')}"]
+    if "please report it" in str(result.get("msg")):
+        return [f"nobody foresaw what the task met: {result['msg']}"]
     alive = bool(witness.qemus(uuid))
     if not result.get("failed"):
         # A qemu that dies when all is handed over is found by the next run.

@@ -49,13 +49,18 @@ def detach(uuid: str, **options: Any) -> Task:
 
 @dataclasses.dataclass(frozen=True)
 class Scenario:
-    """A task to harm. ``granted`` and ``running``: what is true in the end, whatever the harm."""
+    """A task to harm. ``granted`` and ``running``: what is true in the end, whatever the harm.
+
+    ``goes``: its guest is not paused, and runs in the end. ``harms``: the only ones that show something new, all when empty.
+    """
 
     name: str
     before: Callable[[str], list[Task]]
     task: Callable[[str], Task]
     granted: list[str]
     running: bool = True
+    goes: bool = False
+    harms: tuple[str, ...] = ()
 
     def runs_again(self, alive: bool) -> bool:
         """Tell whether the VM should run after the next run: only an attach starts one."""
@@ -68,6 +73,14 @@ SCENARIOS = [
         lambda _uuid: [],
         lambda uuid: attach(uuid, [TAP, MACVTAP], QEMU),
         MACS,
+    ),
+    Scenario(
+        "run",
+        lambda _uuid: [],
+        lambda uuid: attach(uuid, [TAP], {**QEMU, "paused": False}),
+        MACS[:1],
+        goes=True,
+        harms=("kill", "term", "enospc", "qemu-dies"),
     ),
     Scenario(
         "hot-plug",

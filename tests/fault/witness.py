@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import subprocess
 import time
 from collections import Counter
@@ -18,6 +19,7 @@ _LINE = re.compile(
     r"^(?:node=\S+ )?type=(\S+) msg=audit\(([^)]+)\): [^']*msg='([^']*)'"
 )
 _FLUSH_SECONDS = 0.05
+_MONITOR_SECONDS = 5.0
 
 Fields = dict[str, str]
 
@@ -52,11 +54,36 @@ def qemus(uuid: str) -> list[int]:
     return found
 
 
+def going(uuid: str) -> list[int]:
+    """Return the pids of the VM's living qemus if the one behind its monitor says that its guest runs."""
+    with socket.socket(socket.AF_UNIX) as monitor:
+        monitor.settimeout(_MONITOR_SECONDS)
+        try:
+            monitor.connect(f"{STATE}/{uuid}/qmp.sock")
+            with monitor.makefile("rw", encoding="utf-8") as lines:
+                lines.readline()
+                for command in ("qmp_capabilities", "query-status"):
+                    lines.write(json.dumps({"execute": command}) + "\n")
+                lines.flush()
+                for line in lines:
+                    answer = json.loads(line).get("return", {})
+                    if "running" in answer:
+                        return qemus(uuid) if answer["running"] else []
+        except OSError:
+            # It has ended, or waits for the first client to answer.
+            pass
+    return []
+
+
 def held(pid: int) -> dict[int, str]:
     """Return the network devices that a process holds: fd number to node."""
     found = {}
     for name in os.listdir(f"/proc/{pid}/fd"):
-        target = os.readlink(f"/proc/{pid}/fd/{name}")
+        try:
+            target = os.readlink(f"/proc/{pid}/fd/{name}")
+        except FileNotFoundError:
+            # A guest that runs has qemu open and close others.
+            continue
         if target in ("/dev/net/tun", "/dev/vhost-net") or re.fullmatch(
             r"/dev/tap\d+", target
         ):

@@ -138,6 +138,7 @@ def _launch(
             if not process.holds(opened):
                 raise ProcessError(
                     f"qemu started and does not hold {opened.path} of {nic.mac} as fd {opened.fd}"
+                    + process.fate()
                 )
     return process.pid
 

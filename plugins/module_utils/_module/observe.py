@@ -113,28 +113,49 @@ def observe_nics(
     """Return every NIC of a VM by MAC, back ends without a front end included."""
     notes = dict(note.interfaces) if note else {}
     found: dict[str, Nic] = {}
+    claimed = {fd for fds in inventory.backends.values() for fd in fds}
+    claimed.update(opened.fd for nic in notes.values() for opened in nic.devices)
     for front_end in inventory.front_ends:
         mac = front_end.mac
         known = notes.get(mac)
-        devices = _held(process, known, inventory.backends.get(front_end.netdev, []))
+        devices = _held(process, known, inventory, front_end.netdev, claimed)
         found[mac] = Nic(mac, front_end, front_end.netdev, devices, known)
     for mac, known in notes.items():
         if mac not in found:
             netdev = known.netdev
-            devices = _held(process, known, inventory.backends.get(netdev, []))
+            devices = _held(process, known, inventory, netdev, claimed)
             if devices or netdev in inventory.backends:
                 found[mac] = Nic(mac, None, netdev, devices, known)
     return found
 
 
 def _held(
-    process: Process, known: NicNote | None, fds: t.Sequence[int]
+    process: Process,
+    known: NicNote | None,
+    inventory: Inventory,
+    netdev: str,
+    claimed: t.Collection[int],
 ) -> list[Device]:
     if known is not None and known.phase != "opening":
         now = [_as_now(process, opened, known.ifindex) for opened in known.devices]
         return [opened for opened in now if opened is not None]
     # Not noted yet: the monitor's numbers, as far as /proc agrees.
-    devices = [process.device_at(fd) for fd in fds]
+    fds = inventory.backends.get(netdev)
+    if fds:
+        return _queues_at(process, fds)
+    if fds is None:
+        return []
+    # Opened by qemu itself. By the name of the tap; without one it can be each that nobody else has.
+    ifname = inventory.ifnames.get(netdev)
+    return [
+        opened
+        for opened in _queues_at(process, sorted(process.fds() - {*claimed}))
+        if ifname in (None, opened.dev)
+    ]
+
+
+def _queues_at(process: Process, fds: t.Iterable[int]) -> list[Device]:
+    devices = (process.device_at(fd) for fd in fds)
     return [
         opened
         for opened in devices

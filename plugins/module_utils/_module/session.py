@@ -228,7 +228,9 @@ class Session:
             from .rebuild import read_note
 
             self.note = read_note(self.state, write=not self._check_mode)
-            sources = "qemu and /proc" if self.note is None else "the audit log and /proc"
+            sources = (
+                "qemu and /proc" if self.note is None else "the audit log and /proc"
+            )
             self.warnings.append(
                 f"the note of VM {self.name} in {self.state.path} cannot be read; what {sources} tell is used"
             )
@@ -238,6 +240,9 @@ class Session:
 
     def _find_process(self) -> Process | None:
         if self._unreached is not None:
+            if self._given_uuid is None and self.note is None:
+                # Nothing tells that there ever was such a VM.
+                raise self._unreached
             find.require_ended(self._unreached, self.name, self.uuid)
             return None
         if self._given_socket is not None:

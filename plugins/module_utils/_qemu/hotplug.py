@@ -65,7 +65,7 @@ def plug(
         if lost:
             raise ProcessError(
                 f"qemu took {interface.mac} and does not hold {lost[0].path} as fd {lost[0].fd}"
-                + _ended(process)
+                + process.fate()
             )
     except BaseException as exc:
         # A device_add that got no answer may be done all the same, and a paused guest would keep the NIC.
@@ -213,12 +213,8 @@ def _send(monitor: Monitor, process: Process, opened: Device, name: str) -> Devi
             )
     raise ProcessError(
         f"{opened.path} was passed to qemu (pid {process.pid}) and is not among its open files"
-        + _ended(process)
+        + process.fate()
     )
-
-
-def _ended(process: Process) -> str:
-    return "" if process.is_alive() else ": qemu has ended or crashed"
 
 
 def _names(mac: str, devices: t.Sequence[Device]) -> list[str]:

@@ -23,6 +23,8 @@ _BACKEND = re.compile(
     r"^(?: \\ )?(?P<id>\S+): index=\d+,type=tap,(?P<rest>.*)$", re.MULTILINE
 )
 _BACKEND_FD = re.compile(r"\bfd=(\d+)")
+# Of a tap that qemu opened by itself, which has no fd there.
+_BACKEND_IFNAME = re.compile(r"\bifname=([^,]+)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +42,8 @@ class Inventory:
     """All that the monitor tells at one moment.
 
     ``backends`` maps a netdev's id to the fd numbers of its queues; after a netdev_del under
-    a living front end it is stale, so every fd is checked in /proc before it is believed.
+    a living front end it is stale, so every fd is checked in /proc before it is believed. One that
+    qemu opened by itself has no numbers there, and a name of its tap in ``ifnames``, if qemu tells one.
     ``ports`` are the ids of the PCIe ports, ``has_ports`` tells whether the machine hot-plugs
     into such ports at all.
     """
@@ -49,6 +52,7 @@ class Inventory:
     backends: dict[str, list[int]]
     ports: list[str]
     has_ports: bool
+    ifnames: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def take_inventory(monitor: Monitor) -> Inventory:
@@ -67,14 +71,16 @@ def take_inventory(monitor: Monitor) -> Inventory:
         for container, name, kind in children
         if kind in _PORT_TYPES and container == _CONTAINERS[0]
     ]
+    backends, ifnames = _backends(monitor)
     return Inventory(
         front_ends=_front_ends(
             monitor, [child for child in children if child[2] not in _PORT_TYPES]
         ),
-        backends=_backends(monitor),
+        backends=backends,
         ports=ports,
         has_ports=any(kind in _PORT_TYPES for _container, _name, kind in children)
         or _is_pcie(monitor),
+        ifnames=ifnames,
     )
 
 
@@ -143,15 +149,20 @@ def _front_ends(
     return found
 
 
-def _backends(monitor: Monitor) -> dict[str, list[int]]:
+def _backends(monitor: Monitor) -> tuple[dict[str, list[int]], dict[str, str]]:
+    """Return the fd numbers of each back end, and the taps of those that qemu opened by itself."""
     text = str(
         monitor.execute("human-monitor-command", {"command-line": "info network"})
     ).replace("\r", "")
     backends: dict[str, list[int]] = {}
+    ifnames: dict[str, str] = {}
     for match in _BACKEND.finditer(text):
         fds = [int(number) for number in _BACKEND_FD.findall(match["rest"])]
         backends.setdefault(match["id"], []).extend(fds)
-    return backends
+        ifname = _BACKEND_IFNAME.search(match["rest"])
+        if ifname:
+            ifnames[match["id"]] = ifname.group(1)
+    return backends, ifnames
 
 
 def _is_pcie(monitor: Monitor) -> bool:

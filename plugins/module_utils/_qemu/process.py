@@ -51,6 +51,10 @@ class Process:
         """Tell whether this very process still runs."""
         return Process.of(self.pid) == self
 
+    def fate(self) -> str:
+        """Return what ends a message when a qemu has ended, and nothing when it has not."""
+        return "" if self.is_alive() else ": qemu has ended or crashed"
+
     def fds(self) -> set[int]:
         """Return the numbers of the open file descriptors; none when the process is gone."""
         for thread in self._threads():

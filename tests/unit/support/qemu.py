@@ -90,6 +90,9 @@ class FakeQemu:
     def is_alive(self) -> bool:
         return True
 
+    def fate(self) -> str:
+        return ""
+
     def fds(self) -> set[int]:
         return {0, 1, 2, *self.held}
 

@@ -187,6 +187,26 @@ def test_without_a_finished_note_the_monitors_numbers_count(noted: bool) -> None
 
 
 @pytest.mark.parametrize(
+    ("ifnames", "held"),
+    [
+        ({NETDEV: "tap7"}, [tun(41, "tap7"), tun(42, "tap7")]),
+        # qemu's helper tells no name.
+        ({}, [tun(41, "tap7"), tun(42, "tap7"), tun(43, "tap8")]),
+        ({NETDEV: "tap9"}, []),
+    ],
+)
+def test_what_qemu_opened_by_itself(
+    ifnames: dict[str, str], held: list[t.Any]
+) -> None:
+    qemu = a_holder(
+        tun(31, "tap5"), tun(41, "tap7"), tun(42, "tap7"), tun(43, "tap8"), vhost(44)
+    )
+    backends: dict[str, list[int]] = {"other": [31], NETDEV: []}
+    inventory = Inventory([FRONT_END], backends, [], True, ifnames)
+    assert observe_nics(inventory, qemu.process, None)[MAC].devices == held
+
+
+@pytest.mark.parametrize(
     ("held", "backends", "seen"),
     [
         ([tun(31)], {NETDEV: [31]}, True),

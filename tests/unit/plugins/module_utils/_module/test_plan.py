@@ -184,9 +184,7 @@ def test_what_cannot_replace_it_is_refused_before(
 
     monkeypatch.setattr(host, "check", check)
     with pytest.raises(OptionError, match=refused):
-        make_plan(
-            a_session(nics={MAC: ATTACHED}), [ONE], params(on_mismatch="replace")
-        )
+        make_plan(a_session(nics={MAC: ATTACHED}), [ONE], params(on_mismatch="replace"))
 
 
 def test_what_sat_on_usb_gives_no_port_back(differ: list[str]) -> None:

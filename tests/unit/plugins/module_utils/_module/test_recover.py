@@ -183,7 +183,7 @@ def test_check_mode_sees_what_the_repair_will_leave(
     process = process_of(start())
     phase = changes.pop("phase", "held")
     nic = a_nic_note(phase=phase, devices=[tun(31)])
-    ids = {"pid": process.pid, "start_time": process.start_time}
+    ids: dict[str, t.Any] = {"pid": process.pid, "start_time": process.start_time}
     session = a_session(
         a_vm(interfaces={MAC: nic}, **ids, **changes), process, nic=found
     )

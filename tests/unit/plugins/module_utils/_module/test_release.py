@@ -10,11 +10,9 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
     LinkError,
     PendingError,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._module.detach import (
-    require_gone,
-)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._module.release import (
     Outcome,
+    require_gone,
 )
 
 FREE = Outcome("52:54:00:00:00:01", "detached")
@@ -46,3 +44,14 @@ def test_a_kept_nic_and_a_macvtap_that_is_left_are_both_said(
 def test_a_macvtap_alone() -> None:
     with pytest.raises(LinkError, match=r"^its macvtap va1 is still there$"):
         require_gone("web01", 5, False, [LEFT, FREE])
+
+
+def test_qemu_does_not_even_ask_the_guest() -> None:
+    refused = Outcome("52:54:00:00:00:05", "pending", True, refused="no hotplugging")
+    with pytest.raises(PendingError) as caught:
+        require_gone("web01", 5, False, [refused, KEPT])
+    text = str(caught.value)
+    assert f"did not let go of {KEPT.mac} within 5 s" in text
+    assert "does not unplug 52:54:00:00:00:05 from VM web01: no hotplugging" in text
+    with pytest.raises(PendingError, match="cannot be closed"):
+        require_gone("web01", 5, True, [refused])
