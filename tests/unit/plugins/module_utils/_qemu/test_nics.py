@@ -102,6 +102,7 @@ def test_inventory() -> None:
         ),
     ]
     assert found.backends == {"hostnet-a": [31, 32], "hostnet-b": [35], "own": []}
+    assert found.ifnames == {"own": "tap0"}
     assert free_ports(qemu.monitor, found.ports) == [
         "virtaudit-port1",
         "virtaudit-port10",
