@@ -1,5 +1,4 @@
 # Copyright (c) 2026, virtaudit contributors
-# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """What holds network devices on this host now: every process, whoever started it, and every tap and macvtap.

@@ -1,5 +1,4 @@
 # Copyright (c) 2026, virtaudit contributors
-# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """What qemu's monitor tells of its NICs: front ends, back ends, PCI ports.
