@@ -36,7 +36,8 @@ options:
         echoed the record with its event id. The task fails otherwise, and what was opened is closed.
       - V(best_effort) turns the same into warnings.
       - V(off) writes no record.
-      - The end of a VM that no task asked for is recorded as the strictest task asked that gave it interfaces.
+      - The end of a VM that no task asked for, and what a task left that was cut off, is recorded as the strictest
+        task asked that gave the VM interfaces.
     type: str
     choices: [required, best_effort, 'off']
     default: required
