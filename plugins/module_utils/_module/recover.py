@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from .._audit.auditor import Auditor
 from .._audit.origin import Origin
-from .._errors import ProcessError
+from .._errors import ProcessError, StuckError
 from .._net import device
 from .._net.device import Device
 from .._qemu import hotplug
@@ -120,6 +120,13 @@ def _settle(
         session.state.save(note)
         return f"the attach of {nic.mac} had been cut off after qemu had it; it is on record now"
     hotplug.roll_back(session.live.monitor, nic.mac, nic.queues)
+    process = session.live.process
+    found_at = map(process.device_at, sorted(process.fds()))
+    if any(opened is not None and opened.dev == nic.ifname for opened in found_at):
+        raise StuckError(
+            f"qemu (pid {process.pid}) still holds {nic.ifname} of {nic.mac}, whose attach had been cut off and does not"
+            " give it back. Run the task again; if it says the same, stop the VM (vm_net_detach with stop_vm: destroy)"
+        )
     record_end(nic, known, "attach", auditor, messages)
     remove_link(nic)
     del note.interfaces[nic.mac]

@@ -19,6 +19,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.origin impor
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
     AuditError,
     ProcessError,
+    StuckError,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._module import recover
 from ansible_collections.virtaudit.qemu.plugins.module_utils._module.leftovers import (
@@ -73,6 +74,8 @@ def fixture_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 class Fake(FakeQemu):
     """A qemu whose monitor can be left."""
 
+    start_time = 1
+
     def close(self) -> None:
         self.log.append(("close", {}))
 
@@ -93,7 +96,9 @@ def a_session(
     if process is not None:
         inventory = Inventory([], {}, [], True)
         by_mac = {nic.mac: nic for nic in nics.values()}
-        session._live = Live(process, Fake().monitor, inventory, by_mac)
+        qemu = Fake()
+        qemu.answers["query-kvm"] = lambda given: {"enabled": True}
+        session._live = Live(process, qemu.monitor, inventory, by_mac)
     return session
 
 
@@ -164,6 +169,25 @@ def test_the_vhost_net_of_others_is_not_taken_for_ours() -> None:
         (21, "1.000:7"),
         (22, "1.000:8"),
     ]
+
+
+def test_what_is_not_given_back_is_not_recorded_as_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kernel = a_kernel(monkeypatch)
+    process = Fake()
+    process.held = {21: tun(21)}
+    nic = a_nic_note(phase="opening", devices=[tun(7)])
+    note = a_vm(pid=process.pid, start_time=process.start_time, interfaces={MAC: nic})
+    session = a_session(note, process.process)
+    with Auditor("required") as auditor, pytest.raises(StuckError, match="still holds"):
+        recover.repair(session, auditor, ORIGIN)
+    assert kernel.texts == []
+    process.held.clear()
+    monkeypatch.setattr(session, "look", lambda: None)
+    with Auditor("required") as auditor:
+        recover.repair(session, auditor, ORIGIN)
+    assert told(kernel) == ["attach", "close"]
 
 
 @pytest.mark.parametrize(
