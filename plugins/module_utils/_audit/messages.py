@@ -9,15 +9,13 @@ Where libvirt writes the same record, its fields come first and in its order
 
 from __future__ import annotations
 
-import dataclasses
 import typing as t
 
 from .origin import Origin
 from .record import Record
 
 
-@dataclasses.dataclass(frozen=True)
-class Vm:
+class Vm(t.NamedTuple):
     """The VM that a record speaks of. ``virt`` is ``kvm``, or ``qemu`` under TCG."""
 
     name: str
@@ -41,8 +39,7 @@ class DeviceLike(t.Protocol):
 Fields = dict[str, t.Optional[str]]
 
 
-@dataclasses.dataclass(frozen=True)
-class Messages:
+class Messages(t.NamedTuple):
     """Makes the records of one VM, sent by one origin."""
 
     vm: Vm

@@ -13,7 +13,6 @@ multicast group AUDIT_NLGRP_READLOG, which also carries the event id.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
 import os
 import re
@@ -48,8 +47,7 @@ _ECHO = re.compile(
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class Status:
+class Status(t.NamedTuple):
     """What AUDIT_GET tells. ``pid`` is the audit daemon's, 0 when none is registered."""
 
     enabled: int
@@ -59,8 +57,7 @@ class Status:
     backlog_limit: int
 
 
-@dataclasses.dataclass(frozen=True)
-class Confirmation:
+class Confirmation(t.NamedTuple):
     """The kernel's echo of a record: its event id (``<seconds>.<ms>:<serial>``) and the sender's identity."""
 
     event: str

@@ -8,15 +8,14 @@ The fields that libaudit's ``audit_log_user_message(3)`` adds to every message.
 
 from __future__ import annotations
 
-import dataclasses
 import ipaddress
 import os
+import typing as t
 
 from .._proc import stat_fields
 
 
-@dataclasses.dataclass(frozen=True)
-class Origin:
+class Origin(t.NamedTuple):
     """Who sends: ``addr`` and ``terminal`` are ``None`` where there is none."""
 
     exe: str

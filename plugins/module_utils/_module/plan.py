@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import typing as t
 
 from .. import _state
@@ -19,8 +18,7 @@ from .observe import Nic, differences
 from .session import Session
 
 
-@dataclasses.dataclass(frozen=True)
-class Step:
+class Step(t.NamedTuple):
     """What happens to one interface: ``nic`` is what is there now, ``replace`` takes it out first."""
 
     interface: Interface
@@ -29,8 +27,7 @@ class Step:
     replace: bool = False
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
+class Plan(t.NamedTuple):
     """All steps; ``start`` is how to start the VM when it does not run; ``ports`` where new NICs go."""
 
     steps: list[Step]

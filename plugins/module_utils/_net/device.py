@@ -13,6 +13,7 @@ import errno
 import fcntl
 import os
 import struct
+import typing as t
 
 from .._errors import DeviceError
 
@@ -61,8 +62,7 @@ class Device:
         return dataclasses.asdict(self)
 
 
-@dataclasses.dataclass(frozen=True)
-class Attempt:
+class Attempt(t.NamedTuple):
     """An open(2) that failed; has what its record needs."""
 
     path: str

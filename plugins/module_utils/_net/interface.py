@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import typing as t
 
@@ -24,8 +23,7 @@ _ALIASES = {"virtio-net": "virtio-net-pci", "e1000-82540em": "e1000"}
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 
 
-@dataclasses.dataclass(frozen=True)
-class Interface:
+class Interface(t.NamedTuple):
     """One NIC that a task asks for.
 
     ``option`` names it in messages, as ``interfaces[0]``; ``mode`` is empty but for ``direct``.

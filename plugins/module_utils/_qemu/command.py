@@ -8,7 +8,6 @@ Sources: ``qemu-system-x86_64(1)``, QMP ``netdev_add`` and ``device_add``.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 import typing as t
@@ -53,8 +52,7 @@ _OWN_ARGUMENTS = {
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 
 
-@dataclasses.dataclass(frozen=True)
-class QemuOptions:
+class QemuOptions(t.NamedTuple):
     """The option ``qemu``: how to start a VM that does not run."""
 
     binary: str
@@ -164,8 +162,7 @@ def nic(interface: Interface, port: str | None) -> dict[str, t.Any]:
     return arguments
 
 
-@dataclasses.dataclass(frozen=True)
-class Backend:
+class Backend(t.NamedTuple):
     """The fds of one interface as the command line names them."""
 
     interface: Interface

@@ -8,8 +8,8 @@ Sources: QMP ``qom-list``, ``qom-get``, and ``info network`` through ``human-mon
 
 from __future__ import annotations
 
-import dataclasses
 import re
+import types
 import typing as t
 
 from .._errors import QmpError
@@ -26,8 +26,7 @@ _BACKEND_FD = re.compile(r"\bfd=(\d+)")
 _BACKEND_IFNAME = re.compile(r"\bifname=([^,]+)")
 
 
-@dataclasses.dataclass(frozen=True)
-class FrontEnd:
+class FrontEnd(t.NamedTuple):
     """A NIC as the guest has it: its QOM path, model, MAC and back end."""
 
     path: str
@@ -36,8 +35,7 @@ class FrontEnd:
     netdev: str
 
 
-@dataclasses.dataclass(frozen=True)
-class Inventory:
+class Inventory(t.NamedTuple):
     """All that the monitor tells at one moment.
 
     ``backends`` maps a netdev's id to the fd numbers of its queues; after a netdev_del under
@@ -51,7 +49,7 @@ class Inventory:
     backends: dict[str, list[int]]
     ports: list[str]
     has_ports: bool
-    ifnames: dict[str, str] = dataclasses.field(default_factory=dict)
+    ifnames: t.Mapping[str, str] = types.MappingProxyType({})
 
 
 def take_inventory(monitor: Monitor) -> Inventory:

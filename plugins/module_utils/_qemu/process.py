@@ -9,7 +9,6 @@ Source: ``proc(5)``.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import re
 import select
@@ -25,8 +24,7 @@ _END_SECONDS = 5.0
 _IFF_LINE = re.compile(r"^iff:\t(.+)$", re.MULTILINE)
 
 
-@dataclasses.dataclass(frozen=True)
-class Process:
+class Process(t.NamedTuple):
     """A process that cannot be mistaken for a later one with the same pid.
 
     ``start_time`` is field 22 of /proc/<pid>/stat, in clock ticks since boot.

@@ -76,7 +76,7 @@ def qemu_options(**changes: t.Any) -> QemuOptions:
 
 def an_interface(**changes: t.Any) -> Interface:
     """Return a parsed interface."""
-    return dataclasses.replace(_INTERFACE, **changes)
+    return _INTERFACE._replace(**changes)
 
 
 def an_item(**changes: t.Any) -> dict[str, t.Any]:

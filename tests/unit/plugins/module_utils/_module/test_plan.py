@@ -189,7 +189,7 @@ def test_what_cannot_replace_it_is_refused_before(
 
 def test_what_sat_on_usb_gives_no_port_back(differ: list[str]) -> None:
     differ.append("model is usb-net, asked is virtio-net-pci")
-    usb = dataclasses.replace(FRONT_END, model="usb-net")
+    usb = FRONT_END._replace(model="usb-net")
     nic = dataclasses.replace(ATTACHED, front_end=usb)
     session = a_session(nics={MAC: nic}, free_ports=[])
     with pytest.raises(OptionError, match="finds no free PCIe root port"):

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import typing as t
 
@@ -37,7 +36,7 @@ TWO_VHOST = an_interface(mac="52:54:00:00:00:03", queues=2)
 def build(
     *backends: Backend, version: tuple[int, int] = (7, 2), **changes: t.Any
 ) -> list[str]:
-    qemu = dataclasses.replace(QEMU, **changes)
+    qemu = QEMU._replace(**changes)
     return command.argv(BINARY, "web01", UUID, qemu, version, 9, backends)
 
 

@@ -110,7 +110,7 @@ def test_accepted(changes: dict[str, t.Any]) -> None:
     qemu = parse_qemu({**QEMU, **changes}, [])
     expected = {**QEMU, **changes}
     expected["args"] = tuple(expected["args"])
-    assert vars(qemu) == expected
+    assert qemu._asdict() == expected
 
 
 @pytest.mark.parametrize(("accel", "virt"), [("kvm", "kvm"), ("tcg", "qemu")])
