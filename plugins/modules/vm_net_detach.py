@@ -45,7 +45,8 @@ options:
     choices: [never, shutdown, destroy]
     default: never
   timeout:
-    description: Seconds for the guest to let go or to shut down, and for qemu to answer.
+    description:
+      - Seconds for the guest to let go or to shut down, for qemu to answer, and for another task on the same VM to finish.
     type: float
     default: 20
 seealso:

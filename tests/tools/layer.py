@@ -54,6 +54,13 @@ def read_nox(text: str) -> Outcome:
         else:
             found.failed += 1
     found.problems += re.findall(r"^.*Skipping .*$", text, re.M)
+    # Galaxy's importer calls it a success whatever it had to say.
+    for log in re.findall(
+        r"^nox > Running session build-import-check$(.*?)(?=^nox > Session )",
+        text,
+        re.M | re.S,
+    ):
+        found.problems += re.findall(r"^ *((?:ERROR|WARNING): .*)$", log, re.M)
     return found
 
 

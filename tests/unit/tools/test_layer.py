@@ -38,6 +38,25 @@ CASES = [
         0,
         0,
     ),
+    (
+        "lint",
+        "nox > Running session build-import-check\n  WARNING: no such tag\n"
+        "nox > Session build-import-check was successful.\nnox > * build-import-check: success\n",
+        False,
+        1,
+        0,
+        0,
+    ),
+    (
+        "lint",
+        "nox > Running session build-import-check\n  INFO: Linting role\n"
+        "nox > Session build-import-check was successful.\nWARNING: Location is ignored\n"
+        "nox > * build-import-check: success\n",
+        True,
+        1,
+        0,
+        0,
+    ),
     ("sanity", "", False, 0, 0, 0),
     ("sanity", 'Running sanity test "pep8"\n', True, 1, 0, 0),
     ("sanity", 'Running sanity test "pep8"\n' + 2 * NO_PYTHON, True, 1, 0, 1),
