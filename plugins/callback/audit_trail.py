@@ -53,8 +53,8 @@ options:
     description:
       - What to do when the trail cannot be written.
       - V(warn) says so once, goes on without, and says at the end how many records are not in the trail.
-      - V(abort) ends the run with status 1 before another task is started. Tasks that run at this moment are ended too; what
-        they leave behind is repaired by the next task for that VM.
+      - V(abort) ends the run with status 1 before another task, item of a loop or attempt is started. Those that run at this
+        moment are ended too; what they leave behind is repaired by the next task for that VM.
     type: str
     choices:
       - warn
@@ -107,7 +107,10 @@ EXAMPLES = r"""
 # on_error = abort
 """
 
+import multiprocessing
+import os
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -179,6 +182,8 @@ class CallbackModule(CallbackBase):
         """A run begins. Of several playbooks on a command line each is one."""
         self._trail, self._complained = None, False
         self._playbook = getattr(playbook, "_file_name", None)
+        if self._option("on_error") == "abort":
+            signal.signal(signal.SIGUSR1, _leave)
 
     def v2_playbook_on_play_start(self, play: t.Any) -> None:
         """A play begins."""
@@ -309,9 +314,22 @@ class CallbackModule(CallbackBase):
         self._end_if_aborted()
 
     def _end_if_aborted(self) -> None:
+        if not self._aborted:
+            return
+        if threading.current_thread() is threading.main_thread():
+            _leave()
         # Ansible calls for items of loops from a thread of its own, which an exit would end alone.
-        if self._aborted and threading.current_thread() is threading.main_thread():
-            raise SystemExit(1)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+
+def _leave(*_signal: object) -> t.NoReturn:
+    """End the run, from the main thread."""
+    # Once: a second exit would break off what Ansible does on its way out.
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    # Ansible lets workers go on for a while, in which one would begin the next item.
+    for worker in multiprocessing.active_children():
+        worker.terminate()
+    raise SystemExit(1)
 
 
 def _colour(style: Style) -> str | None:

@@ -133,7 +133,7 @@ def read(trail: Path) -> list[dict[str, t.Any]]:
 def attach(serial: int, name: str = "Attach", **keywords: t.Any) -> dict[str, t.Any]:
     options = {
         key: keywords.pop(key)
-        for key in ("records", "fail", "fail_without", "secret")
+        for key in ("records", "fail", "fail_without", "secret", "count")
         if key in keywords
     }
     return {
@@ -326,25 +326,50 @@ def test_a_bad_option_ends_the_run_before_it_begins(
     assert "TASK" not in ran.output
 
 
-def test_a_full_disk_is_found_by_an_item_of_a_loop(run: Run, tmp_path: Path) -> None:
-    """Items come in a thread of Ansible's own; an exit there would hang the run."""
+@pytest.fixture(name="small_disk")
+def fixture_small_disk(tmp_path: Path) -> dict[str, str]:
+    """Return the environment of a run whose files have room for the records of two results and a half."""
     limit = (
         "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (600000, 600000))"
     )
     (tmp_path / "sitecustomize.py").write_text(
         f"import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); {limit}\n"
     )
-    environment = {
+    return {
         "PYTHONPATH": os.pathsep.join((str(tmp_path), ANSIBLE)),
         "VIRTAUDIT_TRAIL_ON_ERROR": "abort",
     }
-    task = attach("{{ item * 1000 }}", records=150, loop=[0, 1, 2, 3, 4, 5])  # type: ignore[arg-type]
+
+
+MANY: list[dict[str, t.Any]] = [
+    {"loop": list(range(12))},
+    {"until": False, "retries": 12, "delay": 0},
+]
+
+
+@pytest.mark.parametrize("strategy", ["linear", "free"])
+@pytest.mark.parametrize("keywords", MANY, ids=["loop", "retries"])
+def test_a_full_disk_is_found_in_the_middle_of_a_task(
+    run: Run,
+    tmp_path: Path,
+    small_disk: dict[str, str],
+    keywords: dict[str, t.Any],
+    strategy: str,
+) -> None:
+    """Items and attempts come in a thread of Ansible's own; an exit there would hang the run."""
+    counter = tmp_path / "count"
+    serial = "{{ (item | default(0)) * 1000 }}"
+    task = attach(serial, records=150, count=str(counter), **keywords)  # type: ignore[arg-type]
     later = {"name": "Later", "ansible.builtin.debug": {"msg": "later"}}
-    ran = run([task, later], environment=environment)
+    ran = run([task, later], environment=small_disk, strategy=strategy)
     assert ran.status == 1, ran.output
     assert ran.output.count("THE AUDIT TRAIL CANNOT BE KEPT") == 1
+    # What it prints on stdout and stderr has no order, so the results that were taken after it are counted.
+    assert len(re.findall(r"\(item=|RETRYING", ran.output)) <= 3, ran.output
     assert "[Later]" not in ran.output
     assert 151 < len(ran.lines) < 600
+    # One may have begun before the third was known.
+    assert counter.stat().st_size <= 4
 
 
 def test_runs_of_one_directory_are_chained(run: Run, tmp_path: Path) -> None:
