@@ -47,11 +47,6 @@ class Answer:
     task: Task
     data: t.Mapping[str, t.Any]
 
-    @property
-    def censored(self) -> bool:
-        """Whether no_log hides it."""
-        return "censored" in self.data
-
 
 def module_of(task: t.Any) -> str | None:
     """Return which of our modules, or async_status, a task runs; ``None`` for all others.

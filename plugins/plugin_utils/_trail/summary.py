@@ -10,7 +10,7 @@ import textwrap
 import typing as t
 import unicodedata
 
-from .lines import Record
+from .records import Finding, Record, Severity
 
 Style = t.Literal["plain", "warn", "bad"]
 Styled = tuple[str, Style]
@@ -20,7 +20,9 @@ _GAP = "  "
 # What is wrong is never left out for want of room in the table, but a broken fleet shall not flood the terminal.
 _PROBLEMS = 50
 _EVENTS = 10
-_SEVERE = frozenset(("high", "medium"))
+# The worst first. Of missing records every host is named, whatever else there is.
+_MISSING, _BAD, _MEDIUM, _LOW = range(4)
+_RANKS: dict[Severity, int] = {"high": _BAD, "medium": _MEDIUM, "low": _LOW}
 
 
 class Row(t.NamedTuple):
@@ -43,8 +45,8 @@ class Summary:
         self._good: list[Row] = []
         self._bad: list[Row] = []
         self._left_out = 0
-        self._problems: list[Styled] = []
-        self._problems_left_out = 0
+        self._problems: list[list[Styled]] = [[] for _rank in range(4)]
+        self._count = 0
 
     def add_records(self, host: str, records: t.Sequence[Record]) -> None:
         """Take the records of one result."""
@@ -66,17 +68,14 @@ class Summary:
             row = Row(*(printable(text or "?") for text in texts))
             self._keep(row, failed or not record.confirmed)
 
-    def add_findings(self, host: str, findings: t.Any) -> None:
+    def add_finding(self, host: str, finding: Finding) -> None:
         """Take what vm_net_audit_info found."""
-        for finding in findings if isinstance(findings, list) else ():
-            if isinstance(finding, dict):
-                code, severity = finding.get("code"), finding.get("severity")
-                text = f"{host}: {code}: {finding.get('message')}"
-                self._complain(text, "bad" if severity in _SEVERE else "warn")
+        text = f"{host}: {finding.code}: {finding.message}"
+        self._complain(text, _RANKS[finding.severity])
 
     def add_gap(self, host: str, task: str, reason: str) -> None:
         """Take a task whose records are not known."""
-        self._complain(f"{host}: {task}: {reason}", "bad")
+        self._complain(f"{host}: {task}: {reason}", _BAD)
 
     def add_missing(self, host: t.Mapping[str, t.Any]) -> None:
         """Take the counts of a host that lost records."""
@@ -84,14 +83,14 @@ class Summary:
         events = ", ".join(named) + (", ..." if host["missing"] > len(named) else "")
         self._complain(
             f"{host['name']}: {host['missing']} of {host['sent']} records that were sent are not in its log: {events}",
-            "bad",
+            _MISSING,
         )
 
-    def _complain(self, text: str, style: Style) -> None:
-        if len(self._problems) < _PROBLEMS:
-            self._problems.append((printable(text), style))
-        else:
-            self._problems_left_out += 1
+    def _complain(self, text: str, rank: int) -> None:
+        kept = self._problems[rank]
+        self._count += 1
+        if rank == _MISSING or len(kept) < _PROBLEMS:
+            kept.append((printable(text), "warn" if rank == _LOW else "bad"))
 
     def _keep(self, row: Row, bad: bool) -> None:
         kept = self._bad if bad else self._good
@@ -102,10 +101,12 @@ class Summary:
 
     def problems(self) -> list[Styled]:
         """Return what is wrong."""
-        if not self._problems_left_out:
-            return self._problems
-        more = f"... and {self._problems_left_out} more, all in the trail"
-        return [*self._problems, (more, "bad")]
+        found = [each for kept in self._problems for each in kept]
+        found = found[: max(_PROBLEMS, len(self._problems[_MISSING]))]
+        left_out = self._count - len(found)
+        if left_out:
+            found.append((f"... and {left_out} more, all in the trail", "bad"))
+        return found
 
     def table(self, width: int | None) -> list[Styled]:
         """Return the table, at most ``width`` columns wide; ``None``: as wide as it is."""
