@@ -126,7 +126,7 @@ from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.chain import
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.collector import (
     Collector,
 )
-from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.file import (
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.directory import (
     TrailError,
 )
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.results import (

@@ -7,6 +7,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import os
+import time
 import typing as t
 from pathlib import Path
 
@@ -209,7 +210,7 @@ def test_the_answer_says_what_it_covers(
     log: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = itertools.count(2000.01)
-    monkeypatch.setattr(audit_info.time, "time", lambda: next(clock))
+    monkeypatch.setattr(time, "time", lambda: next(clock))
     asked = ask(logs=[log], name="web01", uuid=UUID.upper(), since="1000")["asked"]
     assert asked == {
         "name": "web01",
