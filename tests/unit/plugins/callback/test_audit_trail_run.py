@@ -29,6 +29,7 @@ from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.chain import
 from ansible_collections.virtaudit.qemu.tests.support.stub.collection import (
     make_collection,
 )
+from ansible_collections.virtaudit.qemu.tests.unit.support.trail import write_trail
 
 MODULE = "virtaudit.qemu.vm_net_attach"
 SCHEMA = json.loads(
@@ -381,6 +382,37 @@ def test_runs_of_one_directory_are_chained(run: Run, tmp_path: Path) -> None:
         "hash": heads[0]["event"]["hash"],
         "closed": True,
     }
+
+
+@pytest.mark.parametrize(
+    ("settings", "where"),
+    [
+        ({}, "settings/trail"),
+        # As of the callback: the environment comes first, a path in it is seen from here.
+        ({"VIRTAUDIT_TRAIL_DIR": "./elsewhere"}, "elsewhere"),
+    ],
+)
+def test_the_check_looks_where_the_callback_writes(
+    run: Run, tmp_path: Path, settings: dict[str, str], where: str
+) -> None:
+    cfg = tmp_path / "settings" / "ansible.cfg"
+    cfg.parent.mkdir()
+    cfg.write_text("[callback_audit_trail]\ndir = ./trail\n")
+    environment = {**environment_of(tmp_path, tmp_path), "ANSIBLE_CONFIG": str(cfg)}
+    del environment["VIRTAUDIT_TRAIL_DIR"]
+    written = write_trail(tmp_path / where)
+    done = subprocess.run(
+        [*PLAYBOOK, "virtaudit.qemu.trail_verify"],
+        cwd=tmp_path,
+        env={**environment, "PWD": str(tmp_path), **settings},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert re.search(rf"sound .*/{where}/{written.name}:", done.stdout), done.stdout
 
 
 def test_quiet_prints_only_what_is_wrong(run: Run) -> None:
