@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import textwrap
 import typing as t
 import unicodedata
 
@@ -17,6 +16,8 @@ Styled = tuple[str, Style]
 
 HEADER = ("HOST", "VM", "MAC", "DEVICE", "ACTION", "RESULT", "EVENT")
 _GAP = "  "
+# What is left of a name tells it from others, if there is room for so many columns.
+_LEAST = 12
 # What is wrong is never left out for want of room in the table, but a broken fleet shall not flood the terminal.
 _PROBLEMS = 50
 _EVENTS = 10
@@ -141,27 +142,34 @@ def _two_lines_each(
 ) -> list[Styled]:
     """Where the screen is narrow: whose and which NIC, and below it the rest."""
     lines: list[Styled] = []
-    above, below = _split(HEADER)
     for cells, style in ((HEADER, "plain"), *rows):
-        above, below = _split(cells)
-        lines.append((_cut(above, width), style))
-        lines.append((_cut(below, width), style))
+        host, vm, mac, device, action, result, event = cells
+        below = [_GAP + _pad(action, 6), _pad(result, 7), device, event]
+        lines.append((_fit([host, vm, mac], (1, 0), width), style))
+        lines.append((_fit(below, (2,), width), style))
     return lines
 
 
-def _split(cells: t.Sequence[str]) -> tuple[str, str]:
-    host, vm, mac, device, action, result, event = cells
-    return _GAP.join((host, vm, mac)), "  " + _GAP.join(
-        (_pad(action, 6), _pad(result, 7), device, event)
-    )
+def _fit(cells: list[str], names: t.Sequence[int], width: int | None) -> str:
+    """Join cells, with these of them cut, the first one first, where they are too wide: they are as long as anybody likes."""
+    if width is None:
+        return _GAP.join(cells)
+    # Cut down to nothing only where it must be.
+    for least in (_LEAST, 1):
+        for index in names:
+            over = columns_of(_GAP.join(cells)) - width
+            if over > 0:
+                kept = max(least, columns_of(cells[index]) - over)
+                cells[index] = _cut(cells[index], kept)
+    return _cut(_GAP.join(cells), width)
 
 
 def _pad(text: str, width: int) -> str:
     return text + " " * (width - columns_of(text))
 
 
-def _cut(text: str, width: int | None) -> str:
-    if width is None or columns_of(text) <= width:
+def _cut(text: str, width: int) -> str:
+    if columns_of(text) <= width:
         return text
     kept = ""
     for character in text:
@@ -176,13 +184,21 @@ def wrapped(lines: t.Iterable[Styled], width: int | None) -> list[Styled]:
     if width is None:
         return list(lines)
     # The last column stays free: some terminals go to the next line after it.
-    wrap = textwrap.TextWrapper(
-        max(20, width - 1),
-        subsequent_indent=_GAP,
-        break_long_words=False,
-        break_on_hyphens=False,
-    ).wrap
-    return [(part, style) for text, style in lines for part in wrap(text)]
+    width = max(20, width - 1)
+    return [(part, style) for text, style in lines for part in _wrap(text, width)]
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    # textwrap counts characters, of which some take two columns.
+    parts: list[str] = []
+    line = ""
+    for word in text.split():
+        if line and columns_of(line) + 1 + columns_of(word) > width:
+            parts.append(line)
+            line = _GAP + word
+        else:
+            line = f"{line} {word}" if line else word
+    return [*parts, line]
 
 
 def columns_of(text: str) -> int:

@@ -10,11 +10,16 @@ there twice are seen.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
+import pty
 import re
+import struct
 import subprocess
 import sys
+import termios
 import typing as t
 from pathlib import Path
 
@@ -422,6 +427,60 @@ def test_quiet_prints_only_what_is_wrong(run: Run) -> None:
     assert [line for line in after if line and not line.startswith("a  ")] == [
         "a: Hidden: no_log hides the result, and with it the records; vm_net_audit_info can read them back"
     ]
+
+
+def in_terminal(
+    work: Path, columns: int, environment: t.Mapping[str, str]
+) -> tuple[list[str], str]:
+    """Run the fixture's playbook in a terminal. Return the lines of the summary as they are read, and all as it came."""
+    outside, inside = pty.openpty()
+    fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
+    with subprocess.Popen(
+        [*PLAYBOOK, "-i", "hosts.json", "play.yml"],
+        cwd=work,
+        env={
+            **environment_of(work, work / "terminal"),
+            "TERM": "xterm-256color",
+            **environment,
+        },
+        stdin=inside,
+        stdout=inside,
+        stderr=inside,
+        start_new_session=True,
+    ):
+        os.close(inside)
+        came = b""
+        with contextlib.suppress(OSError):
+            # The end of a terminal is an error.
+            while part := os.read(outside, 65536):
+                came += part
+    os.close(outside)
+    text = came.decode("utf-8")
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    return plain.partition("AUDIT TRAIL")[2].splitlines()[1:], text
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+@pytest.mark.parametrize("colour", [True, False])
+def test_in_a_terminal(run: Run, tmp_path: Path, columns: int, colour: bool) -> None:
+    vm = "a-name-that-nobody-would-want-to-read-in-a-table-of-80-columns-" + "x" * 30
+    named = {"name": "Attach", MODULE: {"name": vm, "serial": 5, "records": 2}}
+    run([named, attach(1, "Hidden", no_log=True)])
+    environment = {} if colour else {"NO_COLOR": "1"}
+    lines, text = in_terminal(tmp_path, columns, environment)
+    mac = "52:54:00:00:00:00"
+    (row,) = (number for number, line in enumerate(lines) if mac in line)
+    if columns == 80:
+        # All but the path and the head, which are to be copied.
+        assert max(map(len, lines[:-2])) <= 80
+        assert lines[row].split()[0::2] == ["a", mac]
+        assert lines[row + 1].split()[:2] == ["attach", "success"]
+        assert lines[0].startswith("a: Hidden: no_log hides the result")
+        assert lines[1].startswith("  ")
+    else:
+        assert lines[row].split()[:5] == ["a", vm, mac, "vt525400000000", "attach"]
+    assert ("\x1b[0;31ma: Hidden" in text) == colour
+    assert ("\x1b[" in text) == colour
 
 
 def test_progress(run: Run) -> None:

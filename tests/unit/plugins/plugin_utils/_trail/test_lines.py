@@ -182,6 +182,18 @@ def test_a_run_knows_its_repository(tmp_path: Path) -> None:
     assert Run.begin(str(play)).revision == f"{revision}-dirty"
 
 
+def test_a_run_is_not_misled_by_the_repository_of_another(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "play.yml").touch()
+    other = tmp_path / "other"
+    git = ["git", "-C", str(other), "-c", "user.name=n", "-c", "user.email=e"]
+    subprocess.run(["git", "init", "-q", str(other)], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "m"], check=True)
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    assert Run.begin(str(tmp_path / "play.yml")).revision is None
+
+
 def test_a_run_without_git(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "play.yml").touch()
     monkeypatch.chdir(tmp_path)

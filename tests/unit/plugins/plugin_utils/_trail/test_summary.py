@@ -94,6 +94,21 @@ def test_at_80_columns_a_row_is_two_lines(summary: Summary) -> None:
     ]
 
 
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_names_are_cut_before_what_tells_a_nic(width: int) -> None:
+    summary = Summary(2)
+    device = "/dev/" + "d" * 80
+    records = granted(1, vm="漢" * 50, path=device)
+    summary.add_records("h" * 40 + ".example.org", records)
+    lines = [text for text, _style in summary.table(width)][2:]
+    assert max(map(columns_of, lines)) <= width
+    assert lines[0].endswith(f"…  {MAC}")
+    assert lines[1].split()[:2] == ["attach", "success"]
+    assert lines[1].endswith("…  1795420505.002:2")
+    # As long as there is room, what is left tells one from another.
+    assert lines[0].startswith("hhhh" if width < 80 else "h" * 40)
+
+
 def test_at_20_columns_nothing_is_wider(summary: Summary) -> None:
     assert max(columns_of(text) for text, _style in summary.table(20)) <= 20
 
@@ -190,6 +205,8 @@ def test_what_is_wrong_is_broken_between_words() -> None:
     lines = wrapped([("one two " * 20, "bad"), (path, "plain")], 80)
     assert all(len(text) < 80 for text, style in lines if style == "bad")
     assert [text[:2] for text, _style in lines] == ["on", "  ", "  ", "/s"]
+    wide = wrapped([("漢字 " * 30, "bad")], 80)
+    assert max(columns_of(text) for text, _style in wide) in range(70, 80)
     # To be copied.
     assert lines[-1] == (path, "plain")
     assert wrapped([("one " * 50, "bad")], None) == [("one " * 50, "bad")]
