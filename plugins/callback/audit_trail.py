@@ -22,13 +22,17 @@ description:
   - Names of fields follow the Elastic Common Schema, so a shipper can send the file as it is; what that schema has no name
     for stands under C(virtaudit). C(docs/audit_trail.schema.json) in the collection is a JSON Schema of the line.
     Arguments of tasks are never written.
-  - Each line has a SHA-256 of itself and of the line before it, and the first line that of the run before. The playbook
-    C(virtaudit.qemu.trail_verify) checks them and names the first line that is not as it was written. There is no key, so who
-    can write the file can also compute new hashes; that shows only in the next run's file, or in a copy elsewhere.
+  - Each line has a SHA-256 of itself and of the line before it, and the first line that of the run before,
+    and of each other run that was still going on when that one began. The playbook C(virtaudit.qemu.trail_verify) checks them
+    and names the first line that is not as it was written. There is no key, so who can write the file can also compute new
+    hashes; that shows only in the next run's file, or in a copy elsewhere.
+  - Findings of M(virtaudit.qemu.vm_net_audit_info) are lines too, with C(event.kind) C(alert), once for each task that returns
+    them.
   - When V(events=true) is asked of M(virtaudit.qemu.vm_net_audit_info), what the hosts' logs have is compared with what the
     tasks of this run have sent. Records that did not land are named. An answer that O(virtaudit.qemu.vm_net_audit_info#module:mac),
     O(virtaudit.qemu.vm_net_audit_info#module:until) or O(virtaudit.qemu.vm_net_audit_info#module:logs) narrows, or from which a log
-    is missing, can only show that a record landed. Records of the logs that the trail does not have yet are written to it.
+    is missing, can only show that a record landed; so can any answer of a record that was sent after the reading began. Records
+    of the logs that the trail does not have yet are written to it.
   - A table of who was granted what ends the run.
 requirements:
   - enabled by its full name, C(callbacks_enabled = virtaudit.qemu.audit_trail); the short name does nothing
@@ -41,7 +45,8 @@ options:
   dir:
     description:
       - The directory of the trail. It is made with mode 0700.
-      - One that is a symbolic link, belongs to another user, or can be written by others is refused.
+      - One that is a symbolic link, belongs to another user, or can be written by others is refused, and so is one below a
+        directory that all can write and that has no sticky bit.
     type: path
     default: ~/.local/state/virtaudit/trail
     ini:
@@ -77,7 +82,8 @@ options:
   rows:
     description:
       - The number of rows that the table has at most, those that failed first.
-      - Of what was found wrong at most 50 lines are printed. All of it is in the file.
+      - Of what was found wrong at most 50 lines are printed, the worst first, and one for each host that has lost records
+        in any case. All of it is in the file.
     type: int
     default: 40
     ini:
@@ -107,7 +113,6 @@ EXAMPLES = r"""
 # on_error = abort
 """
 
-import multiprocessing
 import os
 import shutil
 import signal
@@ -326,9 +331,9 @@ def _leave(*_signal: object) -> t.NoReturn:
     """End the run, from the main thread."""
     # Once: a second exit would break off what Ansible does on its way out.
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    # Ansible lets workers go on for a while, in which one would begin the next item.
-    for worker in multiprocessing.active_children():
-        worker.terminate()
+    # Ansible would let workers go on for half a second, in which one can begin the next item. To end them here would hang
+    # it: one that is just sending a result holds the lock of the queue to which Ansible still has to write.
+    constants.WORKER_SHUTDOWN_POLL_COUNT = 0
     raise SystemExit(1)
 
 

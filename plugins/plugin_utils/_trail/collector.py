@@ -28,7 +28,7 @@ _NO_ANSWER = "the task failed and returned no records; what was recorded, if any
 
 
 class Collector:
-    """What is known of the run so far. Its size grows by 16 bytes a record, and by what is wrong.
+    """What is known of the run so far. Its size grows by 32 bytes a record, and by what is wrong.
 
     Each method returns the lines to write.
     """
