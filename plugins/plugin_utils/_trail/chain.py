@@ -248,9 +248,7 @@ _ORPHAN = BrokenError(1, "it continues no run, though there were runs before it"
 
 
 def _all_began_at_once(each: Checked, known: t.Mapping[str, Checked]) -> bool:
-    return all(
-        not other.anchors for other in known.values() if other.name < each.name
-    )
+    return all(not other.anchors for other in known.values() if other.name < each.name)
 
 
 def _has_line(path: str, digest: str) -> bool:

@@ -113,13 +113,13 @@ def previous(directory: int, names: t.Sequence[str]) -> dict[str, t.Any]:
             break
         first, last = _first_and_last(name, directory)
         # The newest is continued in any case, if it has a line.
-        if not ends or not any(
+        new = not ends or not any(
             file == name and last.endswith(ending(digest)) for file, digest in seen
-        ):
-            if (found := _read(last)) is not None:
-                document, digest = found
-                closed = is_state(document, END)
-                ends.append({"hash": digest, "file": name, "closed": closed})
+        )
+        if new and (found := _read(last)) is not None:
+            document, digest = found
+            closed = is_state(document, END)
+            ends.append({"hash": digest, "file": name, "closed": closed})
         if (found := _read(first)) is not None:
             seen |= {(each["file"], each["hash"]) for each in anchors(found[0])}
     if not ends:

@@ -161,7 +161,9 @@ def _finding(item: t.Any) -> Finding | None:
     code, message, events = (item.get(key) for key in ("code", "message", "events"))
     if not isinstance(code, str) or not _CODE.fullmatch(code):
         return None
-    severity = next((each for each in _SEVERITIES if each == item.get("severity")), None)
+    severity = next(
+        (each for each in _SEVERITIES if each == item.get("severity")), None
+    )
     if severity is None or not isinstance(message, str):
         return None
     if not isinstance(events, list) or not all(

@@ -92,4 +92,4 @@ def _machine(task: t.Any, data: t.Mapping[str, t.Any]) -> str | None:
         return name
     # The whole of a loop has no name of its own; its items have.
     delegated = data.get("_ansible_delegated_vars") or {}
-    return delegated.get("ansible_host")
+    return delegated.get("ansible_delegated_host")

@@ -93,7 +93,8 @@ def fixture_run(tmp_path: Path) -> Run:
         "ansible_connection": "local",
         "ansible_python_interpreter": sys.executable,
     }
-    inventory = {"all": {"hosts": {"a": {}, "b": {}}, "vars": local}}
+    hosts = {"a": {}, "b": {"ansible_host": "127.0.0.1"}}
+    inventory = {"all": {"hosts": hosts, "vars": local}}
     (tmp_path / "hosts.json").write_text(json.dumps(inventory))
 
     def run(

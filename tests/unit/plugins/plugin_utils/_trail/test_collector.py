@@ -129,7 +129,6 @@ class TestJobs:
         assert actions(collector.uncollected()) == ["records_unknown"]
         assert collector.uncollected() == []
 
-
     def test_a_job_whose_records_were_read_before_it_was_collected(
         self, collector: Collector
     ) -> None:
@@ -333,7 +332,7 @@ STRANGE: list[t.Any] = [
     {},
     a_finding(severity=["high"]),
     a_finding(severity="dreadful"),
-    a_finding(code={}),
+    {**a_finding(), "code": {}},
     a_finding(code="\x1b[31m"),
     a_finding(message=7),
     a_finding(events="1.000:1"),

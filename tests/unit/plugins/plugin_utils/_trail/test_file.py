@@ -103,7 +103,9 @@ def test_a_directory_that_others_can_replace_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_name_of_no_time_is_no_obstacle(tmp_path: Path) -> None:
-    for number, time in enumerate(("99991231T235959.999999Z", "99999999T999999.999999Z")):
+    for number, time in enumerate(
+        ("99991231T235959.999999Z", "99999999T999999.999999Z")
+    ):
         (tmp_path / f"{time}-c1e2f3a4-0001-4000-8000-000000000000.jsonl").touch()
         open_trail(tmp_path, number).close(None)
 

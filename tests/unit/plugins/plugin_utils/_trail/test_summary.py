@@ -172,7 +172,10 @@ def test_each_host_that_lost_records_is_named() -> None:
         summary.add_missing(lost(f"hv{number}"))
     summary.add_gap("hv", "Attach", "unreachable")
     said = [text.partition(":")[0] for text, _style in summary.problems()]
-    assert said == [*(f"hv{number}" for number in range(60)), "... and 1 more, all in the trail"]
+    assert said == [
+        *(f"hv{number}" for number in range(60)),
+        "... and 1 more, all in the trail",
+    ]
 
 
 def test_what_is_wrong_does_not_flood_the_terminal() -> None:
