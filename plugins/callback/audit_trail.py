@@ -22,13 +22,17 @@ description:
   - Names of fields follow the Elastic Common Schema, so a shipper can send the file as it is; what that schema has no name
     for stands under C(virtaudit). C(docs/audit_trail.schema.json) in the collection is a JSON Schema of the line.
     Arguments of tasks are never written.
-  - Each line has a SHA-256 of itself and of the line before it, and the first line that of the run before. The playbook
-    C(virtaudit.qemu.trail_verify) checks them and names the first line that is not as it was written. There is no key, so who
-    can write the file can also compute new hashes; that shows only in the next run's file, or in a copy elsewhere.
+  - Each line has a SHA-256 of itself and of the line before it, and the first line that of the run before,
+    and of each other run that was still going on when that one began. The playbook C(virtaudit.qemu.trail_verify) checks them
+    and names the first line that is not as it was written. There is no key, so who can write the file can also compute new
+    hashes; that shows only in the next run's file, or in a copy elsewhere.
+  - Findings of M(virtaudit.qemu.vm_net_audit_info) are lines too, with C(event.kind) C(alert), once for each task that returns
+    them.
   - When V(events=true) is asked of M(virtaudit.qemu.vm_net_audit_info), what the hosts' logs have is compared with what the
     tasks of this run have sent. Records that did not land are named. An answer that O(virtaudit.qemu.vm_net_audit_info#module:mac),
     O(virtaudit.qemu.vm_net_audit_info#module:until) or O(virtaudit.qemu.vm_net_audit_info#module:logs) narrows, or from which a log
-    is missing, can only show that a record landed. Records of the logs that the trail does not have yet are written to it.
+    is missing, can only show that a record landed; so can any answer of a record that was sent after the reading began. Records
+    of the logs that the trail does not have yet are written to it.
   - A table of who was granted what ends the run.
 requirements:
   - enabled by its full name, C(callbacks_enabled = virtaudit.qemu.audit_trail); the short name does nothing
@@ -41,7 +45,8 @@ options:
   dir:
     description:
       - The directory of the trail. It is made with mode 0700.
-      - One that is a symbolic link, belongs to another user, or can be written by others is refused.
+      - One that is a symbolic link, belongs to another user, or can be written by others is refused, and so is one below a
+        directory that all can write and that has no sticky bit.
     type: path
     default: ~/.local/state/virtaudit/trail
     ini:
@@ -53,8 +58,8 @@ options:
     description:
       - What to do when the trail cannot be written.
       - V(warn) says so once, goes on without, and says at the end how many records are not in the trail.
-      - V(abort) ends the run with status 1 before another task is started. Tasks that run at this moment are ended too; what
-        they leave behind is repaired by the next task for that VM.
+      - V(abort) ends the run with status 1 before another task, item of a loop or attempt is started. Those that run at this
+        moment are ended too; what they leave behind is repaired by the next task for that VM.
     type: str
     choices:
       - warn
@@ -77,7 +82,8 @@ options:
   rows:
     description:
       - The number of rows that the table has at most, those that failed first.
-      - Of what was found wrong at most 50 lines are printed. All of it is in the file.
+      - Of what was found wrong at most 50 lines are printed, the worst first, and one for each host that has lost records
+        in any case. All of it is in the file.
     type: int
     default: 40
     ini:
@@ -107,7 +113,9 @@ EXAMPLES = r"""
 # on_error = abort
 """
 
+import os
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -123,7 +131,7 @@ from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.chain import
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.collector import (
     Collector,
 )
-from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.file import (
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.directory import (
     TrailError,
 )
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.results import (
@@ -179,6 +187,8 @@ class CallbackModule(CallbackBase):
         """A run begins. Of several playbooks on a command line each is one."""
         self._trail, self._complained = None, False
         self._playbook = getattr(playbook, "_file_name", None)
+        if self._option("on_error") == "abort":
+            signal.signal(signal.SIGUSR1, _leave)
 
     def v2_playbook_on_play_start(self, play: t.Any) -> None:
         """A play begins."""
@@ -309,9 +319,22 @@ class CallbackModule(CallbackBase):
         self._end_if_aborted()
 
     def _end_if_aborted(self) -> None:
+        if not self._aborted:
+            return
+        if threading.current_thread() is threading.main_thread():
+            _leave()
         # Ansible calls for items of loops from a thread of its own, which an exit would end alone.
-        if self._aborted and threading.current_thread() is threading.main_thread():
-            raise SystemExit(1)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+
+def _leave(*_signal: object) -> t.NoReturn:
+    """End the run, from the main thread."""
+    # Once: a second exit would break off what Ansible does on its way out.
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    # Ansible would let workers go on for half a second, in which one can begin the next item. To end them here would hang
+    # it: one that is just sending a result holds the lock of the queue to which Ansible still has to write.
+    constants.WORKER_SHUTDOWN_POLL_COUNT = 0
+    raise SystemExit(1)
 
 
 def _colour(style: Style) -> str | None:

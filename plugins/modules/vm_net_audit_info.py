@@ -136,6 +136,13 @@ asked:
       description: Whether the host's own logs were read, not those of O(logs).
       type: bool
       returned: always
+    as_of:
+      description:
+        - When the reading of the logs began, by the host's clock, in UTC. What was recorded later may be missing from the
+          answer.
+      type: str
+      returned: always
+      sample: '2026-11-23T08:00:00.000Z'
 grants:
   description: Which VM holds which devices, the oldest first.
   returned: always

@@ -103,6 +103,8 @@ def _asked(wanted: Wanted, own_logs: bool) -> dict[str, t.Any]:
         "since": None if wanted.since is None else iso(wanted.since),
         "until": None if wanted.until is None else iso(wanted.until),
         "own_logs": own_logs,
+        # The kernel's times are those of its last tick, which may have been 10 ms ago.
+        "as_of": iso(time.time() - 0.01),
     }
 
 

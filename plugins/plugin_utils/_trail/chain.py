@@ -31,13 +31,21 @@ END = "run_end"
 
 # <time>-<run id>.jsonl; in the order of time when sorted.
 NAME = re.compile(
-    r"\d{8}T\d{6}\.\d{6}Z-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.jsonl"
+    r"(\d{8}T\d{6}\.\d{6}Z)-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.jsonl",
+    re.ASCII,
 )
 _SEAL = re.compile(rb',"hash":"([0-9a-f]{64})"\}\}\n', re.ASCII)
 _SEAL_BYTES = len(',"hash":""}}\n') + 64
 
 Document = dict[str, t.Any]
+# file, hash, and closed: whether it is the last line.
+Anchor = t.Mapping[str, t.Any]
 Status = t.Literal["sound", "unfinished", "broken"]
+
+
+def ending(digest: str) -> bytes:
+    """Return what a line of this hash ends with."""
+    return b',"hash":"%s"}}\n' % digest.encode("ascii", "replace")
 
 
 def seal(document: Document) -> tuple[bytes, str]:
@@ -45,7 +53,7 @@ def seal(document: Document) -> tuple[bytes, str]:
     # ASCII: no byte of a name from outside reaches a terminal, and lone surrogates can be written.
     body = json.dumps(document, separators=(",", ":"))[:-2].encode("ascii")
     digest = hashlib.sha256(body).hexdigest()
-    return b'%s,"hash":"%s"}}\n' % (body, digest.encode("ascii")), digest
+    return body + ending(digest), digest
 
 
 class BrokenError(Exception):
@@ -65,11 +73,33 @@ def unseal(number: int, line: bytes) -> tuple[Document, str]:
         raise BrokenError(number, "it was changed: its hash is that of another text")
     try:
         document = json.loads(line)
-        (document["event"]["sequence"], document["event"]["action"])
-        (document["virtaudit"]["previous"]["hash"], document["virtaudit"]["run"]["id"])
-    except (ValueError, TypeError, KeyError) as exc:
-        raise BrokenError(number, "it is no line of a trail") from exc
+        shaped = _has_shape(document)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        shaped = False
+    if not shaped:
+        raise BrokenError(number, "it is no line of a trail")
     return document, match[1].decode("ascii")
+
+
+def _has_shape(document: Document) -> bool:
+    """Tell whether what is looked at, and maybe printed, is of the right kind: a hash can be right on any text."""
+    event, ours = document["event"], document["virtaudit"]
+    texts = [event["action"], ours["run"]["id"], ours["previous"]["hash"]]
+    for anchor in anchors(document):
+        texts.append(anchor["hash"])
+        if NAME.fullmatch(anchor["file"]) is None:
+            return False
+    return isinstance(event["sequence"], int) and all(
+        isinstance(text, str) for text in texts
+    )
+
+
+def anchors(document: Document) -> list[Anchor]:
+    """Return the lines of other files that the first line of one stands for: a later change of those is seen by it."""
+    previous = document["virtaudit"]["previous"]
+    if previous.get("file") is None:
+        return []
+    return [previous, *previous.get("also", ())]
 
 
 @dataclasses.dataclass
@@ -81,7 +111,7 @@ class Checked:
     records: int = 0
     head: str = GENESIS
     run: str | None = None
-    previous: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
+    anchors: t.Sequence[Anchor] = ()
     closed: bool = False
     torn: bool = False
     problem: BrokenError | None = None
@@ -171,9 +201,9 @@ def _begin(found: Checked, document: Document) -> None:
     if not is_state(document, START):
         raise BrokenError(1, "it does not open a run")
     ours = document["virtaudit"]
-    found.run, found.previous = ours["run"]["id"], ours["previous"]
+    found.run, found.anchors = ours["run"]["id"], anchors(document)
     match = NAME.fullmatch(found.name)
-    if match is not None and match[1] != found.run:
+    if match is not None and match[2] != found.run:
         raise BrokenError(1, "the file has the name of another run")
 
 
@@ -190,44 +220,40 @@ def check_files(paths: t.Iterable[str]) -> list[Checked]:
 def _problem_of_link(
     each: Checked, known: t.Mapping[str, Checked], first: bool
 ) -> BrokenError | None:
-    name, digest = each.previous.get("file"), each.previous["hash"]
-    if name is None:
+    if not each.anchors:
         # The first run of all; several may have begun at once.
         return None if first or _all_began_at_once(each, known) else _ORPHAN
-    before = known.get(str(name))
-    if before is None:
-        # Older files may have been put away; a gap between files that are here may not be.
-        older = [other for other in known if other < str(name)]
-        if older:
-            return BrokenError(1, f"it continues {name}, which is missing")
-        return None
-    if each.previous.get("closed"):
-        agrees = before.closed and before.head == digest
-    else:
-        agrees = _has_line(before.path, digest)
-    if agrees:
-        return None
-    return BrokenError(
-        1,
-        f"it continues {name} from a line that is not there: {name} was cut or rewritten after this run began",
-    )
+    for anchor in each.anchors:
+        name = anchor["file"]
+        before = known.get(name)
+        if before is None:
+            # Older files may have been put away; a gap between files that are here may not be.
+            if any(other < name for other in known):
+                return BrokenError(1, f"it continues {name}, which is missing")
+        elif not _stands(anchor, before):
+            return BrokenError(
+                1,
+                f"it continues {name} from a line that is not there: {name} was cut or rewritten after this run began",
+            )
+    return None
+
+
+def _stands(anchor: Anchor, file: Checked) -> bool:
+    if anchor.get("closed"):
+        return file.closed and file.head == anchor["hash"]
+    return _has_line(file.path, anchor["hash"])
 
 
 _ORPHAN = BrokenError(1, "it continues no run, though there were runs before it")
 
 
 def _all_began_at_once(each: Checked, known: t.Mapping[str, Checked]) -> bool:
-    return all(
-        other.previous.get("file") is None
-        for other in known.values()
-        if other.name < each.name
-    )
+    return all(not other.anchors for other in known.values() if other.name < each.name)
 
 
 def _has_line(path: str, digest: str) -> bool:
-    ending = b',"hash":"%s"}}\n' % digest.encode("ascii", "replace")
     with open(_open_regular(path), "rb") as handle:
-        return any(line.endswith(ending) for line in handle)
+        return any(line.endswith(ending(digest)) for line in handle)
 
 
 def trail_files(path: str) -> list[str]:

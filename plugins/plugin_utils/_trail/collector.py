@@ -10,18 +10,25 @@ import typing as t
 
 from .chain import Document
 from .ledger import Event, Machine, parse_event
-from .lines import Gap, Lines, Record
-from .records import question, read_records, sent_records
+from .lines import Gap, Lines
+from .records import (
+    Record,
+    question,
+    read_findings,
+    read_records,
+    sent_records,
+)
 from .results import ASYNC_STATUS, AUDIT_INFO, Answer, Task
 from .summary import Summary
 
 _HIDDEN = "no_log hides the result, and with it the records; vm_net_audit_info can read them back"
+_UNREAD = "no_log hides what was found and read back; nothing is compared with it"
 _UNREACHABLE = "the host was unreachable; what was recorded before that, if anything, is only in its own log"
 _NO_ANSWER = "the task failed and returned no records; what was recorded, if anything, is only in the host's log"
 
 
 class Collector:
-    """What is known of the run so far. Its size grows by 16 bytes a record, and by what is wrong.
+    """What is known of the run so far. Its size grows by 32 bytes a record, and by what is wrong.
 
     Each method returns the lines to write.
     """
@@ -85,10 +92,19 @@ class Collector:
         self._items[key] = self._items.get(key, 0) + 1
 
     def _take(self, task: Task, data: t.Mapping[str, t.Any]) -> list[Document]:
+        try:
+            return self._take_data(task, data)
+        except Exception as exc:
+            # Whatever a host answers, it must not cost the records of the others.
+            reason = f"the task's result cannot be read: {type(exc).__name__}: {exc}"
+            return self._gap(task, "records_malformed", reason)
+
+    def _take_data(self, task: Task, data: t.Mapping[str, t.Any]) -> list[Document]:
         if task.module == ASYNC_STATUS:
             return self._take_job(task, data)
         if "censored" in data:
-            return self._gap(task, "records_hidden", _HIDDEN)
+            reason = _UNREAD if task.module == AUDIT_INFO else _HIDDEN
+            return self._gap(task, "records_hidden", reason)
         if _is_underway(data):
             self._jobs[task.machine, str(data["ansible_job_id"])] = task
             return []
@@ -111,19 +127,32 @@ class Collector:
             return self._gap(task, "records_unknown", _NO_ANSWER)
         records, malformed = found
         machine = self._machine(task)
-        fresh = []
+        returned, fresh = [], []
         for record in records:
             event = _event(record)
-            if event is not None and not machine.written.add(event):
+            if event is not None and not machine.returned.add(event):
                 continue
+            returned.append(record)
             uuid, name = record.vm
-            machine.send(uuid or "", name or "", event)
-            fresh.append(record)
-        self._summary.add_records(task.machine, fresh)
-        return [*self._written(task, fresh), *self._malformed(task, malformed)]
+            if machine.send(uuid or "", name or "", event):
+                fresh.append(record)
+        self._summary.add_records(task.machine, returned)
+        return [
+            *self._written(task, fresh),
+            *self._malformed(task, malformed, "records"),
+        ]
 
     def _take_log(self, task: Task, data: t.Mapping[str, t.Any]) -> list[Document]:
-        self._summary.add_findings(task.machine, data.get("findings"))
+        return [*self._take_findings(task, data), *self._take_events(task, data)]
+
+    def _take_findings(self, task: Task, data: t.Mapping[str, t.Any]) -> list[Document]:
+        findings, malformed = read_findings(data)
+        for finding in findings:
+            self._summary.add_finding(task.machine, finding)
+        lines = [self._lines.finding(task, self.play, finding) for finding in findings]
+        return [*lines, *self._malformed(task, malformed, "findings")]
+
+    def _take_events(self, task: Task, data: t.Mapping[str, t.Any]) -> list[Document]:
         found = read_records(data)
         if found is None:
             return []
@@ -135,21 +164,24 @@ class Collector:
             event = _event(record)
             if event is not None:
                 read.add(event)
-                if machine.written.add(event):
+                if machine.recall(event):
                     fresh.append(record)
         asked = question(data)
         # Of records that have another shape nobody can say which they are.
-        machine.look(read, None if malformed else asked.since, asked.uuid, asked.name)
-        machine.read_back += len(fresh)
-        return [*self._written(task, fresh), *self._malformed(task, malformed)]
+        covered = range(0) if malformed else asked.covered
+        machine.look(read, covered, asked.uuid, asked.name)
+        return [
+            *self._written(task, fresh),
+            *self._malformed(task, malformed, "records"),
+        ]
 
     def _written(self, task: Task, records: t.Sequence[Record]) -> list[Document]:
         return [self._lines.record(task, self.play, record) for record in records]
 
-    def _malformed(self, task: Task, count: int) -> list[Document]:
+    def _malformed(self, task: Task, count: int, what: str) -> list[Document]:
         if not count:
             return []
-        reason = f"{count} records in the task's result have not the shape of one"
+        reason = f"{count} {what} in the task's result have not the shape of one"
         return self._gap(task, "records_malformed", reason)
 
     def _gap(self, task: Task, gap: Gap, reason: str) -> list[Document]:

@@ -53,6 +53,13 @@ class Events(collections.abc.Sequence[Event]):
             return list(zip(self._times[index], self._serials[index]))
         return self._times[index], self._serials[index]
 
+    def __contains__(self, event: object) -> bool:
+        # What a sequence has of its own looks at one after the other.
+        if not isinstance(event, tuple):
+            return False
+        position = bisect_left(self, event)
+        return position < len(self) and self[position] == event
+
     def add(self, event: Event) -> bool:
         """Add it; return whether it is new."""
         # They mostly come in order.
@@ -74,49 +81,71 @@ class Account:
     missing: Events = dataclasses.field(default_factory=Events)
     landed: int = 0
 
-    def look(self, read: t.AbstractSet[Event], since: int | None) -> None:
-        """Compare with what was read. ``since`` is from where on the log was read; ``None``: in part, proving no absence."""
+    def look(self, read: t.AbstractSet[Event], covered: range) -> None:
+        """Compare with what was read, which has all events of the milliseconds ``covered``."""
         waiting, missing = Events(), Events()
-        for event in (*self.waiting, *self.missing):
+        for event in self.missing:
             if event in read:
                 self.landed += 1
-            elif since is None or event[0] < since:
-                waiting.add(event)
             else:
                 missing.add(event)
+        for event in self.waiting:
+            if event in read:
+                self.landed += 1
+            elif event[0] in covered:
+                missing.add(event)
+            else:
+                waiting.add(event)
         self.waiting, self.missing = waiting, missing
 
 
 @dataclasses.dataclass
 class Machine:
-    """What is known of one machine's records. ``unknown`` counts tasks whose records did not come back."""
+    """What is known of one machine's records.
+
+    ``read`` has what its log showed before a task returned it, if one does; ``read_back`` is what none has returned.
+    ``unknown`` counts tasks whose records did not come back.
+    """
 
     sent: int = 0
     unconfirmed: int = 0
     unknown: int = 0
     read_back: int = 0
-    written: Events = dataclasses.field(default_factory=Events)
+    returned: Events = dataclasses.field(default_factory=Events)
+    read: Events = dataclasses.field(default_factory=Events)
     accounts: dict[str, Account] = dataclasses.field(default_factory=dict)
 
-    def send(self, uuid: str, name: str, event: Event | None) -> None:
-        """Note a record that a module says it sent."""
+    def send(self, uuid: str, name: str, event: Event | None) -> bool:
+        """Note a record that a module says it sent. Return whether it is not in the trail yet."""
         self.sent += 1
         if event is None:
             self.unconfirmed += 1
-        else:
-            self.accounts.setdefault(uuid, Account(name)).waiting.add(event)
+            return True
+        account = self.accounts.setdefault(uuid, Account(name))
+        if event in self.read:
+            account.landed += 1
+            self.read_back -= 1
+            return False
+        account.waiting.add(event)
+        return True
+
+    def recall(self, event: Event) -> bool:
+        """Note a record that its log has. Return whether it is not in the trail yet."""
+        fresh = event not in self.returned and self.read.add(event)
+        self.read_back += fresh
+        return fresh
 
     def look(
         self,
         read: t.AbstractSet[Event],
-        since: int | None,
+        covered: range,
         uuid: str | None,
         name: str | None,
     ) -> None:
         """Compare what was sent with what was read back, of one VM where the question was for one."""
         for key, account in self.accounts.items():
             asked = uuid in (None, key) and name in (None, account.name)
-            account.look(read, since if asked else None)
+            account.look(read, covered if asked else range(0))
 
     @property
     def landed(self) -> int:

@@ -17,6 +17,7 @@ import typing as t
 from ...module_utils._time import iso
 from .chain import END, START, Document
 from .ledger import parse_event
+from .records import Finding, Record
 from .results import Task
 from .run import Run
 
@@ -37,36 +38,10 @@ _TYPES = {
     "vm_stop": "end",
 }
 _OUTCOMES = {"success": "success", "failed": "failure"}
+# ECS wants a number; these are what Elastic's own rules use for the same words.
+_SEVERITIES = {"low": 21, "medium": 47, "high": 73}
 
 Gap = t.Literal["records_hidden", "records_unknown", "records_malformed"]
-
-
-class Record(t.NamedTuple):
-    """A record as a module returned it, its shape checked.
-
-    ``source`` is ``result`` (the module says that it sent it) or ``log`` (it was read back).
-    """
-
-    type: str
-    event: str | None
-    confirmed: bool
-    fields: t.Mapping[str, str | None]
-    auid: int | None
-    ses: int | None
-    pid: int | None
-    node: str | None
-    source: t.Literal["result", "log"]
-
-    @property
-    def vm(self) -> tuple[str | None, str | None]:
-        """The UUID and name of its VM."""
-        return self.fields.get("uuid"), self.fields.get("vm")
-
-    @property
-    def mac(self) -> str | None:
-        """The NIC that it is about."""
-        get = self.fields.get
-        return get("net") or get("new-net") or get("old-net")
 
 
 class Lines:
@@ -132,6 +107,32 @@ class Lines:
             "ses": record.ses,
             "addr": address,
             "fields": fields,
+        }
+        return _closed(document, event)
+
+    def finding(self, task: Task, play: str | None, finding: Finding) -> Document:
+        """Return the line of a finding of vm_net_audit_info."""
+        document: Document = {
+            "@timestamp": _now(),
+            "ecs": _ECS,
+            "host": {"name": task.machine},
+            "virtaudit": {
+                **self._run,
+                **_task(task, play),
+                "vm": {"name": finding.vm, "uuid": finding.uuid},
+                "mac": finding.mac,
+                "severity": finding.severity,
+                "events": finding.events,
+            },
+        }
+        event: Document = {
+            "kind": "alert",
+            "category": ["host"],
+            "type": ["info"],
+            "action": finding.code,
+            "outcome": "unknown",
+            "severity": _SEVERITIES[finding.severity],
+            "reason": finding.message,
         }
         return _closed(document, event)
 

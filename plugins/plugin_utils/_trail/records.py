@@ -12,12 +12,56 @@ import typing as t
 from ...module_utils._errors import OptionError
 from ...module_utils._time import parse_time
 from .ledger import parse_event
-from .lines import Record
 
 Data = t.Mapping[str, t.Any]
+Severity = t.Literal["low", "medium", "high"]
 
 _TYPE = re.compile(r"[A-Z][A-Z0-9_]{0,63}", re.ASCII)
+_CODE = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
+_SEVERITIES: tuple[Severity, ...] = ("low", "medium", "high")
 _NUMBER_LIMIT = 2**63
+# Proves no absence.
+_NOTHING = range(0)
+
+
+class Record(t.NamedTuple):
+    """A record as a module returned it, its shape checked.
+
+    ``source`` is ``result`` (the module says that it sent it) or ``log`` (it was read back).
+    """
+
+    type: str
+    event: str | None
+    confirmed: bool
+    fields: t.Mapping[str, str | None]
+    auid: int | None
+    ses: int | None
+    pid: int | None
+    node: str | None
+    source: t.Literal["result", "log"]
+
+    @property
+    def vm(self) -> tuple[str | None, str | None]:
+        """The UUID and name of its VM."""
+        return self.fields.get("uuid"), self.fields.get("vm")
+
+    @property
+    def mac(self) -> str | None:
+        """The NIC that it is about."""
+        get = self.fields.get
+        return get("net") or get("new-net") or get("old-net")
+
+
+class Finding(t.NamedTuple):
+    """What vm_net_audit_info found that should not be, its shape checked."""
+
+    code: str
+    severity: Severity
+    message: str
+    events: list[str]
+    vm: str | None
+    uuid: str | None
+    mac: str | None
 
 
 def sent_records(data: Data) -> tuple[list[Record], int] | None:
@@ -102,32 +146,62 @@ def _text(value: t.Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-class Question(t.NamedTuple):
-    """What vm_net_audit_info was asked: ``since`` in milliseconds, or ``None`` when the answer is only a part."""
+def read_findings(data: Data) -> tuple[list[Finding], int]:
+    """Return what a task found, and how many of it have no such shape."""
+    items = data.get("findings")
+    if not isinstance(items, list):
+        return [], 0
+    good = [found for item in items if (found := _finding(item)) is not None]
+    return good, len(items) - len(good)
 
-    since: int | None
+
+def _finding(item: t.Any) -> Finding | None:
+    if not isinstance(item, dict):
+        return None
+    code, message, events = (item.get(key) for key in ("code", "message", "events"))
+    if not isinstance(code, str) or not _CODE.fullmatch(code):
+        return None
+    severity = next(
+        (each for each in _SEVERITIES if each == item.get("severity")), None
+    )
+    if severity is None or not isinstance(message, str):
+        return None
+    if not isinstance(events, list) or not all(
+        isinstance(event, str) and parse_event(event) for event in events
+    ):
+        return None
+    about = (_text(item.get(key)) for key in ("vm", "uuid", "mac"))
+    return Finding(code, severity, message, events, *about)
+
+
+class Question(t.NamedTuple):
+    """What vm_net_audit_info was asked. An event of ``covered``, in milliseconds, that it does not return is not there."""
+
+    covered: range
     uuid: str | None
     name: str | None
 
 
 def question(data: Data) -> Question:
-    """Return from where on, and of which VM, an answer has all records."""
+    """Return of which time, and of which VM, an answer has all records."""
     asked = data.get("asked")
     if not isinstance(asked, dict) or not asked:
-        return Question(None, None, None)
+        return Question(_NOTHING, None, None)
     uuid, name = _text(asked.get("uuid")), _text(asked.get("name"))
     stats = data.get("stats")
     unread = not isinstance(stats, dict) or stats.get("unread")
     narrow = asked.get("mac") or asked.get("until") or not asked.get("own_logs")
-    in_part = narrow or unread
-    return Question(None if in_part else _since(asked.get("since")), uuid, name)
+    since = asked.get("since")
+    begin = -1 if since is None else _milliseconds(since)
+    end = _milliseconds(asked.get("as_of"))
+    if unread or narrow or begin is None or end is None:
+        return Question(_NOTHING, uuid, name)
+    # Both were cut to a millisecond: an event of that one may have been before it.
+    return Question(range(begin + 1, end), uuid, name)
 
 
-def _since(text: t.Any) -> int | None:
-    if text is None:
-        return 0
+def _milliseconds(text: t.Any) -> int | None:
     try:
-        # It was cut to a millisecond: an event of that one may have been before it.
-        return round(parse_time("since", str(text)) * 1000) + 1
+        return round(parse_time("time", str(text)) * 1000)
     except OptionError:
         return None

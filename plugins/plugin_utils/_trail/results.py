@@ -47,11 +47,6 @@ class Answer:
     task: Task
     data: t.Mapping[str, t.Any]
 
-    @property
-    def censored(self) -> bool:
-        """Whether no_log hides it."""
-        return "censored" in self.data
-
 
 def module_of(task: t.Any) -> str | None:
     """Return which of our modules, or async_status, a task runs; ``None`` for all others.
@@ -97,4 +92,4 @@ def _machine(task: t.Any, data: t.Mapping[str, t.Any]) -> str | None:
         return name
     # The whole of a loop has no name of its own; its items have.
     delegated = data.get("_ansible_delegated_vars") or {}
-    return delegated.get("ansible_host")
+    return delegated.get("ansible_delegated_host")

@@ -82,14 +82,19 @@ def _revision(playbook: str) -> str | None:
     directory = os.path.dirname(playbook)
     command = ["git", "-C", directory, "describe", "--always", "--dirty"]
     command += ["--abbrev=40", "--exclude=*"]
+    # GIT_DIR and its like name another repository, as in a git hook.
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("GIT_")
+    }
+    # Only look: refresh no index.
+    environment["GIT_OPTIONAL_LOCKS"] = "0"
     try:
         done = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            # Only look: refresh no index.
-            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
+            env=environment,
             timeout=5,
             check=False,
         )

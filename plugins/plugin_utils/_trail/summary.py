@@ -6,21 +6,24 @@
 
 from __future__ import annotations
 
-import textwrap
 import typing as t
 import unicodedata
 
-from .lines import Record
+from .records import Finding, Record, Severity
 
 Style = t.Literal["plain", "warn", "bad"]
 Styled = tuple[str, Style]
 
 HEADER = ("HOST", "VM", "MAC", "DEVICE", "ACTION", "RESULT", "EVENT")
 _GAP = "  "
+# What is left of a name tells it from others, if there is room for so many columns.
+_LEAST = 12
 # What is wrong is never left out for want of room in the table, but a broken fleet shall not flood the terminal.
 _PROBLEMS = 50
 _EVENTS = 10
-_SEVERE = frozenset(("high", "medium"))
+# The worst first. Of missing records every host is named, whatever else there is.
+_MISSING, _BAD, _MEDIUM, _LOW = range(4)
+_RANKS: dict[Severity, int] = {"high": _BAD, "medium": _MEDIUM, "low": _LOW}
 
 
 class Row(t.NamedTuple):
@@ -43,8 +46,8 @@ class Summary:
         self._good: list[Row] = []
         self._bad: list[Row] = []
         self._left_out = 0
-        self._problems: list[Styled] = []
-        self._problems_left_out = 0
+        self._problems: list[list[Styled]] = [[] for _rank in range(4)]
+        self._count = 0
 
     def add_records(self, host: str, records: t.Sequence[Record]) -> None:
         """Take the records of one result."""
@@ -66,17 +69,14 @@ class Summary:
             row = Row(*(printable(text or "?") for text in texts))
             self._keep(row, failed or not record.confirmed)
 
-    def add_findings(self, host: str, findings: t.Any) -> None:
+    def add_finding(self, host: str, finding: Finding) -> None:
         """Take what vm_net_audit_info found."""
-        for finding in findings if isinstance(findings, list) else ():
-            if isinstance(finding, dict):
-                code, severity = finding.get("code"), finding.get("severity")
-                text = f"{host}: {code}: {finding.get('message')}"
-                self._complain(text, "bad" if severity in _SEVERE else "warn")
+        text = f"{host}: {finding.code}: {finding.message}"
+        self._complain(text, _RANKS[finding.severity])
 
     def add_gap(self, host: str, task: str, reason: str) -> None:
         """Take a task whose records are not known."""
-        self._complain(f"{host}: {task}: {reason}", "bad")
+        self._complain(f"{host}: {task}: {reason}", _BAD)
 
     def add_missing(self, host: t.Mapping[str, t.Any]) -> None:
         """Take the counts of a host that lost records."""
@@ -84,14 +84,14 @@ class Summary:
         events = ", ".join(named) + (", ..." if host["missing"] > len(named) else "")
         self._complain(
             f"{host['name']}: {host['missing']} of {host['sent']} records that were sent are not in its log: {events}",
-            "bad",
+            _MISSING,
         )
 
-    def _complain(self, text: str, style: Style) -> None:
-        if len(self._problems) < _PROBLEMS:
-            self._problems.append((printable(text), style))
-        else:
-            self._problems_left_out += 1
+    def _complain(self, text: str, rank: int) -> None:
+        kept = self._problems[rank]
+        self._count += 1
+        if rank == _MISSING or len(kept) < _PROBLEMS:
+            kept.append((printable(text), "warn" if rank == _LOW else "bad"))
 
     def _keep(self, row: Row, bad: bool) -> None:
         kept = self._bad if bad else self._good
@@ -102,10 +102,12 @@ class Summary:
 
     def problems(self) -> list[Styled]:
         """Return what is wrong."""
-        if not self._problems_left_out:
-            return self._problems
-        more = f"... and {self._problems_left_out} more, all in the trail"
-        return [*self._problems, (more, "bad")]
+        found = [each for kept in self._problems for each in kept]
+        found = found[: max(_PROBLEMS, len(self._problems[_MISSING]))]
+        left_out = self._count - len(found)
+        if left_out:
+            found.append((f"... and {left_out} more, all in the trail", "bad"))
+        return found
 
     def table(self, width: int | None) -> list[Styled]:
         """Return the table, at most ``width`` columns wide; ``None``: as wide as it is."""
@@ -140,27 +142,34 @@ def _two_lines_each(
 ) -> list[Styled]:
     """Where the screen is narrow: whose and which NIC, and below it the rest."""
     lines: list[Styled] = []
-    above, below = _split(HEADER)
     for cells, style in ((HEADER, "plain"), *rows):
-        above, below = _split(cells)
-        lines.append((_cut(above, width), style))
-        lines.append((_cut(below, width), style))
+        host, vm, mac, device, action, result, event = cells
+        below = [_GAP + _pad(action, 6), _pad(result, 7), device, event]
+        lines.append((_fit([host, vm, mac], (1, 0), width), style))
+        lines.append((_fit(below, (2,), width), style))
     return lines
 
 
-def _split(cells: t.Sequence[str]) -> tuple[str, str]:
-    host, vm, mac, device, action, result, event = cells
-    return _GAP.join((host, vm, mac)), "  " + _GAP.join(
-        (_pad(action, 6), _pad(result, 7), device, event)
-    )
+def _fit(cells: list[str], names: t.Sequence[int], width: int | None) -> str:
+    """Join cells, with these of them cut, the first one first, where they are too wide: they are as long as anybody likes."""
+    if width is None:
+        return _GAP.join(cells)
+    # Cut down to nothing only where it must be.
+    for least in (_LEAST, 1):
+        for index in names:
+            over = columns_of(_GAP.join(cells)) - width
+            if over > 0:
+                kept = max(least, columns_of(cells[index]) - over)
+                cells[index] = _cut(cells[index], kept)
+    return _cut(_GAP.join(cells), width)
 
 
 def _pad(text: str, width: int) -> str:
     return text + " " * (width - columns_of(text))
 
 
-def _cut(text: str, width: int | None) -> str:
-    if width is None or columns_of(text) <= width:
+def _cut(text: str, width: int) -> str:
+    if columns_of(text) <= width:
         return text
     kept = ""
     for character in text:
@@ -175,13 +184,21 @@ def wrapped(lines: t.Iterable[Styled], width: int | None) -> list[Styled]:
     if width is None:
         return list(lines)
     # The last column stays free: some terminals go to the next line after it.
-    wrap = textwrap.TextWrapper(
-        max(20, width - 1),
-        subsequent_indent=_GAP,
-        break_long_words=False,
-        break_on_hyphens=False,
-    ).wrap
-    return [(part, style) for text, style in lines for part in wrap(text)]
+    width = max(20, width - 1)
+    return [(part, style) for text, style in lines for part in _wrap(text, width)]
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    # textwrap counts characters, of which some take two columns.
+    parts: list[str] = []
+    line = ""
+    for word in text.split():
+        if line and columns_of(line) + 1 + columns_of(word) > width:
+            parts.append(line)
+            line = _GAP + word
+        else:
+            line = f"{line} {word}" if line else word
+    return [*parts, line]
 
 
 def columns_of(text: str) -> int:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from .chain import Document
 from .collector import Collector
-from .file import TrailError, TrailFile
+from .directory import TrailError
+from .file import TrailFile
 from .lines import Lines
 from .run import Run
 from .summary import Styled, Summary

@@ -22,7 +22,7 @@ def make_collection(work: Path) -> None:
     (root / "plugins" / "modules").mkdir(parents=True)
     for name in ("plugins/callback", "plugins/plugin_utils", "plugins/module_utils"):
         (root / name).symlink_to(ROOT / name)
-    for name in ("galaxy.yml", "meta"):
+    for name in ("galaxy.yml", "meta", "playbooks"):
         (root / name).symlink_to(ROOT / name)
     for module in STUB.glob("vm_net_*.py"):
         (root / "plugins" / "modules" / module.name).symlink_to(module)

@@ -59,6 +59,8 @@ def main() -> None:
             "fail": {"type": "bool", "default": False},
             # Fail as long as there is no such file, and make it.
             "fail_without": {"type": "path"},
+            # Add a byte to it, so that calls can be counted by another way than by what comes back.
+            "count": {"type": "path"},
         },
         supports_check_mode=True,
     )
@@ -70,6 +72,9 @@ def main() -> None:
         fail = True
         with open(path, "w", encoding="ascii"):
             pass
+    if counter := module.params["count"]:
+        with open(counter, "a", encoding="ascii") as handle:
+            handle.write(".")
     now = time.time()
     records = [
         record(number, name, f"{now + number / 1000:.3f}:{first + number}")

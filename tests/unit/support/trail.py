@@ -13,11 +13,9 @@ from pathlib import Path
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.file import (
     TrailFile,
 )
-from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.lines import (
-    Lines,
-    Record,
-)
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.lines import Lines
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.records import (
+    Record,
     sent_records,
 )
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.results import (
@@ -77,12 +75,27 @@ def a_log(*items: dict[str, t.Any], **asked: t.Any) -> dict[str, t.Any]:
     question = {
         **dict.fromkeys(("name", "uuid", "mac", "since", "until")),
         "own_logs": True,
+        "as_of": "2026-11-23T08:00:00.000Z",
     }
     return {
         "events": events,
         "findings": [],
         "asked": {**question, **asked},
         "stats": {"unread": []},
+    }
+
+
+def a_finding(code: str = "stale_grant", **changes: t.Any) -> dict[str, t.Any]:
+    """Return a finding as vm_net_audit_info returns it."""
+    return {
+        "code": code,
+        "severity": "medium",
+        "message": f"about {code}",
+        "events": [an_event(1)],
+        "vm": "web01",
+        "uuid": UUID,
+        "mac": MAC,
+        **changes,
     }
 
 

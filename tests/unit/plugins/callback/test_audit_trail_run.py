@@ -10,11 +10,16 @@ there twice are seen.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
+import pty
 import re
+import struct
 import subprocess
 import sys
+import termios
 import typing as t
 from pathlib import Path
 
@@ -29,10 +34,13 @@ from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.chain import
 from ansible_collections.virtaudit.qemu.tests.support.stub.collection import (
     make_collection,
 )
+from ansible_collections.virtaudit.qemu.tests.unit.support.trail import write_trail
 
 MODULE = "virtaudit.qemu.vm_net_attach"
-SCHEMA = json.loads(
-    (Path(__file__).parents[4] / "docs" / "audit_trail.schema.json").read_text()
+SCHEMA = jsonschema.Draft202012Validator(
+    json.loads(
+        (Path(__file__).parents[4] / "docs" / "audit_trail.schema.json").read_text()
+    )
 )
 # ansible-test's environment for units has Ansible only on its own path.
 ANSIBLE = str(Path(ansible.__file__).parents[1])
@@ -85,7 +93,8 @@ def fixture_run(tmp_path: Path) -> Run:
         "ansible_connection": "local",
         "ansible_python_interpreter": sys.executable,
     }
-    inventory = {"all": {"hosts": {"a": {}, "b": {}}, "vars": local}}
+    hosts = {"a": {}, "b": {"ansible_host": "127.0.0.1"}}
+    inventory = {"all": {"hosts": hosts, "vars": local}}
     (tmp_path / "hosts.json").write_text(json.dumps(inventory))
 
     def run(
@@ -126,14 +135,14 @@ def read(trail: Path) -> list[dict[str, t.Any]]:
     with open(paths[-1], encoding="ascii") as handle:
         lines = [json.loads(line) for line in handle]
     for line in lines:
-        jsonschema.validate(line, SCHEMA)
+        SCHEMA.validate(line)
     return lines
 
 
 def attach(serial: int, name: str = "Attach", **keywords: t.Any) -> dict[str, t.Any]:
     options = {
         key: keywords.pop(key)
-        for key in ("records", "fail", "fail_without", "secret")
+        for key in ("records", "fail", "fail_without", "secret", "count")
         if key in keywords
     }
     return {
@@ -326,25 +335,54 @@ def test_a_bad_option_ends_the_run_before_it_begins(
     assert "TASK" not in ran.output
 
 
-def test_a_full_disk_is_found_by_an_item_of_a_loop(run: Run, tmp_path: Path) -> None:
-    """Items come in a thread of Ansible's own; an exit there would hang the run."""
+@pytest.fixture(name="small_disk")
+def fixture_small_disk(tmp_path: Path) -> dict[str, str]:
+    """Return the environment of a run whose files have room for the records of two results and a half."""
     limit = (
         "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (600000, 600000))"
     )
     (tmp_path / "sitecustomize.py").write_text(
         f"import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); {limit}\n"
     )
-    environment = {
+    return {
         "PYTHONPATH": os.pathsep.join((str(tmp_path), ANSIBLE)),
         "VIRTAUDIT_TRAIL_ON_ERROR": "abort",
     }
-    task = attach("{{ item * 1000 }}", records=150, loop=[0, 1, 2, 3, 4, 5])  # type: ignore[arg-type]
+
+
+MANY: list[dict[str, t.Any]] = [
+    {"loop": list(range(12))},
+    {"until": False, "retries": 12, "delay": 0},
+]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "hosts"), [("linear", ["a"]), ("free", ["a", "b"])]
+)
+@pytest.mark.parametrize("keywords", MANY, ids=["loop", "retries"])
+def test_a_full_disk_is_found_in_the_middle_of_a_task(
+    run: Run,
+    tmp_path: Path,
+    small_disk: dict[str, str],
+    keywords: dict[str, t.Any],
+    strategy: str,
+    hosts: list[str],
+) -> None:
+    """Items and attempts come in a thread of Ansible's own; an exit there would hang the run."""
+    counter = tmp_path / "count"
+    serial = "{{ (item | default(0)) * 1000 }}"
+    task = attach(serial, records=150, count=str(counter), **keywords)  # type: ignore[arg-type]
     later = {"name": "Later", "ansible.builtin.debug": {"msg": "later"}}
-    ran = run([task, later], environment=environment)
+    ran = run([task, later], environment=small_disk, strategy=strategy, hosts=hosts)
     assert ran.status == 1, ran.output
     assert ran.output.count("THE AUDIT TRAIL CANNOT BE KEPT") == 1
+    # A worker does not wait for the callback, so on a busy machine some more may have begun before the third result
+    # was known; all would be 12. What is printed on stdout and on stderr has no order, so results are counted.
+    most = 6 * len(hosts)
+    assert len(re.findall(r"\(item=|RETRYING", ran.output)) <= most, ran.output
     assert "[Later]" not in ran.output
     assert 151 < len(ran.lines) < 600
+    assert counter.stat().st_size <= most
 
 
 def test_runs_of_one_directory_are_chained(run: Run, tmp_path: Path) -> None:
@@ -358,6 +396,37 @@ def test_runs_of_one_directory_are_chained(run: Run, tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("settings", "where"),
+    [
+        ({}, "settings/trail"),
+        # As of the callback: the environment comes first, a path in it is seen from here.
+        ({"VIRTAUDIT_TRAIL_DIR": "./elsewhere"}, "elsewhere"),
+    ],
+)
+def test_the_check_looks_where_the_callback_writes(
+    run: Run, tmp_path: Path, settings: dict[str, str], where: str
+) -> None:
+    cfg = tmp_path / "settings" / "ansible.cfg"
+    cfg.parent.mkdir()
+    cfg.write_text("[callback_audit_trail]\ndir = ./trail\n")
+    environment = {**environment_of(tmp_path, tmp_path), "ANSIBLE_CONFIG": str(cfg)}
+    del environment["VIRTAUDIT_TRAIL_DIR"]
+    written = write_trail(tmp_path / where)
+    done = subprocess.run(
+        [*PLAYBOOK, "virtaudit.qemu.trail_verify"],
+        cwd=tmp_path,
+        env={**environment, "PWD": str(tmp_path), **settings},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert re.search(rf"sound .*/{where}/{written.name}:", done.stdout), done.stdout
+
+
 def test_quiet_prints_only_what_is_wrong(run: Run) -> None:
     environment = {"VIRTAUDIT_TRAIL_QUIET": "1"}
     ran = run([attach(1), attach(2, "Hidden", no_log=True)], environment=environment)
@@ -365,6 +434,60 @@ def test_quiet_prints_only_what_is_wrong(run: Run) -> None:
     assert [line for line in after if line and not line.startswith("a  ")] == [
         "a: Hidden: no_log hides the result, and with it the records; vm_net_audit_info can read them back"
     ]
+
+
+def in_terminal(
+    work: Path, columns: int, environment: t.Mapping[str, str]
+) -> tuple[list[str], str]:
+    """Run the fixture's playbook in a terminal. Return the lines of the summary as they are read, and all as it came."""
+    outside, inside = pty.openpty()
+    fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
+    with subprocess.Popen(
+        [*PLAYBOOK, "-i", "hosts.json", "play.yml"],
+        cwd=work,
+        env={
+            **environment_of(work, work / "terminal"),
+            "TERM": "xterm-256color",
+            **environment,
+        },
+        stdin=inside,
+        stdout=inside,
+        stderr=inside,
+        start_new_session=True,
+    ):
+        os.close(inside)
+        came = b""
+        with contextlib.suppress(OSError):
+            # The end of a terminal is an error.
+            while part := os.read(outside, 65536):
+                came += part
+    os.close(outside)
+    text = came.decode("utf-8")
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    return plain.partition("AUDIT TRAIL")[2].splitlines()[1:], text
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+@pytest.mark.parametrize("colour", [True, False])
+def test_in_a_terminal(run: Run, tmp_path: Path, columns: int, colour: bool) -> None:
+    vm = "a-name-that-nobody-would-want-to-read-in-a-table-of-80-columns-" + "x" * 30
+    named = {"name": "Attach", MODULE: {"name": vm, "serial": 5, "records": 2}}
+    run([named, attach(1, "Hidden", no_log=True)])
+    environment = {} if colour else {"NO_COLOR": "1"}
+    lines, text = in_terminal(tmp_path, columns, environment)
+    mac = "52:54:00:00:00:00"
+    (row,) = (number for number, line in enumerate(lines) if mac in line)
+    if columns == 80:
+        # All but the path and the head, which are to be copied.
+        assert max(map(len, lines[:-2])) <= 80
+        assert lines[row].split()[0::2] == ["a", mac]
+        assert lines[row + 1].split()[:2] == ["attach", "success"]
+        assert lines[0].startswith("a: Hidden: no_log hides the result")
+        assert lines[1].startswith("  ")
+    else:
+        assert lines[row].split()[:5] == ["a", vm, mac, "vt525400000000", "attach"]
+    assert ("\x1b[0;31ma: Hidden" in text) == colour
+    assert ("\x1b[" in text) == colour
 
 
 def test_progress(run: Run) -> None:

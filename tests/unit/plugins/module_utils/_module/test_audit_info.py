@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import os
+import time
 import typing as t
 from pathlib import Path
 
@@ -204,7 +206,11 @@ def test_verify_reads_all_and_looks_twice(
     assert result["stats"]["records"] == 7
 
 
-def test_the_answer_says_what_it_covers(log: str) -> None:
+def test_the_answer_says_what_it_covers(
+    log: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = itertools.count(2000.01)
+    monkeypatch.setattr(time, "time", lambda: next(clock))
     asked = ask(logs=[log], name="web01", uuid=UUID.upper(), since="1000")["asked"]
     assert asked == {
         "name": "web01",
@@ -213,4 +219,6 @@ def test_the_answer_says_what_it_covers(log: str) -> None:
         "since": "1970-01-01T00:16:40.000Z",
         "until": None,
         "own_logs": False,
+        # Before the first log was opened, less a tick of the kernel's clock.
+        "as_of": "1970-01-01T00:33:20.000Z",
     }

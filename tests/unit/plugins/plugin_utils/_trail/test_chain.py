@@ -26,13 +26,14 @@ from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.chain import
 from ansible_collections.virtaudit.qemu.tests.unit.support.trail import write_trail
 
 Lines = list[bytes]
+NAME = b"20261123T075900.000000Z-c1e2f3a4-0001-4000-8000-000000000000.jsonl"
 
 
 def forge(line: bytes, old: bytes, new: bytes) -> bytes:
     """Change a line and compute its hash anew."""
-    document = json.loads(line.replace(old, new))
-    del document["event"]["hash"]
-    return seal(document)[0]
+    body, _comma, _hash = line.replace(old, new).rpartition(b',"hash":"')
+    digest = hashlib.sha256(body).hexdigest().encode("ascii")
+    return b'%s,"hash":"%s"}}\n' % (body, digest)
 
 
 def test_a_sound_trail(tmp_path: Path) -> None:
@@ -61,6 +62,18 @@ def test_any_bit_that_is_flipped_is_found_in_its_line(tmp_path: Path) -> None:
         if whole[position : position + 1] != b"\n" and bad[position] != 0x0A:
             assert found.problem.line == whole.count(b"\n", 0, position) + 1
 
+
+OTHER_KINDS = (
+    (b'"sequence":1', rb'"sequence":"\u001b[2K\rsound"'),
+    (b'"sequence":1', rb'"sequence":"\ud800"'),
+    (b'"sequence":1', b'"sequence":' + b"[" * 50000 + b"]" * 50000),
+    (b'"previous":{', rb'"previous":{"file":"\u001b[2K\rsound",'),
+    (b'"previous":{', b'"previous":{"file":7,'),
+    (b'"previous":{', b'"previous":{"file":"%s","also":7,' % NAME),
+    (b'"previous":{', b'"previous":{"file":"%s","also":[[]],' % NAME),
+    (b'"action":"run_start"', b'"action":["run_start"]'),
+    (b'"hash":"0000', b'"hash":0,"hush":"0000'),
+)
 
 # what is done, the line that is named, what is said of it
 TAMPERED: list[tuple[str, t.Callable[[Lines], Lines], int, str]] = [
@@ -101,6 +114,15 @@ TAMPERED: list[tuple[str, t.Callable[[Lines], Lines], int, str]] = [
         lambda x: [forge(x[0], b'"run":{"id"', b'"run":{"ID"')],
         1,
         "no line of a trail",
+    ),
+    *(
+        (
+            f"members of another kind {number}",
+            lambda x, old=old, new=new: [forge(x[0], old, new), *x[1:]],
+            1,
+            "no line of a trail",
+        )
+        for number, (old, new) in enumerate(OTHER_KINDS)
     ),
     (
         "a summary that is none",
@@ -208,6 +230,43 @@ class TestRuns:
         write_trail(tmp_path, 2)
         first.write_bytes(whole)
         assert self.check(tmp_path) == [("sound", "")] * 2
+
+    def test_runs_that_overlapped(self, tmp_path: Path) -> None:
+        """The first ends after the second has begun and ended; the third continues both."""
+        first = write_trail(tmp_path, 1)
+        whole = first.read_bytes()
+        first.write_bytes(b"".join(whole.splitlines(keepends=True)[:2]))
+        write_trail(tmp_path, 2)
+        first.write_bytes(whole)
+        write_trail(tmp_path, 3)
+        assert self.check(tmp_path) == [("sound", "")] * 3
+        first.write_bytes(b"".join(whole.splitlines(keepends=True)[:3]))
+        states = self.check(tmp_path)
+        assert [state for state, _problem in states] == [
+            "unfinished",
+            "sound",
+            "broken",
+        ]
+        assert f"{first.name} was cut or rewritten" in states[2][1]
+        # What one run vouches for need not be repeated by the next.
+        first.write_bytes(whole)
+        anchors = [
+            json.loads(write_trail(tmp_path, number).read_bytes().splitlines()[0])[
+                "virtaudit"
+            ]["previous"]
+            for number in (4, 5)
+        ]
+        assert ["also" in each for each in anchors] == [False, False]
+        first.unlink()
+        assert self.check(tmp_path) == [("sound", "")] * 4
+
+    def test_a_clock_that_was_set_back(self, tmp_path: Path) -> None:
+        late = write_trail(tmp_path, 3)
+        early = write_trail(tmp_path, 2)
+        assert early.name > late.name
+        assert self.check(tmp_path) == [("sound", "")] * 2
+        assert write_trail(tmp_path, 1).name > early.name
+        assert self.check(tmp_path) == [("sound", "")] * 3
 
     def test_a_forged_first_run(self, paths: list[Path], tmp_path: Path) -> None:
         """Continues nothing, where there is something to continue."""

@@ -29,6 +29,7 @@ from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.summary impo
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.trail import (
     UUID,
+    a_finding,
     a_log,
     a_result,
     a_run,
@@ -128,6 +129,25 @@ class TestJobs:
         assert actions(collector.uncollected()) == ["records_unknown"]
         assert collector.uncollected() == []
 
+    def test_a_job_whose_records_were_read_before_it_was_collected(
+        self, collector: Collector
+    ) -> None:
+        collector.whole(an_answer(self.begun))
+        log = a_log(an_item(1), an_item(2))
+        assert len(collector.whole(an_answer(log, AUDIT_INFO))) == 2
+        done = a_result(
+            an_item(1), an_item(2, reason="attach"), ansible_job_id="j1", finished=1
+        )
+        assert collector.whole(an_answer(done, ASYNC_STATUS)) == []
+        assert counts(collector) == {
+            "sent": 2,
+            "landed": 2,
+            "missing": 0,
+            "unchecked": 0,
+        }
+        assert collector.totals()["read_back"] == 0
+        assert len(collector._summary.table(None)) == 2
+
 
 class TestReadBack:
     """vm_net_audit_info."""
@@ -163,6 +183,15 @@ class TestReadBack:
         self.read(collector, 1, 2, 3)
         assert counts(collector)["missing"] == 0
 
+    @pytest.mark.parametrize("asked", [{"name": "web02"}, {"own_logs": False}])
+    def test_what_is_missing_stays_so_when_others_are_asked_for(
+        self, collector: Collector, asked: dict[str, t.Any]
+    ) -> None:
+        self.send(collector, 1)
+        self.read(collector)
+        self.read(collector, **asked)
+        assert counts(collector)["missing"] == 1
+
     def test_what_is_sent_later_is_not_missing(self, collector: Collector) -> None:
         self.read(collector)
         self.send(collector, 1)
@@ -191,6 +220,11 @@ class TestReadBack:
             ({"until": "2026-12-01T00:00:00.000Z"}, 0),
             ({"own_logs": False}, 0),
             ({"since": "yesterday"}, 0),
+            # Sent when the log was being read, or after.
+            ({"as_of": "2026-11-23T07:55:05.002Z"}, 1),
+            ({"as_of": "2026-11-23T07:55:05.001Z"}, 0),
+            ({"as_of": None}, 0),
+            ({"as_of": "tomorrow"}, 0),
         ],
     )
     def test_only_who_looked_for_it_can_miss_it(
@@ -272,9 +306,62 @@ def test_a_task_without_records(collector: Collector, data: dict[str, t.Any]) ->
     assert actions(collector.whole(an_answer(data))) == ["records_unknown"]
 
 
-def test_hidden_by_no_log(collector: Collector) -> None:
-    taken = collector.whole(an_answer({"censored": "the output has been hidden"}))
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [(ATTACH, "hides the result, and with it the records"), (AUDIT_INFO, "read back")],
+)
+def test_hidden_by_no_log(collector: Collector, module: str, said: str) -> None:
+    answer = an_answer({"censored": "the output has been hidden"}, module)
+    taken = collector.whole(answer)
     assert actions(taken) == ["records_hidden"]
+    assert said in taken[0]["event"]["reason"]
+    assert (module == AUDIT_INFO) == (
+        "vm_net_audit_info can" not in taken[0]["event"]["reason"]
+    )
+
+
+def test_each_finding_is_a_line(collector: Collector) -> None:
+    log = {**a_log(an_item(1)), "findings": [a_finding(), a_finding("failed_open")]}
+    taken = collector.whole(an_answer(log, AUDIT_INFO))
+    assert actions(taken) == ["stale_grant", "failed_open", "open"]
+    assert [line["event"]["kind"] for line in taken] == ["alert", "alert", "event"]
+
+
+STRANGE: list[t.Any] = [
+    None,
+    {},
+    a_finding(severity=["high"]),
+    a_finding(severity="dreadful"),
+    {**a_finding(), "code": {}},
+    a_finding(code="\x1b[31m"),
+    a_finding(message=7),
+    a_finding(events="1.000:1"),
+    a_finding(events=[["1.000:1"]]),
+]
+
+
+@pytest.mark.parametrize("finding", STRANGE)
+def test_what_has_not_the_shape_of_a_finding_is_said_to_be_so(
+    collector: Collector, finding: t.Any
+) -> None:
+    log = {**a_log(an_item(1)), "findings": [finding, a_finding()]}
+    taken = collector.whole(an_answer(log, AUDIT_INFO))
+    assert actions(taken) == ["stale_grant", "records_malformed", "open"]
+
+
+def test_an_answer_that_nobody_has_thought_of_costs_no_other_host(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_args: object) -> t.NoReturn:
+        raise TypeError("unhashable")
+
+    results = {"results": [a_result(an_item(1)), a_log(), a_result(an_item(2))]}
+    with monkeypatch.context() as patch:
+        patch.setattr(Collector, "_take_sent", fail)
+        taken = collector.whole(an_answer(results, loops=True))
+    assert actions(taken) == ["records_malformed"] * 3
+    assert "TypeError" in taken[0]["event"]["reason"]
+    assert actions(collector.whole(an_answer(a_result(an_item(1))))) == ["open"]
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 2**63 - 1))))

@@ -17,8 +17,10 @@ import pytest
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.chain import (
     check_file,
 )
-from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.file import (
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.directory import (
     TrailError,
+)
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.file import (
     TrailFile,
 )
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.lines import Lines
@@ -72,11 +74,51 @@ def test_a_directory_of_another_user_is_refused(tmp_path: Path) -> None:
         open_trail(tmp_path)
 
 
-def test_what_is_there_is_neither_followed_nor_overwritten(tmp_path: Path) -> None:
+def test_a_link_above_the_directory_is_as_good_as_the_directory(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    open_trail(tmp_path / "link" / "trail").close(None)
+    (file,) = (tmp_path / "trail").iterdir()
+    assert file.is_file()
+
+
+def test_each_directory_that_is_made_is_its_owners(tmp_path: Path) -> None:
+    old = os.umask(0)
+    try:
+        write_trail(tmp_path / "one" / "two" / "trail")
+    finally:
+        os.umask(old)
+    made = [tmp_path / "one", tmp_path / "one" / "two", tmp_path / "one/two/trail"]
+    assert [stat.S_IMODE(each.stat().st_mode) for each in made] == [0o700] * 3
+
+
+def test_a_directory_that_others_can_replace_is_refused(tmp_path: Path) -> None:
+    above = tmp_path / "above"
+    (above / "between").mkdir(parents=True)
+    above.chmod(0o777)
+    with pytest.raises(TrailError, match="above can be written by other users"):
+        open_trail(above / "between" / "trail")
+    # As /tmp is.
+    above.chmod(0o1777)
+    open_trail(above / "between" / "trail").close(None)
+
+
+def test_a_name_of_no_time_is_no_obstacle(tmp_path: Path) -> None:
+    for number, time in enumerate(
+        ("99991231T235959.999999Z", "99999999T999999.999999Z")
+    ):
+        (tmp_path / f"{time}-c1e2f3a4-0001-4000-8000-000000000000.jsonl").touch()
+        open_trail(tmp_path, number).close(None)
+
+
+def test_what_is_there_is_neither_followed_nor_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     name = write_trail(tmp_path / "elsewhere").name
     (tmp_path / "trail").mkdir(mode=0o700)
     (tmp_path / "victim").write_text("precious")
     (tmp_path / "trail" / name).symlink_to(tmp_path / "victim")
+    # It comes after the look at what there is.
+    monkeypatch.setattr(os, "listdir", lambda _directory: [])
     with pytest.raises(TrailError, match="File exists"):
         open_trail(tmp_path / "trail")
     assert (tmp_path / "victim").read_text() == "precious"

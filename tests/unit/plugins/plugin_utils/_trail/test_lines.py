@@ -21,6 +21,8 @@ from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.results impo
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.run import Run
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.trail import Trail
 from ansible_collections.virtaudit.qemu.tests.unit.support.trail import (
+    UUID,
+    a_finding,
     a_log,
     a_result,
     an_answer,
@@ -68,11 +70,13 @@ def fixture_lines(tmp_path: Path) -> list[Line]:
         ),
         "malformed",
     ]
+    unknown = dict.fromkeys(("vm", "uuid", "mac"))
+    findings = [a_finding(), a_finding("audit_lost", severity="high", **unknown)]
     collector = trail.collector
     for data, module in (
         (a_result(*sent), "virtaudit.qemu.vm_net_attach"),  # type: ignore[arg-type]
         ({"censored": "hidden"}, "virtaudit.qemu.vm_net_detach"),
-        (a_log(an_item(9), an_item(1)), AUDIT_INFO),
+        ({**a_log(an_item(9), an_item(1)), "findings": findings}, AUDIT_INFO),
     ):
         trail.write(collector.whole(an_answer(data, module)))
     collector.whole(an_answer({"ansible_job_id": "j1", "finished": 0}))
@@ -95,11 +99,12 @@ def test_each_line_is_as_the_schema_says(
     assert [line["event"]["action"] for line in lines] == [
         "run_start",
         *("open", "open", "attach", "close", "vm_start", "virt_machine_id", "open"),
-        *("records_malformed", "records_hidden", "open", "records_unknown", "run_end"),
+        *("records_malformed", "records_hidden", "stale_grant", "audit_lost"),
+        *("open", "records_unknown", "run_end"),
     ]
 
 
-@pytest.mark.parametrize("number", [0, 1, 8, -1])
+@pytest.mark.parametrize("number", [0, 1, 8, 10, -1])
 def test_the_schema_takes_nothing_else(
     validator: jsonschema.Draft202012Validator, lines: list[Line], number: int
 ) -> None:
@@ -147,6 +152,20 @@ def test_what_a_record_becomes(lines: list[Line]) -> None:
     assert lines[4]["virtaudit"]["devices"][0]["fd"] == 7
 
 
+def test_what_a_finding_becomes(lines: list[Line]) -> None:
+    line = lines[10]
+    assert {key: line["event"][key] for key in ("kind", "action", "reason")} == {
+        "kind": "alert",
+        "action": "stale_grant",
+        "reason": "about stale_grant",
+    }
+    assert [each["event"]["severity"] for each in lines[10:12]] == [47, 73]
+    ours = line["virtaudit"]
+    assert (ours["severity"], ours["events"]) == ("medium", ["1795420505.001:1"])
+    assert ours["vm"] == {"name": "web01", "uuid": UUID}
+    assert (line["host"], ours["module"]) == ({"name": "hv1"}, AUDIT_INFO)
+
+
 def test_a_run_knows_its_repository(tmp_path: Path) -> None:
     git = ["git", "-C", str(tmp_path), "-c", "user.name=n", "-c", "user.email=e"]
     play = tmp_path / "play.yml"
@@ -161,6 +180,18 @@ def test_a_run_knows_its_repository(tmp_path: Path) -> None:
     assert Run.begin(str(play)).revision == revision
     play.write_text("changed")
     assert Run.begin(str(play)).revision == f"{revision}-dirty"
+
+
+def test_a_run_is_not_misled_by_the_repository_of_another(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "play.yml").touch()
+    other = tmp_path / "other"
+    git = ["git", "-C", str(other), "-c", "user.name=n", "-c", "user.email=e"]
+    subprocess.run(["git", "init", "-q", str(other)], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "m"], check=True)
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    assert Run.begin(str(tmp_path / "play.yml")).revision is None
 
 
 def test_a_run_without_git(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -8,6 +8,10 @@ import typing as t
 
 import pytest
 
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.records import (
+    Finding,
+    read_findings,
+)
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.summary import (
     Summary,
     columns_of,
@@ -16,6 +20,7 @@ from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.summary impo
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.trail import (
     EXAMPLE,
+    a_finding,
     a_record,
 )
 
@@ -29,6 +34,19 @@ def granted(serial: int, reason: str = "attach", **fields: str) -> list[t.Any]:
         a_record(serial),
         a_record(serial + 1, **{**handed, "reason": reason, "fds": "31,32", **fields}),
     ]
+
+
+def found(code: str, severity: str) -> Finding:
+    (finding,), _malformed = read_findings(
+        {"findings": [a_finding(code, severity=severity)]}
+    )
+    return finding
+
+
+def lost(host: str) -> dict[str, t.Any]:
+    """Return the counts of a host."""
+    events = ["1.000:1", "1.000:2"]
+    return {"name": host, "missing": 2, "sent": 9, "missing_events": events}
 
 
 @pytest.fixture(name="summary")
@@ -76,6 +94,21 @@ def test_at_80_columns_a_row_is_two_lines(summary: Summary) -> None:
     ]
 
 
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_names_are_cut_before_what_tells_a_nic(width: int) -> None:
+    summary = Summary(2)
+    device = "/dev/" + "d" * 80
+    records = granted(1, vm="漢" * 50, path=device)
+    summary.add_records("h" * 40 + ".example.org", records)
+    lines = [text for text, _style in summary.table(width)][2:]
+    assert max(map(columns_of, lines)) <= width
+    assert lines[0].endswith(f"…  {MAC}")
+    assert lines[1].split()[:2] == ["attach", "success"]
+    assert lines[1].endswith("…  1795420505.002:2")
+    # As long as there is room, what is left tells one from another.
+    assert lines[0].startswith("hhhh" if width < 80 else "h" * 40)
+
+
 def test_at_20_columns_nothing_is_wider(summary: Summary) -> None:
     assert max(columns_of(text) for text, _style in summary.table(20)) <= 20
 
@@ -99,31 +132,49 @@ def test_without_a_row_there_is_no_table() -> None:
 
 def test_what_is_wrong() -> None:
     summary = Summary(1)
-    summary.add_findings(
-        "hv1",
-        [
-            {"code": "stale_grant", "severity": "medium", "message": "held no more"},
-            {"code": "failed_open", "severity": "low", "message": "over"},
-            "no finding",
-        ],
-    )
+    for code, severity in (
+        ("failed_open", "low"),
+        ("stale_grant", "medium"),
+        ("unrecorded_fd", "high"),
+    ):
+        summary.add_finding("hv1", found(code, severity))
     summary.add_gap("hv2", "Attach", "unreachable")
-    summary.add_missing(
-        {
-            "name": "hv3",
-            "missing": 2,
-            "sent": 9,
-            "missing_events": ["1.000:1", "1.000:2"],
-        }
-    )
+    summary.add_missing(lost("hv3"))
+    # The worst first.
     assert summary.problems() == [
-        ("hv1: stale_grant: held no more", "bad"),
-        ("hv1: failed_open: over", "warn"),
-        ("hv2: Attach: unreachable", "bad"),
         (
             "hv3: 2 of 9 records that were sent are not in its log: 1.000:1, 1.000:2",
             "bad",
         ),
+        ("hv1: unrecorded_fd: about unrecorded_fd", "bad"),
+        ("hv2: Attach: unreachable", "bad"),
+        ("hv1: stale_grant: about stale_grant", "bad"),
+        ("hv1: failed_open: about failed_open", "warn"),
+    ]
+
+
+def test_what_is_old_and_harmless_hides_nothing() -> None:
+    summary = Summary(1)
+    for _each in range(60):
+        summary.add_finding("hv1", found("failed_open", "low"))
+    for _each in range(60):
+        summary.add_finding("hv1", found("stale_grant", "medium"))
+    summary.add_finding("hv2", found("unrecorded_fd", "high"))
+    summary.add_missing(lost("hv3"))
+    said = [text for text, _style in summary.problems()]
+    assert [text[:4] for text in said[:3]] == ["hv3:", "hv2:", "hv1:"]
+    assert said[50:] == ["... and 72 more, all in the trail"]
+
+
+def test_each_host_that_lost_records_is_named() -> None:
+    summary = Summary(1)
+    for number in range(60):
+        summary.add_missing(lost(f"hv{number}"))
+    summary.add_gap("hv", "Attach", "unreachable")
+    said = [text.partition(":")[0] for text, _style in summary.problems()]
+    assert said == [
+        *(f"hv{number}" for number in range(60)),
+        "... and 1 more, all in the trail",
     ]
 
 
@@ -157,6 +208,8 @@ def test_what_is_wrong_is_broken_between_words() -> None:
     lines = wrapped([("one two " * 20, "bad"), (path, "plain")], 80)
     assert all(len(text) < 80 for text, style in lines if style == "bad")
     assert [text[:2] for text, _style in lines] == ["on", "  ", "  ", "/s"]
+    wide = wrapped([("漢字 " * 30, "bad")], 80)
+    assert max(columns_of(text) for text, _style in wide) in range(70, 80)
     # To be copied.
     assert lines[-1] == (path, "plain")
     assert wrapped([("one " * 50, "bad")], None) == [("one " * 50, "bad")]

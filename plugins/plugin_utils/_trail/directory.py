@@ -1,0 +1,163 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The directory of the trails: whom it belongs to, and which runs a new one continues."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import stat
+import typing as t
+
+from ...module_utils._errors import VirtauditError
+from .chain import (
+    END,
+    GENESIS,
+    NAME,
+    BrokenError,
+    Document,
+    anchors,
+    ending,
+    is_state,
+    unseal,
+)
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_TIME = "%Y%m%dT%H%M%S.%fZ"
+# A run looks at so many of the newest files for ends that no other run has seen: each must be opened.
+_LOOKED_AT = 100
+
+
+class TrailError(VirtauditError):
+    """The trail cannot be written."""
+
+
+def open_directory(path: str) -> int:
+    """Open the directory of the trail, made where it is missing. Raises :class:`TrailError` and :class:`OSError`."""
+    _make(path)
+    try:
+        fd = os.open(path, _DIRECTORY)
+    except OSError as exc:
+        # With O_DIRECTORY, a link is "not a directory".
+        if os.path.islink(path):
+            raise TrailError(
+                f"{path} is a symbolic link; give the directory itself as dir"
+            ) from exc
+        raise
+    try:
+        _refuse_others(path, os.fstat(fd))
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _make(path: str) -> None:
+    # os.makedirs gives its mode to the last one only.
+    parent = os.path.dirname(path)
+    if parent and not os.path.isdir(parent):
+        _make(parent)
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        pass
+
+
+def _refuse_others(path: str, status: os.stat_result) -> None:
+    """Refuse a directory that is not ours alone, or one below a directory in which others can put another in its place."""
+    problem = None
+    if status.st_uid != os.geteuid():
+        problem = f"{path} belongs to another user"
+    elif stat.S_IMODE(status.st_mode) & 0o022:
+        problem = f"{path} can be written by other users"
+    above = os.path.realpath(path)
+    while problem is None and above != os.path.dirname(above):
+        above = os.path.dirname(above)
+        mode = os.stat(above).st_mode
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+            problem = f"{above} can be written by other users"
+    if problem is not None:
+        raise TrailError(
+            f"{problem}, who could replace the trail; give a directory of mode 0700 as dir"
+        )
+
+
+def trail_names(directory: int) -> list[str]:
+    """Return the names of the trails, the newest last."""
+    return sorted(name for name in os.listdir(directory) if NAME.fullmatch(name))
+
+
+def new_name(run: str, began: datetime.datetime, names: t.Sequence[str]) -> str:
+    """Return the name of a new trail. It stands after all others also when the clock was set back: order is by name."""
+    if names:
+        try:
+            newest = datetime.datetime.strptime(names[-1].partition("-")[0], _TIME)
+            newest = newest.replace(tzinfo=datetime.timezone.utc)
+            began = max(began, newest + datetime.timedelta(microseconds=1))
+        except (ValueError, OverflowError):
+            pass  # It was not this code that gave such a name.
+    return f"{began.strftime(_TIME)}-{run}.jsonl"
+
+
+def previous(directory: int, names: t.Sequence[str]) -> dict[str, t.Any]:
+    """Return where the newest run stands now, which may still go on, and those others whose end no run has seen.
+
+    These were still going on when the last run began.
+    """
+    ends: list[dict[str, t.Any]] = []
+    seen: set[tuple[str, str]] = set()
+    for position, name in enumerate(reversed(names)):
+        if ends and position >= _LOOKED_AT:
+            break
+        first, last = _first_and_last(name, directory)
+        # The newest is continued in any case, if it has a line.
+        new = not ends or not any(
+            file == name and last.endswith(ending(digest)) for file, digest in seen
+        )
+        if new and (found := _read(last)) is not None:
+            document, digest = found
+            closed = is_state(document, END)
+            ends.append({"hash": digest, "file": name, "closed": closed})
+        if (found := _read(first)) is not None:
+            seen |= {(each["file"], each["hash"]) for each in anchors(found[0])}
+    if not ends:
+        return {"hash": GENESIS}
+    newest, *others = ends
+    return {**newest, "also": others} if others else newest
+
+
+def _read(line: bytes) -> tuple[Document, str] | None:
+    try:
+        return unseal(0, line)
+    except BrokenError:
+        # Checking the directory finds it out; this run's chain goes round it.
+        return None
+
+
+def _first_and_last(name: str, directory: int) -> tuple[bytes, bytes]:
+    """Return the first and the last whole line of a file, newline included; nothing where it has none."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        fd = os.open(name, flags, dir_fd=directory)
+    except OSError:
+        return b"", b""
+    with open(fd, "rb") as handle:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return b"", b""
+        return handle.readline(), _last_line(handle)
+
+
+def _last_line(handle: t.BinaryIO) -> bytes:
+    size, window = os.fstat(handle.fileno()).st_size, 65536
+    while True:
+        begin = max(0, size - window)
+        handle.seek(begin)
+        whole, newline, _torn = handle.read(size - begin).rpartition(b"\n")
+        _before, found, last = whole.rpartition(b"\n")
+        if newline and (found or begin == 0):
+            return last + b"\n"
+        if begin == 0:
+            return b""
+        window *= 16
