@@ -145,7 +145,8 @@ HARMS = [
         action=lambda _uuid: host.fill_state(),
         mend=host.empty_state,
         around=host.small_state,
-        says="No space left on device",
+        # The second are qemu's words for it.
+        says="No space left on device|Failed to write pid file",
     ),
     Harm(
         "qemu-dies",
