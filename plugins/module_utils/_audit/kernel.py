@@ -47,7 +47,8 @@ _SYSCALL = re.compile(
 )
 _PATH = re.compile(
     r"item=\d+ name=(?P<name>\"[^\"]*\"|[0-9A-F]+|\(null\)) .*?\bmode=02\d{4} .*?"
-    r"\brdev=(?P<major>[0-9a-f]{1,8}):(?P<minor>[0-9a-f]{1,8}) nametype=",
+    # With SELinux the node's label comes in between; Enterprise Linux 7 says objtype.
+    r"\brdev=(?P<major>[0-9a-f]{1,8}):(?P<minor>[0-9a-f]{1,8})(?: (?:obj|osid)=\S+)? (?:name|obj)type=",
     re.ASCII,
 )
 _SYSCALL_NAME = re.compile(r"\bSYSCALL=(\w+)", re.ASCII)

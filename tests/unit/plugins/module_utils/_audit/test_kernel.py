@@ -83,6 +83,23 @@ def test_a_node_is_what_its_number_says(
     assert (found.kind, found.path) == (kind, path)
 
 
+@pytest.mark.parametrize(
+    "label",
+    [
+        "obj=system_u:object_r:tun_tap_device_t:s0 nametype=",
+        "obj=system_u:object_r:tun_tap_device_t:s0:c1,c2 nametype=",
+        "osid=17 nametype=",
+        # As Enterprise Linux 7 has it.
+        "obj=system_u:object_r:tun_tap_device_t:s0 objtype=",
+        "objtype=",
+    ],
+)
+def test_a_node_with_a_label(label: str) -> None:
+    found = read(PATH.replace("nametype=", label))
+    assert found is not None
+    assert (found.kind, found.rdev) == ("tap", "0A:C8")
+
+
 def test_macvtap() -> None:
     found = read(PATH.replace("/dev/net/tun", "/dev/tap948").replace("0a:c8", "f6:01"))
     assert found is not None
