@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,6 +47,20 @@ def test_serial_numbers_that_begin_anew() -> None:
     # Also when the clock says that it was earlier.
     items = [at(1000, 800), at(3, 12)]
     assert list(in_order(items)) == [items[0], Boot("3.000:12", 3, None), items[1]]
+
+
+@pytest.mark.parametrize("apart", [0, 1, 5, 10, 3000])
+def test_neighbours_that_were_made_long_apart_are_no_boot(apart: int) -> None:
+    items = [at(1000 + number * apart, 500 + number) for number in range(6)]
+    swapped = [items[at] for at in (1, 0, 3, 2, 5, 4)]
+    assert list(in_order(swapped)) == items
+
+
+def test_a_record_that_was_begun_long_before_it_was_written_is_no_boot() -> None:
+    """A system call takes its number when it begins, and is recorded when it ends."""
+    items: list[Item] = [at(1000, 500), at(1003, 900), at(1010, 5000), at(1011, 5001)]
+    late = [items[0], items[2], items[1], items[3]]
+    assert list(in_order(late)) == items
 
 
 def test_a_boot_comes_once() -> None:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import typing as t
+from pathlib import Path
 
 import pytest
 
@@ -355,6 +356,33 @@ def test_libvirts_own_records_while_the_vm_runs() -> None:
     assert {(grant.vm, grant.auid, grant.exe) for grant in trail.grants()} == {
         ("db01", None, "/usr/sbin/libvirtd")
     }
+
+
+def test_records_that_changed_places_are_no_reboot(tmp_path: Path) -> None:
+    # The last two without the stop, which were made five seconds apart.
+    lines = LIBVIRT_LOG.read_bytes().splitlines(keepends=True)[:-1]
+    wanted, _codes = judge(read_from(write(tmp_path / "a", lines)))
+    lines[-2:] = lines[:-3:-1]
+    assert len(wanted) == 4
+    assert judge(read_from(write(tmp_path / "b", lines)))[0] == wanted
+
+
+def test_a_slow_hand_over_is_no_reboot() -> None:
+    story = ours().open().later(10).start().later(10).booted().later(10)
+    items = story.open(OTHER).later(10).attach(OTHER).items
+    for first in range(len(items) - 1):
+        shaken = [*items[:first], items[first + 1], items[first], *items[first + 2 :]]
+        assert len(judge(shaken)[0]) == 2
+
+
+def write(path: Path, lines: list[bytes]) -> str:
+    path.write_bytes(b"".join(lines))
+    return str(path)
+
+
+def read_from(path: str) -> list[log.Item]:
+    with given_logs([path]) as (logs, unread):
+        return list(recall.read_all(logs, recall.Wanted(), False, unread))
 
 
 def test_libvirts_own_records_after_the_stop() -> None:
