@@ -21,19 +21,19 @@ from .scan import Line, lines_backwards
 _ANY = re.compile(HEAD % "[A-Z_0-9]+", re.ASCII)
 
 VIRT_NEEDLE = b"type=VIRT_"
-BOOT_NEEDLE = b"type=SYSTEM_BOOT msg=audit("
 # Character devices, and TUNSETIFF.
-KERNEL_NEEDLES = (b" mode=020", b" a1=400454ca ")
+KERNEL_NEEDLES = (b" mode=020", b" a1=400454ca a2=")
 ALERT_NEEDLES = (b"type=AVC msg=audit(", b"type=ANOM_")
 
 
 @dataclasses.dataclass(frozen=True)
 class Boot:
-    """The host booted."""
+    """The host booted, or with ``down`` went down; nothing that ran before has survived."""
 
     event: str
     time: float
     node: str | None
+    down: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +79,7 @@ def parse_line(line: Line) -> Item | None:
         return Boot(event, time, node)
     if kind == "AVC" or kind.startswith("ANOM_"):
         return Alert(event, time, node, kind, text[match.end() :].partition("\x1d")[0])
-    return None
+    return None if kind.startswith("DAEMON_") else Mark(event, time, node)
 
 
 def read_log(
@@ -104,11 +104,18 @@ def last_mark(log: LogFile) -> Mark | None:
 
 
 def marks(text: bytes) -> t.Iterator[Mark]:
-    """Yield the records of the kernel's in a part of a log; the daemon's own count for themselves."""
+    """Yield the records of the kernel's in a part of a log."""
+    for _kind, mark in typed_marks(text):
+        yield mark
+
+
+def typed_marks(text: bytes) -> t.Iterator[tuple[str, Mark]]:
+    """Yield the same, each with its type; the daemon's own records count for themselves."""
     for line in text.decode("utf-8", "surrogateescape").split("\n"):
         match = _ANY.match(line)
         if match is not None and not match["type"].startswith("DAEMON_"):
-            yield Mark(match["event"], float(match["time"]), match["node"])
+            mark = Mark(match["event"], float(match["time"]), match["node"])
+            yield match["type"], mark
 
 
 def read_backwards(

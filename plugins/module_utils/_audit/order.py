@@ -30,16 +30,7 @@ class _Stream:
 
     waiting: list[tuple[int, int, Item]] = dataclasses.field(default_factory=list)
     passed: tuple[int, Item | None] = (-1, None)
-    last_serial: int = -1
-    last_time: float = 0.0
-
-    def booted_before(self, serial: int, time: float) -> bool:
-        """Tell whether the host booted before a record: its number fell, and it is not just out of its place."""
-        fell, older = self.last_serial - serial, self.last_time - time
-        if fell <= 0 or abs(older) <= _SAME_MOMENT_SECONDS:
-            return False
-        # It is older in both, by its number and by its time.
-        return not (older >= 0 and (fell <= 2 * _WINDOW or older <= _LATE_SECONDS))
+    newest: Item | None = None
 
     def drain(self, left: int) -> t.Iterator[Item]:
         """Yield all but the last ``left`` that wait, in order, each once: a log may be there twice."""
@@ -57,21 +48,32 @@ def in_order(items: t.Iterable[Item]) -> t.Iterator[Item]:
     streams: dict[str | None, _Stream] = {}
     for position, item in enumerate(items):
         stream = streams.setdefault(item.node, _Stream())
-        serial = serial_of(item.event)
-        if stream.booted_before(serial, item.time) or isinstance(item, Boot):
+        newest = stream.newest
+        if newest is not None and boots_between(newest, item):
             yield from stream.drain(0)
-            stream.last_serial = -1
-            yield (
-                item
-                if isinstance(item, Boot)
-                else Boot(item.event, item.time, item.node)
-            )
+            stream.newest = newest = None
+            yield Boot(item.event, item.time, item.node)
+        serial = serial_of(item.event)
         if not isinstance(item, Boot):
             stream.waiting.append((serial, position, item))
             # Not at each record: to sort what is nearly in order takes next to nothing.
             if len(stream.waiting) >= 2 * _WINDOW:
                 yield from stream.drain(_WINDOW)
-        if serial > stream.last_serial:
-            stream.last_serial, stream.last_time = serial, item.time
+        if newest is None or serial > serial_of(newest.event):
+            stream.newest = item
     for stream in streams.values():
         yield from stream.drain(0)
+
+
+def boots_between(older: Item, newer: Item) -> bool:
+    """Tell whether a host booted between two of its records, by their places in the log."""
+    fell = serial_of(older.event) - serial_of(newer.event)
+    earlier = older.time - newer.time
+    if isinstance(newer, Boot):
+        # A container's systemd writes such a record too, in the midst of the host's.
+        amidst = 0 < -fell <= _WINDOW and abs(earlier) <= _LATE_SECONDS
+        return newer.down or not amidst
+    if fell <= 0 or abs(earlier) <= _SAME_MOMENT_SECONDS:
+        return False
+    # What is older by its number and by its time only comes late.
+    return earlier < 0 or (fell > 2 * _WINDOW and earlier > _LATE_SECONDS)

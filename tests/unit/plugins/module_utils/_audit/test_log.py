@@ -163,7 +163,6 @@ def test_boot_and_alerts() -> None:
         "type=VIRT_RESOURCE",
         " " + line(1),
         "x" + line(1),
-        "type=USER_CMD msg=audit(1.0:1): pid=1 msg='cmd=\"" + line(2).replace("'", ""),
         line(1).replace("VIRT_RESOURCE", "VIRT_OTHER"),
         line(1).replace("1001.250:1", "1001.250"),
         line(1).replace("1001.250:1", "9" * 400 + ".0:1"),
@@ -179,6 +178,15 @@ def test_boot_and_alerts() -> None:
 )
 def test_lines_that_are_none(text: str) -> None:
     assert items_of(text) == []
+
+
+def test_a_lookalike_inside_another_record_shows_only_that_the_other_one_is_there() -> (
+    None
+):
+    forged = line(2).replace("'", "")
+    assert items_of(f"type=USER_CMD msg=audit(1.0:1): pid=1 msg='cmd=\"{forged}") == [
+        log.Mark("1.0:1", 1.0)
+    ]
 
 
 def test_a_lookalike_inside_a_name_is_text() -> None:

@@ -69,6 +69,20 @@ def test_a_boot_comes_once() -> None:
     assert list(in_order(items)) == items
 
 
+def test_what_a_container_says_of_its_boot_is_none_of_the_hosts() -> None:
+    container = Boot("1010.000:802", 1010, None)
+    items: list[Item] = [at(1000, 800), at(1009, 801), container, at(1011, 803)]
+    assert list(in_order(items)) == [items[0], items[1], items[3]]
+    # Nothing from just before it is known, or so much is missing that it may be another boot.
+    for boot in (Boot("1100.000:802", 1100, None), Boot("1010.000:999", 1010, None)):
+        assert list(in_order([*items[:2], boot])) == [*items[:2], boot]
+
+
+def test_a_record_that_stands_there_twice_is_passed_on_once() -> None:
+    items = [at(1000, 800), at(1000, 801), at(1001, 802)]
+    assert list(in_order([*items, *items])) == items
+
+
 def test_hosts_are_apart() -> None:
     items = [
         at(1000, 800, "a"),

@@ -28,6 +28,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._module.report impo
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import MAC, UUID
 from ansible_collections.virtaudit.qemu.tests.unit.support.lines import write_log
+from ansible_collections.virtaudit.qemu.tests.unit.support.reference import LIBVIRT_LOG
 from ansible_collections.virtaudit.qemu.tests.unit.support.story import Story
 
 UUID2 = "c1e2f3a4-0001-4000-8000-000000000022"
@@ -126,6 +127,19 @@ def test_events(log: str) -> None:
     assert reasons == ["open", "start"]
     assert len(ask(logs=[log], events=True, mac=OTHER)["events"]) == 3
     assert ask(logs=[log], events=True, since="1001")["events"] == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "events"),
+    [({"name": "db01"}, 26), ({"uuid": UUID}, 26), ({"mac": "52:54:00:00:11:06"}, 1)],
+)
+def test_a_vm_that_has_stopped(asked: dict[str, str], events: int) -> None:
+    """libvirt's own records end with the stop of their VM."""
+    result = ask(logs=[str(LIBVIRT_LOG)], events=True, **asked)
+    assert result["grants"] == []
+    assert [each["code"] for each in result["findings"]] == ["failed_open"]
+    assert [each["end"] for each in result["sessions"]] == ["stopped"]
+    assert len(result["events"]) == events
 
 
 @pytest.mark.parametrize(
