@@ -7,11 +7,11 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import typing as t
 
 from .files import LogFile
 from .log import Boot, Item, Mark, marks, serial_of, typed_marks
+from .nodes import OwnNodes
 from .order import boots_between
 
 _CHUNK_BYTES = 65536
@@ -23,7 +23,7 @@ _GOING_DOWN = frozenset(("SERVICE_STOP", "CONFIG_CHANGE", "BPF"))
 class Host:
     """This host: the names that its records may carry, and when it booted, in seconds since the epoch."""
 
-    nodes: frozenset[str | None]
+    nodes: t.Container[str | None]
     booted: float
 
     @classmethod
@@ -34,13 +34,7 @@ class Host:
             for line in handle:
                 if line.startswith("btime "):
                     booted = float(line.split()[1])
-        return cls(own_nodes(), booted)
-
-
-def own_nodes() -> frozenset[str | None]:
-    """Return the names that this host's records may carry: none, or its own (auditd.conf, name_format)."""
-    name = os.uname().nodename
-    return frozenset((None, name, name.partition(".")[0]))
+        return cls(OwnNodes(), booted)
 
 
 def boot_mark(logs: t.Sequence[LogFile], host: Host) -> Mark | None:

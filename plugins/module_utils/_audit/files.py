@@ -24,7 +24,6 @@ BROKEN = (OSError, EOFError, zlib.error)
 
 _CONFIGURATION = "/etc/audit/auditd.conf"
 _DEFAULT_LOG = "/var/log/audit/audit.log"
-_LOG_FILE = re.compile(r"^\s*log_file\s*=\s*(\S+)", re.MULTILINE | re.IGNORECASE)
 _GZIP_MAGIC = b"\x1f\x8b"
 _FIRST_EVENT = re.compile(rb"msg=audit\((\d{1,12}\.\d{1,3}):(\d{1,20})\)")
 _HEAD_BYTES = 65536
@@ -115,12 +114,18 @@ class LogFile:
 
 def log_path() -> str:
     """Return the audit daemon's log file on this host."""
+    return setting("log_file") or _DEFAULT_LOG
+
+
+def setting(name: str) -> str:
+    """Return an option of the audit daemon on this host (``auditd.conf(5)``), empty when it is not given."""
+    option = re.compile(rf"^\s*{name}\s*=\s*(\S+)", re.MULTILINE | re.IGNORECASE)
     try:
         with open(_CONFIGURATION, encoding="utf-8", errors="replace") as handle:
-            match = _LOG_FILE.search(handle.read())
+            match = option.search(handle.read())
     except OSError:
-        return _DEFAULT_LOG
-    return match.group(1) if match else _DEFAULT_LOG
+        return ""
+    return match.group(1) if match else ""
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ _T = t.TypeVar("_T", bound=Item)
 class Names:
     """The names of the host that logs are of. ``newest`` is what its last record carries."""
 
-    own: frozenset[str | None] = frozenset((None,))
+    own: t.Container[str | None] = frozenset((None,))
     newest: str | None = None
 
     @classmethod

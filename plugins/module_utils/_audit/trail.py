@@ -85,9 +85,9 @@ class Trail:
         held = [grant for nics in self._nics.values() for grant in nics.grants.values()]
         return sorted(held, key=lambda grant: (grant.since, grant.event))
 
-    def nics_of(self, key: Key) -> Nics | None:
-        """Return what is on record of a VM's interfaces, ``None`` when nothing is held or awaited."""
-        return self._nics.get(key)
+    def nics_of(self, uuid: str) -> list[Nics]:
+        """Return what is on record of a VM's interfaces, by host; only where something is held or awaited."""
+        return [nics for key, nics in self._nics.items() if key[1] == uuid]
 
     def running(self) -> t.Mapping[Key, Session]:
         """Return the sessions that have not ended."""

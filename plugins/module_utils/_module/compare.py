@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import typing as t
 
-from .._audit.boot import own_nodes
 from .._audit.findings import Finding, Findings
 from .._audit.grants import Grant, Granted
 from .._audit.netlink import AuditSocket
+from .._audit.nodes import OwnNodes
 from .._audit.trail import Trail
 from .._net.device import VHOST_NET_PATH, Device
 from .._net.link import guest_side_mac
@@ -29,7 +29,7 @@ def compare(trail: Trail, before: Look, after: Look, begin: float, now: float) -
 
     ``begin`` is when the logs begin, ``now`` the time, in seconds since the epoch.
     """
-    nodes = own_nodes()
+    nodes = OwnNodes()
     seen = [_Sight(trail, each, nodes) for each in (before, after)]
     for grant in trail.grants():
         if grant.node not in nodes:
@@ -62,7 +62,7 @@ class _Sight:
     """The host at one moment, put beside the trail. ``unrecorded`` is what the trail does not account for."""
 
     def __init__(
-        self, trail: Trail, look: Look, nodes: t.Collection[str | None]
+        self, trail: Trail, look: Look, nodes: t.Container[str | None]
     ) -> None:
         self._vms: dict[str, list[Holder]] = {}
         self._held: set[str] = set()
@@ -81,9 +81,9 @@ class _Sight:
             if grant.node in nodes:
                 self._match(grant, left)
         for uuid, vms in self._vms.items():
-            for nics in [trail.nics_of((node, uuid)) for node in nodes]:
+            for nics in trail.nics_of(uuid):
                 # A task is about to hand it over, or the trail tells already that none did.
-                for opened in nics.unclaimed() if nics else []:
+                for opened in nics.unclaimed() if nics.node in nodes else []:
                     for vm in vms:
                         if _take_one(opened, left[vm.process]):
                             break

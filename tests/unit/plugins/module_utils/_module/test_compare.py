@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.netlink import (
@@ -125,6 +127,16 @@ def test_what_the_trail_and_the_host_say(
     findings: list[tuple[str, str]],
 ) -> None:
     assert check(story, before, after) == (live, findings)
+
+
+@pytest.mark.parametrize(
+    "node", [os.uname().nodename, f"{os.uname().nodename}.example.com", "127.0.1.1"]
+)
+def test_whatever_the_records_call_this_host(node: str) -> None:
+    story = Story(node=node).open().attach(fds=[7])
+    assert check(story, host(qemu(TAP))) == ([True], [])
+    story = Story(node=node).open()
+    assert check(story, host(qemu(TAP)))[1] == [("unclaimed_open", "medium")]
 
 
 def test_libvirts_taps_are_known_by_their_mac() -> None:
