@@ -118,7 +118,7 @@ def _take(grant: Grant, devices: list[Device], look: Look) -> bool:
     if grant.exact:
         # Each is taken, also after one that is missing.
         missing = [each for each in grant.devices if not _take_one(each, devices)]
-        return not missing
+        return bool(grant.devices) and not missing
     # libvirt: the interface behind a tap is known by its MAC alone, and one record stands for all queues.
     macs = (grant.mac, guest_side_mac(grant.mac))
     mine = [
