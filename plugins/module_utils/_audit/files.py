@@ -25,7 +25,7 @@ BROKEN = (OSError, EOFError, zlib.error)
 _CONFIGURATION = "/etc/audit/auditd.conf"
 _DEFAULT_LOG = "/var/log/audit/audit.log"
 _GZIP_MAGIC = b"\x1f\x8b"
-_FIRST_EVENT = re.compile(rb"msg=audit\((\d{1,12}\.\d{1,3}):(\d{1,20})\)")
+_FIRST_EVENT = re.compile(rb"msg=audit\((\d{1,11}\.\d{1,3}):(\d{1,20})\)")
 _HEAD_BYTES = 65536
 _SPOOL_BYTES = 1 << 20
 _ROTATION_TRIES = 5

@@ -117,16 +117,22 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "rubbish").write_bytes(b"\0\1\2" * 100)
     (tmp_path / "empty").write_bytes(b"")
     os.mkfifo(tmp_path / "fifo")
-    paths = ["missing", "", "fifo", "rubbish", "empty"]
+    (tmp_path / "future").write_bytes(first(999999999990))
+    paths = ["missing", "", "fifo", "rubbish", "empty", "future"]
     with given_logs([str(tmp_path / name) for name in paths]) as (logs, unread):
-        assert {os.path.basename(log.path) for log in logs} == {"rubbish", "empty"}
+        assert {os.path.basename(log.path) for log in logs} == {
+            "rubbish",
+            "empty",
+            "future",
+        }
         assert [each.problem for each in unread] == [
             "No such file or directory",
             "Is a directory",
             "it is no regular file",
             "it does not begin with an audit record",
+            "it does not begin with an audit record",
         ]
-        assert [log.first_event() for log in logs] == [(0.0, 0)] * 2
+        assert [log.first_event() for log in logs] == [(0.0, 0)] * 3
 
 
 def test_closes_what_it_opened(path: Path) -> None:
