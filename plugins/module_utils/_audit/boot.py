@@ -10,6 +10,7 @@ import dataclasses
 import typing as t
 
 from .files import LogFile
+from .kernel import Major
 from .log import Boot, Item, Mark, marks, serial_of, typed_marks
 from .nodes import OwnNodes
 from .order import boots_between
@@ -21,10 +22,14 @@ _GOING_DOWN = frozenset(("SERVICE_STOP", "CONFIG_CHANGE", "BPF"))
 
 @dataclasses.dataclass(frozen=True)
 class Host:
-    """This host: the names that its records may carry, and when it booted, in seconds since the epoch."""
+    """This host: the names that its records may carry, and when it booted, in seconds since the epoch.
+
+    ``macvtap`` is the major of macvtap's nodes, ``None`` where the host has none.
+    """
 
     nodes: t.Container[str | None]
     booted: float
+    macvtap: Major | None = None
 
     @classmethod
     def this(cls) -> Host:
@@ -34,7 +39,16 @@ class Host:
             for line in handle:
                 if line.startswith("btime "):
                     booted = float(line.split()[1])
-        return cls(OwnNodes(), booted)
+        return cls(OwnNodes(), booted, _macvtap(booted))
+
+
+def _macvtap(booted: float) -> Major | None:
+    with open("/proc/devices", encoding="ascii") as handle:
+        for line in handle:
+            number, _blank, name = line.strip().partition(" ")
+            if name == "macvtap":
+                return Major(int(number), booted)
+    return None
 
 
 def boot_mark(logs: t.Sequence[LogFile], host: Host) -> Mark | None:

@@ -13,7 +13,7 @@ import typing as t
 
 from .files import BROKEN, LogFile, Unread
 from .forwards import lines_with
-from .kernel import KernelOpen, parse_path, parse_tunsetiff
+from .kernel import KernelOpen, Major, parse_path, parse_tunsetiff
 from .logged import HEAD, Logged, parse_virt
 from .record import MESSAGE_TYPES
 from .scan import Line, lines_backwards
@@ -59,9 +59,10 @@ class Alert:
 Item = t.Union[Logged, Boot, Mark, Alert, KernelOpen]
 
 
-def parse_line(line: Line) -> Item | None:
-    """Read one line; ``None`` when it is none of those that matter."""
-    text = line.text.decode("utf-8", "surrogateescape")
+def parse_line(line: Line, macvtap: Major | None = None) -> Item | None:
+    """Read one line; ``None`` when it is none of those that matter. ``macvtap`` is known of this host only."""
+    # A log that went through Windows has a CR at each line's end.
+    text = line.text.decode("utf-8", "surrogateescape").rstrip("\r")
     if text.startswith("type=VIRT_"):
         return parse_virt(text)
     match = _ANY.match(text)
@@ -71,7 +72,7 @@ def parse_line(line: Line) -> Item | None:
     if kind in MESSAGE_TYPES:
         return parse_virt(text)
     if kind == "PATH":
-        return parse_path(text, match, line.before)
+        return parse_path(text, match, line.before, macvtap)
     if kind == "SYSCALL":
         return parse_tunsetiff(text, match)
     event, time, node = match["event"], float(match["time"]), match["node"]
@@ -83,12 +84,15 @@ def parse_line(line: Line) -> Item | None:
 
 
 def read_log(
-    log: LogFile, needles: t.Sequence[bytes], unread: list[Unread]
+    log: LogFile,
+    needles: t.Sequence[bytes],
+    unread: list[Unread],
+    macvtap: Major | None = None,
 ) -> t.Iterator[Item]:
     """Yield what matters in a log, first record first. A log that breaks off is added to ``unread``."""
     try:
         for line in lines_with(log, needles):
-            item = parse_line(line)
+            item = parse_line(line, macvtap)
             if item is not None:
                 yield item
     except BROKEN as exc:

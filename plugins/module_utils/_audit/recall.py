@@ -13,6 +13,7 @@ import typing as t
 
 from .boot import Boots, Host, boot_mark, shutdowns, with_mark
 from .files import LogFile, Unread
+from .kernel import Major
 from .log import (
     ALERT_NEEDLES,
     KERNEL_NEEDLES,
@@ -65,19 +66,26 @@ def read_all(
     ``host`` is the one whose own logs these are.
     """
     names = Names.of(logs, host)
-    items = map(names.unify, _read_all(logs, wanted, details, unread))
+    macvtap = host.macvtap if host is not None else None
+    items = map(names.unify, _read_all(logs, wanted, details, unread, macvtap))
     yield from with_mark(items, _boot(logs, wanted, host, names))
     yield from _end(logs, wanted, host)
 
 
 def _read_all(
-    logs: t.Sequence[LogFile], wanted: Wanted, details: bool, unread: list[Unread]
+    logs: t.Sequence[LogFile],
+    wanted: Wanted,
+    details: bool,
+    unread: list[Unread],
+    macvtap: Major | None,
 ) -> t.Iterator[Item]:
     needles = [VIRT_NEEDLE, *BOOT_NEEDLES, *KERNEL_NEEDLES]
     if details:
         needles += ALERT_NEEDLES
     for log in logs:
-        for item in itertools.chain(read_log(log, needles, unread), _last(log)):
+        for item in itertools.chain(
+            read_log(log, needles, unread, macvtap), _last(log)
+        ):
             if wanted.in_time(item):
                 yield item
 

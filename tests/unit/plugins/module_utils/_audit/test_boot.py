@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import time
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.boot import 
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.files import (
     given_logs,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.kernel import Major
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.log import Mark
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.recall import (
     Wanted,
@@ -221,3 +223,6 @@ def test_this_host() -> None:
     assert None in host.nodes
     assert os.uname().nodename in host.nodes
     assert 0 < host.booted <= time.time()
+    listed = re.search(r"^ *(\d+) macvtap$", Path("/proc/devices").read_text(), re.M)
+    wanted = Major(int(listed[1]), host.booted) if listed else None
+    assert host.macvtap == wanted

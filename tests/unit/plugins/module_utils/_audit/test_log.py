@@ -139,6 +139,13 @@ def test_what_a_record_carries() -> None:
     }
 
 
+@pytest.mark.parametrize("after", ["", '\x1dUID="alice"'])
+def test_lines_that_end_as_windows_has_it(after: str) -> None:
+    wanted = items_of(line(7, after=after))
+    assert len(wanted) == 1
+    assert items_of(line(7, after=f"{after}\r")) == wanted
+
+
 def test_identities_that_are_not_set() -> None:
     (item,) = items_of(
         line(7).replace("auid=7 ses=3", "auid=4294967295 ses=4294967295")
@@ -167,6 +174,8 @@ def test_boot_and_alerts() -> None:
         line(1).replace("1001.250:1", "1001.250"),
         line(1).replace("1001.250:1", "9" * 400 + ".0:1"),
         line(1).replace("1001.250:1", "\u0661.0:1"),
+        # No year of ours.
+        line(1).replace("1001.250:1", "999999999990.000:1"),
         line(1).replace("pid=1 ", "pid=x "),
         line(1).replace("pid=1 ", ""),
         line(1).replace("auid=7", f"auid={'9' * 99}"),
