@@ -20,8 +20,8 @@ description:
   - Where the kernel records opens of C(/dev/net/tun), C(/dev/vhost-net) and macvtap nodes, or V(TUNSETIFF), and no VM is
     asked for, these are compared with what the openers recorded. The rules, on a 64-bit x86 host, whatever their keys
     are, are V(-a always,exit -F arch=b64 -F path=/dev/net/tun -F perm=rw), the same for C(/dev/vhost-net),
-    V(-a always,exit -F arch=b64 -S open,openat,openat2 -F devmajor=N) with macvtap's C(N) of C(/proc/devices), and
-    V(-a always,exit -F arch=b64 -S ioctl -F a1=0x400454ca).
+    V(-a always,exit -F arch=b64 -S open,creat,openat,openat2,open_by_handle_at -F devmajor=N) with macvtap's C(N) of
+    C(/proc/devices), and V(-a always,exit -F arch=b64 -S ioctl -F a1=0x400454ca).
   - The order of events is that of the kernel's serial numbers, so a clock that was set back does no harm.
   - Nothing outlives a boot of the host, which shows in serial numbers that begin anew, with a V(SYSTEM_BOOT) record or
     without one. Such a record in the midst of the host's others is a container's and does not count.
@@ -234,7 +234,7 @@ findings:
   contains:
     code:
       description:
-        - V(unclaimed_open), a device was opened for a VM and never handed over.
+        - V(unclaimed_open), a device was opened for a VM, never handed over, and not closed on record.
         - V(failed_open), V(failed_start), V(failed_detach), a task or libvirt said so.
         - V(unrecorded_open), the kernel saw an open that nobody recorded.
         - V(unrecorded_fd), a qemu holds a device that the trail does not know.

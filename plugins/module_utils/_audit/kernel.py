@@ -9,8 +9,9 @@ It does so where rules ask for it (``auditctl(8)``), whatever their keys are::
     -a always,exit -F arch=b64 -F path=/dev/net/tun -F perm=rw -F key=K
     -a always,exit -F arch=b64 -F path=/dev/vhost-net -F perm=rw -F key=K
     -a always,exit -F arch=b64 -S open,creat,openat,openat2,open_by_handle_at -F devmajor=N -F key=K
-                                                                    N: macvtap in /proc/devices
-    -a always,exit -F arch=b64 -S ioctl -F a1=0x400454ca -F key=K              TUNSETIFF
+    -a always,exit -F arch=b64 -S ioctl -F a1=0x400454ca -F key=K
+
+N is macvtap's in ``/proc/devices``, 0x400454ca is TUNSETIFF.
 
 An open is an event of a SYSCALL, a CWD and a PATH record, a TUNSETIFF one of a SYSCALL record.
 """

@@ -133,7 +133,12 @@ class Nics:
         grant = self.grants.get(mac)
         if grant is None:
             return False
-        left = [each for each in grant.devices if (each.path, each.fd) != (path, fd)]
+        # Of an open that the logs do not have any more, only the number is known.
+        left = [
+            each
+            for each in grant.devices
+            if each.fd != fd or each.path not in (None, path)
+        ]
         found = len(left) < len(grant.devices)
         grant.devices = left
         if found and grant.exact and not left:

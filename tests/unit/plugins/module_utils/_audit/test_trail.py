@@ -226,6 +226,12 @@ STORIES: list[tuple[str, Story, list[tuple[str, str, list[t.Any]]], list[str]]] 
         [],
     ),
     (
+        "the same, and no open either",
+        Story().attach(fds=[7, 8]).close(fd=8).close(fd=7),
+        [],
+        [],
+    ),
+    (
         "the same after a detach that failed",
         Story().open().attach().detach(ok=False).close(fd=7),
         [],
