@@ -8,6 +8,9 @@ import dataclasses
 
 import pytest
 
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.kernel import (
+    KernelOpen,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.trail import Trail
 from ansible_collections.virtaudit.qemu.tests.unit.support.story import Story
 
@@ -86,6 +89,7 @@ def test_names_who_did_it() -> None:
 def test_a_node_whose_name_is_not_on_record() -> None:
     trail = Trail()
     (item,) = Story().kernel().items
+    assert isinstance(item, KernelOpen)
     trail.read([dataclasses.replace(item, path=None)], 9_999_999.0)
     (finding,) = trail.findings.all()
     assert "opened a tap node at" in finding.message
