@@ -44,6 +44,8 @@ options:
   logs:
     description:
       - The log files to read, in any order; gzip is unpacked. They must be of one host, unless each line names its node.
+      - Rotated files in one directory, as C(audit.log.2) or C(audit.log-20260131.gz), are read by their numbers or dates,
+        all others by the times of their first records.
       - By default the host's own log and its rotated files.
     type: list
     elements: path
@@ -66,6 +68,8 @@ options:
       - Compare the trail with the host as it is now. Every qemu counts, whoever started it, with the network devices that
         C(/proc) shows; so do taps and macvtaps of the task's network namespace without a VM, and the records that the
         kernel has lost.
+      - Of O(logs), those that name only other hosts are refused. Those that name none are taken for this host's, with a
+        warning.
     type: bool
     default: false
 requirements:

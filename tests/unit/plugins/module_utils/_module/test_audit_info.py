@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import files
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import files, names
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
     AuditError,
     LogError,
@@ -212,10 +212,33 @@ def test_verify_reads_all_and_looks_twice(
         "stale_grant",
         "stale_grant",
     ]
-    assert result["warnings"] == ["audit: lost records were not counted: no audit here"]
+    assert result["warnings"] == [
+        "logs: they name no host, and verify compares them with this one: do not use it on the logs of another host",
+        "audit: lost records were not counted: no audit here",
+    ]
     result = ask(logs=[log], verify=True, mac=MAC)
     assert [each["code"] for each in result["findings"]] == ["stale_grant"]
     assert result["stats"]["records"] == 7
+
+
+def test_verify_needs_logs_of_this_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "look", lambda: Look({}, {}))
+    monkeypatch.setattr(compare, "add_lost", lambda *_arguments: None)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    others = write_log(tmp_path / "other", Story(node="elsewhere").booted().items)
+    with pytest.raises(OptionError, match="^verify: .*elsewhere, not of this host"):
+        ask(logs=[others], verify=True)
+    own = Story(node=os.uname().nodename).booted().items
+    named = write_log(tmp_path / "named", own)
+    assert ask(logs=[others, named], verify=True)["warnings"] == []
+    # The host's own log, by its name.
+    nameless = write_log(tmp_path / "audit.log", Story().booted().items)
+    assert len(ask(logs=[nameless], verify=True)["warnings"]) == 1
+    monkeypatch.setattr(names, "log_path", lambda: nameless)
+    assert ask(logs=[nameless], verify=True)["warnings"] == []
+    assert ask(logs=[nameless, named], verify=True)["warnings"] == []
 
 
 def test_the_answer_says_what_it_covers(log: str) -> None:
