@@ -228,7 +228,7 @@ def test_verify_needs_logs_of_this_host(
     monkeypatch.setattr(compare, "add_lost", lambda *_arguments: None)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     others = write_log(tmp_path / "other", Story(node="elsewhere").booted().items)
-    with pytest.raises(OptionError, match="^verify: .*elsewhere, not of this host"):
+    with pytest.raises(OptionError, match=r"^verify: .*elsewhere, not of this host"):
         ask(logs=[others], verify=True)
     own = Story(node=os.uname().nodename).booted().items
     named = write_log(tmp_path / "named", own)
