@@ -53,6 +53,10 @@ class Wanted:
         """Tell whether a record is not later than what is asked for."""
         return self.until is None or item.time <= self.until
 
+    def is_before(self, item: Item) -> bool:
+        """Tell whether a record is older than what is asked for; without ``since`` any is."""
+        return self.since is None or item.time < self.since
+
 
 def read_all(
     logs: t.Sequence[LogFile],
@@ -142,8 +146,8 @@ def recall(
     for item in _newest_first(logs, needles, wanted, unread, names):
         if boots.after(item):
             settled |= uuids
-        if settled >= uuids and (wanted.since is None or item.time < wanted.since):
-            break
+            if wanted.is_before(item):
+                break
         uuid = uuid_of(item) if isinstance(item, Logged) else None
         if isinstance(item, Logged) and uuid not in uuids:
             continue
@@ -151,6 +155,8 @@ def recall(
         # Several hosts in one log: a VM may have moved between them.
         if uuid and item.node in names.own and _begins(item):
             settled.add(uuid)
+        if settled >= uuids and wanted.is_before(item):
+            break
     found.reverse()
     return [*with_mark(found, mark), *_end(logs, wanted, host)]
 
@@ -164,14 +170,17 @@ def _resolve(
     boots = Boots(names.own, mark)
     # What cannot be read is noted when it is read for the answer.
     for item in _newest_first(logs, _needles(wanted), wanted, [], names):
-        done = done or boots.after(item)
-        if done and (wanted.since is None or item.time < wanted.since):
-            break
+        if boots.after(item):
+            done = True
+            if wanted.is_before(item):
+                break
         uuid = uuid_of(item) if isinstance(item, Logged) else None
         if uuid and isinstance(item, Logged) and _speaks_of(item, wanted):
             uuids.add(uuid)
             # A VM may hold the MAC since long before another one got it.
             done = done or (wanted.mac is None and item.node in names.own)
+        if done and wanted.is_before(item):
+            break
     return uuids
 
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.files import (
+    LogFile,
     given_logs,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.logged import Logged
@@ -23,7 +24,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.recall impor
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.trail import Trail
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import MAC, UUID
-from ansible_collections.virtaudit.qemu.tests.unit.support.lines import write_log
+from ansible_collections.virtaudit.qemu.tests.unit.support.lines import noise, write_log
 from ansible_collections.virtaudit.qemu.tests.unit.support.story import Story
 
 UUID2 = "c1e2f3a4-0001-4000-8000-000000000022"
@@ -81,6 +82,27 @@ def test_reads_the_current_run(
     found, read = by_recall([path], wanted)
     assert [uuid for uuid, _mac, _event in found] == uuids
     assert read == serials
+
+
+@pytest.mark.parametrize("wanted", [Wanted(uuid=UUID), Wanted(name="web01")])
+@pytest.mark.parametrize("stops", [False, True])
+def test_reads_no_further_than_needed(
+    stops: bool, wanted: Wanted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story = Story().machine_id().open().start().booted()
+    path = Path(write_log(tmp_path / "log", (story.stop() if stops else story).items))
+    path.write_text(noise(0, 0, 30_000) + path.read_text())
+    read: list[int] = []
+    real = LogFile.read_at
+
+    def noting(log: LogFile, position: int, size: int) -> bytes:
+        read.append(size)
+        return real(log, position, size)
+
+    monkeypatch.setattr(LogFile, "read_at", noting)
+    assert len(by_recall([str(path)], wanted)[1]) == 4 + stops
+    assert path.stat().st_size > 3_000_000
+    assert sum(read) < 500_000
 
 
 def test_names_that_are_quoted_or_hex(tmp_path: Path) -> None:
