@@ -30,7 +30,10 @@ def parse_time(option: str, text: str) -> float:
     try:
         # Python 3.9 knows no Z.
         moment = datetime.datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", text))
-        return moment.timestamp()
+        seconds = moment.timestamp()
+        # UTC may have another year, and it may be one that there is not.
+        iso(seconds)
+        return seconds
     except (ValueError, OverflowError, OSError) as exc:
         raise OptionError(
             option,

@@ -14,15 +14,17 @@ description:
   - Reads the audit daemon's logs back. It tells which VM holds which network devices, and what in the trail should not
     be, each finding with the events that it rests on.
   - Reads the records of libvirt as well as those of this collection.
-  - With O(name), O(uuid) or O(mac) it reads the logs backwards, and no further than to the start of the VM's current
-    run, unless O(since) or O(verify) asks for more. A name then stands for the VM that had it last, a MAC for the VMs
-    that had to do with it since it was last handed over.
+  - With O(name), O(uuid) or O(mac) it reads the logs backwards, and no further than to the start of the VM's last run or
+    of the host, unless O(since) or O(verify) asks for more. A name then stands for the VM that had it last, a MAC for
+    all VMs that had to do with it since the host booted.
   - Where the kernel records opens of C(/dev/net/tun), C(/dev/vhost-net) and macvtap nodes, or V(TUNSETIFF), and no VM is
     asked for, these are compared with what the openers recorded. The rules, on a 64-bit x86 host, whatever their keys
     are, are V(-a always,exit -F arch=b64 -F path=/dev/net/tun -F perm=rw), the same for C(/dev/vhost-net),
-    V(-a always,exit -F arch=b64 -S open,openat,openat2 -F devmajor=N) with macvtap's C(N) of C(/proc/devices), and
-    V(-a always,exit -F arch=b64 -S ioctl -F a1=0x400454ca).
+    V(-a always,exit -F arch=b64 -S open,creat,openat,openat2,open_by_handle_at -F devmajor=N) with macvtap's C(N) of
+    C(/proc/devices), and V(-a always,exit -F arch=b64 -S ioctl -F a1=0x400454ca).
   - The order of events is that of the kernel's serial numbers, so a clock that was set back does no harm.
+  - Nothing outlives a boot of the host, which shows in serial numbers that begin anew, with a V(SYSTEM_BOOT) record or
+    without one. Such a record in the midst of the host's others is a container's and does not count.
 extends_documentation_fragment:
   - virtaudit.qemu._vm.attributes
 attributes:
@@ -42,6 +44,8 @@ options:
   logs:
     description:
       - The log files to read, in any order; gzip is unpacked. They must be of one host, unless each line names its node.
+      - Rotated files in one directory, as C(audit.log.2) or C(audit.log-20260131.gz), are read by their numbers or dates,
+        all others by the times of their first records.
       - By default the host's own log and its rotated files.
     type: list
     elements: path
@@ -64,6 +68,8 @@ options:
       - Compare the trail with the host as it is now. Every qemu counts, whoever started it, with the network devices that
         C(/proc) shows; so do taps and macvtaps of the task's network namespace without a VM, and the records that the
         kernel has lost.
+      - Of O(logs), those that name only other hosts are refused. Those that name none are taken for this host's, with a
+        warning.
     type: bool
     default: false
 requirements:
@@ -239,7 +245,7 @@ findings:
   contains:
     code:
       description:
-        - V(unclaimed_open), a device was opened for a VM and never handed over.
+        - V(unclaimed_open), a device was opened for a VM, never handed over, and not closed on record.
         - V(failed_open), V(failed_start), V(failed_detach), a task or libvirt said so.
         - V(unrecorded_open), the kernel saw an open that nobody recorded.
         - V(unrecorded_fd), a qemu holds a device that the trail does not know.

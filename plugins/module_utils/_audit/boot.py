@@ -6,21 +6,29 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import typing as t
 
 from .files import LogFile
-from .log import Item, Mark, marks
+from .kernel import Major
+from .log import Boot, Item, Mark, marks, serial_of, typed_marks
+from .nodes import OwnNodes
+from .order import boots_between
 
 _CHUNK_BYTES = 65536
+# What may come after the record that a host goes down.
+_GOING_DOWN = frozenset(("SERVICE_STOP", "CONFIG_CHANGE", "BPF"))
 
 
 @dataclasses.dataclass(frozen=True)
 class Host:
-    """This host: the names that its records may carry, and when it booted, in seconds since the epoch."""
+    """This host: the names that its records may carry, and when it booted, in seconds since the epoch.
 
-    nodes: frozenset[str | None]
+    ``macvtap`` is the major of macvtap's nodes, ``None`` where the host has none.
+    """
+
+    nodes: t.Container[str | None]
     booted: float
+    macvtap: Major | None = None
 
     @classmethod
     def this(cls) -> Host:
@@ -30,13 +38,16 @@ class Host:
             for line in handle:
                 if line.startswith("btime "):
                     booted = float(line.split()[1])
-        return cls(own_nodes(), booted)
+        return cls(OwnNodes(), booted, _macvtap(booted))
 
 
-def own_nodes() -> frozenset[str | None]:
-    """Return the names that this host's records may carry: none, or its own (auditd.conf, name_format)."""
-    name = os.uname().nodename
-    return frozenset((None, name, name.partition(".")[0]))
+def _macvtap(booted: float) -> Major | None:
+    with open("/proc/devices", encoding="ascii") as handle:
+        for line in handle:
+            number, _blank, name = line.strip().partition(" ")
+            if name == "macvtap":
+                return Major(int(number), booted)
+    return None
 
 
 def boot_mark(logs: t.Sequence[LogFile], host: Host) -> Mark | None:
@@ -57,6 +68,20 @@ def boot_mark(logs: t.Sequence[LogFile], host: Host) -> Mark | None:
     return None
 
 
+def shutdowns(log: LogFile) -> list[Boot]:
+    """Return which hosts went down with the end of a log that was kept; not of a compressed one.
+
+    Raises :class:`OSError`.
+    """
+    down: dict[str | None, Boot] = {}
+    for kind, mark in typed_marks(log.tail()):
+        if kind == "SYSTEM_SHUTDOWN":
+            down[mark.node] = Boot(mark.event, mark.time, mark.node, down=True)
+        elif kind not in _GOING_DOWN and not kind.startswith("VIRT_"):
+            down.pop(mark.node, None)
+    return list(down.values())
+
+
 def with_mark(items: t.Iterable[Item], mark: Mark | None) -> t.Iterator[Item]:
     """Yield records with the mark at its place in time."""
     for item in items:
@@ -66,6 +91,34 @@ def with_mark(items: t.Iterable[Item], mark: Mark | None) -> t.Iterator[Item]:
         yield item
     if mark is not None:
         yield mark
+
+
+class Boots:
+    """Finds the boots of one host among its records, which come last first."""
+
+    def __init__(self, own: t.Container[str | None], mark: Mark | None) -> None:
+        self._own, self._mark = own, mark
+        self._newer: Item | None = None
+
+    def after(self, item: Item) -> bool:
+        """Tell whether the host booted after a record, before what was read already."""
+        if item.node not in self._own:
+            return False
+        newer = self._newer
+        if newer is None or serial_of(item.event) < serial_of(newer.event):
+            self._newer = item
+        return self._is_marked(item) or (
+            newer is not None and boots_between(item, newer)
+        )
+
+    def _is_marked(self, item: Item) -> bool:
+        """Tell whether a record is of an earlier boot than the mark: its number is higher, though it is older."""
+        mark = self._mark
+        return (
+            mark is not None
+            and item.time < mark.time
+            and serial_of(item.event) > serial_of(mark.event)
+        )
 
 
 def _within(log: LogFile, host: Host) -> Mark | None:

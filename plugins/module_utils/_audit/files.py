@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import heapq
 import os
 import re
 import stat
@@ -23,9 +24,12 @@ BROKEN = (OSError, EOFError, zlib.error)
 
 _CONFIGURATION = "/etc/audit/auditd.conf"
 _DEFAULT_LOG = "/var/log/audit/audit.log"
-_LOG_FILE = re.compile(r"^\s*log_file\s*=\s*(\S+)", re.MULTILINE | re.IGNORECASE)
+# By number, or by date (logrotate(8), dateext).
+_ROTATION = r"(?:\.(\d{1,6})|[.-](\d{8,14}))"
+_ROTATED = re.compile(rf"(.+?){_ROTATION}(?:\.gz)?", re.ASCII)
+_OTHERS_PACKED = (".xz", ".bz2", ".zst")
 _GZIP_MAGIC = b"\x1f\x8b"
-_FIRST_EVENT = re.compile(rb"msg=audit\((\d{1,12}\.\d{1,3}):(\d{1,20})\)")
+_FIRST_EVENT = re.compile(rb"msg=audit\((\d{1,11}\.\d{1,3}):(\d{1,20})\)")
 _HEAD_BYTES = 65536
 _SPOOL_BYTES = 1 << 20
 _ROTATION_TRIES = 5
@@ -114,12 +118,18 @@ class LogFile:
 
 def log_path() -> str:
     """Return the audit daemon's log file on this host."""
+    return setting("log_file") or _DEFAULT_LOG
+
+
+def setting(name: str) -> str:
+    """Return an option of the audit daemon on this host (``auditd.conf(5)``), empty when it is not given."""
+    option = re.compile(rf"^\s*{name}\s*=\s*(\S+)", re.MULTILINE | re.IGNORECASE)
     try:
         with open(_CONFIGURATION, encoding="utf-8", errors="replace") as handle:
-            match = _LOG_FILE.search(handle.read())
+            match = option.search(handle.read())
     except OSError:
-        return _DEFAULT_LOG
-    return match.group(1) if match else _DEFAULT_LOG
+        return ""
+    return match.group(1) if match else ""
 
 
 @contextlib.contextmanager
@@ -129,8 +139,7 @@ def host_logs() -> t.Iterator[tuple[list[LogFile], list[Unread]]]:
     with contextlib.ExitStack() as stack:
         for _try in range(_ROTATION_TRIES):
             stack.close()
-            names = [*reversed(_rotated(path)), path]
-            files, unread = _open_all(names, stack)
+            files, unread = _open_all(_names(path), stack)
             # A rotation while they were opened would leave one out.
             if _still_there(path, files):
                 break
@@ -141,16 +150,16 @@ def host_logs() -> t.Iterator[tuple[list[LogFile], list[Unread]]]:
 def given_logs(
     paths: t.Sequence[str],
 ) -> t.Iterator[tuple[list[LogFile], list[Unread]]]:
-    """Open logs by their paths; return them by the time of their first record, oldest first."""
+    """Open logs by their paths; return them oldest first."""
     with contextlib.ExitStack() as stack:
-        files, unread = _open_all(list(paths), stack)
+        files, unread = _open_all(paths, stack)
         for log in files:
             head = log.head()
             if head and _FIRST_EVENT.search(head) is None:
                 unread.append(
                     Unread(log.path, "it does not begin with an audit record")
                 )
-        yield sorted(files, key=LogFile.first_event), unread
+        yield files, unread
 
 
 def spool() -> t.IO[bytes]:
@@ -160,26 +169,34 @@ def spool() -> t.IO[bytes]:
     return t.cast(t.IO[bytes], tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES))
 
 
+def _names(path: str) -> t.Iterator[str]:
+    """Yield the names of a log and its rotated files, which are listed only when the log is open already."""
+    yield path
+    yield from _rotated(path)
+
+
 def _rotated(path: str) -> list[str]:
-    """Return the rotated files, newest first: audit.log.1 is newer than audit.log.2."""
+    """Return the rotated files."""
     directory, name = os.path.split(path)
-    pattern = re.compile(re.escape(name) + r"\.(\d{1,6})(?:\.gz)?", re.ASCII)
-    numbered = []
+    pattern = re.compile(
+        rf"{re.escape(name)}{_ROTATION}(?:\.gz|\.xz|\.bz2|\.zst)?", re.ASCII
+    )
     with contextlib.suppress(OSError):
-        for entry in os.listdir(directory or "."):
-            match = pattern.fullmatch(entry)
-            if match:
-                numbered.append((int(match.group(1)), os.path.join(directory, entry)))
-    return [found for _number, found in sorted(numbered)]
+        names = sorted(filter(pattern.fullmatch, os.listdir(directory or ".")))
+        return [os.path.join(directory, name) for name in names]
+    return []
 
 
 def _open_all(
-    paths: t.Sequence[str], stack: contextlib.ExitStack
+    paths: t.Iterable[str], stack: contextlib.ExitStack
 ) -> tuple[list[LogFile], list[Unread]]:
-    """Open each file once, whatever names lead to it."""
+    """Open each file once, whatever names lead to it; return them oldest first."""
     files: list[LogFile] = []
     unread: list[Unread] = []
     for path in paths:
+        if path.endswith(_OTHERS_PACKED):
+            unread.append(Unread(path, "only gzip is unpacked"))
+            continue
         try:
             log = LogFile(path)
         except OSError as exc:
@@ -188,7 +205,29 @@ def _open_all(
         stack.callback(log.close)
         if all(known.identity != log.identity for known in files):
             files.append(log)
-    return files, unread
+    return _oldest_first(files), unread
+
+
+def _oldest_first(files: t.Iterable[LogFile]) -> list[LogFile]:
+    """Order the rotations of each log among themselves, and those of several logs by their first records."""
+    series: dict[tuple[str, bool], list[tuple[int, str, LogFile]]] = {}
+    for log in files:
+        path = os.path.abspath(log.path)
+        # audit.log.1 is newer than audit.log.2, and older than audit.log.
+        match = _ROTATED.fullmatch(path)
+        base, number, date = match.groups() if match else (path, None, None)
+        place = (-int(number or 0), date or "", log)
+        series.setdefault((base, date is not None), []).append(place)
+    ordered = [
+        [log for _number, _date, log in sorted(places, key=lambda each: each[:2])]
+        for places in series.values()
+    ]
+    # The clock may have been set back meanwhile, so time has no say within one.
+    return (
+        ordered[0]
+        if len(ordered) == 1
+        else list(heapq.merge(*ordered, key=LogFile.first_event))
+    )
 
 
 def _still_there(path: str, files: t.Sequence[LogFile]) -> bool:

@@ -114,6 +114,8 @@ class Findings:
             return known
         known.count += 1
         known.last = max(known.last, finding.time)
+        # Also when it was over.
+        known.severity = min(known.severity, finding.severity, key=SEVERITIES.index)
         known.settled = None
         room = _MAX_EVENTS - len(known.events)
         known.events += finding.events[: max(0, room)]

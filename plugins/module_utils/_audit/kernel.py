@@ -7,8 +7,10 @@ It does so where rules ask for it (``auditctl(8)``), whatever their keys are::
 
     -a always,exit -F arch=b64 -F path=/dev/net/tun -F perm=rw -F key=K
     -a always,exit -F arch=b64 -F path=/dev/vhost-net -F perm=rw -F key=K
-    -a always,exit -F arch=b64 -S open,openat,openat2 -F devmajor=N -F key=K   N: macvtap in /proc/devices
-    -a always,exit -F arch=b64 -S ioctl -F a1=0x400454ca -F key=K              TUNSETIFF
+    -a always,exit -F arch=b64 -S open,creat,openat,openat2,open_by_handle_at -F devmajor=N -F key=K
+    -a always,exit -F arch=b64 -S ioctl -F a1=0x400454ca -F key=K
+
+N is macvtap's in ``/proc/devices``, 0x400454ca is TUNSETIFF.
 
 An open is an event of a SYSCALL, a CWD and a PATH record, a TUNSETIFF one of a SYSCALL record.
 """
@@ -23,17 +25,18 @@ from .logged import known_id
 
 Kind = t.Literal["tap", "macvtap", "vhost"]
 
-# include/uapi/linux/audit.h: AUDIT_ARCH_*; the numbers of open, openat and openat2.
+_CREAT, _BY_HANDLE = "creat", "open_by_handle_at"
+# include/uapi/linux/audit.h: AUDIT_ARCH_*; the numbers of what opens a node, in each table of system calls.
 _OPENS = {
-    "c000003e": {2: "open", 257: "openat", 437: "openat2"},
-    "40000003": {5: "open", 295: "openat", 437: "openat2"},
-    "c00000b7": {56: "openat", 437: "openat2"},
-    "c00000f3": {56: "openat", 437: "openat2"},
-    "c0000015": {5: "open", 286: "openat", 437: "openat2"},
-    "80000016": {5: "open", 288: "openat", 437: "openat2"},
+    "c000003e": {2: "open", 85: _CREAT, 257: "openat", 304: _BY_HANDLE, 437: "openat2"},
+    "40000003": {5: "open", 8: _CREAT, 295: "openat", 342: _BY_HANDLE, 437: "openat2"},
+    "c00000b7": {56: "openat", 265: _BY_HANDLE, 437: "openat2"},
+    "c00000f3": {56: "openat", 265: _BY_HANDLE, 437: "openat2"},
+    "c0000015": {5: "open", 8: _CREAT, 286: "openat", 346: _BY_HANDLE, 437: "openat2"},
+    "80000016": {5: "open", 8: _CREAT, 288: "openat", 336: _BY_HANDLE, 437: "openat2"},
 }
-# Which argument has the flags; openat2 has them in a structure, which is not in this record.
-_FLAGS = {"open": "a1", "openat": "a2", "openat2": None}
+# Which argument has the flags; creat has none, and openat2's structure is not in this record.
+_FLAGS = {"open": "a1", _CREAT: None, "openat": "a2", _BY_HANDLE: "a2", "openat2": None}
 # include/uapi/asm-generic/fcntl.h. Nothing can be read, written or set through such a descriptor;
 # udev and systemd-tmpfiles look at each node with one.
 _O_PATH = 0o10000000
@@ -46,7 +49,8 @@ _SYSCALL = re.compile(
 )
 _PATH = re.compile(
     r"item=\d+ name=(?P<name>\"[^\"]*\"|[0-9A-F]+|\(null\)) .*?\bmode=02\d{4} .*?"
-    r"\brdev=(?P<major>[0-9a-f]{1,8}):(?P<minor>[0-9a-f]{1,8}) nametype=",
+    # With SELinux the node's label comes in between; Enterprise Linux 7 says objtype.
+    r"\brdev=(?P<major>[0-9a-f]{1,8}):(?P<minor>[0-9a-f]{1,8})(?: (?:obj|osid)=\S+)? (?:name|obj)type=",
     re.ASCII,
 )
 _SYSCALL_NAME = re.compile(r"\bSYSCALL=(\w+)", re.ASCII)
@@ -79,7 +83,16 @@ class KernelOpen:
     tunsetiff: bool = False
 
 
-def parse_path(text: str, head: re.Match[str], before: bytes) -> KernelOpen | None:
+class Major(t.NamedTuple):
+    """The major of macvtap's nodes on a host ``since`` it booted, in seconds since the epoch."""
+
+    number: int
+    since: float
+
+
+def parse_path(
+    text: str, head: re.Match[str], before: bytes, macvtap: Major | None
+) -> KernelOpen | None:
     """Read a PATH record; its SYSCALL record stands in what comes ``before``."""
     match = _PATH.match(text, head.end())
     if match is None:
@@ -87,7 +100,7 @@ def parse_path(text: str, head: re.Match[str], before: bytes) -> KernelOpen | No
     major, minor = int(match["major"], 16), int(match["minor"], 16)
     name = _unquote(match["name"])
     kind = _MISC.get((major, minor))
-    if kind is None and name and major in _DYNAMIC and _MACVTAP.fullmatch(name):
+    if kind is None and _is_macvtap(major, name, float(head["time"]), macvtap):
         kind = "macvtap"
     if kind is None:
         return None
@@ -97,6 +110,13 @@ def parse_path(text: str, head: re.Match[str], before: bytes) -> KernelOpen | No
     return _event(
         call, head, t.cast(Kind, kind), path=name, rdev=f"{major:02X}:{minor:02X}"
     )
+
+
+def _is_macvtap(major: int, name: str | None, time: float, known: Major | None) -> bool:
+    """Tell it by its major, where that is known, or by its name."""
+    if known is not None and major == known.number and time >= known.since:
+        return True
+    return bool(name and major in _DYNAMIC and _MACVTAP.fullmatch(name))
 
 
 def parse_tunsetiff(text: str, head: re.Match[str]) -> KernelOpen | None:
@@ -139,9 +159,8 @@ def _syscall_of(event: str, before: bytes) -> re.Match[str] | None:
     if start < 0:
         return None
     end = before.find(b"\n", start)
-    line = before[start : end if end >= 0 else len(before)].decode(
-        "utf-8", "surrogateescape"
-    )
+    whole = before[start : end if end >= 0 else len(before)]
+    line = whole.decode("utf-8", "surrogateescape").rstrip("\r")
     return _SYSCALL.fullmatch(line, line.index("): ") + 3)
 
 

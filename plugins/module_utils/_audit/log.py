@@ -12,7 +12,7 @@ import typing as t
 
 from .files import BROKEN, LogFile, Unread
 from .forwards import lines_with
-from .kernel import KernelOpen, parse_path, parse_tunsetiff
+from .kernel import KernelOpen, Major, parse_path, parse_tunsetiff
 from .logged import HEAD, Logged, parse_virt
 from .record import MESSAGE_TYPES
 from .scan import Line, lines_backwards
@@ -20,19 +20,19 @@ from .scan import Line, lines_backwards
 _ANY = re.compile(HEAD % "[A-Z_0-9]+", re.ASCII)
 
 VIRT_NEEDLE = b"type=VIRT_"
-BOOT_NEEDLE = b"type=SYSTEM_BOOT msg=audit("
 # Character devices, and TUNSETIFF.
-KERNEL_NEEDLES = (b" mode=020", b" a1=400454ca ")
+KERNEL_NEEDLES = (b" mode=020", b" a1=400454ca a2=")
 ALERT_NEEDLES = (b"type=AVC msg=audit(", b"type=ANOM_")
 
 
 @dataclasses.dataclass(frozen=True)
 class Boot:
-    """The host booted."""
+    """The host booted, or with ``down`` went down; nothing that ran before has survived."""
 
     event: str
     time: float
     node: str | None
+    down: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,9 +58,10 @@ class Alert:
 Item = t.Union[Logged, Boot, Mark, Alert, KernelOpen]
 
 
-def parse_line(line: Line) -> Item | None:
-    """Read one line; ``None`` when it is none of those that matter."""
-    text = line.text.decode("utf-8", "surrogateescape")
+def parse_line(line: Line, macvtap: Major | None = None) -> Item | None:
+    """Read one line; ``None`` when it is none of those that matter. ``macvtap`` is known of this host only."""
+    # A log that went through Windows has a CR at each line's end.
+    text = line.text.decode("utf-8", "surrogateescape").rstrip("\r")
     if text.startswith("type=VIRT_"):
         return parse_virt(text)
     match = _ANY.match(text)
@@ -70,7 +71,7 @@ def parse_line(line: Line) -> Item | None:
     if kind in MESSAGE_TYPES:
         return parse_virt(text)
     if kind == "PATH":
-        return parse_path(text, match, line.before)
+        return parse_path(text, match, line.before, macvtap)
     if kind == "SYSCALL":
         return parse_tunsetiff(text, match)
     event, time, node = match["event"], float(match["time"]), match["node"]
@@ -78,16 +79,19 @@ def parse_line(line: Line) -> Item | None:
         return Boot(event, time, node)
     if kind == "AVC" or kind.startswith("ANOM_"):
         return Alert(event, time, node, kind, text[match.end() :].partition("\x1d")[0])
-    return None
+    return None if kind.startswith("DAEMON_") else Mark(event, time, node)
 
 
 def read_log(
-    log: LogFile, needles: t.Sequence[bytes], unread: list[Unread]
+    log: LogFile,
+    needles: t.Sequence[bytes],
+    unread: list[Unread],
+    macvtap: Major | None = None,
 ) -> t.Iterator[Item]:
     """Yield what matters in a log, first record first. A log that breaks off is added to ``unread``."""
     try:
         for line in lines_with(log, needles):
-            item = parse_line(line)
+            item = parse_line(line, macvtap)
             if item is not None:
                 yield item
     except BROKEN as exc:
@@ -103,11 +107,18 @@ def last_mark(log: LogFile) -> Mark | None:
 
 
 def marks(text: bytes) -> t.Iterator[Mark]:
-    """Yield the records of the kernel's in a part of a log; the daemon's own count for themselves."""
+    """Yield the records of the kernel's in a part of a log."""
+    for _kind, mark in typed_marks(text):
+        yield mark
+
+
+def typed_marks(text: bytes) -> t.Iterator[tuple[str, Mark]]:
+    """Yield the same, each with its type; the daemon's own records count for themselves."""
     for line in text.decode("utf-8", "surrogateescape").split("\n"):
         match = _ANY.match(line)
         if match is not None and not match["type"].startswith("DAEMON_"):
-            yield Mark(match["event"], float(match["time"]), match["node"])
+            mark = Mark(match["event"], float(match["time"]), match["node"])
+            yield match["type"], mark
 
 
 def read_backwards(

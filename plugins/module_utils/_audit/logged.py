@@ -17,7 +17,7 @@ from .record import MESSAGE_TYPES, Record
 
 HEAD = (
     r"(?:node=(?P<node>[^\s'\"]+) )?type=(?P<type>%s)"
-    r" msg=audit\((?P<event>(?P<time>\d{1,12}\.\d{1,3}):(?P<serial>\d{1,20}))\): ?"
+    r" msg=audit\((?P<event>(?P<time>\d{1,11}\.\d{1,3}):(?P<serial>\d{1,20}))\): ?"
 )
 _VIRT = re.compile(
     HEAD % "|".join(MESSAGE_TYPES)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import typing as t
 
 from .boot import Host
-from .files import LogFile
+from .files import LogFile, log_path
 from .log import Item, last_mark, marks
 
 _T = t.TypeVar("_T", bound=Item)
@@ -20,7 +21,7 @@ _T = t.TypeVar("_T", bound=Item)
 class Names:
     """The names of the host that logs are of. ``newest`` is what its last record carries."""
 
-    own: frozenset[str | None] = frozenset((None,))
+    own: t.Container[str | None] = frozenset((None,))
     newest: str | None = None
 
     @classmethod
@@ -49,8 +50,26 @@ def alone(logs: t.Sequence[LogFile], host: Host) -> bool:
 
     Raises :class:`OSError`.
     """
-    return all(
-        mark.node in host.nodes
+    return all(node in host.nodes for node in _nodes(logs))
+
+
+def hosts_of(logs: t.Sequence[LogFile]) -> set[str | None]:
+    """Return the hosts that logs are of, by what they begin and end with; ``None`` where that may be any.
+
+    Raises :class:`OSError`.
+    """
+    found = set(_nodes(logs))
+    with contextlib.suppress(OSError):
+        status = os.stat(log_path())
+        # This host's own log is its own, whatever it says.
+        if any(log.identity == (status.st_dev, status.st_ino) for log in logs):
+            return (found - {None}) | {os.uname().nodename}
+    return found
+
+
+def _nodes(logs: t.Sequence[LogFile]) -> t.Iterator[str | None]:
+    return (
+        mark.node
         for log in logs
         for text in (log.head(), log.tail())
         for mark in marks(text)

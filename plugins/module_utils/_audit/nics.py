@@ -52,7 +52,7 @@ class Nics:
             if net and reason == "open":
                 self._open(logged, net, success)
             elif net and success:
-                self._close(net, fields.get("path"), number(fields.get("fd")))
+                self._close(logged, net, number(fields.get("fd")))
             return
         old, new = _mac(fields.get("old-net")), _mac(fields.get("new-net"))
         if reason == "detach" and old:
@@ -114,22 +114,37 @@ class Nics:
             return
         self._complain.failed_open(logged, mac, path)
 
-    def _close(self, mac: str, path: str | None, fd: int | None) -> None:
+    def _close(self, logged: Logged, mac: str, fd: int | None) -> None:
+        path = logged.record.fields.get("path")
+        if fd is not None and self._close_granted(logged, mac, path, fd):
+            return
         waiting = self._opened.get(mac, [])
         for opened in waiting:
             if opened.device.path == path:
                 waiting.remove(opened)
                 break
-        else:
-            grant = self.grants.get(mac)
-            if grant is not None:
-                grant.devices = [
-                    device
-                    for device in grant.devices
-                    if (device.path, device.fd) != (path, fd)
-                ]
         if not waiting:
             self._opened.pop(mac, None)
+
+    def _close_granted(
+        self, logged: Logged, mac: str, path: str | None, fd: int
+    ) -> bool:
+        grant = self.grants.get(mac)
+        if grant is None:
+            return False
+        # Of an open that the logs do not have any more, only the number is known.
+        left = [
+            each
+            for each in grant.devices
+            if each.fd != fd or each.path not in (None, path)
+        ]
+        found = len(left) < len(grant.devices)
+        grant.devices = left
+        if found and grant.exact and not left:
+            # The record of its detach is lost.
+            del self.grants[mac]
+            self._settle(mac, "closed", logged)
+        return found
 
     def _detach(self, logged: Logged, mac: str, success: bool) -> None:
         if success:

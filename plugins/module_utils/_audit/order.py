@@ -4,8 +4,9 @@
 """Brings records into the order in which the kernel made them. Pure.
 
 The order of the file, corrected by the serial numbers among neighbours: the kernel may queue two
-records of the same moment the wrong way round. Times are no help, a clock can be set back. A serial
-number that falls by more than that means a new boot: within one, it only rises.
+records of the same moment the wrong way round, and a system call's record is written when it ends,
+with the number and the time of its begin. Times alone are no help, a clock can be set back. A serial
+number that falls otherwise means a new boot: within one, it only rises.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from .log import Boot, Item, serial_of
 _WINDOW = 64
 # Neighbours that changed places were made within this time of one another.
 _SAME_MOMENT_SECONDS = 2.0
+# A record may be written this long after its number was taken; no host boots as fast.
+_LATE_SECONDS = 60.0
 
 
 @dataclasses.dataclass
@@ -25,8 +28,18 @@ class _Stream:
     """The records of one host that wait: (serial, position, record)."""
 
     waiting: list[tuple[int, int, Item]] = dataclasses.field(default_factory=list)
-    last_serial: int = -1
-    last_time: float = 0.0
+    passed: tuple[int, Item | None] = (-1, None)
+    newest: Item | None = None
+
+    def drain(self, left: int) -> t.Iterator[Item]:
+        """Yield all but the last ``left`` that wait, in order, each once: a log may be there twice."""
+        self.waiting.sort()
+        ready = self.waiting[: max(0, len(self.waiting) - left)]
+        del self.waiting[: len(ready)]
+        for serial, _position, item in ready:
+            if serial != self.passed[0] or item != self.passed[1]:
+                yield item
+            self.passed = serial, item
 
 
 def in_order(items: t.Iterable[Item]) -> t.Iterator[Item]:
@@ -34,31 +47,32 @@ def in_order(items: t.Iterable[Item]) -> t.Iterator[Item]:
     streams: dict[str | None, _Stream] = {}
     for position, item in enumerate(items):
         stream = streams.setdefault(item.node, _Stream())
+        newest = stream.newest
+        if newest is not None and boots_between(newest, item):
+            yield from stream.drain(0)
+            stream.newest = newest = None
+            yield Boot(item.event, item.time, item.node)
         serial = serial_of(item.event)
-        apart = abs(item.time - stream.last_time) > _SAME_MOMENT_SECONDS
-        booted = serial < stream.last_serial and apart
-        if booted or isinstance(item, Boot):
-            yield from _drain(stream.waiting, 0)
-            stream.last_serial = -1
-            yield (
-                item
-                if isinstance(item, Boot)
-                else Boot(item.event, item.time, item.node)
-            )
         if not isinstance(item, Boot):
             stream.waiting.append((serial, position, item))
             # Not at each record: to sort what is nearly in order takes next to nothing.
             if len(stream.waiting) >= 2 * _WINDOW:
-                yield from _drain(stream.waiting, _WINDOW)
-        if serial > stream.last_serial:
-            stream.last_serial, stream.last_time = serial, item.time
+                yield from stream.drain(_WINDOW)
+        if newest is None or serial > serial_of(newest.event):
+            stream.newest = item
     for stream in streams.values():
-        yield from _drain(stream.waiting, 0)
+        yield from stream.drain(0)
 
 
-def _drain(waiting: list[tuple[int, int, Item]], left: int) -> t.Iterator[Item]:
-    waiting.sort()
-    ready = waiting[: max(0, len(waiting) - left)]
-    del waiting[: len(ready)]
-    for _serial, _position, item in ready:
-        yield item
+def boots_between(older: Item, newer: Item) -> bool:
+    """Tell whether a host booted between two of its records, by their places in the log."""
+    fell = serial_of(older.event) - serial_of(newer.event)
+    earlier = older.time - newer.time
+    if isinstance(newer, Boot):
+        # A container's systemd writes such a record too, in the midst of the host's.
+        amidst = 0 < -fell <= _WINDOW and abs(earlier) <= _LATE_SECONDS
+        return newer.down or not amidst
+    if fell <= 0 or abs(earlier) <= _SAME_MOMENT_SECONDS:
+        return False
+    # What is older by its number and by its time only comes late.
+    return earlier < 0 or (fell > 2 * _WINDOW and earlier > _LATE_SECONDS)

@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import itertools
 import typing as t
 
-from .boot import Host, boot_mark, with_mark
+from .boot import Boots, Host, boot_mark, shutdowns, with_mark
 from .files import LogFile, Unread
+from .kernel import Major
 from .log import (
     ALERT_NEEDLES,
-    BOOT_NEEDLE,
     KERNEL_NEEDLES,
     VIRT_NEEDLE,
     Boot,
@@ -21,12 +23,15 @@ from .log import (
     last_mark,
     read_backwards,
     read_log,
-    serial_of,
 )
 from .logged import Logged
 from .names import Names
 from .record import encode_outside
+from .scan import BOOT_NEEDLES
 from .sessions import uuid_of
+
+# Of more VMs all records are read: each text that is searched takes its time.
+_MANY_VMS = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +52,10 @@ class Wanted:
         """Tell whether a record is not later than what is asked for."""
         return self.until is None or item.time <= self.until
 
+    def is_before(self, item: Item) -> bool:
+        """Tell whether a record is older than what is asked for; without ``since`` any is."""
+        return self.since is None or item.time < self.since
+
 
 def read_all(
     logs: t.Sequence[LogFile],
@@ -60,21 +69,34 @@ def read_all(
     ``host`` is the one whose own logs these are.
     """
     names = Names.of(logs, host)
-    items = map(names.unify, _read_all(logs, wanted, details, unread))
+    macvtap = host.macvtap if host is not None else None
+    items = map(names.unify, _read_all(logs, wanted, details, unread, macvtap))
     yield from with_mark(items, _boot(logs, wanted, host, names))
-    yield from _end(logs, wanted)
+    yield from _end(logs, wanted, host)
 
 
 def _read_all(
-    logs: t.Sequence[LogFile], wanted: Wanted, details: bool, unread: list[Unread]
+    logs: t.Sequence[LogFile],
+    wanted: Wanted,
+    details: bool,
+    unread: list[Unread],
+    macvtap: Major | None,
 ) -> t.Iterator[Item]:
-    needles = [VIRT_NEEDLE, BOOT_NEEDLE, *KERNEL_NEEDLES]
+    needles = [VIRT_NEEDLE, *BOOT_NEEDLES, *KERNEL_NEEDLES]
     if details:
         needles += ALERT_NEEDLES
     for log in logs:
-        for item in read_log(log, needles, unread):
+        for item in itertools.chain(
+            read_log(log, needles, unread, macvtap), _last(log)
+        ):
             if wanted.in_time(item):
                 yield item
+
+
+def _last(log: LogFile) -> list[Mark]:
+    """Return the last record of a log: when the next one has a lower number, the host has booted between them."""
+    mark = last_mark(log)
+    return [] if mark is None else [mark]
 
 
 def _boot(
@@ -89,10 +111,13 @@ def _boot(
     return names.unify(mark) if mark is not None and wanted.in_time(mark) else None
 
 
-def _end(logs: t.Sequence[LogFile], wanted: Wanted) -> list[Item]:
-    """Return the last record of all: when it has a lower number than what is held, the host has booted since."""
-    mark = last_mark(logs[-1]) if logs else None
-    return [mark] if mark is not None and wanted.in_time(mark) else []
+def _end(
+    logs: t.Sequence[LogFile], wanted: Wanted, host: Host | None
+) -> t.Iterator[Boot]:
+    """Yield which hosts went down with the end of their logs. The one that this runs on did not."""
+    if logs and host is None:
+        with contextlib.suppress(OSError):
+            yield from filter(wanted.in_time, shutdowns(logs[-1]))
 
 
 def recall(
@@ -104,70 +129,76 @@ def recall(
 ) -> list[Item]:
     """Return what is on record of the VM that is asked for, oldest first, from the start that its last run had.
 
-    ``since`` has it read on to that time. A name stands for the VM that had it last, a MAC for
-    those that had to do with it since it was handed over last. ``host`` is the one whose own logs
-    these are.
+    ``since`` has it read on to that time. A name stands for the VM that had it last, a MAC for all
+    that had to do with it since the host booted. ``host`` is the one whose own logs these are.
     """
     names = Names.of(logs, host)
     mark = _boot(logs, wanted, host, names)
-    uuids = {wanted.uuid} if wanted.uuid else _resolve(logs, wanted, names)
+    uuids = {wanted.uuid} if wanted.uuid else _resolve(logs, wanted, names, mark)
     if not uuids:
         return []
-    needles = [f"uuid={uuid}".encode("ascii") for uuid in sorted(uuids)]
-    needles += [BOOT_NEEDLE, *(ALERT_NEEDLES if details else ())]
     found: list[Item] = []
     # Those of which nothing older can matter.
     settled: set[str] = set()
-    for item in map(names.unify, _newest_first(logs, needles, wanted, unread)):
+    needles = [*_of_vms(uuids), *(ALERT_NEEDLES if details else ())]
+    boots = Boots(names.own, mark)
+    for item in _newest_first(logs, needles, wanted, unread, names):
+        if boots.after(item):
+            settled |= uuids
+            if wanted.is_before(item):
+                break
         uuid = uuid_of(item) if isinstance(item, Logged) else None
         if isinstance(item, Logged) and uuid not in uuids:
             continue
         found.append(item)
-        if item.node not in names.own:
-            # Several hosts in one log: a VM may have moved between them.
-            continue
-        if isinstance(item, Boot) or _is_before(item, mark):
-            settled |= uuids
-        elif isinstance(item, Logged) and uuid and _begins_or_ends(item):
+        # Several hosts in one log: a VM may have moved between them.
+        if uuid and item.node in names.own and _begins(item):
             settled.add(uuid)
-        if settled >= uuids and (wanted.since is None or item.time < wanted.since):
+        if settled >= uuids and wanted.is_before(item):
             break
     found.reverse()
-    return [*with_mark(found, mark), *_end(logs, wanted)]
+    return [*with_mark(found, mark), *_end(logs, wanted, host)]
 
 
-def _is_before(item: Item, mark: Mark | None) -> bool:
-    """Tell whether a record is of an earlier boot than the mark: its number is higher, though it is older."""
-    return (
-        mark is not None
-        and item.time < mark.time
-        and serial_of(item.event) > serial_of(mark.event)
-    )
-
-
-def _resolve(logs: t.Sequence[LogFile], wanted: Wanted, names: Names) -> set[str]:
+def _resolve(
+    logs: t.Sequence[LogFile], wanted: Wanted, names: Names, mark: Mark | None
+) -> set[str]:
     """Return the UUIDs that a name or a MAC stands for."""
     uuids: set[str] = set()
     done = False
+    boots = Boots(names.own, mark)
     # What cannot be read is noted when it is read for the answer.
-    for item in _newest_first(logs, [*_needles(wanted), BOOT_NEEDLE], wanted, []):
-        if done and (wanted.since is None or item.time < wanted.since):
+    for item in _newest_first(logs, _needles(wanted), wanted, [], names):
+        if boots.after(item):
+            done = True
+            if wanted.is_before(item):
+                break
+        uuid = uuid_of(item) if isinstance(item, Logged) else None
+        if uuid and isinstance(item, Logged) and _speaks_of(item, wanted):
+            uuids.add(uuid)
+            # A VM may hold the MAC since long before another one got it.
+            done = done or (wanted.mac is None and item.node in names.own)
+        if done and wanted.is_before(item):
             break
-        if isinstance(item, Boot):
-            done = done or item.node in names.own
-        elif isinstance(item, Logged):
-            uuid = uuid_of(item)
-            if uuid is not None and _speaks_of(item, wanted):
-                uuids.add(uuid)
-                done = done or wanted.mac is None or _hands_over(item, wanted.mac)
     return uuids
 
 
 def _needles(wanted: Wanted) -> list[bytes]:
     if wanted.mac:
-        return [wanted.mac.encode("ascii")]
+        return _both_cases(wanted.mac)
     forms = encode_outside(wanted.name or "")
     return [f"vm={form}".encode("utf-8", "surrogateescape") for form in forms]
+
+
+def _of_vms(uuids: t.Collection[str]) -> list[bytes]:
+    if len(uuids) > _MANY_VMS:
+        return [VIRT_NEEDLE]
+    return [b"uuid=" + text for uuid in sorted(uuids) for text in _both_cases(uuid)]
+
+
+def _both_cases(text: str) -> list[bytes]:
+    """Return a UUID or a MAC as records may have it: ours have it in lower case."""
+    return [each.encode("ascii") for each in sorted({text, text.upper()})]
 
 
 def _newest_first(
@@ -175,11 +206,13 @@ def _newest_first(
     needles: t.Sequence[bytes],
     wanted: Wanted,
     unread: list[Unread],
+    names: Names,
 ) -> t.Iterator[Item]:
+    needles = [*needles, *BOOT_NEEDLES]
     for log in reversed(logs):
-        for item in read_backwards(log, needles, unread):
+        for item in itertools.chain(_last(log), read_backwards(log, needles, unread)):
             if wanted.in_time(item):
-                yield item
+                yield names.unify(item)
 
 
 def _speaks_of(logged: Logged, wanted: Wanted) -> bool:
@@ -195,13 +228,10 @@ def macs_of(logged: Logged) -> set[str]:
     return {mac.lower() for mac in named if mac}
 
 
-def _hands_over(logged: Logged, mac: str) -> bool:
-    fields = logged.record.fields
-    return fields.get("res") == "success" and fields.get("new-net") == mac
-
-
-def _begins_or_ends(logged: Logged) -> bool:
-    fields = logged.record.fields
-    if fields.get("res") != "success":
-        return False
-    return logged.record.type == "VIRT_MACHINE_ID" or fields.get("op") == "stop"
+def _begins(item: Item) -> bool:
+    """Tell whether a run of a VM begins with a record."""
+    return (
+        isinstance(item, Logged)
+        and item.record.type == "VIRT_MACHINE_ID"
+        and item.record.fields.get("res") == "success"
+    )

@@ -23,6 +23,9 @@ _LONGEST_LINE_BYTES = 1 << 16
 CONTEXT_BYTES = 1 << 16
 # Where a line's type stands, after the name of its node.
 _HEAD_BYTES = 300
+# Where a host may have booted: the lines beside one of these show whether the kernel counts anew.
+BOOT_NEEDLES = (b"type=SYSTEM_BOOT msg=audit(", b"type=DAEMON_START msg=audit(")
+_BOOT = re.compile(rb"(node=\S+ )?type=(?:SYSTEM_BOOT|DAEMON_START) ")
 _PATH_EVENT = re.compile(rb"type=PATH msg=audit\(([0-9.:]+)\): ")
 
 _memmem = ctypes.CDLL(None).memmem
@@ -139,10 +142,29 @@ def _lines(
             if position < 0:
                 position = end
             spans.add((first, position))
+            if needle in BOOT_NEEDLES:
+                spans.update(_beside(buffer, first, position, start, end))
     return [
         Line(buffer[first:last], _before(buffer, first))
         for first, last in sorted(spans)
     ]
+
+
+def _beside(
+    buffer: bytes, first: int, last: int, start: int, end: int
+) -> list[tuple[int, int]]:
+    """Return the records that the kernel counted before and after a line, of the same host."""
+    head = _BOOT.match(buffer, first, last)
+    if head is None:
+        return []
+    counted = re.compile(
+        rb"^%stype=(?!DAEMON_|SYSCALL|PATH)[A-Z_0-9]+ msg=audit\(.*"
+        % re.escape(head.group(1) or b""),
+        re.MULTILINE,
+    )
+    older = [*counted.finditer(buffer, max(start, first - CONTEXT_BYTES), first)]
+    newer = counted.search(buffer, last, end)
+    return [match.span() for match in (*older[-1:], newer) if match is not None]
 
 
 def _before(buffer: bytes, first: int) -> bytes:

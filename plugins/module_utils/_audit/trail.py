@@ -68,7 +68,7 @@ class Trail:
         elif isinstance(item, KernelOpen):
             self._witnesses[item.node].saw(item)
         elif isinstance(item, Boot):
-            self._boot(item.node)
+            self._boot(item)
         elif isinstance(item, Alert):
             self._take_alert(item)
 
@@ -84,9 +84,9 @@ class Trail:
         held = [grant for nics in self._nics.values() for grant in nics.grants.values()]
         return sorted(held, key=lambda grant: (grant.since, grant.event))
 
-    def nics_of(self, key: Key) -> Nics | None:
-        """Return what is on record of a VM's interfaces, ``None`` when nothing is held or awaited."""
-        return self._nics.get(key)
+    def nics_of(self, uuid: str) -> list[Nics]:
+        """Return what is on record of a VM's interfaces, by host; only where something is held or awaited."""
+        return [nics for key, nics in self._nics.items() if key[1] == uuid]
 
     def running(self) -> t.Mapping[Key, Session]:
         """Return the sessions that have not ended."""
@@ -134,7 +134,7 @@ class Trail:
         nics = self._nics.get(key)
         if nics is not None:
             nics.begin()
-        self._lose(key)
+        self._end(key, logged.time)
         self._resources.pop(key, None)
         level = seclevel(logged.record.fields.get("vm-ctx"))
         if level is not None:
@@ -142,7 +142,7 @@ class Trail:
             self._levels[level] = key
 
     def _start(self, key: Key, logged: Logged, success: bool) -> None:
-        self._lose(key)
+        self._end(key, logged.time)
         session = Session.of(logged, self._resources.pop(key, []))
         if self._since is None or logged.time >= self._since or success:
             self.sessions[f"{logged.node} {logged.event}"] = session
@@ -151,30 +151,31 @@ class Trail:
         self._of(key).started(logged, success)
 
     def _stop(self, key: Key, logged: Logged) -> None:
-        session = self._running.pop(key, None)
-        if session is not None:
-            session.close("stopped", logged)
-            if self._since is not None and logged.time < self._since:
-                self.sessions.pop(f"{session.node} {session.event}", None)
+        self._end(key, logged.time, logged)
         self._resources.pop(key, None)
         nics = self._nics.get(key)
         if nics is not None:
             nics.stopped("the VM stopped")
 
-    def _boot(self, node: str | None) -> None:
+    def _boot(self, boot: Boot) -> None:
         """Nothing that ran before has survived."""
+        node = boot.node
         for key in [key for key in self._nics if key[0] == node]:
             self._nics.pop(key).stopped("the host booted")
         for key in [key for key in self._running if key[0] == node]:
-            self._lose(key)
+            self._end(key, boot.time)
         self._resources = {
             key: kept for key, kept in self._resources.items() if key[0] != node
         }
 
-    def _lose(self, key: Key) -> None:
+    def _end(self, key: Key, time: float, stop: Logged | None = None) -> None:
+        """End the session that runs, if one does; one that was over before ``since`` is left out."""
         session = self._running.pop(key, None)
-        if session is not None:
-            session.close("lost", None)
+        if session is None:
+            return
+        session.close("lost" if stop is None else "stopped", stop)
+        if self._since is not None and time < self._since:
+            self.sessions.pop(f"{session.node} {session.event}", None)
 
     def _take_alert(self, alert: Alert) -> None:
         fields = alert_fields(alert)

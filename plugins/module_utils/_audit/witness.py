@@ -100,7 +100,7 @@ def _unrecorded(opened: KernelOpen) -> Finding:
     what = (
         "became the holder of a tap, through a node that no rule watches"
         if opened.tunsetiff
-        else f"{'opened' if opened.fd is not None else 'tried to open'} {opened.path}"
+        else f"{'opened' if opened.fd is not None else 'tried to open'} {opened.path or f'a {opened.kind} node'}"
     )
     done = opened.fd is not None or opened.tunsetiff
     return Finding(

@@ -15,6 +15,8 @@ from .._audit.files import LogFile, Unread, given_logs, host_logs
 from .._audit.findings import Finding
 from .._audit.log import Item, Mark
 from .._audit.logged import Logged
+from .._audit.names import hosts_of
+from .._audit.nodes import OwnNodes
 from .._audit.recall import Wanted, macs_of, read_all, recall
 from .._audit.sessions import Session, uuid_of
 from .._audit.trail import Trail
@@ -44,6 +46,8 @@ def run(params: t.Mapping[str, t.Any], answer: Answer) -> None:
     before = _look() if verify else None
     with _logs(params["logs"]) as (logs, unread):
         _refuse_nothing(logs, unread)
+        if verify and host is None:
+            _check_host(logs, answer)
         # What a VM holds beside what is asked for is known only from everything.
         if wanted.any_vm() or verify:
             items: t.Iterable[Item] = read_all(logs, wanted, details, unread, host)
@@ -113,6 +117,21 @@ def _look() -> Look:
     from .live import look
 
     return look()
+
+
+def _check_host(logs: t.Sequence[LogFile], answer: Answer) -> None:
+    """What this host holds says nothing of the logs of another one."""
+    hosts, own = hosts_of(logs), OwnNodes()
+    others = [host for host in hosts if host is not None and host not in own]
+    if others and len(others) == len(hosts):
+        raise OptionError(
+            "verify",
+            f"the logs are of {', '.join(sorted(others))}, not of this host; leave it out",
+        )
+    if None in hosts:
+        answer.warnings.append(
+            "logs: they name no host, and verify compares them with this one: do not use it on the logs of another host"
+        )
 
 
 def _compare(trail: Trail, before: Look, begin: float, answer: Answer) -> None:
@@ -222,4 +241,4 @@ def _concerns(wanted: Wanted, finding: Finding) -> bool:
 
 
 def _had(session: Session, mac: str) -> bool:
-    return any(resource.resource == mac for resource in session.resources)
+    return any((each.resource or "").lower() == mac for each in session.resources)

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import typing as t
 
-from .._audit.boot import own_nodes
 from .._audit.findings import Finding, Findings
 from .._audit.grants import Grant, Granted
 from .._audit.netlink import AuditSocket
+from .._audit.nodes import OwnNodes
 from .._audit.trail import Trail
 from .._net.device import VHOST_NET_PATH, Device
 from .._net.link import guest_side_mac
@@ -28,7 +28,7 @@ def compare(trail: Trail, before: Look, after: Look, begin: float, now: float) -
 
     ``begin`` is when the logs begin, ``now`` the time, in seconds since the epoch.
     """
-    nodes = own_nodes()
+    nodes = OwnNodes()
     seen = [_Sight(trail, each, nodes) for each in (before, after)]
     for grant in trail.grants():
         if grant.node not in nodes:
@@ -61,7 +61,7 @@ class _Sight:
     """The host at one moment, put beside the trail. ``unrecorded`` is what the trail does not account for."""
 
     def __init__(
-        self, trail: Trail, look: Look, nodes: t.Collection[str | None]
+        self, trail: Trail, look: Look, nodes: t.Container[str | None]
     ) -> None:
         self._vms: dict[str, list[Holder]] = {}
         self._held: set[str] = set()
@@ -80,9 +80,9 @@ class _Sight:
             if grant.node in nodes:
                 self._match(grant, left)
         for uuid, vms in self._vms.items():
-            for nics in [trail.nics_of((node, uuid)) for node in nodes]:
+            for nics in trail.nics_of(uuid):
                 # A task is about to hand it over, or the trail tells already that none did.
-                for opened in nics.unclaimed() if nics else []:
+                for opened in nics.unclaimed() if nics.node in nodes else []:
                     for vm in vms:
                         if _take_one(opened, left[vm.process]):
                             break
@@ -117,7 +117,7 @@ def _take(grant: Grant, devices: list[Device], look: Look) -> bool:
     if grant.exact:
         # Each is taken, also after one that is missing.
         missing = [each for each in grant.devices if not _take_one(each, devices)]
-        return not missing
+        return bool(grant.devices) and not missing
     # libvirt: the interface behind a tap is known by its MAC alone, and one record stands for all queues.
     macs = (grant.mac, guest_side_mac(grant.mac))
     mine = [

@@ -20,7 +20,7 @@ from ansible.module_utils.common.respawn import (
 
 from .._audit.auditor import Auditor
 from .._errors import VirtauditError
-from .report import Answer, Report
+from .report import Answer, Report, printable
 
 # Where distributions put the Python that their pyroute2 package is for.
 _INTERPRETERS = (
@@ -90,6 +90,8 @@ def _failure_of(call: t.Callable[[], None], partial: HasResult) -> dict[str, str
 def _end(
     module: AnsibleModule, result: dict[str, t.Any], failure: dict[str, str]
 ) -> t.NoReturn:
+    # Names of files and VMs may be any bytes, and Ansible takes nothing that UTF-8 cannot hold.
+    result, failure = printable(result), printable(failure)
     for warning in result.pop("warnings"):
         module.warn(warning)
     if failure:

@@ -55,3 +55,19 @@ class Answer:
         if self.events is None:
             del result["events"]
         return result
+
+
+def printable(value: t.Any) -> t.Any:
+    """Return a result with each byte that is no UTF-8 written as ``\\xff``, in keys as in values."""
+    if isinstance(value, str):
+        # Nearly all are ASCII, which Python knows without a look.
+        if value.isascii():
+            return value
+        return value.encode("utf-8", "surrogateescape").decode(
+            "utf-8", "backslashreplace"
+        )
+    if isinstance(value, dict):
+        return {printable(key): printable(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [printable(each) for each in value]
+    return value

@@ -32,8 +32,13 @@ def line_of(item: Item) -> str:
 
 def write_log(path: Path, items: t.Iterable[Item]) -> str:
     """Write a log, with records of others between those; return its path."""
-    noise = "type=USER msg=audit({}): pid=1 uid=0 auid=0 ses=1 msg='text=\"VIRT_\"'\n"
-    path.write_text("".join(noise.format(item.event) + line_of(item) for item in items))
+    noise = "{}type=USER msg=audit({}): pid=1 uid=0 auid=0 ses=1 msg='text=\"VIRT_\"'\n"
+    lines = [
+        noise.format(f"node={item.node} " if item.node else "", item.event)
+        + line_of(item)
+        for item in items
+    ]
+    path.write_text("".join(lines))
     return str(path)
 
 

@@ -33,7 +33,19 @@ def test_without_an_offset_it_is_the_hosts_time() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "yesterday", "-5", "1e9", "2026-13-01", "2026-01-31T25:00", "9" * 30]
+    "text",
+    [
+        "",
+        "yesterday",
+        "-5",
+        "1e9",
+        "2026-13-01",
+        "2026-01-31T25:00",
+        "9" * 30,
+        # In UTC, another year than there is.
+        "9999-12-31T23:59:59-01:00",
+        "0001-01-01T00:00:00+01:00",
+    ],
 )
 def test_parse_refuses(text: str) -> None:
     with pytest.raises(

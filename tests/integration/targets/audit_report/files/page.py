@@ -4,9 +4,7 @@
 
 """Look at a page of the audit report, as it was written and as Chromium shows it.
 
-    page.py PAGE DIRECTORY      print what is there as JSON; screenshots go into the directory
-
-``shown`` and ``screens`` are null where there is no Chromium.
+page.py PAGE DIRECTORY      print what is there as JSON; screenshots go into the directory
 """
 
 from __future__ import annotations
@@ -14,7 +12,6 @@ from __future__ import annotations
 import html.parser
 import json
 import re
-import shutil
 import subprocess
 import sys
 import typing as t
@@ -127,21 +124,18 @@ def main(page: Path, directory: Path) -> None:
     result: dict[str, t.Any] = {
         "written": Page(text).result(),
         "fetched": re.findall(r"url\(|@import|https?://[^\s<]*", text),
-        "shown": None,
-        "screens": None,
+        "shown": Page(chromium(page, "--dump-dom")).result(),
+        "screens": [],
     }
-    if shutil.which("chromium"):
-        result["shown"] = Page(chromium(page, "--dump-dom")).result()
-        result["screens"] = []
-        # blink::mojom::PreferredColorScheme: 0 is dark, 1 is light
-        for scheme in (1, 0):
-            picture = directory / f"scheme{scheme}.png"
-            chromium(
-                page,
-                f"--screenshot={picture}",
-                f"--blink-settings=preferredColorScheme={scheme}",
-            )
-            result["screens"].append(brightness(picture))
+    # blink::mojom::PreferredColorScheme: 0 is dark, 1 is light
+    for scheme in (1, 0):
+        picture = directory / f"scheme{scheme}.png"
+        chromium(
+            page,
+            f"--screenshot={picture}",
+            f"--blink-settings=preferredColorScheme={scheme}",
+        )
+        result["screens"].append(brightness(picture))
     print(json.dumps(result))
 
 

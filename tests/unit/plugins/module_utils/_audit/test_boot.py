@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import time
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.boot import 
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.files import (
     given_logs,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.kernel import Major
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.log import Mark
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.recall import (
     Wanted,
@@ -99,6 +101,78 @@ def test_the_boundary_lies_between_two_files(tmp_path: Path) -> None:
     assert holders([str(tmp_path / "old.gz"), str(new)], Wanted(), HOST) == []
 
 
+def daemon(time: int, kind: str = "DAEMON_START", node: str = "") -> str:
+    return f"{node}type={kind} msg=audit({time}.000:7777): op=start ver=3.0.9\n"
+
+
+@pytest.mark.parametrize("wanted", [Wanted(), Wanted(uuid=UUID), Wanted(name="web01")])
+@pytest.mark.parametrize("node", ["", "node=hv1 "])
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    ("first", "held"),
+    [
+        # It counts anew, and on until the last number tells nothing.
+        (5, []),
+        # Only the daemon was started anew.
+        (8110, [UUID]),
+    ],
+)
+def test_a_daemon_that_starts_shows_whether_the_kernel_counts_anew(
+    first: int, held: list[str], packed: bool, node: str, wanted: Wanted, tmp_path: Path
+) -> None:
+    path = Path(started(tmp_path / "log", node[5:-1] or None))
+    with path.open("a") as log:
+        log.write(noise(1010, 110, 8000, node) + daemon(9090, "DAEMON_END", node))
+        log.write(noise(9090, 1, 1, "node=other ") if node else "")
+        log.write(daemon(9100, node=node) + noise(9101, first, 9000, node))
+    if packed:
+        path.write_bytes(gzip.compress(path.read_bytes()))
+    assert holders([str(path)], wanted, None) == held
+
+
+@pytest.mark.parametrize("wanted", [Wanted(), Wanted(uuid=UUID), Wanted(name="web01")])
+def test_a_daemon_that_starts_with_a_new_file(wanted: Wanted, tmp_path: Path) -> None:
+    old, new = Path(started(tmp_path / "old")), tmp_path / "new"
+    with old.open("a") as log:
+        log.write(noise(1010, 110, 3000))
+    new.write_text(daemon(9100) + noise(9101, 200, 4000))
+    assert holders([str(old), str(new)], wanted, None) == []
+
+
+@pytest.mark.parametrize("wanted", [Wanted(), Wanted(uuid=UUID)])
+def test_a_containers_boot_is_none_of_the_host(wanted: Wanted, tmp_path: Path) -> None:
+    path = Path(started(tmp_path / "log"))
+    boot = "type=SYSTEM_BOOT msg=audit(3010.000:2110): pid=77 uid=0 msg='x'\n"
+    with path.open("a") as log:
+        log.write(noise(1010, 110, 2000) + boot + noise(3011, 2111, 9))
+    assert holders([str(path)], wanted, None) == [UUID]
+
+
+@pytest.mark.parametrize("wanted", [Wanted(), Wanted(uuid=UUID)])
+@pytest.mark.parametrize(
+    ("after", "held"),
+    [
+        ("", []),
+        (noise(1901, 402, 3, kind="SERVICE_STOP") + daemon(1905, "DAEMON_END"), []),
+        # Only a container went down.
+        (noise(1901, 402, 3), [UUID]),
+        (noise(1901, 402, 1, "node=hv2 "), []),
+    ],
+)
+def test_a_log_that_ends_when_its_host_goes_down(
+    after: str, held: list[str], wanted: Wanted, tmp_path: Path
+) -> None:
+    path = Path(started(tmp_path / "log"))
+    with path.open("a") as log:
+        log.write(noise(1010, 110, 9))
+        log.write(noise(1900, 401, 1, kind="SYSTEM_SHUTDOWN") + after)
+    assert holders([str(path)], wanted, None) == held
+    # This one is up: it reads the log.
+    assert holders([str(path)], wanted, Host(HOST.nodes, 0.0)) == [UUID]
+    earlier = Wanted(wanted.name, wanted.uuid, until=1890.0)
+    assert holders([str(path)], earlier, None) == [UUID]
+
+
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
@@ -146,5 +220,9 @@ def test_where_records_name_their_node_only_the_current_run_is_read(
 
 def test_this_host() -> None:
     host = Host.this()
-    assert {None, os.uname().nodename} <= host.nodes
+    assert None in host.nodes
+    assert os.uname().nodename in host.nodes
     assert 0 < host.booted <= time.time()
+    listed = re.search(r"^ *(\d+) macvtap$", Path("/proc/devices").read_text(), re.M)
+    wanted = Major(int(listed[1]), host.booted) if listed else None
+    assert host.macvtap == wanted

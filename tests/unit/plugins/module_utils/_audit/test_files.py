@@ -43,6 +43,47 @@ def test_rotated_files_are_older_by_their_number(path: Path) -> None:
         assert unread == []
 
 
+def test_rotated_files_that_have_their_date_for_a_number(path: Path) -> None:
+    for at, name in (
+        (10, "audit.log.2"),
+        (20, "audit.log.1"),
+        (30, "audit.log-20260101"),
+        # The clock was set back.
+        (25, "audit.log-20260108.gz"),
+        (35, "audit.log-2026010901"),
+        (40, "audit.log"),
+    ):
+        text = first(at)
+        if name.endswith(".gz"):
+            text = gzip.compress(text)
+        (path.parent / name).write_bytes(text)
+    for name in ("audit.log-2026", "audit.log-20260101.bak", "audit.log-old"):
+        (path.parent / name).write_bytes(first(1))
+    with host_logs() as (logs, unread):
+        assert [os.path.basename(log.path) for log in logs] == [
+            "audit.log.2",
+            "audit.log.1",
+            "audit.log-20260101",
+            "audit.log-20260108.gz",
+            "audit.log-2026010901",
+            "audit.log",
+        ]
+        assert unread == []
+
+
+def test_what_something_else_packed_is_named(path: Path) -> None:
+    path.write_bytes(first(1))
+    for name in ("audit.log.1.xz", "audit.log-20260101.zst", "audit.log.2.bz2"):
+        (path.parent / name).write_bytes(b"x")
+    with host_logs() as (logs, unread):
+        assert [log.path for log in logs] == [str(path)]
+        assert {(os.path.basename(each.path), each.problem) for each in unread} == {
+            ("audit.log.1.xz", "only gzip is unpacked"),
+            ("audit.log.2.bz2", "only gzip is unpacked"),
+            ("audit.log-20260101.zst", "only gzip is unpacked"),
+        }
+
+
 def test_a_host_without_a_log(path: Path) -> None:
     with host_logs() as (logs, unread):
         assert logs == []
@@ -69,21 +110,44 @@ def test_a_rotation_while_they_are_opened(
     monkeypatch.setattr(files, "_rotated", rotate_after_listing)
     with host_logs() as (logs, _unread):
         # The old one was not among the rotated files yet when they were listed.
-        assert logs[-1].head() == first(2)
+        assert [log.head() for log in logs] == [first(1), first(2)]
     real_open = files._open_all
+    rotations: list[str] = []
 
     def rotate_after_opening(*arguments: object) -> object:
         result = real_open(*arguments)  # type: ignore[arg-type]
-        if len(calls) < 3:
+        if not rotations:
+            rotations.append("once")
             path.rename(f"{path}.2")
             path.write_bytes(first(3))
-        calls.append([])
         return result
 
     monkeypatch.setattr(files, "_open_all", rotate_after_opening)
     with host_logs() as (logs, _unread):
         assert [log.head() for log in logs][-1] == first(3)
         assert len(logs) == 3
+
+
+def test_a_rotation_between_two_that_are_opened(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.write_bytes(first(2))
+    older = Path(f"{path}.1")
+    older.write_bytes(first(1))
+    rotated: list[str] = []
+
+    class Rotating(LogFile):
+        def __init__(self, name: str) -> None:
+            super().__init__(name)
+            if name == str(older) and not rotated:
+                rotated.append(name)
+                older.rename(f"{path}.2")
+                path.rename(older)
+                path.write_bytes(first(3))
+
+    monkeypatch.setattr(files, "LogFile", Rotating)
+    with host_logs() as (logs, _unread):
+        assert [log.head() for log in logs] == [first(1), first(2), first(3)]
 
 
 def test_a_file_is_read_as_it_was(path: Path) -> None:
@@ -113,20 +177,54 @@ def test_given_logs_are_ordered_by_their_first_record(tmp_path: Path) -> None:
         assert unread == []
 
 
+def test_given_logs_of_one_name_are_ordered_by_their_number(tmp_path: Path) -> None:
+    """The clock may have been set back between two rotations; in another directory another one's may be."""
+    for name, at in (
+        ("a/audit.log.2", 50),
+        ("a/audit.log.1.gz", 20),
+        ("a/audit.log", 60),
+        ("b/audit.log.1", 10),
+        ("b/audit.log", 55),
+        ("c", 70),
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        text = first(at)
+        (tmp_path / name).write_bytes(
+            gzip.compress(text) if name.endswith(".gz") else text
+        )
+    wanted = [
+        "b/audit.log.1",
+        "a/audit.log.2",
+        "a/audit.log.1.gz",
+        "b/audit.log",
+        "a/audit.log",
+        "c",
+    ]
+    for names in (sorted(wanted), sorted(wanted, reverse=True)):
+        with given_logs([str(tmp_path / name) for name in names]) as (logs, _unread):
+            assert [os.path.relpath(log.path, tmp_path) for log in logs] == wanted
+
+
 def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "rubbish").write_bytes(b"\0\1\2" * 100)
     (tmp_path / "empty").write_bytes(b"")
     os.mkfifo(tmp_path / "fifo")
-    paths = ["missing", "", "fifo", "rubbish", "empty"]
+    (tmp_path / "future").write_bytes(first(999999999990))
+    paths = ["missing", "", "fifo", "rubbish", "empty", "future"]
     with given_logs([str(tmp_path / name) for name in paths]) as (logs, unread):
-        assert {os.path.basename(log.path) for log in logs} == {"rubbish", "empty"}
+        assert {os.path.basename(log.path) for log in logs} == {
+            "rubbish",
+            "empty",
+            "future",
+        }
         assert [each.problem for each in unread] == [
             "No such file or directory",
             "Is a directory",
             "it is no regular file",
             "it does not begin with an audit record",
+            "it does not begin with an audit record",
         ]
-        assert [log.first_event() for log in logs] == [(0.0, 0)] * 2
+        assert [log.first_event() for log in logs] == [(0.0, 0)] * 3
 
 
 def test_closes_what_it_opened(path: Path) -> None:

@@ -85,7 +85,7 @@ def mutate(rng: random.Random, known: list[bytes]) -> bytes:
     line = bytearray(rng.choice(known))
     for _count in range(rng.choice((0, 1, 1, 1, 2, 3, 8))):
         at = rng.randrange(len(line) + 1)
-        what = rng.randrange(7)
+        what = rng.randrange(8)
         if what == 0:
             line[at : at + rng.randrange(1, 20)] = b""
         elif what == 1:
@@ -100,6 +100,9 @@ def mutate(rng: random.Random, known: list[bytes]) -> bytes:
             line[at:at] = other[begin : begin + rng.randrange(60)]
         elif what == 5:
             line[at : at + 8] = rng.choice(PIECES)
+        elif what == 6:
+            time = b"(%d." % rng.randrange(10 ** rng.randrange(1, 14))
+            line = bytearray(re.sub(rb"\(\d+\.", time, bytes(line), count=1))
         elif words := line.split(b" "):
             rng.shuffle(words)
             line = bytearray(b" ".join(words))
@@ -149,6 +152,9 @@ def test_mutated_lines() -> None:
             trail.finish(1795450200.0)
             for grant in trail.grants():
                 assert (grant.uuid, grant.mac) in named
+                assert grant.result()["since"]
+            for session in trail.sessions.values():
+                assert session.result(True)["start"]
             for finding in trail.findings.all():
                 assert finding.result()["message"]
             trail, taken = Trail(details=True), 0

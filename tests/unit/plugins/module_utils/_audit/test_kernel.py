@@ -8,6 +8,7 @@ import pytest
 
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.kernel import (
     KernelOpen,
+    Major,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.log import (
     parse_line,
@@ -83,10 +84,46 @@ def test_a_node_is_what_its_number_says(
     assert (found.kind, found.path) == (kind, path)
 
 
+def test_lines_that_end_as_windows_has_it() -> None:
+    raw = SYSCALL.partition("\x1d")[0]
+    assert read(before=f"{raw}\r\n{BETWEEN}\r\n", path=f"{PATH}\r") == read(before=raw)
+    assert read(f"{IOCTL}\r") == read(IOCTL)
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        "obj=system_u:object_r:tun_tap_device_t:s0 nametype=",
+        "obj=system_u:object_r:tun_tap_device_t:s0:c1,c2 nametype=",
+        "osid=17 nametype=",
+        # As Enterprise Linux 7 has it.
+        "obj=system_u:object_r:tun_tap_device_t:s0 objtype=",
+        "objtype=",
+    ],
+)
+def test_a_node_with_a_label(label: str) -> None:
+    found = read(PATH.replace("nametype=", label))
+    assert found is not None
+    assert (found.kind, found.rdev) == ("tap", "0A:C8")
+
+
 def test_macvtap() -> None:
     found = read(PATH.replace("/dev/net/tun", "/dev/tap948").replace("0a:c8", "f6:01"))
     assert found is not None
     assert (found.kind, found.rdev) == ("macvtap", "F6:01")
+
+
+def test_a_macvtap_under_another_name() -> None:
+    """Whoever makes a node of his own: on this host the kernel says which major it has."""
+    text = PATH.replace("/dev/net/tun", "/tmp/x").replace("0a:c8", "f6:01")
+    line = Line(text.encode(), SYSCALL.encode())
+    assert parse_line(line) is None
+    found = parse_line(line, Major(246, 1795450176.0))
+    assert isinstance(found, KernelOpen)
+    assert (found.kind, found.path, found.rdev) == ("macvtap", "/tmp/x", "F6:01")
+    # Another major, or that of an earlier boot.
+    assert parse_line(line, Major(247, 1795450176.0)) is None
+    assert parse_line(line, Major(246, 1795450177.0)) is None
 
 
 def test_a_failed_open() -> None:
@@ -101,6 +138,14 @@ def test_a_failed_open() -> None:
         ("arch=c000003e syscall=257", "arch=c000003e syscall=437"),
         ("arch=c000003e syscall=257", "arch=c00000b7 syscall=56"),
         ("arch=c000003e syscall=257", "arch=c0001234 syscall=999"),
+        # creat and open_by_handle_at
+        ("arch=c000003e syscall=257", "arch=c000003e syscall=85"),
+        ("arch=c000003e syscall=257", "arch=c000003e syscall=304"),
+        ("arch=c000003e syscall=257", "arch=40000003 syscall=8"),
+        ("arch=c000003e syscall=257", "arch=40000003 syscall=342"),
+        ("arch=c000003e syscall=257", "arch=c00000b7 syscall=265"),
+        ("arch=c000003e syscall=257", "arch=c0000015 syscall=346"),
+        ("arch=c000003e syscall=257", "arch=80000016 syscall=336"),
     ],
 )
 def test_opens_by_number(change: tuple[str, str]) -> None:
@@ -119,6 +164,8 @@ BY_OPEN = ("syscall=257", "syscall=2"), ("a1=55dfe0f72933", "a1=280000")
         SYSCALL.replace(" a2=2 ", " a2=280000 "),
         RAW.replace(" a2=2 ", " a2=2a0000 "),
         RAW.replace(*BY_OPEN[0]).replace(*BY_OPEN[1]),
+        RAW.replace("syscall=257", "syscall=304").replace(" a2=2 ", " a2=280000 "),
+        SYSCALL.replace("openat", "open_by_handle_at").replace(" a2=2 ", " a2=280000 "),
     ],
 )
 def test_what_gets_a_path_opens_no_device(before: str) -> None:

@@ -139,6 +139,13 @@ def test_what_a_record_carries() -> None:
     }
 
 
+@pytest.mark.parametrize("after", ["", '\x1dUID="alice"'])
+def test_lines_that_end_as_windows_has_it(after: str) -> None:
+    wanted = items_of(line(7, after=after))
+    assert len(wanted) == 1
+    assert items_of(line(7, after=f"{after}\r")) == wanted
+
+
 def test_identities_that_are_not_set() -> None:
     (item,) = items_of(
         line(7).replace("auid=7 ses=3", "auid=4294967295 ses=4294967295")
@@ -163,11 +170,12 @@ def test_boot_and_alerts() -> None:
         "type=VIRT_RESOURCE",
         " " + line(1),
         "x" + line(1),
-        "type=USER_CMD msg=audit(1.0:1): pid=1 msg='cmd=\"" + line(2).replace("'", ""),
         line(1).replace("VIRT_RESOURCE", "VIRT_OTHER"),
         line(1).replace("1001.250:1", "1001.250"),
         line(1).replace("1001.250:1", "9" * 400 + ".0:1"),
         line(1).replace("1001.250:1", "\u0661.0:1"),
+        # No year of ours.
+        line(1).replace("1001.250:1", "999999999990.000:1"),
         line(1).replace("pid=1 ", "pid=x "),
         line(1).replace("pid=1 ", ""),
         line(1).replace("auid=7", f"auid={'9' * 99}"),
@@ -179,6 +187,15 @@ def test_boot_and_alerts() -> None:
 )
 def test_lines_that_are_none(text: str) -> None:
     assert items_of(text) == []
+
+
+def test_a_lookalike_inside_another_record_shows_only_that_the_other_one_is_there() -> (
+    None
+):
+    forged = line(2).replace("'", "")
+    assert items_of(f"type=USER_CMD msg=audit(1.0:1): pid=1 msg='cmd=\"{forged}") == [
+        log.Mark("1.0:1", 1.0)
+    ]
 
 
 def test_a_lookalike_inside_a_name_is_text() -> None:

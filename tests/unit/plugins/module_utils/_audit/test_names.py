@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,9 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.files import
     given_logs,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.names import alone
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.nodes import (
+    OwnNodes,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.recall import (
     Wanted,
     read_all,
@@ -25,6 +29,7 @@ from ansible_collections.virtaudit.qemu.tests.unit.support.story import Story
 
 OTHER = "52:54:00:00:00:02"
 NOW = 9_999_999.0
+NAME = os.uname().nodename
 HOST = Host(frozenset((None, "hv1")), booted=0.0)
 
 
@@ -49,21 +54,23 @@ def test_a_collector_has_others_records_too(
 @pytest.mark.parametrize(
     "wanted", [Wanted(), Wanted(uuid=UUID), Wanted(name="web01"), Wanted(mac=OTHER)]
 )
+@pytest.mark.parametrize("node", [NAME, f"{NAME}.example.com", "127.0.1.1"])
 def test_a_host_whose_records_get_a_name_stays_the_same_host(
-    wanted: Wanted, tmp_path: Path
+    node: str, wanted: Wanted, tmp_path: Path
 ) -> None:
     story = Story().machine_id().open().start().booted()
-    story.node = "hv1"
+    story.node = node
     path = write_log(
         tmp_path / "log", story.open(OTHER).attach(OTHER).detach(MAC).items
     )
     trail = Trail(details=True)
     with given_logs([path]) as (logs, unread):
         read = read_all if wanted.any_vm() else recall
-        trail.read(read(logs, wanted, True, unread, HOST), NOW)
-    assert [(grant.node, grant.mac) for grant in trail.grants()] == [("hv1", OTHER)]
+        host = Host(OwnNodes(), booted=0.0)
+        trail.read(read(logs, wanted, True, unread, host), NOW)
+    assert [(grant.node, grant.mac) for grant in trail.grants()] == [(node, OTHER)]
     (session,) = list(trail.sessions.values())
-    assert (session.node, session.end) == ("hv1", "running")
+    assert (session.node, session.end) == (node, "running")
     assert [each.reason for each in session.resources] == [
         "open",
         "start",

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,10 +49,38 @@ def test_serial_numbers_that_begin_anew() -> None:
     assert list(in_order(items)) == [items[0], Boot("3.000:12", 3, None), items[1]]
 
 
+@pytest.mark.parametrize("apart", [0, 1, 5, 10, 3000])
+def test_neighbours_that_were_made_long_apart_are_no_boot(apart: int) -> None:
+    items = [at(1000 + number * apart, 500 + number) for number in range(6)]
+    swapped = [items[at] for at in (1, 0, 3, 2, 5, 4)]
+    assert list(in_order(swapped)) == items
+
+
+def test_a_record_that_was_begun_long_before_it_was_written_is_no_boot() -> None:
+    """A system call takes its number when it begins, and is recorded when it ends."""
+    items: list[Item] = [at(1000, 500), at(1003, 900), at(1010, 5000), at(1011, 5001)]
+    late = [items[0], items[2], items[1], items[3]]
+    assert list(in_order(late)) == items
+
+
 def test_a_boot_comes_once() -> None:
     boot = Boot("1060.000:12", 1060, None)
     items: list[Item] = [at(1000, 800), boot, at(1061, 13), at(1062, 14)]
     assert list(in_order(items)) == items
+
+
+def test_what_a_container_says_of_its_boot_is_none_of_the_hosts() -> None:
+    container = Boot("1010.000:802", 1010, None)
+    items: list[Item] = [at(1000, 800), at(1009, 801), container, at(1011, 803)]
+    assert list(in_order(items)) == [items[0], items[1], items[3]]
+    # Nothing from just before it is known, or so much is missing that it may be another boot.
+    for boot in (Boot("1100.000:802", 1100, None), Boot("1010.000:999", 1010, None)):
+        assert list(in_order([*items[:2], boot])) == [*items[:2], boot]
+
+
+def test_a_record_that_stands_there_twice_is_passed_on_once() -> None:
+    items = [at(1000, 800), at(1000, 801), at(1001, 802)]
+    assert list(in_order([*items, *items])) == items
 
 
 def test_hosts_are_apart() -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import typing as t
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.files import (
+    LogFile,
     given_logs,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.logged import Logged
@@ -22,7 +24,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.recall impor
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.trail import Trail
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import MAC, UUID
-from ansible_collections.virtaudit.qemu.tests.unit.support.lines import write_log
+from ansible_collections.virtaudit.qemu.tests.unit.support.lines import noise, write_log
 from ansible_collections.virtaudit.qemu.tests.unit.support.story import Story
 
 UUID2 = "c1e2f3a4-0001-4000-8000-000000000022"
@@ -82,6 +84,27 @@ def test_reads_the_current_run(
     assert read == serials
 
 
+@pytest.mark.parametrize("wanted", [Wanted(uuid=UUID), Wanted(name="web01")])
+@pytest.mark.parametrize("stops", [False, True])
+def test_reads_no_further_than_needed(
+    stops: bool, wanted: Wanted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story = Story().machine_id().open().start().booted()
+    path = Path(write_log(tmp_path / "log", (story.stop() if stops else story).items))
+    path.write_text(noise(0, 0, 30_000) + path.read_text())
+    read: list[int] = []
+    real = LogFile.read_at
+
+    def noting(log: LogFile, position: int, size: int) -> bytes:
+        read.append(size)
+        return real(log, position, size)
+
+    monkeypatch.setattr(LogFile, "read_at", noting)
+    assert len(by_recall([str(path)], wanted)[1]) == 4 + stops
+    assert path.stat().st_size > 3_000_000
+    assert sum(read) < 500_000
+
+
 def test_names_that_are_quoted_or_hex(tmp_path: Path) -> None:
     for number, name in enumerate(("a b", "\u00e9", 'q"q', "plain", "x=y")):
         path = write_log(tmp_path / str(number), Story(name).open().attach().items)
@@ -99,6 +122,56 @@ def test_a_mac_that_another_vm_failed_to_get(tmp_path: Path) -> None:
     story = Story().open().attach().vm("x", UUID2).open().attach(ok=False).close()
     path = write_log(tmp_path / "log", story.items)
     assert by_recall([path], Wanted(mac=MAC))[0] == by_all([path], Wanted())
+
+
+def test_a_mac_that_two_vms_hold(tmp_path: Path) -> None:
+    story = Story().machine_id().open().start().booted()
+    story.vm("db", UUID2).machine_id().open().start().booted()
+    path = write_log(tmp_path / "log", story.items)
+    assert [uuid for uuid, *_rest in by_recall([path], Wanted(mac=MAC))[0]] == [
+        UUID,
+        UUID2,
+    ]
+    path = write_log(tmp_path / "log", story.detach().items)
+    assert by_recall([path], Wanted(mac=MAC))[0] == by_all([path], Wanted())
+
+
+def test_a_mac_that_many_vms_had(tmp_path: Path) -> None:
+    story = Story().machine_id().open().start().booted()
+    for number in range(100, 150):
+        story.vm(f"vm{number}", f"c1e2f3a4-0001-4000-8000-{number:012}")
+        story.machine_id().open().start().booted().stop()
+    path = write_log(tmp_path / "log", story.items)
+    assert [uuid for uuid, *_rest in by_recall([path], Wanted(mac=MAC))[0]] == [UUID]
+
+
+def test_vms_of_one_name_on_two_nodes(tmp_path: Path) -> None:
+    one, two = Story(node="hv1"), Story(node="hv2", uuid=UUID2)
+    for story in (one, two):
+        story.machine_id().open().start().booted()
+    path = write_log(tmp_path / "log", [*one.items, *two.items])
+    assert by_recall([path], Wanted(name="web01"))[0] == by_all([path], Wanted())
+
+
+@pytest.mark.parametrize(
+    "wanted", [Wanted(uuid=UUID), Wanted(name="web01"), Wanted(mac=MAC)]
+)
+def test_the_last_run_of_a_vm_that_has_stopped(wanted: Wanted, tmp_path: Path) -> None:
+    items = two_runs().stop().vm("web01", UUID).stop().detach().close(fd=7).items
+    path = write_log(tmp_path / "log", items)
+    held, read = by_recall([path], wanted)
+    assert held == []
+    assert read == [106, 107, 108, 109, 115, 116, 117]
+
+
+def test_upper_case(tmp_path: Path) -> None:
+    mac = "52:54:00:AB:00:01"
+    story = Story(uuid=UUID.upper()).machine_id().open(mac).start(mac).booted()
+    path = write_log(tmp_path / "log", story.items)
+    wanted = by_all([path], Wanted())
+    assert len(wanted) == 1
+    for way in (Wanted(uuid=UUID), Wanted(mac="52:54:00:ab:00:01")):
+        assert by_recall([path], way)[0] == wanted
 
 
 def test_over_rotated_files(tmp_path: Path) -> None:
@@ -126,21 +199,25 @@ def test_a_vm_that_moved_between_nodes(tmp_path: Path) -> None:
     assert by_recall([path], Wanted(uuid=UUID))[0] == by_all([path], Wanted())
 
 
+NICS = ("open", "start", "attach", "detach", "close")
 steps = st.lists(
-    st.sampled_from(
-        [
-            "machine_id",
-            "open",
-            "start",
-            "booted",
-            "stop",
-            "attach",
-            "detach",
-            "close",
-            # Not a reboot that no record tells: it shows in serial numbers that fall, of which
-            # a search backwards sees only the VM's own and the last one of the log.
-            "host_boots",
-        ]
+    st.tuples(
+        st.sampled_from(
+            [
+                "machine_id",
+                "open",
+                "start",
+                "booted",
+                "stop",
+                "attach",
+                "detach",
+                "close",
+                # Not a reboot that no record tells: it shows in serial numbers that fall, of which
+                # a search backwards sees only the VM's own and the last one of the log.
+                "host_boots",
+            ]
+        ),
+        st.booleans(),
     ),
     max_size=25,
 )
@@ -148,15 +225,24 @@ steps = st.lists(
 
 @given(parts=st.lists(st.tuples(st.booleans(), steps), max_size=4))
 def test_agrees_with_reading_all(
-    parts: list[tuple[bool, list[str]]], tmp_path_factory: pytest.TempPathFactory
+    parts: list[tuple[bool, list[tuple[str, bool]]]],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     story = Story()
     for second, words in parts:
         story.vm("x" if second else "web01", UUID2 if second else UUID).later(5)
-        for word in words:
-            t.cast(t.Callable[[], Story], getattr(story, word))()
+        for word, other in words:
+            say = getattr(story, word)
+            t.cast(
+                t.Callable[[], Story],
+                functools.partial(say, OTHER) if other and word in NICS else say,
+            )()
     path = write_log(tmp_path_factory.getbasetemp() / "story", story.items)
     every = by_all([path], Wanted())
     for uuid in (UUID, UUID2):
         mine = [each for each in every if each[0] == uuid]
         assert by_recall([path], Wanted(uuid=uuid))[0] == mine
+    for mac in (MAC, OTHER):
+        mine = [each for each in every if each[1] == mac]
+        found = by_recall([path], Wanted(mac=mac))[0]
+        assert [each for each in found if each[1] == mac] == mine

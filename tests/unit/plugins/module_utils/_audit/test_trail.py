@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import typing as t
+from pathlib import Path
 
 import pytest
 
@@ -219,6 +220,30 @@ STORIES: list[tuple[str, Story, list[tuple[str, str, list[t.Any]]], list[str]]] 
         [],
     ),
     (
+        "all queues closed, and no detach on record",
+        Story().open().open().attach(fds=[7, 8]).close(fd=8).close(fd=7),
+        [],
+        [],
+    ),
+    (
+        "the same, and no open either",
+        Story().attach(fds=[7, 8]).close(fd=8).close(fd=7),
+        [],
+        [],
+    ),
+    (
+        "the same after a detach that failed",
+        Story().open().attach().detach(ok=False).close(fd=7),
+        [],
+        ["failed_detach"],
+    ),
+    (
+        "closed by its number, of which no hand-over is on record",
+        Story().open().close(fd=7),
+        [],
+        [],
+    ),
+    (
         "the clock was set back",
         Story().open().attach().later(-900).open(OTHER).attach(OTHER, fds=[8]).detach(),
         [(UUID, OTHER, [8])],
@@ -258,6 +283,15 @@ def test_story(
     assert judge(story.items) == (grants, codes)
 
 
+def test_a_close_by_its_number_is_of_what_was_handed_over() -> None:
+    story = Story().open().open().attach(fds=[7, 8]).open()
+    trail = Trail()
+    trail.read(story.close(fd=7).items, NOW)
+    (grant,) = trail.grants()
+    assert [device.fd for device in grant.devices] == [8]
+    assert [each.code for each in trail.findings.all()] == ["unclaimed_open"]
+
+
 def test_an_open_may_still_be_handed_over() -> None:
     story = Story().open()
     assert judge(story.items, now=1059.0)[1] == []
@@ -287,6 +321,16 @@ def test_what_is_over_is_low() -> None:
     assert result["mac"] == MAC
 
 
+def test_what_comes_up_again_is_no_longer_over() -> None:
+    trail = Trail()
+    story = Story().open().attach().detach(ok=False).detach()
+    trail.read(story.later(5).open().attach().detach(ok=False).items, NOW)
+    (result,) = [finding.result() for finding in trail.findings.all()]
+    assert result["severity"] == "medium"
+    assert "came up 2 times" in result["message"]
+    assert "It was detached" not in result["message"]
+
+
 def test_what_comes_up_again_is_counted() -> None:
     story = Story()
     for _try in range(50):
@@ -307,6 +351,23 @@ def test_since_leaves_out_findings_and_no_grants() -> None:
     trail.read([*story.items, *Story("x", UUID2).booted().stop().items], NOW)
     # One that runs goes on into the time that is asked for.
     assert [session.uuid for session in trail.sessions.values()] == [UUID]
+
+
+@pytest.mark.parametrize("ending", ["host_boots", "machine_id", "booted"])
+def test_since_leaves_out_sessions_that_were_lost_before(ending: str) -> None:
+    story = ours().start().booted().later(50)
+    getattr(story, ending)()
+    first, *_later = by_since(story, None)
+    assert first == "lost"
+    assert by_since(story, 1060.0) == by_since(story, None)[1:]
+    # It goes on into the time that is asked for.
+    assert by_since(story, 1010.0) == by_since(story, None)
+
+
+def by_since(story: Story, since: float | None) -> list[str]:
+    trail = Trail(since)
+    trail.read(story.items, NOW)
+    return [session.end for session in trail.sessions.values()]
 
 
 def test_nodes_are_apart() -> None:
@@ -355,6 +416,33 @@ def test_libvirts_own_records_while_the_vm_runs() -> None:
     assert {(grant.vm, grant.auid, grant.exe) for grant in trail.grants()} == {
         ("db01", None, "/usr/sbin/libvirtd")
     }
+
+
+def test_records_that_changed_places_are_no_reboot(tmp_path: Path) -> None:
+    # The last two without the stop, which were made five seconds apart.
+    lines = LIBVIRT_LOG.read_bytes().splitlines(keepends=True)[:-1]
+    wanted, _codes = judge(read_from(write(tmp_path / "a", lines)))
+    lines[-2:] = lines[:-3:-1]
+    assert len(wanted) == 4
+    assert judge(read_from(write(tmp_path / "b", lines)))[0] == wanted
+
+
+def test_a_slow_hand_over_is_no_reboot() -> None:
+    story = ours().open().later(10).start().later(10).booted().later(10)
+    items = story.open(OTHER).later(10).attach(OTHER).items
+    for first in range(len(items) - 1):
+        shaken = [*items[:first], items[first + 1], items[first], *items[first + 2 :]]
+        assert len(judge(shaken)[0]) == 2
+
+
+def write(path: Path, lines: list[bytes]) -> str:
+    path.write_bytes(b"".join(lines))
+    return str(path)
+
+
+def read_from(path: str) -> list[log.Item]:
+    with given_logs([path]) as (logs, unread):
+        return list(recall.read_all(logs, recall.Wanted(), False, unread))
 
 
 def test_libvirts_own_records_after_the_stop() -> None:

@@ -4,8 +4,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.kernel import (
+    KernelOpen,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.trail import Trail
 from ansible_collections.virtaudit.qemu.tests.unit.support.story import Story
 
@@ -79,6 +84,15 @@ def test_names_who_did_it() -> None:
     )
     for word in ("/usr/bin/ip", "pid 77", "auid 1000", "1970-01-01T00:16:40.000Z"):
         assert word in finding.message
+
+
+def test_a_node_whose_name_is_not_on_record() -> None:
+    trail = Trail()
+    (item,) = Story().kernel().items
+    assert isinstance(item, KernelOpen)
+    trail.read([dataclasses.replace(item, path=None)], 9_999_999.0)
+    (finding,) = trail.findings.all()
+    assert "opened a tap node at" in finding.message
 
 
 def test_a_failed_open_is_low() -> None:

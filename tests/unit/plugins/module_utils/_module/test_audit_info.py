@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import files
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import files, names
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
     AuditError,
     LogError,
@@ -30,6 +30,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._module.report impo
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import MAC, UUID
 from ansible_collections.virtaudit.qemu.tests.unit.support.lines import write_log
+from ansible_collections.virtaudit.qemu.tests.unit.support.reference import LIBVIRT_LOG
 from ansible_collections.virtaudit.qemu.tests.unit.support.story import Story
 
 UUID2 = "c1e2f3a4-0001-4000-8000-000000000022"
@@ -131,6 +132,19 @@ def test_events(log: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("asked", "events"),
+    [({"name": "db01"}, 26), ({"uuid": UUID}, 26), ({"mac": "52:54:00:00:11:06"}, 1)],
+)
+def test_a_vm_that_has_stopped(asked: dict[str, str], events: int) -> None:
+    """libvirt's own records end with the stop of their VM."""
+    result = ask(logs=[str(LIBVIRT_LOG)], events=True, **asked)
+    assert result["grants"] == []
+    assert [each["code"] for each in result["findings"]] == ["failed_open"]
+    assert [each["end"] for each in result["sessions"]] == ["stopped"]
+    assert len(result["events"]) == events
+
+
+@pytest.mark.parametrize(
     ("params", "problem"),
     [
         ({"name": ""}, "^name: a VM needs a name"),
@@ -200,10 +214,33 @@ def test_verify_reads_all_and_looks_twice(
         "stale_grant",
         "stale_grant",
     ]
-    assert result["warnings"] == ["audit: lost records were not counted: no audit here"]
+    assert result["warnings"] == [
+        "logs: they name no host, and verify compares them with this one: do not use it on the logs of another host",
+        "audit: lost records were not counted: no audit here",
+    ]
     result = ask(logs=[log], verify=True, mac=MAC)
     assert [each["code"] for each in result["findings"]] == ["stale_grant"]
     assert result["stats"]["records"] == 7
+
+
+def test_verify_needs_logs_of_this_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "look", lambda: Look({}, {}))
+    monkeypatch.setattr(compare, "add_lost", lambda *_arguments: None)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    others = write_log(tmp_path / "other", Story(node="elsewhere").booted().items)
+    with pytest.raises(OptionError, match=r"^verify: .*elsewhere, not of this host"):
+        ask(logs=[others], verify=True)
+    own = Story(node=os.uname().nodename).booted().items
+    named = write_log(tmp_path / "named", own)
+    assert ask(logs=[others, named], verify=True)["warnings"] == []
+    # The host's own log, by its name.
+    nameless = write_log(tmp_path / "audit.log", Story().booted().items)
+    assert len(ask(logs=[nameless], verify=True)["warnings"]) == 1
+    monkeypatch.setattr(names, "log_path", lambda: nameless)
+    assert ask(logs=[nameless], verify=True)["warnings"] == []
+    assert ask(logs=[nameless, named], verify=True)["warnings"] == []
 
 
 def test_the_answer_says_what_it_covers(

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.netlink import (
@@ -103,6 +105,8 @@ UNKNOWN = [("unrecorded_fd", "high")]
         ),
         # The logs do not have the open any more.
         (Story().attach(fds=[7]), host(qemu(TAP)), None, [True], []),
+        # Nothing is left of it on record: the close of its one device came, and no detach.
+        (granted().close(fd=7), host(qemu()), None, [], []),
         # What a task does while the logs are read.
         (granted(), host(), host(qemu(TAP)), [True], []),
         (granted(), host(qemu(TAP)), host(), [True], []),
@@ -125,6 +129,24 @@ def test_what_the_trail_and_the_host_say(
     findings: list[tuple[str, str]],
 ) -> None:
     assert check(story, before, after) == (live, findings)
+
+
+@pytest.mark.parametrize(
+    "node", [os.uname().nodename, f"{os.uname().nodename}.example.com", "127.0.1.1"]
+)
+def test_whatever_the_records_call_this_host(node: str) -> None:
+    story = Story(node=node).open().attach(fds=[7])
+    assert check(story, host(qemu(TAP))) == ([True], [])
+    story = Story(node=node).open()
+    assert check(story, host(qemu(TAP)))[1] == [("unclaimed_open", "medium")]
+
+
+def test_a_grant_without_a_device_is_held_by_nobody() -> None:
+    trail = Trail()
+    trail.read(granted().items, NOW)
+    trail.grants()[0].devices.clear()
+    compare.compare(trail, host(qemu()), host(qemu()), 0.0, NOW)
+    assert [grant.live for grant in trail.grants()] == [False]
 
 
 def test_libvirts_taps_are_known_by_their_mac() -> None:

@@ -31,8 +31,10 @@ class FakeModule:
     def __init__(self) -> None:
         self.end: tuple[str, dict[str, t.Any]] = ("", {})
 
+        self.warnings: list[str] = []
+
     def warn(self, text: str) -> None:
-        raise AssertionError(text)
+        self.warnings.append(text)
 
     def exit_json(self, **result: t.Any) -> None:
         self.end = ("exit", result)
@@ -70,3 +72,24 @@ def test_what_was_done_before_a_failure_is_kept(
     if message is not None:
         assert message in result["msg"]
     assert ("exception" in result) is isinstance(failure, KeyError)
+    assert module.warnings == []
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_utf_8_cannot_hold_is_written_out(fails: bool) -> None:
+    module = FakeModule()
+
+    def read(_params: t.Any, answer: Answer) -> None:
+        answer.grants = [{"vm": "\udcff\udcfe ", "n": 1}]
+        answer.events = [{"fields": {"\udc80": None, "vm": "\u00e9\udcff"}}]
+        answer.warnings.append("no \udcff")
+        if fails:
+            raise VirtauditError("/tmp/\udcff")
+
+    with pytest.raises(Ended):
+        edge.run_reader(t.cast(t.Any, module), read)
+    _how, result = module.end
+    assert result["grants"] == [{"vm": "\\xff\\xfe ", "n": 1}]
+    assert result["events"] == [{"fields": {"\\x80": None, "vm": "\u00e9\\xff"}}]
+    assert module.warnings == ["no \\xff"]
+    assert result.get("msg") == ("/tmp/\\xff" if fails else None)
