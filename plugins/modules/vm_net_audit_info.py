@@ -564,7 +564,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._argspec import (
 from ansible_collections.virtaudit.qemu.plugins.module_utils._module.audit_info import (
     run,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._module.edge import (
+from ansible_collections.virtaudit.qemu.plugins.module_utils._module.reader import (
     run_reader,
 )
 

@@ -20,7 +20,7 @@ from ansible.module_utils.common.respawn import (
 
 from .._audit.auditor import Auditor
 from .._errors import VirtauditError
-from .report import Answer, Report, printable
+from .report import Report, printable
 
 # Where distributions put the Python that their pyroute2 package is for.
 _INTERPRETERS = (
@@ -31,7 +31,6 @@ _INTERPRETERS = (
 )
 
 Run = t.Callable[[t.Mapping[str, t.Any], bool, Report], None]
-Read = t.Callable[[t.Mapping[str, t.Any], Answer], None]
 
 
 class HasResult(t.Protocol):
@@ -52,20 +51,13 @@ def run_module(module: AnsibleModule, run: Run) -> t.NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     with Auditor(module.params["audit"]) as auditor:
         report = Report(auditor)
-        failure = _failure_of(
+        failure = failure_of(
             lambda: run(module.params, module.check_mode, report), report
         )
-    _end(module, report.result(), failure)
+    end(module, report.result(), failure)
 
 
-def run_reader(module: AnsibleModule, read: Read) -> t.NoReturn:
-    """Run the flow of a module that changes and records nothing, and needs no more rights than what it reads."""
-    answer = Answer()
-    failure = _failure_of(lambda: read(module.params, answer), answer)
-    _end(module, answer.result(), failure)
-
-
-def _failure_of(call: t.Callable[[], None], partial: HasResult) -> dict[str, str]:
+def failure_of(call: t.Callable[[], None], partial: HasResult) -> dict[str, str]:
     """Return what went wrong, in words, as the module's result has it; nothing when all went well."""
     try:
         call()
@@ -87,9 +79,10 @@ def _failure_of(call: t.Callable[[], None], partial: HasResult) -> dict[str, str
     return {}
 
 
-def _end(
+def end(
     module: AnsibleModule, result: dict[str, t.Any], failure: dict[str, str]
 ) -> t.NoReturn:
+    """End the module with its result, and with its failure if there is one."""
     # Names of files and VMs may be any bytes, and Ansible takes nothing that UTF-8 cannot hold.
     result, failure = printable(result), printable(failure)
     for warning in result.pop("warnings"):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import typing as t
 
@@ -36,36 +37,17 @@ class Report:
         }
 
 
-@dataclasses.dataclass
-class Answer:
-    """What a module has read, and what it was asked."""
-
-    asked: dict[str, t.Any] = dataclasses.field(default_factory=dict)
-    grants: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
-    findings: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
-    sessions: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
-    events: list[dict[str, t.Any]] | None = None
-    stats: dict[str, t.Any] = dataclasses.field(default_factory=dict)
-    warnings: list[str] = dataclasses.field(default_factory=list)
-
-    def result(self) -> dict[str, t.Any]:
-        """Return it as the module does."""
-        # dataclasses.asdict() would copy all of it.
-        result = {"changed": False, **vars(self)}
-        if self.events is None:
-            del result["events"]
-        return result
-
-
 def printable(value: t.Any) -> t.Any:
     """Return a result with each byte that is no UTF-8 written as ``\\xff``, in keys as in values."""
     if isinstance(value, str):
         # Nearly all are ASCII, which Python knows without a look.
         if value.isascii():
             return value
-        return value.encode("utf-8", "surrogateescape").decode(
-            "utf-8", "backslashreplace"
-        )
+        # What stands for no byte either is written as it is.
+        data = value.encode("utf-8", "backslashreplace")
+        with contextlib.suppress(UnicodeEncodeError):
+            data = value.encode("utf-8", "surrogateescape")
+        return data.decode("utf-8", "backslashreplace")
     if isinstance(value, dict):
         return {printable(key): printable(each) for key, each in value.items()}
     if isinstance(value, list):

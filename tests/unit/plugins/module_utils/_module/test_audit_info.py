@@ -25,7 +25,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._module import (
     live,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._module.live import Look
-from ansible_collections.virtaudit.qemu.plugins.module_utils._module.report import (
+from ansible_collections.virtaudit.qemu.plugins.module_utils._module.reader import (
     Answer,
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import MAC, UUID

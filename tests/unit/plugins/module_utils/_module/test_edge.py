@@ -13,9 +13,9 @@ import pytest
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
     VirtauditError,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._module import edge
-from ansible_collections.virtaudit.qemu.plugins.module_utils._module.report import (
+from ansible_collections.virtaudit.qemu.plugins.module_utils._module.reader import (
     Answer,
+    run_reader,
 )
 
 
@@ -65,7 +65,7 @@ def test_what_was_done_before_a_failure_is_kept(
             raise failure
 
     with pytest.raises(Ended):
-        edge.run_reader(t.cast(t.Any, module), read)
+        run_reader(t.cast(t.Any, module), read)
     how, result = module.end
     assert how == ("exit" if failure is None else "fail")
     assert result["stats"] == {"files": 1}
@@ -80,16 +80,16 @@ def test_what_utf_8_cannot_hold_is_written_out(fails: bool) -> None:
     module = FakeModule()
 
     def read(_params: t.Any, answer: Answer) -> None:
-        answer.grants = [{"vm": "\udcff\udcfe ", "n": 1}]
+        answer.grants = [{"vm": "\udcff\udcfe ", "odd": "\ud800"}]
         answer.events = [{"fields": {"\udc80": None, "vm": "\u00e9\udcff"}}]
         answer.warnings.append("no \udcff")
         if fails:
             raise VirtauditError("/tmp/\udcff")
 
     with pytest.raises(Ended):
-        edge.run_reader(t.cast(t.Any, module), read)
+        run_reader(t.cast(t.Any, module), read)
     _how, result = module.end
-    assert result["grants"] == [{"vm": "\\xff\\xfe ", "n": 1}]
+    assert result["grants"] == [{"vm": "\\xff\\xfe ", "odd": "\\ud800"}]
     assert result["events"] == [{"fields": {"\\x80": None, "vm": "\u00e9\\xff"}}]
     assert module.warnings == ["no \\xff"]
     assert result.get("msg") == ("/tmp/\\xff" if fails else None)
