@@ -21,6 +21,7 @@ from .._net.device import Device
 from .._proc import raise_exhausted, stat_fields
 
 _END_SECONDS = 5.0
+_FATE_SECONDS = 0.5
 _IFF_LINE = re.compile(r"^iff:\t(.+)$", re.MULTILINE)
 
 
@@ -49,8 +50,11 @@ class Process(t.NamedTuple):
         return Process.of(self.pid) == self
 
     def fate(self) -> str:
-        """Return what ends a message when a qemu has ended, and nothing when it has not."""
-        return "" if self.is_alive() else ": qemu has ended or crashed"
+        """Return what ends a message when a qemu has ended, and nothing when it has not.
+
+        One that was killed lives on for a moment, without its files.
+        """
+        return ": qemu has ended or crashed" if self.wait_end(_FATE_SECONDS) else ""
 
     def fds(self) -> set[int]:
         """Return the numbers of the open file descriptors; none when the process is gone."""
