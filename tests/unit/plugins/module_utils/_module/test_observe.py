@@ -195,9 +195,7 @@ def test_without_a_finished_note_the_monitors_numbers_count(noted: bool) -> None
         ({NETDEV: "tap9"}, []),
     ],
 )
-def test_what_qemu_opened_by_itself(
-    ifnames: dict[str, str], held: list[t.Any]
-) -> None:
+def test_what_qemu_opened_by_itself(ifnames: dict[str, str], held: list[t.Any]) -> None:
     qemu = a_holder(
         tun(31, "tap5"), tun(41, "tap7"), tun(42, "tap7"), tun(43, "tap8"), vhost(44)
     )

@@ -87,9 +87,7 @@ def test_a_vhost_fd_serves_any_interface(holder: Process) -> None:
 
 @pytest.mark.usefixtures("tun_name")
 @pytest.mark.parametrize("name", ["mv0", "absent0"])
-def test_holder_of(
-    holder: Process, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_holder_of(holder: Process, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # Another worker of pytest may have a holder of its own just now.
     me = Process.of(os.getpid())
     monkeypatch.setattr(process, "all_processes", lambda: iter([me, holder]))
