@@ -87,7 +87,11 @@ def state_problems(wanted: str) -> list[str]:
         return [
             f"{STATE} is not a directory of root's with mode 0700, so its content cannot be trusted; look at it, then"
             f" remove it ('rm -r {STATE}') while no VM of this collection runs"
-            + (", and run the role auditd again: its rules go with it" if RULES.exists() else "")
+            + (
+                ", and run the role auditd again: its rules go with it"
+                if RULES.exists()
+                else ""
+            )
         ]
     vms = sorted(path.name for path in STATE.iterdir() if path.suffix != PROGRAM)
     if wanted == "absent" and vms:
