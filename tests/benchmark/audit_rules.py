@@ -14,7 +14,9 @@ Python's share is in both sides. Needs root; the loaded rules are put back at th
 
 from __future__ import annotations
 
+import contextlib
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -62,7 +64,7 @@ def load(rules: str) -> None:
 def wanted() -> str:
     """The rules as the role writes them here."""
     text = subprocess.run(
-        ["sh", "-s", "--", *BINARIES],
+        ["sh", "-s", "--", "none", *BINARIES],
         input=(ROOT / "roles" / "auditd" / "files" / "observe").read_text(),
         check=True,
         capture_output=True,
@@ -75,7 +77,7 @@ def wanted() -> str:
     majors = re.findall(r"(?m)^ *(\d+) (macvtap|vhost-vdpa)$", host["devices"])
     names: dict[str, t.Any] = {name: major for major, name in majors}
     template = jinja2.Template(TEMPLATE.read_text(), trim_blocks=True)
-    rules: str = template.render(auditd_host=host, auditd_majors=names)
+    rules: str = template.render(__auditd_host=host, __auditd_majors=names)
     return f"{rules}\n"
 
 
@@ -108,22 +110,24 @@ def main() -> None:
     before = [line for line in auditctl("-l").splitlines() if line.startswith("-")]
     enabled = re.search(r"(?m)^enabled (\d)$", auditctl("-s"))
     state = Path("/run/virtaudit")
-    made = not state.exists()
     if enabled is None or enabled[1] == "2":
         raise SystemExit("The audit system takes no other rules until it boots.")
-    try:
+    with contextlib.ExitStack() as undo:
         # The kernel refuses a rule for a directory that is not there.
-        state.mkdir(mode=0o700, exist_ok=True)
+        if not state.exists():
+            state.mkdir(mode=0o700)
+            undo.callback(state.rmdir)
+        undo.callback(auditctl, "-e", enabled[1])
+        undo.callback(load, "".join(f"{line}\n" for line in before))
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            # All the same, what is loaded is put back; a second one does not end that.
+            signal.signal(number, lambda *_: sys.exit("ended by a signal"))
+            undo.callback(signal.signal, number, signal.SIG_IGN)
         rules = wanted()
         auditctl("-e", "1")
         count = sum(line.startswith("-a") for line in rules.splitlines())
         print(f"{count} rules, {calls} calls a round, {rounds} rounds")
         measure(rules, calls, rounds)
-    finally:
-        load("".join(f"{line}\n" for line in before))
-        auditctl("-e", enabled[1])
-        if made:
-            state.rmdir()
 
 
 if __name__ == "__main__":

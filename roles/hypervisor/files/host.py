@@ -23,6 +23,11 @@ import typing as t
 from pathlib import Path
 
 STATE = Path("/run/virtaudit")
+# The rules of the role auditd, which name that directory: without it the kernel drops them, and refuses them with
+# all that follow when they are loaded again.
+RULES = Path("/etc/audit/rules.d/50-virtaudit.rules")
+# The program of the companion units stays when the last VM has gone.
+PROGRAM = ".pyz"
 # The comment of the user, which tells that the role made it.
 MARK = "virtaudit.qemu"
 # What is there once a module is loaded, or when it is part of the kernel.
@@ -82,14 +87,26 @@ def state_problems(wanted: str) -> list[str]:
         return [
             f"{STATE} is not a directory of root's with mode 0700, so its content cannot be trusted; look at it, then"
             f" remove it ('rm -r {STATE}') while no VM of this collection runs"
+            + (
+                ", and run the role auditd again: its rules go with it"
+                if RULES.exists()
+                else ""
+            )
         ]
-    # The program of the companion units stays when the last VM has gone.
-    vms = sorted(name for name in os.listdir(STATE) if not name.endswith(".pyz"))
+    vms = sorted(path.name for path in STATE.iterdir() if path.suffix != PROGRAM)
     if wanted == "absent" and vms:
         return [
             f"VMs of this collection run here, or left something: {', '.join(vms)} in {STATE}; stop them first"
         ]
     return []
+
+
+def state_leftovers() -> list[str]:
+    """What the role takes back of the state directory: files first."""
+    if not STATE.exists():
+        return []
+    programs = sorted(str(path) for path in STATE.glob(f"*{PROGRAM}"))
+    return programs + ([] if RULES.exists() else [str(STATE)])
 
 
 class User:
@@ -148,6 +165,7 @@ def main() -> None:
         "persist": modules.persist,
         "load": [{"name": name, "shows": MODULES[name]} for name in modules.load],
         "absent": modules.absent,
+        "state_leftovers": state_leftovers(),
         "systemd": os.path.isdir("/run/systemd/system"),
         "user_is_foreign": user.entry is not None and not user.made,
         "user_mark": MARK,

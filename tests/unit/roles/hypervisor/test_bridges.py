@@ -204,3 +204,13 @@ def test_words(wanted: list[dict[str, t.Any]], why: str) -> None:
 def test_good_words() -> None:
     wanted = [{"name": "fifteen-bytes.x", "mtu": 68, "addresses": ["::1/128"]}]
     assert bridges.check_words(wanted) == []
+
+
+def test_links_that_cannot_be_seen_yet(
+    host: t.Callable[..., bridges.Bridges], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host([])
+    monkeypatch.setattr(bridges, "links", lambda: None)
+    found = bridges.Bridges([{"name": "br0", "ports": ["eth1"]}], networkd=True)
+    found.check()
+    assert (found.blind, found.problems) == (True, [])

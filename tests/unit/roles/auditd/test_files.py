@@ -1,0 +1,303 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The scripts of the role auditd, on a host of files: a directory for /etc/audit, and an auditctl that remembers."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+import sys
+import textwrap
+import typing as t
+from pathlib import Path
+
+import pytest
+
+FILES = Path(__file__).resolve().parents[4] / "roles" / "auditd" / "files"
+AUDITCTL = """\
+    import sys
+    from pathlib import Path
+    here = Path(__file__).parent
+    rules, status, calls = here / "rules", here / "status", here / "calls"
+    def one(words):
+        loaded = rules.read_text().splitlines() if rules.exists() else []
+        if words[0] == "-s":
+            print(status.read_text(), end="")
+        elif words[0] == "-l":
+            print("\\n".join(loaded) or "No rules")
+        elif words[0] == "-R":
+            for line in Path(words[1]).read_text().splitlines():
+                if line and not line.startswith("#"):
+                    one(line.split())
+        else:
+            with calls.open("a") as file:
+                print(" ".join(words), file=file)
+            if words[0] == "-D":
+                loaded = []
+            elif words[0] == "-d":
+                loaded.remove("-a " + " ".join(words[1:]))
+            elif words[0] == "-a":
+                line = " ".join(words)
+                if line in loaded:
+                    sys.exit("Error sending add rule data request (Rule exists)")
+                if "-S opn" in line:
+                    sys.exit("Syscall name unknown: opn")
+                loaded.append(line)
+            rules.write_text("".join(f"{line}\\n" for line in loaded))
+    one(sys.argv[1:])
+"""
+# As audit's own does it: -D first, then the rest, without comments.
+AUGENRULES = """\
+    cd {audit}
+    {{ grep -hx -e -D rules.d/*.rules | head -n 1; grep -hv -e '^#' -e '^-D$' rules.d/*.rules; }} >audit.rules
+    [ "${{1:-}}" != --load ] || auditctl -R audit.rules
+"""
+OURS = "-a always,exit -F arch=b64 -F path=/dev/net/tun -F perm=rw -F key=virtaudit-tun"
+THEIRS = "-a always,exit -F arch=b64 -S mount -F key=mounts"
+
+
+def encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+class Host:
+    def __init__(self, home: Path) -> None:
+        self.bin = home / "bin"
+        self.audit = home / "audit"
+        for path in (self.bin, self.audit / "rules.d", self.audit / "plugins.d"):
+            path.mkdir(parents=True)
+        self.put("auditctl", f"#!{sys.executable}\n{textwrap.dedent(AUDITCTL)}")
+        script = textwrap.dedent(AUGENRULES).format(audit=self.audit)
+        self.put("augenrules", f"#!/bin/sh\n{script}")
+        self.status("enabled 1\npid 0\n")
+
+    def put(self, name: str, text: str) -> None:
+        (self.bin / name).write_text(text)
+        (self.bin / name).chmod(0o755)
+
+    def status(self, text: str) -> None:
+        (self.bin / "status").write_text(text)
+
+    def load(self, *rules: str) -> None:
+        (self.bin / "rules").write_text("".join(f"{rule}\n" for rule in rules))
+
+    @property
+    def loaded(self) -> list[str]:
+        return (self.bin / "rules").read_text().splitlines()
+
+    @property
+    def calls(self) -> list[str]:
+        """What auditctl was asked to change."""
+        calls = self.bin / "calls"
+        return calls.read_text().splitlines() if calls.exists() else []
+
+    def run(
+        self, script: str, *arguments: str, given: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        text = (FILES / script).read_text()
+        text = text.replace(" PATH=", f" PATH={self.bin}:")
+        text = text.replace("/etc/audit", str(self.audit))
+        text = text.replace("/sbin/auditctl", str(self.bin / "auditctl"))
+        return subprocess.run(
+            ["sh", "-c", text, "sh", *arguments],
+            input=given,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return Host(tmp_path)
+
+
+def sections(text: str) -> dict[str, str]:
+    """As tasks/observe.yml has them."""
+    parts = [part.partition("\n") for part in f"\n{text}".split("\n@@ ")[1:]]
+    return {name: rest for name, _line, rest in parts}
+
+
+def test_observe_a_file_without_a_last_newline(host: Host) -> None:
+    texts = {
+        "auditd.conf": "num_logs = 5\n@@ end\nname_format = NONE",
+        "audisp-remote.conf": "port = 60\n\n",
+        "plugins.d/au-remote.conf": "",
+    }
+    for name, text in texts.items():
+        (host.audit / name).write_text(text)
+    seen = sections(host.run("observe", "hostname").stdout)
+    names = ["conf", "remote_conf", "plugin_conf"]
+    read = [base64.b64decode(seen[name]).decode() for name in names]
+    assert read == list(texts.values())
+    assert "saved" not in seen
+
+
+def test_put_back(host: Host) -> None:
+    was, new, same = (host.audit / name for name in ("was", "new", "same"))
+    new.write_text("of the role\n")
+    same.write_text("as it was")
+    before = same.stat()
+    lines = [
+        f"{was} {encoded('no newline')}",
+        f"{new} -",
+        f"{same} {encoded('as it was')}",
+    ]
+    done = host.run("put_back", given="\n".join(lines) + "\n")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert was.read_text() == "no newline"
+    assert was.stat().st_mode & 0o777 == 0o640
+    assert not new.exists()
+    assert same.stat() == before
+
+
+def test_put_back_goes_on_after_a_failure(host: Host) -> None:
+    good = host.audit / "good"
+    lines = [f"{host.audit}/none/bad {encoded('x')}", f"{good} {encoded('y')}"]
+    assert host.run("put_back", given="\n".join(lines) + "\n").returncode == 1
+    assert good.read_text() == "y"
+
+
+@pytest.mark.parametrize(
+    ("loaded", "wanted", "calls"),
+    [
+        ([THEIRS], [THEIRS], []),
+        # What is to stay is in force all the time.
+        ([OURS, THEIRS], [THEIRS], [OURS.replace("-a", "-d")]),
+        ([OURS], [], [OURS.replace("-a", "-d")]),
+        ([THEIRS], [OURS, THEIRS], ["-D", OURS, THEIRS]),
+    ],
+)
+def test_rules(
+    host: Host, loaded: list[str], wanted: list[str], calls: list[str]
+) -> None:
+    host.load(*loaded)
+    given = "\n".join([encoded("-D\n"), *(wanted or ["No rules"])])
+    done = host.run("rules", given=f"{given}\n")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert (host.loaded, host.calls) == (wanted, calls)
+    assert (host.audit / "audit.rules").read_text() == "-D\n"
+
+
+def test_rules_and_settings(host: Host) -> None:
+    (host.audit / "audit.rules").write_text("was not there\n")
+    host.load(THEIRS)
+    done = host.run("rules", given=f"-\n-e 0\n-b 64\n{THEIRS}\n")
+    assert (done.returncode, host.calls) == (0, ["-e 0", "-b 64"])
+    assert not (host.audit / "audit.rules").exists()
+
+
+def test_rules_that_have_become_immutable(host: Host) -> None:
+    host.status("enabled 2\npid 7\n")
+    host.load(OURS, THEIRS)
+    done = host.run("rules", given=f"-\n-e 1\n{THEIRS}\n")
+    assert (done.returncode, host.calls) == (0, [])
+    assert "until it boots" in done.stdout
+
+
+def rule_files(host: Host, **files: str) -> None:
+    for name, text in files.items():
+        (host.audit / "rules.d" / f"{name}.rules").write_text(text)
+
+
+def test_load(host: Host) -> None:
+    rule_files(host, audit="-D\n", a50_virtaudit=f"# ours\n{OURS}\n")
+    host.load(THEIRS)
+    done = host.run("load")
+    assert (done.returncode, done.stdout.splitlines()) == (0, [OURS])
+
+
+def test_load_where_nothing_deletes_what_is_loaded(host: Host) -> None:
+    rule_files(host, mounts=f"{THEIRS}\n")
+    changed = OURS.replace("perm=rw", "perm=r")
+    (host.audit / "rules.d" / "50-virtaudit.rules").write_text(f"# ours\n{changed}\n")
+    host.load(OURS, THEIRS)
+    done = host.run("load")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [THEIRS, changed]
+    assert changed in (host.audit / "audit.rules").read_text()
+    # Nor when there are none of ours yet.
+    host.load(THEIRS)
+    assert host.run("load").stdout.splitlines() == [THEIRS, changed]
+
+
+def test_load_names_the_rule_that_is_refused(host: Host) -> None:
+    bad = "-a always,exit -S opn -F key=typo"
+    rule_files(host, audit="-D\n", typo=f"# a comment\n{bad}\n")
+    done = host.run("load")
+    assert done.returncode == 1
+    assert f"typo.rules:2: {bad}: Syscall name unknown: opn" in done.stderr
+
+
+def test_daemon_leaves_another_one_alone(host: Host) -> None:
+    with subprocess.Popen(["sleep", "60"]) as other:
+        host.status(f"enabled 1\npid {other.pid}\n")
+        for how in ("reload", "restart", "stop"):
+            done = host.run("daemon", how)
+            assert done.returncode == 1
+            assert f"sleep (pid {other.pid}) is the host's audit daemon" in done.stderr
+        assert other.poll() is None
+        other.kill()
+
+
+def test_daemon_that_does_not_run(host: Host) -> None:
+    started = host.audit / "started"
+    for name in ("systemctl", "auditd"):
+        host.put(name, f"#!/bin/sh\n: >{started}\n")
+    assert host.run("daemon", "stop").returncode == 0
+    assert not started.exists()
+    for how in ("reload", "restart"):
+        assert host.run("daemon", how).returncode == 0
+        assert started.exists()
+        started.unlink()
+
+
+@pytest.fixture
+def auditd(host: Host) -> t.Iterator[subprocess.Popen[bytes]]:
+    """A process of that name that lives through SIGHUP."""
+    script = "import pathlib, signal, time; pathlib.Path('/proc/self/comm').write_text('auditd');"
+    script += "signal.signal(1, lambda *_: print('hup', flush=True)); print('up', flush=True); time.sleep(60)"
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+        host.status(f"enabled 1\npid {process.pid}\n")
+        yield process
+        process.kill()
+
+
+@pytest.mark.parametrize(
+    ("answers", "code", "why"),
+    [
+        ("failed success", 0, ""),
+        ("failed", 1, "keeps running"),
+        ("", 1, "keeps running"),
+    ],
+)
+def test_daemon_says_whether_it_took_its_options(
+    host: Host, auditd: subprocess.Popen[bytes], answers: str, code: int, why: str
+) -> None:
+    # An older answer first; each new one is there one look later.
+    record = (
+        "type=DAEMON_CONFIG msg=audit($n.0:$n): op=reconfigure state=changed res=$r"
+    )
+    host.put(
+        "ausearch",
+        f"""#!/bin/sh
+looks={host.audit}/looks
+echo x >>$looks
+n=0
+for r in success {answers}; do
+    [ $n -ge $(wc -l <$looks) ] || echo "{record}"
+    n=$((n + 1))
+done
+""",
+    )
+    host.put("sleep", "#!/bin/sh\n")
+    done = host.run("daemon", "reload")
+    assert done.returncode == code
+    assert why in done.stderr
+    assert auditd.stdout
+    assert auditd.stdout.readline() == b"hup\n"
