@@ -17,8 +17,8 @@ MAX_IFNAME_BYTES = 15
 
 _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}")
 _IFNAME = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
-# drivers/net/tun.c: the largest of a frame, less its Ethernet header; a macvtap's is its lower device's.
-_MAX_MTU = {"bridge": 65521, "direct": 65535}
+# drivers/net/tun.c: the largest of a frame, less its Ethernet header
+_MAX_TAP_MTU = 65521
 _ALIASES = {"virtio-net": "virtio-net-pci", "e1000-82540em": "e1000"}
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 
@@ -134,9 +134,13 @@ def _parse(option: str, item: t.Mapping[str, t.Any]) -> Interface:
         raise interface.error(
             "queues", f"{interface.queues} is not between 1 and {MAX_QUEUES}"
         )
-    if interface.mtu is not None and not 68 <= interface.mtu <= _MAX_MTU[kind]:
+    if interface.mtu is not None and not 68 <= interface.mtu <= 65535:
         raise interface.error(
-            "mtu", f"{interface.mtu} is not between 68 and {_MAX_MTU[kind]} bytes"
+            "mtu", f"{interface.mtu} is not between 68 and 65535 bytes"
+        )
+    if kind == "bridge" and (interface.mtu or 0) > _MAX_TAP_MTU:
+        raise interface.error(
+            "mtu", f"{interface.mtu} is more than the {_MAX_TAP_MTU} bytes of a tap"
         )
     if not interface.is_virtio:
         _check_not_virtio(interface)
