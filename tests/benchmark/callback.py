@@ -109,10 +109,10 @@ def check(work: Path, expected: int) -> None:
     size = trails[-1].stat().st_size
     begin = time.perf_counter()
     command = [sys.executable, str(CHAIN), str(trails[-1])]
-    status = subprocess.run(command, check=False).returncode
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
     seconds = time.perf_counter() - begin
-    if status:
-        raise SystemExit(f"{trails[-1]} is not sound")
+    if done.returncode:
+        raise SystemExit(f"{trails[-1]} is not sound: {done.stdout}")
     print(f"  {size / 1e6:.1f} MB a trail, checked in {seconds:.2f} s")
 
 
