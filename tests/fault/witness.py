@@ -45,7 +45,9 @@ def qemus(uuid: str) -> list[int]:
     found = []
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
-            with open(f"/proc/{name}/cmdline", encoding="utf-8") as handle:
+            with open(
+                f"/proc/{name}/cmdline", encoding="utf-8", errors="replace"
+            ) as handle:
                 words = handle.read().split("\0")
         except OSError:
             continue
