@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -23,6 +24,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import NamedTuple
+
+from ansible_collections.virtaudit.qemu.tests.benchmark.support import script
 
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTION = ROOT / "tests" / "support" / "stub" / "collection.py"
@@ -86,7 +89,11 @@ def run(work: Path, records: int, callback: bool) -> Cost:
     actions = [(os.POSIX_SPAWN_DUP2, output, 1), (os.POSIX_SPAWN_DUP2, output, 2)]
     begin = time.perf_counter()
     pid = os.posix_spawn(command[0], command, environment, file_actions=actions)
-    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    except BaseException:
+        os.kill(pid, signal.SIGTERM)
+        raise
     seconds = time.perf_counter() - begin
     # Ended, and not yet reaped: proc(5) has its own times, without those of its children.
     words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -156,4 +163,5 @@ def main(
 
 
 if __name__ == "__main__":
+    script.end_by_exception()
     main(*map(int, sys.argv[1:]))

@@ -78,21 +78,26 @@ def _run(path: Path) -> dict[str, t.Any]:
     print(f"== {path.name}", flush=True)
     with tempfile.TemporaryDirectory() as work:
         written = Path(work) / "figures.json"
-        done = subprocess.run(
+        with subprocess.Popen(
             [sys.executable, str(path)],
-            check=False,
             stdout=subprocess.PIPE,
             text=True,
             env=script.environment(written),
-        )
-        print(done.stdout, flush=True)
+        ) as process:
+            try:
+                output, _nothing = process.communicate()
+            except BaseException:
+                # It takes down what it set up, and subprocess.run() would kill it.
+                process.terminate()
+                raise
+        print(output, flush=True)
         figures = json.loads(written.read_text("utf-8")) if written.exists() else []
     return {
         "name": path.stem,
         "title": title(path.read_text(encoding="utf-8")),
-        "status": done.returncode,
+        "status": process.returncode,
         "figures": figures,
-        "output": done.stdout,
+        "output": output,
     }
 
 
@@ -147,4 +152,5 @@ def _version(command: Sequence[str]) -> str | None:
 
 
 if __name__ == "__main__":
+    script.end_by_exception()
     raise SystemExit(main())

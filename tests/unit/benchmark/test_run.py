@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from ansible_collections.virtaudit.qemu.tests.benchmark import run
 from ansible_collections.virtaudit.qemu.tests.benchmark.support import page, script
 from ansible_collections.virtaudit.qemu.tests.benchmark.support.figures import Figure
 
+ENVIRONMENT = {"PYTHONPATH": str(script.ROOT.parents[2])}
 FIGURE = Figure("sleep", "s", {"one": [1.0]})
 TEXT = '''"""A benchmark: of nothing.
 
@@ -100,6 +103,30 @@ def test_sigterm_takes_down_what_was_set_up(tmp_path: Path) -> None:
         check=False,
         capture_output=True,
         text=True,
-        env={"PYTHONPATH": str(script.ROOT.parents[2])},
+        env=ENVIRONMENT,
     )
     assert (done.stdout, done.returncode) == ("down\n", 1)
+
+
+def test_a_script_takes_down_what_it_set_up_when_the_run_is_ended(
+    tmp_path: Path,
+) -> None:
+    up, down = tmp_path / "up", tmp_path / "down"
+    path = tmp_path / "script.py"
+    path.write_text(
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_given: sys.exit(1))\n"
+        "try:\n"
+        f"    open({str(up)!r}, 'w').close()\n"
+        "    time.sleep(60)\n"
+        "finally:\n"
+        f"    open({str(down)!r}, 'w').close()\n"
+    )
+    command = [sys.executable, run.__file__, str(path)]
+    with subprocess.Popen(command, env=ENVIRONMENT) as process:
+        while not up.exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+    assert process.returncode
+    assert down.exists()
