@@ -35,7 +35,7 @@ import json, resource, sys, time
 sys.path.insert(0, sys.argv[1])
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.children import CHILDREN
 from ansible_collections.virtaudit.qemu.plugins.module_utils._module import audit_info
-from ansible_collections.virtaudit.qemu.plugins.module_utils._module.reader import Answer
+from ansible_collections.virtaudit.qemu.plugins.module_utils._module.answer import Answer
 options = dict.fromkeys(("name", "uuid", "mac", "since", "until"))
 options.update({"events": False, "verify": False, **json.loads(sys.argv[2])})
 begin, answer = time.perf_counter(), Answer()

@@ -23,8 +23,8 @@ from .._audit.trail import Trail
 from .._errors import AuditError, LogError, OptionError
 from .._net.interface import parse_mac
 from .._time import iso, parse_time
+from .answer import Answer
 from .identity import parse_name, parse_uuid
-from .reader import Answer
 
 if t.TYPE_CHECKING:
     from .live import Look

@@ -24,10 +24,10 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._module import (
     compare,
     live,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._module.live import Look
-from ansible_collections.virtaudit.qemu.plugins.module_utils._module.reader import (
+from ansible_collections.virtaudit.qemu.plugins.module_utils._module.answer import (
     Answer,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._module.live import Look
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import MAC, UUID
 from ansible_collections.virtaudit.qemu.tests.unit.support.lines import write_log
 from ansible_collections.virtaudit.qemu.tests.unit.support.reference import LIBVIRT_LOG

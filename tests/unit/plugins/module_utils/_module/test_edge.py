@@ -13,8 +13,10 @@ import pytest
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
     VirtauditError,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._module.reader import (
+from ansible_collections.virtaudit.qemu.plugins.module_utils._module.answer import (
     Answer,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._module.reader import (
     run_reader,
 )
 

@@ -1,0 +1,30 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a module that only reads has read."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+
+@dataclasses.dataclass
+class Answer:
+    """What a module has read, and what it was asked."""
+
+    asked: dict[str, t.Any] = dataclasses.field(default_factory=dict)
+    grants: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
+    findings: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
+    sessions: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
+    events: list[dict[str, t.Any]] | None = None
+    stats: dict[str, t.Any] = dataclasses.field(default_factory=dict)
+    warnings: list[str] = dataclasses.field(default_factory=list)
+
+    def result(self) -> dict[str, t.Any]:
+        """Return it as the module does."""
+        # dataclasses.asdict() would copy all of it.
+        result = {"changed": False, **vars(self)}
+        if self.events is None:
+            del result["events"]
+        return result
