@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -37,6 +38,19 @@ def wait_zombie(pid: int) -> None:
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
 
 
+@contextlib.contextmanager
+def ready(code: str) -> t.Iterator[subprocess.Popen[bytes]]:
+    """Run Python code, from when it has printed something on."""
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
+        try:
+            assert child.stdout is not None
+            child.stdout.readline()
+            yield child
+        finally:
+            child.kill()
+
+
 def test_a_living_process(start: Start) -> None:
     found = process_of(start())
     assert found.is_alive()
@@ -66,14 +80,9 @@ def test_a_name_with_blanks_and_brackets() -> None:
         "import ctypes, time; ctypes.CDLL(None).prctl(15, b'a) Z 1 (b', 0, 0, 0);"
         " print(1, flush=True); time.sleep(60)"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE
-    ) as child:
-        assert child.stdout is not None
-        child.stdout.readline()
+    with ready(code) as child:
         before = Process.of(os.getpid())
         found = Process.of(child.pid)
-        child.kill()
     assert found is not None
     assert before is not None
     assert found.start_time >= before.start_time
@@ -99,11 +108,7 @@ def test_a_process_whose_first_thread_has_ended() -> None:
         " threading.Thread(target=lambda: (time.sleep(0.2), print(1, flush=True), time.sleep(60))).start();"
         " ctypes.CDLL(None).syscall(60 if os.uname().machine == 'x86_64' else 93, 0)"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE
-    ) as child:
-        assert child.stdout is not None
-        child.stdout.readline()
+    with ready(code) as child:
         with open(f"/proc/{child.pid}/stat", encoding="ascii") as handle:
             assert handle.read().split()[2] == "Z"
         found = process_of(child)
