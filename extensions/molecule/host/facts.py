@@ -48,6 +48,7 @@ def main() -> None:
                 "available": available(),
                 "wanted": WANTED,
                 "nodes": all(stat.S_ISCHR(node.stat().st_mode) for node in nodes),
+                "bytecode": any(Path("/var/cache/molecule").iterdir()),
                 "links": sorted(link.name for link in Path("/sys/class/net").iterdir()),
             }
         )
