@@ -65,6 +65,9 @@ def command(options: argparse.Namespace, home: Path, port: int) -> list[str]:
     key = base64.b64encode((home / "key.pub").read_bytes()).decode()
     image: Path = options.image
     append = "root=/dev/vda rw console=ttyS0 quiet net.ifnames=0 mitigations=off"
+    if options.accel == "tcg":
+        # A program that is somewhere else each time it starts is translated anew each time.
+        append += " norandmaps"
     return [
         *(QEMU, "-name", f"virtaudit-{options.name}", "-machine", "q35"),
         *(
