@@ -48,7 +48,7 @@ def main() -> None:
                 "available": available(),
                 "wanted": WANTED,
                 "nodes": all(stat.S_ISCHR(node.stat().st_mode) for node in nodes),
-                "bytecode": any(Path("/var/cache/molecule").iterdir()),
+                "bytecode": any(Path("/var/cache/molecule").glob("*")),
                 "links": sorted(link.name for link in Path("/sys/class/net").iterdir()),
             }
         )
