@@ -10,6 +10,7 @@ import stat
 import subprocess
 from pathlib import Path
 
+MODULES = ("vhost_net", "tun", "macvtap")
 WANTED = ("auditd", "audispd-plugins", "python3-pyroute2")
 
 
@@ -37,9 +38,16 @@ def available() -> list[str]:
     ]
 
 
+def nodes() -> bool:
+    """Whether the modules bring the devices. No module stays loaded for that."""
+    run("modprobe", "-a", *MODULES)
+    paths = (Path("/dev/net/tun"), Path("/dev/vhost-net"))
+    there = all(stat.S_ISCHR(path.stat().st_mode) for path in paths)
+    run("modprobe", "-r", *MODULES)
+    return there
+
+
 def main() -> None:
-    run("modprobe", "-a", "vhost_net", "tun", "macvtap")
-    nodes = [Path("/dev/net/tun"), Path("/dev/vhost-net")]
     print(
         json.dumps(
             {
@@ -47,7 +55,7 @@ def main() -> None:
                 "cmdline": Path("/proc/cmdline").read_text(encoding="ascii").split(),
                 "available": available(),
                 "wanted": WANTED,
-                "nodes": all(stat.S_ISCHR(node.stat().st_mode) for node in nodes),
+                "nodes": nodes(),
                 "bytecode": any(Path("/var/cache/molecule").glob("*")),
                 "links": sorted(link.name for link in Path("/sys/class/net").iterdir()),
             }
