@@ -11,11 +11,19 @@ PYTHON ?= /usr/bin/python3
 VENV := $(CURDIR)/.venv
 PY := $(VENV)/bin/python
 NOX := $(VENV)/bin/nox --default-venv-backend uv --reuse-existing-virtualenvs
-LAYER := $(PY) tests/tools/layer.py run
+# What imports the collection, which may be a link.
+COLLECTION_PY = env PYTHONPATH=$(COLLECTIONS) $(PY)
+TOOLS = $(COLLECTION_PY) -m ansible_collections.virtaudit.qemu.tests.tools
+LAYER = $(TOOLS).layer run
 # What uses this machine's audit daemon and links of fixed names: one run at a time on a machine.
 ALONE := flock --close /run/lock/virtaudit-tests.lock
 LAYERS := lint sanity units integration fault molecule
-# Of the points to harm a task at, every N-th: make test has no time for all.
+# make test runs the two lanes side by side: what uses the machine's audit daemon is in the second.
+LANES := --lane "lint sanity units molecule" --lane "integration fault"
+# What make test takes a sample of, make test-all takes whole; and what it leaves out.
+TEST := UNITS=units FAULT_EVERY=20 SCENARIOS=fleet
+ALL_LAYERS := lint sanity units integration compat fault molecule molecule-tcg bench
+# Of the points to harm a task at, every N-th.
 FAULT_EVERY := 1
 LINT := lint docs-check docs license-check extra-checks build-import-check artefact ansible-lint changelog shell
 # The oldest and the newest ansible-core; ansible-test takes pip from where get_pip.py puts it.
@@ -24,9 +32,10 @@ COMPAT := integration-2.17 integration-2.21
 PIPS := 23.1.2 24.2 25.2
 # Attaches and detaches on one running VM: make fault CYCLES=1000 for the long run.
 CYCLES := 25
-# Of molecule's scenarios, those to run, all when empty; make test has time for one.
+# Of molecule's scenarios, those to run, all when empty.
 SCENARIOS :=
-TEST_SCENARIOS := fleet
+# Those that depend on the kernel most, once more with the releases' own kernels.
+TCG_SCENARIOS := host fleet
 COLLECTIONS := $(CURDIR)/.cache/collections
 
 # No shims: ansible-test takes any pythonX.Y on PATH for a Python.
@@ -34,10 +43,10 @@ export PATH := $(VENV)/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sb
 export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help setup packages test demo docs examples pictures compat changelog format bench clean $(LAYERS)
+.PHONY: help setup packages test test-all demo docs examples pictures compat changelog format bench clean $(ALL_LAYERS)
 
 help:
-	@echo "make demo | test | $(LAYERS) | compat | docs | examples | pictures | changelog | format | bench | setup | clean"
+	@echo "make demo | test | test-all | $(ALL_LAYERS) | docs | examples | pictures | changelog | format | bench | setup | clean"
 
 setup: packages $(VENV)/.done $(COLLECTIONS)/ansible_collections/virtaudit/qemu
 
@@ -60,11 +69,16 @@ demo: setup
 # Every layer runs, also after one that failed; the summary fails when one did.
 test: setup
 	@rm -rf .cache/layers
-	@for layer in $(LAYERS); do $(MAKE) --no-print-directory FAULT_EVERY=20 SCENARIOS='$(TEST_SCENARIOS)' $$layer; done; $(PY) tests/tools/layer.py summary $(LAYERS)
+	@$(TOOLS).lanes $(LANES) $(TEST); $(TOOLS).layer summary $(LAYERS)
 
-# CI=true has the formatters check and not write.
+# What a release needs: one layer after the other.
+test-all: setup
+	@rm -rf .cache/layers
+	@$(TOOLS).lanes --lane "$(ALL_LAYERS)"; $(TOOLS).layer summary $(ALL_LAYERS)
+
+# CI=true has the formatters check and not write. galaxy-importer would run ansible-lint once more.
 lint: setup
-	CI=true $(LAYER) lint $(NOX) --session $(LINT)
+	CI=true GALAXY_IMPORTER_RUN_ANSIBLE_LINT=false $(LAYER) lint $(NOX) --session $(LINT)
 
 sanity: setup
 	$(PY) tests/tools/get_pip.py 24.2
@@ -78,7 +92,7 @@ units: setup
 	$(PY) tests/tools/get_pip.py $(PIPS)
 	$(LAYER) $@ $(NOX) --session $(UNITS)
 
-# Integration on the other ansible-cores: not a part of test, for want of time.
+# Integration on the other ansible-cores.
 compat: setup
 	$(PY) tests/tools/get_pip.py $(PIPS)
 	$(ALONE) $(LAYER) $@ $(NOX) --session $(COMPAT)
@@ -92,11 +106,15 @@ examples: setup
 	$(ALONE) $(NOX) --session integration -- docs_examples
 
 fault: setup
-	PYTHONPATH=$(COLLECTIONS) $(ALONE) $(LAYER) fault $(PY) -m ansible_collections.virtaudit.qemu.tests.fault.run \
+	$(ALONE) $(LAYER) $@ $(COLLECTION_PY) -m ansible_collections.virtaudit.qemu.tests.fault.run \
 		--every $(FAULT_EVERY) --cycles $(CYCLES)
 
+# On virtual hypervisors that run as processes; with ACCEL=tcg on emulated ones, with the kernels of the releases.
 molecule: setup
-	$(LAYER) molecule extensions/molecule/run $(SCENARIOS)
+	VIRTAUDIT_ACCEL=$(ACCEL) $(LAYER) $@ extensions/molecule/run $(SCENARIOS)
+
+molecule-tcg: setup
+	VIRTAUDIT_ACCEL=tcg $(LAYER) $@ extensions/molecule/run $(TCG_SCENARIOS)
 
 # Those of README.md, from a run of the demo.
 pictures: setup
@@ -111,7 +129,7 @@ format: setup
 
 # The figures of a run go to docs/benchmarks.md too; BENCH_ROUNDS=1 makes it short, BENCH names single ones.
 bench: setup
-	PYTHONPATH=$(COLLECTIONS) $(PY) tests/benchmark/run.py --json .cache/benchmarks.json $(if $(BENCH),,--page docs/benchmarks.md) $(BENCH:%=tests/benchmark/%.py)
+	$(LAYER) $@ $(COLLECTION_PY) tests/benchmark/run.py --json .cache/benchmarks.json $(if $(BENCH),,--page docs/benchmarks.md) $(BENCH:%=tests/benchmark/%.py)
 
 clean:
 	rm -rf .ansible .cache .nox .venv .mypy_cache .ruff_cache tests/output

@@ -71,6 +71,7 @@ def main() -> int:
         options.page.write_text(new, encoding="utf-8")
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    print(f"{len(ran) - len(failed)} passed, {len(failed)} failed")
     return 1 if failed else 0
 
 

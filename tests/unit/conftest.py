@@ -19,6 +19,11 @@ settings.register_profile("units", deadline=None, database=None, print_blob=True
 settings.load_profile("units")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Have pytest say which tests took longest: tests/tools/slowest.py reads it."""
+    config.option.durations = 10
+
+
 @pytest.fixture(name="start")
 def fixture_start() -> t.Iterator[Start]:
     """Start children that sleep until the test is over."""

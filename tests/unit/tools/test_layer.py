@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.virtaudit.qemu.tests.tools.layer import READERS, Outcome
+from ansible_collections.virtaudit.qemu.tests.tools.readers import READERS, Outcome
 
 RECAP = "{} : ok={} changed=0 unreachable=0 failed={} skipped=0 rescued=0 ignored=0\n"
 ASSERTED = 'ok: [hv1] => {\n    "msg": "All assertions passed"\n}\n'

@@ -1,0 +1,129 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Run layers in lanes: the lanes side by side, the layers of a lane one after the other.
+
+    lanes.py --lane "lint sanity" --lane "integration fault" [make's variables]
+
+Each layer is a target of make. All of them run, whatever fails; the summary says who did. What a layer writes is
+shown whole when it ends; until then it can be followed in .cache/layers/<layer>.log. A signal ends all of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from types import FrameType
+
+# How long what was asked to end may take: molecule ends its virtual hypervisors.
+_END_SECONDS = 90
+
+
+class Lanes:
+    """The lanes of one run."""
+
+    def __init__(self, variables: Sequence[str]) -> None:
+        self._variables = list(variables)
+        self._print = threading.Lock()
+        self._running: dict[int, str] = {}
+        self._ended = threading.Event()
+
+    def run(self, lanes: Sequence[Sequence[str]]) -> bool:
+        """Run all lanes to their end; tell whether no signal ended them."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._end)
+        threads = [threading.Thread(target=self._lane, args=(lane,)) for lane in lanes]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            # A signal's handler runs in this thread, between two looks.
+            while thread.is_alive():
+                thread.join(0.2)
+        return not self._ended.is_set()
+
+    def _lane(self, layers: Sequence[str]) -> None:
+        for layer in layers:
+            if not self._ended.is_set():
+                self._layer(layer)
+
+    def _layer(self, layer: str) -> None:
+        self._say(f"==== {layer}: begins")
+        with tempfile.TemporaryFile() as output:
+            process = subprocess.Popen(
+                ["make", "--no-print-directory", layer, *self._variables],
+                env=_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                # A group of its own, so that a signal reaches all that the layer has started.
+                start_new_session=True,
+            )
+            self._running[process.pid] = layer
+            # A signal that came in between found this one not there yet.
+            if self._ended.is_set():
+                _signal(process.pid, signal.SIGTERM)
+            code = process.wait()
+            _wait(process.pid)
+            del self._running[process.pid]
+            output.seek(0)
+            text = output.read().decode(errors="replace")
+        self._say(f"==== {layer}: what it wrote\n{text}==== {layer}: ended with {code}")
+
+    def _say(self, text: str) -> None:
+        with self._print:
+            print(text, flush=True)
+
+    def _end(self, number: int, _frame: FrameType | None) -> None:
+        self._ended.set()
+        # No lock is taken here: this thread may hold it.
+        names = ", ".join(self._running.values())
+        os.write(2, f"==== signal {number}: ending {names}\n".encode())
+        for group in list(self._running):
+            _signal(group, signal.SIGTERM)
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment without make's: its job server's pipes do not reach here."""
+    return {
+        key: value
+        for key, value in os.environ.items()
+        if key not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")
+    }
+
+
+def _signal(group: int, number: int) -> bool:
+    """Send a signal to a group of processes; tell whether there was any."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, number)
+        return True
+    return False
+
+
+def _wait(group: int) -> None:
+    """Wait for what the first process of a group left running, and end what does not end."""
+    end = time.monotonic() + _END_SECONDS
+    while _signal(group, 0):
+        if time.monotonic() > end:
+            _signal(group, signal.SIGKILL)
+        time.sleep(0.1)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--lane", action="append", required=True)
+    options, variables = parser.parse_known_args()
+    lanes = [lane.split() for lane in options.lane]
+    return 0 if Lanes(variables).run(lanes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
