@@ -3,9 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Start and stop one virtual hypervisor. Run by the default scenario's create and destroy.
 
-``vm.py accel`` says how VMs run here, ``vm.py start`` boots one, ``vm.py stop`` ends it.
-RUN is the directory of a run; each VM keeps in RUN/<name> its pid, the port of 127.0.0.1 that
-leads to its sshd, a key that may log in, its host key and its console's output.
+``vm.py accel`` says how virtual hypervisors run here: ``kvm`` where that works, else ``uml``, and always what the
+environment's VIRTAUDIT_ACCEL names (``tcg``: emulated, with the kernels of the releases). ``vm.py start`` boots
+one, ``vm.py stop`` ends it, ``vm.py connect`` is ssh's ProxyCommand. RUN is the directory of a run; each
+virtual hypervisor keeps in RUN/<name> its pid, a key that may log in, its host key and its console's output.
 """
 
 from __future__ import annotations
@@ -15,86 +16,30 @@ import base64
 import os
 import select
 import signal
-import socket
 import subprocess
-import tempfile
-import time
 from pathlib import Path
 
-QEMU = "qemu-system-x86_64"
-GUEST = Path(__file__).resolve().parents[2] / "tests" / "support" / "guest" / "build"
+import qemu
+import uml
 
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+ACCELERATORS = ("kvm", "tcg", "uml")
 
 
 def accelerator() -> str:
-    """``kvm`` where a Linux guest comes up with it, else ``tcg``.
+    """Return one of ACCELERATORS."""
+    wanted = os.environ.get("VIRTAUDIT_ACCEL")
+    if wanted and wanted not in ACCELERATORS:
+        raise SystemExit(
+            f"VIRTAUDIT_ACCEL is {wanted}, and not one of {', '.join(ACCELERATORS)}"
+        )
+    return wanted or ("kvm" if qemu.has_kvm() else "uml")
 
-    That /dev/kvm opens is not enough: nested in some machines, guests hang in it.
+
+def find(home: Path) -> tuple[int, int] | None:
+    """Return pid and pidfd of a virtual hypervisor, or None.
+
+    The pidfd is taken before the look at the command line, so that it cannot come to mean another process.
     """
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        return "tcg"
-    built = subprocess.run([GUEST], stdout=subprocess.PIPE, text=True, check=True)
-    images = Path(built.stdout.splitlines()[-1])
-    with tempfile.TemporaryDirectory() as work:
-        serial = Path(work) / "serial"
-        machine = [QEMU, "-machine", "q35", "-accel", "kvm", "-m", "80", "-no-reboot"]
-        screen = ["-nodefaults", "-display", "none", "-serial", f"file:{serial}"]
-        kernel = ["-kernel", str(images / "vmlinuz"), "-initrd", str(images / "initrd")]
-        with subprocess.Popen(
-            [*machine, *screen, *kernel, "-append", "console=ttyS0 panic=-1"],
-            stderr=subprocess.DEVNULL,
-        ) as qemu:
-            try:
-                end = time.monotonic() + 5
-                while qemu.poll() is None and time.monotonic() < end:
-                    time.sleep(0.1)
-                    if serial.exists() and b"GUEST-READY" in serial.read_bytes():
-                        return "kvm"
-            finally:
-                qemu.kill()
-    return "tcg"
-
-
-def command(options: argparse.Namespace, home: Path, port: int) -> list[str]:
-    key = base64.b64encode((home / "key.pub").read_bytes()).decode()
-    image: Path = options.image
-    append = "root=/dev/vda rw console=ttyS0 quiet net.ifnames=0 mitigations=off"
-    if options.accel == "tcg":
-        # One of Ansible's modules took 3.4 s so, and 4.0 s at other addresses each time.
-        append += " norandmaps"
-    return [
-        *(QEMU, "-name", f"virtaudit-{options.name}", "-machine", "q35"),
-        *(
-            "-accel",
-            options.accel,
-            "-cpu",
-            "host" if options.accel == "kvm" else options.cpu,
-        ),
-        *("-m", "1024", "-nodefaults", "-display", "none"),
-        *("-serial", f"file:{home / 'console.log'}"),
-        *("-kernel", str(image / "vmlinuz"), "-initrd", str(image / "initrd")),
-        *("-append", f"{append} virtaudit.key={key}"),
-        # What the VM writes is gone when it ends: the image stays as it was built, and no write waits.
-        *(
-            "-drive",
-            f"file={image / 'root.img'},if=virtio,format=raw,snapshot=on,cache=unsafe",
-        ),
-        # restrict: nothing that the VM sends leaves this machine.
-        *("-netdev", f"user,id=net0,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:22"),
-        *("-device", "virtio-net-pci,netdev=net0", "-device", "virtio-rng-pci"),
-        *("-pidfile", str(home / "pid"), "-daemonize"),
-    ]
-
-
-def process(home: Path) -> int | None:
-    """A pidfd of the VM's qemu, or None. Taken before the look at its command line, so that
-    it cannot come to mean another process."""
     try:
         pid = int((home / "pid").read_text())
         handle = os.pidfd_open(pid)
@@ -105,7 +50,7 @@ def process(home: Path) -> int | None:
     except (FileNotFoundError, ProcessLookupError):
         arguments = []
     if os.fsencode(home / "pid") in arguments:
-        return handle
+        return pid, handle
     os.close(handle)
     return None
 
@@ -113,56 +58,64 @@ def process(home: Path) -> int | None:
 def start(options: argparse.Namespace) -> str:
     home: Path = options.run / options.name
     home.mkdir(parents=True, exist_ok=True)
-    if process(home) is not None:
+    if find(home) is not None:
         return "running"
     (home / "pid").unlink(missing_ok=True)
     if not (home / "key").exists():
         generate = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "molecule"]
         subprocess.run([*generate, "-f", str(home / "key")], check=True)
     host_key = (options.image / "host_key.pub").read_text().split()
-    for last in (False, False, True):
-        port = free_port()
-        done = subprocess.run(command(options, home, port), check=False)
-        if done.returncode == 0:
-            break
-        # Another process may have taken the port in between.
-        if last:
-            raise SystemExit(f"qemu did not start {options.name}")
-    known = f"[127.0.0.1]:{port} {host_key[0]} {host_key[1]}\n"
-    (home / "known_hosts").write_text(known)
-    (home / "port").write_text(f"{port}\n")
+    (home / "known_hosts").write_text(f"{options.name} {host_key[0]} {host_key[1]}\n")
+    (home / "accel").write_text(f"{options.accel}\n")
+    key = base64.b64encode((home / "key.pub").read_bytes()).decode()
+    append = f"rw quiet net.ifnames=0 virtaudit.key={key}"
+    launch = uml.launch if options.accel == "uml" else qemu.launch
+    launch(options, home, append)
     return "started"
 
 
 def stop(options: argparse.Namespace) -> str:
     home: Path = options.run / options.name
-    handle = process(home)
-    if handle is None:
+    found = find(home)
+    if found is None:
         return "absent"
     # Nothing in it is worth an orderly shutdown.
-    signal.pidfd_send_signal(handle, signal.SIGKILL)
-    ended, _writable, _broken = select.select([handle], [], [], 10)
+    signal.pidfd_send_signal(found[1], signal.SIGKILL)
+    ended, _writable, _broken = select.select([found[1]], [], [], 10)
     if not ended:
-        raise SystemExit(f"qemu of {options.name} does not end")
+        raise SystemExit(f"{options.name} does not end")
     (home / "pid").unlink(missing_ok=True)
     return "stopped"
+
+
+def connect(options: argparse.Namespace) -> None:
+    """Become the program that connects standard input and output with the virtual hypervisor's sshd."""
+    home: Path = options.run / options.name
+    found = find(home)
+    if found is None:
+        raise SystemExit(f"{options.name} does not run")
+    is_uml = (home / "accel").read_text() == "uml\n"
+    command = uml.connect(found[0]) if is_uml else qemu.connect(home)
+    os.execvp(command[0], command)  # noqa: S606 - no shell is wanted
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     actions = parser.add_subparsers(dest="action", required=True)
     actions.add_parser("accel")
-    for action in ("start", "stop"):
+    for action in ("start", "stop", "connect"):
         wanted = actions.add_parser(action)
         wanted.add_argument("--run", type=Path, required=True)
         wanted.add_argument("--name", required=True)
         if action == "start":
             wanted.add_argument("--image", type=Path, required=True)
-            wanted.add_argument("--accel", required=True)
+            wanted.add_argument("--accel", choices=ACCELERATORS, required=True)
             wanted.add_argument("--cpu", required=True)
     options = parser.parse_args()
     if options.action == "accel":
         print(accelerator())
+    elif options.action == "connect":
+        connect(options)
     else:
         print(start(options) if options.action == "start" else stop(options))
 
