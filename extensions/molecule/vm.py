@@ -18,9 +18,13 @@ import select
 import signal
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import qemu
-import uml
+if TYPE_CHECKING:
+    from ansible_collections.virtaudit.qemu.extensions.molecule import qemu, uml
+else:  # It is run as a file: Python looks beside it.
+    import qemu
+    import uml
 
 ACCELERATORS = ("kvm", "tcg", "uml")
 
