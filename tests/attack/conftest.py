@@ -58,6 +58,11 @@ class Vm:
         return pid
 
 
+def warnings_of(result: runner.Result) -> str:
+    """Return what a module warns of, a line each."""
+    return "\n".join(map(str, result.get("warnings", [])))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _host() -> Iterator[None]:
     """Have an audit daemon and links for all tests."""
