@@ -172,6 +172,15 @@ HARMS = [
         says=_NO_AUDIT,
     ),
     Harm(
+        "logging-suspended",
+        _RECORD,
+        action=lambda _uuid: host.suspend_logging(),
+        mend=host.resume_logging,
+        around=host.small_log,
+        blind=True,
+        says="it has suspended its logging",
+    ),
+    Harm(
         "backlog-full",
         _RECORD,
         action=lambda _uuid: host.fill_backlog(),

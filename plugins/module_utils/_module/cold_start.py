@@ -63,6 +63,7 @@ def cold_start(
                 watch(session, note, report)
                 auditor.write(messages.control("start", "booted", pid, success=True))
                 booted = True
+                auditor.prove()
                 # On record from here on: a task that is cut off leaves a VM that runs, and no half start.
                 note.booting = False
                 if not qemu.paused:
@@ -78,6 +79,7 @@ def cold_start(
                 raise
             opened.handed_over()
     except Exception:
+        auditor.prove_anyway()
         # What could not be recorded or removed stays noted, for the next task.
         if not auditor.missed and not any(map(has_link, note.interfaces.values())):
             session.state.remove()

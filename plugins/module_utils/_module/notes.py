@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from .._audit.auditor import Auditor
+from .._audit.record import Record
 from .._state import NicNote, Note
 from .session import Session
 
@@ -43,6 +44,9 @@ def settle_note(session: Session, note: Note, auditor: Auditor) -> None:
 
     What could not be recorded or undone stays noted as under way, for the next task to go on with.
     """
+    auditor.prove_anyway()
+    for record in auditor.unproved:
+        _reopen(note, record)
     if auditor.missed or any(
         nic.phase == "opening" for nic in note.interfaces.values()
     ):
@@ -57,3 +61,20 @@ def settle_note(session: Session, note: Note, auditor: Auditor) -> None:
     else:
         session.state.remove()
         session.note = None
+
+
+def _reopen(note: Note, record: Record) -> None:
+    """Note that a record of a NIC does not stand in the log, so that the next task reads the log and writes it again."""
+    reason = record.fields.get("reason")
+    nic = note.interfaces.get(
+        record.fields.get("new-net")
+        or record.fields.get("old-net")
+        or record.fields.get("net")
+        or ""
+    )
+    if nic is None:
+        return
+    if reason in ("detach", "close") and nic.phase == "revoked":
+        nic.phase = "held"
+    elif reason == "attach" and nic.phase == "held":
+        nic.phase = "opening"

@@ -1,0 +1,31 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whether this process is where the kernel's audit system serves it: in the host's own namespaces.
+
+Sources: ``namespaces(7)``; ``kernel/audit.c``: requests are refused outside of the initial user and pid
+namespaces, and records are echoed in the initial network namespace only; ``include/linux/proc_ns.h``.
+"""
+
+from __future__ import annotations
+
+import os
+
+_INITIAL = {"user": "user:[4026531837]", "pid": "pid:[4026531836]"}
+
+
+def foreign() -> str | None:
+    """Return the kind of namespace that is not the host's own (user, pid or network), ``None`` when all are."""
+    for kind, initial in _INITIAL.items():
+        if _of("self", kind) not in (initial, None):
+            return kind
+    # The first network namespace has no number that is known on all kernels; here process 1 is the host's.
+    own, hosts = _of("self", "net"), _of("1", "net")
+    return None if None in (own, hosts) or own == hosts else "network"
+
+
+def _of(process: str, kind: str) -> str | None:
+    try:
+        return os.readlink(f"/proc/{process}/ns/{kind}")
+    except OSError:
+        return None
