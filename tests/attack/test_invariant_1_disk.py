@@ -116,8 +116,8 @@ def test_invariant_2_what_the_daemon_dropped_is_recorded_when_it_writes_again(
 
 
 def test_invariant_1_a_daemon_that_is_a_zombie_is_none(vm: Vm, zombie: int) -> None:
-    for options in ({}, {"_ansible_check_mode": True}):
-        started = vm.attach([TAP], **options)
+    for check_mode in (True, False):
+        started = vm.attach([TAP], _ansible_check_mode=check_mode)
         assert started["failed"]
         assert f"the audit daemon (pid {zombie}) has died" in started["msg"]
     assert witness.qemus(vm.uuid) == []

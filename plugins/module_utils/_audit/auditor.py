@@ -83,6 +83,8 @@ class Auditor:
 
         Called before it is noted, or returned, that something is on record.
         """
+        if not self._proof.pending:
+            return
         try:
             self._proof.require_written()
         except AuditLogError as exc:

@@ -33,6 +33,7 @@ class Proof:
         self._daemon: Daemon | None = None
         self._lost = 0
         self._log: DaemonLog | None = None
+        self._unreadable: AuditLogError | None = None
         self._patience = _DISK_SECONDS
 
     def close(self) -> None:
@@ -63,8 +64,10 @@ class Proof:
     def require_written(self) -> None:
         """Require that all pending records stand in the daemon's log, which gets some time for it.
 
-        Raises :class:`AuditLogError`.
+        Raises :class:`AuditLogError`, also without such a record where the log cannot be read.
         """
+        if self._unreadable is not None:
+            raise self._unreadable
         daemon, log = self._daemon, self._log
         # One that has died writes no more.
         alive = daemon is not None and Daemon.of(daemon.pid) == daemon
@@ -88,7 +91,7 @@ class Proof:
 
     def _look(self, seconds: float) -> bool:
         if self._log is None:
-            # It writes none, or none that can be read, which is said.
+            # It writes none, which is said, or none that can be read, which is an error of its own.
             self.pending.clear()
         elif self.pending:
             self.pending = self._log.await_records(self.pending, seconds)
@@ -97,7 +100,10 @@ class Proof:
     def _open_log(self, daemon: Daemon) -> None:
         path = daemon.log()
         if path is not None:
-            self._log = DaemonLog(path)
+            try:
+                self._log = DaemonLog(path)
+            except AuditLogError as exc:
+                self._unreadable = exc
             return
         self.writes_none = (
             f"the audit daemon writes no log by its configuration (write_logs or log_format in {daemon.configuration})."
