@@ -115,7 +115,6 @@ def test_a_daemon_without_a_configuration_takes_the_defaults(
         ({"self/user": "user:[4026532500]", "self/pid": "pid:[4026532501]"}, "user"),
         ({"self/pid": "pid:[4026532501]", "1/net": "net:[4026532502]"}, "pid"),
         ({"self/net": "net:[4026532502]"}, "network"),
-        ({"1/net": None}, None),
         ({"self/user": None, "self/pid": None}, None),
     ],
 )
@@ -132,4 +131,27 @@ def test_namespaces(
     monkeypatch.setattr(
         namespaces, "_of", lambda process, kind: found[f"{process}/{kind}"]
     )
+    assert namespaces.foreign() == kind
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind"),
+    [
+        (["dev_weight", "somaxconn"], None),
+        (["somaxconn"], "network"),
+        (None, None),
+    ],
+)
+def test_the_network_namespace_where_process_1_cannot_be_looked_at(
+    settings: list[str] | None,
+    kind: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(namespaces, "_of", lambda process, kind: None)
+    monkeypatch.setattr(namespaces, "_SETTINGS", str(tmp_path / "core"))
+    if settings is not None:
+        (tmp_path / "core").mkdir()
+        for name in settings:
+            (tmp_path / "core" / name).touch()
     assert namespaces.foreign() == kind
