@@ -174,6 +174,7 @@ HARMS = [
     Harm(
         "logging-suspended",
         _RECORD,
+        every=2,
         action=lambda _uuid: host.suspend_logging(),
         mend=host.resume_logging,
         around=host.small_log,

@@ -65,9 +65,12 @@ class Auditor:
         self._proof.close()
 
     @property
-    def unproved(self) -> list[Record]:
-        """Return the records that must be proved, and that the last look into the daemon's log did not find there."""
-        return list(self._proof.pending.values()) if self.mode == "required" else []
+    def unproved(self) -> dict[str, Record]:
+        """Return the records that must be proved and that the last look into the daemon's log did not find there.
+
+        Named by their event ids.
+        """
+        return dict(self._proof.pending) if self.mode == "required" else {}
 
     def check(self) -> None:
         """Refuse to go on when a record sent now would not land, or one that was sent does not stand in the daemon's log.

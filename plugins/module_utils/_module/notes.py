@@ -44,9 +44,7 @@ def settle_note(session: Session, note: Note, auditor: Auditor) -> None:
 
     What could not be recorded or undone stays noted as under way, for the next task to go on with.
     """
-    auditor.prove_anyway()
-    for record in auditor.unproved:
-        _reopen(note, record)
+    leave_unproved(note, auditor)
     if auditor.missed or any(
         nic.phase == "opening" for nic in note.interfaces.values()
     ):
@@ -63,8 +61,15 @@ def settle_note(session: Session, note: Note, auditor: Auditor) -> None:
         session.note = None
 
 
-def _reopen(note: Note, record: Record) -> None:
-    """Note that a record of a NIC does not stand in the log, so that the next task reads the log and writes it again."""
+def leave_unproved(note: Note, auditor: Auditor) -> None:
+    """Note what the audit daemon has not written to its log as not recorded: the next task reads the log and records it."""
+    auditor.prove_anyway()
+    for event, record in auditor.unproved.items():
+        _take_back(note, event, record)
+
+
+def _take_back(note: Note, event: str, record: Record) -> None:
+    """Note a NIC as it was before a record."""
     reason = record.fields.get("reason")
     nic = note.interfaces.get(
         record.fields.get("new-net")
@@ -76,5 +81,8 @@ def _reopen(note: Note, record: Record) -> None:
         return
     if reason in ("detach", "close") and nic.phase == "revoked":
         nic.phase = "held"
-    elif reason == "attach" and nic.phase == "held":
+    elif reason in ("start", "attach") and nic.phase == "held":
         nic.phase = "opening"
+    elif reason == "open":
+        # No close is due for an open that is not on record.
+        nic.devices = [opened for opened in nic.devices if opened.event != event]

@@ -22,6 +22,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.mode import 
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.origin import Origin
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.record import Record
 from ansible_collections.virtaudit.qemu.plugins.module_utils._module.notes import (
+    leave_unproved,
     settle_note,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._module.session import (
@@ -43,6 +44,7 @@ from ansible_collections.virtaudit.qemu.tests.unit.support.kernel import Kernel
 
 MESSAGES = Messages(Vm("web01", UUID, "kvm"), Origin("/usr/bin/python3", None, None))
 ATTACH = MESSAGES.net_grant("attach", MAC, [31], success=True)
+START = MESSAGES.net_grant("start", MAC, [31], success=True)
 DETACH = MESSAGES.net_detach(MAC, success=True)
 CLOSE = MESSAGES.net_close(MAC, tun(31), 31)
 
@@ -60,7 +62,7 @@ def fixture_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (ATTACH, "opening", "opening"),
         (DETACH, "revoked", "held"),
         (CLOSE, "revoked", "held"),
-        (MESSAGES.net_open(MAC, tun(31), success=True), "held", "held"),
+        (START, "held", "opening"),
     ],
 )
 @pytest.mark.parametrize("mode", ["required", "best_effort"])
@@ -84,3 +86,17 @@ def test_what_the_daemon_dropped_is_left_to_the_next_task(
         assert saved.interfaces[MAC].phase == left
         assert saved.busy == 1.0
     assert "has suspended its logging" in auditor.warnings[-1]
+
+
+def test_an_open_that_the_daemon_dropped_is_not_on_record(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    a_kernel(monkeypatch, Kernel(writes=False))
+    with Auditor("required") as auditor:
+        dropped = tun(32)
+        dropped.event = auditor.write(MESSAGES.net_open(MAC, dropped, success=True))
+        nic = a_nic_note(phase="opening", devices=[tun(31), dropped])
+        note = a_vm(interfaces={MAC: nic})
+        leave_unproved(note, auditor)
+    assert note.interfaces[MAC].devices == [tun(31)]
+    assert note.interfaces[MAC].phase == "opening"
