@@ -262,7 +262,6 @@ def test_an_echo_is_no_proof_when_the_daemon_drops_the_record(
     kernel = install(monkeypatch, Kernel(writes=False))
     with Auditor("required") as auditor:
         auditor.write(RECORD)
-        assert not auditor.missed
         with pytest.raises(AuditError, match="has suspended its logging") as caught:
             auditor.check()
         assert caught.match("Nothing more was handed to qemu")
