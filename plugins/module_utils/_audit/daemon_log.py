@@ -22,9 +22,10 @@ _LINE = re.compile(
     # An enriched record has names after a group separator.
     rb"[^']*msg='(?P<text>[^']*)'(?:\x1d.*)?"
 )
-_BLOCK_BYTES = 1 << 20
+# More takes longer to allocate than to read.
+_BLOCK_BYTES = 1 << 16
 # The first look often comes before the daemon has had its turn.
-_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.0001, 0.01
+_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.00002, 0.01
 
 
 class DaemonLog:
@@ -71,6 +72,9 @@ class DaemonLog:
                 record.text().encode("ascii"),
             ):
                 del missing[match["event"].decode("ascii")]
+            if not missing:
+                # What follows is of others: a task's records come in its order.
+                return
 
     def _new_lines(self) -> t.Iterator[bytes]:
         try:

@@ -69,9 +69,10 @@ class Proof:
         if self._unreadable is not None:
             raise self._unreadable
         daemon, log = self._daemon, self._log
+        if not self._look(0.0) or daemon is None or log is None:
+            return
         # One that has died writes no more.
-        alive = daemon is not None and Daemon.of(daemon.pid) == daemon
-        if not self._look(self._patience if alive else 0.0) or not (daemon and log):
+        if Daemon.of(daemon.pid) == daemon and not self._look(self._patience):
             return
         # Whether it writes again is looked at later, and not waited for.
         self._patience = 0.0

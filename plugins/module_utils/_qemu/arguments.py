@@ -67,7 +67,8 @@ _FD = re.compile(r"fd")
 _EXEC = re.compile(r"exec")
 # qemu takes paths in nearly each option.
 _NODE = re.compile(
-    r"/dev/(?:net/tun|tap\d+|vhost-(?!vsock)[\w-]+|vfio\b|macvtap|ipvtap)", re.ASCII
+    r"(?:/|^|[=,:\"'])dev/(?:net/tun|tap\d+|vhost-(?!vsock)[\w-]+|vfio\b|macvtap|ipvtap|char/)",
+    re.ASCII,
 )
 _OPEN_FILE = re.compile(r"/dev/(?:fd/|std(?:in|out|err)\b)|/proc/.*/fd/", re.ASCII)
 
@@ -199,7 +200,7 @@ def refusals(arguments: t.Sequence[str]) -> t.Iterator[Refusal]:
     one before it. qemu takes one dash or two.
     """
     for word, following in zip(arguments, [*arguments[1:], ""]):
-        plain = re.sub(r"/(?:\.?/)+", "/", word)
+        plain = _plain(word)
         if _NODE.search(plain):
             yield Refusal(word, "device", "the node of a network device")
         elif _OPEN_FILE.search(plain):
@@ -216,6 +217,21 @@ def refusals(arguments: t.Sequence[str]) -> t.Iterator[Refusal]:
                     word if alone else f"{word} {text}".rstrip(), row.kind, row.gives
                 )
                 break
+
+
+def _plain(word: str) -> str:
+    """Return a word with its paths in their shortest form; JSON may write each character as an escape."""
+    if "{" in word:
+        word = re.sub(
+            r"\\u([0-9A-Fa-f]{4})", lambda match: chr(int(match[1], 16)), word
+        )
+        word = word.replace("\\/", "/")
+    word = re.sub(r"/(?:\.?/)+", "/", word)
+    while True:
+        shorter = re.sub(r"/(?!\.\./)[^/]+/\.\./", "/", word, count=1)
+        if shorter == word:
+            return word
+        word = shorter
 
 
 def _pairs(text: str, first_key: str) -> Pairs | None:
