@@ -111,6 +111,8 @@ class Auditor:
         """Check, and listen for the echo of what will be written."""
         self.check()
         self._prepared = True
+        if self._proof.writes_none is not None:
+            self._warn(f"audit: {self._proof.writes_none}")
         if self.mode == "off" or self._listening or namespaces.foreign():
             # Records are sent all the same with best_effort. Where no echo comes, waiting for it is no use.
             return
@@ -176,7 +178,7 @@ class Auditor:
             self._proof.require_written()
         except AuditError as exc:
             # What a daemon that has died, or hangs, has not written must not pass for being on record.
-            self.missed |= bool(self._proof.outstanding()) and self.mode == "required"
+            self.missed |= self._proof.outstanding() and self.mode == "required"
             return exc
         return None
 
@@ -184,8 +186,6 @@ class Auditor:
         status = self._connect().status()
         self.daemon = status.pid or None
         self._proof.require_kept(status)
-        if self._proof.writes_none is not None:
-            self._warn(f"audit: {self._proof.writes_none}")
 
     def _connect(self) -> AuditSocket:
         if self._socket is None:

@@ -313,6 +313,8 @@ def test_where_no_log_is_written_the_echo_is_all(
     install(monkeypatch, Kernel(writes=False))
     monkeypatch.setattr(Daemon, "log", lambda _self: None)
     with Auditor(mode) as auditor:
+        auditor.look()
+        assert auditor.warnings == []
         auditor.write(RECORD)
         auditor.check()
         auditor.prove()
