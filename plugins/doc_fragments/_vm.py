@@ -32,8 +32,10 @@ options:
   audit:
     description:
       - How much the records must be proved.
-      - V(required) hands over nothing unless auditing is enabled, an audit daemon lives, and the kernel has
-        echoed the record with its event id. The task fails otherwise, and what was opened is closed.
+      - V(required) hands over nothing unless auditing is enabled, an audit daemon lives, the kernel has echoed each
+        record with its event id, and the daemon has written it to its log. The task fails otherwise, and what was
+        opened is closed.
+      - Where C(auditd.conf) says that no log is written, the kernel's echo is all the proof, with a warning.
       - V(best_effort) turns the same into warnings.
       - V(off) writes no record.
       - The end of a VM that no task asked for, and what a task left that was cut off, is recorded as the strictest

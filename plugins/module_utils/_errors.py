@@ -44,6 +44,14 @@ class AuditPermissionError(AuditError):
     """This process may not speak with the kernel's audit system."""
 
 
+class AuditNamespaceError(AuditError):
+    """This process does not run in the namespaces in which the kernel answers it and echoes records."""
+
+
+class AuditLogError(AuditError):
+    """Records do not stand in the audit daemon's log, or it cannot be seen whether they do."""
+
+
 class LogError(VirtauditError):
     """No audit log can be read."""
 

@@ -15,7 +15,7 @@ description:
     writes a Linux audit record for every open, and hands the file descriptors to qemu.
   - A VM that does not run is started with them, all or nothing. A running VM gets them by hot-plug, one after
     the other; the first failure ends the task, and what was done before it is kept and returned.
-  - Nothing reaches qemu before its record is proved to be on its way to the audit log, see O(audit).
+  - Nothing reaches qemu before its record is proved to stand in the audit log, see O(audit).
   - All interfaces of a VM belong in one task; that is also many times faster than a loop.
   - Where systemd runs, a VM that is started gets a companion unit, which records the end of the VM when no task asked
     for it.
@@ -110,8 +110,11 @@ options:
       args:
         description:
           - Further arguments of qemu, such as its disks. Each word is an item, there is no shell.
-          - Those that this module sets itself, or that would let qemu open network devices unrecorded
-            (C(-netdev), C(-nic), C(-net)), are refused.
+          - Those that this module sets itself are refused, and those that give the VM a network device
+            (C(-netdev), C(-device) with a NIC or one of the host's devices, the node of a tap in any option).
+          - Those that open a second monitor or another way into qemu (C(-qmp), C(-monitor), C(-mon), C(-serial mon:),
+            C(-gdb), C(-qtest), C(-plugin)) are refused with O(audit=required); otherwise the task warns and says
+            what they open.
         type: list
         elements: str
         default: []

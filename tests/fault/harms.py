@@ -172,6 +172,16 @@ HARMS = [
         says=_NO_AUDIT,
     ),
     Harm(
+        "logging-suspended",
+        _RECORD,
+        every=2,
+        action=lambda _uuid: host.suspend_logging(),
+        mend=host.resume_logging,
+        around=host.small_log,
+        blind=True,
+        says="it has suspended its logging",
+    ),
+    Harm(
         "backlog-full",
         _RECORD,
         action=lambda _uuid: host.fill_backlog(),

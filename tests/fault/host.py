@@ -14,6 +14,7 @@ import signal
 import socket
 import struct
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 
@@ -24,6 +25,23 @@ STATE = "/run/virtaudit"
 _FILLING = f"{STATE}/filling"
 _STATE_BYTES = 64 * 1024
 _DAEMON_SECONDS = 20.0
+# Where the daemon writes by default, and where ausearch looks.
+_LOGS = "/var/log/audit"
+_LOG = f"{_LOGS}/audit.log"
+_FILLING_LOGS = f"{_LOGS}/filling"
+_LOG_BYTES = 4 * 1024 * 1024
+_SUSPENDING = """\
+log_file = {logs}/audit.log
+log_format = ENRICHED
+max_log_file_action = IGNORE
+space_left = 2
+space_left_action = IGNORE
+admin_space_left = 1
+admin_space_left_action = IGNORE
+disk_full_action = SUSPEND
+disk_error_action = SUSPEND
+plugin_dir = {directory}/plugins.d
+"""
 
 
 @contextlib.contextmanager
@@ -86,6 +104,65 @@ def disable_audit() -> None:
 
 
 @contextlib.contextmanager
+def small_log() -> Iterator[None]:
+    """Have the audit daemon write to a file system that can be filled, and to suspend its logging when it is full."""
+    running = daemon()
+    if running:
+        stop_auditd()
+    os.makedirs(_LOGS, 0o700, exist_ok=True)
+    options = f"size={_LOG_BYTES},mode=0700"
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "virtaudit-test", _LOGS], check=True
+    )
+    try:
+        with tempfile.TemporaryDirectory() as directory:
+            os.mkdir(f"{directory}/plugins.d")
+            with open(f"{directory}/auditd.conf", "w", encoding="ascii") as handle:
+                handle.write(_SUSPENDING.format(logs=_LOGS, directory=directory))
+            os.chmod(handle.name, 0o640)
+            subprocess.run(["auditd", "-c", directory], check=True)
+            _wait_daemon(True)
+            try:
+                yield
+            finally:
+                stop_auditd()
+    finally:
+        subprocess.run(["umount", _LOGS], check=True)
+        if running:
+            start_auditd()
+
+
+def suspend_logging() -> None:
+    """Fill the disk of the daemon's log until the daemon suspends its logging: it stays registered and writes nothing."""
+    with open(_FILLING_LOGS, "wb", buffering=0) as handle, contextlib.suppress(OSError):
+        while True:
+            handle.write(b"x" * 4096)
+    # The last page of its log still has room; the record that finds none has the daemon suspend.
+    for _batch in range(100):
+        size = os.stat(_LOG).st_size
+        _send_filling(50)
+        _wait_backlog()
+        time.sleep(0.05)
+        if os.stat(_LOG).st_size == size:
+            return
+    raise SystemExit("the audit daemon does not suspend its logging")
+
+
+def resume_logging() -> None:
+    """Give the disk room again, and have the daemon write."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(_FILLING_LOGS)
+    os.kill(daemon(), signal.SIGUSR2)
+    deadline = time.monotonic() + _DAEMON_SECONDS
+    size = os.stat(_LOG).st_size
+    while os.stat(_LOG).st_size == size:
+        if time.monotonic() > deadline:
+            raise SystemExit("the audit daemon does not resume its logging")
+        _send_filling(1)
+        time.sleep(0.05)
+
+
+@contextlib.contextmanager
 def small_backlog() -> Iterator[None]:
     """Make the kernel's backlog one that can be filled, and give it back as it was."""
     before = status()
@@ -101,22 +178,31 @@ def fill_backlog() -> None:
     """Stop the daemon's reading, and write records until the kernel loses them."""
     os.kill(daemon(), signal.SIGSTOP)
     lost = status()["lost"]
-    header = struct.Struct("=IHHII")
-    text = b"virtaudit-test-filling\0"
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 9) as sender:
-        for _batch in range(1000):
-            for _number in range(200):
-                # linux/audit.h: AUDIT_USER; NLM_F_REQUEST
-                head = header.pack(header.size + len(text), 1005, 1, 0, 0)
-                sender.sendto(head + text, (0, 0))
-            if status()["lost"] > lost:
-                return
+    for _batch in range(1000):
+        _send_filling(200)
+        if status()["lost"] > lost:
+            return
     raise SystemExit("the kernel's backlog does not fill")
 
 
 def drain_backlog() -> None:
     """Let the daemon read again, and wait until the kernel has no record left."""
     os.kill(daemon(), signal.SIGCONT)
+    _wait_backlog()
+
+
+def _send_filling(number: int) -> None:
+    """Write records that mean nothing."""
+    header = struct.Struct("=IHHII")
+    text = b"virtaudit-test-filling\0"
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 9) as sender:
+        for _number in range(number):
+            # linux/audit.h: AUDIT_USER; NLM_F_REQUEST
+            head = header.pack(header.size + len(text), 1005, 1, 0, 0)
+            sender.sendto(head + text, (0, 0))
+
+
+def _wait_backlog() -> None:
     deadline = time.monotonic() + _DAEMON_SECONDS
     while status()["backlog"]:
         if time.monotonic() > deadline:

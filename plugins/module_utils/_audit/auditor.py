@@ -5,28 +5,42 @@
 
 from __future__ import annotations
 
-import os
 import typing as t
 
-from .._errors import AuditError, AuditPermissionError, RecordError
+from .._errors import (
+    AuditError,
+    AuditLogError,
+    AuditNamespaceError,
+    AuditPermissionError,
+    RecordError,
+)
+from . import namespaces
 from .mode import Mode
-from .netlink import AuditSocket, Confirmation, Status
+from .netlink import AuditSocket, Confirmation
+from .proof import Proof
 from .record import Record
 
 _MEND = (
     "Start the audit daemon ('systemctl start auditd') and enable auditing ('auditctl -e 1'),"
     " or run the task with audit: best_effort if it may go on without proof."
 )
-_MEND_PERMISSION = "Run the task as root on the host itself (become: true), or with audit: best_effort."
+_MENDS: dict[type[AuditError], str] = {
+    AuditPermissionError: "Run the task as root on the host itself (become: true), or with audit: best_effort.",
+    AuditNamespaceError: "Run the task on the host itself and not in a container, or with audit: best_effort.",
+    AuditLogError: (
+        "Make room on the disk of its log, or restart the daemon ('systemctl restart auditd', or 'service auditd restart'),"
+        " or run the task with audit: best_effort if it may go on without proof."
+    ),
+}
 
 
 class Auditor:
     """The one place through which a task writes records. Use it as a context manager.
 
-    ``required`` raises :class:`AuditError` when a record is not proved to be on its way to
-    a living daemon, ``best_effort`` turns that into a warning, ``off`` sends nothing.
-    Sockets are opened at the first need, so that a task that changes nothing leaves no
-    EVENT_LISTENER record behind. ``missed`` tells that a record of what has happened is missing.
+    ``required`` raises :class:`AuditError` when it is not proved that the kernel took a record, and
+    that the daemon has written it to its log; ``best_effort`` turns that into a warning, ``off``
+    sends nothing. Sockets are opened at the first need, so that a task that changes nothing leaves
+    no EVENT_LISTENER record behind. ``missed`` tells that a record of what has happened is missing.
     """
 
     def __init__(self, mode: Mode) -> None:
@@ -40,8 +54,7 @@ class Auditor:
         self._socket: AuditSocket | None = None
         self._prepared = False
         self._listening = False
-        # The kernel's count of lost records when this task began.
-        self._lost: int | None = None
+        self._proof = Proof()
 
     def __enter__(self) -> Auditor:
         return self
@@ -49,12 +62,44 @@ class Auditor:
     def __exit__(self, *exc_info: object) -> None:
         if self._socket is not None:
             self._socket.__exit__(*exc_info)
+        self._proof.close()
+
+    @property
+    def unproved(self) -> dict[str, Record]:
+        """Return the records that must be proved and that the last look into the daemon's log did not find there.
+
+        Named by their event ids.
+        """
+        return dict(self._proof.pending) if self.mode == "required" else {}
 
     def check(self) -> None:
-        """Refuse to go on when a record sent now would not land: auditing disabled, no living daemon."""
+        """Refuse to go on when a record sent now would not land, or one that was sent does not stand in the daemon's log.
+
+        Called before anything is opened, and again before anything is handed to qemu.
+        """
         problem = self._problem()
         if problem is not None:
             self._refuse(problem)
+
+    def prove(self) -> None:
+        """Require that the daemon has written all records of this task to its log.
+
+        Called before it is noted, or returned, that something is on record.
+        """
+        if not self._proof.pending:
+            return
+        try:
+            self._proof.require_written()
+        except AuditLogError as exc:
+            self.missed |= self.mode == "required"
+            self._fail(str(exc), exc)
+
+    def prove_anyway(self) -> None:
+        """Do the same where nothing can be refused any more: a failure becomes a warning, see :attr:`unproved`."""
+        try:
+            self.prove()
+        except AuditError as exc:
+            self._warn(str(exc))
 
     def look(self) -> None:
         """Look at the same for a task that has nothing to record; what is wrong is a warning."""
@@ -66,7 +111,10 @@ class Auditor:
         """Check, and listen for the echo of what will be written."""
         self.check()
         self._prepared = True
-        if self.mode == "off" or self._listening:
+        if self._proof.writes_none is not None:
+            self._warn(f"audit: {self._proof.writes_none}")
+        if self.mode == "off" or self._listening or namespaces.foreign():
+            # Records are sent all the same with best_effort. Where no echo comes, waiting for it is no use.
             return
         try:
             self._connect().listen()
@@ -85,7 +133,7 @@ class Auditor:
         except AuditError as exc:
             self._keep(record, None)
             self.missed = self.mode == "required"
-            self._fail(f"the record reason={_what(record)} was not written: {exc}", exc)
+            self._fail(f"the record reason={record.what} was not written: {exc}", exc)
             return None
         self._keep(record, confirmation)
         return confirmation.event if confirmation else None
@@ -123,23 +171,21 @@ class Auditor:
         if self.mode == "off":
             return None
         try:
-            status = self._connect().status()
-            self.daemon = status.pid or None
-            self._require_kept(status)
+            kind = namespaces.foreign()
+            if kind is not None:
+                raise _elsewhere(kind)
+            self._require_kept()
+            self._proof.require_written()
         except AuditError as exc:
+            # What a daemon that has died, or hangs, has not written must not pass for being on record.
+            self.missed |= self._proof.outstanding() and self.mode == "required"
             return exc
         return None
 
-    def _require_kept(self, status: Status) -> None:
-        """Refuse a state in which records do not reach the disk, the last one perhaps among them."""
-        _require_ready(status)
-        if self._lost is None:
-            self._lost = status.lost
-        if status.lost > self._lost:
-            raise AuditError(
-                f"the kernel has lost {status.lost - self._lost} records since this task began: the audit daemon hangs"
-                " or the backlog is too small (see 'auditctl -s', raise it with 'auditctl -b')"
-            )
+    def _require_kept(self) -> None:
+        status = self._connect().status()
+        self.daemon = status.pid or None
+        self._proof.require_kept(status)
 
     def _connect(self) -> AuditSocket:
         if self._socket is None:
@@ -150,8 +196,9 @@ class Auditor:
         connection = self._connect()
         if self._listening:
             confirmation = connection.send_confirmed(record)
+            self._proof.pending[confirmation.event] = record
             # The kernel echoes as well what no daemon writes down.
-            self._require_kept(connection.status())
+            self._require_kept()
             return confirmation
         # Only best_effort gets here without an echo, and has warned of it.
         connection.send(record)
@@ -179,9 +226,7 @@ class Auditor:
 
     def _fail(self, message: str, problem: AuditError) -> None:
         if self.mode == "required":
-            mend = (
-                _MEND_PERMISSION if isinstance(problem, AuditPermissionError) else _MEND
-            )
+            mend = _MENDS.get(type(problem), _MEND)
             raise AuditError(f"audit: {message}. {mend}")
         self._warn(f"audit: {message}")
 
@@ -190,18 +235,11 @@ class Auditor:
             self.warnings.append(message)
 
 
-def _require_ready(status: Status) -> None:
-    if not status.enabled:
-        raise AuditError("the kernel's auditing is disabled (enabled=0)")
-    if not status.pid:
-        raise AuditError(
-            "no audit daemon is registered with the kernel, so no record reaches the disk"
-        )
-    # The kernel notices a killed daemon only when it next sends to it.
-    if not os.path.exists(f"/proc/{status.pid}"):
-        raise AuditError(f"the audit daemon (pid {status.pid}) has died")
-
-
-def _what(record: Record) -> str:
-    fields = record.fields
-    return str(fields.get("reason") or record.type)
+def _elsewhere(kind: str) -> AuditNamespaceError:
+    """Return the error of a task that runs in a namespace of a container."""
+    cannot = "the kernel takes no record from there"
+    if kind == "network":
+        cannot = "the kernel takes records from there, and its echo, which proves it, is not heard there"
+    return AuditNamespaceError(
+        f"this task does not run in the host's {kind} namespace: {cannot}"
+    )

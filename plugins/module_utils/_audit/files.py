@@ -116,20 +116,25 @@ class LogFile:
         return os.pread(self._fd, size, position)
 
 
-def log_path() -> str:
+def log_path(configuration: str | None = None) -> str:
     """Return the audit daemon's log file on this host."""
-    return setting("log_file") or _DEFAULT_LOG
+    return setting("log_file", configuration) or _DEFAULT_LOG
 
 
-def setting(name: str) -> str:
-    """Return an option of the audit daemon on this host (``auditd.conf(5)``), empty when it is not given."""
+def setting(name: str, configuration: str | None = None) -> str:
+    """Return an option of the audit daemon on this host (``auditd.conf(5)``), empty when it is not given.
+
+    Of an option that is given twice the daemon takes the last.
+    """
     option = re.compile(rf"^\s*{name}\s*=\s*(\S+)", re.MULTILINE | re.IGNORECASE)
     try:
-        with open(_CONFIGURATION, encoding="utf-8", errors="replace") as handle:
-            match = option.search(handle.read())
+        with open(
+            configuration or _CONFIGURATION, encoding="utf-8", errors="replace"
+        ) as handle:
+            found: list[str] = option.findall(handle.read())
     except OSError:
         return ""
-    return match.group(1) if match else ""
+    return found[-1] if found else ""
 
 
 @contextlib.contextmanager

@@ -67,6 +67,11 @@ class Record:
     type: str
     fields: t.Mapping[str, str | None]
 
+    @property
+    def what(self) -> str:
+        """Return what it tells, in a word: its reason, or its type."""
+        return self.fields.get("reason") or self.type
+
     def text(self) -> str:
         """Return the text that goes to the kernel.
 

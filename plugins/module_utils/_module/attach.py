@@ -12,6 +12,7 @@ import typing as t
 
 from .._audit.origin import Origin
 from .._net.interface import parse_interfaces
+from .._qemu.command import monitors
 from .leftovers import foresee_repair, needs_repair
 from .others import settle_others
 from .plan import make_diff, make_plan, planned_result
@@ -37,6 +38,8 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool, report: Report) -> None
         session.require_reached()
         plan = make_plan(session, interfaces, params)
         report.diff = make_diff(session, plan)
+        if plan.start is not None:
+            report.warnings += monitors(plan.start)
         report.vm = {**session.result(), "started": False}
         if not plan.changes:
             report.auditor.look()

@@ -20,6 +20,7 @@ from .._qemu.command import Backend, QemuOptions
 from .._state import Note
 from .handover import attached, claim, noting, record_grant
 from .macvtap import has_link
+from .notes import leave_unproved
 from .recover import end_process
 from .report import Report
 from .session import Session, bind
@@ -63,6 +64,7 @@ def cold_start(
                 watch(session, note, report)
                 auditor.write(messages.control("start", "booted", pid, success=True))
                 booted = True
+                auditor.prove()
                 # On record from here on: a task that is cut off leaves a VM that runs, and no half start.
                 note.booting = False
                 if not qemu.paused:
@@ -78,6 +80,9 @@ def cold_start(
                 raise
             opened.handed_over()
     except Exception:
+        leave_unproved(note, auditor)
+        if auditor.missed:
+            session.state.save(note)
         # What could not be recorded or removed stays noted, for the next task.
         if not auditor.missed and not any(map(has_link, note.interfaces.values())):
             session.state.remove()

@@ -51,9 +51,14 @@ def run_module(module: AnsibleModule, run: Run) -> t.NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     with Auditor(module.params["audit"]) as auditor:
         report = Report(auditor)
-        failure = failure_of(
-            lambda: run(module.params, module.check_mode, report), report
-        )
+
+        def run_and_prove() -> None:
+            run(module.params, module.check_mode, report)
+            auditor.prove()
+
+        failure = failure_of(run_and_prove, report)
+        # What a task did that fails must not pass for being on record either.
+        auditor.prove_anyway()
     end(module, report.result(), failure)
 
 

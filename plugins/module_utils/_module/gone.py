@@ -44,6 +44,7 @@ def bury(
     for nic in note.interfaces.values():
         if nic.phase != "revoked":
             record_end(nic, past.nic(nic), "attach", auditor, messages)
+    auditor.prove()
     _forget(note, state)
 
 
@@ -84,6 +85,7 @@ def _undo_start(
         auditor.write(messages.control("stop", "failed", note.pid or 0, success=True))
     elif operation is None:
         auditor.write(messages.control("start", "booted", note.pid or 0, success=False))
+    auditor.prove()
     _forget(note, state)
 
 

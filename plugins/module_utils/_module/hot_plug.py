@@ -52,6 +52,7 @@ def hot_plug(session: Session, plan: Plan, report: Report, origin: Origin) -> No
                     report.changed = True
                     report.interfaces.append(attached(note, step.interface))
     finally:
+        report.auditor.prove_anyway()
         if not report.auditor.missed:
             _drop_unfinished(note)
         settle_note(session, note, report.auditor)
@@ -130,6 +131,7 @@ def _take_out(
     nics = [] if step.nic is None else [step.nic]
     outcomes: list[Outcome] = []
     release(session, nics, False, report, messages, outcomes)
+    report.auditor.check()
     for outcome in outcomes:
         failed = f"{outcome.mac} could not be replaced:"
         if outcome.left is not None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from .._audit.auditor import Auditor
+from .._audit.record import Record
 from .._state import NicNote, Note
 from .session import Session
 
@@ -43,6 +44,7 @@ def settle_note(session: Session, note: Note, auditor: Auditor) -> None:
 
     What could not be recorded or undone stays noted as under way, for the next task to go on with.
     """
+    leave_unproved(note, auditor)
     if auditor.missed or any(
         nic.phase == "opening" for nic in note.interfaces.values()
     ):
@@ -57,3 +59,30 @@ def settle_note(session: Session, note: Note, auditor: Auditor) -> None:
     else:
         session.state.remove()
         session.note = None
+
+
+def leave_unproved(note: Note, auditor: Auditor) -> None:
+    """Note what the audit daemon has not written to its log as not recorded: the next task reads the log and records it."""
+    auditor.prove_anyway()
+    for event, record in auditor.unproved.items():
+        _take_back(note, event, record)
+
+
+def _take_back(note: Note, event: str, record: Record) -> None:
+    """Note a NIC as it was before a record."""
+    reason = record.fields.get("reason")
+    nic = note.interfaces.get(
+        record.fields.get("new-net")
+        or record.fields.get("old-net")
+        or record.fields.get("net")
+        or ""
+    )
+    if nic is None:
+        return
+    if reason in ("detach", "close") and nic.phase == "revoked":
+        nic.phase = "held"
+    elif reason in ("start", "attach") and nic.phase == "held":
+        nic.phase = "opening"
+    elif reason == "open":
+        # No close is due for an open that is not on record.
+        nic.devices = [opened for opened in nic.devices if opened.event != event]

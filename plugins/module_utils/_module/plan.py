@@ -46,7 +46,11 @@ def make_plan(
     session: Session, interfaces: t.Sequence[Interface], params: t.Mapping[str, t.Any]
 ) -> Plan:
     """Decide what to do. Raises :class:`OptionError` or :class:`MismatchError`."""
-    qemu = None if params["qemu"] is None else parse_qemu(params["qemu"], interfaces)
+    qemu = (
+        None
+        if params["qemu"] is None
+        else parse_qemu(params["qemu"], interfaces, session.audit)
+    )
     if session.running:
         steps = [
             _step(session, interface, params["on_mismatch"]) for interface in interfaces

@@ -89,6 +89,7 @@ def _let_go(
         done = f"the macvtap {nic.ifname} of {nic.mac}, which an earlier task left behind, is removed"
     if nic.phase == "held":
         record_end(nic, past.nic(nic), "attach", auditor, session.messages(origin))
+        auditor.prove()
         done = f"qemu had given up {nic.mac} of VM {note.name} before this task; it is on record now, late"
     remove_link(nic)
     if nic.mac in session.nics:
@@ -116,6 +117,7 @@ def _settle(
         if not known.granted:
             fds = [opened.fd for opened in nic.devices]
             auditor.write(messages.net_grant("attach", nic.mac, fds, success=True))
+            auditor.prove()
         nic.phase = "held"
         session.state.save(note)
         return f"the attach of {nic.mac} had been cut off after qemu had it; it is on record now"
@@ -128,6 +130,7 @@ def _settle(
             " give it back. Run the task again; if it says the same, stop the VM (vm_net_detach with stop_vm: destroy)"
         )
     record_end(nic, known, "attach", auditor, messages)
+    auditor.prove()
     remove_link(nic)
     del note.interfaces[nic.mac]
     session.state.save(note)

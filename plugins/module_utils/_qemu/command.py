@@ -12,8 +12,10 @@ import json
 import re
 import typing as t
 
+from .._audit.mode import Mode
 from .._errors import OptionError
 from .._net.interface import Interface, compact
+from .arguments import Refusal, refusals
 
 # Root ports are packed eight to a slot of pcie.0, from a slot that -nodefaults leaves free.
 _FIRST_SLOT = 0x10
@@ -23,30 +25,6 @@ MAX_PORTS = (_LAST_SLOT - _FIRST_SLOT + 1) * _PORTS_PER_SLOT
 
 _MEMORY = re.compile(r"[1-9][0-9]*[KMGTkmgt]?", re.ASCII)
 _NO_PCIE = re.compile(r"(?:type=)?(?:pc|pc-i440fx.*|isapc|microvm|none)(?:,.*)?")
-
-# What the module sets itself, or what would let qemu open a network device unrecorded.
-_OWN_ARGUMENTS = {
-    "net": "interfaces",
-    "netdev": "interfaces",
-    "nic": "interfaces",
-    "name": "name",
-    "uuid": "uuid",
-    "machine": "qemu.machine",
-    "M": "qemu.machine",
-    "accel": "qemu.accel",
-    "enable-kvm": "qemu.accel",
-    "cpu": "qemu.cpu",
-    "m": "qemu.memory",
-    "smp": "qemu.vcpus",
-    "S": "qemu.paused",
-    "runas": "qemu.user",
-    "run-with": "qemu.user",
-    "sandbox": None,
-    "daemonize": None,
-    "pidfile": None,
-    "add-fd": None,
-    "readconfig": None,
-}
 
 # What a guest that breaks out of qemu may not do: gain privileges, start programs.
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
@@ -73,9 +51,14 @@ class QemuOptions(t.NamedTuple):
 
 
 def parse_qemu(
-    options: t.Mapping[str, t.Any], interfaces: t.Sequence[Interface]
+    options: t.Mapping[str, t.Any],
+    interfaces: t.Sequence[Interface],
+    audit: Mode = "required",
 ) -> QemuOptions:
-    """Check the option ``qemu``. Raises :class:`OptionError`."""
+    """Check the option ``qemu``. Raises :class:`OptionError`.
+
+    Where ``audit`` asks for no proof, a second monitor is no error; see :func:`monitors`.
+    """
     qemu = QemuOptions(**{**options, "args": tuple(options["args"])})
     for name in ("binary", "machine", "cpu", "user"):
         if "\0" in (getattr(qemu, name) or ""):
@@ -103,15 +86,37 @@ def parse_qemu(
     for argument in qemu.args:
         if "\0" in argument:
             raise OptionError("qemu.args", "an argument cannot hold a NUL byte")
-        word = argument.lstrip("-") if argument.startswith("-") else None
-        if word in _OWN_ARGUMENTS:
-            instead = _OWN_ARGUMENTS[word]
-            raise OptionError(
-                "qemu.args",
-                f"{argument} is set by this module"
-                + (f"; use the option {instead}" if instead else ""),
-            )
+    for refusal in refusals(qemu.args):
+        if refusal.kind != "monitor" or audit == "required":
+            raise OptionError("qemu.args", _why(refusal))
     return qemu
+
+
+def monitors(qemu: QemuOptions) -> list[str]:
+    """Return, in words, which further monitors and the like the arguments give a VM."""
+    return [
+        f"qemu.args: {refusal.argument} gives the VM {refusal.gives}: whoever reaches it can give the VM network devices"
+        " that no record knows. It is allowed because this task does not say audit: required"
+        for refusal in refusals(qemu.args)
+        if refusal.kind == "monitor"
+    ]
+
+
+def _why(refusal: Refusal) -> str:
+    """Return what is wrong with an argument, and what to do."""
+    argument, kind, gives = refusal
+    if kind == "own":
+        instead = f"; use the option {gives}" if gives else ""
+        return f"{argument} is set by this module{instead}"
+    if kind == "monitor":
+        return (
+            f"{argument} gives the VM {gives}, through which it can get network devices that no record knows. Leave it out,"
+            " or allow it with audit: best_effort"
+        )
+    return (
+        f"{argument} gives the VM {gives}, and no record would know of it. Leave it out; the option interfaces gives a VM"
+        " its network devices"
+    )
 
 
 def netdev_id(mac: str) -> str:

@@ -11,14 +11,26 @@ import errno
 import os
 import socket as real
 import struct
+import tempfile
+import typing as t
 
 import pytest
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import netlink
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import (
+    namespaces,
+    netlink,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.daemon import (
+    Daemon,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.record import (
+    MESSAGE_TYPES,
+)
 
 HEADER = struct.Struct("=IHHII")
 AUDIT_GET = 1000
 NLMSG_ERROR = 2
+_NAMES = {number: name for name, number in MESSAGE_TYPES.items()}
 
 
 def echo(
@@ -33,6 +45,21 @@ def echo(
     body = f"audit({event}): pid={sender} uid=0 auid=1000 ses=7{subject} msg='{text}'"
     data = body.encode("ascii")
     return HEADER.pack(len(data), record_type, 0, 0, 0) + data
+
+
+def answer_status(sequence: int, enabled: int, daemon: int, lost: int) -> bytes:
+    """Return the kernel's answer to a request for its status."""
+    status = struct.pack("=8I", 0, enabled, 1, daemon, 0, 64, lost, 2) + bytes(12)
+    return HEADER.pack(HEADER.size + 32, AUDIT_GET, 0, sequence, 0) + status
+
+
+def log_file() -> t.IO[bytes]:
+    """Return an empty log, which is gone with the last one who knows of it."""
+    return t.cast(t.IO[bytes], tempfile.TemporaryFile())
+
+
+class Forged(bytes):
+    """A message that a process sent, and not the kernel."""
 
 
 @dataclasses.dataclass
@@ -52,8 +79,11 @@ class Kernel:
     refuse: dict[int | str, int] = dataclasses.field(default_factory=dict)
     stale_answers: bool = False
     silent: bool = False
+    # What the daemon does with a record: it may have suspended its logging.
+    writes: bool = True
     sent: list[tuple[int, bytes]] = dataclasses.field(default_factory=list)
     sockets: list[Socket] = dataclasses.field(default_factory=list)
+    log: t.IO[bytes] = dataclasses.field(default_factory=log_file)
 
     AF_NETLINK = real.AF_NETLINK
     SOCK_RAW = real.SOCK_RAW
@@ -93,21 +123,27 @@ class Kernel:
         if kind in self.refuse:
             return [*answers, _ack(sequence, self.refuse[kind])]
         if kind == AUDIT_GET:
-            status = struct.pack(
-                "=8I", 0, self.enabled, 1, self.daemon, 0, 64, self.lost, 2
-            )
-            head = HEADER.pack(HEADER.size + len(status), AUDIT_GET, 0, sequence, 0)
-            return [*answers, head + status + bytes(12)]
+            return [
+                *answers,
+                answer_status(sequence, self.enabled, self.daemon, self.lost),
+            ]
         assert flags == 0x5
         assert payload.endswith(b"\0")
         for listener in self.listeners:
             listener.inbox += self.noise
             if self.echoes and self.enabled:
                 text = payload[:-1].decode("ascii")
-                listener.inbox.append(
-                    echo(text, record_type=kind, subject=self.subject)
-                )
+                echoed = echo(text, record_type=kind, subject=self.subject)
+                listener.inbox.append(echoed)
+                self._log(kind, echoed)
         return [*answers, _ack(sequence, 0)]
+
+    def _log(self, kind: int, echoed: bytes) -> None:
+        """Have the daemon write a record to its log."""
+        if self.writes:
+            name = _NAMES[kind].encode("ascii")
+            self.log.write(b"type=%b msg=%b\n" % (name, echoed[HEADER.size :]))
+            self.log.flush()
 
 
 @dataclasses.dataclass
@@ -144,13 +180,18 @@ class Socket:
         return len(data)
 
     def recv(self, size: int) -> bytes:
+        return self.recvfrom(size)[0]
+
+    def recvfrom(self, size: int) -> tuple[bytes, tuple[int, int]]:
         assert size >= 8192
         if not self.inbox:
             raise real.timeout("timed out") if self.blocking else BlockingIOError()
         found = self.inbox.pop(0)
         if isinstance(found, OSError):
             raise found
-        return found
+        if isinstance(found, Forged):
+            return bytes(found), (4711, 0)
+        return found, (0, 0)
 
     def close(self) -> None:
         self.closed = True
@@ -168,6 +209,9 @@ def _ack(sequence: int, code: int) -> bytes:
 
 def install(monkeypatch: pytest.MonkeyPatch, kernel: Kernel) -> Kernel:
     """Put a fresh copy of the kernel where the code under test opens its sockets."""
-    fresh = dataclasses.replace(kernel, sent=[], sockets=[])
+    log = log_file()
+    fresh = dataclasses.replace(kernel, sent=[], sockets=[], log=log)
     monkeypatch.setattr(netlink, "socket", fresh)
+    monkeypatch.setattr(namespaces, "foreign", lambda: None)
+    monkeypatch.setattr(Daemon, "log", lambda _self: f"/proc/self/fd/{log.fileno()}")
     return fresh

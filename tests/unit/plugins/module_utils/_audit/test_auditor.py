@@ -8,17 +8,29 @@ import contextlib
 import errno
 import os
 import re
+import signal
 import subprocess
 import sys
 
 import pytest
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import netlink
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import (
+    namespaces,
+    netlink,
+    proof,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.auditor import (
     Auditor,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.daemon import (
+    Daemon,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.mode import Mode
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.record import Record
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import AuditError
+from ansible_collections.virtaudit.qemu.tests.unit.support.children import (
+    Start,
+)
 from ansible_collections.virtaudit.qemu.tests.unit.support.kernel import (
     Kernel,
     install,
@@ -236,3 +248,135 @@ def test_required_without_preparation_proves_or_fails(
     with Auditor("required") as auditor, contextlib.suppress(AuditError):
         event = auditor.write(RECORD)
         assert event is not None
+
+
+@pytest.fixture(name="impatient")
+def fixture_impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proof, "_DISK_SECONDS", 0.05)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_an_echo_is_no_proof_when_the_daemon_drops_the_record(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kernel = install(monkeypatch, Kernel(writes=False))
+    with Auditor("required") as auditor:
+        auditor.write(RECORD)
+        with pytest.raises(AuditError, match="has suspended its logging") as caught:
+            auditor.check()
+        assert caught.match("Nothing more was handed to qemu")
+        assert caught.match(rf"'kill -USR2 {os.getpid()}' resumes it")
+        assert caught.match("Make room on the disk of its log")
+        assert auditor.missed
+        assert list(auditor.unproved.values()) == [RECORD]
+        for refuses in (auditor.check, auditor.prove):
+            with pytest.raises(AuditError, match="has not written 1 of this task's"):
+                refuses()
+        auditor.prove_anyway()
+        assert "has suspended its logging" in auditor.warnings[0]
+    assert kernel.texts == [TEXT]
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("mode", ["best_effort", "off"])
+def test_without_required_a_record_on_no_disk_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, mode: Mode
+) -> None:
+    install(monkeypatch, Kernel(writes=False))
+    with Auditor(mode) as auditor:
+        auditor.write(RECORD)
+        auditor.check()
+        auditor.prove()
+    warned = [text for text in auditor.warnings if "suspended its logging" in text]
+    assert len(warned) == (mode == "best_effort")
+    assert not auditor.missed
+    assert auditor.unproved == {}
+
+
+def test_what_stands_in_the_log_is_proved(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, Kernel())
+    with Auditor("required") as auditor:
+        auditor.write(RECORD)
+        assert list(auditor.unproved.values()) == [RECORD]
+        auditor.check()
+        assert auditor.unproved == {}
+        auditor.write(RECORD)
+        auditor.prove()
+        assert auditor.unproved == {}
+    assert auditor.warnings == []
+
+
+@pytest.mark.parametrize("mode", ["required", "best_effort"])
+def test_where_no_log_is_written_the_echo_is_all(
+    monkeypatch: pytest.MonkeyPatch, mode: Mode
+) -> None:
+    install(monkeypatch, Kernel(writes=False))
+    monkeypatch.setattr(Daemon, "log", lambda _self: None)
+    with Auditor(mode) as auditor:
+        auditor.look()
+        assert auditor.warnings == []
+        auditor.write(RECORD)
+        auditor.check()
+        auditor.prove()
+        assert auditor.unproved == {}
+    (warning,) = auditor.warnings
+    assert "the audit daemon writes no log by its configuration" in warning
+    assert not auditor.missed
+
+
+def test_a_log_that_cannot_be_read_is_no_proof(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kernel = install(monkeypatch, Kernel())
+    monkeypatch.setattr(Daemon, "log", lambda _self: "/nonexistent/audit.log")
+    with Auditor("required") as auditor:
+        for _time in range(2):
+            with pytest.raises(AuditError, match=r"cannot be read .No such"):
+                auditor.check()
+    assert kernel.texts == []
+    with Auditor("best_effort") as auditor:
+        assert auditor.write(RECORD) == "1795448404.573:345"
+        auditor.prove()
+    (warning,) = auditor.warnings
+    assert "/nonexistent/audit.log cannot be read" in warning
+
+
+def test_another_daemon_than_before_is_none(
+    monkeypatch: pytest.MonkeyPatch, start: Start
+) -> None:
+    kernel = install(monkeypatch, Kernel())
+    with Auditor("required") as auditor:
+        auditor.write(RECORD)
+        kernel.daemon = start().pid
+        with pytest.raises(AuditError, match="is another one than when this task"):
+            auditor.write(RECORD)
+        with pytest.raises(AuditError, match="is another one than when this task"):
+            auditor.check()
+    assert auditor.missed
+
+
+def test_a_zombie_is_no_daemon(monkeypatch: pytest.MonkeyPatch, start: Start) -> None:
+    child = start()
+    os.kill(child.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    install(monkeypatch, Kernel(daemon=child.pid))
+    with Auditor("required") as auditor, pytest.raises(AuditError, match="has died"):
+        auditor.check()
+
+
+@pytest.mark.parametrize("kind", ["network", "pid", "user"])
+def test_another_namespace_is_named(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    kernel = install(monkeypatch, Kernel(echoes=False))
+    monkeypatch.setattr(namespaces, "foreign", lambda: kind)
+    why = f"this task does not run in the host's {kind} namespace"
+    with Auditor("required") as auditor, pytest.raises(AuditError, match=why) as caught:
+        auditor.check()
+    assert caught.match("Run the task on the host itself and not in a container")
+    with Auditor("best_effort") as auditor:
+        auditor.write(RECORD)
+        auditor.prove()
+    (warning,) = auditor.warnings
+    assert why in warning
+    assert "not written" not in warning
+    assert kernel.texts == [TEXT]
+    assert kernel.listeners == []

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import recent
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import proof, recent
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.auditor import (
     Auditor,
 )
@@ -118,6 +118,22 @@ def test_what_cannot_be_recorded_stays_noted(monkeypatch: pytest.MonkeyPatch) ->
     assert (left.pid, left.interfaces) == (note.pid, note.interfaces)
     # The next one looks into the log from here on.
     assert left.busy == pytest.approx(time.time(), abs=5)
+
+
+def test_what_the_daemon_drops_stays_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proof, "_DISK_SECONDS", 0.05)
+    removed: list[str] = []
+    monkeypatch.setattr(gone, "remove_link", lambda nic: removed.append(nic.mac))
+    kernel = a_kernel(monkeypatch, Kernel(writes=False))
+    note = a_vm()
+    with pytest.raises(AuditError, match="has suspended its logging"):
+        settle(note)
+    assert told(kernel) == ["stop crashed", "detach", "close"]
+    left = VmState(UUID).load()
+    assert left is not None
+    assert left.interfaces == note.interfaces
+    assert left.busy == pytest.approx(time.time(), abs=5)
+    assert removed == []
 
 
 def test_without_audit_nothing_is_written(

@@ -1,0 +1,127 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What proves that the records of a task are kept: one living daemon from begin to end, and its log.
+
+An echo of the kernel's proves less: it also echoes what a daemon drops that has suspended its logging.
+"""
+
+from __future__ import annotations
+
+from .._errors import AuditError, AuditLogError
+from .daemon import Daemon
+from .daemon_log import DaemonLog
+from .netlink import Status
+from .record import Record
+
+# The daemon writes at once; a busy disk may take longer.
+_DISK_SECONDS = 5.0
+
+
+class Proof:
+    """What was proved of one task's records.
+
+    ``pending`` are those, by their event ids, that the kernel echoed and that were not seen in the
+    daemon's log yet. ``writes_none`` says in words why none will be, where the daemon's
+    configuration says that it writes no log.
+    """
+
+    def __init__(self) -> None:
+        self.pending: dict[str, Record] = {}
+        self.writes_none: str | None = None
+        # The daemon, and the kernel's count of lost records, as they were when the task began.
+        self._daemon: Daemon | None = None
+        self._lost = 0
+        self._log: DaemonLog | None = None
+        self._unreadable: AuditLogError | None = None
+        self._patience = _DISK_SECONDS
+
+    def close(self) -> None:
+        """Give the log up."""
+        if self._log is not None:
+            self._log.close()
+
+    def require_kept(self, status: Status) -> None:
+        """Require a state in which records reach the daemon, the last one included.
+
+        The first call also opens the daemon's log. Raises :class:`AuditError`.
+        """
+        daemon = _living_daemon(status)
+        if self._daemon is None:
+            self._open_log(daemon)
+            self._daemon, self._lost = daemon, status.lost
+        if daemon != self._daemon:
+            raise AuditError(
+                f"the audit daemon (pid {daemon.pid}) is another one than when this task began (pid {self._daemon.pid}):"
+                " what the first one had not written is lost"
+            )
+        if status.lost > self._lost:
+            raise AuditError(
+                f"the kernel has lost {status.lost - self._lost} records since this task began: the audit daemon hangs"
+                " or the backlog is too small (see 'auditctl -s', raise it with 'auditctl -b')"
+            )
+
+    def require_written(self) -> None:
+        """Require that all pending records stand in the daemon's log, which gets some time for it.
+
+        Raises :class:`AuditLogError`, also without such a record where the log cannot be read.
+        """
+        if self._unreadable is not None:
+            raise self._unreadable
+        daemon, log = self._daemon, self._log
+        if not self._look(0.0) or daemon is None or log is None:
+            return
+        # One that has died writes no more.
+        if Daemon.of(daemon.pid) == daemon and not self._look(self._patience):
+            return
+        # Whether it writes again is looked at later, and not waited for.
+        self._patience = 0.0
+        event, record = next(iter(self.pending.items()))
+        raise AuditLogError(
+            f"the audit daemon (pid {daemon.pid}) has not written {len(self.pending)} of this task's records to {log.path},"
+            f" the first one is reason={record.what} (event {event}): it has suspended its logging"
+            f" ('kill -USR2 {daemon.pid}' resumes it), its disk is full, it hangs, or it has died"
+        )
+
+    def outstanding(self) -> bool:
+        """Tell whether records are pending, after a last look into the log."""
+        try:
+            return self._look(0.0)
+        except AuditLogError:
+            return True
+
+    def _look(self, seconds: float) -> bool:
+        if self._log is None:
+            # It writes none, which is said, or none that can be read, which is an error of its own.
+            self.pending.clear()
+        elif self.pending:
+            self.pending = self._log.await_records(self.pending, seconds)
+        return bool(self.pending)
+
+    def _open_log(self, daemon: Daemon) -> None:
+        path = daemon.log()
+        if path is not None:
+            try:
+                self._log = DaemonLog(path)
+            except AuditLogError as exc:
+                self._unreadable = exc
+            return
+        self.writes_none = (
+            f"the audit daemon writes no log by its configuration (write_logs or log_format in {daemon.configuration})."
+            " It is proved that the kernel took each record, and not that one was kept"
+        )
+
+
+def _living_daemon(status: Status) -> Daemon:
+    """Return the daemon that is registered. Raises :class:`AuditError` when no living one gets the records."""
+    if not status.enabled:
+        raise AuditError("the kernel's auditing is disabled (enabled=0)")
+    if not status.pid:
+        raise AuditError(
+            "no audit daemon is registered with the kernel, so no record reaches the disk"
+        )
+    # The kernel notices a killed daemon only when it next sends to it.
+    daemon = Daemon.of(status.pid)
+    if daemon is None:
+        raise AuditError(f"the audit daemon (pid {status.pid}) has died")
+    return daemon
