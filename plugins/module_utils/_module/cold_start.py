@@ -10,9 +10,9 @@ import typing as t
 
 from .._audit.messages import Messages
 from .._audit.origin import Origin
+from .._device import Device, fds_of
 from .._errors import ProcessError
-from .._net import device
-from .._net.device import Device
+from .._net import holdings
 from .._net.interface import Interface
 from .._net.opened import OpenedDevices
 from .._qemu import command, launch, systemd
@@ -45,6 +45,7 @@ def cold_start(
     note = session.new_note(
         qemu.virt, started=True, unit=systemd.scope_of(session.uuid)
     )
+    note.uid = uid
     note.qmp_socket, note.booting = session.state.qmp_socket, True
     if note.unit is not None:
         systemd.wait_unloaded(note.unit, session.timeout)
@@ -134,7 +135,7 @@ def _launch(
         session.state.write_pid_file(process.pid)
     for nic in note.interfaces.values():
         for opened in nic.devices:
-            if not process.holds(opened):
+            if not holdings.still_at(process, opened):
                 raise ProcessError(
                     f"qemu started and does not hold {opened.path} of {nic.mac} as fd {opened.fd}"
                     + process.fate()
@@ -143,13 +144,9 @@ def _launch(
 
 
 def _backend(interface: Interface, devices: t.Sequence[Device]) -> Backend:
-    queues = tuple(
-        opened.fd for opened in devices if opened.path != device.VHOST_NET_PATH
-    )
-    vhosts = tuple(
-        opened.fd for opened in devices if opened.path == device.VHOST_NET_PATH
-    )
-    return Backend(interface, queues, vhosts)
+    queues = fds_of(opened for opened in devices if not opened.is_vhost)
+    vhosts = fds_of(opened for opened in devices if opened.is_vhost)
+    return Backend(interface, tuple(queues), tuple(vhosts))
 
 
 def _record_failure(

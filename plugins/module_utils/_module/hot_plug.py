@@ -10,8 +10,8 @@ import time
 
 from .._audit.messages import Messages
 from .._audit.origin import Origin
+from .._device import Device
 from .._errors import LinkError, MonitorError, PendingError, StuckError
-from .._net.device import Device
 from .._net.interface import Interface
 from .._net.opened import OpenedDevices
 from .._qemu import command, hotplug

@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 from .._errors import LinkError
-from .._net import link, sysfs
-from .._qemu.process import holder_of
+from .._net import holdings, link, sysfs
 from .._state import NicNote
 
 
@@ -22,7 +21,11 @@ def has_link(nic: NicNote) -> bool:
         if nic.ifindex
         else sysfs.address(name) == nic.mac
     )
-    return same and sysfs.lower(name) == nic.source and holder_of(name) is None
+    return (
+        same
+        and sysfs.lower(name) == nic.source
+        and holdings.holder_of(name, None) is None
+    )
 
 
 def remove_link(nic: NicNote) -> None:

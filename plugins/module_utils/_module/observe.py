@@ -8,11 +8,11 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from .._net import device, link, sysfs
-from .._net.device import Device
+from .._device import Device, fds_of
+from .._net import holdings, link, sysfs
 from .._net.interface import Interface, compact, sits_on_pci
+from .._proc import Process
 from .._qemu.nics import FrontEnd, Inventory
-from .._qemu.process import Process
 from .._state import NicNote, Note
 
 
@@ -57,7 +57,7 @@ class Nic:
     def type(self) -> str:
         """Return ``bridge`` or ``direct``."""
         if self.devices:
-            return "bridge" if self.devices[0].path == device.TUN_PATH else "direct"
+            return "bridge" if self.devices[0].is_tap else "direct"
         return self.note.type if self.note else "bridge"
 
     @property
@@ -74,7 +74,7 @@ class Nic:
     @property
     def vhost(self) -> bool | None:
         """Tell whether vhost-net serves the NIC; ``None`` when nothing tells (somebody else's NIC)."""
-        if any(opened.path == device.VHOST_NET_PATH for opened in self.devices):
+        if any(opened.is_vhost for opened in self.devices):
             return True
         return False if self.note else None
 
@@ -101,9 +101,7 @@ class Nic:
         }
 
     def _queue_devices(self) -> list[Device]:
-        return [
-            opened for opened in self.devices if opened.path != device.VHOST_NET_PATH
-        ]
+        return [opened for opened in self.devices if not opened.is_vhost]
 
 
 def observe_nics(
@@ -113,7 +111,7 @@ def observe_nics(
     notes = dict(note.interfaces) if note else {}
     found: dict[str, Nic] = {}
     claimed = {fd for fds in inventory.backends.values() for fd in fds}
-    claimed.update(opened.fd for nic in notes.values() for opened in nic.devices)
+    claimed.update(fd for nic in notes.values() for fd in fds_of(nic.devices))
     for front_end in inventory.front_ends:
         mac = front_end.mac
         known = notes.get(mac)
@@ -154,23 +152,19 @@ def _held(
 
 
 def _queues_at(process: Process, fds: t.Iterable[int]) -> list[Device]:
-    devices = (process.device_at(fd) for fd in fds)
-    return [
-        opened
-        for opened in devices
-        if opened is not None and opened.path != device.VHOST_NET_PATH
-    ]
+    devices = (holdings.at(process, fd) for fd in fds)
+    return [opened for opened in devices if opened is not None and not opened.is_vhost]
 
 
 def _as_now(process: Process, opened: Device, ifindex: int | None) -> Device | None:
     """Return a noted device under its present name, ``None`` when it is held no more."""
-    if process.holds(opened):
+    if holdings.still_at(process, opened):
         return opened
-    found = process.device_at(opened.fd)
+    found = None if opened.fd is None else holdings.at(process, opened.fd)
     if ifindex is None or found is None or found.dev is None:
         return None
     # A link keeps its index when it is renamed.
-    same = found.path == opened.path and sysfs.ifindex(found.dev) == ifindex
+    same = found.rdev == opened.rdev and sysfs.ifindex(found.dev) == ifindex
     return dataclasses.replace(opened, dev=found.dev) if same else None
 
 

@@ -9,8 +9,10 @@ from .. import _state
 from .._audit.auditor import Auditor
 from .._audit.origin import Origin
 from .._errors import BusyError, VirtauditError
-from .._qemu.process import Process, boot_id, find_qemu
+from .._proc import boot_id
+from .._qemu.process import find_qemu
 from .._state import Note, VmState
+from . import identity
 from .report import Report
 
 
@@ -51,7 +53,7 @@ def _settle_one(state: VmState, auditor: Auditor, origin: Origin) -> list[str]:
         note = _note_of(state, write=True)
         if note is None or not _seems_gone(note):
             return []
-        if note.pid is None and find_qemu(note.uuid) is not None:
+        if note.pid is None and find_qemu(note.uuid, identity.uids_of(note)):
             # Paused for ever, with what it holds on record: its own next task ends it.
             return []
         from .gone import settle
@@ -63,7 +65,8 @@ def _settle_one(state: VmState, auditor: Auditor, origin: Origin) -> list[str]:
 def _seems_gone(note: Note) -> bool:
     if note.boot_id != boot_id():
         return False
-    if note.pid is not None and note.start_time is not None:
-        return not Process(note.pid, note.start_time).is_alive()
+    process = identity.noted(note)
+    if process is not None:
+        return not process.is_alive()
     # A start that was cut off before its qemu was noted; one that is under way is locked.
     return note.booting

@@ -10,8 +10,8 @@ import time
 import typing as t
 
 from .._audit.messages import Messages
+from .._device import Device
 from .._errors import LinkError, PendingError
-from .._net.device import Device
 from .._qemu import hotplug
 from .._state import Note
 from .gone import record_end

@@ -11,9 +11,10 @@ import typing as t
 
 from .._audit.auditor import Auditor
 from .._audit.messages import Messages
+from .._device import TUN_PATH, VHOST_NET_PATH, Device, format_rdev
 from .._errors import AuditError, DeviceError, LinkError
 from . import device, link, sysfs
-from .device import Attempt, Device
+from .device import Attempt
 from .interface import Interface
 
 # Called after each open with the interface and all that is open for it.
@@ -41,7 +42,7 @@ class OpenedDevices:
 
     def __exit__(self, *exc_info: object) -> None:
         for mac, opened in self._devices:
-            os.close(opened.fd)
+            os.close(opened.fileno())
             self._auditor.write_anyway(self._messages.net_close(mac, opened, opened.fd))
         self._devices.clear()
         for name in self._links:
@@ -64,7 +65,7 @@ class OpenedDevices:
     def handed_over(self) -> None:
         """Close our copies of the fds: qemu holds them now, so this gives nothing up."""
         for _mac, opened in self._devices:
-            os.close(opened.fd)
+            os.close(opened.fileno())
         self._devices.clear()
         self._links.clear()
 
@@ -76,9 +77,7 @@ class OpenedDevices:
             device.become_tap(opened, interface.ifname, interface.queues, first=False)
 
         setups = [first] + [further] * (interface.queues - 1)
-        devices = [
-            self._open_node(interface, device.TUN_PATH, setup) for setup in setups
-        ]
+        devices = [self._open_node(interface, TUN_PATH, setup) for setup in setups]
         link.join_bridge(
             interface.ifname, interface.mac, interface.source, interface.mtu
         )
@@ -106,7 +105,7 @@ class OpenedDevices:
         devices: list[Device] = []
         for _number in range(interface.queues):
             try:
-                devices.append(self._open_node(interface, device.VHOST_NET_PATH, None))
+                devices.append(self._open_node(interface, VHOST_NET_PATH, None))
             except DeviceError:
                 if interface.vhost == "required" or devices:
                     raise
@@ -144,7 +143,7 @@ class OpenedDevices:
         except AuditError:
             # It may have landed all the same: the next task reads the log, and records the close then.
             self._devices.pop()
-            os.close(opened.fd)
+            os.close(opened.fileno())
             raise
         self._note(
             interface, [each for mac, each in self._devices if mac == interface.mac]
@@ -169,5 +168,5 @@ class OpenedDevices:
                 f"macvtap {interface.ifname} got no node {path}; is devtmpfs mounted on /dev?"
             )
         major, minor = map(int, expected.split(":"))
-        if found != device.format_rdev(os.makedev(major, minor)):
+        if found != format_rdev(os.makedev(major, minor)):
             raise DeviceError(f"{path} is not the node of macvtap {interface.ifname}")

@@ -48,6 +48,9 @@ _OWN_ARGUMENTS = {
     "readconfig": None,
 }
 
+# What makes the monitor of a VM that this collection starts.
+MONITOR_ARGUMENT = "chardev=virtaudit,mode=control"
+
 # What a guest that breaks out of qemu may not do: gain privileges, start programs.
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 
@@ -209,7 +212,7 @@ def argv(
         "-S",
     ]
     arguments += ["-chardev", f"socket,id=virtaudit,fd={monitor_fd},server=on,wait=off"]
-    arguments += ["-mon", "chardev=virtaudit,mode=control"]
+    arguments += ["-mon", MONITOR_ARGUMENT]
     interfaces = [backend.interface for backend in backends]
     for number in range(_count_ports(qemu, interfaces)):
         arguments += ["-device", _json(_root_port(number))]

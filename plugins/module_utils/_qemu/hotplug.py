@@ -13,19 +13,16 @@ import dataclasses
 import time
 import typing as t
 
+from .._device import Device
 from .._errors import MonitorError, ProcessError, QmpError, StuckError
-from .._net import device
-from .._net.device import Device
+from .._net import holdings
 from .._net.interface import Interface, compact
+from .._proc import Process
 from . import command
 from .monitor import Monitor
-from .process import Process
 
 # A device_del that is sent before the guest is up is lost, so it is repeated.
 _REPEAT_SECONDS = 1.0
-# qemu closes them before it answers; this is for a loaded host.
-_RELEASE_SECONDS = 0.5
-_RELEASE_STEP_SECONDS = 0.002
 
 
 def plug(
@@ -47,20 +44,12 @@ def plug(
     try:
         for opened, name in zip(devices, names):
             held.append(_send(monitor, process, opened, name))
-        queues = [
-            name
-            for name, opened in zip(names, devices)
-            if opened.path != device.VHOST_NET_PATH
-        ]
-        vhosts = [
-            name
-            for name, opened in zip(names, devices)
-            if opened.path == device.VHOST_NET_PATH
-        ]
+        queues = [name for name, opened in zip(names, devices) if not opened.is_vhost]
+        vhosts = [name for name, opened in zip(names, devices) if opened.is_vhost]
         monitor.execute("netdev_add", command.netdev(interface, queues, vhosts))
         adding = True
         monitor.execute("device_add", command.nic(interface, port))
-        lost = [opened for opened in held if not process.holds(opened)]
+        lost = [opened for opened in held if not holdings.still_at(process, opened)]
         if lost:
             raise ProcessError(
                 f"qemu took {interface.mac} and does not hold {lost[0].path} as fd {lost[0].fd}"
@@ -71,7 +60,7 @@ def plug(
         if not (adding and _is_unanswered(exc)):
             with contextlib.suppress(MonitorError):
                 roll_back(monitor, interface.mac, len(devices))
-        left = [opened for opened in held if process.holds(opened)]
+        left = holdings.kept(process, held)
         if left and isinstance(exc, (MonitorError, ProcessError, OSError)):
             raise StuckError(
                 f"{exc}. qemu (pid {process.pid}) still holds {_words(left)} of {interface.mac}, whose hand-over is"
@@ -159,7 +148,7 @@ def close_backend(
     except QmpError as exc:
         if exc.error_class != "DeviceNotFound" and "not found" not in exc.desc:
             raise
-    return _still_held(process, devices)
+    return holdings.wait_released(process, devices)
 
 
 def revoke(
@@ -177,23 +166,14 @@ def revoke(
     if held and path is not None:
         # This qemu keeps them as long as the card is in the machine.
         _request_unplug(monitor, [path], Unplugged())
-        held = _still_held(process, devices)
+        held = holdings.wait_released(process, devices)
     if held and path is not None:
         from . import eject
 
         with contextlib.suppress(MonitorError):
             eject.eject(monitor, path)
-        held = _still_held(process, devices)
+        held = holdings.wait_released(process, devices)
     return held
-
-
-def _still_held(process: Process, devices: t.Sequence[Device]) -> list[Device]:
-    deadline = time.monotonic() + _RELEASE_SECONDS
-    while True:
-        held = [opened for opened in devices if process.holds(opened)]
-        if not held or time.monotonic() >= deadline:
-            return held
-        time.sleep(_RELEASE_STEP_SECONDS)
 
 
 def _send(monitor: Monitor, process: Process, opened: Device, name: str) -> Device:
@@ -201,15 +181,9 @@ def _send(monitor: Monitor, process: Process, opened: Device, name: str) -> Devi
     before = process.fds()
     monitor.execute("getfd", {"fdname": name}, fd=opened.fd)
     for fd in sorted(process.fds() - before):
-        found = process.device_at(fd)
-        if found is not None and (found.path, found.rdev) == (opened.path, opened.rdev):
-            return Device(
-                path=opened.path,
-                rdev=opened.rdev,
-                dev=opened.dev,
-                fd=fd,
-                event=opened.event,
-            )
+        found = holdings.at(process, fd)
+        if found is not None and found.rdev == opened.rdev:
+            return dataclasses.replace(opened, fd=fd)
     raise ProcessError(
         f"{opened.path} was passed to qemu (pid {process.pid}) and is not among its open files"
         + process.fate()
@@ -219,10 +193,7 @@ def _send(monitor: Monitor, process: Process, opened: Device, name: str) -> Devi
 def _names(mac: str, devices: t.Sequence[Device]) -> list[str]:
     queues = iter(_queue_names(mac, len(devices)))
     vhosts = iter(_vhost_names(mac, len(devices)))
-    return [
-        next(vhosts if opened.path == device.VHOST_NET_PATH else queues)
-        for opened in devices
-    ]
+    return [next(vhosts if opened.is_vhost else queues) for opened in devices]
 
 
 def _queue_names(mac: str, count: int) -> list[str]:

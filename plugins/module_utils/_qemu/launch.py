@@ -20,9 +20,9 @@ import subprocess
 import typing as t
 
 from .._errors import MonitorError, OptionError, ProcessError
+from .._proc import Process
 from . import systemd
 from .monitor import Monitor
-from .process import Process
 
 _VERSION = re.compile(r"version (\d+)\.(\d+)")
 # The first that takes -device as JSON.

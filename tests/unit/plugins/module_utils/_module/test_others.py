@@ -19,9 +19,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._module import othe
 from ansible_collections.virtaudit.qemu.plugins.module_utils._module.report import (
     Report,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.process import (
-    Process,
-)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._proc import Process
 from ansible_collections.virtaudit.qemu.plugins.module_utils._state import VmState
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import UUID
 from ansible_collections.virtaudit.qemu.tests.unit.support.host import (
@@ -105,7 +103,7 @@ def test_a_vm_that_a_task_works_on(base: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_a_start_that_was_cut_off(monkeypatch: pytest.MonkeyPatch, runs: bool) -> None:
     kernel = a_kernel(monkeypatch)
     monkeypatch.setattr(
-        others, "find_qemu", lambda uuid: Process(1, 1) if runs else None
+        others, "find_qemu", lambda uuid, uids: Process(1, 1) if runs else None
     )
     a_vm(booting=True, pid=None, start_time=None, interfaces={})
     settle()

@@ -20,6 +20,11 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.messages imp
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.origin import Origin
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.record import Record
+from ansible_collections.virtaudit.qemu.plugins.module_utils._device import (
+    TUN_PATH,
+    VHOST_NET_PATH,
+    Device,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
     AuditError,
     DeviceError,
@@ -31,7 +36,6 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._net import (
     link,
     sysfs,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._net.device import Device
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net.interface import (
     Interface,
 )
@@ -40,8 +44,8 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._net.opened import 
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import an_interface
 
-TUN = device.TUN_PATH
-VHOST = device.VHOST_NET_PATH
+TUN = TUN_PATH
+VHOST = VHOST_NET_PATH
 DIRECT: dict[str, t.Any] = {"type": "direct", "source": "eth0", "mode": "vepa"}
 
 ERRORS = {"link": LinkError, "become": DeviceError, "record": AuditError}

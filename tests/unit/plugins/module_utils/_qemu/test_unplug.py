@@ -13,7 +13,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
     MonitorError,
     QmpError,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu import hotplug
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net import holdings
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.hotplug import (
     Unplugged,
     close_backend,
@@ -158,9 +158,9 @@ HELD = [tun(31), vhost(32)]
 
 @pytest.fixture(name="qemu")
 def fixture_qemu(monkeypatch: pytest.MonkeyPatch) -> FakeQemu:
-    monkeypatch.setattr(hotplug, "_RELEASE_SECONDS", 0.05)
+    monkeypatch.setattr(holdings, "_RELEASE_SECONDS", 0.05)
     qemu = FakeQemu()
-    qemu.held = {opened.fd: opened for opened in HELD}
+    qemu.held = {opened.fileno(): opened for opened in HELD}
     qemu.netdevs = {NETDEV: [31, 32]}
     return qemu
 
@@ -176,7 +176,7 @@ def test_what_qemu_still_holds_is_told(qemu: FakeQemu) -> None:
 
 
 def test_qemu_takes_a_moment(qemu: FakeQemu, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hotplug, "_RELEASE_SECONDS", 5.0)
+    monkeypatch.setattr(holdings, "_RELEASE_SECONDS", 5.0)
     naps = []
 
     def nap(seconds: float) -> None:
