@@ -165,8 +165,11 @@ class AuditSocket:
         )
         try:
             self._sender.sendto(header + payload, (0, 0))
+            deadline = time.monotonic() + _ANSWER_SECONDS
             while True:
-                data = self._sender.recv(_DATAGRAM_BYTES)
+                data = _receive(self._sender, deadline)
+                if data is None:
+                    continue
                 _length, answer_type, _flags, sequence, _pid = _HEADER.unpack_from(data)
                 if sequence != self._sequence:
                     continue
@@ -187,12 +190,8 @@ class AuditSocket:
         wanted = record.text().encode("ascii")
         deadline = time.monotonic() + _ECHO_SECONDS
         while True:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return None
-            listener.settimeout(left)
             try:
-                data = listener.recv(_DATAGRAM_BYTES)
+                data = _receive(listener, deadline)
             except socket.timeout:
                 return None
             except OSError as exc:
@@ -202,6 +201,8 @@ class AuditSocket:
                 raise AuditError(
                     f"cannot read the kernel's audit records: {exc.strerror}"
                 ) from exc
+            if data is None:
+                continue
             confirmation = _match(data, MESSAGE_TYPES[record.type], wanted)
             if confirmation is not None:
                 return confirmation
@@ -220,6 +221,21 @@ class AuditSocket:
                     raise AuditError(
                         f"cannot read the kernel's audit records: {exc.strerror}"
                     ) from exc
+
+
+def _receive(source: socket.socket, deadline: float) -> bytes | None:
+    """Return the next message; ``None`` for one that the kernel did not send.
+
+    A process with CAP_NET_ADMIN may send to our port. Only the kernel's own port is 0 (``netlink(7)``).
+    Raises :class:`OSError`, as ``socket.timeout`` after the deadline.
+    """
+    # One that sends without end must not keep the task waiting for ever.
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise socket.timeout("timed out")
+    source.settimeout(left)
+    data, address = source.recvfrom(_DATAGRAM_BYTES)
+    return data if address[0] == 0 else None
 
 
 def _match(data: bytes, message_type: int, text: bytes) -> Confirmation | None:

@@ -16,8 +16,10 @@ import typing as t
 
 from .._device import Device, format_rdev
 from .._errors import DeviceError
+from . import sysfs
 
 _TUNSETIFF = 0x400454CA
+_TUNSETOWNER = 0x400454CC
 _TUNGETIFF = 0x800454D2
 _IFF_TAP = 0x0002
 _IFF_MULTI_QUEUE = 0x0100
@@ -70,12 +72,15 @@ def open_node(path: str) -> Device:
 def become_tap(device: Device, ifname: str, queues: int, first: bool) -> None:
     """Make an open /dev/net/tun one queue of a tap.
 
-    ``first`` demands that the tap is new: the kernel would join one that exists.
+    ``first`` demands that the tap is new: the kernel would join one that exists. It makes root the
+    owner of the tap, and then requires that nobody joined before that.
     """
     flags = _IFF_TAP | _IFF_NO_PI | _IFF_VNET_HDR
     if queues > 1:
         flags |= _IFF_MULTI_QUEUE
     _set_interface(device, ifname, flags | (_IFF_TUN_EXCL if first else 0))
+    if first:
+        _take_ownership(device, ifname)
     _verify(device, ifname, flags)
     device.dev = ifname
 
@@ -106,6 +111,22 @@ def _set_interface(device: Device, ifname: str, flags: int) -> None:
         raise DeviceError(
             f"{device.path} could not become {ifname}: {explain(exc)}"
         ) from exc
+
+
+def _take_ownership(device: Device, ifname: str) -> None:
+    """Make root the owner of a new tap: any user may join one that has no owner (``tun_set_iff()``)."""
+    try:
+        fcntl.ioctl(device.fd, _TUNSETOWNER, 0)
+    except OSError as exc:
+        raise DeviceError(
+            f"{ifname} could not be made root's own: {explain(exc)}"
+        ) from exc
+    queues = sysfs.transmit_queues(ifname)
+    if queues > 1:
+        raise DeviceError(
+            f"{ifname} has {queues} queues right after it was made: another process has joined it. It is closed again;"
+            " find out who opens /dev/net/tun on this host, and take that right away (chmod 0600 /dev/net/tun)"
+        )
 
 
 def _verify(device: Device, ifname: str, flags: int) -> None:

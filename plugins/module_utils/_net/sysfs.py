@@ -66,6 +66,16 @@ def address(name: str) -> str | None:
     return _read(name, "address")
 
 
+def transmit_queues(name: str) -> int:
+    """Return how many transmit queues the link has, 0 when it is not known."""
+    try:
+        entries = os.listdir(f"{_NET}/{name}/queues")
+    except OSError as exc:
+        raise_exhausted(exc)
+        return 0
+    return sum(entry.startswith("tx-") for entry in entries)
+
+
 def master(name: str) -> str | None:
     """Return the name of the bridge or bond that the link is a port of."""
     try:

@@ -35,6 +35,16 @@ def echo(
     return HEADER.pack(len(data), record_type, 0, 0, 0) + data
 
 
+def answer_status(sequence: int, enabled: int, daemon: int, lost: int) -> bytes:
+    """Return the kernel's answer to a request for its status."""
+    status = struct.pack("=8I", 0, enabled, 1, daemon, 0, 64, lost, 2) + bytes(12)
+    return HEADER.pack(HEADER.size + 32, AUDIT_GET, 0, sequence, 0) + status
+
+
+class Forged(bytes):
+    """A message that a process sent, and not the kernel."""
+
+
 @dataclasses.dataclass
 class Kernel:
     """How it behaves, and what reached it. Stands in for the module ``socket``.
@@ -93,11 +103,10 @@ class Kernel:
         if kind in self.refuse:
             return [*answers, _ack(sequence, self.refuse[kind])]
         if kind == AUDIT_GET:
-            status = struct.pack(
-                "=8I", 0, self.enabled, 1, self.daemon, 0, 64, self.lost, 2
-            )
-            head = HEADER.pack(HEADER.size + len(status), AUDIT_GET, 0, sequence, 0)
-            return [*answers, head + status + bytes(12)]
+            return [
+                *answers,
+                answer_status(sequence, self.enabled, self.daemon, self.lost),
+            ]
         assert flags == 0x5
         assert payload.endswith(b"\0")
         for listener in self.listeners:
@@ -144,13 +153,18 @@ class Socket:
         return len(data)
 
     def recv(self, size: int) -> bytes:
+        return self.recvfrom(size)[0]
+
+    def recvfrom(self, size: int) -> tuple[bytes, tuple[int, int]]:
         assert size >= 8192
         if not self.inbox:
             raise real.timeout("timed out") if self.blocking else BlockingIOError()
         found = self.inbox.pop(0)
         if isinstance(found, OSError):
             raise found
-        return found
+        if isinstance(found, Forged):
+            return bytes(found), (4711, 0)
+        return found, (0, 0)
 
     def close(self) -> None:
         self.closed = True

@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import typing as t
 
 import pytest
 
@@ -19,7 +20,9 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.netlink impo
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.record import Record
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import AuditError
 from ansible_collections.virtaudit.qemu.tests.unit.support.kernel import (
+    Forged,
     Kernel,
+    answer_status,
     echo,
     install,
     overrun,
@@ -140,6 +143,39 @@ def test_an_older_echo_of_the_same_text_confirms_nothing(kernel: Kernel) -> None
         kernel.echoes = False
         with pytest.raises(AuditError, match="took a VIRT_RESOURCE record and did not"):
             audit.send_confirmed(RECORD)
+
+
+def test_an_echo_of_another_process_confirms_nothing(kernel: Kernel) -> None:
+    kernel.noise = [Forged(echo(TEXT, event="1.000:1"))]
+    with AuditSocket() as audit:
+        audit.listen()
+        assert audit.send_confirmed(RECORD) == OURS
+        kernel.echoes = False
+        with pytest.raises(AuditError, match="took a VIRT_RESOURCE record and did not"):
+            audit.send_confirmed(RECORD)
+
+
+def test_a_status_of_another_process_is_none(kernel: Kernel) -> None:
+    kernel.enabled, kernel.daemon = 0, 4711
+    with AuditSocket() as audit:
+        kernel.sockets[0].inbox.append(Forged(answer_status(1, 1, 4712, 0)))
+        assert audit.status() == Status(0, 4711, lost=3, backlog=2, backlog_limit=64)
+
+
+def test_others_who_never_stop_keep_nobody_waiting(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(netlink, "_ANSWER_SECONDS", 0.05)
+    forged = Forged(answer_status(1, 1, 4712, 0))
+
+    class Endless(list[t.Union[bytes, OSError]]):
+        def pop(self, *_index: t.Any) -> bytes | OSError:
+            return forged
+
+    with AuditSocket() as audit:
+        kernel.sockets[0].inbox = Endless([forged])
+        with pytest.raises(AuditError, match="timed out"):
+            audit.status()
 
 
 def test_confirmed_needs_listening(kernel: Kernel) -> None:

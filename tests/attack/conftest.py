@@ -1,0 +1,76 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What attacks are tried on: this machine with a real audit daemon, real links, and VMs that are made for a test."""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid as uuidlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from ansible_collections.virtaudit.qemu.tests.fault import host, runner, witness
+from ansible_collections.virtaudit.qemu.tests.fault.scenarios import (
+    MACS,
+    QEMU,
+    attach,
+    detach,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Vm:
+    """A VM of one test. Every method runs a module, and returns its result."""
+
+    uuid: str
+    name: str = "vafault"
+
+    def attach(
+        self,
+        interfaces: list[dict[str, Any]],
+        qemu: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> runner.Result:
+        """Run vm_net_attach. ``qemu`` is merged into what starts a paused guest of 64 MB."""
+        return runner.run_module(
+            *attach(self.uuid, interfaces, {**QEMU, **(qemu or {})}, **options)
+        )
+
+    def detach(self, **options: Any) -> runner.Result:
+        """Run vm_net_detach for all NICs, or those of ``macs``."""
+        return runner.run_module(*detach(self.uuid, **options))
+
+    def info(self, **options: Any) -> runner.Result:
+        """Run vm_net_audit_info on the host's own logs."""
+        return runner.run_module("vm_net_audit_info", {"uuid": self.uuid, **options})
+
+    def records(self) -> list[witness.Fields]:
+        """Return what is on record of it, by ausearch."""
+        return witness.records(self.uuid)
+
+    def pid(self) -> int:
+        """Return the pid of its one living qemu."""
+        (pid,) = witness.qemus(self.uuid)
+        return pid
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _host() -> Iterator[None]:
+    """Have an audit daemon and links for all tests."""
+    with host.auditd(), host.links():
+        yield
+
+
+@pytest.fixture(name="vm")
+def fixture_vm() -> Iterator[Vm]:
+    """Give a VM that does not exist yet, and remove what a test leaves of it."""
+    vm = Vm(str(uuidlib.uuid4()))
+    try:
+        yield vm
+    finally:
+        vm.detach(stop_vm="destroy")
+        host.sweep(vm.uuid, MACS)

@@ -1,0 +1,55 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A tap is its VM's alone: no other process may join it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import struct
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.virtaudit.qemu.tests.attack.attacker import (
+    DONE,
+    NOBODY,
+    try_as,
+)
+from ansible_collections.virtaudit.qemu.tests.attack.conftest import Vm
+from ansible_collections.virtaudit.qemu.tests.fault import witness
+from ansible_collections.virtaudit.qemu.tests.fault.scenarios import MACS, TAP
+
+# linux/if_tun.h: TUNSETIFF; IFF_TAP, IFF_NO_PI, IFF_VNET_HDR, IFF_MULTI_QUEUE
+_TUNSETIFF = 0x400454CA
+_FLAGS = 0x0002 | 0x1000 | 0x4000 | 0x0100
+
+
+@pytest.fixture(name="node")
+def fixture_node(tmp_path: Path) -> str:
+    """Make a node of /dev/net/tun that the attacker may open: udev lets everybody."""
+    path = str(tmp_path / "tun")
+    os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(10, 200))
+    os.chown(path, NOBODY, NOBODY)
+    for directory in (tmp_path, *tmp_path.parents[:2]):
+        directory.chmod(0o755)
+    return path
+
+
+def test_invariant_6_nobody_joins_a_tap_of_several_queues(vm: Vm, node: str) -> None:
+    started = vm.attach([TAP])
+    assert not started.get("failed"), started
+    (ifname,) = witness.links(MACS)
+
+    def join() -> None:
+        fd = os.open(node, os.O_RDWR)
+        request = struct.pack("=16sH22x", ifname.encode(), _FLAGS)
+        fcntl.ioctl(fd, _TUNSETIFF, request)
+        # An Ethernet frame with virtio-net's header before it.
+        os.write(fd, bytes(10) + b"\xff" * 12 + bytes(48))
+
+    assert try_as(lambda: os.close(os.open(node, os.O_RDWR))) == DONE
+    assert try_as(join) == "EPERM"
