@@ -12,9 +12,9 @@ from __future__ import annotations
 import typing as t
 
 from .._errors import OptionError, ProcessError, UnreachableError
-from .._proc import Process, all_processes, group_of
+from .._proc import Process, all_processes
 from .._qemu.monitor import Monitor
-from .._qemu.process import find_named, is_qemu, told
+from .._qemu.process import find_named, is_qemu, owner_of_cpus, told
 from .._state import Note
 
 _NO_UUID = "00000000-0000-0000-0000-000000000000"
@@ -57,7 +57,7 @@ def behind(monitor: Monitor, note: Note | None) -> Process:
     peer = Process.of(pid)
     if peer is not None and _may_be(peer, note):
         return peer
-    process = _owner_of_cpus(monitor)
+    process = owner_of_cpus(monitor)
     if process is None or not _may_be(process, note):
         raise ProcessError(
             f"the QMP socket {monitor.path} is served by pid {pid} ({_program(peer)}), which is no qemu and leads to"
@@ -142,15 +142,6 @@ def _require_server(monitor: Monitor, note: Note | None = None) -> int:
 def _may_be(process: Process, note: Note | None) -> bool:
     """Tell whether a process can be a VM: the noted one, whatever its program is called, or a qemu."""
     return process == noted(note) or is_qemu(process)
-
-
-def _owner_of_cpus(monitor: Monitor) -> Process | None:
-    """Return the process whose threads are the CPUs of the VM behind a monitor (QMP ``query-cpus-fast``)."""
-    cpus = monitor.execute("query-cpus-fast")
-    threads = {cpu["thread-id"] for cpu in cpus} if isinstance(cpus, list) else set()
-    owners = {group_of(thread) for thread in threads}
-    pid = owners.pop() if len(owners) == 1 else None
-    return None if pid is None else Process.of(pid)
 
 
 def _program(process: Process | None) -> str:

@@ -122,10 +122,12 @@ def _settle(
         return f"the attach of {nic.mac} had been cut off after qemu had it; it is on record now"
     hotplug.roll_back(session.live.monitor, nic.mac, nic.queues)
     process = session.live.process
-    if any(opened.dev == nic.ifname for opened in holdings.of(process)):
+    holding = holdings.wait_free(nic.ifname, nic.ifindex, process)
+    if holding is not None:
         raise StuckError(
-            f"qemu (pid {process.pid}) still holds {nic.ifname} of {nic.mac}, whose attach had been cut off and does not"
-            " give it back. Run the task again; if it says the same, stop the VM (vm_net_detach with stop_vm: destroy)"
+            f"the attach of {nic.mac} to VM {note.name} (qemu, pid {process.pid}) had been cut off and cannot be taken"
+            f" back: {holding}. Run the task again; if it says the same, end that process, or stop the VM (vm_net_detach"
+            " with stop_vm: destroy)"
         )
     record_end(nic, known, "attach", auditor, messages)
     remove_link(nic)

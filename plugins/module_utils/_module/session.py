@@ -71,7 +71,7 @@ class Session:
 
     def __enter__(self) -> Session:
         try:
-            self.uuid = target.choose(self.name, self._given_uuid, self._ask_identity())
+            self.uuid = self._choose_uuid()
             self.state = VmState(self.uuid)
             if not self._check_mode:
                 _state.prepare_base()
@@ -140,10 +140,10 @@ class Session:
     def _meet(self) -> None:
         monitor = Monitor(self.qmp_socket, self.timeout)
         try:
-            # Records with another VM's name would be false.
-            target.choose(self.name, self.uuid, identity.reported(monitor))
             found = identity.behind(monitor, self.note)
             identity.require_noted(self.qmp_socket, found, self.note)
+            # Records with another VM's name would be false.
+            target.choose(self.name, self.uuid, identity.reported(monitor))
             self.adopt(found, monitor)
         except BaseException:
             monitor.close()
@@ -152,9 +152,8 @@ class Session:
     def adopt(self, process: Process, monitor: Monitor) -> None:
         """Take a running qemu as this session's, and take stock of its NICs."""
         inventory = take_inventory(monitor)
-        self._live = Live(
-            process, monitor, inventory, observe_nics(inventory, process, self.note)
-        )
+        nics = observe_nics(inventory, process, self.note)
+        self._live = Live(process, monitor, inventory, nics)
 
     def refresh(self) -> None:
         """Take stock of the NICs again, after something was changed."""
@@ -215,17 +214,33 @@ class Session:
             "unit": self.unit if self._live else None,
         }
 
-    def _ask_identity(self) -> dict[str, str | None]:
+    def _choose_uuid(self) -> str:
+        reported, process = self._ask_identity()
+        try:
+            return target.choose(self.name, self._given_uuid, reported)
+        except OptionError:
+            if process is not None:
+                # The VM that the task names may live elsewhere: then both are named.
+                uuid = self._given_uuid or target.default_uuid(self.name)
+                note = VmState(uuid).load()
+                identity.require_noted(str(self._given_socket), process, note)
+            raise
+
+    def _ask_identity(self) -> tuple[dict[str, str | None], Process | None]:
+        """Return what the monitor that the task gives tells of its VM, and whose it is, if that can be told."""
         if self._given_socket is None:
-            return {}
+            return {}, None
         # Asked before the lock is taken, which the UUID names, and left again at once: who
         # keeps the monitor while he waits for the lock keeps the lock's owner waiting.
         try:
             with Monitor(self._given_socket, self.timeout) as monitor:
-                return identity.reported(monitor)
+                reported, process = identity.reported(monitor), None
+                with contextlib.suppress(ProcessError):
+                    process = identity.behind(monitor, None)
+                return reported, process
         except UnreachableError as exc:
             self._unreached = exc
-            return {}
+            return {}, None
 
     def _load(self) -> None:
         self.note = self.state.load()

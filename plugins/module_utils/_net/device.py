@@ -116,7 +116,7 @@ def _set_interface(device: Device, ifname: str, flags: int) -> None:
 def _take_ownership(device: Device, ifname: str) -> None:
     """Make root the owner of a new tap: any user may join one that has no owner (``tun_set_iff()``)."""
     try:
-        fcntl.ioctl(device.fd, _TUNSETOWNER, 0)
+        fcntl.ioctl(device, _TUNSETOWNER, 0)
     except OSError as exc:
         raise DeviceError(
             f"{ifname} could not be made root's own: {explain(exc)}"

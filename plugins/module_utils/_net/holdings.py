@@ -24,6 +24,7 @@ from .._device import (
     VHOST_NET_PATH,
     VHOST_NET_RDEV,
     Device,
+    fds_of,
     format_rdev,
 )
 from .._proc import Process, all_processes, raise_exhausted
@@ -104,6 +105,18 @@ def kept(process: Process, devices: t.Sequence[Device]) -> list[Device]:
         for opened in of(process)
         if opened.dev in names and opened.fd not in known
     ]
+
+
+def beside(process: Process, known: t.Iterable[Device]) -> list[Device]:
+    """Return the network devices that a process holds beside those that are known, by their descriptors."""
+    fds = set(fds_of(opened for opened in known if still_at(process, opened)))
+    return [opened for opened in of(process) if opened.fd not in fds]
+
+
+def words(opened: Device) -> str:
+    """Return a held device in words for a message."""
+    link = f" ({opened.dev})" if opened.dev else ""
+    return f"{opened.path}{link} as descriptor {opened.fd}"
 
 
 def wait_released(process: Process, devices: t.Sequence[Device]) -> list[Device]:

@@ -22,6 +22,7 @@ _PORTS_PER_SLOT = 8
 MAX_PORTS = (_LAST_SLOT - _FIRST_SLOT + 1) * _PORTS_PER_SLOT
 
 _MEMORY = re.compile(r"[1-9][0-9]*[KMGTkmgt]?", re.ASCII)
+_DEVICE_PATH = re.compile(r"/machine/peripheral/net-([0-9a-f]{12})")
 _NO_PCIE = re.compile(r"(?:type=)?(?:pc|pc-i440fx.*|isapc|microvm|none)(?:,.*)?")
 
 # What the module sets itself, or what would let qemu open a network device unrecorded.
@@ -125,6 +126,15 @@ def netdev_id(mac: str) -> str:
 def device_id(mac: str) -> str:
     """Return the id of the front end of a NIC."""
     return f"net-{compact(mac)}"
+
+
+def mac_of(path: str) -> str | None:
+    """Return the MAC of a NIC that this collection made, by its QOM path; ``None`` for somebody else's.
+
+    The guest can rewrite the MAC that some models report, and not the id.
+    """
+    match = _DEVICE_PATH.fullmatch(path)
+    return ":".join(re.findall("..", match.group(1))) if match else None
 
 
 def netdev(

@@ -23,6 +23,8 @@ from .monitor import Monitor
 
 # A device_del that is sent before the guest is up is lost, so it is repeated.
 _REPEAT_SECONDS = 1.0
+# What qemu answers for some seconds after a plug and within an unplug, where the guest drives PCIe's own hot-plug.
+_BUSY = "guest is busy"
 
 
 def plug(
@@ -36,7 +38,7 @@ def plug(
 
     Whatever fails is rolled back, and qemu holds none of the devices. Raises
     :class:`MonitorError` or :class:`ProcessError`; :class:`StuckError` when qemu does not
-    answer any more and holds some of them.
+    answer any more and holds some of them, or may get one that is on its way to it.
     """
     names = _names(interface.mac, devices)
     held: list[Device] = []
@@ -57,14 +59,22 @@ def plug(
             )
     except BaseException as exc:
         # A device_add that got no answer may be done all the same, and a paused guest would keep the NIC.
+        settled = False
         if not (adding and _is_unanswered(exc)):
             with contextlib.suppress(MonitorError):
                 roll_back(monitor, interface.mac, len(devices))
+                settled = True
         left = holdings.kept(process, held)
         if left and isinstance(exc, (MonitorError, ProcessError, OSError)):
             raise StuckError(
                 f"{exc}. qemu (pid {process.pid}) still holds {_words(left)} of {interface.mac}, whose hand-over is"
                 " not finished. Run the task again when qemu answers: it will be finished or taken back"
+            ) from exc
+        if _is_unanswered(exc) and not settled and not process.fate():
+            # A descriptor that was sent is qemu's as soon as it reads its socket again.
+            raise StuckError(
+                f"{exc}. qemu (pid {process.pid}) may still get what was sent to it of {interface.mac}, whose hand-over"
+                " is not finished. Run the task again when qemu answers: it will be taken back"
             ) from exc
         raise
     return held
@@ -105,9 +115,12 @@ def unplug(monitor: Monitor, paths: t.Iterable[str], deadline: float) -> Unplugg
     """
     waiting = set(paths)
     done = Unplugged()
+    asked: set[str] = set()
+    busy: dict[str, str] = {}
     while waiting:
-        _request_unplug(monitor, sorted(waiting), done)
+        busy = _request_unplug(monitor, sorted(waiting), done)
         waiting -= {*done.gone, *done.refused}
+        asked |= waiting - {*busy}
         repeat = min(deadline, time.monotonic() + _REPEAT_SECONDS)
         while waiting:
             event = monitor.wait_event(repeat)
@@ -120,19 +133,30 @@ def unplug(monitor: Monitor, paths: t.Iterable[str], deadline: float) -> Unplugg
                 waiting.discard(path)
         if time.monotonic() >= deadline:
             break
+    # One that was busy all the time was never asked for.
+    done.refused.update({path: busy[path] for path in waiting - asked if path in busy})
     return done
 
 
-def _request_unplug(monitor: Monitor, paths: t.Sequence[str], done: Unplugged) -> None:
-    """Send one device_del for each front end; add those that do not exist any more, and those that are refused."""
+def _request_unplug(
+    monitor: Monitor, paths: t.Sequence[str], done: Unplugged
+) -> dict[str, str]:
+    """Send one device_del for each front end; add what became of it to ``done``.
+
+    Returns those that qemu refuses for the moment, with its reason: the slot is busy with an earlier plug or unplug.
+    """
     answers = monitor.try_all([("device_del", {"id": path}) for path in paths])
+    busy = {}
     for path, answer in zip(paths, answers):
         if not isinstance(answer, QmpError):
             continue
         if answer.error_class == "DeviceNotFound":
             done.gone.add(path)
+        elif _BUSY in answer.desc:
+            busy[path] = answer.desc
         elif "already in the process of unplug" not in answer.desc:
             done.refused[path] = answer.desc
+    return busy
 
 
 def close_backend(
@@ -168,12 +192,23 @@ def revoke(
         _request_unplug(monitor, [path], Unplugged())
         held = holdings.wait_released(process, devices)
     if held and path is not None:
-        from . import eject
-
-        with contextlib.suppress(MonitorError):
-            eject.eject(monitor, path)
+        pull_out(monitor, path)
         held = holdings.wait_released(process, devices)
     return held
+
+
+def pull_out(monitor: Monitor, path: str) -> bool:
+    """Pull a card out of a machine whose guest does not let go of it; tell whether it is out.
+
+    ``path`` is the front end's QOM path. The guest's CPUs stand still meanwhile.
+    """
+    from . import eject
+
+    with contextlib.suppress(MonitorError):
+        eject.eject(monitor, path)
+    done = Unplugged()
+    _request_unplug(monitor, [path], done)
+    return path in done.gone
 
 
 def _send(monitor: Monitor, process: Process, opened: Device, name: str) -> Device:

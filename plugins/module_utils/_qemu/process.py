@@ -13,8 +13,9 @@ import os
 import re
 import typing as t
 
-from .._proc import Process, all_processes
+from .._proc import Process, all_processes, group_of
 from .command import MONITOR_ARGUMENT
+from .monitor import Monitor
 
 # Debian, RHEL, Proxmox; Nix puts a dot before a program that it has wrapped.
 _PROGRAM = re.compile(r"\.?(?:qemu-system-[\w.-]+|qemu-kvm(?:[.-][\w.-]+)?|kvm|qemu)")
@@ -81,6 +82,15 @@ def find_named(name: str, uids: t.Collection[int] = ()) -> tuple[Process, Told] 
             if uid == _ROOT or uid in uids:
                 return process, found
     return None
+
+
+def owner_of_cpus(monitor: Monitor) -> Process | None:
+    """Return the process whose threads are the CPUs of the VM behind a monitor (QMP ``query-cpus-fast``)."""
+    cpus = monitor.execute("query-cpus-fast")
+    threads = {cpu["thread-id"] for cpu in cpus} if isinstance(cpus, list) else set()
+    owners = {group_of(thread) for thread in threads}
+    pid = owners.pop() if len(owners) == 1 else None
+    return None if pid is None else Process.of(pid)
 
 
 def _values(text: str, implied: str) -> dict[str, str]:

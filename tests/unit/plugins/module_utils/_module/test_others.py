@@ -110,6 +110,34 @@ def test_a_start_that_was_cut_off(monkeypatch: pytest.MonkeyPatch, runs: bool) -
     assert told(kernel) == ([] if runs else ["start booted"])
 
 
+@pytest.mark.parametrize(
+    ("changes", "says", "records"),
+    [
+        ({}, 1, True),
+        ({"started": False}, 1, True),
+        ({"started": False, "interfaces": {}}, 1, False),
+        ({"audit": "off"}, 1, False),
+        ({"boot_id": "an earlier one"}, 0, False),
+    ],
+)
+def test_check_mode_says_what_the_run_does(
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, t.Any],
+    says: int,
+    records: bool,
+) -> None:
+    kernel = a_kernel(monkeypatch)
+    note = a_vm(**changes)
+    with Auditor("required") as auditor:
+        report = Report(auditor)
+        others.foresee_others(MINE, report)
+    assert kernel.texts == []
+    assert VmState(UUID).load() == note
+    assert (len(report.warnings), report.changed) == (says, records)
+    done = settle()
+    assert (len(done.warnings), bool(done.result()["changed"])) == (says, records)
+
+
 def test_a_failure_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = a_kernel(monkeypatch, Kernel(enabled=0))
     note = a_vm()

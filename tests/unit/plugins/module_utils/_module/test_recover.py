@@ -34,6 +34,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._module.session imp
     Live,
     Session,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net import holdings
 from ansible_collections.virtaudit.qemu.plugins.module_utils._proc import Process
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import (
     FrontEnd,
@@ -177,15 +178,22 @@ def test_what_is_not_given_back_is_not_recorded_as_closed(
     process = Fake()
     process.held = {21: tun(21)}
     nic = a_nic_note(phase="opening", devices=[tun(7)])
+    ifname = str(nic.ifname)
+    held = holdings.Holding(ifname)
+    monkeypatch.setattr(holdings, "wait_free", lambda *link: held)
     # It lives.
     me = Process.of(os.getpid())
     assert me is not None
     note = a_vm(pid=me.pid, start_time=me.start_time, interfaces={MAC: nic})
     session = a_session(note, process.process)
-    with Auditor("required") as auditor, pytest.raises(StuckError, match="still holds"):
+    with (
+        Auditor("required") as auditor,
+        pytest.raises(StuckError, match="cannot be taken back"),
+    ):
         recover.repair(session, auditor, ORIGIN)
     assert kernel.texts == []
     process.held.clear()
+    monkeypatch.setattr(holdings, "wait_free", lambda *link: None)
     monkeypatch.setattr(session, "look", lambda: None)
     with Auditor("required") as auditor:
         recover.repair(session, auditor, ORIGIN)

@@ -152,6 +152,30 @@ def test_one_that_is_refused_keeps_no_other(monkeypatch: pytest.MonkeyPatch) -> 
     assert unplug(guest.monitor, [A, B], 10.0) == Unplugged({B}, {A: reason})
 
 
+BUSY = "Hot-unplug failed: guest is busy (power indicator blinking)"
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_a_slot_that_is_busy_for_a_while(
+    monkeypatch: pytest.MonkeyPatch, taken: bool
+) -> None:
+    guest = Guest(monkeypatch, a=3)
+
+    def drive(given: t.Mapping[str, t.Any]) -> None:
+        busy = guest.now >= 1.0 if taken else guest.now < 4.0
+        if busy and guest.now < 5.0:
+            raise QmpError("device_del", "GenericError", BUSY)
+        guest._device_del(**given)
+
+    guest.answers["device_del"] = drive
+    assert unplug(guest.monitor, [A], 20.0) == Unplugged({A})
+    guest = Guest(monkeypatch, a=None)
+    guest.answers["device_del"] = drive
+    # A request that was taken goes on; one that never was is none.
+    refused = {} if taken else {A: BUSY}
+    assert unplug(guest.monitor, [A], 2.5) == Unplugged(set(), refused)
+
+
 NETDEV = "hostnet-525400000001"
 HELD = [tun(31), vhost(32)]
 
