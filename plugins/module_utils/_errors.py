@@ -85,7 +85,7 @@ class UnreachableError(MonitorError):
 
 
 class StuckError(MonitorError):
-    """qemu does not answer any more and holds devices whose hand-over is not finished."""
+    """Devices whose hand-over or end is not finished are held by a qemu that does not answer, or by another process."""
 
 
 class QmpError(MonitorError):

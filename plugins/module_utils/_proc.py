@@ -1,14 +1,26 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What proc(5) tells of a process, in the form that several parts need."""
+"""Processes of this host: which one it is, whether it lives, what it runs and has open, its end.
+
+Source: ``proc(5)``, ``pidfd_open(2)``.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
+import select
+import signal
+import time
+import typing as t
 
+_END_SECONDS = 5.0
+_FATE_SECONDS = 0.5
 # What says nothing of the file that was asked for: the task, or the host, is out of something.
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+_DELETED = " (deleted)"
 
 
 def raise_exhausted(exc: OSError) -> None:
@@ -34,3 +46,179 @@ def stat_fields(pid: int) -> list[str] | None:
     except UnicodeDecodeError:
         pass
     return None
+
+
+def group_of(thread: int) -> int | None:
+    """Return the pid of the process that a thread belongs to, ``None`` without such a thread."""
+    return _status_number(thread, "Tgid")
+
+
+def _status_number(pid: int, key: str) -> int | None:
+    """Return the first number of a line of /proc/<pid>/status."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as handle:
+            for line in handle:
+                name, _colon, value = line.partition(":")
+                if name == key:
+                    return int(value.split()[0])
+    except OSError as exc:
+        raise_exhausted(exc)
+    return None
+
+
+class Process(t.NamedTuple):
+    """A process that cannot be mistaken for a later one with the same pid.
+
+    ``start_time`` is field 22 of /proc/<pid>/stat, in clock ticks since boot.
+    """
+
+    pid: int
+    start_time: int
+
+    @classmethod
+    def of(cls, pid: int) -> Process | None:
+        """Return the living process of a pid; a zombie is none.
+
+        A first thread that has ended is a zombie too, and the others still hold every file.
+        """
+        fields = stat_fields(pid)
+        if fields is None or (fields[0] in ("Z", "X") and int(fields[17]) <= 1):
+            return None
+        return cls(pid, int(fields[19]))
+
+    def is_alive(self) -> bool:
+        """Tell whether this very process still runs. All who need to know whether a process lives ask here.
+
+        A pidfd tells what /proc may hide; the start time tells a later process with the same pid.
+        """
+        try:
+            pidfd = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return False
+        except OSError as exc:
+            raise_exhausted(exc)
+            # An old kernel or a sandbox without pidfds.
+            return Process.of(self.pid) == self
+        try:
+            poll = select.poll()
+            poll.register(pidfd, select.POLLIN)
+            if poll.poll(0):
+                return False
+        finally:
+            os.close(pidfd)
+        fields = stat_fields(self.pid)
+        # One that lives and cannot be seen in /proc is not proved to be gone.
+        return fields is None or int(fields[19]) == self.start_time
+
+    def fate(self) -> str:
+        """Return what ends a message when a qemu has ended, and nothing when it has not.
+
+        One that was killed lives on for a moment, without its files.
+        """
+        return ": qemu has ended or crashed" if self.wait_end(_FATE_SECONDS) else ""
+
+    def fds(self) -> set[int]:
+        """Return the numbers of the open file descriptors; none when the process is gone."""
+        for thread in self.files():
+            try:
+                found = os.listdir(f"{thread}/fd")
+            except OSError as exc:
+                raise_exhausted(exc)
+                continue
+            if found:
+                return {int(name) for name in found}
+        return set()
+
+    def wait_end(self, seconds: float) -> bool:
+        """Wait until the process has ended; tell whether it has."""
+        deadline = time.monotonic() + seconds
+        try:
+            pidfd = os.pidfd_open(self.pid)
+        except OSError:
+            return not self.is_alive()
+        try:
+            poll = select.poll()
+            poll.register(pidfd, select.POLLIN)
+            while self.is_alive():
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return False
+                poll.poll(left * 1000)
+        finally:
+            os.close(pidfd)
+        return True
+
+    def kill(self) -> None:
+        """End the process with SIGKILL, never another one that has its pid by now."""
+        with contextlib.suppress(OSError):
+            pidfd = os.pidfd_open(self.pid)
+            try:
+                if self.is_alive():
+                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            finally:
+                os.close(pidfd)
+
+    def end(self) -> bool:
+        """Kill the process and wait for its end; tell whether it has come."""
+        self.kill()
+        return self.wait_end(_END_SECONDS)
+
+    def command_line(self) -> list[str]:
+        """Return the arguments that the process was started with."""
+        try:
+            with open(f"/proc/{self.pid}/cmdline", "rb") as handle:
+                words = handle.read().split(b"\0")[:-1]
+        except OSError as exc:
+            raise_exhausted(exc)
+            return []
+        return [os.fsdecode(word) for word in words]
+
+    def exe(self) -> str:
+        """Return the program that the process runs, as the kernel knows it; empty when the process is gone.
+
+        Unlike the arguments, a process cannot choose it. The kernel writes `` (deleted)`` after the path
+        of a program that was replaced since, as by an update of its package.
+        """
+        try:
+            path = os.readlink(f"/proc/{self.pid}/exe")
+        except OSError as exc:
+            raise_exhausted(exc)
+            return ""
+        return path[: -len(_DELETED)] if path.endswith(_DELETED) else path
+
+    def started(self) -> float:
+        """Return when the process was started, in seconds since the epoch; its own clock counts from the boot."""
+        running = time.clock_gettime(time.CLOCK_BOOTTIME)
+        running -= self.start_time / os.sysconf("SC_CLK_TCK")
+        return time.time() - running
+
+    def uid(self) -> int | None:
+        """Return the real uid that the process runs with, ``None`` when the process is gone.
+
+        Not the owner of its directory in /proc: that is root for one that cannot be dumped.
+        """
+        return _status_number(self.pid, "Uid")
+
+    def files(self) -> t.Iterator[str]:
+        """Yield where proc(5) shows the files: with the first thread, or when it has ended with any other."""
+        yield f"/proc/{self.pid}"
+        fields = stat_fields(self.pid)
+        if fields is not None and fields[0] == "Z":
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                for thread in os.listdir(f"/proc/{self.pid}/task"):
+                    yield f"/proc/{self.pid}/task/{thread}"
+
+
+def all_processes() -> t.Iterator[Process]:
+    """Yield every living process that can be seen."""
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            process = Process.of(int(name))
+            if process is not None:
+                yield process
+
+
+def boot_id() -> str:
+    """Return the id of the running boot: notes of an earlier one are void."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as handle:
+        return handle.read().strip()

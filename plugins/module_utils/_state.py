@@ -19,9 +19,9 @@ import time
 import typing as t
 
 from ._audit.mode import MODES, Mode
+from ._device import Device
 from ._errors import StateError
 from ._files import lock_directory, write_whole
-from ._net.device import Device
 from ._proc import raise_exhausted
 
 BASE = "/run/virtaudit"
@@ -67,7 +67,7 @@ class Note:
     means that this one was cut off. ``audit``: how much the record of its end must be proved
     where no task says, the strictest of what tasks said that gave it something. ``pid_file``:
     qemu made it and removes it at an orderly end. ``companion``: the zipapp that its companion
-    unit runs.
+    unit runs. ``uid``: that which its qemu runs with, where a task of ours chose it.
     """
 
     name: str
@@ -85,6 +85,7 @@ class Note:
     unit: str | None = None
     pid: int | None = None
     start_time: int | None = None
+    uid: int | None = None
     interfaces: dict[str, NicNote] = dataclasses.field(default_factory=dict)
 
 

@@ -30,11 +30,13 @@ options:
     elements: str
   force:
     description:
-      - Close the host side at once, even if the guest does not let go of its NIC. The guest keeps a NIC without
-        a network until it lets go of it or is reset.
-      - Newer qemu (10.0, and updates of 8.2 and 9) keeps the devices as long as the NIC is in the machine. There the NIC
-        is pulled out, with the guest's CPUs frozen for some milliseconds. The guest may show a dead interface until
-        its next boot.
+      - Close the host side at once, even if the guest does not let go of its NIC. A guest that runs has a second
+        more to let go of the card; then the card is pulled out of the machine, with the guest's CPUs frozen for some
+        milliseconds, so that its MAC and its port are free. The guest may show a dead interface until its next boot.
+      - Newer qemu (10.0, and updates of 8.2 and 9) keeps the devices as long as the NIC is in the machine. There the card
+        is pulled out at once.
+      - Where the machine has no way to pull a card out (no ACPI hot-plug), the guest keeps a NIC without a network until
+        it lets go of it or is reset, and the task warns.
     type: bool
     default: false
   stop_vm:
@@ -120,7 +122,8 @@ interfaces:
       description:
         - V(detached) when the guest let go of it and its host side is closed, V(revoked) when the host side was closed
           by O(force), V(absent) when qemu held nothing of it before the task.
-        - V(pending) when the guest did not let go in time and qemu still holds its devices. The task has failed then.
+        - V(pending) when the guest did not let go in time and qemu still holds its devices, or another process holds them.
+          The task has failed then.
       type: str
       returned: always
     pending:

@@ -13,6 +13,7 @@ from ansible_collections.virtaudit.qemu.tests.unit.support.children import (
     Start,
     children,
 )
+from ansible_collections.virtaudit.qemu.tests.unit.support.qemu import show_in_proc
 
 # No deadline: machines that run tests are busy. No database: a run leaves nothing behind.
 settings.register_profile("units", deadline=None, database=None, print_blob=True)
@@ -29,3 +30,9 @@ def fixture_start() -> t.Iterator[Start]:
     """Start children that sleep until the test is over."""
     with children() as start:
         yield start
+
+
+@pytest.fixture(autouse=True)
+def fixture_fake_qemus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have /proc show what the fake qemus of a test hold."""
+    show_in_proc(monkeypatch)

@@ -8,27 +8,9 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from .._device import Device
 from .._time import iso
 from .logged import Logged
-from .witness import kind_of
-
-
-@dataclasses.dataclass
-class Granted:
-    """A device of a grant; ``fd`` is its number in qemu where the trail has it.
-
-    Only the number is known when the logs have the hand-over and not the open any more.
-    """
-
-    path: str | None
-    rdev: str | None
-    dev: str | None
-    fd: int | None
-    event: str | None
-
-    def result(self) -> dict[str, t.Any]:
-        """Return the module's value."""
-        return dict(vars(self))
 
 
 @dataclasses.dataclass
@@ -48,7 +30,7 @@ class Grant:
     ses: int | None
     exe: str | None
     event: str
-    devices: list[Granted]
+    devices: list[Device]
     exact: bool
     run: int
     live: bool | None = None
@@ -75,13 +57,13 @@ class Opened:
     """An open on record that no hand-over has claimed yet; ``failed``: its hand-over did not succeed."""
 
     logged: Logged
-    device: Granted
+    device: Device
     failed: bool = False
 
 
 def claim(
     waiting: list[Opened], fds: list[int | None]
-) -> tuple[list[Granted], list[Opened]]:
+) -> tuple[list[Device], list[Opened]]:
     """Return which of the opens a hand-over took, with their numbers in qemu, and the others.
 
     With the numbers it is as many of the last opens. libvirt has no numbers and one record for all
@@ -91,19 +73,13 @@ def claim(
         split = max(0, len(waiting) - len(fds))
         mine = [opened.device for opened in waiting[split:]]
         # The logs may begin after the opens.
-        lost = [Granted(None, None, None, None, None)] * (len(fds) - len(mine))
+        lost = [Device(None, None, None, None, None)] * (len(fds) - len(mine))
         devices = [
             dataclasses.replace(device, fd=fd)
             for device, fd in zip([*lost, *mine], fds)
         ]
         return devices, waiting[:split]
-    last = {_is_vhost(opened.device): opened for opened in waiting}
-    taken = [opened for opened in waiting if opened is last[_is_vhost(opened.device)]]
-    left = [
-        opened for opened in waiting if opened is not last[_is_vhost(opened.device)]
-    ]
+    last = {opened.device.is_vhost: opened for opened in waiting}
+    taken = [opened for opened in waiting if opened is last[opened.device.is_vhost]]
+    left = [opened for opened in waiting if opened is not last[opened.device.is_vhost]]
     return [opened.device for opened in taken], left
-
-
-def _is_vhost(device: Granted) -> bool:
-    return kind_of(device.path or "") == "vhost"

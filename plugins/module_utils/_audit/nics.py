@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 
+from .._device import Device
 from .._time import iso
 from .complaints import Complaints
 from .findings import Finding, Findings
-from .grants import Grant, Granted, Opened, claim
+from .grants import Grant, Opened, claim
 from .logged import Logged
 from .sessions import number
 
@@ -39,7 +40,7 @@ class Nics:
             self.grants or self._opened or self._failed_starts or self._failed_detach
         )
 
-    def unclaimed(self) -> list[Granted]:
+    def unclaimed(self) -> list[Device]:
         """Return the devices that are open and not handed over."""
         return [each.device for waiting in self._opened.values() for each in waiting]
 
@@ -104,7 +105,7 @@ class Nics:
         fields = logged.record.fields
         path = fields.get("path") or "?"
         if success:
-            device = Granted(
+            device = Device(
                 path, fields.get("rdev"), fields.get("dev"), None, logged.event
             )
             waiting = self._opened.setdefault(mac, [])

@@ -14,7 +14,8 @@ from .._audit.origin import Origin
 from .._net.interface import parse_interfaces
 from .._qemu.command import monitors
 from .leftovers import foresee_repair, needs_repair
-from .others import settle_others
+from .observe import strange_devices
+from .others import foresee_others, settle_others
 from .plan import make_diff, make_plan, planned_result
 from .report import Report
 from .session import Session
@@ -26,16 +27,21 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool, report: Report) -> None
     origin = Origin.of_this_process()
     with Session(params, check_mode) as session:
         report.warnings += session.warnings
-        if not check_mode:
+        if check_mode:
+            foresee_others(session.uuid, report)
+        else:
             settle_others(session.uuid, report, origin)
         repairs = needs_repair(session)
         if repairs and check_mode:
-            report.changed = foresee_repair(session)
+            report.changed |= foresee_repair(session)
         elif repairs:
             from .recover import repair_as_noted
 
             repair_as_noted(session, report, origin)
         session.require_reached()
+        if session.note is not None and session.note.started and session.running:
+            process, nics = session.live.process, session.nics.values()
+            report.warnings += strange_devices(session.name, process, nics)
         plan = make_plan(session, interfaces, params)
         report.diff = make_diff(session, plan)
         if plan.start is not None:

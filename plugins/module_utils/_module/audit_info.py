@@ -24,7 +24,7 @@ from .._errors import AuditError, LogError, OptionError
 from .._net.interface import parse_mac
 from .._time import iso, parse_time
 from .answer import Answer
-from .identity import parse_name, parse_uuid
+from .target import parse_name, parse_uuid
 
 if t.TYPE_CHECKING:
     from .live import Look

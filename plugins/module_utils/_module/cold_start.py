@@ -10,11 +10,12 @@ import typing as t
 
 from .._audit.messages import Messages
 from .._audit.origin import Origin
+from .._device import Device, fds_of
 from .._errors import ProcessError
-from .._net import device
-from .._net.device import Device
+from .._net import holdings
 from .._net.interface import Interface
 from .._net.opened import OpenedDevices
+from .._proc import Process
 from .._qemu import command, launch, systemd
 from .._qemu.command import Backend, QemuOptions
 from .._state import Note
@@ -46,6 +47,7 @@ def cold_start(
     note = session.new_note(
         qemu.virt, started=True, unit=systemd.scope_of(session.uuid)
     )
+    note.uid = uid
     note.qmp_socket, note.booting = session.state.qmp_socket, True
     if note.unit is not None:
         systemd.wait_unloaded(note.unit, session.timeout)
@@ -137,24 +139,33 @@ def _launch(
     session.state.save(note)
     if not note.pid_file:
         session.state.write_pid_file(process.pid)
-    for nic in note.interfaces.values():
-        for opened in nic.devices:
-            if not process.holds(opened):
-                raise ProcessError(
-                    f"qemu started and does not hold {opened.path} of {nic.mac} as fd {opened.fd}"
-                    + process.fate()
-                )
+    _require_exact(note, process)
     return process.pid
 
 
+def _require_exact(note: Note, process: Process) -> None:
+    """Require that a qemu which has just started holds what it was given, and no network device beside it.
+
+    Raises :class:`ProcessError`.
+    """
+    given = [opened for nic in note.interfaces.values() for opened in nic.devices]
+    for opened in given:
+        if not holdings.still_at(process, opened):
+            raise ProcessError(
+                f"qemu started and does not hold {opened.path} of {opened.dev} as fd {opened.fd}"
+                + process.fate()
+            )
+    for found in holdings.beside(process, given):
+        raise ProcessError(
+            f"qemu opened a network device that this task did not give it: {holdings.words(found)}. The VM was ended"
+            " before its guest ran; take what opens the device out of qemu.args, and attach it as an interface"
+        )
+
+
 def _backend(interface: Interface, devices: t.Sequence[Device]) -> Backend:
-    queues = tuple(
-        opened.fd for opened in devices if opened.path != device.VHOST_NET_PATH
-    )
-    vhosts = tuple(
-        opened.fd for opened in devices if opened.path == device.VHOST_NET_PATH
-    )
-    return Backend(interface, queues, vhosts)
+    queues = fds_of(opened for opened in devices if not opened.is_vhost)
+    vhosts = fds_of(opened for opened in devices if opened.is_vhost)
+    return Backend(interface, tuple(queues), tuple(vhosts))
 
 
 def _record_failure(

@@ -15,8 +15,9 @@ from .. import _state
 from .._audit.auditor import Auditor
 from .._audit.origin import Origin
 from .._errors import BusyError, VirtauditError
-from .._qemu.process import Process
+from .._proc import Process
 from .._state import Note, VmState
+from . import identity
 from .gone import settle
 from .rebuild import read_note
 
@@ -70,7 +71,4 @@ def _settle(state: VmState, process: Process) -> str:
 
 def _is_of(note: Note | None, process: Process) -> bool:
     """Tell whether a note is that of a process, and not of the VM's next run."""
-    return note is not None and (note.pid, note.start_time) == (
-        process.pid,
-        process.start_time,
-    )
+    return identity.noted(note) == process

@@ -12,13 +12,13 @@ from __future__ import annotations
 import typing as t
 
 from .._audit.findings import Finding, Findings
-from .._audit.grants import Grant, Granted
+from .._audit.grants import Grant
 from .._audit.netlink import AuditSocket
 from .._audit.nodes import OwnNodes
 from .._audit.trail import Trail
-from .._net.device import VHOST_NET_PATH, Device
+from .._device import Device
 from .._net.link import guest_side_mac
-from .._qemu.process import Process
+from .._proc import Process
 from .._time import iso
 from .live import Holder, Look
 
@@ -125,17 +125,18 @@ def _take(grant: Grant, devices: list[Device], look: Look) -> bool:
         for device in devices
         if device.dev is not None and look.links.get(device.dev) in macs
     ]
-    if any(granted.path == VHOST_NET_PATH for granted in grant.devices):
-        vhosts = [device for device in devices if device.path == VHOST_NET_PATH]
+    if any(granted.is_vhost for granted in grant.devices):
+        vhosts = [device for device in devices if device.is_vhost]
         mine += vhosts[: len(mine)]
     for device in mine:
         devices.remove(device)
     return bool(mine)
 
 
-def _take_one(granted: Granted, devices: list[Device]) -> bool:
+def _take_one(granted: Device, devices: list[Device]) -> bool:
     for device in devices:
-        node = (device.path, device.rdev) == (granted.path, granted.rdev)
+        # By its number: the path is that of whichever node was opened.
+        node = device.rdev == granted.rdev
         same = granted.path is None or (node and device.dev in (None, granted.dev))
         if same and granted.fd in (None, device.fd):
             devices.remove(device)

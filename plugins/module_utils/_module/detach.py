@@ -10,13 +10,13 @@ import time
 import typing as t
 
 from .._audit.origin import Origin
-from .._errors import MonitorError, OptionError, StopError
+from .._errors import MonitorError, OptionError, StopError, StuckError
 from .._net.interface import parse_mac
 from .gone import bury
 from .leftovers import foresee_repair, needs_repair
 from .notes import noted, settle_note
 from .observe import Nic
-from .others import settle_others
+from .others import foresee_others, settle_others
 from .past import Past
 from .recover import repair_as_noted
 from .release import Action, Outcome, release, require_gone
@@ -40,7 +40,9 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool, report: Report) -> None
     origin = Origin.of_this_process()
     with Session(params, check_mode) as session:
         report.warnings += session.warnings
-        if not check_mode:
+        if check_mode:
+            foresee_others(session.uuid, report)
+        else:
             settle_others(session.uuid, report, origin)
         buried = _repair(session, report, origin, check_mode)
         report.vm = session.result()
@@ -54,7 +56,7 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool, report: Report) -> None
             return
         report.auditor.check()
         if check_mode:
-            report.changed = stop != "never" or any(
+            report.changed |= stop != "never" or any(
                 outcome.action != "absent" for outcome in planned
             )
             report.interfaces[:0] = [outcome.result() for outcome in planned]
@@ -124,7 +126,15 @@ def _stop(session: Session, how: str, report: Report, origin: Origin) -> None:
     report.changed = True
     report.interfaces = [outcome.result() for outcome in outcomes] + absent
     report.vm = session.result()
-    bury(note, session.state, report.auditor, origin, reason, past)
+    try:
+        bury(note, session.state, report.auditor, origin, reason, past)
+    except StuckError:
+        kept = {nic.mac for nic in note.interfaces.values() if nic.phase != "revoked"}
+        report.interfaces = [
+            (Outcome(each.mac, "pending") if each.mac in kept else each).result()
+            for each in outcomes
+        ] + absent
+        raise
     session.note = None
 
 
@@ -175,7 +185,7 @@ def _repair(
     released = {
         nic.mac: Outcome(nic.mac, "detached", released=nic.devices) for nic in held
     }
-    report.changed = bool(held) or not session.running
+    report.changed |= bool(held) or not session.running
     if check_mode:
         report.changed |= foresee_repair(session)
     else:

@@ -15,6 +15,9 @@ from .._audit.auditor import Auditor
 from .._audit.messages import Messages
 from .._audit.messages import Vm as AuditedVm
 from .._audit.origin import Origin
+from .._errors import StuckError
+from .._net import holdings
+from .._net.holdings import Holding
 from .._state import NicNote, Note, VmState
 from .macvtap import remove_link
 from .past import NicPast, Past
@@ -33,7 +36,8 @@ def bury(
     """Record what the end of a VM means, and remove what is left of it.
 
     ``reason`` is VIRT_CONTROL's: ``shutdown``, ``destroyed``, ``crashed``. What ``past`` has is not
-    written again. Raises :class:`AuditError`, :class:`LinkError`; the note stays then.
+    written again. Raises :class:`AuditError`, :class:`LinkError`, :class:`StuckError`;
+    the note stays then.
     """
     messages = _messages_of(note, origin)
     if (note.started or reason in _STOPPED_BY_US) and past.control() != (
@@ -41,9 +45,7 @@ def bury(
         "success",
     ):
         auditor.write(messages.control("stop", reason, note.pid or 0, success=True))
-    for nic in note.interfaces.values():
-        if nic.phase != "revoked":
-            record_end(nic, past.nic(nic), "attach", auditor, messages)
+    _record_ends(note, state, "attach", past, auditor, messages)
     auditor.prove()
     _forget(note, state)
 
@@ -63,14 +65,18 @@ def record_end(
 def settle(note: Note, state: VmState, auditor: Auditor, origin: Origin) -> str:
     """Do what is due for a VM whose qemu is gone and whose lock is held; return it in words.
 
-    Raises :class:`AuditError`, :class:`LinkError`, :class:`StateError`; the note stays then, for the next run.
+    Raises :class:`AuditError`, :class:`LinkError`, :class:`StateError`, :class:`StuckError`; the note stays then, for
+    the next run.
     """
     past = Past(note)
     state.begin(note)
     if note.booting:
         _undo_start(note, state, auditor, origin, past)
         return f"the start of VM {note.name} had been cut off; it was recorded as failed and undone"
+    recorded = past.control() == ("stop", "success")
     bury(note, state, auditor, origin, how_it_ended(note, state), past)
+    if recorded:
+        return f"the rest of the end of VM {note.name} (qemu, pid {note.pid}) is on record now, late"
     return f"qemu (pid {note.pid}) of VM {note.name} had ended by itself; its end is on record now, late"
 
 
@@ -78,8 +84,7 @@ def _undo_start(
     note: Note, state: VmState, auditor: Auditor, origin: Origin, past: Past
 ) -> None:
     messages = _messages_of(note, origin)
-    for nic in note.interfaces.values():
-        record_end(nic, past.nic(nic), "start", auditor, messages)
+    _record_ends(note, state, "start", past, auditor, messages)
     operation, result = past.control()
     if (operation, result) == ("start", "success"):
         auditor.write(messages.control("stop", "failed", note.pid or 0, success=True))
@@ -97,6 +102,37 @@ def how_it_ended(note: Note, state: VmState) -> str:
     """
     orderly = note.pid_file and not os.path.exists(state.pid_file)
     return "shutdown" if orderly else "crashed"
+
+
+def _record_ends(
+    note: Note,
+    state: VmState,
+    grant: str,
+    past: Past,
+    auditor: Auditor,
+    messages: Messages,
+) -> None:
+    """Record the end of each NIC of a VM whose process is gone.
+
+    Raises :class:`StuckError` for those that somebody else holds; they stay noted, and nothing of them is recorded.
+    """
+    stuck: dict[str, Holding] = {}
+    for nic in list(note.interfaces.values()):
+        if nic.phase == "revoked":
+            continue
+        holding = holdings.wait_free(nic.ifname, nic.ifindex)
+        if holding is not None:
+            stuck[nic.mac] = holding
+            continue
+        record_end(nic, past.nic(nic), grant, auditor, messages)
+        nic.phase = "revoked"
+    if stuck:
+        state.save(note)
+        held = "; ".join(f"{mac}: {holding}" for mac, holding in stuck.items())
+        raise StuckError(
+            f"VM {note.name} (pid {note.pid}) has ended, and not all that it had is free: {held}. No detach and no close"
+            " of it is on record; end that process, and run the task again"
+        )
 
 
 def _messages_of(note: Note, origin: Origin) -> Messages:

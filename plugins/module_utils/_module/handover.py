@@ -11,12 +11,12 @@ from .. import _state
 from .._audit.auditor import Auditor
 from .._audit.messages import Messages
 from .._audit.mode import strictest
-from .._net import sysfs
-from .._net.device import VHOST_NET_PATH, Device
+from .._device import Device, fds_of
+from .._net import holdings, sysfs
 from .._net.interface import Interface
 from .._net.opened import Noted
+from .._proc import Process
 from .._qemu import command
-from .._qemu.process import Process
 from .._state import NicNote, Note
 from .plan import asked, refuse_foreign_macs
 from .session import Session
@@ -50,12 +50,7 @@ def claim(session: Session, note: Note, interfaces: t.Sequence[Interface]) -> No
 
 
 def _vhost_fds(process: Process) -> list[int]:
-    found = (process.device_at(fd) for fd in sorted(process.fds()))
-    return [
-        opened.fd
-        for opened in found
-        if opened is not None and opened.path == VHOST_NET_PATH
-    ]
+    return fds_of(opened for opened in holdings.of(process) if opened.is_vhost)
 
 
 def noting(session: Session, note: Note) -> Noted:
@@ -80,7 +75,7 @@ def record_grant(
 ) -> None:
     """Record that qemu holds the devices of an interface, at the fd numbers that are noted."""
     nic = note.interfaces[interface.mac]
-    fds = [opened.fd for opened in nic.devices]
+    fds = fds_of(nic.devices)
     auditor.write(messages.net_grant(reason, interface.mac, fds, success=True))
     nic.phase = "held"
     session.state.save(note)

@@ -10,8 +10,8 @@ import time
 
 from .._audit.messages import Messages
 from .._audit.origin import Origin
+from .._device import Device
 from .._errors import LinkError, MonitorError, PendingError, StuckError
-from .._net.device import Device
 from .._net.interface import Interface
 from .._net.opened import OpenedDevices
 from .._qemu import command, hotplug
@@ -94,9 +94,8 @@ def _plug(
                     # On record, and true. Only the note is missing, and the next task makes it up from the log.
                     opened.handed_over()
                     raise
-                # What cannot be recorded is taken back; a qemu that is gone holds nothing.
-                with contextlib.suppress(MonitorError):
-                    _take_back(live, interface, held)
+                # What cannot be recorded is taken back.
+                _take_back(live, interface, held)
                 raise
         except StuckError:
             # Neither closed nor handed over: nothing true can be recorded before qemu answers.
@@ -114,11 +113,18 @@ def _plug(
 
 
 def _take_back(live: Live, interface: Interface, held: list[Device]) -> None:
+    """Take a NIC out of qemu again. Raises :class:`StuckError` when qemu keeps its devices; one that is gone has none."""
     path = f"/machine/peripheral/{command.device_id(interface.mac)}"
-    hotplug.revoke(
-        live.monitor, live.process, command.netdev_id(interface.mac), path, held
-    )
-    hotplug.unplug(live.monitor, [path], time.monotonic())
+    netdev = command.netdev_id(interface.mac)
+    left = held
+    with contextlib.suppress(MonitorError):
+        left = hotplug.revoke(live.monitor, live.process, netdev, path, held)
+        hotplug.unplug(live.monitor, [path], time.monotonic())
+    if left and not live.process.wait_end(0):
+        raise StuckError(
+            f"the attach of {interface.mac} could not be recorded, and qemu (pid {live.process.pid}) does not give its"
+            " devices back. Run the task again: it will be recorded or taken back"
+        )
 
 
 def _take_out(

@@ -1,80 +1,148 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which VM a task speaks of."""
+"""Which process a VM is: the one place that decides it.
+
+What counts is what a process cannot choose: its pid and start time where they are noted, the program that
+it runs, its uid, the peer of the monitor's socket (SO_PEERCRED), and the UUID that qemu itself tells.
+"""
 
 from __future__ import annotations
 
-import re
 import typing as t
-import uuid as uuidlib
 
-from .._errors import OptionError
+from .._errors import OptionError, ProcessError, UnreachableError
+from .._proc import Process, all_processes
+from .._qemu.monitor import Monitor
+from .._qemu.process import find_named, is_qemu, owner_of_cpus, told
+from .._state import Note
 
-_MAX_NAME_BYTES = 255
-_MACHINE_ID = re.compile(r"[0-9a-f]{32}")
-_MACHINE_ID_PATHS = ("/etc/machine-id", "/var/lib/dbus/machine-id")
+_NO_UUID = "00000000-0000-0000-0000-000000000000"
+_ROOT = 0
 
 
-def parse_name(name: str) -> str:
-    """Check the option ``name``. Any text is a name that qemu can be started with."""
-    if not name:
-        raise OptionError("name", "a VM needs a name")
-    if "\0" in name:
-        raise OptionError("name", "a name cannot hold a NUL byte")
-    try:
-        size = len(name.encode("utf-8"))
-    except UnicodeEncodeError as exc:
-        raise OptionError("name", f"{name!r} is no text that UTF-8 can hold") from exc
-    if size > _MAX_NAME_BYTES:
-        raise OptionError(
-            "name",
-            f"the name has {size} bytes; at most {_MAX_NAME_BYTES} fit into a record",
+def noted(note: Note | None) -> Process | None:
+    """Return the process that a VM's note names, alive or not; ``None`` when it names none."""
+    if note is None or note.pid is None or note.start_time is None:
+        return None
+    return Process(note.pid, note.start_time)
+
+
+def uids_of(note: Note | None) -> list[int]:
+    """Return the uid that a VM's note says its qemu runs with, beside root's."""
+    return [] if note is None or note.uid is None else [note.uid]
+
+
+def reported(monitor: Monitor) -> dict[str, str | None]:
+    """Return the name and the UUID that a qemu tells, ``None`` for what it was not started with.
+
+    Raises :class:`ProcessError` when neither qemu nor a relay of root's serves the monitor.
+    """
+    _require_server(monitor)
+    uuid, name = monitor.execute_all("query-uuid", "query-name")
+    said = str(uuid["UUID"]).lower()
+    return {
+        "name": name.get("name"),
+        "uuid": None if said == _NO_UUID else said,
+    }
+
+
+def behind(monitor: Monitor, note: Note | None) -> Process:
+    """Return the qemu that serves a monitor. Raises :class:`ProcessError`.
+
+    qemu is the socket's peer, also where something else made the socket and passed it on: it listens
+    anew. Behind a relay of root's it is the process that has the threads of the VM's CPUs.
+    """
+    pid = _require_server(monitor, note)
+    peer = Process.of(pid)
+    if peer is not None and _may_be(peer, note):
+        return peer
+    process = owner_of_cpus(monitor)
+    if process is None or not _may_be(process, note):
+        raise ProcessError(
+            f"the QMP socket {monitor.path} is served by pid {pid} ({_program(peer)}), which is no qemu and leads to"
+            " none on this host. Nothing was recorded and nothing changed; give the path of the VM's own monitor"
         )
-    return name
+    return process
 
 
-def parse_uuid(text: str) -> str:
-    """Check the option ``uuid``; return it in the form that records carry."""
-    try:
-        value = uuidlib.UUID(text)
-    except ValueError as exc:
-        raise OptionError("uuid", f"{text!r} is no UUID") from exc
-    if value.int == 0:
-        raise OptionError("uuid", "the UUID of zeros names no VM")
-    return str(value)
+def require_noted(path: str, process: Process, note: Note | None) -> None:
+    """Require that a monitor is that of the VM's process which is noted, as long as that one lives.
 
-
-def default_uuid(name: str) -> str:
-    """Return the UUIDv5 of this host's machine-id(5) and the VM's name."""
-    for path in _MACHINE_ID_PATHS:
-        try:
-            with open(path, encoding="ascii") as handle:
-                machine_id = handle.read().strip()
-        except (OSError, UnicodeDecodeError):
-            continue
-        if _MACHINE_ID.fullmatch(machine_id):
-            return str(uuidlib.uuid5(uuidlib.UUID(machine_id), name))
+    Raises :class:`OptionError`.
+    """
+    known = noted(note)
+    if note is None or known is None or process == known or not known.is_alive():
+        return
     raise OptionError(
-        "uuid",
-        "this host has no machine id (/etc/machine-id) to make one of; give the VM's UUID",
+        "qmp_socket",
+        f"{path} is the monitor of pid {process.pid} ({process.exe()}), and VM {note.name} runs as pid {known.pid}"
+        f" ({known.exe()}), as noted when it got its network devices. Nothing was recorded and nothing removed; give"
+        f" the monitor of pid {known.pid}, which is {note.qmp_socket}, or stop that VM first",
     )
 
 
-def choose(name: str, given: str | None, reported: t.Mapping[str, str | None]) -> str:
-    """Return the UUID of a VM: as given, as its qemu reports it, or the default.
+def require_ended(
+    unreached: UnreachableError, name: str, uuid: str, note: Note | None
+) -> None:
+    """Require that a VM whose monitor nobody serves has ended, and does not only have another monitor.
 
-    ``reported`` has ``name`` and ``uuid`` of the running qemu; a contradiction is refused,
-    since records would name the wrong VM.
+    Raises ``unreached`` when its noted process lives, or a qemu runs that is this VM or does not tell which it is.
     """
-    if reported.get("name") not in (None, name):
-        raise OptionError(
-            "name",
-            f"the VM that runs is named {reported['name']!r}, not {name!r}",
+    known = noted(note)
+    if known is not None and known.is_alive():
+        raise unreached
+    for process in all_processes():
+        if not is_qemu(process):
+            continue
+        found = told(process.command_line())
+        if found.name in (None, name) or found.uuid == uuid:
+            raise unreached
+
+
+def refuse_namesake(name: str, uuid: str, others: t.Iterable[Note], uid: int) -> None:
+    """Refuse to start a VM whose name another VM of this host has, under another UUID.
+
+    ``others`` are the notes of this host's other VMs, ``uid`` is that which qemu is to run with.
+    Raises :class:`OptionError`.
+    """
+    for note in others:
+        known = noted(note)
+        if note.name == name and known is not None and known.is_alive():
+            raise _namesake(name, uuid, known, note.uuid)
+    found = find_named(name, [uid])
+    if found is not None:
+        process, said = found
+        raise _namesake(name, uuid, process, said.uuid)
+
+
+def _namesake(
+    name: str, uuid: str, process: Process, running: str | None
+) -> OptionError:
+    under = f"the UUID {running}" if running else "no UUID of its own"
+    return OptionError(
+        "uuid",
+        f"a VM named {name} runs already, with {under} (pid {process.pid}); this task names it with the UUID {uuid}."
+        " Nothing was started: give the UUID of the VM that runs, or another name",
+    )
+
+
+def _require_server(monitor: Monitor, note: Note | None = None) -> int:
+    """Return the pid of what serves a monitor; require that it is qemu, or root's."""
+    pid, uid = monitor.peer()
+    peer = Process.of(pid)
+    if uid != _ROOT and (peer is None or not _may_be(peer, note)):
+        raise ProcessError(
+            f"the QMP socket {monitor.path} is served by pid {pid} ({_program(peer)}) of user id {uid}, which is no"
+            " qemu. Nothing was recorded and nothing changed; give the path of the VM's own monitor"
         )
-    running = reported.get("uuid")
-    if given is not None and running is not None and given != running:
-        raise OptionError(
-            "uuid", f"the VM that runs has the UUID {running}, not {given}"
-        )
-    return given or running or default_uuid(name)
+    return pid
+
+
+def _may_be(process: Process, note: Note | None) -> bool:
+    """Tell whether a process can be a VM: the noted one, whatever its program is called, or a qemu."""
+    return process == noted(note) or is_qemu(process)
+
+
+def _program(process: Process | None) -> str:
+    return (process.exe() if process else "") or "a program that cannot be read"

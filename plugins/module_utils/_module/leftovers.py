@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from .._state import NicNote, Note
+from . import identity
 from .macvtap import has_link
 from .session import Session
 
@@ -15,7 +16,7 @@ def needs_repair(session: Session) -> bool:
     note = session.note
     if note is None:
         return False
-    return note.busy is not None or is_dead(session, note) or bool(lost(session, note))
+    return note.busy is not None or is_dead(note) or bool(lost(session, note))
 
 
 def foresee_repair(session: Session) -> bool:
@@ -24,7 +25,7 @@ def foresee_repair(session: Session) -> bool:
     if note is None:
         return False
     half = [nic.mac for nic in note.interfaces.values() if nic.phase == "opening"]
-    does = note.booting or is_dead(session, note) or bool(half or lost(session, note))
+    does = note.booting or is_dead(note) or bool(half or lost(session, note))
     if note.booting:
         session.disconnect()
     for mac in half:
@@ -34,14 +35,10 @@ def foresee_repair(session: Session) -> bool:
     return does
 
 
-def is_dead(session: Session, note: Note) -> bool:
+def is_dead(note: Note) -> bool:
     """Tell whether the qemu that was noted has ended."""
-    if note.pid is None:
-        return False
-    if not session.running:
-        return True
-    process = session.live.process
-    return (process.pid, process.start_time) != (note.pid, note.start_time)
+    process = identity.noted(note)
+    return process is not None and not process.is_alive()
 
 
 def lost(session: Session, note: Note) -> list[NicNote]:

@@ -9,13 +9,13 @@ Sources: ``proc(5)``; ``/sys/class/net``, of this network namespace only.
 from __future__ import annotations
 
 import dataclasses
-import os
-import time
 
 from .. import _state
-from .._net import sysfs
-from .._net.device import Device
-from .._qemu.process import Process, all_processes, named, names_qemu
+from .._device import Device
+from .._net import holdings, sysfs
+from .._proc import Process, all_processes
+from .._qemu.process import is_qemu, told
+from . import identity
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,38 +59,23 @@ def look() -> Look:
     """Look at every process and every link."""
     # Links first: a tap that is made meanwhile has its holder, and is no leak.
     links = {name: sysfs.address(name) for name in sysfs.names() if _is_tap(name)}
-    pids = {note.pid: note for note in _state.other_notes("") if note.pid is not None}
+    vms = {identity.noted(note): note for note in _state.other_notes("")}
     holders = {}
     for process in all_processes():
-        found = [process.device_at(fd) for fd in sorted(process.fds())]
-        devices = tuple(device for device in found if device is not None)
+        devices = tuple(holdings.of(process))
+        note = vms.get(process)
         # A qemu that holds nothing is of interest too: the trail may say otherwise.
-        exe = _exe(process.pid)
-        is_qemu = process.is_qemu() or names_qemu(exe)
-        if not devices and not is_qemu:
+        runs_vm = note is not None or is_qemu(process)
+        if not devices and not runs_vm:
             continue
-        name, uuid = named(process.command_line())
-        note = pids.get(process.pid)
-        if note is not None and note.start_time == process.start_time:
+        name, uuid = told(process.command_line())
+        if note is not None:
             name, uuid = note.name, note.uuid
+        exe = process.exe() or "?"
         holders[process] = Holder(
-            process, _started(process), exe, is_qemu, name, uuid, devices
+            process, process.started(), exe, runs_vm, name, uuid, devices
         )
     return Look(holders, links)
-
-
-def _started(process: Process) -> float:
-    """Return when a process was started; its own clock counts from the boot."""
-    running = time.clock_gettime(time.CLOCK_BOOTTIME)
-    running -= process.start_time / os.sysconf("SC_CLK_TCK")
-    return time.time() - running
-
-
-def _exe(pid: int) -> str:
-    try:
-        return os.readlink(f"/proc/{pid}/exe")
-    except OSError:
-        return "?"
 
 
 def _is_tap(name: str) -> bool:

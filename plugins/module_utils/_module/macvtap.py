@@ -6,13 +6,16 @@
 from __future__ import annotations
 
 from .._errors import LinkError
-from .._net import link, sysfs
-from .._qemu.process import holder_of
+from .._net import holdings, link, sysfs
 from .._state import NicNote
 
 
 def has_link(nic: NicNote) -> bool:
     """Tell whether the macvtap that was made for an interface is there, and nobody holds it."""
+    return _is_there(nic) and holdings.holder_of(nic.ifname, nic.ifindex) is None
+
+
+def _is_there(nic: NicNote) -> bool:
     name = nic.ifname
     if nic.type != "direct" or not nic.made or sysfs.macvtap_rdev(name) is None:
         return False
@@ -22,15 +25,16 @@ def has_link(nic: NicNote) -> bool:
         if nic.ifindex
         else sysfs.address(name) == nic.mac
     )
-    return same and sysfs.lower(name) == nic.source and holder_of(name) is None
+    return same and sysfs.lower(name) == nic.source
 
 
-def remove_link(nic: NicNote) -> None:
+def remove_link(nic: NicNote, free: bool = False) -> None:
     """Remove the macvtap of an interface that nobody holds. A tap goes with its last fd.
 
-    Raises :class:`LinkError`; the interface must stay noted then, for the next task to remove it.
+    ``free``: that nobody holds it has just been found. Raises :class:`LinkError`; the interface must
+    stay noted then, for the next task to remove it.
     """
-    if not has_link(nic):
+    if not (_is_there(nic) if free else has_link(nic)):
         return
     try:
         link.remove(nic.ifname)

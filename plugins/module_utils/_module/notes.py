@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from .._audit.auditor import Auditor
 from .._audit.record import Record
+from .._net import sysfs
 from .._state import NicNote, Note
 from .session import Session
 
@@ -30,6 +31,7 @@ def noted(session: Session) -> Note:
                 mode=None,
                 model=nic.front_end.model if nic.front_end else "",
                 ifname=nic.ifname or "",
+                ifindex=sysfs.ifindex(nic.ifname) if nic.ifname else None,
                 queues=nic.queues,
                 netdev=nic.netdev,
                 phase="held" if nic.devices else "revoked",

@@ -8,11 +8,12 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from .._net import device, link, sysfs
-from .._net.device import Device
+from .._device import Device, fds_of
+from .._net import holdings, link, sysfs
 from .._net.interface import Interface, compact, sits_on_pci
+from .._proc import Process
+from .._qemu.command import mac_of
 from .._qemu.nics import FrontEnd, Inventory
-from .._qemu.process import Process
 from .._state import NicNote, Note
 
 
@@ -57,7 +58,7 @@ class Nic:
     def type(self) -> str:
         """Return ``bridge`` or ``direct``."""
         if self.devices:
-            return "bridge" if self.devices[0].path == device.TUN_PATH else "direct"
+            return "bridge" if self.devices[0].is_tap else "direct"
         return self.note.type if self.note else "bridge"
 
     @property
@@ -74,7 +75,7 @@ class Nic:
     @property
     def vhost(self) -> bool | None:
         """Tell whether vhost-net serves the NIC; ``None`` when nothing tells (somebody else's NIC)."""
-        if any(opened.path == device.VHOST_NET_PATH for opened in self.devices):
+        if any(opened.is_vhost for opened in self.devices):
             return True
         return False if self.note else None
 
@@ -101,21 +102,33 @@ class Nic:
         }
 
     def _queue_devices(self) -> list[Device]:
-        return [
-            opened for opened in self.devices if opened.path != device.VHOST_NET_PATH
-        ]
+        return [opened for opened in self.devices if not opened.is_vhost]
 
 
 def observe_nics(
     inventory: Inventory, process: Process, note: Note | None
 ) -> dict[str, Nic]:
-    """Return every NIC of a VM by MAC, back ends without a front end included."""
+    """Return every NIC of a VM by MAC, back ends without a front end included.
+
+    A NIC of ours is known by its id, and one of somebody else's that is noted by its back end's: the guest
+    can rewrite the MAC of some models. Of two that say the same MAC the first is taken.
+    """
     notes = dict(note.interfaces) if note else {}
+    by_netdev = {known.netdev: mac for mac, known in notes.items()}
     found: dict[str, Nic] = {}
     claimed = {fd for fds in inventory.backends.values() for fd in fds}
-    claimed.update(opened.fd for nic in notes.values() for opened in nic.devices)
-    for front_end in inventory.front_ends:
-        mac = front_end.mac
+    claimed.update(fd for nic in notes.values() for fd in fds_of(nic.devices))
+    named = {
+        front_end.path: mac_of(front_end.path) or by_netdev.get(front_end.netdev)
+        for front_end in inventory.front_ends
+    }
+    # Those that are known for sure go first.
+    for front_end in sorted(
+        inventory.front_ends, key=lambda each: named[each.path] is None
+    ):
+        mac = named[front_end.path] or front_end.mac
+        if mac in found:
+            continue
         known = notes.get(mac)
         devices = _held(process, known, inventory, front_end.netdev, claimed)
         found[mac] = Nic(mac, front_end, front_end.netdev, devices, known)
@@ -137,7 +150,12 @@ def _held(
 ) -> list[Device]:
     if known is not None and known.phase != "opening":
         now = [_as_now(process, opened, known.ifindex) for opened in known.devices]
-        return [opened for opened in now if opened is not None]
+        held = [opened for opened in now if opened is not None]
+        if held or known.phase == "revoked":
+            return held
+        # What somebody else holds, or qemu at another descriptor, is not given up.
+        link_held = holdings.holder_of(known.ifname, known.ifindex, process)
+        return [] if link_held is None else known.devices
     # Not noted yet: the monitor's numbers, as far as /proc agrees.
     fds = inventory.backends.get(netdev)
     if fds:
@@ -154,24 +172,30 @@ def _held(
 
 
 def _queues_at(process: Process, fds: t.Iterable[int]) -> list[Device]:
-    devices = (process.device_at(fd) for fd in fds)
-    return [
-        opened
-        for opened in devices
-        if opened is not None and opened.path != device.VHOST_NET_PATH
-    ]
+    devices = (holdings.at(process, fd) for fd in fds)
+    return [opened for opened in devices if opened is not None and not opened.is_vhost]
 
 
 def _as_now(process: Process, opened: Device, ifindex: int | None) -> Device | None:
     """Return a noted device under its present name, ``None`` when it is held no more."""
-    if process.holds(opened):
+    if holdings.still_at(process, opened):
         return opened
-    found = process.device_at(opened.fd)
+    found = None if opened.fd is None else holdings.at(process, opened.fd)
     if ifindex is None or found is None or found.dev is None:
         return None
     # A link keeps its index when it is renamed.
-    same = found.path == opened.path and sysfs.ifindex(found.dev) == ifindex
+    same = found.rdev == opened.rdev and sysfs.ifindex(found.dev) == ifindex
     return dataclasses.replace(opened, dev=found.dev) if same else None
+
+
+def strange_devices(name: str, process: Process, nics: t.Iterable[Nic]) -> list[str]:
+    """Return in words which network devices a VM of ours holds that no task gave it."""
+    given = [opened for nic in nics if nic.note is not None for opened in nic.devices]
+    return [
+        f"VM {name} (qemu, pid {process.pid}) holds {holdings.words(found)}, which no task gave it and no record knows."
+        " Find out who started or changed this VM; vm_net_audit_info with verify: true lists it"
+        for found in holdings.beside(process, given)
+    ]
 
 
 def differences(wanted: Interface, nic: Nic) -> list[str]:

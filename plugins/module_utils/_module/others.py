@@ -9,8 +9,10 @@ from .. import _state
 from .._audit.auditor import Auditor
 from .._audit.origin import Origin
 from .._errors import BusyError, VirtauditError
-from .._qemu.process import Process, boot_id, find_qemu
+from .._proc import boot_id
+from .._qemu.process import find_qemu
 from .._state import Note, VmState
+from . import identity
 from .report import Report
 
 
@@ -30,11 +32,45 @@ def settle_others(uuid: str, report: Report, origin: Origin) -> None:
             except BusyError:
                 pass
             except VirtauditError as exc:
-                report.warnings.append(
-                    f"VM {note.name} (uuid {note.uuid}) has ended and its end could not be settled: {exc}"
-                )
+                report.warnings.append(_not_settled(note, exc))
             finally:
                 report.auditor.add(auditor)
+
+
+def foresee_others(uuid: str, report: Report) -> None:
+    """Say what :func:`settle_others` would do, for check mode; ``report`` is changed where it would write a record."""
+    for state in _state.other_vms(uuid):
+        note = _note_of(state)
+        if note is None or not _is_due(note) or state.is_locked():
+            continue
+        with Auditor(note.audit) as auditor:
+            try:
+                auditor.check()
+            except VirtauditError as exc:
+                report.warnings.append(_not_settled(note, exc))
+                continue
+        report.changed |= note.audit != "off" and _has_records(note)
+        report.warnings.append(
+            f"qemu (pid {note.pid}) of VM {note.name} has ended, and its end is not on record; a run that is no check"
+            " puts it there, late"
+        )
+
+
+def _not_settled(note: Note, problem: VirtauditError) -> str:
+    return f"VM {note.name} (uuid {note.uuid}) has ended and its end could not be settled: {problem}"
+
+
+def _has_records(note: Note) -> bool:
+    held = any(nic.phase != "revoked" for nic in note.interfaces.values())
+    return note.started or note.booting or held
+
+
+def _is_due(note: Note) -> bool:
+    """Tell whether the end of a VM, or of its start, is to be settled."""
+    if not _seems_gone(note):
+        return False
+    # Paused for ever, with what it holds on record: its own next task ends it.
+    return note.pid is not None or not find_qemu(note.uuid, identity.uids_of(note))
 
 
 def _note_of(state: VmState, write: bool = False) -> Note | None:
@@ -49,10 +85,7 @@ def _note_of(state: VmState, write: bool = False) -> Note | None:
 def _settle_one(state: VmState, auditor: Auditor, origin: Origin) -> list[str]:
     with state.locked(0):
         note = _note_of(state, write=True)
-        if note is None or not _seems_gone(note):
-            return []
-        if note.pid is None and find_qemu(note.uuid) is not None:
-            # Paused for ever, with what it holds on record: its own next task ends it.
+        if note is None or not _is_due(note):
             return []
         from .gone import settle
 
@@ -63,7 +96,8 @@ def _settle_one(state: VmState, auditor: Auditor, origin: Origin) -> list[str]:
 def _seems_gone(note: Note) -> bool:
     if note.boot_id != boot_id():
         return False
-    if note.pid is not None and note.start_time is not None:
-        return not Process(note.pid, note.start_time).is_alive()
+    process = identity.noted(note)
+    if process is not None:
+        return not process.is_alive()
     # A start that was cut off before its qemu was noted; one that is under way is locked.
     return note.booting

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from .._device import Device
 from .._state import NicNote, Note
 
 if t.TYPE_CHECKING:
@@ -20,37 +21,22 @@ if t.TYPE_CHECKING:
 _SLACK_SECONDS = 0.1
 
 
-@dataclasses.dataclass(frozen=True)
-class OnRecord:
-    """A device whose open is on record; ``fd`` is ``None`` when only the log knows of it."""
-
-    path: str
-    rdev: str | None
-    dev: str | None
-    fd: int | None
-    event: str | None
-
-
 @dataclasses.dataclass
 class NicPast:
     """What is on record of one interface.
 
-    ``outstanding`` devices were opened and not closed. ``granted``: a hand-over is on record
+    ``outstanding`` devices were opened and not closed; their ``fd`` is ``None`` when only the log knows of them. ``granted``: a hand-over is on record
     and its end is not. ``settled``: a failed hand-over, or the detach, is on record.
     """
 
-    outstanding: list[OnRecord]
+    outstanding: list[Device]
     granted: bool
     settled: bool = False
 
 
 def of_note(note: NicNote) -> NicPast:
     """Return what the note says: all its devices are open, and handed over when it is held."""
-    devices = [
-        OnRecord(each.path, each.rdev, each.dev, each.fd, each.event)
-        for each in note.devices
-    ]
-    return NicPast(devices, granted=note.phase == "held")
+    return NicPast([*note.devices], granted=note.phase == "held")
 
 
 class Past:
@@ -85,7 +71,7 @@ class Past:
         logged_events = {logged.event for logged in mine}
         # What the log does not have was opened before the task, or has not landed yet.
         past = of_note(note)
-        noted: dict[str | None, OnRecord] = {
+        noted: dict[str | None, Device] = {
             opened.event: opened
             for opened in past.outstanding
             if opened.event in logged_events
@@ -103,7 +89,7 @@ def _speaks_of(logged: Logged, mac: str) -> bool:
     return mac in (fields.get("net"), fields.get("new-net"), fields.get("old-net"))
 
 
-def _take(past: NicPast, logged: Logged, noted: dict[str | None, OnRecord]) -> None:
+def _take(past: NicPast, logged: Logged, noted: dict[str | None, Device]) -> None:
     fields = logged.record.fields
     reason, success = fields.get("reason"), fields.get("res") == "success"
     if reason == "open" and success:
@@ -124,7 +110,7 @@ def _close(past: NicPast, path: str, fd: str | None) -> None:
         past.outstanding.remove(opened)
 
 
-def _unconfirmed(past: NicPast, logged: Logged) -> OnRecord:
+def _unconfirmed(past: NicPast, logged: Logged) -> Device:
     """Return the device of an open that only the log confirms; it may be noted, without an event."""
     fields = logged.record.fields
     path = str(fields.get("path"))
@@ -132,4 +118,4 @@ def _unconfirmed(past: NicPast, logged: Logged) -> OnRecord:
         if opened.event is None and opened.path == path:
             past.outstanding.remove(opened)
             return dataclasses.replace(opened, event=logged.event)
-    return OnRecord(path, fields.get("rdev"), fields.get("dev"), None, logged.event)
+    return Device(path, fields.get("rdev"), fields.get("dev"), None, logged.event)

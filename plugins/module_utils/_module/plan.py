@@ -12,8 +12,8 @@ from .._errors import MismatchError, OptionError
 from .._net import host
 from .._net.interface import Interface
 from .._qemu.command import QemuOptions, parse_qemu
-from .._qemu.process import Process
 from .._state import Note, VmState
+from . import identity
 from .observe import Nic, differences
 from .session import Session
 
@@ -66,7 +66,9 @@ def make_plan(
     from .._qemu import launch
 
     launch.find_binary(qemu.binary)
-    launch.ids_of(qemu.user)
+    uid, _gid = launch.ids_of(qemu.user)
+    others = _state.other_notes(session.uuid)
+    identity.refuse_namesake(session.name, session.uuid, others, uid)
     steps = [Step(interface, "attach") for interface in interfaces]
     _check_new(session, steps)
     return Plan(steps, qemu, [])
@@ -116,9 +118,10 @@ def refuse_foreign_macs(session: Session, interfaces: t.Sequence[Interface]) -> 
 
 def _claims(note: Note) -> bool:
     """Tell whether a note stands for a VM that runs, or that a task is starting just now."""
-    if note.pid is None or note.start_time is None:
+    process = identity.noted(note)
+    if process is None:
         return VmState(note.uuid).is_locked()
-    return Process(note.pid, note.start_time).is_alive()
+    return process.is_alive()
 
 
 def _ports(session: Session, steps: t.Sequence[Step]) -> list[str]:

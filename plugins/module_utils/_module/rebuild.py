@@ -5,19 +5,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 import typing as t
 
-from .._net import device, sysfs
-from .._net.device import Device
+from .._net import sysfs
+from .._proc import Process, boot_id
 from .._qemu import command, systemd
-from .._qemu.process import Process, boot_id, find_qemu, named
+from .._qemu.process import find_qemu, told
 from .._state import NicNote, Note, VmState
 from .past import Past
 
 if t.TYPE_CHECKING:
     from .._audit.logged import Logged
+
+# The kernel's records and its clock of processes have ticks of a different length.
+_SLACK_SECONDS = 0.1
 
 
 def read_note(state: VmState, write: bool, ended: Process | None = None) -> Note | None:
@@ -46,7 +50,7 @@ def _rebuild(state: VmState, process: Process | None) -> Note | None:
     )
     past = Past(note)
     if process is not None:
-        note.name = named(process.command_line())[0] or ""
+        note.name = told(process.command_line()).name or ""
         note.pid, note.start_time = process.pid, process.start_time
     for logged in past.records:
         _learn(note, logged)
@@ -76,8 +80,18 @@ def _learn(note: Note, logged: Logged) -> None:
         note.booting = False
         pid = str(fields.get("vm-pid"))
         if not note.start_time and pid.isdecimal():
-            # Nobody has this start time: the process has ended, or it would have been found.
-            note.pid, note.start_time = int(pid), 0
+            note.pid, note.start_time = int(pid), _start_time(int(pid), logged.time)
+
+
+def _start_time(pid: int, when: float) -> int:
+    """Return the start time of the process that had a pid at a time; 0, which nobody has, when it has ended.
+
+    A process that lives and was started before that time has had the pid ever since.
+    """
+    process = Process.of(pid)
+    if process is None or process.started() > when + _SLACK_SECONDS:
+        return 0
+    return process.start_time
 
 
 def _mac_of(logged: Logged) -> str | None:
@@ -93,18 +107,16 @@ def _rebuild_nic(mac: str, past: Past) -> NicNote | None:
         return None
     first = known.outstanding[0]
     nic.ifname = first.dev or ""
-    nic.queues = sum(
-        opened.path != device.VHOST_NET_PATH for opened in known.outstanding
-    )
+    nic.queues = sum(not opened.is_vhost for opened in known.outstanding)
     nic.ifindex = sysfs.ifindex(nic.ifname)
-    if first.path == device.TUN_PATH:
+    if first.is_tap:
         nic.source = sysfs.master(nic.ifname) or ""
     else:
         nic.type, nic.source = "direct", sysfs.lower(nic.ifname) or ""
     if known.granted:
         nic.phase = "held"
         nic.devices = [
-            Device(opened.path, opened.rdev, opened.dev, fd, opened.event)
+            dataclasses.replace(opened, fd=fd)
             for opened, fd in zip(known.outstanding, past.granted_fds(mac))
         ]
     return nic

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from .._audit.auditor import Auditor
 from .._audit.origin import Origin
+from .._device import Device, fds_of
 from .._errors import ProcessError, StuckError
-from .._net import device
-from .._net.device import Device
+from .._net import holdings
 from .._qemu import hotplug
-from .._qemu.process import Process
 from .._state import NicNote, Note
+from . import identity
 from .gone import record_end, settle
 from .leftovers import is_dead, lost
 from .macvtap import has_link, remove_link
@@ -24,8 +24,9 @@ from .session import Session
 def end_process(session: Session, note: Note) -> bool:
     """End the qemu of a start that was never finished, and no other one; tell whether it has ended."""
     process = session.disconnect()
-    if note.pid is not None and note.start_time is not None:
-        process = Process(note.pid, note.start_time)
+    known = identity.noted(note)
+    if known is not None:
+        process = known
     elif session.qmp_socket != note.qmp_socket:
         # The task was given the monitor of one that something else started.
         process = None
@@ -50,7 +51,7 @@ def repair(session: Session, auditor: Auditor, origin: Origin) -> list[str]:
     note = session.note
     if note is None:
         return []
-    if note.booting or is_dead(session, note):
+    if note.booting or is_dead(note):
         if note.booting and not end_process(session, note):
             raise ProcessError(
                 f"the start of VM {note.name} had been cut off, and its qemu (pid {note.pid}) cannot be ended: it waits"
@@ -115,7 +116,7 @@ def _settle(
     if found is not None and found.is_whole:
         nic.devices = _handed_over(session, note, nic)
         if not known.granted:
-            fds = [opened.fd for opened in nic.devices]
+            fds = fds_of(nic.devices)
             auditor.write(messages.net_grant("attach", nic.mac, fds, success=True))
             auditor.prove()
         nic.phase = "held"
@@ -123,11 +124,12 @@ def _settle(
         return f"the attach of {nic.mac} had been cut off after qemu had it; it is on record now"
     hotplug.roll_back(session.live.monitor, nic.mac, nic.queues)
     process = session.live.process
-    found_at = map(process.device_at, sorted(process.fds()))
-    if any(opened is not None and opened.dev == nic.ifname for opened in found_at):
+    holding = holdings.wait_free(nic.ifname, nic.ifindex, process)
+    if holding is not None:
         raise StuckError(
-            f"qemu (pid {process.pid}) still holds {nic.ifname} of {nic.mac}, whose attach had been cut off and does not"
-            " give it back. Run the task again; if it says the same, stop the VM (vm_net_detach with stop_vm: destroy)"
+            f"the attach of {nic.mac} to VM {note.name} (qemu, pid {process.pid}) had been cut off and cannot be taken"
+            f" back: {holding}. Run the task again; if it says the same, end that process, or stop the VM (vm_net_detach"
+            " with stop_vm: destroy)"
         )
     record_end(nic, known, "attach", auditor, messages)
     auditor.prove()
@@ -148,15 +150,13 @@ def _handed_over(session: Session, note: Note, nic: NicNote) -> list[Device]:
     claimed = {opened.fd for other in others for opened in other.devices}
     claimed.update(nic.others)
     held = []
-    for fd in sorted(process.fds() - claimed):
-        found = process.device_at(fd)
-        if found is not None and (
-            found.dev == nic.ifname or found.path == device.VHOST_NET_PATH
-        ):
+    for found in holdings.of(process):
+        ours = found.dev == nic.ifname or found.is_vhost
+        if ours and found.fd not in claimed:
             found.dev = nic.ifname
             held.append(found)
-    held.sort(key=lambda opened: opened.path == device.VHOST_NET_PATH)
+    held.sort(key=lambda opened: opened.is_vhost)
     for mine, opened in zip(nic.devices, held):
-        if mine.path == opened.path:
+        if mine.rdev == opened.rdev:
             opened.event = mine.event
     return held

@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 import typing as t
 
 from .._audit.messages import Messages
+from .._device import Device
 from .._errors import LinkError, PendingError
-from .._net.device import Device
+from .._net import holdings
+from .._net.holdings import Holding
 from .._qemu import hotplug
 from .._state import Note
 from .gone import record_end
@@ -34,7 +37,7 @@ class Outcome:
 
     ``pending``: the guest still has its side. ``released`` are the devices that qemu gave up.
     ``left`` says why the macvtap is still there, when it could not be removed, ``refused`` why
-    qemu did not even ask the guest.
+    qemu did not even ask the guest, ``holding`` who still holds the NIC's link when the VM's qemu does not.
     """
 
     mac: str
@@ -43,6 +46,7 @@ class Outcome:
     released: list[Device] = dataclasses.field(default_factory=list)
     left: str | None = None
     refused: str | None = None
+    holding: Holding | None = None
 
     def result(self) -> dict[str, t.Any]:
         """Return the module's value for the NIC."""
@@ -76,8 +80,8 @@ def release(
                 done = _close(session, note, nic, "revoked", report, messages)
                 outcomes.append(done)
             # After the host side, so that a guest that hangs delays nothing.
-            seconds = min(_GRACE_SECONDS, session.timeout)
-            kept = _ask_guest(session, note, nics, seconds)
+            kept = _ask_guest(session, note, nics, _grace(session))
+            _pull_out(session, note, nics, outcomes, kept)
         else:
             kept = _ask_guest(session, note, nics, session.timeout)
             for nic in nics:
@@ -109,7 +113,17 @@ def require_gone(
     :class:`LinkError` when only a macvtap is left.
     """
     problems = [outcome.left for outcome in outcomes if outcome.left is not None]
-    kept = [outcome for outcome in outcomes if outcome.action == "pending"]
+    problems += [
+        f"VM {name} has given up {outcome.mac}, and it is not free: {outcome.holding}. Nothing of it is on record as"
+        " given up; end that process, or find out how it got the device, and run the task again"
+        for outcome in outcomes
+        if outcome.holding is not None
+    ]
+    kept = [
+        outcome
+        for outcome in outcomes
+        if outcome.action == "pending" and outcome.holding is None
+    ]
     asked = ", ".join(outcome.mac for outcome in kept if force or not outcome.refused)
     if asked and force:
         problems.append(
@@ -130,7 +144,8 @@ def require_gone(
         if outcome.refused and not force
     ]
     if problems:
-        raise (PendingError if kept else LinkError)("; ".join(problems))
+        pending = any(outcome.action == "pending" for outcome in outcomes)
+        raise (PendingError if pending else LinkError)("; ".join(problems))
 
 
 def _ask_guest(
@@ -167,28 +182,68 @@ def _close(
         if action == "revoked" and nic.front_end is not None
         else None
     )
-    if path is not None:
-        # A revocation may freeze the guest for a moment; if that is cut off, the next task goes on with it.
-        note.frozen = live.monitor.execute("query-status")["running"]
-        session.state.save(note)
-    held = hotplug.revoke(live.monitor, live.process, nic.netdev, path, nic.devices)
-    note.frozen = False
+    with _may_freeze(session, note, path is not None):
+        held = hotplug.revoke(live.monitor, live.process, nic.netdev, path, nic.devices)
     if held:
         return _keep(nic, report, messages)
     if entry.phase == "revoked":
         return Outcome(nic.mac, "detached" if action == "detached" else "absent")
+    holding = holdings.wait_free(entry.ifname, entry.ifindex, live.process)
+    if holding is not None:
+        return _keep(nic, report, messages, holding)
     devices = entry.devices
     record_end(entry, of_note(entry), "attach", report.auditor, messages)
     entry.phase = "revoked"
     outcome = Outcome(nic.mac, action, released=devices)
     try:
-        remove_link(entry)
+        remove_link(entry, free=True)
     except LinkError as exc:
         outcome.left = str(exc)
     session.state.save(note)
     return outcome
 
 
-def _keep(nic: Nic, report: Report, messages: Messages) -> Outcome:
+def _keep(
+    nic: Nic, report: Report, messages: Messages, holding: Holding | None = None
+) -> Outcome:
     report.auditor.write(messages.net_detach(nic.mac, success=False))
-    return Outcome(nic.mac, "pending")
+    return Outcome(nic.mac, "pending", holding=holding)
+
+
+def _grace(session: Session) -> float:
+    """Return for how many seconds a guest that lost its host side is waited for; one that stands still cannot answer."""
+    running = session.live.monitor.execute("query-status")["running"]
+    return min(_GRACE_SECONDS, session.timeout) if running else 0.0
+
+
+def _pull_out(
+    session: Session,
+    note: Note,
+    nics: t.Sequence[Nic],
+    outcomes: t.Sequence[Outcome],
+    kept: dict[str, str | None],
+) -> None:
+    """Pull out the cards that guests keep whose host side is closed; take them off ``kept``.
+
+    A card that stays keeps its MAC and its port for as long as the VM runs.
+    """
+    closed = {outcome.mac for outcome in outcomes if outcome.action != "pending"}
+    paths = {
+        nic.mac: nic.front_end.path
+        for nic in nics
+        if nic.front_end is not None and nic.mac in closed and nic.mac in kept
+    }
+    with _may_freeze(session, note, bool(paths)):
+        for mac, path in paths.items():
+            if hotplug.pull_out(session.live.monitor, path):
+                del kept[mac]
+
+
+@contextlib.contextmanager
+def _may_freeze(session: Session, note: Note, freezes: bool) -> t.Iterator[None]:
+    """Note that the guest may stand still for a moment: when that is cut off, the next task goes on with it."""
+    if freezes:
+        note.frozen = session.live.monitor.execute("query-status")["running"]
+        session.state.save(note)
+    yield
+    note.frozen = False

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import math
 import os
+import pwd
 import typing as t
 
 from .. import _state
@@ -16,11 +17,12 @@ from .._audit.messages import Messages, Vm
 from .._audit.mode import Mode
 from .._audit.origin import Origin
 from .._errors import MonitorError, OptionError, ProcessError, UnreachableError
+from .._proc import Process, boot_id
 from .._qemu.monitor import Monitor
 from .._qemu.nics import Inventory, free_ports, take_inventory, virt_type
-from .._qemu.process import Process, boot_id, find_qemu
+from .._qemu.process import find_qemu
 from .._state import Note, VmState
-from . import find, identity
+from . import identity, target
 from .observe import Nic, observe_nics
 
 _ENDING_SECONDS = 1.0
@@ -47,11 +49,12 @@ class Session:
     """
 
     def __init__(self, params: t.Mapping[str, t.Any], check_mode: bool) -> None:
-        self.name = identity.parse_name(params["name"])
+        self.name = target.parse_name(params["name"])
         self._given_uuid = (
-            None if params["uuid"] is None else identity.parse_uuid(params["uuid"])
+            None if params["uuid"] is None else target.parse_uuid(params["uuid"])
         )
         self._given_socket: str | None = params["qmp_socket"]
+        self._asked_user: str | None = (params.get("qemu") or {}).get("user")
         self.audit: Mode = params["audit"]
         self._check_mode = check_mode
         self.timeout = float(params["timeout"])
@@ -68,9 +71,7 @@ class Session:
 
     def __enter__(self) -> Session:
         try:
-            self.uuid = identity.choose(
-                self.name, self._given_uuid, self._ask_identity()
-            )
+            self.uuid = self._choose_uuid()
             self.state = VmState(self.uuid)
             if not self._check_mode:
                 _state.prepare_base()
@@ -123,22 +124,27 @@ class Session:
     def look(self) -> None:
         """Find the process, connect to its monitor, and take stock of its NICs."""
         self.disconnect()
-        process = self._find_process()
-        if process is None:
+        if self._unreached is not None:
+            self._require_ended(self._unreached)
+            return
+        process = self._expected()
+        if process is None and self._given_socket is None:
             return
         try:
-            self._meet(process)
+            self._meet()
         except MonitorError:
             # A qemu that is about to end answers no more.
-            if not process.wait_end(_ENDING_SECONDS):
+            if process is None or not process.wait_end(_ENDING_SECONDS):
                 raise
 
-    def _meet(self, process: Process) -> None:
+    def _meet(self) -> None:
         monitor = Monitor(self.qmp_socket, self.timeout)
         try:
+            found = identity.behind(monitor, self.note)
+            identity.require_noted(self.qmp_socket, found, self.note)
             # Records with another VM's name would be false.
-            identity.choose(self.name, self.uuid, find.reported(monitor))
-            self.adopt(process, monitor)
+            target.choose(self.name, self.uuid, identity.reported(monitor))
+            self.adopt(found, monitor)
         except BaseException:
             monitor.close()
             raise
@@ -146,9 +152,8 @@ class Session:
     def adopt(self, process: Process, monitor: Monitor) -> None:
         """Take a running qemu as this session's, and take stock of its NICs."""
         inventory = take_inventory(monitor)
-        self._live = Live(
-            process, monitor, inventory, observe_nics(inventory, process, self.note)
-        )
+        nics = observe_nics(inventory, process, self.note)
+        self._live = Live(process, monitor, inventory, nics)
 
     def refresh(self) -> None:
         """Take stock of the NICs again, after something was changed."""
@@ -209,17 +214,33 @@ class Session:
             "unit": self.unit if self._live else None,
         }
 
-    def _ask_identity(self) -> dict[str, str | None]:
+    def _choose_uuid(self) -> str:
+        reported, process = self._ask_identity()
+        try:
+            return target.choose(self.name, self._given_uuid, reported)
+        except OptionError:
+            if process is not None:
+                # The VM that the task names may live elsewhere: then both are named.
+                uuid = self._given_uuid or target.default_uuid(self.name)
+                note = VmState(uuid).load()
+                identity.require_noted(str(self._given_socket), process, note)
+            raise
+
+    def _ask_identity(self) -> tuple[dict[str, str | None], Process | None]:
+        """Return what the monitor that the task gives tells of its VM, and whose it is, if that can be told."""
         if self._given_socket is None:
-            return {}
+            return {}, None
         # Asked before the lock is taken, which the UUID names, and left again at once: who
         # keeps the monitor while he waits for the lock keeps the lock's owner waiting.
         try:
             with Monitor(self._given_socket, self.timeout) as monitor:
-                return find.reported(monitor)
+                reported, process = identity.reported(monitor), None
+                with contextlib.suppress(ProcessError):
+                    process = identity.behind(monitor, None)
+                return reported, process
         except UnreachableError as exc:
             self._unreached = exc
-            return {}
+            return {}, None
 
     def _load(self) -> None:
         self.note = self.state.load()
@@ -237,23 +258,22 @@ class Session:
             # No qemu outlives its host, so this one tells nothing.
             self.note = None
 
-    def _find_process(self) -> Process | None:
-        if self._unreached is not None:
-            if self._given_uuid is None and self.note is None:
-                # Nothing tells that there ever was such a VM.
-                raise self._unreached
-            find.require_ended(self._unreached, self.name, self.uuid)
-            return None
+    def _require_ended(self, unreached: UnreachableError) -> None:
+        if self._given_uuid is None and self.note is None:
+            # Nothing tells that there ever was such a VM.
+            raise unreached
+        identity.require_ended(unreached, self.name, self.uuid, self.note)
+
+    def _expected(self) -> Process | None:
+        """Return the living process that the VM should be, as far as the note or /proc tells before it is asked."""
+        known = identity.noted(self.note)
+        if known is not None:
+            return known if known.is_alive() else None
         if self._given_socket is not None:
-            return find.process_behind(self._given_socket, self.timeout, self.uuid)
-        if (
-            self.note is not None
-            and self.note.pid is not None
-            and self.note.start_time is not None
-        ):
-            process = Process(self.note.pid, self.note.start_time)
-            return process if process.is_alive() else None
-        found = find_qemu(self.uuid)
+            return None
+        found = find_qemu(
+            self.uuid, [*identity.uids_of(self.note), *self._asked_uids()]
+        )
         if found is not None and not os.path.exists(self.state.qmp_socket):
             raise OptionError(
                 "qmp_socket",
@@ -261,6 +281,12 @@ class Session:
                 " give the path of a QMP socket of its own",
             )
         return found
+
+    def _asked_uids(self) -> list[int]:
+        """Return the uid of the user that the task names for qemu, if it names one that exists."""
+        with contextlib.suppress(KeyError):
+            return [pwd.getpwnam(self._asked_user).pw_uid] if self._asked_user else []
+        return []
 
 
 def bind(note: Note, process: Process) -> None:

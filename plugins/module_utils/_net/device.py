@@ -8,18 +8,15 @@ Sources: ``include/uapi/linux/if_tun.h``, ``Documentation/networking/tuntap.rst`
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import fcntl
 import os
 import struct
 import typing as t
 
+from .._device import Device, format_rdev
 from .._errors import DeviceError
 from . import sysfs
-
-TUN_PATH = "/dev/net/tun"
-VHOST_NET_PATH = "/dev/vhost-net"
 
 _TUNSETIFF = 0x400454CA
 _TUNSETOWNER = 0x400454CC
@@ -44,37 +41,12 @@ _MEANING = {
 }
 
 
-@dataclasses.dataclass
-class Device:
-    """A device that was opened for one interface.
-
-    ``rdev`` is ``MAJOR:MINOR`` in hex as libvirt writes it, ``dev`` the interface it serves
-    (``None`` until it serves one), ``fd`` its number in this process and, after the
-    hand-over, in qemu; ``event`` the id of its open record.
-    """
-
-    path: str
-    rdev: str | None
-    dev: str | None
-    fd: int
-    event: str | None = None
-
-    def result(self) -> dict[str, str | int | None]:
-        """Return the module's value for the device."""
-        return dataclasses.asdict(self)
-
-
 class Attempt(t.NamedTuple):
     """An open(2) that failed; has what its record needs."""
 
     path: str
     rdev: str | None
     dev: str | None
-
-
-def format_rdev(rdev: int) -> str:
-    """Return a device number as libvirt's records have it, ``0A:C8``."""
-    return f"{os.major(rdev):02X}:{os.minor(rdev):02X}"
 
 
 def rdev_of(path: str) -> str | None:
@@ -134,7 +106,7 @@ def explain(exc: OSError) -> str:
 
 def _set_interface(device: Device, ifname: str, flags: int) -> None:
     try:
-        fcntl.ioctl(device.fd, _TUNSETIFF, _IFREQ.pack(ifname.encode("ascii"), flags))
+        fcntl.ioctl(device, _TUNSETIFF, _IFREQ.pack(ifname.encode("ascii"), flags))
     except OSError as exc:
         raise DeviceError(
             f"{device.path} could not become {ifname}: {explain(exc)}"
@@ -144,7 +116,7 @@ def _set_interface(device: Device, ifname: str, flags: int) -> None:
 def _take_ownership(device: Device, ifname: str) -> None:
     """Make root the owner of a new tap: any user may join one that has no owner (``tun_set_iff()``)."""
     try:
-        fcntl.ioctl(device.fd, _TUNSETOWNER, 0)
+        fcntl.ioctl(device, _TUNSETOWNER, 0)
     except OSError as exc:
         raise DeviceError(
             f"{ifname} could not be made root's own: {explain(exc)}"
@@ -160,7 +132,7 @@ def _take_ownership(device: Device, ifname: str) -> None:
 def _verify(device: Device, ifname: str, flags: int) -> None:
     # qemu takes a fd with other flags without a word, and the guest gets garbage.
     try:
-        answer = fcntl.ioctl(device.fd, _TUNGETIFF, bytes(_IFREQ.size))
+        answer = fcntl.ioctl(device, _TUNGETIFF, bytes(_IFREQ.size))
     except OSError as exc:
         raise DeviceError(
             f"{device.path} does not say what it is: {explain(exc)}"

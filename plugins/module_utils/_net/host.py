@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import typing as t
 
+from .. import _device
 from .._errors import OptionError
-from . import device, link, sysfs
+from . import link, sysfs
 from .interface import Interface
 
 
@@ -44,10 +45,10 @@ def _check(
             " link if no VM holds it",
         )
     _check_mac(interface, carriers)
-    if interface.vhost == "required" and not os.path.exists(device.VHOST_NET_PATH):
+    if interface.vhost == "required" and not os.path.exists(_device.VHOST_NET_PATH):
         raise interface.error(
             "vhost",
-            f"{device.VHOST_NET_PATH} does not exist; load the kernel module vhost_net,"
+            f"{_device.VHOST_NET_PATH} does not exist; load the kernel module vhost_net,"
             " or use vhost: auto to go on without it",
         )
 

@@ -11,9 +11,17 @@ import typing as t
 
 from .._audit.auditor import Auditor
 from .._audit.messages import Messages
-from .._errors import AuditError, DeviceError, LinkError
-from . import device, link, sysfs
-from .device import Attempt, Device
+from .._device import TUN_PATH, VHOST_NET_PATH, Device, format_rdev
+from .._errors import (
+    AuditError,
+    DeviceError,
+    LinkError,
+    StuckError,
+    VirtauditError,
+)
+from . import device, holdings, link, sysfs
+from .device import Attempt
+from .holdings import Holding
 from .interface import Interface
 
 # Called after each open with the interface and all that is open for it.
@@ -26,7 +34,9 @@ class OpenedDevices:
     ``note`` is called after each open, so that a crash leaves nothing that nobody knows of.
 
     Use it as a context manager: leaving it without :meth:`handed_over` closes every device,
-    records each close, and removes the macvtaps that were made for them.
+    records each close, and removes the macvtaps that were made for them. What somebody else holds by then
+    is not closed: it raises :class:`StuckError` beside the error that it was left with, and ``missed`` of the
+    auditor has the next task look at it again.
     """
 
     def __init__(self, auditor: Auditor, messages: Messages, note: Noted) -> None:
@@ -35,19 +45,37 @@ class OpenedDevices:
         self._note = note
         self._devices: list[tuple[str, Device]] = []
         self._links: list[str] = []
+        # The index of each interface's tap or macvtap, by its MAC.
+        self._made: dict[str, tuple[str, int | None]] = {}
 
     def __enter__(self) -> OpenedDevices:
         return self
 
-    def __exit__(self, *exc_info: object) -> None:
+    def __exit__(
+        self, _kind: object, failure: BaseException | None, _trace: object
+    ) -> None:
+        for _mac, opened in self._devices:
+            os.close(opened.fileno())
+        stuck = {
+            mac: holding
+            for mac, (ifname, ifindex) in self._made.items()
+            if (holding := holdings.wait_free(ifname, ifindex)) is not None
+        }
         for mac, opened in self._devices:
-            os.close(opened.fd)
-            self._auditor.write_anyway(self._messages.net_close(mac, opened, opened.fd))
+            if mac not in stuck:
+                close = self._messages.net_close(mac, opened, opened.fd)
+                self._auditor.write_anyway(close)
         self._devices.clear()
+        kept = {self._made[mac][0] for mac in stuck}
         for name in self._links:
             with contextlib.suppress(LinkError):
-                link.remove(name)
+                if name not in kept:
+                    link.remove(name)
         self._links.clear()
+        self._made.clear()
+        if stuck:
+            self._auditor.missed = True
+            raise StuckError(_words(stuck, failure)) from failure
 
     def open(self, interface: Interface) -> list[Device]:
         """Open every device of one interface: its queues first, then one vhost-net per queue.
@@ -64,9 +92,10 @@ class OpenedDevices:
     def handed_over(self) -> None:
         """Close our copies of the fds: qemu holds them now, so this gives nothing up."""
         for _mac, opened in self._devices:
-            os.close(opened.fd)
+            os.close(opened.fileno())
         self._devices.clear()
         self._links.clear()
+        self._made.clear()
 
     def _open_tap(self, interface: Interface) -> list[Device]:
         def first(opened: Device) -> None:
@@ -76,9 +105,7 @@ class OpenedDevices:
             device.become_tap(opened, interface.ifname, interface.queues, first=False)
 
         setups = [first] + [further] * (interface.queues - 1)
-        devices = [
-            self._open_node(interface, device.TUN_PATH, setup) for setup in setups
-        ]
+        devices = [self._open_node(interface, TUN_PATH, setup) for setup in setups]
         link.join_bridge(
             interface.ifname, interface.mac, interface.source, interface.mtu
         )
@@ -106,7 +133,7 @@ class OpenedDevices:
         devices: list[Device] = []
         for _number in range(interface.queues):
             try:
-                devices.append(self._open_node(interface, device.VHOST_NET_PATH, None))
+                devices.append(self._open_node(interface, VHOST_NET_PATH, None))
             except DeviceError:
                 if interface.vhost == "required" or devices:
                     raise
@@ -137,6 +164,10 @@ class OpenedDevices:
         else:
             try:
                 setup(opened)
+                self._made[interface.mac] = (
+                    interface.ifname,
+                    sysfs.ifindex(interface.ifname),
+                )
             except (DeviceError, OSError) as exc:
                 failure = exc
         try:
@@ -144,7 +175,7 @@ class OpenedDevices:
         except AuditError:
             # It may have landed all the same: the next task reads the log, and records the close then.
             self._devices.pop()
-            os.close(opened.fd)
+            os.close(opened.fileno())
             raise
         self._note(
             interface, [each for mac, each in self._devices if mac == interface.mac]
@@ -169,5 +200,14 @@ class OpenedDevices:
                 f"macvtap {interface.ifname} got no node {path}; is devtmpfs mounted on /dev?"
             )
         major, minor = map(int, expected.split(":"))
-        if found != device.format_rdev(os.makedev(major, minor)):
+        if found != format_rdev(os.makedev(major, minor)):
             raise DeviceError(f"{path} is not the node of macvtap {interface.ifname}")
+
+
+def _words(stuck: t.Mapping[str, Holding], failure: BaseException | None) -> str:
+    before = f"{failure}. " if isinstance(failure, VirtauditError) else ""
+    held = "; ".join(f"{mac}: {holding}" for mac, holding in stuck.items())
+    return (
+        f"{before}What was opened could not be taken back, and no close of it is on record: {held}. End that process"
+        " and run the task again, which goes on from here"
+    )

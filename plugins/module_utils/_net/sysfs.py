@@ -9,6 +9,7 @@ A file is cheaper than a netlink library: a task that changes nothing imports no
 from __future__ import annotations
 
 import os
+import socket
 
 from .._proc import raise_exhausted
 
@@ -16,6 +17,8 @@ _NET = "/sys/class/net"
 _IFF_UP = 0x1
 # include/uapi/linux/if_tun.h
 _IFF_TAP = 0x2
+_IFF_PERSIST = 0x800
+_TAP_CLASSES = ("macvtap", "ipvtap")
 
 
 def names() -> list[str]:
@@ -103,10 +106,29 @@ def macvtap_node(name: str) -> str:
 
 
 def macvtap_of(major: int, minor: int) -> str | None:
-    """Return the name of the macvtap behind a character device."""
+    """Return the name of the macvtap (or ipvtap) behind a character device."""
     # /sys/devices/virtual/net/<name>/macvtap/tap<ifindex>
     parts = os.path.realpath(f"/sys/dev/char/{major}:{minor}").split("/")
-    return parts[-3] if len(parts) > 3 and parts[-2] == "macvtap" else None
+    return parts[-3] if len(parts) > 3 and parts[-2] in _TAP_CLASSES else None
+
+
+def char_device(major: int, minor: int) -> str:
+    """Return the kernel's name of a character device; its numbers when it has none."""
+    return os.path.basename(os.path.realpath(f"/sys/dev/char/{major}:{minor}"))
+
+
+def name_of(index: int) -> str | None:
+    """Return the present name of the link with an index, ``None`` when there is none."""
+    try:
+        return socket.if_indextoname(index)
+    except OSError as exc:
+        raise_exhausted(exc)
+        return None
+
+
+def is_persistent(name: str) -> bool:
+    """Tell whether a tap stays when its last descriptor is closed."""
+    return bool(int(_read(name, "tun_flags") or "0", 16) & _IFF_PERSIST)
 
 
 def _related(name: str, prefix: str) -> list[str]:

@@ -24,7 +24,11 @@ _PORTS_PER_SLOT = 8
 MAX_PORTS = (_LAST_SLOT - _FIRST_SLOT + 1) * _PORTS_PER_SLOT
 
 _MEMORY = re.compile(r"[1-9][0-9]*[KMGTkmgt]?", re.ASCII)
+_DEVICE_PATH = re.compile(r"/machine/peripheral/net-([0-9a-f]{12})")
 _NO_PCIE = re.compile(r"(?:type=)?(?:pc|pc-i440fx.*|isapc|microvm|none)(?:,.*)?")
+
+# What makes the monitor of a VM that this collection starts.
+MONITOR_ARGUMENT = "chardev=virtaudit,mode=control"
 
 # What a guest that breaks out of qemu may not do: gain privileges, start programs.
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
@@ -129,6 +133,15 @@ def device_id(mac: str) -> str:
     return f"net-{compact(mac)}"
 
 
+def mac_of(path: str) -> str | None:
+    """Return the MAC of a NIC that this collection made, by its QOM path; ``None`` for somebody else's.
+
+    The guest can rewrite the MAC that some models report, and not the id.
+    """
+    match = _DEVICE_PATH.fullmatch(path)
+    return ":".join(re.findall("..", match.group(1))) if match else None
+
+
 def netdev(
     interface: Interface, queues: t.Sequence[str], vhosts: t.Sequence[str]
 ) -> dict[str, t.Any]:
@@ -214,7 +227,7 @@ def argv(
         "-S",
     ]
     arguments += ["-chardev", f"socket,id=virtaudit,fd={monitor_fd},server=on,wait=off"]
-    arguments += ["-mon", "chardev=virtaudit,mode=control"]
+    arguments += ["-mon", MONITOR_ARGUMENT]
     interfaces = [backend.interface for backend in backends]
     for number in range(_count_ports(qemu, interfaces)):
         arguments += ["-device", _json(_root_port(number))]

@@ -13,19 +13,18 @@ import dataclasses
 import time
 import typing as t
 
+from .._device import Device
 from .._errors import MonitorError, ProcessError, QmpError, StuckError
-from .._net import device
-from .._net.device import Device
+from .._net import holdings
 from .._net.interface import Interface, compact
+from .._proc import Process
 from . import command
 from .monitor import Monitor
-from .process import Process
 
 # A device_del that is sent before the guest is up is lost, so it is repeated.
 _REPEAT_SECONDS = 1.0
-# qemu closes them before it answers; this is for a loaded host.
-_RELEASE_SECONDS = 0.5
-_RELEASE_STEP_SECONDS = 0.002
+# What qemu answers for some seconds after a plug and within an unplug, where the guest drives PCIe's own hot-plug.
+_BUSY = "guest is busy"
 
 
 def plug(
@@ -39,7 +38,7 @@ def plug(
 
     Whatever fails is rolled back, and qemu holds none of the devices. Raises
     :class:`MonitorError` or :class:`ProcessError`; :class:`StuckError` when qemu does not
-    answer any more and holds some of them.
+    answer any more and holds some of them, or may get one that is on its way to it.
     """
     names = _names(interface.mac, devices)
     held: list[Device] = []
@@ -47,20 +46,12 @@ def plug(
     try:
         for opened, name in zip(devices, names):
             held.append(_send(monitor, process, opened, name))
-        queues = [
-            name
-            for name, opened in zip(names, devices)
-            if opened.path != device.VHOST_NET_PATH
-        ]
-        vhosts = [
-            name
-            for name, opened in zip(names, devices)
-            if opened.path == device.VHOST_NET_PATH
-        ]
+        queues = [name for name, opened in zip(names, devices) if not opened.is_vhost]
+        vhosts = [name for name, opened in zip(names, devices) if opened.is_vhost]
         monitor.execute("netdev_add", command.netdev(interface, queues, vhosts))
         adding = True
         monitor.execute("device_add", command.nic(interface, port))
-        lost = [opened for opened in held if not process.holds(opened)]
+        lost = [opened for opened in held if not holdings.still_at(process, opened)]
         if lost:
             raise ProcessError(
                 f"qemu took {interface.mac} and does not hold {lost[0].path} as fd {lost[0].fd}"
@@ -68,14 +59,22 @@ def plug(
             )
     except BaseException as exc:
         # A device_add that got no answer may be done all the same, and a paused guest would keep the NIC.
+        settled = False
         if not (adding and _is_unanswered(exc)):
             with contextlib.suppress(MonitorError):
                 roll_back(monitor, interface.mac, len(devices))
-        left = [opened for opened in held if process.holds(opened)]
+                settled = True
+        left = holdings.kept(process, held)
         if left and isinstance(exc, (MonitorError, ProcessError, OSError)):
             raise StuckError(
                 f"{exc}. qemu (pid {process.pid}) still holds {_words(left)} of {interface.mac}, whose hand-over is"
                 " not finished. Run the task again when qemu answers: it will be finished or taken back"
+            ) from exc
+        if _is_unanswered(exc) and not settled and not process.fate():
+            # A descriptor that was sent is qemu's as soon as it reads its socket again.
+            raise StuckError(
+                f"{exc}. qemu (pid {process.pid}) may still get what was sent to it of {interface.mac}, whose hand-over"
+                " is not finished. Run the task again when qemu answers: it will be taken back"
             ) from exc
         raise
     return held
@@ -116,9 +115,12 @@ def unplug(monitor: Monitor, paths: t.Iterable[str], deadline: float) -> Unplugg
     """
     waiting = set(paths)
     done = Unplugged()
+    asked: set[str] = set()
+    busy: dict[str, str] = {}
     while waiting:
-        _request_unplug(monitor, sorted(waiting), done)
+        busy = _request_unplug(monitor, sorted(waiting), done)
         waiting -= {*done.gone, *done.refused}
+        asked |= waiting - {*busy}
         repeat = min(deadline, time.monotonic() + _REPEAT_SECONDS)
         while waiting:
             event = monitor.wait_event(repeat)
@@ -131,19 +133,30 @@ def unplug(monitor: Monitor, paths: t.Iterable[str], deadline: float) -> Unplugg
                 waiting.discard(path)
         if time.monotonic() >= deadline:
             break
+    # One that was busy all the time was never asked for.
+    done.refused.update({path: busy[path] for path in waiting - asked if path in busy})
     return done
 
 
-def _request_unplug(monitor: Monitor, paths: t.Sequence[str], done: Unplugged) -> None:
-    """Send one device_del for each front end; add those that do not exist any more, and those that are refused."""
+def _request_unplug(
+    monitor: Monitor, paths: t.Sequence[str], done: Unplugged
+) -> dict[str, str]:
+    """Send one device_del for each front end; add what became of it to ``done``.
+
+    Returns those that qemu refuses for the moment, with its reason: the slot is busy with an earlier plug or unplug.
+    """
     answers = monitor.try_all([("device_del", {"id": path}) for path in paths])
+    busy = {}
     for path, answer in zip(paths, answers):
         if not isinstance(answer, QmpError):
             continue
         if answer.error_class == "DeviceNotFound":
             done.gone.add(path)
+        elif _BUSY in answer.desc:
+            busy[path] = answer.desc
         elif "already in the process of unplug" not in answer.desc:
             done.refused[path] = answer.desc
+    return busy
 
 
 def close_backend(
@@ -159,7 +172,7 @@ def close_backend(
     except QmpError as exc:
         if exc.error_class != "DeviceNotFound" and "not found" not in exc.desc:
             raise
-    return _still_held(process, devices)
+    return holdings.wait_released(process, devices)
 
 
 def revoke(
@@ -177,23 +190,25 @@ def revoke(
     if held and path is not None:
         # This qemu keeps them as long as the card is in the machine.
         _request_unplug(monitor, [path], Unplugged())
-        held = _still_held(process, devices)
+        held = holdings.wait_released(process, devices)
     if held and path is not None:
-        from . import eject
-
-        with contextlib.suppress(MonitorError):
-            eject.eject(monitor, path)
-        held = _still_held(process, devices)
+        pull_out(monitor, path)
+        held = holdings.wait_released(process, devices)
     return held
 
 
-def _still_held(process: Process, devices: t.Sequence[Device]) -> list[Device]:
-    deadline = time.monotonic() + _RELEASE_SECONDS
-    while True:
-        held = [opened for opened in devices if process.holds(opened)]
-        if not held or time.monotonic() >= deadline:
-            return held
-        time.sleep(_RELEASE_STEP_SECONDS)
+def pull_out(monitor: Monitor, path: str) -> bool:
+    """Pull a card out of a machine whose guest does not let go of it; tell whether it is out.
+
+    ``path`` is the front end's QOM path. The guest's CPUs stand still meanwhile.
+    """
+    from . import eject
+
+    with contextlib.suppress(MonitorError):
+        eject.eject(monitor, path)
+    done = Unplugged()
+    _request_unplug(monitor, [path], done)
+    return path in done.gone
 
 
 def _send(monitor: Monitor, process: Process, opened: Device, name: str) -> Device:
@@ -201,15 +216,9 @@ def _send(monitor: Monitor, process: Process, opened: Device, name: str) -> Devi
     before = process.fds()
     monitor.execute("getfd", {"fdname": name}, fd=opened.fd)
     for fd in sorted(process.fds() - before):
-        found = process.device_at(fd)
-        if found is not None and (found.path, found.rdev) == (opened.path, opened.rdev):
-            return Device(
-                path=opened.path,
-                rdev=opened.rdev,
-                dev=opened.dev,
-                fd=fd,
-                event=opened.event,
-            )
+        found = holdings.at(process, fd)
+        if found is not None and found.rdev == opened.rdev:
+            return dataclasses.replace(opened, fd=fd)
     raise ProcessError(
         f"{opened.path} was passed to qemu (pid {process.pid}) and is not among its open files"
         + process.fate()
@@ -219,10 +228,7 @@ def _send(monitor: Monitor, process: Process, opened: Device, name: str) -> Devi
 def _names(mac: str, devices: t.Sequence[Device]) -> list[str]:
     queues = iter(_queue_names(mac, len(devices)))
     vhosts = iter(_vhost_names(mac, len(devices)))
-    return [
-        next(vhosts if opened.path == device.VHOST_NET_PATH else queues)
-        for opened in devices
-    ]
+    return [next(vhosts if opened.is_vhost else queues) for opened in devices]
 
 
 def _queue_names(mac: str, count: int) -> list[str]:

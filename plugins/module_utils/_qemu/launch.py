@@ -15,20 +15,23 @@ import os
 import pwd
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import typing as t
 
 from .._errors import MonitorError, OptionError, ProcessError
+from .._proc import Process
 from . import systemd
 from .monitor import Monitor
-from .process import Process
+from .process import owner_of_cpus
 
 _VERSION = re.compile(r"version (\d+)\.(\d+)")
 # The first that takes -device as JSON.
 _OLDEST = (6, 2)
 _STDERR_BYTES = 16384
 _END_SECONDS = 5.0
+_FATE_SECONDS = 1.0
 # A task's environment may hold secrets, and the user that qemu runs as could read them.
 _ENVIRONMENT = {"LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ"}
 _GIVEN_BACK = "The VM does not run, and what was opened for it is closed again"
@@ -142,27 +145,62 @@ def start(
         try:
             monitor = Monitor(path, timeout)
         except (MonitorError, OSError) as exc:
-            raise ProcessError(_why_not(child, said, exc)) from exc
+            raise ProcessError(_why_not(child, said, exc, timeout)) from exc
         process = Process.of(child.pid)
-        if process is None:
+        owner = None
+        with contextlib.suppress(MonitorError):
+            # Not the peer of the socket: that is this task, until qemu listens on it.
+            owner = owner_of_cpus(monitor)
+        if process is None or owner != process:
             monitor.close()
-            raise ProcessError(
-                f"qemu ended as soon as it had started: {_last_words(said)}"
-            )
+            _end_all(child, owner)
+            raise ProcessError(_not_qemu(child, owner, arguments[0], said))
     return process, monitor
 
 
-def _why_not(
-    child: subprocess.Popen[bytes], said: t.BinaryIO, failure: Exception
+def _not_qemu(
+    child: subprocess.Popen[bytes],
+    owner: Process | None,
+    binary: str,
+    said: t.BinaryIO,
 ) -> str:
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        status = child.wait(timeout=1.0)
-        how = f"exit status {status}" if status >= 0 else f"killed by signal {-status}"
-        return f"qemu did not start ({how}): {_last_words(said) or 'it said nothing'}. {_GIVEN_BACK}"
-    child.kill()
+    if owner is None or owner.pid == child.pid:
+        return f"qemu ended as soon as it had started: {_last_words(said)}"
+    return (
+        f"{binary} was started as pid {child.pid}, and the VM runs as pid {owner.pid}: it starts qemu as a process of"
+        " its own instead of becoming it, so nothing could tell what holds the devices. Both were ended; have the"
+        f" program use exec, or name qemu itself in qemu.binary. {_GIVEN_BACK}"
+    )
+
+
+def _end_all(child: subprocess.Popen[bytes], other: Process | None = None) -> None:
+    """End what was started, with all that it has started itself in its session."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    if other is not None:
+        other.end()
     with contextlib.suppress(subprocess.TimeoutExpired):
         child.wait(timeout=_END_SECONDS)
-    return f"qemu did not get ready and was ended: {failure}. {_GIVEN_BACK}"
+
+
+def _why_not(
+    child: subprocess.Popen[bytes],
+    said: t.BinaryIO,
+    failure: Exception,
+    timeout: float,
+) -> str:
+    process = Process.of(child.pid)
+    ended = process is None or process.wait_end(_FATE_SECONDS)
+    # Also one that has ended: it may have started others, which hold what they inherited.
+    _end_all(child)
+    status = child.returncode
+    if ended and status is not None:
+        how = f"exit status {status}" if status >= 0 else f"killed by signal {-status}"
+        return f"qemu did not start ({how}): {_last_words(said) or 'it said nothing'}. {_GIVEN_BACK}"
+    return (
+        f"qemu did not get ready within {timeout:g} s and was ended: {failure}. Raise the option timeout where the"
+        f" start takes longer. {_GIVEN_BACK}"
+    )
 
 
 def _last_words(said: t.BinaryIO) -> str:

@@ -58,12 +58,13 @@ class Monitor:
         """Leave the monitor to the next client."""
         self._socket.close()
 
-    def peer_pid(self) -> int:
-        """Return the pid of the process that made the socket (SO_PEERCRED)."""
+    def peer(self) -> tuple[int, int]:
+        """Return pid and uid of the process that listens on the socket (SO_PEERCRED)."""
         data = self._socket.getsockopt(
             socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size
         )
-        return int(_UCRED.unpack(data)[0])
+        pid, uid, _gid = _UCRED.unpack(data)
+        return int(pid), int(uid)
 
     def execute(
         self,

@@ -1,244 +1,109 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""qemu's process: which one it is, what it holds, its start and its end.
+"""Which processes are qemus, and which VM each of them was started as.
 
-Source: ``proc(5)``.
+A process chooses its arguments itself, argv[0] among them. The program that it runs
+(``/proc/<pid>/exe``) and its uid are the kernel's words. Sources: ``proc(5)``, ``qemu-system-x86_64(1)``.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import select
-import signal
-import time
 import typing as t
 
-from .._net import device, sysfs
-from .._net.device import Device
-from .._proc import raise_exhausted, stat_fields
+from .._proc import Process, all_processes, group_of
+from .command import MONITOR_ARGUMENT
+from .monitor import Monitor
 
-_END_SECONDS = 5.0
-_FATE_SECONDS = 0.5
-_IFF_LINE = re.compile(r"^iff:\t(.+)$", re.MULTILINE)
+# Debian, RHEL, Proxmox; Nix puts a dot before a program that it has wrapped.
+_PROGRAM = re.compile(r"\.?(?:qemu-system-[\w.-]+|qemu-kvm(?:[.-][\w.-]+)?|kvm|qemu)")
+_KEY = re.compile(r"([^=\0]*)=")
+_ROOT = 0
 
 
-class Process(t.NamedTuple):
-    """A process that cannot be mistaken for a later one with the same pid.
+class Told(t.NamedTuple):
+    """The name and the UUID that a qemu was started with, ``None`` for what it was not told."""
 
-    ``start_time`` is field 22 of /proc/<pid>/stat, in clock ticks since boot.
+    name: str | None
+    uuid: str | None
+
+
+def is_qemu(process: Process) -> bool:
+    """Tell whether a process runs qemu, by the program that the kernel runs in it."""
+    return _PROGRAM.fullmatch(os.path.basename(process.exe())) is not None
+
+
+def told(arguments: t.Sequence[str]) -> Told:
+    """Return which VM a qemu was started as: ``-name``, and ``-uuid`` or ``-smbios type=1,uuid=``.
+
+    ``arguments`` are those of the process. As with qemu, the last one that tells it counts.
     """
-
-    pid: int
-    start_time: int
-
-    @classmethod
-    def of(cls, pid: int) -> Process | None:
-        """Return the living process of a pid; a zombie is none.
-
-        A first thread that has ended is a zombie too, and the others still hold every file.
-        """
-        fields = stat_fields(pid)
-        if fields is None or (fields[0] in ("Z", "X") and int(fields[17]) <= 1):
-            return None
-        return cls(pid, int(fields[19]))
-
-    def is_alive(self) -> bool:
-        """Tell whether this very process still runs."""
-        return Process.of(self.pid) == self
-
-    def fate(self) -> str:
-        """Return what ends a message when a qemu has ended, and nothing when it has not.
-
-        One that was killed lives on for a moment, without its files.
-        """
-        return ": qemu has ended or crashed" if self.wait_end(_FATE_SECONDS) else ""
-
-    def fds(self) -> set[int]:
-        """Return the numbers of the open file descriptors; none when the process is gone."""
-        for thread in self._threads():
-            try:
-                found = os.listdir(f"{thread}/fd")
-            except OSError as exc:
-                raise_exhausted(exc)
-                continue
-            if found:
-                return {int(name) for name in found}
-        return set()
-
-    def device_at(self, fd: int) -> Device | None:
-        """Return the network device behind a file descriptor, ``None`` when it is something else."""
-        node = self._node_at(fd)
-        if node is None:
-            return None
-        path, rdev = node
-        name = self._interface_of(path, rdev, fd)
-        if name is None and path not in (device.TUN_PATH, device.VHOST_NET_PATH):
-            return None
-        return Device(path=path, rdev=device.format_rdev(rdev), dev=name, fd=fd)
-
-    def holds(self, known: Device) -> bool:
-        """Tell whether the process still holds a device at its fd.
-
-        A vhost-net fd carries no interface, and a removed macvtap none any more, so there
-        only the node is compared.
-        """
-        node = self._node_at(known.fd)
-        if node is None or (node[0], device.format_rdev(node[1])) != (
-            known.path,
-            known.rdev,
-        ):
-            return False
-        return self._interface_of(*node, known.fd) in (None, known.dev)
-
-    def wait_end(self, seconds: float) -> bool:
-        """Wait until the process has ended; tell whether it has."""
-        deadline = time.monotonic() + seconds
-        try:
-            pidfd = os.pidfd_open(self.pid)
-        except OSError:
-            return not self.is_alive()
-        try:
-            poll = select.poll()
-            poll.register(pidfd, select.POLLIN)
-            while self.is_alive():
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    return False
-                poll.poll(left * 1000)
-        finally:
-            os.close(pidfd)
-        return True
-
-    def kill(self) -> None:
-        """End the process with SIGKILL, never another one that has its pid by now."""
-        with contextlib.suppress(OSError):
-            pidfd = os.pidfd_open(self.pid)
-            try:
-                if self.is_alive():
-                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            finally:
-                os.close(pidfd)
-
-    def end(self) -> bool:
-        """Kill the process and wait for its end; tell whether it has come."""
-        self.kill()
-        return self.wait_end(_END_SECONDS)
-
-    def command_line(self) -> list[str]:
-        """Return the arguments that the process was started with."""
-        try:
-            with open(f"/proc/{self.pid}/cmdline", "rb") as handle:
-                words = handle.read().split(b"\0")[:-1]
-        except OSError as exc:
-            raise_exhausted(exc)
-            return []
-        return [os.fsdecode(word) for word in words]
-
-    def is_qemu(self) -> bool:
-        """Tell whether the process is a qemu, by the name that it was started with."""
-        return any(names_qemu(word) for word in self.command_line()[:1])
-
-    def _threads(self) -> t.Iterator[str]:
-        """Yield where proc(5) shows the files: with the first thread, or when it has ended with any other."""
-        yield f"/proc/{self.pid}"
-        fields = stat_fields(self.pid)
-        if fields is not None and fields[0] == "Z":
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                for thread in os.listdir(f"/proc/{self.pid}/task"):
-                    yield f"/proc/{self.pid}/task/{thread}"
-
-    def _node_at(self, fd: int) -> tuple[str, int] | None:
-        """Return path and device number of the node behind a file descriptor."""
-        for thread in self._threads():
-            link = f"{thread}/fd/{fd}"
-            try:
-                path = os.readlink(link)
-                if not path.startswith("/dev/"):
-                    return None
-                # The node of a removed macvtap is gone, and the fd is as open as before.
-                return path.replace(" (deleted)", ""), os.stat(link).st_rdev
-            except OSError as exc:
-                raise_exhausted(exc)
-        return None
-
-    def _interface_of(self, path: str, rdev: int, fd: int) -> str | None:
-        if path == device.TUN_PATH:
-            return self._tun_name(fd)
-        if path == device.VHOST_NET_PATH:
-            return None
-        # The device number of a removed macvtap goes to the next one; its node's name does not.
-        name = sysfs.macvtap_of(os.major(rdev), os.minor(rdev))
-        return name if name is not None and path == sysfs.macvtap_node(name) else None
-
-    def _tun_name(self, fd: int) -> str | None:
-        for thread in self._threads():
-            try:
-                with open(
-                    f"{thread}/fdinfo/{fd}", encoding="utf-8", errors="replace"
-                ) as handle:
-                    match = _IFF_LINE.search(handle.read())
-                return match.group(1) if match else None
-            except OSError as exc:
-                raise_exhausted(exc)
-        return None
+    name = uuid = None
+    for word, value in zip(arguments, arguments[1:]):
+        option = word[1:] if word.startswith("--") else word
+        if option == "-name":
+            name = _values(value, "guest").get("guest", name)
+        elif option == "-uuid":
+            uuid = value.lower()
+        elif option == "-smbios":
+            values = _values(value, "")
+            if values.get("type") == "1" and values.get("uuid"):
+                uuid = values["uuid"].lower()
+    return Told(name or None, uuid or None)
 
 
-def all_processes() -> t.Iterator[Process]:
-    """Yield every living process that can be seen."""
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            process = Process.of(int(name))
-            if process is not None:
-                yield process
+def find_qemu(uuid: str, uids: t.Collection[int] = ()) -> Process | None:
+    """Return the qemu that was started with the UUID of a VM and runs as root or as one of ``uids``.
 
-
-def names_qemu(path: str) -> bool:
-    """Tell whether a program's path is that of a qemu, and not of libvirt's daemon for them."""
-    name = os.path.basename(path)
-    return "qemu" in name and not name.startswith("virtqemud")
-
-
-def named(arguments: t.Sequence[str]) -> tuple[str | None, str | None]:
-    """Return the name and the UUID that a qemu was started with."""
-    given = dict(zip(arguments, arguments[1:]))
-    uuid = given.get("-uuid") or given.get("--uuid")
-    words = (given.get("-name") or given.get("--name") or "").split(",")
-    guest = [word[len("guest=") :] for word in words if word.startswith("guest=")]
-    bare = [words[0]] if words[0] and "=" not in words[0] else []
-    return next(iter(guest + bare), None), uuid.lower() if uuid else None
-
-
-def find_qemu(uuid: str) -> Process | None:
-    """Return the qemu that was started with ``-uuid`` of a VM, whoever started it.
-
-    Where there is none, what has the same argument: a program on its way to become qemu (systemd-run, setpriv),
-    or a qemu under another name.
+    Where there is none: what root runs with the arguments of a start by this collection, which is
+    systemd-run or setpriv on its way to become qemu, or a qemu under a name of its own.
     """
-    others = []
+    starting = None
     for process in all_processes():
         arguments = process.command_line()
-        if named(arguments)[1] != uuid:
+        if told(arguments).uuid != uuid:
             continue
-        if names_qemu(arguments[0]):
+        uid = process.uid()
+        if is_qemu(process) and (uid == _ROOT or uid in uids):
             return process
-        others.append(process)
-    return next(iter(others), None)
+        if uid == _ROOT and MONITOR_ARGUMENT in arguments:
+            starting = process
+    return starting
 
 
-def holder_of(ifname: str) -> Process | None:
-    """Return a process that holds the tap or macvtap of this name."""
+def find_named(name: str, uids: t.Collection[int] = ()) -> tuple[Process, Told] | None:
+    """Return a qemu that was started with the name of a VM and runs as root or as one of ``uids``."""
     for process in all_processes():
-        for fd in process.fds():
-            found = process.device_at(fd)
-            if found is not None and found.dev == ifname:
-                return process
+        found = told(process.command_line())
+        if found.name == name and is_qemu(process):
+            uid = process.uid()
+            if uid == _ROOT or uid in uids:
+                return process, found
     return None
 
 
-def boot_id() -> str:
-    """Return the id of the running boot: notes of an earlier one are void."""
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as handle:
-        return handle.read().strip()
+def owner_of_cpus(monitor: Monitor) -> Process | None:
+    """Return the process whose threads are the CPUs of the VM behind a monitor (QMP ``query-cpus-fast``)."""
+    cpus = monitor.execute("query-cpus-fast")
+    threads = {cpu["thread-id"] for cpu in cpus} if isinstance(cpus, list) else set()
+    owners = {group_of(thread) for thread in threads}
+    pid = owners.pop() if len(owners) == 1 else None
+    return None if pid is None else Process.of(pid)
+
+
+def _values(text: str, implied: str) -> dict[str, str]:
+    """Return the keys and values of an option of qemu's: parted by commas, one in a value doubled.
+
+    ``implied`` is the key of a first value that stands without one.
+    """
+    values: dict[str, str] = {}
+    for number, word in enumerate(text.replace(",,", "\0").split(",")):
+        # No key has a comma: with one the word is a value that has an equals sign in it.
+        match = _KEY.match(word)
+        if match:
+            values[match.group(1)] = word[match.end() :].replace("\0", ",")
+        elif number == 0 and implied:
+            values[implied] = word.replace("\0", ",")
+    return values

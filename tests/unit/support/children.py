@@ -7,29 +7,38 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import subprocess
 import sys
 import typing as t
+from pathlib import Path
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.process import (
-    Process,
-)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._proc import Process
 
 Start = t.Callable[..., "subprocess.Popen[bytes]"]
 
 
 @contextlib.contextmanager
 def children() -> t.Iterator[Start]:
-    """Yield what starts children that sleep until they are ended."""
+    """Yield what starts children that sleep until they are ended.
+
+    ``name`` is their argv[0], ``program`` what they run, made by :func:`a_program`.
+    """
     started = []
 
     def start(
-        *arguments: str, name: str = "sleeper", **options: t.Any
+        *arguments: str,
+        name: str = "sleeper",
+        program: Path | None = None,
+        **options: t.Any,
     ) -> subprocess.Popen[bytes]:
-        program = [name, "-c", "import time; print(1, flush=True); time.sleep(60)"]
+        code = "import time; print(1, flush=True); time.sleep(60)"
+        if program is not None:
+            # A shell, which waits for input that never comes.
+            code, options["stdin"] = "echo 1; read x", subprocess.PIPE
         child = subprocess.Popen(
-            [*program, *arguments],
-            executable=sys.executable,
+            [name, "-c", code, *arguments],
+            executable=program or sys.executable,
             stdout=subprocess.PIPE,
             **options,
         )
@@ -44,6 +53,12 @@ def children() -> t.Iterator[Start]:
         for child in started:
             child.kill()
             child.communicate()
+
+
+def a_program(path: Path) -> Path:
+    """Make a program of some name, which a child can run: a copy of the shell."""
+    shutil.copy("/bin/sh", path)
+    return path
 
 
 def process_of(child: subprocess.Popen[bytes]) -> Process:

@@ -14,9 +14,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.virtaudit.qemu.plugins.module_utils import _state
-from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.process import (
-    boot_id,
-)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._proc import boot_id
 from ansible_collections.virtaudit.qemu.plugins.module_utils._state import Note, VmState
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
     MAC,

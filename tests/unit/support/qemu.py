@@ -9,13 +9,14 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+import pytest
+
+from ansible_collections.virtaudit.qemu.plugins.module_utils._device import Device
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import QmpError
-from ansible_collections.virtaudit.qemu.plugins.module_utils._net.device import Device
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net import holdings
+from ansible_collections.virtaudit.qemu.plugins.module_utils._proc import Process
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.monitor import (
     Monitor,
-)
-from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.process import (
-    Process,
 )
 
 Arguments = t.Mapping[str, t.Any]
@@ -29,7 +30,7 @@ class FakeQemu:
     """
 
     def __init__(self, ours: t.Iterable[Device] = ()) -> None:
-        self.ours = {opened.fd: opened for opened in ours}
+        self.ours = {opened.fileno(): opened for opened in ours}
         self.held: dict[int, Device] = {}
         self.names: dict[str, int] = {}
         self.netdevs: dict[str, list[int]] = {}
@@ -96,11 +97,11 @@ class FakeQemu:
     def fds(self) -> set[int]:
         return {0, 1, 2, *self.held}
 
-    def device_at(self, fd: int) -> Device | None:
+    def at(self, fd: int) -> Device | None:
         return self.held.get(fd)
 
-    def holds(self, known: Device) -> bool:
-        found = self.held.get(known.fd)
+    def still_at(self, known: Device) -> bool:
+        found = self.held.get(known.fileno())
         return found is not None and found.path == known.path
 
     # The commands.
@@ -143,3 +144,19 @@ class FakeQemu:
         if id not in self.nics:
             raise QmpError("device_del", "DeviceNotFound", f"Device '{id}' not found")
         del self.nics[id]
+
+
+def show_in_proc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have /proc show what a fake qemu holds as it shows what a process does."""
+    at, still_at = holdings.at, holdings.still_at
+
+    def fake_at(process: Process | FakeQemu, fd: int) -> Device | None:
+        return process.at(fd) if isinstance(process, FakeQemu) else at(process, fd)
+
+    def fake_still_at(process: Process | FakeQemu, known: Device) -> bool:
+        if isinstance(process, FakeQemu):
+            return process.still_at(known)
+        return still_at(process, known)
+
+    monkeypatch.setattr(holdings, "at", fake_at)
+    monkeypatch.setattr(holdings, "still_at", fake_still_at)

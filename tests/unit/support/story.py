@@ -23,7 +23,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.messages imp
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.origin import Origin
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.record import Record
-from ansible_collections.virtaudit.qemu.plugins.module_utils._net.device import Device
+from ansible_collections.virtaudit.qemu.plugins.module_utils._device import Device
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import MAC, UUID
 
 _ORIGIN = Origin("/usr/bin/python3", None, None)

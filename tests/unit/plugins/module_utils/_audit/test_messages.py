@@ -12,10 +12,8 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.messages imp
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.origin import Origin
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.record import Record
-from ansible_collections.virtaudit.qemu.plugins.module_utils._net.device import (
-    Attempt,
-    Device,
-)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._device import Device
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net.device import Attempt
 from ansible_collections.virtaudit.qemu.tests.unit.support.reference import (
     keys_of,
     libvirt_records,

@@ -13,9 +13,7 @@ import pytest
 
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import recent
 from ansible_collections.virtaudit.qemu.plugins.module_utils._module import companion
-from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.process import (
-    Process,
-)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._proc import Process
 from ansible_collections.virtaudit.qemu.plugins.module_utils._state import Note, VmState
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import UUID
 from ansible_collections.virtaudit.qemu.tests.unit.support.host import (

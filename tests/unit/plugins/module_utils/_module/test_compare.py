@@ -12,16 +12,13 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.netlink impo
     Status,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.trail import Trail
+from ansible_collections.virtaudit.qemu.plugins.module_utils._device import Device
 from ansible_collections.virtaudit.qemu.plugins.module_utils._module import compare
 from ansible_collections.virtaudit.qemu.plugins.module_utils._module.live import (
     Holder,
     Look,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._net.device import Device
-from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.process import (
-    Process,
-    named,
-)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._proc import Process
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import MAC, UUID
 from ansible_collections.virtaudit.qemu.tests.unit.support.story import Story
 
@@ -212,18 +209,3 @@ def test_lost_records(
     trail = Trail()
     compare.add_lost(trail.findings, NOW)
     assert [each.code for each in trail.findings.all()] == codes
-
-
-@pytest.mark.parametrize(
-    ("arguments", "name", "uuid"),
-    [
-        (["qemu", "-name", "guest=a b,debug-threads=on", "-uuid", "U-1"], "a b", "u-1"),
-        (["qemu", "-name", "web01"], "web01", None),
-        (["qemu", "-name", "web01,process=x", "--uuid", "u"], "web01", "u"),
-        (["qemu", "-name", "process=x,guest=y"], "y", None),
-        (["qemu", "-name"], None, None),
-        ([], None, None),
-    ],
-)
-def test_named(arguments: list[str], name: str | None, uuid: str | None) -> None:
-    assert named(arguments) == (name, uuid)

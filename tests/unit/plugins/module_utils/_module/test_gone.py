@@ -16,8 +16,12 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.auditor impo
     Auditor,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.origin import Origin
-from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import AuditError
+from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
+    AuditError,
+    StuckError,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._module import gone
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net import holdings
 from ansible_collections.virtaudit.qemu.plugins.module_utils._state import Note, VmState
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
     MAC,
@@ -134,6 +138,32 @@ def test_what_the_daemon_drops_stays_noted(monkeypatch: pytest.MonkeyPatch) -> N
     assert left.interfaces == note.interfaces
     assert left.busy == pytest.approx(time.time(), abs=5)
     assert removed == []
+
+
+def test_what_somebody_else_holds_is_not_recorded_as_given_up(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = a_kernel(monkeypatch)
+    nics = {
+        MAC: a_nic_note(devices=[tun(31)]),
+        OTHER: a_nic_note(mac=OTHER, ifname="vt525400000002", devices=[tun(33)]),
+    }
+    note = a_vm(interfaces=nics, started=False)
+    held = {nics[MAC].ifname: holdings.Holding(nics[MAC].ifname)}
+    monkeypatch.setattr(holdings, "wait_free", lambda name, index: held.get(name))
+    with pytest.raises(
+        StuckError, match=f"not all that it had is free: {MAC}: the tap"
+    ):
+        settle(note)
+    assert told(kernel) == ["detach", "close"]
+    assert f'old-net="{OTHER}"' in kernel.texts[0]
+    held.clear()
+    left = VmState(UUID).load()
+    assert left is not None
+    settle(left)
+    assert told(kernel) == ["detach", "close"] * 2
+    assert f'old-net="{MAC}"' in kernel.texts[2]
+    assert list(base.iterdir()) == []
 
 
 def test_without_audit_nothing_is_written(

@@ -2,156 +2,198 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
+"""Which process a VM is: noted, behind a monitor, or none that lives."""
+
 from __future__ import annotations
 
-import uuid
+import os
+import typing as t
 from pathlib import Path
 
 import pytest
-from hypothesis import given
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import OptionError
+from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
+    OptionError,
+    ProcessError,
+    UnreachableError,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._module import identity
-from ansible_collections.virtaudit.qemu.tests.unit.support.strategies import (
-    outside_text,
+from ansible_collections.virtaudit.qemu.plugins.module_utils._module.session import (
+    Session,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._proc import Process
+from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.monitor import (
+    Monitor,
+)
+from ansible_collections.virtaudit.qemu.tests.unit.support.builders import UUID, a_note
+from ansible_collections.virtaudit.qemu.tests.unit.support.children import (
+    Start,
+    a_program,
+    process_of,
+)
+from ansible_collections.virtaudit.qemu.tests.unit.support.host import a_base, a_vm
 
-UUID = "c1e2f3a4-0001-4000-8000-000000000011"
-OTHER = "c1e2f3a4-0001-4000-8000-000000000012"
-MACHINE = "0123456789abcdef0123456789abcdef"
+
+def a_session(tmp_path: Path) -> Session:
+    params = {
+        "name": "web01",
+        "uuid": UUID,
+        "qmp_socket": str(tmp_path / "gone.sock"),
+        "audit": "required",
+        "timeout": 1,
+    }
+    return Session(params, True)
+
+
+@pytest.fixture(name="only")
+def fixture_only(monkeypatch: pytest.MonkeyPatch) -> t.Callable[..., None]:
+    """Let nothing run but some processes."""
+
+    def only(*processes: Process) -> None:
+        monkeypatch.setattr(identity, "all_processes", lambda: processes)
+
+    return only
+
+
+def test_it_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: Start, only: t.Any
+) -> None:
+    a_base(tmp_path, monkeypatch)
+    words = ("-name", "db01", "-uuid", "x")
+    only(
+        process_of(start(*words, program=a_program(tmp_path / "kvm"))),
+        process_of(start("-name", "web01", name="/usr/bin/qemu-system-x86_64")),
+    )
+    with a_session(tmp_path) as looked:
+        assert not looked.running
+        # An attach would have nothing to attach to.
+        with pytest.raises(UnreachableError, match="there is no QMP socket"):
+            looked.require_reached()
 
 
 @pytest.mark.parametrize(
-    "name", ["web01", "a b", "a'b\"c,d=e\n", "\u00e9" * 127, "x" * 255, "?"]
-)
-def test_name(name: str) -> None:
-    assert identity.parse_name(name) == name
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
+    "words",
     [
-        ("", "a VM needs a name"),
-        ("a\0b", "cannot hold a NUL byte"),
-        ("x" * 256, "has 256 bytes; at most 255"),
-        ("\u00e9" * 128, "has 256 bytes; at most 255"),
+        ("-name", "web01", "-uuid", "x"),
+        ("-name", "guest=web01,debug-threads=on"),
+        ("-name", "db01", "-uuid", UUID.upper()),
+        ("-name", "guest=web01,,a,uuid=x", "-smbios", f"type=1,uuid={UUID}"),
+        ("-uuid", "x"),
     ],
 )
-def test_refused_name(name: str, words: str) -> None:
-    with pytest.raises(OptionError, match=words) as caught:
-        identity.parse_name(name)
-    assert caught.value.option == "name"
-
-
-@pytest.mark.parametrize("code", [0xD800, 0xDCFF])
-def test_a_name_that_has_no_bytes_is_refused(code: int) -> None:
-    with pytest.raises(OptionError, match="no text that UTF-8 can hold"):
-        identity.parse_name(chr(code))
-
-
-@pytest.mark.parametrize(
-    "text",
-    [UUID, UUID.upper(), UUID.replace("-", ""), "{" + UUID + "}", f"urn:uuid:{UUID}"],
-)
-def test_uuid(text: str) -> None:
-    assert identity.parse_uuid(text) == UUID
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("", "'' is no UUID"),
-        ("web01", "'web01' is no UUID"),
-        (UUID[:-1], "is no UUID"),
-        (UUID + "0", "is no UUID"),
-        (UUID[:-1] + "g", "is no UUID"),
-        ("00000000-0000-0000-0000-000000000000", "the UUID of zeros names no VM"),
-    ],
-)
-def test_refused_uuid(text: str, words: str) -> None:
-    with pytest.raises(OptionError, match=words) as caught:
-        identity.parse_uuid(text)
-    assert caught.value.option == "uuid"
-
-
-@pytest.fixture(name="etc")
-def fixture_etc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    paths = (str(tmp_path / "first"), str(tmp_path / "second"))
-    monkeypatch.setattr(identity, "_MACHINE_ID_PATHS", paths)
-    return tmp_path
-
-
-@pytest.mark.parametrize(
-    "files",
-    [
-        {"first": MACHINE + "\n"},
-        {"first": MACHINE, "second": 32 * "f"},
-        {"second": MACHINE + "\n"},
-        {"first": "uninitialized\n", "second": MACHINE},
-        {"first": "", "second": MACHINE},
-    ],
-)
-def test_default_uuid(etc: Path, files: dict[str, str]) -> None:
-    for name, content in files.items():
-        (etc / name).write_text(content)
-    expected = str(uuid.uuid5(uuid.UUID(MACHINE), "web01"))
-    assert identity.default_uuid("web01") == expected
-    assert identity.default_uuid("web01 ") != expected
-
-
-@pytest.mark.parametrize("content", ["", "uninitialized", MACHINE.upper(), MACHINE[1:]])
-def test_no_machine_id(etc: Path, content: str) -> None:
-    (etc / "first").write_text(content)
-    with pytest.raises(OptionError, match="no machine id") as caught:
-        identity.default_uuid("web01")
-    assert caught.value.option == "uuid"
-
-
-# uuid given, name and UUID that qemu reports, the VM's UUID
-CHOICES = [
-    (None, {}, "default"),
-    (UUID, {}, UUID),
-    (None, {"name": None, "uuid": None}, "default"),
-    (None, {"name": "web01", "uuid": UUID}, UUID),
-    (UUID, {"name": "web01", "uuid": UUID}, UUID),
-    (UUID, {"name": None, "uuid": None}, UUID),
-    (UUID, {"name": "web01", "uuid": None}, UUID),
-]
-
-
-@pytest.mark.parametrize(("given_uuid", "reported", "chosen"), CHOICES)
-def test_choose(
+def test_one_that_may_be_it_runs(
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    given_uuid: str | None,
-    reported: dict[str, str | None],
-    chosen: str,
+    start: Start,
+    only: t.Any,
+    words: tuple[str, ...],
 ) -> None:
-    monkeypatch.setattr(identity, "default_uuid", lambda name: "default")
-    assert identity.choose("web01", given_uuid, reported) == chosen
+    a_base(tmp_path, monkeypatch)
+    only(process_of(start(*words, program=a_program(tmp_path / "qemu-kvm"))))
+    with pytest.raises(UnreachableError), a_session(tmp_path):
+        pass
 
 
-@pytest.mark.parametrize(
-    ("given_uuid", "reported", "option"),
-    [
-        (None, {"name": "web02", "uuid": UUID}, "name"),
-        (UUID, {"name": "", "uuid": UUID}, "name"),
-        (OTHER, {"name": "web01", "uuid": UUID}, "uuid"),
-        (OTHER, {"name": None, "uuid": UUID}, "uuid"),
-    ],
-)
-def test_contradiction(
-    given_uuid: str | None, reported: dict[str, str | None], option: str
+def test_the_noted_process_lives_under_any_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: Start, only: t.Any
 ) -> None:
-    with pytest.raises(OptionError, match="the VM that runs") as caught:
-        identity.choose("web01", given_uuid, reported)
-    assert caught.value.option == option
+    a_base(tmp_path, monkeypatch)
+    process = process_of(start())
+    a_vm(pid=process.pid, start_time=process.start_time)
+    only()
+    with pytest.raises(UnreachableError), a_session(tmp_path):
+        pass
 
 
-@given(outside_text.filter(lambda name: 0 < len(name) < 60))
-def test_outside_names_are_taken_as_they_are(name: str) -> None:
-    lone_bytes = any("\ud800" <= character <= "\udfff" for character in name)
-    if lone_bytes:
-        with pytest.raises(OptionError, match="no text that UTF-8 can hold"):
-            identity.parse_name(name)
-    else:
-        assert identity.parse_name(name) == name
+class Served:
+    """A monitor that a process serves; ``threads`` are the CPUs of the VM behind it, in /proc's numbers."""
+
+    path = "/run/m.sock"
+
+    def __init__(self, pid: int, uid: int = 0, threads: t.Any = None) -> None:
+        self._peer, self.threads = (pid, uid), threads
+        self.commands: list[str] = []
+
+    def peer(self) -> tuple[int, int]:
+        return self._peer
+
+    def execute(self, command: str) -> t.Any:
+        self.commands.append(command)
+        if isinstance(self.threads, list):
+            return [{"thread-id": thread} for thread in self.threads]
+        return {}
+
+    @property
+    def monitor(self) -> Monitor:
+        return t.cast(Monitor, self)
+
+
+def test_the_peer_of_a_monitor(start: Start, tmp_path: Path) -> None:
+    qemu = process_of(start(program=a_program(tmp_path / "kvm")))
+    for uid in (0, 107):
+        served = Served(qemu.pid, uid)
+        assert identity.behind(served.monitor, None) == qemu
+        assert served.commands == []
+
+
+def test_the_noted_process_may_run_any_program(start: Start) -> None:
+    process = process_of(start(name="qemu-system-x86_64"))
+    note = a_note(pid=process.pid, start_time=process.start_time)
+    served = Served(process.pid, 1000)
+    assert identity.behind(served.monitor, note) == process
+    with pytest.raises(ProcessError, match="of user id 1000, which is no qemu"):
+        identity.behind(served.monitor, None)
+
+
+def test_behind_a_relay_of_root(start: Start, tmp_path: Path) -> None:
+    relay = start()
+    qemu = process_of(start(program=a_program(tmp_path / "kvm")))
+    other = process_of(start(program=tmp_path / "kvm"))
+    assert identity.behind(Served(relay.pid, 0, [qemu.pid]).monitor, None) == qemu
+    wrong: list[t.Any] = [{}, [], [relay.pid], [2**22], [qemu.pid, other.pid]]
+    for threads in wrong:
+        with pytest.raises(ProcessError, match="is no qemu and leads to none"):
+            identity.behind(Served(relay.pid, 0, threads).monitor, None)
+
+
+def test_no_word_of_a_stranger_is_heard(start: Start) -> None:
+    served = Served(start(name="qemu-system-x86_64").pid, 65534)
+    with pytest.raises(ProcessError, match="of user id 65534, which is no qemu"):
+        identity.reported(served.monitor)
+    assert served.commands == []
+
+
+def test_the_monitor_of_another_process_than_the_noted_one(start: Start) -> None:
+    child = start()
+    ours, other = process_of(child), process_of(start())
+    note = a_note(pid=ours.pid, start_time=ours.start_time)
+    identity.require_noted("/m", ours, note)
+    identity.require_noted("/m", other, None)
+    with pytest.raises(OptionError) as caught:
+        identity.require_noted("/m", other, note)
+    assert f"pid {ours.pid} " in str(caught.value)
+    assert f"pid {other.pid} " in str(caught.value)
+    child.kill()
+    child.wait()
+    # What it was has ended, on its own.
+    identity.require_noted("/m", other, note)
+
+
+OTHER = "c1e2f3a4-0001-4000-8000-000000000012"
+
+
+def test_a_namesake_is_not_started_beside_one_that_runs(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = start()
+    process = process_of(child)
+    note = a_note(uuid=OTHER, pid=process.pid, start_time=process.start_time)
+    identity.refuse_namesake("web02", UUID, [note], 0)
+    with pytest.raises(OptionError, match=f"UUID {OTHER} .pid {process.pid}."):
+        identity.refuse_namesake("web01", UUID, [note], 0)
+    child.kill()
+    child.wait()
+    identity.refuse_namesake("web01", UUID, [note], 0)
+    by_hand = start("-name", "guest=web01", program=a_program(tmp_path / "kvm"))
+    with pytest.raises(OptionError, match=f"no UUID of its own .pid {by_hand.pid}."):
+        identity.refuse_namesake("web01", UUID, [], os.getuid())

@@ -220,3 +220,25 @@ def test_a_back_end_alone(
     note = a_nic_note(devices=[tun(31)])
     found = observed(a_holder(*held), [], backends, interfaces={MAC: note})
     assert found == ({MAC: Nic(MAC, None, NETDEV, held, note)} if seen else {})
+
+
+def test_a_guest_cannot_take_the_mac_of_another_nic() -> None:
+    """vmxnet3 has the guest rewrite the MAC that qemu reports."""
+    other = "52:54:00:00:00:02"
+    ours = FrontEnd("/machine/peripheral/net-525400000001", "vmxnet3", other, NETDEV)
+    theirs = FrontEnd("/machine/peripheral/net0", "vmxnet3", other, "hostnet0")
+    noted = FrontEnd("/machine/peripheral/net1", "vmxnet3", MAC, "hostnet1")
+    inventory = Inventory([theirs, noted, ours], {}, [], True)
+    third = "52:54:00:00:00:03"
+    note = a_note(
+        interfaces={
+            MAC: a_nic_note(devices=[tun(31)]),
+            third: a_nic_note(mac=third, made=False, netdev="hostnet1"),
+        }
+    )
+    found = observe_nics(inventory, FakeQemu().process, note)
+    assert {mac: nic.front_end for mac, nic in found.items()} == {
+        MAC: ours,
+        third: noted,
+        other: theirs,
+    }

@@ -19,9 +19,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._module import othe
 from ansible_collections.virtaudit.qemu.plugins.module_utils._module.report import (
     Report,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.process import (
-    Process,
-)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._proc import Process
 from ansible_collections.virtaudit.qemu.plugins.module_utils._state import VmState
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import UUID
 from ansible_collections.virtaudit.qemu.tests.unit.support.host import (
@@ -105,11 +103,39 @@ def test_a_vm_that_a_task_works_on(base: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_a_start_that_was_cut_off(monkeypatch: pytest.MonkeyPatch, runs: bool) -> None:
     kernel = a_kernel(monkeypatch)
     monkeypatch.setattr(
-        others, "find_qemu", lambda uuid: Process(1, 1) if runs else None
+        others, "find_qemu", lambda uuid, uids: Process(1, 1) if runs else None
     )
     a_vm(booting=True, pid=None, start_time=None, interfaces={})
     settle()
     assert told(kernel) == ([] if runs else ["start booted"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "says", "records"),
+    [
+        ({}, 1, True),
+        ({"started": False}, 1, True),
+        ({"started": False, "interfaces": {}}, 1, False),
+        ({"audit": "off"}, 1, False),
+        ({"boot_id": "an earlier one"}, 0, False),
+    ],
+)
+def test_check_mode_says_what_the_run_does(
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, t.Any],
+    says: int,
+    records: bool,
+) -> None:
+    kernel = a_kernel(monkeypatch)
+    note = a_vm(**changes)
+    with Auditor("required") as auditor:
+        report = Report(auditor)
+        others.foresee_others(MINE, report)
+    assert kernel.texts == []
+    assert VmState(UUID).load() == note
+    assert (len(report.warnings), report.changed) == (says, records)
+    done = settle()
+    assert (len(done.warnings), bool(done.result()["changed"])) == (says, records)
 
 
 def test_a_failure_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:

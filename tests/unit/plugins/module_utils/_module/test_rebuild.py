@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 import typing as t
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.auditor impo
     Auditor,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.origin import Origin
+from ansible_collections.virtaudit.qemu.plugins.module_utils._device import Device
 from ansible_collections.virtaudit.qemu.plugins.module_utils._module import (
     companion,
     others,
@@ -26,14 +29,12 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._module import (
 from ansible_collections.virtaudit.qemu.plugins.module_utils._module.report import (
     Report,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._net.device import Device
-from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.process import (
-    Process,
-)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._proc import Process
 from ansible_collections.virtaudit.qemu.plugins.module_utils._state import VmState
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import MAC, UUID
 from ansible_collections.virtaudit.qemu.tests.unit.support.children import (
     Start,
+    a_program,
     process_of,
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.host import (
@@ -103,11 +104,27 @@ def test_without_writing(state: VmState) -> None:
     ]
 
 
-def test_the_process_that_runs(state: VmState, start: Start) -> None:
-    child = process_of(start("-uuid", UUID, name="qemu-system-x86_64"))
+@pytest.mark.skipif(os.geteuid() != 0, reason="a VM's process is root's")
+def test_the_process_that_runs(state: VmState, start: Start, tmp_path: Path) -> None:
+    program = a_program(tmp_path / "qemu-system-x86_64")
+    child = process_of(start("-uuid", UUID, program=program))
     note = rebuild.read_note(state, write=False)
     assert note is not None
     assert (note.pid, note.start_time) == (child.pid, child.start_time)
+
+
+@pytest.mark.parametrize("later", [True, False])
+def test_the_pid_on_record_is_that_of_a_process_which_is_older_than_the_record(
+    state: VmState, monkeypatch: pytest.MonkeyPatch, start: Start, later: bool
+) -> None:
+    child = process_of(start(name="emulator"))
+    story = Story().later(int(time.time()) - (990 if later else 4600))
+    story.machine_id().open().start(fds=(31,)).booted(pid=child.pid)
+    a_log(monkeypatch, story)
+    note = rebuild.read_note(state, write=False)
+    assert note is not None
+    assert note.pid == child.pid
+    assert (note.start_time == child.start_time) is later
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import typing as t
 from pathlib import Path
 
@@ -33,12 +34,11 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._module.session imp
     Live,
     Session,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net import holdings
+from ansible_collections.virtaudit.qemu.plugins.module_utils._proc import Process
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import (
     FrontEnd,
     Inventory,
-)
-from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.process import (
-    Process,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._state import Note, VmState
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
@@ -161,7 +161,7 @@ def test_what_cannot_be_proved_stays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_vhost_net_of_others_is_not_taken_for_ours() -> None:
     process = Fake()
-    process.held = {each.fd: each for each in (vhost(20), tun(21), vhost(22))}
+    process.held = {each.fileno(): each for each in (vhost(20), tun(21), vhost(22))}
     nic = a_nic_note(phase="opening", devices=[tun(7), vhost(8)], others=[20])
     note = a_vm(interfaces={MAC: nic})
     held = recover._handed_over(a_session(note, process.process), note, nic)
@@ -178,12 +178,22 @@ def test_what_is_not_given_back_is_not_recorded_as_closed(
     process = Fake()
     process.held = {21: tun(21)}
     nic = a_nic_note(phase="opening", devices=[tun(7)])
-    note = a_vm(pid=process.pid, start_time=process.start_time, interfaces={MAC: nic})
+    ifname = str(nic.ifname)
+    held = holdings.Holding(ifname)
+    monkeypatch.setattr(holdings, "wait_free", lambda *link: held)
+    # It lives.
+    me = Process.of(os.getpid())
+    assert me is not None
+    note = a_vm(pid=me.pid, start_time=me.start_time, interfaces={MAC: nic})
     session = a_session(note, process.process)
-    with Auditor("required") as auditor, pytest.raises(StuckError, match="still holds"):
+    with (
+        Auditor("required") as auditor,
+        pytest.raises(StuckError, match="cannot be taken back"),
+    ):
         recover.repair(session, auditor, ORIGIN)
     assert kernel.texts == []
     process.held.clear()
+    monkeypatch.setattr(holdings, "wait_free", lambda *link: None)
     monkeypatch.setattr(session, "look", lambda: None)
     with Auditor("required") as auditor:
         recover.repair(session, auditor, ORIGIN)

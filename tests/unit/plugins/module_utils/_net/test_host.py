@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.virtaudit.qemu.plugins.module_utils import _device
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import OptionError
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net import (
-    device,
     host,
     link,
     sysfs,
@@ -28,7 +28,7 @@ def fixture_net(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(sysfs, "_NET", str(net))
     node = tmp_path / "vhost-net"
     node.touch()
-    monkeypatch.setattr(device, "VHOST_NET_PATH", str(node))
+    monkeypatch.setattr(_device, "VHOST_NET_PATH", str(node))
     add_link(net, "br0", mac="02:00:00:00:00:01")
     (net / "br0" / "bridge").mkdir()
     add_link(net, "eth0", mac="02:00:00:00:00:02")
@@ -111,7 +111,7 @@ def test_a_lower_device_that_is_down(net: Path) -> None:
 def test_no_vhost_net(
     net: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, vhost: str
 ) -> None:
-    monkeypatch.setattr(device, "VHOST_NET_PATH", str(tmp_path / "absent"))
+    monkeypatch.setattr(_device, "VHOST_NET_PATH", str(tmp_path / "absent"))
     if vhost == "required":
         refuses("vhost", "load the kernel module vhost_net", vhost=vhost)
     else:

@@ -20,18 +20,24 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.messages imp
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.origin import Origin
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.record import Record
+from ansible_collections.virtaudit.qemu.plugins.module_utils._device import (
+    TUN_PATH,
+    VHOST_NET_PATH,
+    Device,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
     AuditError,
     DeviceError,
     LinkError,
+    StuckError,
     VirtauditError,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net import (
     device,
+    holdings,
     link,
     sysfs,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._net.device import Device
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net.interface import (
     Interface,
 )
@@ -40,8 +46,8 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._net.opened import 
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import an_interface
 
-TUN = device.TUN_PATH
-VHOST = device.VHOST_NET_PATH
+TUN = TUN_PATH
+VHOST = VHOST_NET_PATH
 DIRECT: dict[str, t.Any] = {"type": "direct", "source": "eth0", "mode": "vepa"}
 
 ERRORS = {"link": LinkError, "become": DeviceError, "record": AuditError}
@@ -61,6 +67,7 @@ class Host:
         self.records: list[tuple[str, str, str]] = []
         self.links: list[str] = []
         self.noted: list[int] = []
+        self.missed = False
         monkeypatch.setattr(device, "open_node", self.open_node)
         monkeypatch.setattr(device, "become_tap", self.become_tap)
         monkeypatch.setattr(device, "become_macvtap", self.become_macvtap)
@@ -229,3 +236,24 @@ def test_a_node_of_another_macvtap(
     with pytest.raises(DeviceError, match="macvtap vt525400000001"):
         host.use(an_interface(**DIRECT), True)
     assert (host.records, host.links) == ([], [])
+
+
+@pytest.mark.parametrize("asked", [{}, DIRECT])
+def test_what_somebody_else_holds_by_then_is_not_recorded_as_closed(
+    host: Host, monkeypatch: pytest.MonkeyPatch, asked: dict[str, t.Any]
+) -> None:
+    interface = an_interface(**asked)
+    held = holdings.Holding(interface.ifname)
+    monkeypatch.setattr(holdings, "wait_free", lambda *link: held)
+    host.fails = {VHOST: 0}
+    with pytest.raises(StuckError) as caught:
+        host.use(interface._replace(vhost="required"), True)
+    assert "/dev/vhost-net could not be opened" in str(caught.value)
+    assert f"{interface.mac}: the tap {interface.ifname} is still there" in str(
+        caught.value
+    )
+    assert "close" not in [reason for reason, _path, _res in host.records]
+    assert not any(is_open(fd) for fd in host.fds)
+    # The next task looks at it again.
+    assert host.missed
+    assert host.links == ([interface.ifname] if asked else [])

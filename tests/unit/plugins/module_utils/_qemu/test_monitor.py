@@ -52,7 +52,7 @@ def test_session(path: str) -> None:
         assert session.greeting == GREETING["QMP"]
         assert session.execute("query-status") == {"status": "running"}
         assert session.execute("qom-list", {"path": "/"}) == {}
-        assert session.peer_pid() == os.getpid()
+        assert session.peer() == (os.getpid(), os.geteuid())
 
 
 def test_refused_command(path: str) -> None:

@@ -8,6 +8,7 @@ import typing as t
 
 import pytest
 
+from ansible_collections.virtaudit.qemu.plugins.module_utils._device import Device
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
     MonitorError,
     ProcessError,
@@ -15,7 +16,6 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
     StuckError,
     VirtauditError,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._net.device import Device
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.hotplug import (
     plug,
     roll_back,

@@ -1,209 +1,124 @@
 # Copyright (c) 2026, virtaudit contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
-import subprocess
-import sys
-import time
-import typing as t
+from pathlib import Path
 
 import pytest
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu import process
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.process import (
-    Process,
+    find_named,
+    find_qemu,
+    is_qemu,
+    told,
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.children import (
     Start,
+    a_program,
     process_of,
 )
-from ansible_collections.virtaudit.qemu.tests.unit.support.limits import (
-    no_descriptor_left,
-)
 
-UUID = "c1e2f3a4-0001-4000-8000-000000000011"
-
-
-def impostor_of(found: Process) -> Process:
-    """Return the process that had the same pid before."""
-    return Process(found.pid, found.start_time - 1)
-
-
-def wait_zombie(pid: int) -> None:
-    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-
-
-@contextlib.contextmanager
-def ready(code: str) -> t.Iterator[subprocess.Popen[bytes]]:
-    """Run Python code, from when it has printed something on."""
-    command = [sys.executable, "-c", code]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
-        try:
-            assert child.stdout is not None
-            child.stdout.readline()
-            yield child
-        finally:
-            child.kill()
-
-
-def test_a_living_process(start: Start) -> None:
-    found = process_of(start())
-    assert found.is_alive()
-    assert not impostor_of(found).is_alive()
-    ticks = os.sysconf("SC_CLK_TCK")
-    with open("/proc/uptime", encoding="ascii") as handle:
-        age = float(handle.read().split()[0]) - found.start_time / ticks
-    assert -1 < age < 120
+UUID = "c1e2f3a4-0001-4000-8000-000000000021"
+MONITOR = "chardev=virtaudit,mode=control"
+only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root changes its user")
 
 
 @pytest.mark.parametrize(
-    "look",
-    [Process.is_alive, Process.fds, Process.command_line, Process.is_qemu],
-    ids=["is_alive", "fds", "command_line", "is_qemu"],
-)
-def test_a_process_that_cannot_be_looked_at_has_not_ended(
-    start: Start, look: t.Callable[[Process], t.Any]
-) -> None:
-    found = process_of(start())
-    with no_descriptor_left(), pytest.raises(OSError, match="Too many open files"):
-        look(found)
-    assert found.is_alive()
-
-
-def test_a_name_with_blanks_and_brackets() -> None:
-    code = (
-        "import ctypes, time; ctypes.CDLL(None).prctl(15, b'a) Z 1 (b', 0, 0, 0);"
-        " print(1, flush=True); time.sleep(60)"
-    )
-    with ready(code) as child:
-        before = Process.of(os.getpid())
-        found = Process.of(child.pid)
-    assert found is not None
-    assert before is not None
-    assert found.start_time >= before.start_time
-
-
-def test_a_zombie_is_no_process(start: Start) -> None:
-    child = start()
-    found = process_of(child)
-    child.kill()
-    wait_zombie(child.pid)
-    assert os.path.exists(f"/proc/{child.pid}")
-    assert not found.is_alive()
-    assert Process.of(child.pid) is None
-    assert found.wait_end(0)
-    assert found.fds() == set()
-    assert found.command_line() == []
-    assert not found.is_qemu()
-
-
-def test_a_process_whose_first_thread_has_ended() -> None:
-    code = (
-        "import ctypes, os, threading, time; fd = os.open('/dev/null', 0); os.dup2(fd, 200);"
-        " threading.Thread(target=lambda: (time.sleep(0.2), print(1, flush=True), time.sleep(60))).start();"
-        " ctypes.CDLL(None).syscall(60 if os.uname().machine == 'x86_64' else 93, 0)"
-    )
-    with ready(code) as child:
-        with open(f"/proc/{child.pid}/stat", encoding="ascii") as handle:
-            assert handle.read().split()[2] == "Z"
-        found = process_of(child)
-        assert found.is_alive()
-        assert 200 in found.fds()
-        assert not found.wait_end(0.1)
-        found.kill()
-        assert found.wait_end(10)
-        assert found.fds() == set()
-
-
-def test_an_ended_process(start: Start) -> None:
-    child = start()
-    found = process_of(child)
-    child.kill()
-    child.wait()
-    assert Process.of(child.pid) is None
-    assert not found.is_alive()
-    assert found.wait_end(0)
-    found.kill()
-    assert found.fds() == set()
-    assert found.device_at(0) is None
-    assert found.command_line() == []
-
-
-def test_kill(start: Start) -> None:
-    child = start()
-    found = process_of(child)
-    impostor_of(found).kill()
-    assert not found.wait_end(0.1)
-    assert child.poll() is None
-    found.kill()
-    assert found.wait_end(10)
-    assert child.wait() == -signal.SIGKILL
-
-
-def test_wait_end(start: Start) -> None:
-    child = start()
-    found = process_of(child)
-    started = time.monotonic()
-    assert not found.wait_end(0.2)
-    assert 0.15 < time.monotonic() - started < 10
-    assert impostor_of(found).wait_end(0)
-    child.terminate()
-    assert found.wait_end(10)
-
-
-def test_fds_and_command_line(start: Start) -> None:
-    reader, writer = os.pipe()
-    os.dup2(writer, 200, inheritable=False)
-    child = start("-uuid", UUID, "\udcff", pass_fds=[200])
-    found = process_of(child)
-    assert 200 in found.fds()
-    assert reader not in found.fds()
-    assert found.command_line()[3:] == ["-uuid", UUID, "\udcff"]
-    for fd in (reader, writer, 200):
-        os.close(fd)
-
-
-@pytest.mark.parametrize(
-    ("name", "is_qemu"),
+    ("name", "is_one"),
     [
-        ("/usr/bin/qemu-system-x86_64", True),
-        ("/usr/libexec/qemu-kvm", True),
         ("qemu-system-x86_64", True),
-        ("/opt/qemu/bin/python", False),
-        ("/usr/sbin/virtqemud", False),
-        ("python", False),
+        ("qemu-system-aarch64", True),
+        ("qemu-kvm", True),
+        ("qemu-kvm-10.0", True),
+        ("kvm", True),
+        ("qemu", True),
+        (".qemu-system-x86_64-wrapped", True),
+        ("virtqemud", False),
+        ("qemu-img", False),
+        ("my-qemu-system-x86_64.py", False),
+        ("python3", False),
     ],
 )
-def test_find_qemu(start: Start, name: str, is_qemu: bool) -> None:
-    child = start("-uuid", UUID, name=name)
-    start("-name", UUID, "-uuid", "x" + UUID, name="/usr/bin/qemu-system-x86_64")
-    found = process_of(child)
-    assert found.is_qemu() is is_qemu
-    assert process.find_qemu(UUID) == found
+def test_the_program_decides_and_no_argument(
+    start: Start, tmp_path: Path, name: str, is_one: bool
+) -> None:
+    program = a_program(tmp_path / name)
+    other = "python3" if is_one else "/usr/bin/qemu-system-x86_64"
+    assert is_qemu(process_of(start(name=other, program=program))) is is_one
 
 
-def test_qemu_goes_before_what_starts_it(start: Start) -> None:
-    start("-uuid", UUID, name="systemd-run")
-    child = start("--uuid", UUID.upper(), name="qemu-system-x86_64")
-    start("-uuid", UUID, name="setpriv")
-    assert process.find_qemu(UUID) == process_of(child)
+def test_the_target_of_a_link_counts(start: Start, tmp_path: Path) -> None:
+    a_program(tmp_path / "qemu-system-x86_64")
+    link = tmp_path / "emulator"
+    link.symlink_to("qemu-system-x86_64")
+    assert is_qemu(process_of(start(name="emulator", program=link)))
 
 
-def test_all_processes(start: Start) -> None:
-    dead = start()
-    dead.kill()
-    wait_zombie(dead.pid)
-    child = start()
-    found = list(process.all_processes())
-    assert process_of(child) in found
-    assert dead.pid not in [each.pid for each in found]
+@pytest.mark.parametrize(
+    ("arguments", "name", "uuid"),
+    [
+        (["-name", "guest=a b,debug-threads=on", "-uuid", "U-1"], "a b", "u-1"),
+        (["-name", "web01"], "web01", None),
+        (["-name", "web01,process=x", "--uuid", "u"], "web01", "u"),
+        (["-name", "process=x,guest=y"], "y", None),
+        (["-name", "guest=a,,b,,,,c,debug-threads=on"], "a,b,,c", None),
+        (["-name", "a,,uuid=x"], "a,uuid=x", None),
+        (["-name", "a=b"], None, None),
+        (["-smbios", "type=1,uuid=U-2"], None, "u-2"),
+        (["-smbios", "type=2,uuid=U-2"], None, None),
+        (["-smbios", "type=1,manufacturer=m,,uuid=x"], None, None),
+        (["-smbios", "type=1,uuid=a", "-uuid", "b"], None, "b"),
+        (["--name", "x", "--smbios", "type=1,uuid=c"], "x", "c"),
+        (["-name"], None, None),
+        ([], None, None),
+    ],
+)
+def test_told(arguments: list[str], name: str | None, uuid: str | None) -> None:
+    assert told(["qemu", *arguments]) == (name, uuid)
 
 
-def test_boot_id() -> None:
-    assert len(process.boot_id()) == 36
-    assert process.boot_id() == process.boot_id()
+def test_find_qemu(start: Start, tmp_path: Path) -> None:
+    program = a_program(tmp_path / "kvm")
+    start("-uuid", UUID, name="/usr/bin/qemu-system-x86_64")
+    start("-name", UUID, "-uuid", "x" + UUID, name="kvm", program=program)
+    assert find_qemu(UUID, [os.getuid()]) is None
+    child = start("-smbios", f"type=1,uuid={UUID.upper()}", name="x", program=program)
+    assert find_qemu(UUID, [os.getuid()]) == process_of(child)
+
+
+@only_root
+def test_what_root_starts_on_its_way_to_become_qemu(
+    start: Start, tmp_path: Path
+) -> None:
+    ours = ("-uuid", UUID, "-mon", MONITOR)
+    starter = start(*ours, name="setpriv")
+    start(*ours, program=Path("/bin/sh"), user=65534)
+    start("--uuid", UUID, name="ausearch")
+    assert find_qemu(UUID) == process_of(starter)
+    program = a_program(tmp_path / "qemu-system-x86_64")
+    child = start(*ours, program=program)
+    assert find_qemu(UUID) == process_of(child)
+
+
+@only_root
+def test_one_of_another_user_is_not_the_vm(start: Start, tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    program = a_program(Path("/tmp") / f"qemu-system-{os.getpid()}")
+    try:
+        child = start(
+            "-uuid",
+            UUID,
+            "-name",
+            "web,01".replace(",", ",,"),
+            program=program,
+            user=65534,
+        )
+    finally:
+        program.unlink()
+    assert find_qemu(UUID) is None
+    assert find_named("web,01") is None
+    assert find_qemu(UUID, [65534]) == process_of(child)
+    assert find_named("web,01", [65534]) == (process_of(child), ("web,01", UUID))

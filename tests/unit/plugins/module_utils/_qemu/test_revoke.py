@@ -8,12 +8,12 @@ import typing as t
 
 import pytest
 
+from ansible_collections.virtaudit.qemu.plugins.module_utils._device import Device
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
     MonitorError,
     QmpError,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._net.device import Device
-from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu import hotplug
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net import holdings
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.eject import eject
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.hotplug import (
     revoke,
@@ -42,8 +42,8 @@ class KeepingQemu(FakeQemu):
         self.running = True
         self.cards = 1
         self.selected = 7
-        self.held = {HELD.fd: HELD}
-        self.netdevs = {"hostnet-a": [HELD.fd]}
+        self.held = {HELD.fileno(): HELD}
+        self.netdevs = {"hostnet-a": [HELD.fileno()]}
         self.written: list[tuple[int, int, bool]] = []
         self.answers = {
             "netdev_del": self.keep,
@@ -96,7 +96,7 @@ def given_back(qemu: KeepingQemu) -> list[Device]:
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hotplug, "_RELEASE_SECONDS", 0.0)
+    monkeypatch.setattr(holdings, "_RELEASE_SECONDS", 0.0)
 
 
 def test_an_old_qemu_needs_no_eject() -> None:

@@ -13,7 +13,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
     MonitorError,
     QmpError,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu import hotplug
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net import holdings
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.hotplug import (
     Unplugged,
     close_backend,
@@ -152,15 +152,39 @@ def test_one_that_is_refused_keeps_no_other(monkeypatch: pytest.MonkeyPatch) -> 
     assert unplug(guest.monitor, [A, B], 10.0) == Unplugged({B}, {A: reason})
 
 
+BUSY = "Hot-unplug failed: guest is busy (power indicator blinking)"
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_a_slot_that_is_busy_for_a_while(
+    monkeypatch: pytest.MonkeyPatch, taken: bool
+) -> None:
+    guest = Guest(monkeypatch, a=3)
+
+    def drive(given: t.Mapping[str, t.Any]) -> None:
+        busy = guest.now >= 1.0 if taken else guest.now < 4.0
+        if busy and guest.now < 5.0:
+            raise QmpError("device_del", "GenericError", BUSY)
+        guest._device_del(**given)
+
+    guest.answers["device_del"] = drive
+    assert unplug(guest.monitor, [A], 20.0) == Unplugged({A})
+    guest = Guest(monkeypatch, a=None)
+    guest.answers["device_del"] = drive
+    # A request that was taken goes on; one that never was is none.
+    refused = {} if taken else {A: BUSY}
+    assert unplug(guest.monitor, [A], 2.5) == Unplugged(set(), refused)
+
+
 NETDEV = "hostnet-525400000001"
 HELD = [tun(31), vhost(32)]
 
 
 @pytest.fixture(name="qemu")
 def fixture_qemu(monkeypatch: pytest.MonkeyPatch) -> FakeQemu:
-    monkeypatch.setattr(hotplug, "_RELEASE_SECONDS", 0.05)
+    monkeypatch.setattr(holdings, "_RELEASE_SECONDS", 0.05)
     qemu = FakeQemu()
-    qemu.held = {opened.fd: opened for opened in HELD}
+    qemu.held = {opened.fileno(): opened for opened in HELD}
     qemu.netdevs = {NETDEV: [31, 32]}
     return qemu
 
@@ -176,7 +200,7 @@ def test_what_qemu_still_holds_is_told(qemu: FakeQemu) -> None:
 
 
 def test_qemu_takes_a_moment(qemu: FakeQemu, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hotplug, "_RELEASE_SECONDS", 5.0)
+    monkeypatch.setattr(holdings, "_RELEASE_SECONDS", 5.0)
     naps = []
 
     def nap(seconds: float) -> None:

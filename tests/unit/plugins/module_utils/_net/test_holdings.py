@@ -8,24 +8,21 @@ import os
 
 import pytest
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._net import device, sysfs
-from ansible_collections.virtaudit.qemu.plugins.module_utils._net.device import Device
-from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu import process
-from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.process import (
-    Process,
-)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._device import Device
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net import holdings, sysfs
+from ansible_collections.virtaudit.qemu.plugins.module_utils._proc import Process
 from ansible_collections.virtaudit.qemu.tests.unit.support.children import (
     Start,
     process_of,
 )
 
 
-# /dev/null stands for the tun node, /dev/zero for vhost-net, /dev/full for a macvtap's
+# /dev/null stands for the tun node, /dev/zero for vhost-net, /dev/full for a macvtap's.
 @pytest.fixture(name="holder")
 def fixture_holder(start: Start, monkeypatch: pytest.MonkeyPatch) -> Process:
     """A child with fd 201 on a tap, 202 on vhost-net, 203 on a macvtap and 204 elsewhere."""
-    monkeypatch.setattr(device, "TUN_PATH", "/dev/null")
-    monkeypatch.setattr(device, "VHOST_NET_PATH", "/dev/zero")
+    monkeypatch.setattr(holdings, "TUN_RDEV", os.stat("/dev/null").st_rdev)
+    monkeypatch.setattr(holdings, "VHOST_NET_RDEV", os.stat("/dev/zero").st_rdev)
     full = os.stat("/dev/full").st_rdev
     numbers = (os.major(full), os.minor(full))
     monkeypatch.setattr(
@@ -52,14 +49,14 @@ HELD = {
 
 @pytest.fixture(name="tun_name")
 def fixture_tun_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Process, "_tun_name", lambda self, fd: "tap0")
+    monkeypatch.setattr(holdings, "_tun_name", lambda process, fd: "tap0")
 
 
 @pytest.mark.usefixtures("tun_name")
 def test_devices(holder: Process) -> None:
-    found = {fd: holder.device_at(fd) for fd in range(201, 207)}
+    found = {fd: holdings.at(holder, fd) for fd in range(201, 207)}
     assert found == {**dict.fromkeys(range(201, 207)), **HELD}
-    assert all(holder.holds(known) for known in HELD.values())
+    assert all(holdings.still_at(holder, known) for known in HELD.values())
 
 
 @pytest.mark.usefixtures("tun_name")
@@ -68,7 +65,7 @@ def test_devices(holder: Process) -> None:
     [
         Device("/dev/null", "01:03", "tap1", 201),
         Device("/dev/null", "01:09", "tap0", 201),
-        Device("/dev/zero", "01:03", "tap0", 201),
+        Device("/dev/null", None, "tap0", 201),
         Device("/dev/null", "01:03", "tap0", 202),
         Device("/dev/null", "01:03", "tap0", 206),
         Device("/dev/full", "01:07", "mv1", 203),
@@ -76,27 +73,23 @@ def test_devices(holder: Process) -> None:
     ],
 )
 def test_what_is_not_held(holder: Process, known: Device) -> None:
-    assert not holder.holds(known)
+    assert not holdings.still_at(holder, known)
+
+
+@pytest.mark.usefixtures("tun_name")
+def test_the_number_of_a_device_counts_and_not_its_path(holder: Process) -> None:
+    assert holdings.still_at(holder, Device("/tmp/mine", "01:03", "tap0", 201))
 
 
 @pytest.mark.usefixtures("tun_name")
 def test_a_vhost_fd_serves_any_interface(holder: Process) -> None:
-    assert holder.holds(Device("/dev/zero", "01:05", "tap0", 202))
-    assert holder.holds(Device("/dev/zero", "01:05", "tap9", 202))
-
-
-@pytest.mark.usefixtures("tun_name")
-@pytest.mark.parametrize("name", ["mv0", "absent0"])
-def test_holder_of(holder: Process, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Another worker of pytest may have a holder of its own just now.
-    me = Process.of(os.getpid())
-    monkeypatch.setattr(process, "all_processes", lambda: iter([me, holder]))
-    assert process.holder_of(name) == (holder if name == "mv0" else None)
+    assert holdings.still_at(holder, Device("/dev/zero", "01:05", "tap0", 202))
+    assert holdings.still_at(holder, Device("/dev/zero", "01:05", "tap9", 202))
 
 
 def test_a_tun_fd_without_interface(holder: Process) -> None:
-    assert holder._tun_name(201) is None
-    assert holder._tun_name(206) is None
+    assert holdings._tun_name(holder, 201) is None
+    assert holdings._tun_name(holder, 206) is None
 
 
 def test_a_macvtap_whose_link_was_deleted_is_still_held(
@@ -111,4 +104,4 @@ def test_a_macvtap_whose_link_was_deleted_is_still_held(
         lambda path: real(path) + (" (deleted)" if path.endswith("/203") else ""),
     )
     assert 203 in holder.fds()
-    assert holder.holds(HELD[203])
+    assert holdings.still_at(holder, HELD[203])

@@ -1,0 +1,66 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A network device that was opened: by a task, as the trail has it, or as /proc shows it. Pure.
+
+Source: ``Documentation/admin-guide/devices.txt`` for the device numbers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import typing as t
+
+TUN_PATH = "/dev/net/tun"
+VHOST_NET_PATH = "/dev/vhost-net"
+TUN_RDEV = os.makedev(10, 200)
+VHOST_NET_RDEV = os.makedev(10, 238)
+
+
+@dataclasses.dataclass
+class Device:
+    """A device that was opened for one interface.
+
+    ``rdev`` is ``MAJOR:MINOR`` in hex as libvirt writes it, ``dev`` the interface it serves
+    (``None`` until it serves one), ``fd`` its number in the process that holds it, ``event`` the id of
+    its open record. ``path``, ``rdev`` and ``fd`` are ``None`` where the trail does not have them.
+    """
+
+    path: str | None
+    rdev: str | None
+    dev: str | None
+    fd: int | None
+    event: str | None = None
+
+    @property
+    def is_vhost(self) -> bool:
+        """Tell whether it is vhost-net, which carries no interface of its own."""
+        return self.path == VHOST_NET_PATH or self.rdev == format_rdev(VHOST_NET_RDEV)
+
+    @property
+    def is_tap(self) -> bool:
+        """Tell whether it is a queue of a tap, and neither a macvtap's nor vhost-net."""
+        return self.path == TUN_PATH or (
+            self.rdev == format_rdev(TUN_RDEV) and not self.is_vhost
+        )
+
+    def fileno(self) -> int:
+        """Return the descriptor of a device that is open. Raises :class:`ValueError` where the trail does not have it."""
+        if self.fd is None:
+            raise ValueError(f"the descriptor of {self.path} is not known")
+        return self.fd
+
+    def result(self) -> dict[str, str | int | None]:
+        """Return the modules' value for the device."""
+        return dict(vars(self))
+
+
+def format_rdev(rdev: int) -> str:
+    """Return a device number as libvirt's records have it, ``0A:C8``."""
+    return f"{os.major(rdev):02X}:{os.minor(rdev):02X}"
+
+
+def fds_of(devices: t.Iterable[Device]) -> list[int]:
+    """Return the descriptors of devices, in their order, as far as they are known."""
+    return [opened.fd for opened in devices if opened.fd is not None]

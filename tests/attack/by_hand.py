@@ -1,0 +1,132 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What somebody does by hand: qemus of his own, monitors that lie, devices that he gives to a VM himself."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+_PIDFD_GETFD = 438
+_libc = ctypes.CDLL(None, use_errno=True)
+# Answers all that a client asks, and says that it is a VM.
+_LIAR = """
+import json, socket, sys
+path, name, uuid = sys.argv[1:4]
+server = socket.socket(socket.AF_UNIX)
+server.bind(path)
+server.listen(4)
+print(1, flush=True)
+told = {"query-uuid": {"UUID": uuid}, "query-name": {"name": name}, "query-kvm": {"enabled": False},
+        "human-monitor-command": "", "qom-list": [], "qom-get": "pc-q35"}
+while True:
+    client = server.accept()[0]
+    try:
+        client.sendall(b'{"QMP": {}}\\n')
+        for line in client.makefile("r"):
+            asked = json.loads(line)
+            answer = {"return": told.get(asked["execute"], {}), "id": asked.get("id")}
+            client.sendall(json.dumps(answer).encode() + b"\\n")
+    except OSError:
+        pass
+"""
+# For one that another user can run too.
+_PYTHON = "/usr/bin/python3"
+
+
+@contextlib.contextmanager
+def qemu(path: Path, *words: str, program: str = "qemu-system-x86_64") -> Iterator[int]:
+    """Run a qemu with a monitor at a path; give its pid."""
+    command = [program, "-machine", "q35", "-accel", "tcg", "-m", "64"]
+    command += ["-S", "-nodefaults", "-display", "none"]
+    command += ["-qmp", f"unix:{path},server=on,wait=off", *words]
+    ports = [f"pcie-root-port,id=rp{n},chassis={n},slot={n}" for n in (1, 2)]
+    for port in ports:
+        command += ["-device", port]
+    with subprocess.Popen(command) as child:
+        try:
+            call(str(path), "query-status")
+            yield child.pid
+        finally:
+            child.kill()
+
+
+@contextlib.contextmanager
+def liar(path: Path, name: str, uuid: str, uid: int) -> Iterator[int]:
+    """Run a program of a user that calls itself qemu, with a VM's UUID, and serves a monitor; give its pid."""
+    os.chown(path.parent, uid, uid)
+    command = ["qemu-x", "-c", _LIAR, str(path), name, uuid]
+    command += ["-uuid", uuid, "-name", f"guest={name}"]
+    with subprocess.Popen(
+        command, executable=_PYTHON, stdout=subprocess.PIPE, user=uid, cwd="/"
+    ) as child:
+        try:
+            assert child.stdout is not None
+            assert child.stdout.readline() == b"1\n"
+            yield child.pid
+        finally:
+            child.kill()
+
+
+def call(
+    path: str,
+    command: str,
+    arguments: dict[str, Any] | None = None,
+    fd: int | None = None,
+) -> Any:
+    """Send one command to a monitor, with a descriptor beside it; return its value, or its error."""
+    with _connect(path) as client, client.makefile("r", encoding="utf-8") as lines:
+        lines.readline()
+        client.sendall(b'{"execute": "qmp_capabilities"}\n')
+        _answer(lines)
+        message = {"execute": command, "arguments": arguments or {}}
+        data = json.dumps(message).encode() + b"\n"
+        if fd is None:
+            client.sendall(data)
+        else:
+            socket.send_fds(client, [data], [fd])
+        answer = _answer(lines)
+    return answer.get("return", answer)
+
+
+def copy_of(pid: int, fd: int) -> int:
+    """Return a descriptor of this process for what another one holds (``pidfd_getfd(2)``)."""
+    pidfd = os.pidfd_open(pid)
+    try:
+        copy = int(_libc.syscall(_PIDFD_GETFD, pidfd, fd, 0))
+    finally:
+        os.close(pidfd)
+    if copy < 0:
+        raise OSError(ctypes.get_errno(), "pidfd_getfd failed")
+    return copy
+
+
+def _connect(path: str) -> socket.socket:
+    for _try in range(200):
+        client = socket.socket(socket.AF_UNIX)
+        client.settimeout(10)
+        try:
+            client.connect(path)
+        except OSError:
+            client.close()
+            subprocess.run(["sleep", "0.02"], check=True)
+        else:
+            return client
+    sys.exit(f"nobody listens on {path}")
+
+
+def _answer(lines: Any) -> dict[str, Any]:
+    while True:
+        message: dict[str, Any] = json.loads(lines.readline())
+        if "event" not in message:
+            return message

@@ -1,0 +1,172 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Nothing is on record as given up while any process holds it, at whatever descriptor and by whatever path."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.virtaudit.qemu.tests.attack import by_hand
+from ansible_collections.virtaudit.qemu.tests.attack.conftest import Vm
+from ansible_collections.virtaudit.qemu.tests.fault import witness
+from ansible_collections.virtaudit.qemu.tests.fault.scenarios import (
+    MACS,
+    MACVTAP,
+    TAP,
+)
+
+_PROXY = Path(__file__).parents[1] / "integration/targets/setup_host/files" / "qmp.py"
+ONE_TAP = {**TAP, "queues": 1, "vhost": "off"}
+NICS = [ONE_TAP, MACVTAP]
+
+
+@pytest.fixture(name="work")
+def fixture_work() -> Iterator[Path]:
+    """Give a directory."""
+    with tempfile.TemporaryDirectory(prefix="vafault-") as work:
+        yield Path(work)
+
+
+def given_up(vm: Vm) -> list[tuple[str, str]]:
+    """Return what is on record as given up: the reason and the MAC of each such record."""
+    return [
+        (each["reason"], each.get("net") or each["old-net"])
+        for each in vm.records()
+        if each.get("reason") in ("detach", "close") and each["res"] == "success"
+    ]
+
+
+def assert_settled(vm: Vm, mac: str) -> None:
+    """Require that a later task records the rest, once."""
+    result = vm.detach(force=True)
+    assert not result.get("failed"), result
+    assert sorted(given_up(vm)) == [("close", mac), ("detach", mac)]
+    assert witness.violations(vm.uuid, MACS, [], True) == []
+    assert not witness.links(MACS)
+
+
+def descriptor(vm: Vm) -> int:
+    """Return the number that a VM's qemu has for its one device."""
+    (fd,) = witness.held(vm.pid())
+    return fd
+
+
+@pytest.mark.parametrize("nic", NICS, ids=["tap", "macvtap"])
+def test_invariant_4_another_process_has_a_copy(vm: Vm, nic: dict[str, str]) -> None:
+    vm.attach([nic])
+    copy = by_hand.copy_of(vm.pid(), descriptor(vm))
+    try:
+        result = vm.detach(force=True)
+        assert result["failed"], result
+        assert f"pid {os.getpid()} " in result["msg"]
+        assert [each["action"] for each in result["interfaces"]] == ["pending"]
+        assert given_up(vm) == []
+        assert witness.links(MACS)
+    finally:
+        os.close(copy)
+    assert_settled(vm, nic["mac"])
+
+
+@pytest.mark.parametrize("nic", NICS, ids=["tap", "macvtap"])
+def test_invariant_4_qemu_has_a_copy_at_another_number(
+    vm: Vm, nic: dict[str, str]
+) -> None:
+    monitor = vm.attach([nic])["vm"]["qmp_socket"]
+    copy = by_hand.copy_of(vm.pid(), descriptor(vm))
+    by_hand.call(monitor, "getfd", {"fdname": "kept"}, fd=copy)
+    os.close(copy)
+    result = vm.detach(force=True)
+    assert result["failed"], result
+    assert given_up(vm) == []
+    # Nor is it so for a task that finds the NIC gone and the device still there.
+    result = vm.detach(force=True)
+    assert result["failed"], result
+    assert given_up(vm) == []
+    by_hand.call(monitor, "closefd", {"fdname": "kept"})
+    assert_settled(vm, nic["mac"])
+
+
+@pytest.mark.parametrize("nic", NICS, ids=["tap", "macvtap"])
+def test_invariant_4_a_vm_that_ends_leaves_a_holder(
+    vm: Vm, nic: dict[str, str]
+) -> None:
+    pid = vm.attach([nic])["vm"]["pid"]
+    copy = by_hand.copy_of(pid, descriptor(vm))
+    try:
+        for _task in ("stop", "again"):
+            result = vm.detach(stop_vm="destroy")
+            assert result["failed"], result
+            assert f"pid {os.getpid()} " in result["msg"]
+            assert given_up(vm) == []
+    finally:
+        os.close(copy)
+    assert not vm.detach().get("failed")
+    assert sorted(given_up(vm)) == [("close", nic["mac"]), ("detach", nic["mac"])]
+    stops = [each for each in vm.records() if each.get("op") == "stop"]
+    assert [each["reason"] for each in stops] == ["destroyed"]
+    assert witness.violations(vm.uuid, MACS, [], False) == []
+
+
+def test_invariant_4_a_wrapper_that_forks(vm: Vm, work: Path) -> None:
+    wrapper = work / "wrapper"
+    wrapper.write_text('#!/bin/sh\nqemu-system-x86_64 "$@" &\nwait\n')
+    wrapper.chmod(0o755)
+    result = vm.attach([TAP, MACVTAP], {"binary": str(wrapper)})
+    assert result["failed"], result
+    assert "instead of becoming it" in result["msg"]
+    assert witness.qemus(vm.uuid) == []
+    assert witness.violations(vm.uuid, MACS, [], False) == []
+
+
+def test_invariant_4_a_getfd_that_is_not_answered(vm: Vm, work: Path) -> None:
+    """The descriptor waits in the socket of a qemu that stands still."""
+    words = ["-name", f"guest={vm.name}", "-uuid", vm.uuid]
+    with by_hand.qemu(work / "m", *words) as pid:
+        with _stopped_at_getfd(work, pid):
+            result = vm.attach([ONE_TAP], qmp_socket=str(work / "p"), timeout=1)
+            assert result["failed"], result
+            assert witness.links(MACS)
+            assert given_up(vm) == []
+        result = vm.attach([ONE_TAP], qmp_socket=str(work / "m"))
+        assert not result.get("failed"), result
+        assert witness.violations(vm.uuid, MACS, [str(TAP["mac"])], True) == []
+        result = vm.detach(qmp_socket=str(work / "m"), force=True)
+        assert not result.get("failed"), result
+        assert witness.violations(vm.uuid, MACS, [], True) == []
+
+
+@contextlib.contextmanager
+def _stopped_at_getfd(work: Path, pid: int) -> Iterator[None]:
+    """Relay a monitor, and stop qemu before it takes a descriptor."""
+    command = [sys.executable, str(_PROXY), "proxy", str(work / "pid")]
+    command += [str(work / "p"), str(work / "m"), "getfd", "before"]
+    subprocess.run([*command, "run", "kill", "-STOP", str(pid)], check=True)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int((work / "pid").read_text(encoding="ascii")), signal.SIGTERM)
+
+
+def test_invariant_4_a_vm_keeps_no_port_and_no_mac(vm: Vm) -> None:
+    """A guest that stands still loses the card too, twenty times."""
+    qemu = {"hotplug_ports": 1}
+    assert not vm.attach([], qemu).get("failed")
+    for _time in range(20):
+        result = vm.attach([ONE_TAP])
+        assert not result.get("failed"), result
+        result = vm.detach(force=True)
+        assert not result.get("failed"), result
+        assert [nic["pending"] for nic in result["interfaces"]] == [False]

@@ -1,0 +1,61 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Check mode changes nothing, and says what the real run then does: also what that repairs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import uuid as uuidlib
+from collections.abc import Iterator
+
+import pytest
+
+from ansible_collections.virtaudit.qemu.tests.attack.conftest import Vm
+from ansible_collections.virtaudit.qemu.tests.fault import host, runner, witness
+from ansible_collections.virtaudit.qemu.tests.fault.scenarios import (
+    MACS,
+    MACVTAP,
+    TAP,
+    attach,
+    detach,
+)
+
+
+@pytest.fixture(name="other")
+def fixture_other() -> Iterator[Vm]:
+    """Give another VM that does not exist yet."""
+    other = Vm(str(uuidlib.uuid4()), "vafault-other")
+    try:
+        yield other
+    finally:
+        host.sweep(other.uuid, MACS)
+
+
+@pytest.mark.parametrize("task", ["attach", "detach"])
+def test_invariant_9_the_end_of_another_vm(vm: Vm, other: Vm, task: str) -> None:
+    assert not vm.attach([TAP]).get("failed")
+    name, options = attach(other.uuid, [MACVTAP], {"accel": "tcg", "memory": "64"})
+    started = runner.run_module(name, {**options, "name": other.name})
+    pid = started["vm"]["pid"]
+    os.kill(pid, signal.SIGKILL)
+    while os.path.exists(f"/proc/{pid}/fd") and witness.qemus(other.uuid):
+        pass
+    if task == "attach":
+        name, options = attach(vm.uuid, [TAP])
+    else:
+        name, options = detach(vm.uuid)
+        options["macs"] = ["52:54:00:fa:17:09"]
+    before = vm.records() + other.records()
+    said = runner.run_module(name, {**options, "_ansible_check_mode": True})
+    assert vm.records() + other.records() == before
+    done = runner.run_module(name, options)
+    assert len(done["audit"]["records"]) == 3
+    assert said["changed"] is True
+    assert done["changed"] is True
+    (foreseen,) = (each["event"]["msg"] for each in said["warnings"])
+    (words,) = (each["event"]["msg"] for each in done["warnings"])
+    assert f"pid {pid}" in foreseen
+    assert f"pid {pid}" in words
