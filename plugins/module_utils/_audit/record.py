@@ -48,6 +48,9 @@ _QUOTED_WHEN_MISSING = frozenset(
     ("old-net", "new-net", "old-disk", "new-disk", "old-fs", "new-fs")
 )
 
+# An auid or a session that is not set.
+_UNSET = 4294967295
+
 # Besides audit_value_needs_encoding()'s bytes: the single quote, which ends the
 # msg='...' around a user message, and the equals sign, since ausearch looks for
 # "uuid=" with strstr() and would find it inside a VM's name.
@@ -144,3 +147,9 @@ def encode_outside(value: str) -> list[str]:
     """Return every form that a text from outside may have in a record: libvirt quotes more than we do."""
     encoded = value.encode("utf-8", "surrogateescape").hex().upper()
     return [encoded] if '"' in value else [f'"{value}"', encoded]
+
+
+def known_id(number: str) -> int | None:
+    """Return an auid or a session, ``None`` when it is not set."""
+    value = int(number)
+    return None if value == _UNSET else value

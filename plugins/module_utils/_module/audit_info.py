@@ -10,17 +10,17 @@ import os
 import time
 import typing as t
 
-from .._audit.boot import Host
-from .._audit.files import LogFile, Unread, given_logs, host_logs
-from .._audit.findings import Finding
-from .._audit.log import Item, Mark
-from .._audit.logged import Logged
-from .._audit.names import hosts_of
-from .._audit.nodes import OwnNodes
-from .._audit.recall import Wanted, macs_of, read_all, recall
-from .._audit.sessions import Session, uuid_of
-from .._audit.trail import Trail
+from .._analysis.findings import Finding
+from .._analysis.sessions import Session
+from .._analysis.trail import Trail
 from .._errors import AuditError, LogError, OptionError
+from .._log.boot import Host
+from .._log.files import LogFile, Unread, given_logs, host_logs
+from .._log.lines import Item, Mark
+from .._log.names import hosts_of
+from .._log.nodes import OwnNodes
+from .._log.parse import Logged, uuid_of
+from .._log.recall import Wanted, macs_of, read_all, recall
 from .._net.interface import parse_mac
 from .._time import iso, parse_time
 from .answer import Answer

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import typing as t
 
-from .._audit.findings import Finding, Findings
-from .._audit.grants import Grant, Granted
+from .._analysis.findings import Finding, Findings
+from .._analysis.grants import Grant, Granted
+from .._analysis.trail import Trail
 from .._audit.netlink import AuditSocket
-from .._audit.nodes import OwnNodes
-from .._audit.trail import Trail
+from .._log.nodes import OwnNodes
 from .._net.device import VHOST_NET_PATH, Device
 from .._net.link import guest_side_mac
 from .._qemu.process import Process

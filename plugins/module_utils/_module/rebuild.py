@@ -17,7 +17,7 @@ from .._state import NicNote, Note, VmState
 from .past import Past
 
 if t.TYPE_CHECKING:
-    from .._audit.logged import Logged
+    from .._log.parse import Logged
 
 
 def read_note(state: VmState, write: bool, ended: Process | None = None) -> Note | None:

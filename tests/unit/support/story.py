@@ -12,17 +12,17 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.kernel impor
     KernelOpen,
     Kind,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.log import (
-    Boot,
-    Item,
-)
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.logged import Logged
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.messages import (
     Messages,
     Vm,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.origin import Origin
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.record import Record
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.lines import (
+    Boot,
+    Item,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.parse import Logged
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net.device import Device
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import MAC, UUID
 

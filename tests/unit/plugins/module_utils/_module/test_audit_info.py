@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import files, names
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
     AuditError,
     LogError,
     OptionError,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log import files, names
 from ansible_collections.virtaudit.qemu.plugins.module_utils._module import (
     audit_info,
     compare,

@@ -14,21 +14,23 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.boot import (
+from ansible_collections.virtaudit.qemu.plugins.module_utils._analysis.trail import (
+    Trail,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.kernel import Major
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.boot import (
     Host,
     boot_mark,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.files import (
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.files import (
     given_logs,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.kernel import Major
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.log import Mark
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.recall import (
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.lines import Mark
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.recall import (
     Wanted,
     read_all,
     recall,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.trail import Trail
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import UUID
 from ansible_collections.virtaudit.qemu.tests.unit.support.lines import noise, write_log
 from ansible_collections.virtaudit.qemu.tests.unit.support.story import Story

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import files
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.files import (
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log import files
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.files import (
     LogFile,
     given_logs,
     host_logs,

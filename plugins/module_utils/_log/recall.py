@@ -10,10 +10,11 @@ import dataclasses
 import itertools
 import typing as t
 
+from .._audit.kernel import Major
+from .._audit.record import encode_outside
 from .boot import Boots, Host, boot_mark, shutdowns, with_mark
 from .files import LogFile, Unread
-from .kernel import Major
-from .log import (
+from .lines import (
     ALERT_NEEDLES,
     KERNEL_NEEDLES,
     VIRT_NEEDLE,
@@ -24,11 +25,9 @@ from .log import (
     read_backwards,
     read_log,
 )
-from .logged import Logged
 from .names import Names
-from .record import encode_outside
+from .parse import Logged, uuid_of
 from .scan import BOOT_NEEDLES
-from .sessions import uuid_of
 
 # Of more VMs all records are read: each text that is searched takes its time.
 _MANY_VMS = 8

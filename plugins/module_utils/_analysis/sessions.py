@@ -9,9 +9,9 @@ import dataclasses
 import re
 import typing as t
 
+from .._log.lines import Alert
+from .._log.parse import Logged, uuid_of
 from .._time import iso
-from .log import Alert
-from .logged import Logged
 
 # failed: the start did. lost: no stop is on record, and the VM started anew or the host booted.
 End = t.Literal["running", "stopped", "failed", "lost"]
@@ -127,12 +127,6 @@ class Session:
             "resources": [each.result() for each in shown],
             "alerts": self.alerts,
         }
-
-
-def uuid_of(logged: Logged) -> str | None:
-    """Return the UUID of the VM that a record speaks of."""
-    uuid = logged.record.fields.get("uuid")
-    return uuid.lower() if uuid else None
 
 
 def number(text: str | None) -> int | None:

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import (
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log import (
     files,
-    log,
-    logged,
     recent,
     scan,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.recent import (
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log import lines as log
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log import parse as logged
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.recent import (
     records_of,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.scan import Line
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.scan import Line
 
 UUID = "c1e2f3a4-0001-4000-8000-000000000011"
 OTHER = "c1e2f3a4-0001-4000-8000-000000000012"

@@ -9,20 +9,22 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.boot import Host
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.files import (
+from ansible_collections.virtaudit.qemu.plugins.module_utils._analysis.trail import (
+    Trail,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.boot import Host
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.files import (
     given_logs,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.names import alone
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.nodes import (
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.names import alone
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.nodes import (
     OwnNodes,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.recall import (
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.recall import (
     Wanted,
     read_all,
     recall,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.trail import Trail
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import MAC, UUID
 from ansible_collections.virtaudit.qemu.tests.unit.support.lines import noise, write_log
 from ansible_collections.virtaudit.qemu.tests.unit.support.story import Story

@@ -10,11 +10,11 @@ import dataclasses
 import re
 import typing as t
 
+from .._audit.kernel import KernelOpen, Major, parse_path, parse_tunsetiff
+from .._audit.record import MESSAGE_TYPES
 from .files import BROKEN, LogFile, Unread
 from .forwards import lines_with
-from .kernel import KernelOpen, Major, parse_path, parse_tunsetiff
-from .logged import HEAD, Logged, parse_virt
-from .record import MESSAGE_TYPES
+from .parse import HEAD, Logged, parse_virt
 from .scan import Line, lines_backwards
 
 _ANY = re.compile(HEAD % "[A-Z_0-9]+", re.ASCII)

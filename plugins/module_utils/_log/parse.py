@@ -12,8 +12,8 @@ from __future__ import annotations
 import dataclasses
 import re
 
+from .._audit.record import MESSAGE_TYPES, Record, known_id
 from .._errors import RecordError
-from .record import MESSAGE_TYPES, Record
 
 HEAD = (
     r"(?:node=(?P<node>[^\s'\"]+) )?type=(?P<type>%s)"
@@ -26,8 +26,6 @@ _VIRT = re.compile(
     re.ASCII,
 )
 _USER = re.compile(r'\bUID="([^"]*)"')
-# An auid or a session that is not set.
-_UNSET = 4294967295
 
 
 @dataclasses.dataclass
@@ -76,7 +74,7 @@ def parse_virt(text: str) -> Logged | None:
     )
 
 
-def known_id(number: str) -> int | None:
-    """Return an auid or a session, ``None`` when it is not set."""
-    value = int(number)
-    return None if value == _UNSET else value
+def uuid_of(logged: Logged) -> str | None:
+    """Return the UUID of the VM that a record speaks of."""
+    uuid = logged.record.fields.get("uuid")
+    return uuid.lower() if uuid else None

@@ -8,8 +8,8 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from .._log.parse import Logged
 from .._time import iso
-from .logged import Logged
 from .witness import kind_of
 
 

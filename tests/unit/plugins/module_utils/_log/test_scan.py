@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import scan
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.files import LogFile
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.forwards import (
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log import scan
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.files import LogFile
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.forwards import (
     lines_with,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.scan import (
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.scan import (
     lines_backwards,
 )
 

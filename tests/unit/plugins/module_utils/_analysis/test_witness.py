@@ -8,10 +8,12 @@ import dataclasses
 
 import pytest
 
+from ansible_collections.virtaudit.qemu.plugins.module_utils._analysis.trail import (
+    Trail,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.kernel import (
     KernelOpen,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.trail import Trail
 from ansible_collections.virtaudit.qemu.tests.unit.support.story import Story
 
 TAP, VHOST = "/dev/tap12", "/dev/vhost-net"

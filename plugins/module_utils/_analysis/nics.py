@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 
+from .._log.parse import Logged
 from .._time import iso
 from .complaints import Complaints
 from .findings import Finding, Findings
 from .grants import Grant, Granted, Opened, claim
-from .logged import Logged
 from .sessions import number
 
 # An open may wait this long for its hand-over: a VM's start has time-outs of its own.

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import typing as t
 
+from .._log.parse import Logged
 from .._time import iso
 from .findings import Code, Finding, Findings, Severity
 from .grants import Opened
-from .logged import Logged
 from .witness import kind_of
 
 

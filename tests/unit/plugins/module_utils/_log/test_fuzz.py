@@ -7,7 +7,7 @@
 A short run belongs to the units. A million lines, alone, from the root of a checkout in a
 collections tree::
 
-    VIRTAUDIT_FUZZ_LINES=1000000 pytest tests/unit/plugins/module_utils/_audit/test_fuzz.py
+    VIRTAUDIT_FUZZ_LINES=1000000 pytest tests/unit/plugins/module_utils/_log/test_fuzz.py
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ import os
 import random
 import re
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import log, logged
+from ansible_collections.virtaudit.qemu.plugins.module_utils._analysis.trail import (
+    Trail,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.kernel import (
     KernelOpen,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.scan import Line
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.trail import Trail
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log import lines as log
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log import parse as logged
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.scan import Line
 from ansible_collections.virtaudit.qemu.tests.unit.support.lines import line_of
 from ansible_collections.virtaudit.qemu.tests.unit.support.reference import LIBVIRT_LOG
 from ansible_collections.virtaudit.qemu.tests.unit.support.story import Story

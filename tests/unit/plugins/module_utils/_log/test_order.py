@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.log import (
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.lines import (
     Alert,
     Boot,
     Item,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.order import (
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.order import (
     in_order,
 )
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from .log import Boot, Item, serial_of
+from .lines import Boot, Item, serial_of
 
 _WINDOW = 64
 # Neighbours that changed places were made within this time of one another.

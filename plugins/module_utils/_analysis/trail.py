@@ -11,13 +11,13 @@ from __future__ import annotations
 import collections
 import typing as t
 
+from .._audit.kernel import KernelOpen
+from .._log.lines import Alert, Boot, Item
+from .._log.order import in_order
+from .._log.parse import Logged, uuid_of
 from .findings import Findings
 from .grants import Grant
-from .kernel import KernelOpen
-from .log import Alert, Boot, Item
-from .logged import Logged
 from .nics import Nics
-from .order import in_order
 from .sessions import (
     Resource,
     Session,
@@ -25,7 +25,6 @@ from .sessions import (
     alert_result,
     seclevel,
     take_resource,
-    uuid_of,
 )
 from .witness import Witness
 

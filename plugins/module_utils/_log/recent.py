@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 
 from .files import BROKEN, host_logs
-from .logged import Logged, parse_virt
+from .parse import Logged, parse_virt
 from .scan import lines_backwards
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from .._audit.kernel import Major
 from .files import LogFile
-from .kernel import Major
-from .log import Boot, Item, Mark, marks, serial_of, typed_marks
+from .lines import Boot, Item, Mark, marks, serial_of, typed_marks
 from .nodes import OwnNodes
 from .order import boots_between
 

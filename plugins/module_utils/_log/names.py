@@ -12,7 +12,7 @@ import typing as t
 
 from .boot import Host
 from .files import LogFile, log_path
-from .log import Item, last_mark, marks
+from .lines import Item, last_mark, marks
 
 _T = t.TypeVar("_T", bound=Item)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import files
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log import files
 
 
 @pytest.fixture(name="path")

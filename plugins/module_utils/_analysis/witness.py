@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import collections
 
+from .._audit.kernel import KernelOpen, Kind
+from .._log.parse import Logged
 from .._time import iso
 from .findings import Finding, Findings
-from .kernel import KernelOpen, Kind
-from .logged import Logged
 
 # Between an open and its record the opener may wait for the audit system, no longer.
 _TOGETHER_SECONDS = 10.0

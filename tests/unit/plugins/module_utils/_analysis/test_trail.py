@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import log, recall
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.files import (
+from ansible_collections.virtaudit.qemu.plugins.module_utils._analysis.trail import (
+    Trail,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log import lines as log
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log import recall
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.files import (
     given_logs,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.trail import Trail
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import MAC, UUID
 from ansible_collections.virtaudit.qemu.tests.unit.support.reference import LIBVIRT_LOG
 from ansible_collections.virtaudit.qemu.tests.unit.support.story import Story

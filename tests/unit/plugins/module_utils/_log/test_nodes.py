@@ -13,8 +13,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import nodes
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.nodes import (
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log import nodes
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.nodes import (
     OwnNodes,
 )
 

@@ -12,17 +12,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.files import (
+from ansible_collections.virtaudit.qemu.plugins.module_utils._analysis.trail import (
+    Trail,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.files import (
     LogFile,
     given_logs,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.logged import Logged
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.recall import (
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.parse import Logged
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.recall import (
     Wanted,
     read_all,
     recall,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.trail import Trail
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import MAC, UUID
 from ansible_collections.virtaudit.qemu.tests.unit.support.lines import noise, write_log
 from ansible_collections.virtaudit.qemu.tests.unit.support.story import Story
