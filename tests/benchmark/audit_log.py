@@ -37,7 +37,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._log.children impor
 from ansible_collections.virtaudit.qemu.plugins.module_utils._module import audit_info
 from ansible_collections.virtaudit.qemu.plugins.module_utils._module.answer import Answer
 options = dict.fromkeys(("name", "uuid", "mac", "since", "until"))
-options.update({"events": False, "verify": False, **json.loads(sys.argv[2])})
+options.update({"events": False, "verify": False, "history": False, **json.loads(sys.argv[2])})
 begin, answer = time.perf_counter(), Answer()
 audit_info.run(options, answer)
 seconds = time.perf_counter() - begin

@@ -83,6 +83,18 @@ class Complaints:
             mac=mac,
         )
 
+    def failed_prepare(self, logged: Logged, mac: str) -> None:
+        """A filter, a VLAN or a port's flag could not be set before the hand-over."""
+        self._add(
+            "failed_prepare",
+            "medium",
+            f"The network of {mac} of VM {_vm(logged)} could not be prepared at {iso(logged.time)}: its VLAN, filter or"
+            " isolation is not in place. See the task for the reason, and run it again.",
+            logged,
+            mac=mac,
+            dev=logged.record.fields.get("dev"),
+        )
+
     def unclaimed(self, mac: str, opened: Opened, how: str) -> None:
         """A device was opened and never handed over; what a failed hand-over explains is none."""
         if opened.failed:
@@ -98,6 +110,24 @@ class Complaints:
             mac=mac,
             path=device.path,
             dev=device.dev,
+        )
+
+    def untrusted(self, logged: Logged) -> None:
+        """A record that not root sent."""
+        self._findings.add(
+            Finding(
+                code="untrusted_record",
+                severity="high",
+                message=f"A {logged.record.type} record about VM {_vm(logged)} was sent at {iso(logged.time)} by user {logged.uid}"
+                f" (pid {logged.pid}), not by root: it proves nothing, and no grant rests on it. Find out which process of"
+                " that user may write audit records, and take CAP_AUDIT_WRITE from it.",
+                time=logged.time,
+                events=[logged.event],
+                node=self._node,
+                vm=_vm(logged),
+                uuid=self._uuid,
+                auid=logged.auid,
+            )
         )
 
     def _add(

@@ -20,6 +20,9 @@ Code = t.Literal[
     "stale_grant",
     "leaked_device",
     "audit_lost",
+    "failed_prepare",
+    "untrusted_record",
+    "unread_records",
 ]
 Severity = t.Literal["high", "medium", "low"]
 

@@ -12,6 +12,9 @@ from .._log.parse import Logged
 from .._time import iso
 from .witness import kind_of
 
+# source: the bridge, switch or lower device.
+_NETWORK = ("source", "vlan", "filter", "isolated", "link")
+
 
 @dataclasses.dataclass
 class Granted:
@@ -36,7 +39,8 @@ class Grant:
     """A VM holds the devices of one interface since ``since`` (seconds since the epoch).
 
     ``exact``: each device is on record with its descriptor. ``live`` is ``None`` until it was
-    looked at. ``run`` counts the VM's starts.
+    looked at. ``run`` counts the VM's starts. ``network`` is where its record says what it is on:
+    source, vlan, filter, isolated and link, ``None`` where one is not.
     """
 
     node: str | None
@@ -52,6 +56,18 @@ class Grant:
     exact: bool
     run: int
     live: bool | None = None
+    network: dict[str, str | None] | None = None
+    ticket: str | None = None
+    ifname: str | None = None
+    # Since when it is on its network, and by which record, where that changed.
+    placed: tuple[float, str] | None = None
+
+    def moved(self, logged: Logged, changed: dict[str, str | None]) -> Grant:
+        """Return it as it is since a record that it is on another network."""
+        network = {**dict.fromkeys(_NETWORK), **(self.network or {}), **changed}
+        return dataclasses.replace(
+            self, network=network, placed=(logged.time, logged.event)
+        )
 
     def result(self) -> dict[str, t.Any]:
         """Return the module's value."""
@@ -67,7 +83,21 @@ class Grant:
             "event": self.event,
             "devices": [device.result() for device in self.devices],
             "live": self.live,
+            "network": self.network,
+            "ticket": self.ticket,
         }
+
+
+def network_of(
+    fields: t.Mapping[str, str | None], prefix: str = ""
+) -> dict[str, str | None]:
+    """Return what a record says of the network that a NIC is on; nothing of one that does not say it."""
+    found = {
+        name: fields[f"{prefix}{name}"]
+        for name in _NETWORK
+        if f"{prefix}{name}" in fields
+    }
+    return {**dict.fromkeys(_NETWORK), **found} if found and not prefix else found
 
 
 @dataclasses.dataclass

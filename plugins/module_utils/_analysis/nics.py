@@ -6,26 +6,51 @@
 from __future__ import annotations
 
 import re
+import typing as t
 
 from .._log.parse import Logged
 from .._time import iso
 from .complaints import Complaints
 from .findings import Finding, Findings
-from .grants import Grant, Granted, Opened, claim
+from .grants import Grant, Granted, Opened, claim, network_of
+from .history import History
 from .sessions import number
+from .witness import kind_of
 
 # An open may wait this long for its hand-over: a VM's start has time-outs of its own.
 _IN_FLIGHT_SECONDS = 60.0
 # After this long nobody waits for it any more.
 _GIVEN_UP_SECONDS = 3600.0
+# What belongs together, libvirt records within so much.
+_AT_ONCE_SECONDS = 2.0
 _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}", re.ASCII)
+
+
+class Ending(t.Protocol):
+    """What ends a grant: a record, or a boot of the host."""
+
+    @property
+    def time(self) -> float: ...
+
+    @property
+    def event(self) -> str: ...
 
 
 class Nics:
     """What is on record of one VM's interfaces, record by record."""
 
-    def __init__(self, node: str | None, uuid: str, findings: Findings) -> None:
+    def __init__(
+        self,
+        node: str | None,
+        uuid: str,
+        findings: Findings,
+        history: History | None = None,
+    ) -> None:
         self.node, self.uuid = node, uuid
+        self._history = history
+        # What was detached last, and an open of vhost-net that failed last.
+        self._detached: tuple[Logged, Grant] | None = None
+        self._failed_vhost: tuple[Logged, str] | None = None
         self.grants: dict[str, Grant] = {}
         self._complain = Complaints(node, uuid, findings)
         self._opened: dict[str, list[Opened]] = {}
@@ -36,7 +61,12 @@ class Nics:
     def is_empty(self) -> bool:
         """Tell whether nothing is held or awaited."""
         return not (
-            self.grants or self._opened or self._failed_starts or self._failed_detach
+            self.grants
+            or self._opened
+            or self._failed_starts
+            or self._failed_detach
+            or self._detached
+            or self._failed_vhost
         )
 
     def unclaimed(self) -> list[Granted]:
@@ -59,13 +89,35 @@ class Nics:
             self._detach(logged, old, success)
         elif reason in ("start", "attach") and new:
             self._hand_over(logged, new, reason, success)
-        elif reason == "update" and success and old and new and old != new:
-            self.grants.pop(old, None)
-            self._hand_over(logged, new, reason, success)
+        elif reason == "update":
+            self._update(logged, success, old, new)
+        elif reason == "prepare" and not success:
+            net = _mac(fields.get("net"))
+            if net:
+                self._complain.failed_prepare(logged, net)
 
-    def begin(self) -> None:
+    def _update(
+        self, logged: Logged, success: bool, old: str | None, new: str | None
+    ) -> None:
+        """Take a change in place: of the MAC, or of the network that the NIC is on."""
+        fields = logged.record.fields
+        mac = _mac(fields.get("net"))
+        if not success:
+            return
+        if old and new and old != new:
+            self._end(old, logged)
+            self._hand_over(logged, new, "update", success)
+            return
+        grant = self.grants.get(mac or new or "")
+        changed = network_of(fields, "new-")
+        if grant is None or not changed:
+            return
+        self._end(grant.mac, logged)
+        self.grants[grant.mac] = grant.moved(logged, changed)
+
+    def begin(self, logged: Logged) -> None:
         """A new run of the VM begins: what an earlier one had is gone."""
-        self._abandon("the VM was started anew")
+        self._abandon("the VM was started anew", logged)
 
     def started(self, logged: Logged, success: bool) -> None:
         """Take VIRT_CONTROL op=start, which comes after the records of the NICs."""
@@ -73,11 +125,9 @@ class Nics:
             self._report_failed_starts()
             self._run += 1
             # Those of this run were handed over as of the next one.
-            self.grants = {
-                mac: grant
-                for mac, grant in self.grants.items()
-                if grant.run == self._run
-            }
+            for mac, grant in list(self.grants.items()):
+                if grant.run != self._run:
+                    self._end(mac, logged)
             self._drop_opened("the VM was started without it")
             return
         events = [failed.event for failed, _mac in self._failed_starts]
@@ -88,9 +138,9 @@ class Nics:
         self._opened = {}
         self._complain.failed_start(logged, events, macs)
 
-    def stopped(self, how: str) -> None:
+    def stopped(self, how: str, end: Ending) -> None:
         """The VM ended, and holds nothing any more."""
-        self._abandon(how)
+        self._abandon(how, end)
 
     def finish(self, now: float) -> None:
         """Look at what was left open at the end of the trail."""
@@ -103,6 +153,8 @@ class Nics:
     def _open(self, logged: Logged, mac: str, success: bool) -> None:
         fields = logged.record.fields
         path = fields.get("path") or "?"
+        if success and self._is_of_failed(logged, mac, path):
+            return
         if success:
             device = Granted(
                 path, fields.get("rdev"), fields.get("dev"), None, logged.event
@@ -113,6 +165,19 @@ class Nics:
             waiting.append(Opened(logged, device))
             return
         self._complain.failed_open(logged, mac, path)
+        libvirts = kind_of(path) == "vhost" and "dev" not in fields
+        self._failed_vhost = (logged, mac) if libvirts else None
+
+    def _is_of_failed(self, logged: Logged, mac: str, path: str) -> bool:
+        """Tell whether libvirt says of a vhost-net that it could not open that it is opened: it does so at once."""
+        failed, self._failed_vhost = self._failed_vhost, None
+        return (
+            failed is not None
+            and kind_of(path) == "vhost"
+            and failed[1] == mac
+            and failed[0].pid == logged.pid
+            and abs(logged.time - failed[0].time) <= _AT_ONCE_SECONDS
+        )
 
     def _close(self, logged: Logged, mac: str, fd: int | None) -> None:
         path = logged.record.fields.get("path")
@@ -142,13 +207,15 @@ class Nics:
         grant.devices = left
         if found and grant.exact and not left:
             # The record of its detach is lost.
-            del self.grants[mac]
+            self._end(mac, logged)
             self._settle(mac, "closed", logged)
         return found
 
     def _detach(self, logged: Logged, mac: str, success: bool) -> None:
         if success:
-            self.grants.pop(mac, None)
+            grant = self._end(mac, logged)
+            libvirts = grant is not None and not grant.exact
+            self._detached = (logged, grant) if grant and libvirts else None
             self._settle(mac, "detached", logged)
             return
         self._failed_detach[mac] = self._complain.failed_detach(logged, mac)
@@ -166,13 +233,18 @@ class Nics:
             else:
                 self._complain.not_attached(logged, mac)
             return
+        changed, self._detached = self._detached, None
         fds = [number(fd) for fd in (fields.get("fds") or "").split(",") if fd]
         devices, left = claim(waiting, fds)
         for opened in left:
             self._complain.unclaimed(
                 mac, opened, "a later open was handed over instead"
             )
+        if not waiting and not fds and _is_live_change(changed, logged, mac, reason):
+            # libvirt moves a NIC to another bridge so, and opens nothing.
+            devices = changed[1].devices if changed else []
         self._settle(mac, "handed over anew", logged)
+        self._end(mac, logged)
         self.grants[mac] = Grant(
             node=self.node,
             vm=fields.get("vm"),
@@ -186,11 +258,23 @@ class Nics:
             devices=devices,
             exact=bool(fds),
             run=self._run + (reason == "start"),
+            network=network_of(fields) or None,
+            ticket=fields.get("ticket"),
+            ifname=fields.get("dev"),
         )
 
-    def _abandon(self, how: str) -> None:
+    def _end(self, mac: str, end: Ending) -> Grant | None:
+        """End the grant of a NIC, if there is one; return it."""
+        grant = self.grants.pop(mac, None)
+        if grant is not None and self._history is not None:
+            self._history.end(grant, end.time, end.event)
+        return grant
+
+    def _abandon(self, how: str, end: Ending) -> None:
         self._report_failed_starts()
-        self.grants = {}
+        for mac in list(self.grants):
+            self._end(mac, end)
+        self._detached = self._failed_vhost = None
         self._drop_opened(how)
         for finding in self._failed_detach.values():
             finding.settle(f"It is over: {how}.")
@@ -211,6 +295,20 @@ class Nics:
         finding = self._failed_detach.pop(mac, None)
         if finding is not None:
             finding.settle(f"It was {how} at {iso(logged.time)} ({logged.event}).")
+
+
+def _is_live_change(
+    detached: tuple[Logged, Grant] | None, logged: Logged, mac: str, reason: str
+) -> bool:
+    """Tell whether a NIC was detached and attached by the same process at once."""
+    return (
+        detached is not None
+        and reason == "attach"
+        and detached[1].mac == mac
+        and not detached[1].exact
+        and detached[0].pid == logged.pid
+        and abs(logged.time - detached[0].time) <= _AT_ONCE_SECONDS
+    )
 
 
 def _mac(text: str | None) -> str | None:

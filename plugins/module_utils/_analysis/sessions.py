@@ -9,7 +9,7 @@ import dataclasses
 import re
 import typing as t
 
-from .._log.lines import Alert
+from .._log.items import Alert
 from .._log.parse import Logged, uuid_of
 from .._time import iso
 
@@ -140,6 +140,10 @@ def take_resource(resources: list[Resource], logged: Logged) -> None:
     kind, reason = fields.get("resrc") or "", fields.get("reason") or ""
     success = fields.get("res") == "success"
     old, new = fields.get(f"old-{kind}"), fields.get(f"new-{kind}")
+    if kind not in ("net", "cgroup") and new is None and old is None:
+        # A device that is passed through, a TPM, shared memory, an input device: one field for both.
+        named = fields.get("device") or fields.get("path")
+        old, new = (named, None) if reason == "detach" else (None, named)
     if old and success:
         for known in reversed(resources):
             same = (known.type, known.resource, known.end) == (kind, old, None)

@@ -3,7 +3,8 @@
 
 """Records to grants, findings and sessions. Pure.
 
-A VM is known by its UUID, on the node where a log tells nodes apart; names and MACs are used again.
+A VM is known by its UUID and its name, on the node where a log tells nodes apart. Names alone and MACs are
+used again, and a collector may have two hosts' VMs of one UUID.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ import collections
 import typing as t
 
 from .._audit.kernel import KernelOpen
-from .._log.lines import Alert, Boot, Item
+from .._log.items import Alert, Boot, Item
 from .._log.order import in_order
-from .._log.parse import Logged, uuid_of
+from .._log.parse import Logged, is_root, uuid_of
+from .complaints import Complaints
 from .findings import Findings
 from .grants import Grant
+from .history import History
 from .nics import Nics
 from .sessions import (
     Resource,
@@ -31,20 +34,26 @@ from .witness import Witness
 # Of a VM that something else starts no session is on record; its NICs come and go all the same.
 _MAX_UNSTARTED = 1000
 
-Key = tuple[t.Optional[str], str]
+# The host, the UUID, and the name: collectors have VMs of several hosts, and copies keep the UUID.
+Key = tuple[t.Optional[str], str, t.Optional[str]]
 
 
 class Trail:
     """What the records amount to. Feed it, then :meth:`finish` it once.
 
     ``since`` leaves older findings and sessions out; a grant is what is held at the end, however
-    old. ``details`` keeps each session's resources and alerts.
+    old. ``details`` keeps each session's resources and alerts. ``history`` takes the grants that ended.
     """
 
-    def __init__(self, since: float | None = None, details: bool = False) -> None:
+    def __init__(
+        self,
+        since: float | None = None,
+        details: bool = False,
+        history: History | None = None,
+    ) -> None:
         self.findings = Findings(since)
         self.sessions: dict[str, Session] = {}
-        self._since, self._details = since, details
+        self._since, self._details, self._history = since, details, history
         self._witnesses: dict[str | None, Witness] = collections.defaultdict(
             lambda: Witness(self.findings)
         )
@@ -54,9 +63,14 @@ class Trail:
         self._resources: dict[Key, list[Resource]] = {}
         self._levels: dict[str, Key] = {}
 
-    def read(self, items: t.Iterable[Item], now: float) -> None:
-        """Take all records, in the order of their file, and judge what is open at the time ``now``."""
-        for item in in_order(items):
+    def read(
+        self, items: t.Iterable[Item], now: float, doubts: list[Item] | None = None
+    ) -> None:
+        """Take all records, in the order of their file, and judge what is open at the time ``now``.
+
+        ``doubts`` as :func:`in_order` has it.
+        """
+        for item in in_order(items, doubts):
             self.take(item)
         self.finish(now)
 
@@ -95,7 +109,10 @@ class Trail:
         uuid = uuid_of(logged)
         if uuid is None:
             return
-        key = (logged.node, uuid)
+        key = (logged.node, uuid, logged.record.fields.get("vm"))
+        if not is_root(logged):
+            Complaints(*key[:2], self.findings).untrusted(logged)
+            return
         fields = logged.record.fields
         success = fields.get("res") == "success"
         if logged.record.type == "VIRT_RESOURCE":
@@ -132,7 +149,7 @@ class Trail:
     def _begin(self, key: Key, logged: Logged) -> None:
         nics = self._nics.get(key)
         if nics is not None:
-            nics.begin()
+            nics.begin(logged)
         self._end(key, logged.time)
         self._resources.pop(key, None)
         level = seclevel(logged.record.fields.get("vm-ctx"))
@@ -154,13 +171,13 @@ class Trail:
         self._resources.pop(key, None)
         nics = self._nics.get(key)
         if nics is not None:
-            nics.stopped("the VM stopped")
+            nics.stopped("the VM stopped", logged)
 
     def _boot(self, boot: Boot) -> None:
         """Nothing that ran before has survived."""
         node = boot.node
         for key in [key for key in self._nics if key[0] == node]:
-            self._nics.pop(key).stopped("the host booted")
+            self._nics.pop(key).stopped("the host booted", boot)
         for key in [key for key in self._running if key[0] == node]:
             self._end(key, boot.time)
         self._resources = {
@@ -193,5 +210,5 @@ class Trail:
     def _of(self, key: Key) -> Nics:
         nics = self._nics.get(key)
         if nics is None:
-            nics = self._nics[key] = Nics(*key, self.findings)
+            nics = self._nics[key] = Nics(*key[:2], self.findings, self._history)
         return nics

@@ -10,7 +10,8 @@ import typing as t
 
 from .._audit.kernel import Major
 from .files import LogFile
-from .lines import Boot, Item, Mark, marks, serial_of, typed_marks
+from .items import Boot, Item, Mark, serial_of
+from .lines import marks, typed_marks
 from .nodes import OwnNodes
 from .order import boots_between
 

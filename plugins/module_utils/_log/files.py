@@ -10,41 +10,39 @@ or shrink meanwhile. It is read and not mapped, since a mapped file that shrinks
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
 import heapq
 import os
 import re
 import stat
 import typing as t
-import zlib
+
+from .clock import Clock
+from .packed import MAGIC_BYTES, Packing, packing_of, unpacked
+from .unread import Unread
 
 # What a log that breaks off raises.
-BROKEN = (OSError, EOFError, zlib.error)
+BROKEN = (OSError,)
 
 _CONFIGURATION = "/etc/audit/auditd.conf"
 _DEFAULT_LOG = "/var/log/audit/audit.log"
 # By number, or by date (logrotate(8), dateext).
 _ROTATION = r"(?:\.(\d{1,6})|[.-](\d{8,14}))"
-_ROTATED = re.compile(rf"(.+?){_ROTATION}(?:\.gz)?", re.ASCII)
-_OTHERS_PACKED = (".xz", ".bz2", ".zst")
-_GZIP_MAGIC = b"\x1f\x8b"
+_SUFFIX = r"(?:\.(?:gz|xz|bz2|zst))?"
+_ROTATED = re.compile(rf"(.+?){_ROTATION}{_SUFFIX}", re.ASCII)
+_PACKED = re.compile(r"\.(?:gz|xz|bz2|zst)\Z")
+_PLAIN = re.compile(rf"(.+?){_SUFFIX}", re.ASCII)
 _FIRST_EVENT = re.compile(rb"msg=audit\((\d{1,11}\.\d{1,3}):(\d{1,20})\)")
 _HEAD_BYTES = 65536
 _SPOOL_BYTES = 1 << 20
 _ROTATION_TRIES = 5
 
 
-@dataclasses.dataclass(frozen=True)
-class Unread:
-    """A log that could not be read, or not to its end. ``problem`` says why, in words."""
-
-    path: str
-    problem: str
-
-
 class LogFile:
-    """One log file, held open. ``size`` is in bytes, as it was when it was opened."""
+    """One log file, held open. ``size`` is in bytes, as it was when it was opened.
+
+    ``clock`` reads the times of its lines where those do not say all of theirs.
+    """
 
     def __init__(self, path: str) -> None:
         """Open it. Raises :class:`OSError`."""
@@ -57,63 +55,112 @@ class LogFile:
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
             if not stat.S_ISREG(status.st_mode):
                 raise OSError(errno.EINVAL, "it is no regular file", path)
-            self.size = status.st_size
-            self.identity = (status.st_dev, status.st_ino)
-            self.compressed = os.pread(self._fd, 2, 0) == _GZIP_MAGIC
+            self._begin, self.size = 0, status.st_size
+            self.identity: tuple[int, ...] = (status.st_dev, status.st_ino)
+            self._look(status.st_mtime)
         except BaseException:
             os.close(self._fd)
             raise
+
+    def _look(self, written: float) -> None:
+        self.clock = Clock(written)
+        self._packing = packing_of(self.read_at(0, MAGIC_BYTES))
+        self.compressed = self._packing is not None
+        # Of a log of another form than auditd's, as its first record has it.
+        self.begins: tuple[float, int] | None = None
+        # Whether all of its lines are as auditd writes them, by its begin.
+        self.plain = True
+        self.newest_first = False
+        self._tail: bytes | None = None
+        self._head: bytes | None = None
+
+    def part(self, path: str, begin: int, size: int, written: float) -> LogFile:
+        """Return a part of this file, as a log of its own."""
+        part = LogFile.__new__(LogFile)
+        part.path, part._fd = path, os.dup(self._fd)
+        part._begin, part.size = self._begin + begin, size
+        part.identity = (*self.identity, begin)
+        part._look(written)
+        return part
 
     def close(self) -> None:
         """Give the file up."""
         os.close(self._fd)
 
+    def fd(self) -> int:
+        """Return its file descriptor."""
+        return self._fd
+
     def head(self) -> bytes:
         """Return what it begins with; nothing when that cannot be read."""
-        try:
-            return next(self.blocks(_HEAD_BYTES), b"")
-        except BROKEN:
-            return b""
+        if self._head is None:
+            self._head = b""
+            try:
+                for block in self.blocks(_HEAD_BYTES):
+                    self._head += block[: _HEAD_BYTES - len(self._head)]
+                    if len(self._head) >= _HEAD_BYTES:
+                        break
+            except BROKEN:
+                # Whoever reads all of it says so.
+                pass
+        return self._head
 
     def tail(self) -> bytes:
-        """Return what it ends with; nothing of a compressed file. Raises :class:`OSError`."""
+        """Return what it ends with; of a packed file only when all of it was read. Raises :class:`OSError`."""
+        if self.compressed:
+            return self._tail or b""
         position = max(0, self.size - _HEAD_BYTES)
-        return b"" if self.compressed else self.read_at(position, _HEAD_BYTES)
+        return self.read_at(position, _HEAD_BYTES)
 
     def first_event(self) -> tuple[float, int]:
         """Return time (seconds since the epoch) and serial number of its first record; zeros without one."""
+        if self.begins is not None:
+            return self.begins
         match = _FIRST_EVENT.search(self.head())
         return (float(match.group(1)), int(match.group(2))) if match else (0.0, 0)
 
     def blocks(self, size: int) -> t.Iterator[bytes]:
-        """Yield the content in blocks of ``size`` bytes.
+        """Yield the content in blocks, of ``size`` bytes where it is not packed.
 
-        Raises :class:`OSError`, and :class:`EOFError` or :class:`zlib.error` for a broken gzip file.
+        Raises :class:`OSError`, of a packed file that breaks off after all that could be unpacked.
         """
-        if self.compressed:
-            import gzip
-
-            with (
-                open(os.dup(self._fd), "rb") as raw,
-                gzip.GzipFile(fileobj=raw) as unpacked,
-            ):
-                raw.seek(0)
-                while True:
-                    block = unpacked.read(size)
-                    if not block:
-                        return
-                    yield block
+        if self._packing is not None:
+            tail = b""
+            for block in self._unpacked(self._packing):
+                tail = (tail + block)[-_HEAD_BYTES:]
+                yield block
+            self._tail = tail
+            return
         position = 0
         while position < self.size:
-            block = os.pread(self._fd, min(size, self.size - position), position)
+            block = self.read_at(position, size)
             if not block:
                 return
             position += len(block)
             yield block
 
+    def _unpacked(self, packing: Packing) -> t.Iterator[bytes]:
+        # A program reads a file from its begin.
+        fd = -1 if self._begin else self._fd
+        return unpacked(packing, self.read_at, self.size, fd)
+
     def read_at(self, position: int, size: int) -> bytes:
-        """Return ``size`` bytes of a file that is not compressed. Raises :class:`OSError`."""
-        return os.pread(self._fd, size, position)
+        """Return ``size`` bytes, as they stand in the file. Raises :class:`OSError`."""
+        size = max(0, min(size, self.size - position))
+        return os.pread(self._fd, size, self._begin + position)
+
+    def line_number(self, offset: int) -> int | None:
+        """Return the number of the line that begins at ``offset`` of the content; ``None`` when it cannot be read."""
+        number, position = 1, 0
+        try:
+            for block in self.blocks(_HEAD_BYTES):
+                number += block.count(b"\n", 0, max(0, offset - position))
+                position += len(block)
+                if position >= offset:
+                    return number
+        except BROKEN:
+            return None
+        return number
 
 
 def log_path() -> str:
@@ -133,32 +180,17 @@ def setting(name: str) -> str:
 
 
 @contextlib.contextmanager
-def host_logs() -> t.Iterator[tuple[list[LogFile], list[Unread]]]:
+def host_logs() -> t.Iterator[tuple[list[LogFile], Unread]]:
     """Open the host's log and its rotated files; return them oldest first, and those that cannot be read."""
     path = log_path()
     with contextlib.ExitStack() as stack:
         for _try in range(_ROTATION_TRIES):
             stack.close()
-            files, unread = _open_all(_names(path), stack)
+            unread = Unread()
+            files = oldest_first(open_all(_names(path), stack, unread))
             # A rotation while they were opened would leave one out.
             if _still_there(path, files):
                 break
-        yield files, unread
-
-
-@contextlib.contextmanager
-def given_logs(
-    paths: t.Sequence[str],
-) -> t.Iterator[tuple[list[LogFile], list[Unread]]]:
-    """Open logs by their paths; return them oldest first."""
-    with contextlib.ExitStack() as stack:
-        files, unread = _open_all(paths, stack)
-        for log in files:
-            head = log.head()
-            if head and _FIRST_EVENT.search(head) is None:
-                unread.append(
-                    Unread(log.path, "it does not begin with an audit record")
-                )
         yield files, unread
 
 
@@ -178,44 +210,44 @@ def _names(path: str) -> t.Iterator[str]:
 def _rotated(path: str) -> list[str]:
     """Return the rotated files."""
     directory, name = os.path.split(path)
-    pattern = re.compile(
-        rf"{re.escape(name)}{_ROTATION}(?:\.gz|\.xz|\.bz2|\.zst)?", re.ASCII
-    )
+    pattern = re.compile(rf"{re.escape(name)}{_ROTATION}{_SUFFIX}", re.ASCII)
     with contextlib.suppress(OSError):
         names = sorted(filter(pattern.fullmatch, os.listdir(directory or ".")))
         return [os.path.join(directory, name) for name in names]
     return []
 
 
-def _open_all(
-    paths: t.Iterable[str], stack: contextlib.ExitStack
-) -> tuple[list[LogFile], list[Unread]]:
-    """Open each file once, whatever names lead to it; return them oldest first."""
+def open_all(
+    paths: t.Iterable[str], stack: contextlib.ExitStack, unread: Unread
+) -> list[LogFile]:
+    """Open each file once, whatever names lead to it; those that cannot be opened are added to ``unread``."""
     files: list[LogFile] = []
-    unread: list[Unread] = []
     for path in paths:
-        if path.endswith(_OTHERS_PACKED):
-            unread.append(Unread(path, "only gzip is unpacked"))
-            continue
         try:
             log = LogFile(path)
         except OSError as exc:
-            unread.append(Unread(path, exc.strerror or str(exc)))
+            unread.log(path, exc.strerror or str(exc))
             continue
         stack.callback(log.close)
+        suffix = _PACKED.search(path)
+        misnamed = suffix is not None and log.size and not log.compressed
+        if suffix and misnamed and not _FIRST_EVENT.search(log.head()):
+            unread.log(path, f"its name ends in {suffix[0]}, and it is not packed so")
+            continue
         if all(known.identity != log.identity for known in files):
             files.append(log)
-    return _oldest_first(files), unread
+    return files
 
 
-def _oldest_first(files: t.Iterable[LogFile]) -> list[LogFile]:
+def oldest_first(files: t.Iterable[LogFile]) -> list[LogFile]:
     """Order the rotations of each log among themselves, and those of several logs by their first records."""
     series: dict[tuple[str, bool], list[tuple[int, str, LogFile]]] = {}
     for log in files:
         path = os.path.abspath(log.path)
         # audit.log.1 is newer than audit.log.2, and older than audit.log.
         match = _ROTATED.fullmatch(path)
-        base, number, date = match.groups() if match else (path, None, None)
+        plain = t.cast("re.Match[str]", _PLAIN.fullmatch(path)).group(1)
+        base, number, date = match.groups() if match else (plain, None, None)
         place = (-int(number or 0), date or "", log)
         series.setdefault((base, date is not None), []).append(place)
     ordered = [

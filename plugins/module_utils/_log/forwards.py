@@ -25,13 +25,13 @@ def lines_with(log: LogFile, needles: t.Sequence[bytes]) -> t.Iterator[Line]:
 def _search_all(log: LogFile, needles: t.Sequence[bytes]) -> t.Iterator[list[Line]]:
     starts = range(0, log.size, scan.BLOCK_BYTES)
 
-    def search(index: int) -> list[tuple[bytes, bytes]]:
+    def search(index: int) -> list[tuple[bytes, bytes, int]]:
         start = starts[index]
         size = min(scan.BLOCK_BYTES, log.size - start)
         found = scan.search(
             log.read_at, log.size, start, size, needles, scan.CONTEXT_BYTES
         )
-        return [(line.text, line.before) for line in found]
+        return [tuple(line) for line in found]
 
     for found in spread(search, len(starts)):
         yield [Line(*each) for each in found]

@@ -12,17 +12,24 @@ import typing as t
 
 from .boot import Host
 from .files import LogFile, log_path
-from .lines import Item, last_mark, marks
+from .forms import HeaderHost
+from .items import Item
+from .lines import last_mark, marks
 
 _T = t.TypeVar("_T", bound=Item)
 
 
 @dataclasses.dataclass(frozen=True)
 class Names:
-    """The names of the host that logs are of. ``newest`` is what its last record carries."""
+    """The names of the host that logs are of. ``newest`` is what its last record carries.
+
+    ``named`` are the names that records carry, by the begins and ends of their logs.
+    """
 
     own: t.Container[str | None] = frozenset((None,))
     newest: str | None = None
+    named: t.Collection[str | None] = ()
+    _headers: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, logs: t.Sequence[LogFile], host: Host | None) -> Names:
@@ -31,7 +38,9 @@ class Names:
         Of any other logs only what carries no name is taken for one host's.
         """
         with contextlib.suppress(OSError):
-            if host is not None and alone(logs, host):
+            if host is None:
+                return cls(named=frozenset(_nodes(logs)))
+            if alone(logs, host):
                 for log in reversed(logs):
                     mark = last_mark(log)
                     if mark is not None:
@@ -39,10 +48,23 @@ class Names:
         return cls()
 
     def unify(self, item: _T) -> _T:
-        """Give a record of the host its newest name: a VM must not be another one by it."""
+        """Give a record of the host its newest name: a VM must not be another one by it.
+
+        The first host that a header names is the one of the records without a name.
+        """
+        if isinstance(item.node, HeaderHost):
+            name = str(item.node)
+            first = self._headers.setdefault("first", name)
+            node = None if name == first and name not in self.named else name
+            return dataclasses.replace(item, node=node)
         if item.node == self.newest or item.node not in self.own:
             return item
         return dataclasses.replace(item, node=self.newest)
+
+    def header(self) -> str | None:
+        """Return the host of the records without a name, where a header names it."""
+        first = self._headers.get("first")
+        return None if first in self.named else first
 
 
 def alone(logs: t.Sequence[LogFile], host: Host) -> bool:

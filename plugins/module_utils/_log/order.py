@@ -6,7 +6,8 @@
 The order of the file, corrected by the serial numbers among neighbours: the kernel may queue two
 records of the same moment the wrong way round, and a system call's record is written when it ends,
 with the number and the time of its begin. Times alone are no help, a clock can be set back. A serial
-number that falls otherwise means a new boot: within one, it only rises.
+number that falls otherwise means a new boot: within one, it only rises. Records without a number stand
+where the file has them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from .lines import Boot, Item, serial_of
+from .items import Boot, Item, Mark, serial_of
 
 _WINDOW = 64
 # Neighbours that changed places were made within this time of one another.
@@ -30,6 +31,8 @@ class _Stream:
     waiting: list[tuple[int, int, Item]] = dataclasses.field(default_factory=list)
     passed: tuple[int, Item | None] = (-1, None)
     newest: Item | None = None
+    # The audit daemon has started since the newest record.
+    daemon_started: bool = False
 
     def drain(self, left: int) -> t.Iterator[Item]:
         """Yield all but the last ``left`` that wait, in order, each once: a log may be there twice."""
@@ -37,28 +40,46 @@ class _Stream:
         ready = self.waiting[: max(0, len(self.waiting) - left)]
         del self.waiting[: len(ready)]
         for serial, _position, item in ready:
-            if serial != self.passed[0] or item != self.passed[1]:
+            if not serial_of(item.event) or (serial, item) != self.passed:
                 yield item
             self.passed = serial, item
 
 
-def in_order(items: t.Iterable[Item]) -> t.Iterator[Item]:
-    """Yield the records of each host in order, a :class:`Boot` between those of two boots."""
+def in_order(
+    items: t.Iterable[Item], doubts: list[Item] | None = None
+) -> t.Iterator[Item]:
+    """Yield the records of each host in order, a :class:`Boot` between those of two boots.
+
+    ``doubts`` takes the first record after each boot that only the numbers tell of: it may be another host's.
+    """
     streams: dict[str | None, _Stream] = {}
     for position, item in enumerate(items):
         stream = streams.setdefault(item.node, _Stream())
+        if isinstance(item, Mark) and item.daemon:
+            stream.daemon_started = True
+            continue
         newest = stream.newest
-        if newest is not None and boots_between(newest, item):
+        unnumbered_boot = isinstance(item, Boot) and not serial_of(item.event)
+        if unnumbered_boot or (newest is not None and boots_between(newest, item)):
+            if (
+                not (stream.daemon_started or isinstance(item, Boot))
+                and doubts is not None
+            ):
+                doubts.append(item)
             yield from stream.drain(0)
             stream.newest = newest = None
             yield Boot(item.event, item.time, item.node)
-        serial = serial_of(item.event)
+        stream.daemon_started = False
+        # One without a number comes after those that were read before it.
+        serial = serial_of(item.event) or (serial_of(newest.event) if newest else 0)
         if not isinstance(item, Boot):
             stream.waiting.append((serial, position, item))
             # Not at each record: to sort what is nearly in order takes next to nothing.
             if len(stream.waiting) >= 2 * _WINDOW:
                 yield from stream.drain(_WINDOW)
-        if newest is None or serial > serial_of(newest.event):
+        if serial_of(item.event) and (
+            newest is None or serial > serial_of(newest.event)
+        ):
             stream.newest = item
     for stream in streams.values():
         yield from stream.drain(0)
@@ -72,6 +93,8 @@ def boots_between(older: Item, newer: Item) -> bool:
         # A container's systemd writes such a record too, in the midst of the host's.
         amidst = 0 < -fell <= _WINDOW and abs(earlier) <= _LATE_SECONDS
         return newer.down or not amidst
+    if not serial_of(newer.event):
+        return False
     if fell <= 0 or abs(earlier) <= _SAME_MOMENT_SECONDS:
         return False
     # What is older by its number and by its time only comes late.

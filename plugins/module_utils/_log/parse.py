@@ -14,6 +14,7 @@ import re
 
 from .._audit.record import MESSAGE_TYPES, Record, known_id
 from .._errors import RecordError
+from .old import parse_old
 
 HEAD = (
     r"(?:node=(?P<node>[^\s'\"]+) )?type=(?P<type>%s)"
@@ -21,11 +22,17 @@ HEAD = (
 )
 _VIRT = re.compile(
     HEAD % "|".join(MESSAGE_TYPES)
-    + r"pid=(?P<pid>\d{1,10}) uid=(?P<uid>\d{1,10}) auid=(?P<auid>\d{1,10})"
-    r" ses=(?P<ses>\d{1,10})(?: subj=[^'\x1d]*?)? msg='(?P<text>[^\x1d\n]*)'(?:\x1d(?P<names>.*))?",
+    # The kernels of Enterprise Linux 6 say "user" first, and older ones know no session.
+    + r"(?:user )?pid=(?P<pid>\d{1,10}) uid=(?P<uid>\d{1,10}|root) auid=(?P<auid>\d{1,10}|unset)"
+    r"(?: ses=(?P<ses>\d{1,10}|unset))?(?: (?:tty|subj|label)=[^'\x1d]*?)? msg='(?P<text>[^\x1d\n]*)'"
+    # The 0x1D may be lost, or a blank by now.
+    r"(?:\x1d(?P<names>.*)|(?P<lost>\x20?(?:[A-Z][A-Z0-9_]*=(?:\"[^\"]*\"|[^\s\"']+)\x20?)+))?",
     re.ASCII,
 )
 _USER = re.compile(r'\bUID="([^"]*)"')
+_RESULT = re.compile(r" res=(?:success|failed)\)?\Z", re.ASCII)
+# What libvirt before 0.9.9 and its libaudit wrote: a colon before exe, values in single quotes.
+_OLD = re.compile(r": exe=|='", re.ASCII)
 
 
 @dataclasses.dataclass
@@ -53,28 +60,54 @@ def parse_virt(text: str) -> Logged | None:
     match = _VIRT.fullmatch(text)
     if match is None:
         return None
-    try:
-        record = Record.parse(match["type"], match["text"])
-    except RecordError:
+    record = _record(match["type"], match["text"])
+    if record is None:
         return None
-    node, _type, event, time, _serial, pid, uid, auid, ses, _text, names = (
+    node, _type, event, time, _serial, pid, uid, auid, ses, _text, names, lost = (
         match.groups()
     )
-    user = _USER.search(names) if names else None
+    if lost and not _RESULT.search(match["text"]):
+        return None
+    user = _USER.search(names or lost) if names or lost else None
     return Logged(
         event=event,
         time=float(time),
         record=record,
         node=node,
         pid=int(pid),
-        uid=int(uid),
-        auid=known_id(auid),
-        ses=known_id(ses),
+        uid=0 if uid == "root" else int(uid),
+        auid=_id(auid),
+        ses=_id(ses),
         user=user.group(1) if user else None,
     )
+
+
+def _record(kind: str, text: str) -> Record | None:
+    try:
+        if _OLD.search(text) is None:
+            return Record.parse(kind, text)
+    except RecordError:
+        pass
+    return parse_old(kind, text)
+
+
+def _id(number: str | None) -> int | None:
+    """Return an auid or a session; old kernels have no session, and a name stands for what is not set."""
+    return None if number in (None, "unset") else known_id(number)
+
+
+def is_root(logged: Logged) -> bool:
+    """Tell whether root sent a record, by the kernel's word; what any other user sends proves nothing."""
+    return logged.uid == 0
 
 
 def uuid_of(logged: Logged) -> str | None:
     """Return the UUID of the VM that a record speaks of."""
     uuid = logged.record.fields.get("uuid")
     return uuid.lower() if uuid else None
+
+
+def macs_of(logged: Logged) -> set[str]:
+    """Return the MACs that a record names."""
+    named = (logged.record.fields.get(key) for key in ("net", "new-net", "old-net"))
+    return {mac.lower() for mac in named if mac}

@@ -10,27 +10,29 @@ import dataclasses
 import itertools
 import typing as t
 
-from .._audit.kernel import Major
+from .._audit.kernel import KernelOpen
 from .._audit.record import encode_outside
 from .boot import Boots, Host, boot_mark, shutdowns, with_mark
-from .files import LogFile, Unread
+from .files import LogFile
+from .items import Alert, Boot, Item, Mark, Other
 from .lines import (
     ALERT_NEEDLES,
     KERNEL_NEEDLES,
+    OTHER_NEEDLES,
     VIRT_NEEDLE,
-    Boot,
-    Item,
-    Mark,
     last_mark,
     read_backwards,
     read_log,
 )
 from .names import Names
-from .parse import Logged, uuid_of
+from .parse import Logged, is_root, macs_of, uuid_of
 from .scan import BOOT_NEEDLES
+from .unread import Unread
 
 # Of more VMs all records are read: each text that is searched takes its time.
 _MANY_VMS = 8
+# The clock of a host may have been set back by so much.
+_APART_SECONDS = 60.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,40 +58,60 @@ class Wanted:
         return self.since is None or item.time < self.since
 
 
+class Logs(t.NamedTuple):
+    """The logs that an answer rests on, oldest first. ``host`` is the one whose own they are."""
+
+    files: t.Sequence[LogFile]
+    unread: Unread
+    names: Names
+    host: Host | None = None
+
+    def in_a_row(self) -> bool:
+        """Tell whether they can be read backwards: as auditd wrote them, each after the one before."""
+        if self.host is not None:
+            return True
+        newest = 0.0
+        for log in self.files:
+            mark = last_mark(log)
+            if log.compressed or not log.plain or log.newest_first:
+                return False
+            if log.first_event()[0] < newest - _APART_SECONDS:
+                return False
+            newest = mark.time if mark is not None else newest
+        return True
+
+
 def read_all(
-    logs: t.Sequence[LogFile],
+    logs: Logs,
     wanted: Wanted,
     details: bool,
-    unread: list[Unread],
-    host: Host | None = None,
+    log_ends: t.Callable[[], None] = lambda: None,
 ) -> t.Iterator[Item]:
     """Yield all that matters, oldest first. ``details`` asks for AVC and anomaly records too.
 
-    ``host`` is the one whose own logs these are.
+    ``log_ends`` is called at the end of each log.
     """
-    names = Names.of(logs, host)
-    macvtap = host.macvtap if host is not None else None
-    items = map(names.unify, _read_all(logs, wanted, details, unread, macvtap))
-    yield from with_mark(items, _boot(logs, wanted, host, names))
-    yield from _end(logs, wanted, host)
+    items = map(logs.names.unify, _read_all(logs, wanted, details, log_ends))
+    yield from with_mark(items, _boot(logs, wanted))
+    yield from _end(logs, wanted)
 
 
 def _read_all(
-    logs: t.Sequence[LogFile],
-    wanted: Wanted,
-    details: bool,
-    unread: list[Unread],
-    macvtap: Major | None,
+    logs: Logs, wanted: Wanted, details: bool, log_ends: t.Callable[[], None]
 ) -> t.Iterator[Item]:
     needles = [VIRT_NEEDLE, *BOOT_NEEDLES, *KERNEL_NEEDLES]
     if details:
         needles += ALERT_NEEDLES
-    for log in logs:
-        for item in itertools.chain(
-            read_log(log, needles, unread, macvtap), _last(log)
-        ):
+    macvtap = logs.host.macvtap if logs.host is not None else None
+    for log in logs.files:
+        more = () if log.plain else OTHER_NEEDLES
+        items = read_log(log, [*needles, *more], logs.unread, macvtap)
+        if log.newest_first:
+            items = reversed(list(items))
+        for item in itertools.chain(items, () if log.newest_first else _last(log)):
             if wanted.in_time(item):
                 yield item
+        log_ends()
 
 
 def _last(log: LogFile) -> list[Mark]:
@@ -98,88 +120,110 @@ def _last(log: LogFile) -> list[Mark]:
     return [] if mark is None else [mark]
 
 
-def _boot(
-    logs: t.Sequence[LogFile], wanted: Wanted, host: Host | None, names: Names
-) -> Mark | None:
+def _boot(logs: Logs, wanted: Wanted) -> Mark | None:
     """Return the first record since the host booted, which shows what was before."""
     try:
-        mark = boot_mark(logs, host) if host is not None else None
+        mark = boot_mark(logs.files, logs.host) if logs.host is not None else None
     except OSError:
         # Who reads the log for the answer says so.
         return None
-    return names.unify(mark) if mark is not None and wanted.in_time(mark) else None
+    return logs.names.unify(mark) if mark is not None and wanted.in_time(mark) else None
 
 
-def _end(
-    logs: t.Sequence[LogFile], wanted: Wanted, host: Host | None
-) -> t.Iterator[Boot]:
+def _end(logs: Logs, wanted: Wanted) -> t.Iterator[Boot]:
     """Yield which hosts went down with the end of their logs. The one that this runs on did not."""
-    if logs and host is None:
+    if logs.files and logs.host is None:
         with contextlib.suppress(OSError):
-            yield from filter(wanted.in_time, shutdowns(logs[-1]))
+            yield from filter(wanted.in_time, shutdowns(logs.files[-1]))
+
+
+@dataclasses.dataclass(frozen=True)
+class Recalled:
+    """What is on record of a VM. ``since_boot``: it was not looked for further back than the host's last boot."""
+
+    items: t.Iterable[Item]
+    since_boot: bool = False
 
 
 def recall(
-    logs: t.Sequence[LogFile],
-    wanted: Wanted,
-    details: bool,
-    unread: list[Unread],
-    host: Host | None = None,
-) -> list[Item]:
+    logs: Logs, wanted: Wanted, details: bool, whole: t.Sequence[Item] | None = None
+) -> Recalled:
     """Return what is on record of the VM that is asked for, oldest first, from the start that its last run had.
 
     ``since`` has it read on to that time. A name stands for the VM that had it last, a MAC for all
-    that had to do with it since the host booted. ``host`` is the one whose own logs these are.
+    that had to do with it since the host booted. ``whole`` is all that is on record, in order, where the
+    logs cannot be read backwards.
     """
-    names = Names.of(logs, host)
-    mark = _boot(logs, wanted, host, names)
-    uuids = {wanted.uuid} if wanted.uuid else _resolve(logs, wanted, names, mark)
+    names = logs.names
+    mark = _boot(logs, wanted)
+    uuids, since_boot = {wanted.uuid} if wanted.uuid else set(), False
     if not uuids:
-        return []
+        uuids, since_boot = _resolve(logs, wanted, mark, whole)
+    if not uuids:
+        return Recalled([], since_boot)
     found: list[Item] = []
     # Those of which nothing older can matter.
     settled: set[str] = set()
     needles = [*_of_vms(uuids), *(ALERT_NEEDLES if details else ())]
     boots = Boots(names.own, mark)
-    for item in _newest_first(logs, needles, wanted, unread, names):
+    newer: Item | None = None
+    for item in _pick(logs, needles, wanted, logs.unread, whole):
         if boots.after(item):
             settled |= uuids
+            since_boot = True
             if wanted.is_before(item):
                 break
+            # The two tell the boot, whatever they are of.
+            found += [each for each in (newer, item) if isinstance(each, Other)]
+        newer = item
+        if isinstance(item, Other):
+            continue
         uuid = uuid_of(item) if isinstance(item, Logged) else None
         if isinstance(item, Logged) and uuid not in uuids:
             continue
+        if isinstance(item, Alert) and not details:
+            continue
         found.append(item)
         # Several hosts in one log: a VM may have moved between them.
-        if uuid and item.node in names.own and _begins(item):
+        if uuid and item.node in names.own and _begins(item, wanted):
             settled.add(uuid)
         if settled >= uuids and wanted.is_before(item):
             break
     found.reverse()
-    return [*with_mark(found, mark), *_end(logs, wanted, host)]
+    return Recalled([*with_mark(found, mark), *_end(logs, wanted)], since_boot)
 
 
 def _resolve(
-    logs: t.Sequence[LogFile], wanted: Wanted, names: Names, mark: Mark | None
-) -> set[str]:
-    """Return the UUIDs that a name or a MAC stands for."""
+    logs: Logs, wanted: Wanted, mark: Mark | None, whole: t.Sequence[Item] | None
+) -> tuple[set[str], bool]:
+    """Return the UUIDs that a name or a MAC stands for, and whether it was looked for only since the host booted."""
     uuids: set[str] = set()
-    done = False
-    boots = Boots(names.own, mark)
-    # What cannot be read is noted when it is read for the answer.
-    for item in _newest_first(logs, _needles(wanted), wanted, [], names):
+    done = since_boot = False
+    own = logs.names.own
+    boots = Boots(own, mark)
+    unread = Unread()
+    for item in _pick(logs, _needles(wanted), wanted, unread, whole):
         if boots.after(item):
             done = True
             if wanted.is_before(item):
+                since_boot = True
                 break
         uuid = uuid_of(item) if isinstance(item, Logged) else None
-        if uuid and isinstance(item, Logged) and _speaks_of(item, wanted):
+        if (
+            uuid
+            and isinstance(item, Logged)
+            and is_root(item)
+            and _speaks_of(item, wanted)
+        ):
             uuids.add(uuid)
             # A VM may hold the MAC since long before another one got it.
-            done = done or (wanted.mac is None and item.node in names.own)
+            done = done or (wanted.mac is None and item.node in own)
         if done and wanted.is_before(item):
             break
-    return uuids
+    if not uuids:
+        # Else it is noted when it is read for the answer.
+        logs.unread.add(unread)
+    return uuids, since_boot
 
 
 def _needles(wanted: Wanted) -> list[bytes]:
@@ -200,18 +244,27 @@ def _both_cases(text: str) -> list[bytes]:
     return [each.encode("ascii") for each in sorted({text, text.upper()})]
 
 
-def _newest_first(
-    logs: t.Sequence[LogFile],
+def _pick(
+    logs: Logs,
     needles: t.Sequence[bytes],
     wanted: Wanted,
-    unread: list[Unread],
-    names: Names,
+    unread: Unread,
+    whole: t.Sequence[Item] | None,
+) -> t.Iterator[Item]:
+    if whole is None:
+        return _newest_first(logs, needles, wanted, unread)
+    return (item for item in reversed(whole) if not isinstance(item, KernelOpen))
+
+
+def _newest_first(
+    logs: Logs, needles: t.Sequence[bytes], wanted: Wanted, unread: Unread
 ) -> t.Iterator[Item]:
     needles = [*needles, *BOOT_NEEDLES]
-    for log in reversed(logs):
+    for log in reversed(logs.files):
         for item in itertools.chain(_last(log), read_backwards(log, needles, unread)):
-            if wanted.in_time(item):
-                yield names.unify(item)
+            daemon = isinstance(item, Mark) and item.daemon
+            if wanted.in_time(item) and not daemon:
+                yield logs.names.unify(item)
 
 
 def _speaks_of(logged: Logged, wanted: Wanted) -> bool:
@@ -221,16 +274,12 @@ def _speaks_of(logged: Logged, wanted: Wanted) -> bool:
     return wanted.mac is None or wanted.mac in macs_of(logged)
 
 
-def macs_of(logged: Logged) -> set[str]:
-    """Return the MACs that a record names."""
-    named = (logged.record.fields.get(key) for key in ("net", "new-net", "old-net"))
-    return {mac.lower() for mac in named if mac}
-
-
-def _begins(item: Item) -> bool:
+def _begins(item: Item, wanted: Wanted) -> bool:
     """Tell whether a run of a VM begins with a record."""
     return (
         isinstance(item, Logged)
+        and wanted.name in (None, item.record.fields.get("vm"))
+        and is_root(item)
         and item.record.type == "VIRT_MACHINE_ID"
         and item.record.fields.get("res") == "success"
     )

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import contextlib
 
+from .backwards import lines_backwards
 from .files import BROKEN, host_logs
-from .parse import Logged, parse_virt
-from .scan import lines_backwards
+from .parse import Logged, is_root, parse_virt
 
 
 def records_of(uuid: str, since: float) -> list[Logged]:
@@ -23,8 +23,8 @@ def records_of(uuid: str, since: float) -> list[Logged]:
         for log in reversed(logs):
             with contextlib.suppress(*BROKEN):
                 for line in lines_backwards(log, [needle]):
-                    logged = parse_virt(line.decode("utf-8", "surrogateescape"))
-                    if logged is None:
+                    logged = parse_virt(line.text.decode("utf-8", "surrogateescape"))
+                    if logged is None or not is_root(logged):
                         continue
                     if logged.time < since:
                         return found[::-1]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing as t
 from pathlib import Path
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._log.lines import (
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.items import (
     Boot,
     Item,
 )

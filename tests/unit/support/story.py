@@ -18,7 +18,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.messages imp
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.origin import Origin
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.record import Record
-from ansible_collections.virtaudit.qemu.plugins.module_utils._log.lines import (
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.items import (
     Boot,
     Item,
 )

@@ -14,10 +14,11 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._analysis.trail imp
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log import lines as log
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log import recall
-from ansible_collections.virtaudit.qemu.plugins.module_utils._log.files import (
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.given import (
     given_logs,
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import MAC, UUID
+from ansible_collections.virtaudit.qemu.tests.unit.support.logs import logs_of
 from ansible_collections.virtaudit.qemu.tests.unit.support.reference import LIBVIRT_LOG
 from ansible_collections.virtaudit.qemu.tests.unit.support.story import Story
 
@@ -395,8 +396,8 @@ def libvirts(until: float | None = None) -> Trail:
     trail = Trail(details=True)
     with given_logs([str(LIBVIRT_LOG)]) as (logs, unread):
         wanted = recall.Wanted(until=until)
-        trail.read(recall.read_all(logs, wanted, True, unread), NOW)
-    assert unread == []
+        trail.read(recall.read_all(logs_of(logs, unread), wanted, True), NOW)
+    assert not unread
     return trail
 
 
@@ -445,7 +446,7 @@ def write(path: Path, lines: list[bytes]) -> str:
 
 def read_from(path: str) -> list[log.Item]:
     with given_logs([path]) as (logs, unread):
-        return list(recall.read_all(logs, recall.Wanted(), False, unread))
+        return list(recall.read_all(logs_of(logs, unread), recall.Wanted(), False))
 
 
 def test_libvirts_own_records_after_the_stop() -> None:

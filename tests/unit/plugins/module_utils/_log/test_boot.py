@@ -22,10 +22,10 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._log.boot import (
     Host,
     boot_mark,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._log.files import (
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.given import (
     given_logs,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._log.lines import Mark
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.items import Mark
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.recall import (
     Wanted,
     read_all,
@@ -33,6 +33,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._log.recall import 
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import UUID
 from ansible_collections.virtaudit.qemu.tests.unit.support.lines import noise, write_log
+from ansible_collections.virtaudit.qemu.tests.unit.support.logs import logs_of
 from ansible_collections.virtaudit.qemu.tests.unit.support.story import Story
 
 NOW = 9_999_999.0
@@ -51,9 +52,9 @@ def holders(paths: list[str], wanted: Wanted, host: Host | None) -> list[str]:
     trail = Trail()
     with given_logs(paths) as (logs, unread):
         if wanted.any_vm():
-            trail.read(read_all(logs, wanted, False, unread, host), NOW)
+            trail.read(read_all(logs_of(logs, unread, host), wanted, False), NOW)
         else:
-            trail.read(recall(logs, wanted, False, unread, host), NOW)
+            trail.read(recall(logs_of(logs, unread, host), wanted, False).items, NOW)
     return [grant.uuid for grant in trail.grants()]
 
 
@@ -213,7 +214,7 @@ def test_where_records_name_their_node_only_the_current_run_is_read(
     )
     host = Host(HOST.nodes, 0.0)
     with given_logs([path]) as (logs, unread):
-        read = recall(logs, Wanted(uuid=UUID), False, unread, host)
+        read = recall(logs_of(logs, unread, host), Wanted(uuid=UUID), False).items
         assert [item.event for item in read[:RUN]] == [
             item.event for item in story.items[-RUN:]
         ]

@@ -13,8 +13,10 @@ import pytest
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log import files
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.files import (
     LogFile,
-    given_logs,
     host_logs,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.given import (
+    given_logs,
 )
 
 
@@ -40,7 +42,7 @@ def test_rotated_files_are_older_by_their_number(path: Path) -> None:
             "audit.log.1",
             "audit.log",
         ]
-        assert unread == []
+        assert not unread
 
 
 def test_rotated_files_that_have_their_date_for_a_number(path: Path) -> None:
@@ -68,19 +70,22 @@ def test_rotated_files_that_have_their_date_for_a_number(path: Path) -> None:
             "audit.log-2026010901",
             "audit.log",
         ]
-        assert unread == []
+        assert not unread
 
 
-def test_what_something_else_packed_is_named(path: Path) -> None:
+def test_what_is_not_packed_as_its_name_says(path: Path) -> None:
     path.write_bytes(first(1))
     for name in ("audit.log.1.xz", "audit.log-20260101.zst", "audit.log.2.bz2"):
         (path.parent / name).write_bytes(b"x")
     with host_logs() as (logs, unread):
         assert [log.path for log in logs] == [str(path)]
         assert {(os.path.basename(each.path), each.problem) for each in unread} == {
-            ("audit.log.1.xz", "only gzip is unpacked"),
-            ("audit.log.2.bz2", "only gzip is unpacked"),
-            ("audit.log-20260101.zst", "only gzip is unpacked"),
+            ("audit.log.1.xz", "its name ends in .xz, and it is not packed so"),
+            ("audit.log.2.bz2", "its name ends in .bz2, and it is not packed so"),
+            (
+                "audit.log-20260101.zst",
+                "its name ends in .zst, and it is not packed so",
+            ),
         }
 
 
@@ -111,7 +116,7 @@ def test_a_rotation_while_they_are_opened(
     with host_logs() as (logs, _unread):
         # The old one was not among the rotated files yet when they were listed.
         assert [log.head() for log in logs] == [first(1), first(2)]
-    real_open = files._open_all
+    real_open = files.open_all
     rotations: list[str] = []
 
     def rotate_after_opening(*arguments: object) -> object:
@@ -122,7 +127,7 @@ def test_a_rotation_while_they_are_opened(
             path.write_bytes(first(3))
         return result
 
-    monkeypatch.setattr(files, "_open_all", rotate_after_opening)
+    monkeypatch.setattr(files, "open_all", rotate_after_opening)
     with host_logs() as (logs, _unread):
         assert [log.head() for log in logs][-1] == first(3)
         assert len(logs) == 3
@@ -174,7 +179,7 @@ def test_given_logs_are_ordered_by_their_first_record(tmp_path: Path) -> None:
     with given_logs([*names, str(tmp_path / "again"), names[0]]) as (logs, unread):
         assert [os.path.basename(log.path) for log in logs] == ["c.gz", "b", "a"]
         assert [log.first_event() for log in logs] == [(10.0, 1), (20.0, 1), (30.0, 1)]
-        assert unread == []
+        assert not unread
 
 
 def test_given_logs_of_one_name_are_ordered_by_their_number(tmp_path: Path) -> None:
@@ -210,21 +215,19 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "empty").write_bytes(b"")
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "future").write_bytes(first(999999999990))
-    paths = ["missing", "", "fifo", "rubbish", "empty", "future"]
+    (tmp_path / "bare").mkdir()
+    paths = ["missing", "bare", "fifo", "rubbish", "empty", "future", "no*thing"]
     with given_logs([str(tmp_path / name) for name in paths]) as (logs, unread):
-        assert {os.path.basename(log.path) for log in logs} == {
-            "rubbish",
-            "empty",
-            "future",
+        assert {os.path.basename(log.path) for log in logs} == {"empty"}
+        assert {(os.path.basename(each.path), each.problem) for each in unread} == {
+            ("missing", "No such file or directory"),
+            ("bare", "the directory has no file"),
+            ("fifo", "it is no regular file"),
+            ("rubbish", "it has no audit record"),
+            ("future", "it has no audit record"),
+            ("no*thing", "no file matches"),
         }
-        assert [each.problem for each in unread] == [
-            "No such file or directory",
-            "Is a directory",
-            "it is no regular file",
-            "it does not begin with an audit record",
-            "it does not begin with an audit record",
-        ]
-        assert [log.first_event() for log in logs] == [(0.0, 0)] * 3
+        assert [log.first_event() for log in logs] == [(0.0, 0)]
 
 
 def test_closes_what_it_opened(path: Path) -> None:

@@ -12,9 +12,14 @@ collections tree::
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ansible_collections.virtaudit.qemu.plugins.module_utils._analysis.trail import (
     Trail,
@@ -23,8 +28,13 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.kernel impor
     KernelOpen,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log import lines as log
-from ansible_collections.virtaudit.qemu.plugins.module_utils._log import parse as logged
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log import parse
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.clock import Clock
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.files import LogFile
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.items import Item
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.names import Names
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.scan import Line
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.unread import Unread
 from ansible_collections.virtaudit.qemu.tests.unit.support.lines import line_of
 from ansible_collections.virtaudit.qemu.tests.unit.support.reference import LIBVIRT_LOG
 from ansible_collections.virtaudit.qemu.tests.unit.support.story import Story
@@ -73,6 +83,12 @@ PIECES = [
     b"4A",
 ]
 # Written once more, and not as the reader has it: fields apart by blanks, values in quotes or not.
+OLD = re.compile(
+    rb": exe=|='|path=[^\"][^=]* [^=]* exe=|type=VIRT_CONTROL (?!.*uuid=)|\"\"|\\\\"
+)
+ANOTHER = re.compile(
+    rb"type=(?!VIRT_)[A-Z0-9_]+ (?:msg=)?audit\(|type=VIRT_(?!CONTROL|RESOURCE|MACHINE_ID)[A-Z_]+ |_TRANSPORT(?!\": \"audit\")"
+)
 FIELD = re.compile(rb'(?:^|\s)([A-Za-z][A-Za-z0-9_-]*)=("[^"]*"|[^\s"]*)(?=\s|$)')
 
 
@@ -81,7 +97,7 @@ def seeds() -> list[bytes]:
     story.vm("a b", "c1e2f3a4-0001-4000-8000-000000000022").open().attach(fds=[1, 2])
     story.detach(ok=False).detach().close(fd=1).stop()
     ours = [line_of(item).rstrip("\n").encode() for item in story.items]
-    return [*LIBVIRT_LOG.read_bytes().splitlines(), *ours, *KERNEL]
+    return [*KERNEL, *LIBVIRT_LOG.read_bytes().splitlines(), *ours]
 
 
 def mutate(rng: random.Random, known: list[bytes]) -> bytes:
@@ -112,17 +128,50 @@ def mutate(rng: random.Random, known: list[bytes]) -> bytes:
     return bytes(line)
 
 
-def check(item: log.Item, line: bytes, before: bytes) -> None:
+def other_forms(line: bytes) -> list[bytes]:
+    """The same record as others hand it on."""
+    plain = line.decode("utf-8", "surrogateescape")
+    head, _paren, body = plain.partition("): ")
+    kind = head.partition("type=")[2].partition(" ")[0]
+    event = head.partition("audit(")[2]
+    journal = {
+        "_TRANSPORT": "audit",
+        "_HOSTNAME": "hv1",
+        "_AUDIT_ID": event.partition(":")[2],
+        "__REALTIME_TIMESTAMP": event.partition(":")[0].replace(".", "") + "000",
+        "MESSAGE": f"{kind} {body.partition(chr(29))[0]}",
+    }
+    texts = [
+        f"May 12 12:47:59 hv1 audispd: {plain}".replace("\x1d", "#035"),
+        f"<13>1 2024-05-12T12:47:59.1+02:00 hv1 audisp-syslog - - - {plain}",
+        f"/var/log/audit/audit.log.1:17:{plain}",
+        f"May 12 12:47:59 hv1 audit[1661]: {kind} {body}",
+        f"{kind} {body}",
+        json.dumps(journal),
+        json.dumps({"event": {"original": plain}, "host": {"name": "hv2"}}),
+        f"    {plain}  ",
+        plain.replace('"', '\\"'),
+        plain.replace("\x1d", ""),
+        plain.replace("\x1d", " "),
+        plain.replace("pid=", "user pid=", 1).replace(" exe=", ": exe="),
+    ]
+    return [text.encode("utf-8", "surrogateescape") for text in texts]
+
+
+def check(item: Item, line: bytes, before: bytes) -> None:
     """What a record says must be a field of its own line, outside of any other one's value."""
-    assert item.event.encode() in line
     if isinstance(item, KernelOpen):
+        assert item.event.encode() in line
         assert b"pid=%d " % item.pid in line + before
         return
-    if not isinstance(item, logged.Logged):
+    if not isinstance(item, parse.Logged):
         return
-    assert line.startswith((b"type=VIRT_", b"node="))
-    text = line.partition(b"\x1d")[0].partition(b"msg='")[2]
-    assert text.endswith(b"'")
+    if not line.startswith((b"type=VIRT_", b"node=")) or OLD.search(line):
+        check_loosely(item, line)
+        return
+    assert item.event.encode() in line
+    text = line.partition(b"\x1d")[0].rstrip(b"\r").partition(b"msg='")[2]
+    text = text[: text.rindex(b"'") + 1]
     fields = {key.decode(): value for key, value in FIELD.findall(text[:-1])}
     assert set(item.record.fields) == set(fields)
     for key, value in item.record.fields.items():
@@ -132,26 +181,51 @@ def check(item: log.Item, line: bytes, before: bytes) -> None:
             assert bytes.fromhex(raw).decode("utf-8", "surrogateescape") == value
 
 
-def test_mutated_lines() -> None:
+def check_loosely(item: parse.Logged, line: bytes) -> None:
+    """Each value stands in the line, after its field's name, plain or in hex."""
+    text = line.decode("utf-8", "surrogateescape")
+    try:
+        text += json.dumps(json.loads(text), ensure_ascii=False)
+    except ValueError:
+        pass
+    text = text.replace('\\"', '"').replace("\\\\", "\\")
+    for key, value in item.record.fields.items():
+        assert f"{key}=" in text
+        if value is not None and value.isprintable() and "\\" not in value:
+            raw = value.encode("utf-8", "surrogateescape").hex().upper()
+            assert value in text or raw in text
+
+
+def is_said(line: bytes, read: log.Read) -> bool:
+    """Nothing that names a record of a VM is passed over in silence, but another record that has the word in it."""
+    if b"VIRT_" not in line or read.problem is not None:
+        return True
+    return bool(read.items) or ANOTHER.search(line) is not None
+
+
+def test_mutated_lines(tmp_path: Path) -> None:
     known = seeds()
+    known += [form for line in known[-40:] for form in other_forms(line)]
     rng = random.Random(SEED)  # noqa: S311
-    trail, taken, accepted = Trail(details=True), 0, 0
+    trail, batch, accepted = Trail(details=True), list[bytes](), 0
+    clock = Clock(1795450200.0)
     named: set[tuple[str, str]] = set()
     previous = b""
     for number in range(LINES):
         line = mutate(rng, known)
-        item = log.parse_line(Line(line, previous))
-        if item is not None:
-            accepted += 1
+        read = log.read_line(Line(line, previous), clock)
+        assert is_said(line, read), line
+        accepted += bool(read.items)
+        for item in read.items:
             check(item, line, previous)
             trail.take(item)
-            if isinstance(item, logged.Logged):
+            if isinstance(item, parse.Logged):
                 fields = item.record.fields
                 for mac in (fields.get("new-net"), fields.get("net")):
                     named.add(((fields.get("uuid") or "").lower(), (mac or "").lower()))
         previous = line if b"SYSCALL" in line else previous
-        taken += 1
-        if taken == BATCH or number == LINES - 1:
+        batch.append(line)
+        if len(batch) == BATCH or number == LINES - 1:
             trail.finish(1795450200.0)
             for grant in trail.grants():
                 assert (grant.uuid, grant.mac) in named
@@ -160,7 +234,48 @@ def test_mutated_lines() -> None:
                 assert session.result(True)["start"]
             for finding in trail.findings.all():
                 assert finding.result()["message"]
-            trail, taken = Trail(details=True), 0
-            named = set()
+            check_unread(tmp_path / "log", batch)
+            trail, named = Trail(details=True), set()
+            batch.clear()
     # Neither all were refused, nor all taken.
     assert LINES / 10 < accepted < LINES
+
+
+def check_unread(path: Path, batch: list[bytes]) -> None:
+    """Of a log with these lines, exactly those that are broken are counted."""
+    content = b"\n".join(batch)
+    path.write_bytes(content)
+    clock = Clock(1795450200.0)
+    broken = sum(
+        log.read_line(Line(line), clock).problem is not None
+        for line in re.split(rb"[\n\0]", content)
+        if b"VIRT_" in line
+    )
+    file, unread = LogFile(str(path)), Unread()
+    for _item in log.read_log(file, [log.VIRT_NEEDLE], unread):
+        pass
+    file.close()
+    assert sum(each.lines for each in unread) == broken
+
+
+@given(st.lists(st.integers(0, 10_000), max_size=40, unique=True), st.integers(0, 11))
+def test_any_part_of_a_log_gives_the_same_answer_in_any_form(
+    numbers: list[int], form: int
+) -> None:
+    """As auditd's form does, or a word."""
+    lines = [line for line in LIBVIRT_LOG.read_bytes().splitlines() if b"VIRT_" in line]
+    part = [lines[number] for number in sorted({each % len(lines) for each in numbers})]
+    clock = Clock(1795450200.0)
+    answers = []
+    for each in (part, [other_forms(line)[form] for line in part]):
+        trail, names = Trail(), Names()
+        reads = [log.read_line(Line(line), clock) for line in each]
+        assert not any(read.problem for read in reads)
+        items = [names.unify(item) for read in reads for item in read.items]
+        # Long after: a form without times has that of the reading.
+        trail.read(items, 1795990000.0)
+        grants = [(grant.vm, grant.mac, len(grant.devices)) for grant in trail.grants()]
+        codes = sorted(finding.code for finding in trail.findings.all())
+        ends = [(session.vm, session.end) for session in trail.sessions.values()]
+        answers.append((sorted(grants), codes, sorted(map(str, ends))))
+    assert answers[0] == answers[1]

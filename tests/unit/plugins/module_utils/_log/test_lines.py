@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log import (
+    backwards,
     files,
     recent,
-    scan,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log import lines as log
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log import parse as logged
@@ -104,7 +104,7 @@ def test_no_older_file_is_read_than_needed(
     path.write_text(line(4) + line(5) + line(6))
     (path.parent / "audit.log.1").write_text(line(1))
     read = []
-    real = scan.lines_backwards
+    real = backwards.lines_backwards
 
     def noting(found: files.LogFile, needles: t.Sequence[bytes]) -> t.Iterator[bytes]:
         read.append(found.path)

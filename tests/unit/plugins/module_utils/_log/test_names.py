@@ -13,7 +13,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._analysis.trail imp
     Trail,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.boot import Host
-from ansible_collections.virtaudit.qemu.plugins.module_utils._log.files import (
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.given import (
     given_logs,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.names import alone
@@ -27,6 +27,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._log.recall import 
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import MAC, UUID
 from ansible_collections.virtaudit.qemu.tests.unit.support.lines import noise, write_log
+from ansible_collections.virtaudit.qemu.tests.unit.support.logs import logs_of
 from ansible_collections.virtaudit.qemu.tests.unit.support.story import Story
 
 OTHER = "52:54:00:00:00:02"
@@ -69,7 +70,8 @@ def test_a_host_whose_records_get_a_name_stays_the_same_host(
     with given_logs([path]) as (logs, unread):
         read = read_all if wanted.any_vm() else recall
         host = Host(OwnNodes(), booted=0.0)
-        trail.read(read(logs, wanted, True, unread, host), NOW)
+        found = read(logs_of(logs, unread, host), wanted, True)
+        trail.read(getattr(found, "items", found), NOW)
     assert [(grant.node, grant.mac) for grant in trail.grants()] == [(node, OTHER)]
     (session,) = list(trail.sessions.values())
     assert (session.node, session.end) == (node, "running")
@@ -92,7 +94,7 @@ def test_what_has_no_name_in_a_collectors_log_is_not_this_hosts(
     path = write_log(tmp_path / "log", story.open(OTHER).attach(OTHER).items)
     trail = Trail()
     with given_logs([path]) as (logs, unread):
-        trail.read(read_all(logs, Wanted(), True, unread, HOST), NOW)
+        trail.read(read_all(logs_of(logs, unread, HOST), Wanted(), True), NOW)
     assert [(grant.node, grant.mac) for grant in trail.grants()] == [
         ("hv2", MAC),
         ("hv1", OTHER),

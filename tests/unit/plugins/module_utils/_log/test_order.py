@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._log.lines import (
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.items import (
     Alert,
     Boot,
     Item,
@@ -26,7 +26,7 @@ def at(time: float, serial: int, node: str | None = None) -> Alert:
 
 @given(st.integers(0, 300), st.randoms(use_true_random=False))
 def test_neighbours_that_changed_places(count: int, rng: random.Random) -> None:
-    items = [at(1000 + number / 100, number) for number in range(count)]
+    items = [at(1000 + number / 100, number + 1) for number in range(count)]
     shaken = list(items)
     for first in range(0, count - 5, 5):
         part = shaken[first : first + 5]

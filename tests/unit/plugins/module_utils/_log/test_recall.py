@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from ansible_collections.virtaudit.qemu.plugins.module_utils._analysis.trail import (
     Trail,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._log.files import (
-    LogFile,
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.files import LogFile
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.given import (
     given_logs,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.parse import Logged
@@ -27,6 +27,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._log.recall import 
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import MAC, UUID
 from ansible_collections.virtaudit.qemu.tests.unit.support.lines import noise, write_log
+from ansible_collections.virtaudit.qemu.tests.unit.support.logs import logs_of
 from ansible_collections.virtaudit.qemu.tests.unit.support.story import Story
 
 UUID2 = "c1e2f3a4-0001-4000-8000-000000000022"
@@ -42,7 +43,7 @@ def held(trail: Trail) -> Held:
 def by_all(paths: list[str], wanted: Wanted) -> Held:
     trail = Trail()
     with given_logs(paths) as (logs, unread):
-        trail.read(read_all(logs, wanted, False, unread), NOW)
+        trail.read(read_all(logs_of(logs, unread), wanted, False), NOW)
     return held(trail)
 
 
@@ -50,7 +51,7 @@ def by_recall(paths: list[str], wanted: Wanted) -> tuple[Held, list[int]]:
     """Return what is held, and the serial numbers of what was read for it."""
     trail = Trail()
     with given_logs(paths) as (logs, unread):
-        items = recall(logs, wanted, False, unread)
+        items = recall(logs_of(logs, unread), wanted, False).items
         trail.read(items, NOW)
     return held(trail), [
         int(item.event.rpartition(":")[2]) for item in items if isinstance(item, Logged)

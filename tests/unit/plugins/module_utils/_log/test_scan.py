@@ -6,20 +6,20 @@ from __future__ import annotations
 
 import gzip
 import os
-import zlib
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._log import scan
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log import backwards, scan
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.backwards import (
+    lines_backwards,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.files import LogFile
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.forwards import (
     lines_with,
-)
-from ansible_collections.virtaudit.qemu.plugins.module_utils._log.scan import (
-    lines_backwards,
 )
 
 NEEDLES = [b"ab", b"c"]
@@ -38,7 +38,7 @@ def both_ways(path: Path) -> tuple[list[bytes], list[bytes]]:
     try:
         return (
             [line.text for line in lines_with(log, NEEDLES)],
-            list(lines_backwards(log, NEEDLES)),
+            [line.text for line in lines_backwards(log, NEEDLES)],
         )
     finally:
         log.close()
@@ -46,7 +46,8 @@ def both_ways(path: Path) -> tuple[list[bytes], list[bytes]]:
 
 def small_blocks(patched: pytest.MonkeyPatch, block: int, longest: int) -> None:
     patched.setattr(scan, "BLOCK_BYTES", block)
-    patched.setattr(scan, "_FIRST_BLOCK_BYTES", max(1, block // 2))
+    patched.setattr(backwards, "BLOCK_BYTES", block)
+    patched.setattr(backwards, "_FIRST_BLOCK_BYTES", max(1, block // 2))
     patched.setattr(scan, "_LONGEST_LINE_BYTES", longest)
     patched.setattr(scan, "CONTEXT_BYTES", 16)
 
@@ -59,7 +60,7 @@ def test_lines(
     path.write_bytes(gzip.compress(content) if packed else content)
     wanted = [
         line
-        for line in content.split(b"\n")
+        for line in re.split(rb"[\n\0]", content)
         if any(needle in line for needle in NEEDLES)
     ]
     with pytest.MonkeyPatch.context() as patched:
@@ -78,7 +79,7 @@ def test_a_line_that_is_too_long_gives_no_other_one(
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "lines"
     path.write_bytes(content)
-    known = content.split(b"\n")
+    known = re.split(rb"[\n\0]", content)
     with pytest.MonkeyPatch.context() as patched:
         small_blocks(patched, block, longest)
         forwards, backwards = both_ways(path)
@@ -89,8 +90,8 @@ def test_a_line_that_is_too_long_gives_no_other_one(
     ]
     for found in (forwards, backwards[::-1]):
         assert [line for line in found if line in short] == short
-        # What is cut begins with a NUL byte or ends with one, and is never a record.
-        assert all(line in known or b"\0" in line for line in found)
+        # What is cut ends so that it is never a record.
+        assert all(line in known or line.endswith(b"\xff...") for line in found)
 
 
 def test_what_stands_before_a_path(path: Path) -> None:
@@ -103,7 +104,7 @@ def test_what_stands_before_a_path(path: Path) -> None:
     with pytest.MonkeyPatch.context() as patched:
         small_blocks(patched, 3, 1000)
         patched.setattr(scan, "CONTEXT_BYTES", 100)
-        found = [tuple(line) for line in lines_with(log, NEEDLES)]
+        found = [tuple(line)[:2] for line in lines_with(log, NEEDLES)]
     log.close()
     assert found == [
         (b"node=x " + call, b""),
@@ -125,9 +126,9 @@ def test_backwards_reads_no_further_than_asked(path: Path) -> None:
 
     log.read_at = noting  # type: ignore[method-assign]
     lines = lines_backwards(log, NEEDLES)
-    assert next(lines) == b"c"
+    assert next(lines).text == b"c"
     assert sum(read) == 65537
-    assert list(lines) == [b"ab"]
+    assert [line.text for line in lines] == [b"ab"]
     assert log.size <= sum(read) < 2 * log.size
     log.close()
 
@@ -141,9 +142,9 @@ def test_a_broken_gzip_file(path: Path, damage: str) -> None:
         packed[200_000:200_100] = b"\xff" * 100
     path.write_bytes(packed)
     log = LogFile(str(path))
-    with pytest.raises((OSError, EOFError, zlib.error)):
+    with pytest.raises(OSError, match="gzip"):
         list(lines_with(log, NEEDLES))
-    with pytest.raises((OSError, EOFError, zlib.error)):
+    with pytest.raises(OSError, match="gzip"):
         list(lines_backwards(log, NEEDLES))
     log.close()
 

@@ -41,6 +41,7 @@ def ask(**params: t.Any) -> dict[str, t.Any]:
     given = {
         **dict.fromkeys(("name", "uuid", "mac", "logs", "since", "until")),
         "events": False,
+        "history": False,
         "verify": False,
         **params,
     }
