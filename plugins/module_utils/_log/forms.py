@@ -62,10 +62,6 @@ _NUMBERS = {"2500": "VIRT_CONTROL", "2501": "VIRT_RESOURCE", "2502": "VIRT_MACHI
 _BOOTED = re.compile(r"-- (?:Boot [0-9a-f]{32}|Reboot) --", re.ASCII)
 
 
-class HeaderHost(str):
-    """A host that a header names, and no record: the header is the collector's word."""
-
-
 class Form(t.NamedTuple):
     """What a line turned out to be: auditd's ``lines``, or why it is not read.
 

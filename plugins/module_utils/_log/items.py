@@ -12,6 +12,10 @@ from .._audit.kernel import KernelOpen
 from .parse import Logged
 
 
+class HeaderHost(str):
+    """A host that a header names, and no record: the header is the collector's word."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Boot:
     """The host booted, or with ``down`` went down; nothing that ran before has survived."""

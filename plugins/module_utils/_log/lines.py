@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import re
 import typing as t
@@ -15,9 +14,8 @@ from .._audit.record import MESSAGE_TYPES
 from .backwards import lines_backwards
 from .clock import Clock
 from .files import BROKEN, LogFile
-from .forms import HeaderHost, read_form
 from .forwards import lines_with
-from .items import Alert, Boot, Item, Mark, Other
+from .items import Alert, Boot, HeaderHost, Item, Mark, Other
 from .parse import HEAD, parse_virt
 from .scan import Line
 from .unread import Unread
@@ -114,6 +112,9 @@ def read_line(line: Line, clock: Clock, macvtap: Major | None = None) -> Read:
     if match is not None and not _is_of_vm(match["type"]):
         # Another record, whatever stands in it.
         return Read()
+    # Imported only here: auditd's own log can do without.
+    from .forms import read_form
+
     form = read_form(text, line.before.decode("utf-8", "surrogateescape"), clock)
     if form.boot:
         return Read((Boot(f"{clock.last:.3f}:0", clock.last, None),))
@@ -168,9 +169,10 @@ def read_log(
 def last_mark(log: LogFile) -> Mark | None:
     """Return the last record of the kernel's in a log."""
     try:
-        return collections.deque(marks(log.tail()), maxlen=1).pop()
-    except (*BROKEN, IndexError):
+        lines = re.split(rb"[\n\0]", log.tail())
+    except BROKEN:
         return None
+    return next((mark for line in reversed(lines) for mark in marks(line)), None)
 
 
 def marks(text: bytes) -> t.Iterator[Mark]:

@@ -12,8 +12,7 @@ import typing as t
 
 from .boot import Host
 from .files import LogFile, log_path
-from .forms import HeaderHost
-from .items import Item
+from .items import HeaderHost, Item
 from .lines import last_mark, marks
 
 _T = t.TypeVar("_T", bound=Item)
