@@ -9,18 +9,24 @@ import array
 import typing as t
 
 from .files import LogFile, spool
-from .scan import BLOCK_BYTES, Line, ReadAt, search, unpack
+from .scan import BLOCK_BYTES, Line, search, unpack
 
 _FIRST_BLOCK_BYTES = 1 << 16
 
 
-def lines_backwards(log: LogFile, needles: t.Sequence[bytes]) -> t.Iterator[Line]:
+# Returns the lines of a log that begin before an offset, in order, from an index; None: this block has to be searched.
+Lookup = t.Callable[[LogFile, int], t.Optional[list[Line]]]
+
+
+def lines_backwards(
+    log: LogFile, needles: t.Sequence[bytes], lookup: Lookup | None = None
+) -> t.Iterator[Line]:
     """Yield the lines that hold one of ``needles``, last first. Reads no further than it is asked to.
 
     Raises as :meth:`LogFile.blocks`.
     """
     if not log.compressed:
-        yield from _backwards(log.read_at, log.size, needles)
+        yield from _backwards(log, needles, lookup)
         return
     # What is packed can be read only forwards: put the lines aside, and read those backwards.
     with spool() as aside:
@@ -38,13 +44,18 @@ def lines_backwards(log: LogFile, needles: t.Sequence[bytes]) -> t.Iterator[Line
 
 
 def _backwards(
-    read_at: ReadAt, position: int, needles: t.Sequence[bytes]
+    log: LogFile, needles: t.Sequence[bytes], lookup: Lookup | None
 ) -> t.Iterator[Line]:
-    total = position
+    total = position = log.size
     step = _FIRST_BLOCK_BYTES
     while position > 0:
+        if lookup is not None:
+            found = lookup(log, position)
+            if found is not None:
+                yield from reversed(found)
+                return
         size = min(step, position)
         position -= size
         step = min(step * 2, BLOCK_BYTES)
-        found = search(read_at, total, position, size, needles, context=1)
+        found = search(log.read_at, total, position, size, needles, context=1)
         yield from reversed(found)

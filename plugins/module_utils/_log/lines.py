@@ -11,7 +11,7 @@ import typing as t
 
 from .._audit.kernel import Major, parse_path, parse_tunsetiff
 from .._audit.record import MESSAGE_TYPES
-from .backwards import lines_backwards
+from .backwards import Lookup, lines_backwards
 from .clock import Clock
 from .files import BROKEN, LogFile
 from .forwards import lines_with
@@ -191,7 +191,10 @@ def typed_marks(text: bytes) -> t.Iterator[tuple[str, Mark]]:
 
 
 def read_backwards(
-    log: LogFile, needles: t.Sequence[bytes], unread: Unread
+    log: LogFile,
+    needles: t.Sequence[bytes],
+    unread: Unread,
+    lookup: Lookup | None = None,
 ) -> t.Iterator[Item]:
     """Yield the records with one of ``needles``, last first, and read no further than it is asked to.
 
@@ -199,7 +202,7 @@ def read_backwards(
     """
     clock = log.clock
     try:
-        for line in lines_backwards(log, [*needles, VIRT_NEEDLE]):
+        for line in lines_backwards(log, [*needles, VIRT_NEEDLE], lookup):
             other = VIRT_NEEDLE in line.text and not any(
                 needle in line.text for needle in needles
             )

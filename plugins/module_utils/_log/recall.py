@@ -24,6 +24,7 @@ from .lines import (
     read_backwards,
     read_log,
 )
+from .lookup import Lookup
 from .names import Names
 from .parse import Logged, is_root, macs_of, uuid_of
 from .scan import BOOT_NEEDLES
@@ -65,6 +66,8 @@ class Logs(t.NamedTuple):
     unread: Unread
     names: Names
     host: Host | None = None
+    # Whether an index may be written down.
+    keep_index: bool = False
 
     def in_a_row(self) -> bool:
         """Tell whether they can be read backwards: as auditd wrote them, each after the one before."""
@@ -165,9 +168,12 @@ def recall(
     # Those of which nothing older can matter.
     settled: set[str] = set()
     needles = [*_of_vms(uuids), *(ALERT_NEEDLES if details else ())]
+    # No index has alerts, or all VMs.
+    indexed = not details and len(uuids) <= _MANY_VMS
+    terms = [f"uuid={uuid}" for uuid in sorted(uuids)] if indexed else []
     boots = Boots(names.own, mark)
     newer: Item | None = None
-    for item in _pick(logs, needles, wanted, logs.unread, whole):
+    for item in _pick(logs, needles, terms, wanted, logs.unread, whole):
         if boots.after(item):
             settled |= uuids
             since_boot = True
@@ -202,7 +208,8 @@ def _resolve(
     own = logs.names.own
     boots = Boots(own, mark)
     unread = Unread()
-    for item in _pick(logs, _needles(wanted), wanted, unread, whole):
+    terms = [f"mac={wanted.mac}" if wanted.mac else f"vm={wanted.name}"]
+    for item in _pick(logs, _needles(wanted), terms, wanted, unread, whole):
         if boots.after(item):
             done = True
             if wanted.is_before(item):
@@ -247,21 +254,28 @@ def _both_cases(text: str) -> list[bytes]:
 def _pick(
     logs: Logs,
     needles: t.Sequence[bytes],
+    terms: t.Sequence[str],
     wanted: Wanted,
     unread: Unread,
     whole: t.Sequence[Item] | None,
 ) -> t.Iterator[Item]:
     if whole is None:
-        return _newest_first(logs, needles, wanted, unread)
+        return _newest_first(logs, needles, terms, wanted, unread)
     return (item for item in reversed(whole) if not isinstance(item, KernelOpen))
 
 
 def _newest_first(
-    logs: Logs, needles: t.Sequence[bytes], wanted: Wanted, unread: Unread
+    logs: Logs,
+    needles: t.Sequence[bytes],
+    terms: t.Sequence[str],
+    wanted: Wanted,
+    unread: Unread,
 ) -> t.Iterator[Item]:
     needles = [*needles, *BOOT_NEEDLES]
+    lookup = Lookup(terms, logs.keep_index) if terms else None
     for log in reversed(logs.files):
-        for item in itertools.chain(_last(log), read_backwards(log, needles, unread)):
+        items = read_backwards(log, needles, unread, lookup)
+        for item in itertools.chain(_last(log), items):
             daemon = isinstance(item, Mark) and item.daemon
             if wanted.in_time(item) and not daemon:
                 yield logs.names.unify(item)

@@ -98,7 +98,7 @@ def unpack(log: LogFile, needles: t.Sequence[bytes]) -> t.Iterator[list[Line]]:
     for block in log.blocks(BLOCK_BYTES):
         buffer = b"".join((done, rest, block))
         start = len(done)
-        end = max(buffer.rfind(b"\n") + 1, start)
+        end = max(buffer.rfind(b"\n") + 1, buffer.rfind(b"\0") + 1, start)
         yield _lines(buffer, start, end, needles, base)
         done = buffer[max(0, end - CONTEXT_BYTES) : end]
         rest = buffer[end:]
@@ -109,7 +109,7 @@ def unpack(log: LogFile, needles: t.Sequence[bytes]) -> t.Iterator[list[Line]]:
                 rest + _CUT, 0, len(rest) + len(_CUT), needles, base + len(done)
             )
             base += len(done) + len(rest) - _LONGEST_LINE_BYTES
-            done, rest = b"", b"\0" * _LONGEST_LINE_BYTES
+            done, rest = b"", b"\xff" * _LONGEST_LINE_BYTES
     buffer = done + rest
     yield _lines(buffer, len(done), len(buffer), needles, base)
 

@@ -37,8 +37,11 @@ if t.TYPE_CHECKING:
     from .live import Look
 
 
-def run(params: t.Mapping[str, t.Any], answer: Answer) -> None:
-    """Read the trail back. Raises :class:`VirtauditError`."""
+def run(params: t.Mapping[str, t.Any], answer: Answer, keep_index: bool = True) -> None:
+    """Read the trail back. Raises :class:`VirtauditError`.
+
+    ``keep_index``: where in a large log the records of VMs stand may be written down for the next time.
+    """
     started = time.monotonic()
     wanted = _parse(params)
     answer.asked = _asked(wanted, params["logs"] is None)
@@ -56,7 +59,7 @@ def run(params: t.Mapping[str, t.Any], answer: Answer) -> None:
         _refuse_nothing(files, unread)
         if verify and host is None:
             _check_host(files, answer)
-        logs = Logs(files, unread, Names.of(files, host), host)
+        logs = Logs(files, unread, Names.of(files, host), host, keep_index)
         counted = _Counted(_copies(logs), wanted if details else None)
         doubts: list[Item] = []
         # What a VM holds beside what is asked for is known only from everything, and so is the past.
