@@ -14,15 +14,13 @@ from .complaints import Complaints
 from .findings import Finding, Findings
 from .grants import Grant, Granted, Opened, claim, network_of
 from .history import History
+from .pairs import Pairs
 from .sessions import number
-from .witness import kind_of
 
 # An open may wait this long for its hand-over: a VM's start has time-outs of its own.
 _IN_FLIGHT_SECONDS = 60.0
 # After this long nobody waits for it any more.
 _GIVEN_UP_SECONDS = 3600.0
-# What belongs together, libvirt records within so much.
-_AT_ONCE_SECONDS = 2.0
 _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}", re.ASCII)
 
 
@@ -48,9 +46,7 @@ class Nics:
     ) -> None:
         self.node, self.uuid = node, uuid
         self._history = history
-        # What was detached last, and an open of vhost-net that failed last.
-        self._detached: tuple[Logged, Grant] | None = None
-        self._failed_vhost: tuple[Logged, str] | None = None
+        self._pairs = Pairs()
         self.grants: dict[str, Grant] = {}
         self._complain = Complaints(node, uuid, findings)
         self._opened: dict[str, list[Opened]] = {}
@@ -65,8 +61,7 @@ class Nics:
             or self._opened
             or self._failed_starts
             or self._failed_detach
-            or self._detached
-            or self._failed_vhost
+            or self._pairs.is_waiting()
         )
 
     def unclaimed(self) -> list[Granted]:
@@ -153,7 +148,7 @@ class Nics:
     def _open(self, logged: Logged, mac: str, success: bool) -> None:
         fields = logged.record.fields
         path = fields.get("path") or "?"
-        if success and self._is_of_failed(logged, mac, path):
+        if success and self._pairs.is_of_failed(logged, mac, path):
             return
         if success:
             device = Granted(
@@ -165,19 +160,7 @@ class Nics:
             waiting.append(Opened(logged, device))
             return
         self._complain.failed_open(logged, mac, path)
-        libvirts = kind_of(path) == "vhost" and "dev" not in fields
-        self._failed_vhost = (logged, mac) if libvirts else None
-
-    def _is_of_failed(self, logged: Logged, mac: str, path: str) -> bool:
-        """Tell whether libvirt says of a vhost-net that it could not open that it is opened: it does so at once."""
-        failed, self._failed_vhost = self._failed_vhost, None
-        return (
-            failed is not None
-            and kind_of(path) == "vhost"
-            and failed[1] == mac
-            and failed[0].pid == logged.pid
-            and abs(logged.time - failed[0].time) <= _AT_ONCE_SECONDS
-        )
+        self._pairs.failed_open(logged, mac, path)
 
     def _close(self, logged: Logged, mac: str, fd: int | None) -> None:
         path = logged.record.fields.get("path")
@@ -214,8 +197,7 @@ class Nics:
     def _detach(self, logged: Logged, mac: str, success: bool) -> None:
         if success:
             grant = self._end(mac, logged)
-            libvirts = grant is not None and not grant.exact
-            self._detached = (logged, grant) if grant and libvirts else None
+            self._pairs.detached(logged, grant)
             self._settle(mac, "detached", logged)
             return
         self._failed_detach[mac] = self._complain.failed_detach(logged, mac)
@@ -233,16 +215,15 @@ class Nics:
             else:
                 self._complain.not_attached(logged, mac)
             return
-        changed, self._detached = self._detached, None
+        kept = self._pairs.kept(logged, mac, reason)
         fds = [number(fd) for fd in (fields.get("fds") or "").split(",") if fd]
         devices, left = claim(waiting, fds)
         for opened in left:
             self._complain.unclaimed(
                 mac, opened, "a later open was handed over instead"
             )
-        if not waiting and not fds and _is_live_change(changed, logged, mac, reason):
-            # libvirt moves a NIC to another bridge so, and opens nothing.
-            devices = changed[1].devices if changed else []
+        if not waiting and not fds:
+            devices = kept
         self._settle(mac, "handed over anew", logged)
         self._end(mac, logged)
         self.grants[mac] = Grant(
@@ -274,7 +255,7 @@ class Nics:
         self._report_failed_starts()
         for mac in list(self.grants):
             self._end(mac, end)
-        self._detached = self._failed_vhost = None
+        self._pairs.forget()
         self._drop_opened(how)
         for finding in self._failed_detach.values():
             finding.settle(f"It is over: {how}.")
@@ -295,20 +276,6 @@ class Nics:
         finding = self._failed_detach.pop(mac, None)
         if finding is not None:
             finding.settle(f"It was {how} at {iso(logged.time)} ({logged.event}).")
-
-
-def _is_live_change(
-    detached: tuple[Logged, Grant] | None, logged: Logged, mac: str, reason: str
-) -> bool:
-    """Tell whether a NIC was detached and attached by the same process at once."""
-    return (
-        detached is not None
-        and reason == "attach"
-        and detached[1].mac == mac
-        and not detached[1].exact
-        and detached[0].pid == logged.pid
-        and abs(logged.time - detached[0].time) <= _AT_ONCE_SECONDS
-    )
 
 
 def _mac(text: str | None) -> str | None:

@@ -31,7 +31,7 @@ def _search_all(log: LogFile, needles: t.Sequence[bytes]) -> t.Iterator[list[Lin
         found = scan.search(
             log.read_at, log.size, start, size, needles, scan.CONTEXT_BYTES
         )
-        return [tuple(line) for line in found]
+        return [(line.text, line.before, line.offset) for line in found]
 
     for found in spread(search, len(starts)):
         yield [Line(*each) for each in found]

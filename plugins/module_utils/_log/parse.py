@@ -93,7 +93,7 @@ def _record(kind: str, text: str) -> Record | None:
 
 def _id(number: str | None) -> int | None:
     """Return an auid or a session; old kernels have no session, and a name stands for what is not set."""
-    return None if number in (None, "unset") else known_id(number)
+    return None if number is None or number == "unset" else known_id(number)
 
 
 def is_root(logged: Logged) -> bool:

@@ -29,34 +29,12 @@ from .names import Names
 from .parse import Logged, is_root, macs_of, uuid_of
 from .scan import BOOT_NEEDLES
 from .unread import Unread
+from .wanted import Wanted
 
 # Of more VMs all records are read: each text that is searched takes its time.
 _MANY_VMS = 8
 # The clock of a host may have been set back by so much.
 _APART_SECONDS = 60.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Wanted:
-    """Which VM and NIC is asked for, ``None`` for any, and which time, in seconds since the epoch."""
-
-    name: str | None = None
-    uuid: str | None = None
-    mac: str | None = None
-    since: float | None = None
-    until: float | None = None
-
-    def any_vm(self) -> bool:
-        """Tell whether no VM is asked for."""
-        return not (self.name or self.uuid or self.mac)
-
-    def in_time(self, item: Item) -> bool:
-        """Tell whether a record is not later than what is asked for."""
-        return self.until is None or item.time <= self.until
-
-    def is_before(self, item: Item) -> bool:
-        """Tell whether a record is older than what is asked for; without ``since`` any is."""
-        return self.since is None or item.time < self.since
 
 
 class Logs(t.NamedTuple):

@@ -20,16 +20,17 @@ from .._log.boot import Host
 from .._log.copies import Copies
 from .._log.files import LogFile, host_logs
 from .._log.given import given_logs
-from .._log.items import Item, Mark
+from .._log.items import Item
 from .._log.names import Names, hosts_of
 from .._log.nodes import OwnNodes
 from .._log.order import in_order
-from .._log.parse import Logged, macs_of, uuid_of
-from .._log.recall import Logs, Recalled, Wanted, read_all, recall
+from .._log.recall import Logs, Recalled, read_all, recall
 from .._log.unread import Unread
+from .._log.wanted import Wanted
 from .._net.interface import parse_mac
 from .._time import iso, parse_time
 from .answer import Answer
+from .counted import Counted
 from .extent import Extent, unread_findings, warnings_of
 from .identity import parse_name, parse_uuid
 
@@ -60,7 +61,7 @@ def run(params: t.Mapping[str, t.Any], answer: Answer, keep_index: bool = True) 
         if verify and host is None:
             _check_host(files, answer)
         logs = Logs(files, unread, Names.of(files, host), host, keep_index)
-        counted = _Counted(_copies(logs), wanted if details else None)
+        counted = Counted(_copies(logs), wanted, details)
         doubts: list[Item] = []
         # What a VM holds beside what is asked for is known only from everything, and so is the past.
         if wanted.any_vm() or verify or history:
@@ -101,7 +102,7 @@ def run(params: t.Mapping[str, t.Any], answer: Answer, keep_index: bool = True) 
 
 
 def _everything(
-    logs: Logs, wanted: Wanted, details: bool, counted: _Counted
+    logs: Logs, wanted: Wanted, details: bool, counted: Counted
 ) -> t.Iterator[Item]:
     copies = counted.copies
     return read_all(logs, wanted, details, copies.log_ends if copies else lambda: None)
@@ -200,64 +201,6 @@ def _refuse_nothing(logs: t.Sequence[LogFile], unread: Unread) -> None:
             f"logs: none could be read: {which}. Without one there is no answer; start auditd, use become: true,"
             " or give the right paths"
         )
-
-
-class _Counted:
-    """Passes records on, each once, counts them, and keeps those that are asked for.
-
-    ``first`` and ``last`` are the times of the first and the last one, in seconds since the epoch.
-    """
-
-    def __init__(self, copies: Copies | None, kept: Wanted | None) -> None:
-        self.copies = copies
-        self.records = self.controls = 0
-        self.first = self.last = 0.0
-        self.events: list[dict[str, t.Any]] = []
-        self._kept = kept
-
-    def of(self, items: t.Iterable[Item]) -> t.Iterator[Item]:
-        """Yield the records."""
-        kept, copies = self._kept, self.copies
-        for item in items:
-            if kept and isinstance(item, Logged) and _is_asked(item, kept):
-                self.events.append(_event(item))
-            if copies is not None and copies.is_copy(item):
-                continue
-            self._count(item)
-            yield item
-
-    def _count(self, item: Item) -> None:
-        if isinstance(item, Mark):
-            return
-        self.records += 1
-        self.last = max(self.last, item.time)
-        if not self.first or item.time < self.first:
-            self.first = item.time
-        if isinstance(item, Logged) and item.record.type != "VIRT_RESOURCE":
-            self.controls += 1
-
-
-def _is_asked(logged: Logged, wanted: Wanted) -> bool:
-    fields = logged.record.fields
-    return (
-        (wanted.since is None or logged.time >= wanted.since)
-        and wanted.name in (None, fields.get("vm"))
-        and wanted.uuid in (None, uuid_of(logged))
-        and (wanted.mac is None or wanted.mac in macs_of(logged))
-    )
-
-
-def _event(logged: Logged) -> dict[str, t.Any]:
-    return {
-        "type": logged.record.type,
-        "event": logged.event,
-        "node": logged.node,
-        "pid": logged.pid,
-        "uid": logged.uid,
-        "auid": logged.auid,
-        "ses": logged.ses,
-        "fields": dict(logged.record.fields),
-    }
 
 
 def _fill(answer: Answer, trail: Trail, wanted: Wanted, details: bool) -> None:

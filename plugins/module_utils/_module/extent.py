@@ -12,8 +12,9 @@ from .._analysis.findings import Finding, Findings
 from .._log.files import BROKEN, LogFile
 from .._log.items import Item
 from .._log.lines import last_mark
-from .._log.recall import Logs, Recalled, Wanted
+from .._log.recall import Logs, Recalled
 from .._log.unread import Problem, Unread
+from .._log.wanted import Wanted
 from .._time import iso
 
 if t.TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Read(t.Protocol):
 
     records: int
     controls: int
+    met: bool
     copies: Copies | None
 
 
@@ -138,7 +140,22 @@ def _unknown(
     extent: Extent, wanted: Wanted, found: Recalled, read: Read
 ) -> t.Iterator[str]:
     """Say that nothing is on record of what is asked for."""
-    return iter(())
+    if wanted.any_vm() or read.met or extent.first is None:
+        return
+    asked = ", ".join(
+        f"{name} {value}"
+        for name, value in (
+            ("name", wanted.name),
+            ("uuid", wanted.uuid),
+            ("mac", wanted.mac),
+        )
+        if value is not None
+    )
+    where = " since the host booted" if found.since_boot else ""
+    yield (
+        f"no record{where} has {asked}; {extent.words()}. Look for a typo, or give logs that reach further back and"
+        " since: an empty answer does not say that nothing was held"
+    )
 
 
 def _guessed(log: LogFile) -> str:

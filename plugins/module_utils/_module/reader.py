@@ -12,14 +12,11 @@ from ansible.module_utils.basic import AnsibleModule
 from .answer import Answer
 from .edge import end, failure_of
 
-# The module's options, what it grows, and whether it may write down what speeds up the next time.
-Read = t.Callable[[t.Mapping[str, t.Any], Answer, bool], None]
+Read = t.Callable[[t.Mapping[str, t.Any], Answer], None]
 
 
 def run_reader(module: AnsibleModule, read: Read) -> t.NoReturn:
     """Run the flow of a module that changes and records nothing, and needs no more rights than what it reads."""
     answer = Answer()
-    failure = failure_of(
-        lambda: read(module.params, answer, not module.check_mode), answer
-    )
+    failure = failure_of(lambda: read(module.params, answer), answer)
     end(module, answer.result(), failure)

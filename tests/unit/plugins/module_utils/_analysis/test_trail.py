@@ -12,11 +12,11 @@ import pytest
 from ansible_collections.virtaudit.qemu.plugins.module_utils._analysis.trail import (
     Trail,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._log import lines as log
-from ansible_collections.virtaudit.qemu.plugins.module_utils._log import recall
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log import items, recall
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.given import (
     given_logs,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.wanted import Wanted
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import MAC, UUID
 from ansible_collections.virtaudit.qemu.tests.unit.support.logs import logs_of
 from ansible_collections.virtaudit.qemu.tests.unit.support.reference import LIBVIRT_LOG
@@ -29,7 +29,7 @@ NOW = 9_999_999.0
 
 
 def judge(
-    items: t.Iterable[log.Item], now: float = NOW, since: float | None = None
+    items: t.Iterable[items.Item], now: float = NOW, since: float | None = None
 ) -> tuple[list[tuple[str, str, list[str | int | None]]], list[str]]:
     """Return (uuid, mac, fds) of each grant, and the code of each finding."""
     trail = Trail(since)
@@ -395,7 +395,7 @@ def test_a_log_that_is_read_twice() -> None:
 def libvirts(until: float | None = None) -> Trail:
     trail = Trail(details=True)
     with given_logs([str(LIBVIRT_LOG)]) as (logs, unread):
-        wanted = recall.Wanted(until=until)
+        wanted = Wanted(until=until)
         trail.read(recall.read_all(logs_of(logs, unread), wanted, True), NOW)
     assert not unread
     return trail
@@ -444,9 +444,9 @@ def write(path: Path, lines: list[bytes]) -> str:
     return str(path)
 
 
-def read_from(path: str) -> list[log.Item]:
+def read_from(path: str) -> list[items.Item]:
     with given_logs([path]) as (logs, unread):
-        return list(recall.read_all(logs_of(logs, unread), recall.Wanted(), False))
+        return list(recall.read_all(logs_of(logs, unread), Wanted(), False))
 
 
 def test_libvirts_own_records_after_the_stop() -> None:

@@ -27,10 +27,10 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._log.given import (
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.items import Mark
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.recall import (
-    Wanted,
     read_all,
     recall,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.wanted import Wanted
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import UUID
 from ansible_collections.virtaudit.qemu.tests.unit.support.lines import noise, write_log
 from ansible_collections.virtaudit.qemu.tests.unit.support.logs import logs_of
@@ -214,7 +214,7 @@ def test_where_records_name_their_node_only_the_current_run_is_read(
     )
     host = Host(HOST.nodes, 0.0)
     with given_logs([path]) as (logs, unread):
-        read = recall(logs_of(logs, unread, host), Wanted(uuid=UUID), False).items
+        read = [*recall(logs_of(logs, unread, host), Wanted(uuid=UUID), False).items]
         assert [item.event for item in read[:RUN]] == [
             item.event for item in story.items[-RUN:]
         ]

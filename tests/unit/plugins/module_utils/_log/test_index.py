@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import typing as t
@@ -20,10 +21,8 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._log import index
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.given import (
     given_logs,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._log.recall import (
-    Wanted,
-    recall,
-)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.recall import recall
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.wanted import Wanted
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import MAC, UUID
 from ansible_collections.virtaudit.qemu.tests.unit.support.lines import noise, write_log
 from ansible_collections.virtaudit.qemu.tests.unit.support.logs import logs_of
@@ -104,8 +103,8 @@ def test_random_logs(seed: int, tmp_path: Path) -> None:
             story.booted,
             story.host_boots,
             story.reboot_unseen,
-            lambda uuid=uuid: story.vm("other", uuid),
-            lambda: story.vm("web01", UUID),
+            functools.partial(story.vm, "other", uuid),
+            functools.partial(story.vm, "web01", UUID),
         ]
         rng.choice(steps)()
     path = tmp_path / "log"

@@ -12,6 +12,7 @@ import pytest
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log import (
     backwards,
     files,
+    items,
     recent,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log import lines as log
@@ -106,7 +107,7 @@ def test_no_older_file_is_read_than_needed(
     read = []
     real = backwards.lines_backwards
 
-    def noting(found: files.LogFile, needles: t.Sequence[bytes]) -> t.Iterator[bytes]:
+    def noting(found: files.LogFile, needles: t.Sequence[bytes]) -> t.Iterator[Line]:
         read.append(found.path)
         return real(found, needles)
 
@@ -115,7 +116,7 @@ def test_no_older_file_is_read_than_needed(
     assert read == [str(path)]
 
 
-def items_of(text: str) -> list[log.Item]:
+def items_of(text: str) -> list[items.Item]:
     """Read lines that stand in a log one after the other."""
     lines = text.encode("utf-8", "surrogateescape").split(b"\n")
     items = [
@@ -158,8 +159,8 @@ def test_boot_and_alerts() -> None:
     boot = "type=SYSTEM_BOOT msg=audit(9.001:2): pid=1 uid=0 auid=7 ses=3 msg='x'"
     anom = 'type=ANOM_ABEND msg=audit(9.002:3): pid=77 comm="qemu"\x1dUID="root"'
     assert items_of(f"node=hv1 {boot}\n{anom}") == [
-        log.Boot("9.001:2", 9.001, "hv1"),
-        log.Alert("9.002:3", 9.002, None, "ANOM_ABEND", 'pid=77 comm="qemu"'),
+        items.Boot("9.001:2", 9.001, "hv1"),
+        items.Alert("9.002:3", 9.002, None, "ANOM_ABEND", 'pid=77 comm="qemu"'),
     ]
 
 
@@ -194,7 +195,7 @@ def test_a_lookalike_inside_another_record_shows_only_that_the_other_one_is_ther
 ):
     forged = line(2).replace("'", "")
     assert items_of(f"type=USER_CMD msg=audit(1.0:1): pid=1 msg='cmd=\"{forged}") == [
-        log.Mark("1.0:1", 1.0)
+        items.Mark("1.0:1", 1.0)
     ]
 
 
@@ -210,18 +211,18 @@ def test_a_lookalike_inside_a_name_is_text() -> None:
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
-        (line(1) + line(2), log.Mark("1002.250:2", 1002.25)),
+        (line(1) + line(2), items.Mark("1002.250:2", 1002.25)),
         (
             line(1) + line(2, record_type="DAEMON_END"),
-            log.Mark("1001.250:1", 1001.25),
+            items.Mark("1001.250:1", 1001.25),
         ),
-        (line(1) + "type=VIRT_RES", log.Mark("1001.250:1", 1001.25)),
-        (line(1, before="node=hv1 "), log.Mark("1001.250:1", 1001.25, "hv1")),
+        (line(1) + "type=VIRT_RES", items.Mark("1001.250:1", 1001.25)),
+        (line(1, before="node=hv1 "), items.Mark("1001.250:1", 1001.25, "hv1")),
         ("\0\n" * 9, None),
         ("", None),
     ],
 )
-def test_last_mark(text: str, wanted: log.Mark | None, path: Path) -> None:
+def test_last_mark(text: str, wanted: items.Mark | None, path: Path) -> None:
     path.write_text(text)
     with files.host_logs() as (logs, _unread):
         assert log.last_mark(logs[0]) == wanted

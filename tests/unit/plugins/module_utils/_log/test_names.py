@@ -21,10 +21,11 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._log.nodes import (
     OwnNodes,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.recall import (
-    Wanted,
+    Recalled,
     read_all,
     recall,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.wanted import Wanted
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import MAC, UUID
 from ansible_collections.virtaudit.qemu.tests.unit.support.lines import noise, write_log
 from ansible_collections.virtaudit.qemu.tests.unit.support.logs import logs_of
@@ -71,7 +72,7 @@ def test_a_host_whose_records_get_a_name_stays_the_same_host(
         read = read_all if wanted.any_vm() else recall
         host = Host(OwnNodes(), booted=0.0)
         found = read(logs_of(logs, unread, host), wanted, True)
-        trail.read(getattr(found, "items", found), NOW)
+        trail.read(found.items if isinstance(found, Recalled) else found, NOW)
     assert [(grant.node, grant.mac) for grant in trail.grants()] == [(node, OTHER)]
     (session,) = list(trail.sessions.values())
     assert (session.node, session.end) == (node, "running")

@@ -21,10 +21,10 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._log.given import (
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.parse import Logged
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.recall import (
-    Wanted,
     read_all,
     recall,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.wanted import Wanted
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import MAC, UUID
 from ansible_collections.virtaudit.qemu.tests.unit.support.lines import noise, write_log
 from ansible_collections.virtaudit.qemu.tests.unit.support.logs import logs_of
