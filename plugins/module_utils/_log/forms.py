@@ -14,6 +14,7 @@ Sources: RFC 3164, RFC 5424, ``journalctl(1)``, ``systemd.journal-fields(7)``, `
 
 from __future__ import annotations
 
+import csv
 import re
 import typing as t
 
@@ -38,12 +39,14 @@ _HEADERS = tuple(
     re.compile(_GREP + pattern, re.ASCII)
     for pattern in (
         # Blanks, from a mail or a template that has only the message.
-        r"[\s>]*",
+        r"[\s>|*-]*",
         # RFC 5424.
-        rf"(?:<\d{{1,3}}>)?1 {_DATE} (?P<host>\S+) (?P<tag>\S+) \S+ \S+ (?:-|(?:\[(?:[^\]\\]|\\.)*\])+) ?(?:\ufeff)?",
+        rf"(?:\d+ )?(?:<\d{{1,3}}>)?1 {_DATE} (?P<host>\S+) (?P<tag>\S+) \S+ \S+ (?:-|(?:\[(?:[^\]\\]|\\.)*\])+) ?(?:\ufeff)?",
         # RFC 3164, with or without a tag.
         rf"(?:<\d{{1,3}}>)?(?:{_DATE} )?(?:(?P<host>[^\s=\"']+) )?(?P<tag>[^\s:\[=\"']+)(?:\[\d+\])?: ?(?:\[ *\d+\.\d+\] )?(?:audit: )?",
         rf"(?:<\d{{1,3}}>)?{_DATE} (?P<host>[^\s=\"']+) ",
+        # dmesg(1).
+        r"(?:<\d{1,3}>)?\[ *\d+\.\d+\] audit: ",
         # A container's log.
         rf"{_DATE} std(?:out|err) F ",
         # A line of JSON that was printed over several.
@@ -51,6 +54,7 @@ _HEADERS = tuple(
         r"\s*\"",
     )
 )
+_TYPE_NAME = re.compile(r"\s*\"?_AUDIT_TYPE_NAME\"?\s*[=:]")
 _LONGEST_HEADER = 1000
 # 0x1D as rsyslog, cat -v and others write it.
 _SEPARATOR = re.compile(r"'(?:#035|\^\]|\\x1d|\\u001d|\\035|\u241d|<1d>)(?=[A-Z]+=)")
@@ -90,7 +94,10 @@ def read_form(text: str, before: str, clock: Clock) -> Form:
         found = read_json(text)
         if found is not None:
             return _nested(found.lines, found.host, found.problem, clock)
-    if text.startswith(("MESSAGE=", "_AUDIT_TYPE_NAME=", "SYSLOG_")):
+    if _TYPE_NAME.match(text):
+        # The message beside it tells the same.
+        return _NOTHING
+    if text.startswith("MESSAGE="):
         return _of_block(text, before)
     return _headed(text, clock)
 
@@ -108,9 +115,6 @@ def _nested(
 
 
 def _of_block(text: str, before: str) -> Form:
-    if not text.startswith("MESSAGE="):
-        # The type's name stands beside the message, which tells the same.
-        return _NOTHING
     line, host = read_block(before or text)
     return Form([line], host) if line else _refused(text)
 
@@ -149,12 +153,13 @@ def _is_audit(tag: str) -> bool:
 
 def _body(text: str, header: str) -> str:
     """Take away what a copy of a record has around it: escapes, blanks at its end."""
+    quoted = header.endswith('"')
     if '\\"' in text:
         text = text.replace('\\"', '"').replace("\\\\", "\\")
-    if header.endswith('"'):
-        text = re.sub(r"\"\s*\]?\s*,?\s*$", "", text)
-        if '""' in text:
-            text = text.replace('""', '"')
+        text = re.sub(r"\"\s*\]?\s*,?\s*$", "", text) if quoted else text
+    elif quoted:
+        # A table of comma-separated values doubles the quotes.
+        text = next(csv.reader([f'"{text}']))[0]
     return _SEPARATOR.sub("'\x1d", text.rstrip(" \t\r"))
 
 
@@ -171,4 +176,6 @@ def _plain(line: str) -> str:
 def _refused(text: str) -> Form:
     if "VIRT_" not in text:
         return _NOTHING
+    if text.startswith(("type=VIRT_", "node=")):
+        return Form(problem="the record is cut")
     return Form(problem=refusal(text) or "it is in no form that is known")

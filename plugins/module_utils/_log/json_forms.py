@@ -43,6 +43,7 @@ def read_json(text: str) -> Found | None:
         return _journal(value)
     if _EVENT.fullmatch(str(value.get("ID"))) and any(kind in value for kind in _VIRT):
         return _laurel(value)
+    # A string may hold several lines.
     lines = list(
         dict.fromkeys(line for line in _strings(value, 0) if _RECORD.search(line))
     )
@@ -93,7 +94,7 @@ def _laurel_line(kind: str, event: str, entry: t.Any) -> str | None:
 
 def _strings(value: t.Any, depth: int) -> t.Iterator[str]:
     if isinstance(value, str):
-        yield value
+        yield from value.splitlines()
     elif depth < _MAX_DEPTH:
         inner = (
             value.values()
