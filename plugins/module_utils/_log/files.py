@@ -71,6 +71,8 @@ class LogFile:
         # Whether all of its lines are as auditd writes them, by its begin.
         self.plain = True
         self.newest_first = False
+        # Whether its lines name the files that grep took them from.
+        self.grepped = False
         self._tail: bytes | None = None
         self._head: bytes | None = None
 
@@ -239,17 +241,22 @@ def open_all(
     return files
 
 
+def place_of(path: str) -> tuple[str, int, str]:
+    """Return the log that a file is of, and its place among the rotations: a number that grows, or a date."""
+    # audit.log.1 is newer than audit.log.2, and older than audit.log.
+    match = _ROTATED.fullmatch(path)
+    if match is None:
+        plain = _PLAIN.fullmatch(path)
+        return (plain[1] if plain else path), 0, ""
+    return match[1], -int(match[2] or 0), match[3] or ""
+
+
 def oldest_first(files: t.Iterable[LogFile]) -> list[LogFile]:
     """Order the rotations of each log among themselves, and those of several logs by their first records."""
     series: dict[tuple[str, bool], list[tuple[int, str, LogFile]]] = {}
     for log in files:
-        path = os.path.abspath(log.path)
-        # audit.log.1 is newer than audit.log.2, and older than audit.log.
-        match = _ROTATED.fullmatch(path)
-        plain = t.cast("re.Match[str]", _PLAIN.fullmatch(path)).group(1)
-        base, number, date = match.groups() if match else (plain, None, None)
-        place = (-int(number or 0), date or "", log)
-        series.setdefault((base, date is not None), []).append(place)
+        base, number, date = place_of(os.path.abspath(log.path))
+        series.setdefault((base, bool(date)), []).append((number, date, log))
     ordered = [
         [log for _number, _date, log in sorted(places, key=lambda each: each[:2])]
         for places in series.values()

@@ -13,6 +13,7 @@ import typing as t
 
 from .archive import is_archive, members
 from .files import BROKEN, LogFile, oldest_first, open_all
+from .grepped import names_files
 from .items import serial_of
 from .lines import read_line
 from .packed import foreign_packing
@@ -102,12 +103,13 @@ def _is_log(log: LogFile, unread: Unread | None) -> bool:
     log.plain = not head.startswith(_BOM) and all(
         _PLAIN_LINE.match(line.lstrip(b"\0").rstrip(b"\r")) for line in lines
     )
+    log.grepped = not log.plain and names_files(head)
     found = _events(log, lines) if not log.plain else _plain_events(head)
     if not log.plain:
         log.begins = min(found, default=None)
     falls = sum(later < earlier for earlier, later in zip(found, found[1:]))
     rises = sum(later > earlier for earlier, later in zip(found, found[1:]))
-    log.newest_first = falls > 1 and falls > 4 * rises
+    log.newest_first = not log.grepped and falls > 1 and falls > 4 * rises
     return True
 
 

@@ -15,6 +15,7 @@ from .backwards import Lookup, lines_backwards
 from .clock import Clock
 from .files import BROKEN, LogFile
 from .forwards import lines_with
+from .grepped import in_order_of_files
 from .items import Alert, Boot, HeaderHost, Item, Mark, Other
 from .parse import HEAD, parse_virt
 from .scan import Line
@@ -155,13 +156,19 @@ def read_log(
     macvtap: Major | None = None,
 ) -> t.Iterator[Item]:
     """Yield what matters in a log, first record first. What cannot be read is added to ``unread``."""
-    clock = log.clock
+
+    def read(line: Line) -> t.Sequence[Item]:
+        items, problem = read_line(line, log.clock, macvtap)
+        if problem is not None:
+            unread.line(log, line.offset, problem)
+        return items
+
+    lines = lines_with(log, needles)
     try:
-        for line in lines_with(log, needles):
-            items, problem = read_line(line, clock, macvtap)
-            if problem is not None:
-                unread.line(log, line.offset, problem)
-            yield from items
+        if log.grepped:
+            yield from in_order_of_files(lines, read)
+        for line in lines:
+            yield from read(line)
     except BROKEN as exc:
         unread.log(log.path, f"it breaks off: {exc}")
 
