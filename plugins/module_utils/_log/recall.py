@@ -215,6 +215,8 @@ def _needles(wanted: Wanted) -> list[bytes]:
     if wanted.mac:
         return _both_cases(wanted.mac)
     forms = encode_outside(wanted.name or "")
+    # As a line of JSON has it.
+    forms += [form.replace('"', '\\"') for form in forms if '"' in form]
     return [f"vm={form}".encode("utf-8", "surrogateescape") for form in forms]
 
 
