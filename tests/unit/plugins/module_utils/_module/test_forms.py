@@ -29,7 +29,7 @@ RAW = "".join(f"{line}\n" for line in LINES)
 ENRICHED = [f'{line}\x1dUID="root" AUID="unset"' for line in LINES]
 NUMBERS = {"VIRT_CONTROL": 2500, "VIRT_RESOURCE": 2501, "VIRT_MACHINE_ID": 2502}
 SHORT = "May 12 12:47:59 hv1 "
-WEB01 = ([("web01", 2)], [("web01", "running")], [])
+WEB01: tuple[object, ...] = ([("web01", 2)], [("web01", "running")], [])
 STOP = (
     "type=VIRT_CONTROL msg=audit(1715511000.100:400): pid=1661 uid=0 auid=4294967295 ses=4294967295 msg='virt=kvm op=stop"
     ' reason=shutdown vm="web01" uuid=7d9e20d7-3970-4e9b-8a5c-000000000001 vm-pid=0 exe="/usr/sbin/libvirtd" hostname=?'
