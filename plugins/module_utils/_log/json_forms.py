@@ -32,7 +32,7 @@ def read_json(text: str) -> Found | None:
     """Read a line; ``None`` when it is no JSON object."""
     begin, end = text.find("{"), text.rfind("}")
     try:
-        value = json.loads(text[begin : end + 1])
+        value = json.loads(text[begin : end + 1], object_pairs_hook=_once)
     except (ValueError, RecursionError):
         return None
     if not isinstance(value, dict):
@@ -48,6 +48,14 @@ def read_json(text: str) -> Found | None:
         dict.fromkeys(line for line in _strings(value, 0) if _RECORD.search(line))
     )
     return Found(lines, _host(value)) if lines else None
+
+
+def _once(pairs: list[tuple[str, t.Any]]) -> dict[str, t.Any]:
+    """Refuse an object that names a field twice: which one counts is not said."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a field stands there twice")
+    return found
 
 
 def _journal(value: dict[str, t.Any]) -> Found:
