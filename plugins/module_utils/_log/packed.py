@@ -73,8 +73,10 @@ def unpacked(
         if not data and getattr(worker, "needs_input", True):
             data = read_at(position, min(_IN_BYTES, size - position))
             position += len(data)
+            if not data and not begun:
+                return
             if not data:
-                break
+                raise PackedError(f"it is cut: it ends within what {packing} packed")
         if not begun:
             # xz pads with NULs.
             data = data.lstrip(b"\0")
@@ -89,8 +91,6 @@ def unpacked(
         if worker.eof:
             # Another one may follow.
             data, worker, begun = worker.unused_data, make(), False
-    if begun:
-        raise PackedError(f"it is cut: it ends within what {packing} packed")
 
 
 def _decompressor(
