@@ -99,5 +99,6 @@ def audit_info_options() -> Spec:
         "since": {"type": "str"},
         "until": {"type": "str"},
         "events": {"type": "bool", "default": False},
+        "history": {"type": "bool", "default": False},
         "verify": {"type": "bool", "default": False},
     }

@@ -23,6 +23,9 @@ description:
     V(-a always,exit -F arch=b64 -S open,creat,openat,openat2,open_by_handle_at -F devmajor=N) with macvtap's C(N) of
     C(/proc/devices), and V(-a always,exit -F arch=b64 -S ioctl -F a1=0x400454ca).
   - The order of events is that of the kernel's serial numbers, so a clock that was set back does no harm.
+  - A record that, by the kernel's word, not root sent is no evidence. It changes no grant and is a finding.
+  - Of a log of more than 32 MiB root keeps an index in C(/var/cache/virtaudit), so that a VM that was started long ago is
+    found at once. It can be deleted at any time; check mode writes none.
   - Nothing outlives a boot of the host, which shows in serial numbers that begin anew, with a V(SYSTEM_BOOT) record or
     without one. Such a record in the midst of the host's others is a container's and does not count.
 extends_documentation_fragment:
@@ -43,7 +46,12 @@ options:
     type: str
   logs:
     description:
-      - The log files to read, in any order; gzip is unpacked. They must be of one host, unless each line names its node.
+      - The log files to read, in any order, with directories, globs and tar archives of logs. What C(gzip), C(xz), C(bzip2)
+        and, where that is installed, C(zstd) packed is unpacked. Records that stand in several of them count once.
+      - Raw and enriched logs of C(auditd) are read, and what syslog, the journal, C(grep) and collectors make of them; see
+        R(Logs that can be read, ansible_collections.virtaudit.qemu.docsite.logs). What cannot be read is in
+        RV(stats.unread), in the warnings and in the finding V(unread_records).
+      - They must be of one host, unless each line names its node or its host.
       - Rotated files in one directory, as C(audit.log.2) or C(audit.log-20260131.gz), are read by their numbers or dates,
         all others by the times of their first records.
       - By default the host's own log and its rotated files.
@@ -61,6 +69,11 @@ options:
     description:
       - Return the records too, and the resources, AVC and anomaly records of each session. The result grows with the
         log then; use O(since) or ask for one VM.
+    type: bool
+    default: false
+  history:
+    description:
+      - Return who held which NIC from when to when, too, in RV(history). All of the logs is read for it.
     type: bool
     default: false
   verify:
@@ -108,6 +121,13 @@ EXAMPLES = r"""
     logs:
       - /srv/audit/hv1/audit.log.2.gz
       - /srv/audit/hv1/audit.log.1
+
+- name: Who held a MAC address from when to when, from all logs that were kept
+  virtaudit.qemu.vm_net_audit_info:
+    mac: '52:54:00:00:00:01'
+    history: true
+    logs:
+      - /srv/audit/hv1/
 """
 
 RETURN = r"""
@@ -237,6 +257,97 @@ grants:
       description: Whether the VM's qemu holds the devices now; null when that was not looked at.
       type: bool
       returned: always
+    network:
+      description: What the NIC is on, null where the records do not say it.
+      type: dict
+      returned: always
+      contains: &network
+        source:
+          description: The bridge, switch or lower device.
+          type: str
+          returned: always
+          sample: br0
+        vlan:
+          description: Its VLAN, null without one.
+          type: str
+          returned: always
+          sample: '42'
+        filter:
+          description: Its packet filter, null without one.
+          type: str
+          returned: always
+          sample: address
+        isolated:
+          description: Whether it is isolated from other ports, null where it is not.
+          type: str
+          returned: always
+        link:
+          description: The state of its link, null where no record changed it.
+          type: str
+          returned: always
+    ticket:
+      description: Why, null where the task did not say it.
+      type: str
+      returned: always
+history:
+  description: Who held which NIC from when to when, the oldest first. A NIC that was moved to another network has several entries.
+  returned: with O(history)
+  type: list
+  elements: dict
+  contains:
+    node:
+      description: The host, where the log names it.
+      type: str
+      returned: always
+    vm:
+      description: The VM's name.
+      type: str
+      returned: always
+      sample: web01
+    uuid:
+      description: Its UUID.
+      type: str
+      returned: always
+    mac:
+      description: The NIC's MAC address.
+      type: str
+      returned: always
+      sample: 52:54:00:00:00:01
+    network:
+      description: What the NIC was on, null where the records do not say it.
+      type: dict
+      returned: always
+      contains: *network
+    ifname:
+      description: The interface on the host, null where libvirt opened it.
+      type: str
+      returned: always
+      sample: vt525400000001
+    since:
+      description: When it was handed over, in UTC.
+      type: str
+      returned: always
+      sample: '2026-11-23T07:55:06.303Z'
+    until:
+      description: When it was given back, or the VM or the host ended, in UTC; null while it is held.
+      type: str
+      returned: always
+    auid:
+      description: The login identity of who handed it over, null for a daemon.
+      type: int
+      returned: always
+    ticket:
+      description: Why, null where the task did not say it.
+      type: str
+      returned: always
+    event:
+      description: The event of the hand-over.
+      type: str
+      returned: always
+    end_event:
+      description: The event that ended it, null while it is held; of a boot the first event after it.
+      type: str
+      returned: always
 findings:
   description: What should not be, the worst first.
   returned: always
@@ -252,6 +363,9 @@ findings:
         - V(stale_grant), the trail says held, and qemu does not hold it.
         - V(leaked_device), a tap or macvtap without a VM.
         - V(audit_lost), the kernel lost records.
+        - V(failed_prepare), a VLAN, a filter or a port's flag could not be set before the hand-over.
+        - V(untrusted_record), a record of a VM that not root sent; it is left out.
+        - V(unread_records), lines of a log with records of VMs that could not be read; RV(findings[].path) is the log.
       type: str
       returned: always
       sample: stale_grant
@@ -400,7 +514,7 @@ sessions:
       returned: always
       contains:
         type:
-          description: The type, as C(net), C(disk), C(mem), C(vcpu) or C(cgroup).
+          description: The type, as C(net), C(disk), C(mem), C(vcpu), C(cgroup), C(dev), C(tpm), C(shmem) or C(evdev).
           type: str
           returned: always
           sample: net
@@ -410,7 +524,7 @@ sessions:
           returned: always
           sample: start
         resource:
-          description: What it is; for a NIC its MAC address.
+          description: What it is; for a NIC its MAC address, for what is passed through its device or path.
           type: str
           returned: always
           sample: 52:54:00:00:00:01
@@ -478,7 +592,7 @@ sessions:
           type: int
           returned: always
 events:
-  description: The records, decoded, in the order in which they stand in the log.
+  description: The records, decoded, in the order in which they stand in the logs. One that stands in two of them is here twice.
   returned: with O(events)
   type: list
   elements: dict
@@ -529,7 +643,7 @@ stats:
       returned: always
       sample: [/var/log/audit/audit.log.1, /var/log/audit/audit.log]
     unread:
-      description: The logs that could not be read, or not to their end.
+      description: The logs that could not be read, or not to their end, and the lines with records of VMs that could not be.
       type: list
       elements: dict
       returned: always
@@ -542,12 +656,30 @@ stats:
           description: Why.
           type: str
           returned: always
+        lines:
+          description: How many lines that is; 0 for the log as a whole.
+          type: int
+          returned: always
+        line:
+          description: The number of the first such line, null for the log as a whole.
+          type: int
+          returned: always
+    first:
+      description: The time of the first record in the logs, in UTC; null without one.
+      type: str
+      returned: always
+      sample: '2026-11-01T00:00:03.120Z'
+    last:
+      description: The time of the last record in the logs, in UTC; null without one.
+      type: str
+      returned: always
+      sample: '2026-11-23T08:00:00.000Z'
     bytes:
       description: The size of the logs in bytes; with O(name), O(uuid) or O(mac) not all of it is read.
       type: int
       returned: always
     records:
-      description: The records that mattered.
+      description: The records that mattered, each once.
       type: int
       returned: always
     elapsed:
@@ -555,6 +687,8 @@ stats:
       type: float
       returned: always
 """
+
+import functools
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -572,7 +706,8 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._module.reader impo
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec=audit_info_options(), supports_check_mode=True)
-    run_reader(module, run)
+    # Check mode writes nothing, not even what speeds up the next time.
+    run_reader(module, functools.partial(run, keep_index=not module.check_mode))
 
 
 if __name__ == "__main__":

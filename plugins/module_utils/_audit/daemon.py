@@ -11,8 +11,8 @@ from __future__ import annotations
 import os
 import typing as t
 
+from .._log.files import log_path, setting
 from .._proc import stat_fields
-from .files import log_path, setting
 
 _DIRECTORY = "/etc/audit"
 

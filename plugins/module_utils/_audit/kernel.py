@@ -21,7 +21,7 @@ import dataclasses
 import re
 import typing as t
 
-from .logged import known_id
+from .record import known_id
 
 Kind = t.Literal["tap", "macvtap", "vhost"]
 

@@ -27,19 +27,36 @@ MESSAGE_TYPES: dict[str, int] = {
 MAX_TEXT_BYTES = 8000
 
 # Fields whose value comes from outside: quoted, or hex.
+_BEFORE_AND_AFTER = (
+    "net",
+    "disk",
+    "fs",
+    "chardev",
+    "rng",
+    "smartcard",
+    "source",
+    "vlan",
+    "filter",
+    "link",
+    "isolated",
+)
 ENCODED_FIELDS = frozenset(
     (
         "vm",
         "path",
         "dev",
+        "device",
         "exe",
-        "old-net",
-        "new-net",
-        "old-disk",
-        "new-disk",
-        "old-fs",
-        "new-fs",
         "cgroup",
+        "source",
+        "vlan",
+        "filter",
+        "addresses",
+        "isolated",
+        "link",
+        "ticket",
+        *(f"old-{what}" for what in _BEFORE_AND_AFTER),
+        *(f"new-{what}" for what in _BEFORE_AND_AFTER),
     )
 )
 
@@ -47,6 +64,9 @@ ENCODED_FIELDS = frozenset(
 _QUOTED_WHEN_MISSING = frozenset(
     ("old-net", "new-net", "old-disk", "new-disk", "old-fs", "new-fs")
 )
+
+# An auid or a session that is not set.
+_UNSET = 4294967295
 
 # Besides audit_value_needs_encoding()'s bytes: the single quote, which ends the
 # msg='...' around a user message, and the equals sign, since ausearch looks for
@@ -96,7 +116,7 @@ class Record:
         Raises :class:`RecordError` when the text is not a list of fields, or names one twice.
         """
         found = _FIELD.findall(text)
-        fields = {key: _decode(key, value) for _whole, key, value in found}
+        fields = {key: decode(key, value) for _whole, key, value in found}
         whole = sum([len(each[0]) for each in found]) == len(text)
         if not found or not whole or len(fields) != len(found):
             raise RecordError(f"not an audit record: {_problem(text)}")
@@ -135,7 +155,8 @@ def _encode(key: str, value: str | None) -> str:
     return value
 
 
-def _decode(key: str, value: str) -> str | None:
+def decode(key: str, value: str) -> str | None:
+    """Return the value that a field's text stands for; ``None`` for a missing one."""
     if value[:1] == '"':
         return None if value == '"?"' else value[1:-1]
     if value == "?":
@@ -149,3 +170,9 @@ def encode_outside(value: str) -> list[str]:
     """Return every form that a text from outside may have in a record: libvirt quotes more than we do."""
     encoded = value.encode("utf-8", "surrogateescape").hex().upper()
     return [encoded] if '"' in value else [f'"{value}"', encoded]
+
+
+def known_id(number: str) -> int | None:
+    """Return an auid or a session, ``None`` when it is not set."""
+    value = int(number)
+    return None if value == _UNSET else value

@@ -18,6 +18,7 @@ class Answer:
     findings: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
     sessions: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
     events: list[dict[str, t.Any]] | None = None
+    history: list[dict[str, t.Any]] | None = None
     stats: dict[str, t.Any] = dataclasses.field(default_factory=dict)
     warnings: list[str] = dataclasses.field(default_factory=list)
 
@@ -25,6 +26,22 @@ class Answer:
         """Return it as the module does."""
         # dataclasses.asdict() would copy all of it.
         result = {"changed": False, **vars(self)}
-        if self.events is None:
-            del result["events"]
+        for name in ("events", "history"):
+            if result[name] is None:
+                del result[name]
         return result
+
+    def name_host(self, host: str | None) -> None:
+        """Put a host's name where records carry none."""
+        if host is None:
+            return
+        for part in (
+            self.grants,
+            self.findings,
+            self.sessions,
+            self.events or (),
+            self.history or (),
+        ):
+            for each in part:
+                if each["node"] is None:
+                    each["node"] = host

@@ -6,32 +6,43 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import time
 import typing as t
 
-from .._audit.boot import Host
-from .._audit.files import LogFile, Unread, given_logs, host_logs
-from .._audit.findings import Finding
-from .._audit.log import Item, Mark
-from .._audit.logged import Logged
-from .._audit.names import hosts_of
-from .._audit.nodes import OwnNodes
-from .._audit.recall import Wanted, macs_of, read_all, recall
-from .._audit.sessions import Session, uuid_of
-from .._audit.trail import Trail
+from .._analysis.findings import Finding
+from .._analysis.history import History
+from .._analysis.sessions import Session
+from .._analysis.trail import Trail
 from .._errors import AuditError, LogError, OptionError
+from .._log.boot import Host
+from .._log.copies import Copies
+from .._log.files import LogFile, host_logs
+from .._log.given import given_logs
+from .._log.items import Item
+from .._log.names import Names, hosts_of
+from .._log.nodes import OwnNodes
+from .._log.order import in_order
+from .._log.recall import Logs, Recalled, read_all, recall
+from .._log.unread import Unread
+from .._log.wanted import Wanted
 from .._net.interface import parse_mac
 from .._time import iso, parse_time
 from .answer import Answer
+from .counted import Counted
+from .extent import Extent, unread_findings, warnings_of
 from .target import parse_name, parse_uuid
 
 if t.TYPE_CHECKING:
     from .live import Look
 
 
-def run(params: t.Mapping[str, t.Any], answer: Answer) -> None:
-    """Read the trail back. Raises :class:`VirtauditError`."""
+def run(params: t.Mapping[str, t.Any], answer: Answer, keep_index: bool = True) -> None:
+    """Read the trail back. Raises :class:`VirtauditError`.
+
+    ``keep_index``: where in a large log the records of VMs stand may be written down for the next time.
+    """
     started = time.monotonic()
     wanted = _parse(params)
     answer.asked = _asked(wanted, params["logs"] is None)
@@ -41,34 +52,67 @@ def run(params: t.Mapping[str, t.Any], answer: Answer) -> None:
             "verify",
             "looking into the processes of others needs root; use become: true",
         )
-    trail = Trail(wanted.since, details)
+    history = History(wanted.since, wanted.until) if params["history"] else None
+    trail = Trail(wanted.since, details, history)
     host = Host.this() if params["logs"] is None else None
     before = _look() if verify else None
-    with _logs(params["logs"]) as (logs, unread):
-        _refuse_nothing(logs, unread)
+    with _logs(params["logs"]) as (files, unread):
+        _refuse_nothing(files, unread)
         if verify and host is None:
-            _check_host(logs, answer)
-        # What a VM holds beside what is asked for is known only from everything.
-        if wanted.any_vm() or verify:
-            items: t.Iterable[Item] = read_all(logs, wanted, details, unread, host)
+            _check_host(files, answer)
+        logs = Logs(files, unread, Names.of(files, host), host, keep_index)
+        counted = Counted(_copies(logs), wanted, details)
+        doubts: list[Item] = []
+        # What a VM holds beside what is asked for is known only from everything, and so is the past.
+        if wanted.any_vm() or verify or history:
+            found = Recalled(counted.of(_everything(logs, wanted, details, counted)))
+        elif logs.in_a_row():
+            recalled = recall(logs, wanted, details)
+            found = dataclasses.replace(recalled, items=counted.of(recalled.items))
         else:
-            items = recall(logs, wanted, details, unread, host)
-        counted = _Counted(items, wanted if details else None)
+            whole = counted.of(_everything(logs, wanted, details, counted))
+            found = recall(logs, wanted, details, [*in_order(whole, doubts)])
         now = time.time()
-        trail.read(counted, now if wanted.until is None else min(now, wanted.until))
-        begin = min((log.first_event()[0] for log in logs if log.size), default=now)
+        until = now if wanted.until is None else min(now, wanted.until)
+        trail.read(found.items, until, doubts)
+        begin = min((log.first_event()[0] for log in files if log.size), default=now)
+        unread.count_lines()
+        extent = Extent.of(files, counted.first, counted.last)
         answer.stats = {
-            "files": [log.path for log in logs],
-            "unread": [{"path": each.path, "problem": each.problem} for each in unread],
-            "bytes": sum(log.size for log in logs),
+            "files": [log.path for log in files],
+            "unread": [each.result() for each in unread],
+            "bytes": sum(log.size for log in files),
             "records": counted.records,
+            **extent.result(),
         }
-    answer.warnings += [_missing(each) for each in unread]
+        answer.warnings += warnings_of(logs, extent, wanted, found, counted, doubts)
+    unread_findings(trail.findings, unread, now)
     if before is not None:
         _compare(trail, before, begin, answer)
     _fill(answer, trail, wanted, details)
+    if history is not None:
+        answer.history = [
+            held.result()
+            for held in history.all(trail.grants())
+            if _matches(wanted, held.grant.vm, held.grant.uuid, held.grant.mac)
+        ]
     answer.events = counted.events if details else None
+    answer.name_host(logs.names.header())
     answer.stats["elapsed"] = round(time.monotonic() - started, 3)
+
+
+def _everything(
+    logs: Logs, wanted: Wanted, details: bool, counted: Counted
+) -> t.Iterator[Item]:
+    copies = counted.copies
+    return read_all(logs, wanted, details, copies.log_ends if copies else lambda: None)
+
+
+def _copies(logs: Logs) -> Copies | None:
+    """Return what tells copies in the logs; auditd's own log of this host has none."""
+    if logs.host is not None or (len(logs.files) == 1 and logs.files[0].plain):
+        return None
+    return Copies(mixed=not all(log.plain for log in logs.files))
 
 
 def _parse(params: t.Mapping[str, t.Any]) -> Wanted:
@@ -146,64 +190,17 @@ def _compare(trail: Trail, before: Look, begin: float, answer: Answer) -> None:
 
 def _logs(
     paths: t.Sequence[str] | None,
-) -> contextlib.AbstractContextManager[tuple[list[LogFile], list[Unread]]]:
+) -> contextlib.AbstractContextManager[tuple[list[LogFile], Unread]]:
     return host_logs() if paths is None else given_logs(paths)
 
 
-def _refuse_nothing(logs: t.Sequence[LogFile], unread: t.Sequence[Unread]) -> None:
+def _refuse_nothing(logs: t.Sequence[LogFile], unread: Unread) -> None:
     if not logs:
         which = ", ".join(f"{each.path} ({each.problem})" for each in unread)
         raise LogError(
             f"logs: none could be read: {which}. Without one there is no answer; start auditd, use become: true,"
             " or give the right paths"
         )
-
-
-def _missing(unread: Unread) -> str:
-    return (
-        f"{unread.path} could not be read: {unread.problem}. What it records is missing from the answer: a VM may hold"
-        " more than grants has, and findings may be missing or be there only for want of a record"
-    )
-
-
-class _Counted:
-    """Passes records on, counts them, and keeps those that are asked for."""
-
-    def __init__(self, items: t.Iterable[Item], kept: Wanted | None) -> None:
-        self.records = 0
-        self.events: list[dict[str, t.Any]] = []
-        self._items, self._kept = items, kept
-
-    def __iter__(self) -> t.Iterator[Item]:
-        for item in self._items:
-            self.records += not isinstance(item, Mark)
-            kept = self._kept
-            if kept and isinstance(item, Logged) and _is_asked(item, kept):
-                self.events.append(_event(item))
-            yield item
-
-
-def _is_asked(logged: Logged, wanted: Wanted) -> bool:
-    fields = logged.record.fields
-    return (
-        (wanted.since is None or logged.time >= wanted.since)
-        and wanted.name in (None, fields.get("vm"))
-        and wanted.uuid in (None, uuid_of(logged))
-        and (wanted.mac is None or wanted.mac in macs_of(logged))
-    )
-
-
-def _event(logged: Logged) -> dict[str, t.Any]:
-    return {
-        "type": logged.record.type,
-        "event": logged.event,
-        "node": logged.node,
-        "pid": logged.pid,
-        "uid": logged.uid,
-        "auid": logged.auid,
-        "ses": logged.ses,
-        "fields": dict(logged.record.fields),
-    }
 
 
 def _fill(answer: Answer, trail: Trail, wanted: Wanted, details: bool) -> None:
@@ -215,7 +212,8 @@ def _fill(answer: Answer, trail: Trail, wanted: Wanted, details: bool) -> None:
     answer.findings = [
         finding.result()
         for finding in trail.findings.all()
-        if finding.code == "audit_lost" or _concerns(wanted, finding)
+        if finding.code in ("audit_lost", "unread_records")
+        or _concerns(wanted, finding)
     ]
     answer.sessions = [
         session.result(details)

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import typing as t
 
-from .._audit.findings import Finding, Findings
-from .._audit.grants import Grant
+from .._analysis.findings import Finding, Findings
+from .._analysis.grants import Grant
+from .._analysis.trail import Trail
 from .._audit.netlink import AuditSocket
-from .._audit.nodes import OwnNodes
-from .._audit.trail import Trail
 from .._device import Device
+from .._log.nodes import OwnNodes
 from .._net.link import guest_side_mac
 from .._proc import Process
 from .._time import iso

@@ -46,7 +46,6 @@ def bury(
     ):
         auditor.write(messages.control("stop", reason, note.pid or 0, success=True))
     _record_ends(note, state, "attach", past, auditor, messages)
-    auditor.prove()
     _forget(note, state)
 
 
@@ -114,10 +113,12 @@ def _record_ends(
 ) -> None:
     """Record the end of each NIC of a VM whose process is gone.
 
-    Raises :class:`StuckError` for those that somebody else holds; they stay noted, and nothing of them is recorded.
+    Raises :class:`AuditError` where the records are not proved, and :class:`StuckError` for those that somebody else
+    holds; they stay noted, and nothing of them is recorded.
     """
     stuck: dict[str, Holding] = {}
-    for nic in list(note.interfaces.values()):
+    recorded: list[NicNote] = []
+    for nic in note.interfaces.values():
         if nic.phase == "revoked":
             continue
         holding = holdings.wait_free(nic.ifname, nic.ifindex)
@@ -125,8 +126,11 @@ def _record_ends(
             stuck[nic.mac] = holding
             continue
         record_end(nic, past.nic(nic), grant, auditor, messages)
-        nic.phase = "revoked"
+        recorded.append(nic)
+    auditor.prove()
     if stuck:
+        for nic in recorded:
+            nic.phase = "revoked"
         state.save(note)
         held = "; ".join(f"{mac}: {holding}" for mac, holding in stuck.items())
         raise StuckError(

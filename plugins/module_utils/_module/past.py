@@ -15,7 +15,7 @@ from .._device import Device
 from .._state import NicNote, Note
 
 if t.TYPE_CHECKING:
-    from .._audit.logged import Logged
+    from .._log.parse import Logged
 
 # The kernel's records and the note have the same clock, in ticks of a different length.
 _SLACK_SECONDS = 0.1
@@ -46,7 +46,7 @@ class Past:
         self.records: list[Logged] = []
         if note.busy is not None:
             # Seldom needed, and what reads logs takes a while to import.
-            from .._audit.recent import records_of
+            from .._log.recent import records_of
 
             self.records = records_of(note.uuid, note.busy - _SLACK_SECONDS)
 

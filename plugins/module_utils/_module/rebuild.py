@@ -18,7 +18,7 @@ from .._state import NicNote, Note, VmState
 from .past import Past
 
 if t.TYPE_CHECKING:
-    from .._audit.logged import Logged
+    from .._log.parse import Logged
 
 # The kernel's records and its clock of processes have ticks of a different length.
 _SLACK_SECONDS = 0.1

@@ -9,11 +9,11 @@ from __future__ import annotations
 import typing as t
 from pathlib import Path
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.log import (
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.items import (
     Boot,
     Item,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.logged import Logged
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.parse import Logged
 
 
 def line_of(item: Item) -> str:

@@ -12,11 +12,6 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.kernel impor
     KernelOpen,
     Kind,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.log import (
-    Boot,
-    Item,
-)
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.logged import Logged
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.messages import (
     Messages,
     Vm,
@@ -24,6 +19,11 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.messages imp
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.origin import Origin
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.record import Record
 from ansible_collections.virtaudit.qemu.plugins.module_utils._device import Device
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.items import (
+    Boot,
+    Item,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.parse import Logged
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import MAC, UUID
 
 _ORIGIN = Origin("/usr/bin/python3", None, None)

@@ -13,13 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import (
-    files,
-    namespaces,
-)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import namespaces
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.daemon import (
     Daemon,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log import files
 
 SLEEP = "import time; print(flush=True); time.sleep(600)"
 

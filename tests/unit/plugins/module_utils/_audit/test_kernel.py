@@ -10,10 +10,10 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.kernel impor
     KernelOpen,
     Major,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.log import (
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.lines import (
     parse_line,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.scan import Line
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.scan import Line
 
 # As a kernel 6.18 wrote them and auditd 3.0.9 logged them.
 SYSCALL = (

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import files, names
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
     AuditError,
     LogError,
     OptionError,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log import files, names
 from ansible_collections.virtaudit.qemu.plugins.module_utils._module import (
     audit_info,
     compare,
@@ -41,6 +41,7 @@ def ask(**params: t.Any) -> dict[str, t.Any]:
     given = {
         **dict.fromkeys(("name", "uuid", "mac", "logs", "since", "until")),
         "events": False,
+        "history": False,
         "verify": False,
         **params,
     }

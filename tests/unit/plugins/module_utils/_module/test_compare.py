@@ -8,10 +8,12 @@ import os
 
 import pytest
 
+from ansible_collections.virtaudit.qemu.plugins.module_utils._analysis.trail import (
+    Trail,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.netlink import (
     Status,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.trail import Trail
 from ansible_collections.virtaudit.qemu.plugins.module_utils._device import Device
 from ansible_collections.virtaudit.qemu.plugins.module_utils._module import compare
 from ansible_collections.virtaudit.qemu.plugins.module_utils._module.live import (

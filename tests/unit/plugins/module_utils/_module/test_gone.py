@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import proof, recent
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import proof
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.auditor import (
     Auditor,
 )
@@ -20,6 +20,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
     AuditError,
     StuckError,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log import recent
 from ansible_collections.virtaudit.qemu.plugins.module_utils._module import gone
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net import holdings
 from ansible_collections.virtaudit.qemu.plugins.module_utils._state import Note, VmState

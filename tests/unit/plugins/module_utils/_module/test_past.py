@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import recent
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.logged import Logged
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.messages import (
     Messages,
     Vm,
@@ -15,6 +13,8 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.messages imp
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.origin import Origin
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.record import Record
 from ansible_collections.virtaudit.qemu.plugins.module_utils._device import Device
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log import recent
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.parse import Logged
 from ansible_collections.virtaudit.qemu.plugins.module_utils._module.past import (
     Past,
     of_note,

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.virtaudit.qemu.plugins.module_utils import _state
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import recent
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.auditor import (
     Auditor,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.origin import Origin
 from ansible_collections.virtaudit.qemu.plugins.module_utils._device import Device
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log import recent
 from ansible_collections.virtaudit.qemu.plugins.module_utils._module import (
     companion,
     others,

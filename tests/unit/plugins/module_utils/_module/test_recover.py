@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import recent
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.auditor import (
     Auditor,
 )
@@ -22,6 +21,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
     ProcessError,
     StuckError,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log import recent
 from ansible_collections.virtaudit.qemu.plugins.module_utils._module import recover
 from ansible_collections.virtaudit.qemu.plugins.module_utils._module.leftovers import (
     foresee_repair,

@@ -1,0 +1,160 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is wrong with one VM's NICs, in words for an operator. Pure."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._log.parse import Logged
+from .._time import iso
+from .findings import Code, Finding, Findings, Severity
+from .grants import Opened
+from .witness import kind_of
+
+
+class Complaints:
+    """Adds findings about one VM."""
+
+    def __init__(self, node: str | None, uuid: str, findings: Findings) -> None:
+        self._node, self._uuid, self._findings = node, uuid, findings
+
+    def failed_open(self, logged: Logged, mac: str, path: str) -> None:
+        """A device could not be opened."""
+        vhost = kind_of(path) == "vhost"
+        self._add(
+            "failed_open",
+            "low" if vhost else "medium",
+            f"{path} could not be opened for {mac} of VM {_vm(logged)} at {iso(logged.time)}. "
+            + (
+                "The NIC works without vhost-net, slower; load vhost_net, or set vhost: off."
+                if vhost
+                else "The VM did not get this device; see the task for the reason."
+            ),
+            logged,
+            mac=mac,
+            path=path,
+            dev=logged.record.fields.get("dev"),
+        )
+
+    def failed_start(self, logged: Logged, events: list[str], macs: list[str]) -> None:
+        """The start of the VM failed as a whole."""
+        nics = f" (with {', '.join(macs)})" if macs else ""
+        self._add(
+            "failed_start",
+            "medium",
+            f"VM {_vm(logged)} did not start at {iso(logged.time)}{nics}. It holds no device of that start; see the"
+            " task or the log of qemu for the reason.",
+            logged,
+            events=[*events, logged.event],
+        )
+
+    def not_started(self, logged: Logged, mac: str) -> None:
+        """A NIC was not handed over with a start that nothing more is known of."""
+        self._add(
+            "failed_start",
+            "medium",
+            f"{mac} was not handed to VM {_vm(logged)} at {iso(logged.time)}, as its start failed or was cut off. See"
+            " the task for the reason.",
+            logged,
+            mac=mac,
+        )
+
+    def not_attached(self, logged: Logged, mac: str) -> None:
+        """A NIC was not handed to a VM that runs."""
+        self._add(
+            "failed_start",
+            "medium",
+            f"{mac} was not handed to VM {_vm(logged)} at {iso(logged.time)}: the VM holds none of its devices. See"
+            " the task for the reason, and run it again.",
+            logged,
+            mac=mac,
+        )
+
+    def failed_detach(self, logged: Logged, mac: str) -> Finding:
+        """A NIC was to be given back, and was not."""
+        return self._add(
+            "failed_detach",
+            "medium",
+            f"{mac} was to be taken from VM {_vm(logged)} at {iso(logged.time)}, and the VM still holds its devices."
+            " Run the detach again when the guest is up, or with force: true.",
+            logged,
+            mac=mac,
+        )
+
+    def failed_prepare(self, logged: Logged, mac: str) -> None:
+        """A filter, a VLAN or a port's flag could not be set before the hand-over."""
+        self._add(
+            "failed_prepare",
+            "medium",
+            f"The network of {mac} of VM {_vm(logged)} could not be prepared at {iso(logged.time)}: its VLAN, filter or"
+            " isolation is not in place. See the task for the reason, and run it again.",
+            logged,
+            mac=mac,
+            dev=logged.record.fields.get("dev"),
+        )
+
+    def unclaimed(self, mac: str, opened: Opened, how: str) -> None:
+        """A device was opened and never handed over; what a failed hand-over explains is none."""
+        if opened.failed:
+            return
+        logged, device = opened.logged, opened.device
+        self._add(
+            "unclaimed_open",
+            "medium",
+            f"{device.path} was opened for {mac} of VM {_vm(logged)} at {iso(logged.time)} and never handed over:"
+            f" {how}. What was done between the two failed; see the opener's log, and whether"
+            f" {logged.record.fields.get('exe')} still holds the device.",
+            logged,
+            mac=mac,
+            path=device.path,
+            dev=device.dev,
+        )
+
+    def untrusted(self, logged: Logged) -> None:
+        """A record that not root sent."""
+        self._findings.add(
+            Finding(
+                code="untrusted_record",
+                severity="high",
+                message=f"A {logged.record.type} record about VM {_vm(logged)} was sent at {iso(logged.time)} by user {logged.uid}"
+                f" (pid {logged.pid}), not by root: it proves nothing, and no grant rests on it. Find out which process of"
+                " that user may write audit records, and take CAP_AUDIT_WRITE from it.",
+                time=logged.time,
+                events=[logged.event],
+                node=self._node,
+                vm=_vm(logged),
+                uuid=self._uuid,
+                auid=logged.auid,
+            )
+        )
+
+    def _add(
+        self,
+        code: Code,
+        severity: Severity,
+        message: str,
+        logged: Logged,
+        events: list[str] | None = None,
+        **known: t.Any,
+    ) -> Finding:
+        return self._findings.add(
+            Finding(
+                code=code,
+                severity=severity,
+                message=message,
+                time=logged.time,
+                events=events or [logged.event],
+                node=self._node,
+                vm=_vm(logged),
+                uuid=self._uuid,
+                exe=logged.record.fields.get("exe"),
+                auid=logged.auid,
+                **known,
+            )
+        )
+
+
+def _vm(logged: Logged) -> str | None:
+    return logged.record.fields.get("vm")

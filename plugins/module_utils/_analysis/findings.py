@@ -1,0 +1,132 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What should not be, found in the trail or on the host. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from .._time import iso
+
+Code = t.Literal[
+    "unclaimed_open",
+    "failed_open",
+    "failed_start",
+    "failed_detach",
+    "unrecorded_open",
+    "unrecorded_fd",
+    "stale_grant",
+    "leaked_device",
+    "audit_lost",
+    "failed_prepare",
+    "untrusted_record",
+    "unread_records",
+]
+Severity = t.Literal["high", "medium", "low"]
+
+SEVERITIES: tuple[Severity, ...] = ("high", "medium", "low")
+# A finding that comes up again and again names so many events: the result must not grow with the log.
+_MAX_EVENTS = 20
+
+
+@dataclasses.dataclass
+class Finding:
+    """One thing that should not be, and the ``events`` that it rests on.
+
+    ``message`` is for an operator: what, what it means, what to do. ``time`` is when it came
+    up first, ``last`` when it did last, in seconds since the epoch. ``settled`` says how it
+    ended, where it did.
+    """
+
+    code: Code
+    severity: Severity
+    message: str
+    time: float
+    events: list[str] = dataclasses.field(default_factory=list)
+    node: str | None = None
+    vm: str | None = None
+    uuid: str | None = None
+    mac: str | None = None
+    dev: str | None = None
+    path: str | None = None
+    pid: int | None = None
+    fd: int | None = None
+    exe: str | None = None
+    auid: int | None = None
+    count: int = 1
+    last: float = 0.0
+    settled: str | None = None
+
+    def key(self) -> tuple[object, ...]:
+        """Return what makes it the same as another one."""
+        return (
+            self.code,
+            self.node,
+            self.uuid,
+            self.mac,
+            self.dev,
+            self.path,
+            self.pid,
+            self.fd,
+            self.exe,
+        )
+
+    def settle(self, how: str) -> None:
+        """Note that it is over."""
+        self.severity, self.settled = "low", how
+
+    def result(self) -> dict[str, t.Any]:
+        """Return the module's value."""
+        message = self.message
+        if self.count > 1:
+            message += (
+                f" It came up {self.count} times, the last time {iso(self.last)}."
+            )
+        if self.settled:
+            message += f" {self.settled}"
+        shown = ("node", "vm", "uuid", "mac", "dev", "path", "pid", "fd", "exe", "auid")
+        return {
+            "code": self.code,
+            "severity": self.severity,
+            "message": message,
+            "time": iso(self.time),
+            "events": self.events,
+            **{name: getattr(self, name) for name in shown},
+        }
+
+
+class Findings:
+    """All findings. What comes up again is counted; what is older than ``since`` is left out."""
+
+    def __init__(self, since: float | None = None) -> None:
+        self._since = since
+        self._found: dict[tuple[object, ...], Finding] = {}
+
+    def add(self, finding: Finding) -> Finding:
+        """Take a finding in; return the one that stands for it."""
+        if self._since is not None and finding.time < self._since:
+            return finding
+        known = self._found.setdefault(finding.key(), finding)
+        if known is finding:
+            known.last = finding.time
+            return known
+        if finding.events and set(finding.events) <= set(known.events):
+            # The same record read twice, from a copy of a log.
+            return known
+        known.count += 1
+        known.last = max(known.last, finding.time)
+        # Also when it was over.
+        known.severity = min(known.severity, finding.severity, key=SEVERITIES.index)
+        known.settled = None
+        room = _MAX_EVENTS - len(known.events)
+        known.events += finding.events[: max(0, room)]
+        return known
+
+    def all(self) -> list[Finding]:
+        """Return them, the worst first and among those the oldest first."""
+        return sorted(
+            self._found.values(),
+            key=lambda each: (SEVERITIES.index(each.severity), each.time),
+        )

@@ -1,0 +1,65 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Who held which NIC from when to when. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from .._time import iso
+from .grants import Grant
+
+
+@dataclasses.dataclass(frozen=True)
+class Held:
+    """A VM held the devices of a NIC on one network. ``until`` is ``None`` while it does."""
+
+    grant: Grant
+    until: float | None = None
+    end_event: str | None = None
+
+    def begin(self) -> tuple[float, str]:
+        """Return since when, in seconds since the epoch, and by which record."""
+        return self.grant.placed or (self.grant.since, self.grant.event)
+
+    def result(self) -> dict[str, t.Any]:
+        """Return the module's value."""
+        grant = self.grant
+        since, event = self.begin()
+        devices = (device.dev for device in grant.devices if device.dev)
+        return {
+            "node": grant.node,
+            "vm": grant.vm,
+            "uuid": grant.uuid,
+            "mac": grant.mac,
+            "network": grant.network,
+            "ifname": next(devices, grant.ifname),
+            "since": iso(since),
+            "until": None if self.until is None else iso(self.until),
+            "auid": grant.auid,
+            "ticket": grant.ticket,
+            "event": event,
+            "end_event": self.end_event,
+        }
+
+
+class History:
+    """Collects the grants that ended, between ``since`` and ``until`` (seconds since the epoch)."""
+
+    def __init__(self, since: float | None = None, until: float | None = None) -> None:
+        self._since, self._until = since, until
+        self._ended: list[Held] = []
+
+    def end(self, grant: Grant, time: float, event: str) -> None:
+        """Take a grant that ended."""
+        if self._since is None or time >= self._since:
+            self._ended.append(Held(grant, time, event))
+
+    def all(self, held: t.Iterable[Grant]) -> list[Held]:
+        """Return them and those that are ``held`` yet, the oldest first."""
+        found = [*self._ended, *(Held(grant) for grant in held)]
+        if self._until is not None:
+            found = [each for each in found if each.begin()[0] <= self._until]
+        return sorted(found, key=Held.begin)

@@ -1,0 +1,284 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One VM's devices: opened, handed over, given back. Pure."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from .._device import Device
+from .._log.parse import Logged
+from .._time import iso
+from .complaints import Complaints
+from .findings import Finding, Findings
+from .grants import Grant, Opened, claim, network_of
+from .history import History
+from .pairs import Pairs
+from .sessions import number
+
+# An open may wait this long for its hand-over: a VM's start has time-outs of its own.
+_IN_FLIGHT_SECONDS = 60.0
+# After this long nobody waits for it any more.
+_GIVEN_UP_SECONDS = 3600.0
+_MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}", re.ASCII)
+
+
+class Ending(t.Protocol):
+    """What ends a grant: a record, or a boot of the host."""
+
+    @property
+    def time(self) -> float: ...
+
+    @property
+    def event(self) -> str: ...
+
+
+class Nics:
+    """What is on record of one VM's interfaces, record by record."""
+
+    def __init__(
+        self,
+        node: str | None,
+        uuid: str,
+        findings: Findings,
+        history: History | None = None,
+    ) -> None:
+        self.node, self.uuid = node, uuid
+        self._history = history
+        self._pairs = Pairs()
+        self.grants: dict[str, Grant] = {}
+        self._complain = Complaints(node, uuid, findings)
+        self._opened: dict[str, list[Opened]] = {}
+        self._failed_detach: dict[str, Finding] = {}
+        self._failed_starts: list[tuple[Logged, str]] = []
+        self._run = 0
+
+    def is_empty(self) -> bool:
+        """Tell whether nothing is held or awaited."""
+        return not (
+            self.grants
+            or self._opened
+            or self._failed_starts
+            or self._failed_detach
+            or self._pairs.is_waiting()
+        )
+
+    def unclaimed(self) -> list[Device]:
+        """Return the devices that are open and not handed over."""
+        return [each.device for waiting in self._opened.values() for each in waiting]
+
+    def take(self, logged: Logged) -> None:
+        """Take a VIRT_RESOURCE record of a NIC."""
+        fields = logged.record.fields
+        reason, success = fields.get("reason"), fields.get("res") == "success"
+        if reason in ("open", "close"):
+            net = _mac(fields.get("net"))
+            if net and reason == "open":
+                self._open(logged, net, success)
+            elif net and success:
+                self._close(logged, net, number(fields.get("fd")))
+            return
+        old, new = _mac(fields.get("old-net")), _mac(fields.get("new-net"))
+        if reason == "detach" and old:
+            self._detach(logged, old, success)
+        elif reason in ("start", "attach") and new:
+            self._hand_over(logged, new, reason, success)
+        elif reason == "update":
+            self._update(logged, success, old, new)
+        elif reason == "prepare" and not success:
+            net = _mac(fields.get("net"))
+            if net:
+                self._complain.failed_prepare(logged, net)
+
+    def _update(
+        self, logged: Logged, success: bool, old: str | None, new: str | None
+    ) -> None:
+        """Take a change in place: of the MAC, or of the network that the NIC is on."""
+        fields = logged.record.fields
+        mac = _mac(fields.get("net"))
+        if not success:
+            return
+        if old and new and old != new:
+            self._end(old, logged)
+            self._hand_over(logged, new, "update", success)
+            return
+        grant = self.grants.get(mac or new or "")
+        changed = network_of(fields, "new-")
+        if grant is None or not changed:
+            return
+        self._end(grant.mac, logged)
+        self.grants[grant.mac] = grant.moved(logged, changed)
+
+    def begin(self, logged: Logged) -> None:
+        """A new run of the VM begins: what an earlier one had is gone."""
+        self._abandon("the VM was started anew", logged)
+
+    def started(self, logged: Logged, success: bool) -> None:
+        """Take VIRT_CONTROL op=start, which comes after the records of the NICs."""
+        if success:
+            self._report_failed_starts()
+            self._run += 1
+            # Those of this run were handed over as of the next one.
+            for mac, grant in list(self.grants.items()):
+                if grant.run != self._run:
+                    self._end(mac, logged)
+            self._drop_opened("the VM was started without it")
+            return
+        events = [failed.event for failed, _mac in self._failed_starts]
+        macs = sorted({mac for _failed, mac in self._failed_starts} | set(self.grants))
+        self._failed_starts = []
+        # libvirt says success of each NIC, and failed only of the whole.
+        self.grants = {}
+        self._opened = {}
+        self._complain.failed_start(logged, events, macs)
+
+    def stopped(self, how: str, end: Ending) -> None:
+        """The VM ended, and holds nothing any more."""
+        self._abandon(how, end)
+
+    def finish(self, now: float) -> None:
+        """Look at what was left open at the end of the trail."""
+        self._report_failed_starts()
+        for mac, waiting in self._opened.items():
+            for opened in waiting:
+                if not 0 <= now - opened.logged.time < _IN_FLIGHT_SECONDS:
+                    self._complain.unclaimed(mac, opened, "nothing came after it")
+
+    def _open(self, logged: Logged, mac: str, success: bool) -> None:
+        fields = logged.record.fields
+        path = fields.get("path") or "?"
+        if success and self._pairs.is_of_failed(logged, mac, path):
+            return
+        if success:
+            device = Device(
+                path, fields.get("rdev"), fields.get("dev"), None, logged.event
+            )
+            waiting = self._opened.setdefault(mac, [])
+            while waiting and logged.time - waiting[0].logged.time > _GIVEN_UP_SECONDS:
+                self._complain.unclaimed(mac, waiting.pop(0), "nothing came of it")
+            waiting.append(Opened(logged, device))
+            return
+        self._complain.failed_open(logged, mac, path)
+        self._pairs.failed_open(logged, mac, path)
+
+    def _close(self, logged: Logged, mac: str, fd: int | None) -> None:
+        path = logged.record.fields.get("path")
+        if fd is not None and self._close_granted(logged, mac, path, fd):
+            return
+        waiting = self._opened.get(mac, [])
+        for opened in waiting:
+            if opened.device.path == path:
+                waiting.remove(opened)
+                break
+        if not waiting:
+            self._opened.pop(mac, None)
+
+    def _close_granted(
+        self, logged: Logged, mac: str, path: str | None, fd: int
+    ) -> bool:
+        grant = self.grants.get(mac)
+        if grant is None:
+            return False
+        # Of an open that the logs do not have any more, only the number is known.
+        left = [
+            each
+            for each in grant.devices
+            if each.fd != fd or each.path not in (None, path)
+        ]
+        found = len(left) < len(grant.devices)
+        grant.devices = left
+        if found and grant.exact and not left:
+            # The record of its detach is lost.
+            self._end(mac, logged)
+            self._settle(mac, "closed", logged)
+        return found
+
+    def _detach(self, logged: Logged, mac: str, success: bool) -> None:
+        if success:
+            grant = self._end(mac, logged)
+            self._pairs.detached(logged, grant)
+            self._settle(mac, "detached", logged)
+            return
+        self._failed_detach[mac] = self._complain.failed_detach(logged, mac)
+
+    def _hand_over(self, logged: Logged, mac: str, reason: str, success: bool) -> None:
+        fields = logged.record.fields
+        waiting = self._opened.pop(mac, [])
+        if not success:
+            for opened in waiting:
+                opened.failed = True
+            if waiting:
+                self._opened[mac] = waiting
+            if reason == "start":
+                self._failed_starts.append((logged, mac))
+            else:
+                self._complain.not_attached(logged, mac)
+            return
+        kept = self._pairs.kept(logged, mac, reason)
+        fds = [number(fd) for fd in (fields.get("fds") or "").split(",") if fd]
+        devices, left = claim(waiting, fds)
+        for opened in left:
+            self._complain.unclaimed(
+                mac, opened, "a later open was handed over instead"
+            )
+        if not waiting and not fds:
+            devices = kept
+        self._settle(mac, "handed over anew", logged)
+        self._end(mac, logged)
+        self.grants[mac] = Grant(
+            node=self.node,
+            vm=fields.get("vm"),
+            uuid=self.uuid,
+            mac=mac,
+            since=logged.time,
+            auid=logged.auid,
+            ses=logged.ses,
+            exe=fields.get("exe"),
+            event=logged.event,
+            devices=devices,
+            exact=bool(fds),
+            run=self._run + (reason == "start"),
+            network=network_of(fields) or None,
+            ticket=fields.get("ticket"),
+            ifname=fields.get("dev"),
+        )
+
+    def _end(self, mac: str, end: Ending) -> Grant | None:
+        """End the grant of a NIC, if there is one; return it."""
+        grant = self.grants.pop(mac, None)
+        if grant is not None and self._history is not None:
+            self._history.end(grant, end.time, end.event)
+        return grant
+
+    def _abandon(self, how: str, end: Ending) -> None:
+        self._report_failed_starts()
+        for mac in list(self.grants):
+            self._end(mac, end)
+        self._pairs.forget()
+        self._drop_opened(how)
+        for finding in self._failed_detach.values():
+            finding.settle(f"It is over: {how}.")
+        self._failed_detach = {}
+
+    def _drop_opened(self, how: str) -> None:
+        for mac, waiting in self._opened.items():
+            for opened in waiting:
+                self._complain.unclaimed(mac, opened, how)
+        self._opened = {}
+
+    def _report_failed_starts(self) -> None:
+        for logged, mac in self._failed_starts:
+            self._complain.not_started(logged, mac)
+        self._failed_starts = []
+
+    def _settle(self, mac: str, how: str, logged: Logged) -> None:
+        finding = self._failed_detach.pop(mac, None)
+        if finding is not None:
+            finding.settle(f"It was {how} at {iso(logged.time)} ({logged.event}).")
+
+
+def _mac(text: str | None) -> str | None:
+    mac = text.lower() if text else ""
+    return mac if _MAC.fullmatch(mac) else None

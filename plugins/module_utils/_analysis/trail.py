@@ -1,0 +1,214 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Records to grants, findings and sessions. Pure.
+
+A VM is known by its UUID and its name, on the node where a log tells nodes apart. Names alone and MACs are
+used again, and a collector may have two hosts' VMs of one UUID.
+"""
+
+from __future__ import annotations
+
+import collections
+import typing as t
+
+from .._audit.kernel import KernelOpen
+from .._log.items import Alert, Boot, Item
+from .._log.order import in_order
+from .._log.parse import Logged, is_root, uuid_of
+from .complaints import Complaints
+from .findings import Findings
+from .grants import Grant
+from .history import History
+from .nics import Nics
+from .sessions import (
+    Resource,
+    Session,
+    alert_fields,
+    alert_result,
+    seclevel,
+    take_resource,
+)
+from .witness import Witness
+
+# Of a VM that something else starts no session is on record; its NICs come and go all the same.
+_MAX_UNSTARTED = 1000
+
+# The host, the UUID, and the name: collectors have VMs of several hosts, and copies keep the UUID.
+Key = tuple[t.Optional[str], str, t.Optional[str]]
+
+
+class Trail:
+    """What the records amount to. Feed it, then :meth:`finish` it once.
+
+    ``since`` leaves older findings and sessions out; a grant is what is held at the end, however
+    old. ``details`` keeps each session's resources and alerts. ``history`` takes the grants that ended.
+    """
+
+    def __init__(
+        self,
+        since: float | None = None,
+        details: bool = False,
+        history: History | None = None,
+    ) -> None:
+        self.findings = Findings(since)
+        self.sessions: dict[str, Session] = {}
+        self._since, self._details, self._history = since, details, history
+        self._witnesses: dict[str | None, Witness] = collections.defaultdict(
+            lambda: Witness(self.findings)
+        )
+        self._nics: dict[Key, Nics] = {}
+        self._running: dict[Key, Session] = {}
+        # What comes before VIRT_CONTROL op=start belongs to the session that it begins.
+        self._resources: dict[Key, list[Resource]] = {}
+        self._levels: dict[str, Key] = {}
+
+    def read(
+        self, items: t.Iterable[Item], now: float, doubts: list[Item] | None = None
+    ) -> None:
+        """Take all records, in the order of their file, and judge what is open at the time ``now``.
+
+        ``doubts`` as :func:`in_order` has it.
+        """
+        for item in in_order(items, doubts):
+            self.take(item)
+        self.finish(now)
+
+    def take(self, item: Item) -> None:
+        """Take the next record."""
+        if isinstance(item, Logged):
+            self._take_record(item)
+        elif isinstance(item, KernelOpen):
+            self._witnesses[item.node].saw(item)
+        elif isinstance(item, Boot):
+            self._boot(item)
+        elif isinstance(item, Alert):
+            self._take_alert(item)
+
+    def finish(self, now: float) -> None:
+        """Look at what is left over at the time ``now`` (seconds since the epoch)."""
+        for witness in self._witnesses.values():
+            witness.finish(now)
+        for nics in self._nics.values():
+            nics.finish(now)
+
+    def grants(self) -> list[Grant]:
+        """Return what is held, the oldest first."""
+        held = [grant for nics in self._nics.values() for grant in nics.grants.values()]
+        return sorted(held, key=lambda grant: (grant.since, grant.event))
+
+    def nics_of(self, uuid: str) -> list[Nics]:
+        """Return what is on record of a VM's interfaces, by host; only where something is held or awaited."""
+        return [nics for key, nics in self._nics.items() if key[1] == uuid]
+
+    def running(self) -> t.Mapping[Key, Session]:
+        """Return the sessions that have not ended."""
+        return self._running
+
+    def _take_record(self, logged: Logged) -> None:
+        uuid = uuid_of(logged)
+        if uuid is None:
+            return
+        key = (logged.node, uuid, logged.record.fields.get("vm"))
+        if not is_root(logged):
+            Complaints(*key[:2], self.findings).untrusted(logged)
+            return
+        fields = logged.record.fields
+        success = fields.get("res") == "success"
+        if logged.record.type == "VIRT_RESOURCE":
+            self._take_resource(key, logged)
+        elif logged.record.type == "VIRT_MACHINE_ID":
+            if success:
+                self._begin(key, logged)
+        elif fields.get("op") == "start":
+            self._start(key, logged, success)
+        elif fields.get("op") == "stop" and success:
+            self._stop(key, logged)
+        nics = self._nics.get(key)
+        if nics is not None and nics.is_empty():
+            # What has ended must not fill the memory.
+            del self._nics[key]
+
+    def _take_resource(self, key: Key, logged: Logged) -> None:
+        fields = logged.record.fields
+        if self._details or fields.get("resrc") == "net":
+            running = self._running.get(key)
+            resources = (
+                running.resources if running else self._resources.setdefault(key, [])
+            )
+            if self._details or fields.get("reason") != "open":
+                take_resource(resources, logged)
+            if not running and len(resources) > _MAX_UNSTARTED:
+                del resources[0]
+        if fields.get("resrc") != "net":
+            return
+        if fields.get("reason") == "open" and fields.get("path"):
+            self._witnesses[logged.node].recorded(logged, fields["path"] or "")
+        self._of(key).take(logged)
+
+    def _begin(self, key: Key, logged: Logged) -> None:
+        nics = self._nics.get(key)
+        if nics is not None:
+            nics.begin(logged)
+        self._end(key, logged.time)
+        self._resources.pop(key, None)
+        level = seclevel(logged.record.fields.get("vm-ctx"))
+        if level is not None:
+            self._levels = {lv: vm for lv, vm in self._levels.items() if vm != key}
+            self._levels[level] = key
+
+    def _start(self, key: Key, logged: Logged, success: bool) -> None:
+        self._end(key, logged.time)
+        session = Session.of(logged, self._resources.pop(key, []))
+        if self._since is None or logged.time >= self._since or success:
+            self.sessions[f"{logged.node} {logged.event}"] = session
+        if success:
+            self._running[key] = session
+        self._of(key).started(logged, success)
+
+    def _stop(self, key: Key, logged: Logged) -> None:
+        self._end(key, logged.time, logged)
+        self._resources.pop(key, None)
+        nics = self._nics.get(key)
+        if nics is not None:
+            nics.stopped("the VM stopped", logged)
+
+    def _boot(self, boot: Boot) -> None:
+        """Nothing that ran before has survived."""
+        node = boot.node
+        for key in [key for key in self._nics if key[0] == node]:
+            self._nics.pop(key).stopped("the host booted", boot)
+        for key in [key for key in self._running if key[0] == node]:
+            self._end(key, boot.time)
+        self._resources = {
+            key: kept for key, kept in self._resources.items() if key[0] != node
+        }
+
+    def _end(self, key: Key, time: float, stop: Logged | None = None) -> None:
+        """End the session that runs, if one does; one that was over before ``since`` is left out."""
+        session = self._running.pop(key, None)
+        if session is None:
+            return
+        session.close("lost" if stop is None else "stopped", stop)
+        if self._since is not None and time < self._since:
+            self.sessions.pop(f"{session.node} {session.event}", None)
+
+    def _take_alert(self, alert: Alert) -> None:
+        fields = alert_fields(alert)
+        context = fields.get("scontext") or fields.get("subj")
+        level = seclevel(context)
+        for key, session in self._running.items():
+            mine = key[0] == alert.node and (
+                fields.get("profile", "").endswith(f"libvirt-{key[1]}")
+                or fields.get("pid") == str(session.pid)
+                or (level is not None and self._levels.get(level) == key)
+            )
+            if mine:
+                session.alerts.append(alert_result(alert, fields))
+                return
+
+    def _of(self, key: Key) -> Nics:
+        nics = self._nics.get(key)
+        if nics is None:
+            nics = self._nics[key] = Nics(*key[:2], self.findings, self._history)
+        return nics

@@ -1,0 +1,119 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The kernel's own records of opens against those that the openers wrote. Pure.
+
+An opener writes its record right after the open, so they belong together by process and time.
+"""
+
+from __future__ import annotations
+
+import collections
+
+from .._audit.kernel import KernelOpen, Kind
+from .._log.parse import Logged
+from .._time import iso
+from .findings import Finding, Findings
+
+# Between an open and its record the opener may wait for the audit system, no longer.
+_TOGETHER_SECONDS = 10.0
+# How old an open must be before the lack of its record counts.
+_GRACE_SECONDS = 2.0
+
+
+class Witness:
+    """Holds what the kernel of one host saw until its record turns up, or is missed.
+
+    One host's: the clock of another one tells nothing of how long a record has been missing.
+    """
+
+    def __init__(self, findings: Findings) -> None:
+        self._findings = findings
+        # By process.
+        self._opens: dict[int, list[KernelOpen]] = collections.defaultdict(list)
+        # What a TUNSETIFF can belong to: opens and records of the same process, claimed or not.
+        self._known: dict[int, float] = {}
+        self._swept = 0.0
+
+    def saw(self, opened: KernelOpen) -> None:
+        """Take a record of the kernel's."""
+        self._sweep(opened.time)
+        if not opened.tunsetiff:
+            self._known[opened.pid] = opened.time
+        self._opens[opened.pid].append(opened)
+
+    def recorded(self, logged: Logged, path: str) -> None:
+        """Take an open record: it accounts for what its sender opened just before."""
+        self._sweep(logged.time)
+        self._known[logged.pid] = logged.time
+        kind = kind_of(path)
+        waiting = self._opens.get(logged.pid, [])
+        mine = [
+            opened
+            for opened in waiting
+            if not opened.tunsetiff
+            and opened.kind == kind
+            and abs(logged.time - opened.time) <= _TOGETHER_SECONDS
+        ]
+        # Ours names the interface and is one of each open(2).
+        for opened in mine[:1] if "dev" in logged.record.fields else mine:
+            waiting.remove(opened)
+
+    def finish(self, now: float) -> None:
+        """What is left and not brand new was never recorded."""
+        self._report(now, _GRACE_SECONDS)
+
+    def _sweep(self, time: float) -> None:
+        # Not at each record: the lists are looked through as a whole.
+        if abs(time - self._swept) > _TOGETHER_SECONDS:
+            self._swept = time
+            self._report(time, _TOGETHER_SECONDS)
+
+    def _report(self, now: float, age: float) -> None:
+        for process, waiting in list(self._opens.items()):
+            late = [opened for opened in waiting if abs(now - opened.time) > age]
+            for opened in late:
+                waiting.remove(opened)
+                if not (opened.tunsetiff and self._belongs(opened)):
+                    self._findings.add(_unrecorded(opened))
+            if not waiting:
+                del self._opens[process]
+        for process, time in list(self._known.items()):
+            if abs(now - time) > 3 * _TOGETHER_SECONDS:
+                del self._known[process]
+
+    def _belongs(self, opened: KernelOpen) -> bool:
+        known = self._known.get(opened.pid)
+        return known is not None and abs(known - opened.time) <= 2 * _TOGETHER_SECONDS
+
+
+def kind_of(path: str) -> Kind:
+    """Return what a path in an open record leads to; libvirt has a macvtap's interface there."""
+    if path.endswith("/net/tun"):
+        return "tap"
+    return "vhost" if path.endswith("/vhost-net") else "macvtap"
+
+
+def _unrecorded(opened: KernelOpen) -> Finding:
+    exe = opened.exe or "an unknown program"
+    who = "nobody who had logged in" if opened.auid is None else f"auid {opened.auid}"
+    what = (
+        "became the holder of a tap, through a node that no rule watches"
+        if opened.tunsetiff
+        else f"{'opened' if opened.fd is not None else 'tried to open'} {opened.path or f'a {opened.kind} node'}"
+    )
+    done = opened.fd is not None or opened.tunsetiff
+    return Finding(
+        code="unrecorded_open",
+        severity="high" if done else "low",
+        message=f"{exe} (pid {opened.pid}, {who}) {what} at {iso(opened.time)}, and no record of a VM accounts for"
+        " it. Find out who ran it and for what; give VMs their devices with vm_net_attach.",
+        time=opened.time,
+        events=[opened.event],
+        node=opened.node,
+        path=opened.path,
+        pid=opened.pid,
+        exe=opened.exe,
+        auid=opened.auid,
+        fd=opened.fd,
+    )

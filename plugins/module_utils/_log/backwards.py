@@ -1,0 +1,61 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Searches a log from its end to its begin, no further than it is asked to."""
+
+from __future__ import annotations
+
+import array
+import typing as t
+
+from .files import LogFile, spool
+from .scan import BLOCK_BYTES, Line, search, unpack
+
+_FIRST_BLOCK_BYTES = 1 << 16
+
+
+# Returns the lines of a log that begin before an offset, in order, from an index; None: this block has to be searched.
+Lookup = t.Callable[[LogFile, int], t.Optional[list[Line]]]
+
+
+def lines_backwards(
+    log: LogFile, needles: t.Sequence[bytes], lookup: Lookup | None = None
+) -> t.Iterator[Line]:
+    """Yield the lines that hold one of ``needles``, last first. Reads no further than it is asked to.
+
+    Raises as :meth:`LogFile.blocks`.
+    """
+    if not log.compressed:
+        yield from _backwards(log, needles, lookup)
+        return
+    # What is packed can be read only forwards: put the lines aside, and read those backwards.
+    with spool() as aside:
+        places = array.array("Q")
+        for lines in unpack(log, needles):
+            for line in lines:
+                places.extend((line.offset, len(line.text)))
+                aside.write(line.text)
+        position = aside.tell()
+        while places:
+            size, offset = places.pop(), places.pop()
+            position -= size
+            aside.seek(position)
+            yield Line(aside.read(size), b"", offset)
+
+
+def _backwards(
+    log: LogFile, needles: t.Sequence[bytes], lookup: Lookup | None
+) -> t.Iterator[Line]:
+    total = position = log.size
+    step = _FIRST_BLOCK_BYTES
+    while position > 0:
+        if lookup is not None:
+            found = lookup(log, position)
+            if found is not None:
+                yield from reversed(found)
+                return
+        size = min(step, position)
+        position -= size
+        step = min(step * 2, BLOCK_BYTES)
+        found = search(log.read_at, total, position, size, needles, context=1)
+        yield from reversed(found)

@@ -1,0 +1,147 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""When this host booted, as its own logs have it: not each boot leaves a record of itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from .._audit.kernel import Major
+from .files import LogFile
+from .items import Boot, Item, Mark, serial_of
+from .lines import marks, typed_marks
+from .nodes import OwnNodes
+from .order import boots_between
+
+_CHUNK_BYTES = 65536
+# What may come after the record that a host goes down.
+_GOING_DOWN = frozenset(("SERVICE_STOP", "CONFIG_CHANGE", "BPF"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Host:
+    """This host: the names that its records may carry, and when it booted, in seconds since the epoch.
+
+    ``macvtap`` is the major of macvtap's nodes, ``None`` where the host has none.
+    """
+
+    nodes: t.Container[str | None]
+    booted: float
+    macvtap: Major | None = None
+
+    @classmethod
+    def this(cls) -> Host:
+        """Return the host that this runs on (``proc(5)``: btime in /proc/stat). Raises :class:`OSError`."""
+        booted = 0.0
+        with open("/proc/stat", encoding="ascii") as handle:
+            for line in handle:
+                if line.startswith("btime "):
+                    booted = float(line.split()[1])
+        return cls(OwnNodes(), booted, _macvtap(booted))
+
+
+def _macvtap(booted: float) -> Major | None:
+    with open("/proc/devices", encoding="ascii") as handle:
+        for line in handle:
+            number, _blank, name = line.strip().partition(" ")
+            if name == "macvtap":
+                return Major(int(number), booted)
+    return None
+
+
+def boot_mark(logs: t.Sequence[LogFile], host: Host) -> Mark | None:
+    """Return the first record since the host booted. ``None`` when it is not in the logs, or they begin later.
+
+    Its serial number tells: it starts anew with each boot. The clock alone does not, for it may have
+    been set since. Looks at a few places of the logs only; compressed ones it does not look into.
+    Raises :class:`OSError`.
+    """
+    newer = None
+    for log in reversed(logs):
+        if log.compressed:
+            return newer
+        begin = next(_marks(log, 0, host), None)
+        if begin is not None and begin.time < host.booted:
+            return _within(log, host) or newer
+        newer = begin or newer
+    return None
+
+
+def shutdowns(log: LogFile) -> list[Boot]:
+    """Return which hosts went down with the end of a log that was kept; not of a compressed one.
+
+    Raises :class:`OSError`.
+    """
+    down: dict[str | None, Boot] = {}
+    for kind, mark in typed_marks(log.tail()):
+        if kind == "SYSTEM_SHUTDOWN":
+            down[mark.node] = Boot(mark.event, mark.time, mark.node, down=True)
+        elif kind not in _GOING_DOWN and not kind.startswith("VIRT_"):
+            down.pop(mark.node, None)
+    return list(down.values())
+
+
+def with_mark(items: t.Iterable[Item], mark: Mark | None) -> t.Iterator[Item]:
+    """Yield records with the mark at its place in time."""
+    for item in items:
+        if mark is not None and item.node == mark.node and item.time >= mark.time:
+            yield mark
+            mark = None
+        yield item
+    if mark is not None:
+        yield mark
+
+
+class Boots:
+    """Finds the boots of one host among its records, which come last first."""
+
+    def __init__(self, own: t.Container[str | None], mark: Mark | None) -> None:
+        self._own, self._mark = own, mark
+        self._newer: Item | None = None
+
+    def after(self, item: Item) -> bool:
+        """Tell whether the host booted after a record, before what was read already."""
+        if item.node not in self._own:
+            return False
+        newer = self._newer
+        if newer is None or serial_of(item.event) < serial_of(newer.event):
+            self._newer = item
+        return self._is_marked(item) or (
+            newer is not None and boots_between(item, newer)
+        )
+
+    def _is_marked(self, item: Item) -> bool:
+        """Tell whether a record is of an earlier boot than the mark: its number is higher, though it is older."""
+        mark = self._mark
+        return (
+            mark is not None
+            and item.time < mark.time
+            and serial_of(item.event) > serial_of(mark.event)
+        )
+
+
+def _within(log: LogFile, host: Host) -> Mark | None:
+    """Return the first record since the boot of a log that begins before it."""
+    lower, upper = 0, log.size
+    while upper - lower > _CHUNK_BYTES:
+        middle = (lower + upper) // 2
+        found = next(_marks(log, middle, host), None)
+        if found is not None and found.time < host.booted:
+            lower = middle
+        else:
+            upper = middle
+    for position in (lower, lower + _CHUNK_BYTES):
+        for found in _marks(log, position, host):
+            if found.time >= host.booted:
+                return found
+    return None
+
+
+def _marks(log: LogFile, position: int, host: Host) -> t.Iterator[Mark]:
+    text = log.read_at(position, 2 * _CHUNK_BYTES)
+    if position:
+        # It begins within a line.
+        text = text.partition(b"\n")[2]
+    return (mark for mark in marks(text) if mark.node in host.nodes)

@@ -1,0 +1,106 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Records that stand in several of the logs, which count once. Pure.
+
+A log may be given twice, packed or in another form, or as it was on several days.
+"""
+
+from __future__ import annotations
+
+import collections
+import typing as t
+
+from .items import Item, Mark, serial_of
+from .parse import Logged
+
+# A form for people has its times in the time zone of who printed it; zones differ by quarters of an hour.
+_ZONE_SECONDS = 900
+_ZONES_SECONDS = 26 * 3600
+_ROUNDED_SECONDS = 1.5
+
+
+class Copies:
+    """Tells which records were read before. ``copies`` counts them.
+
+    ``mixed``: some logs are of a form that has no numbers, so that times have to do.
+    """
+
+    def __init__(self, mixed: bool) -> None:
+        self.copies = 0
+        # Whether records with and without a number were read: not all copies of those can be told.
+        self.unnumbered = self.numbered = False
+        self._mixed = mixed
+        self._known: set[int] = set()
+        # By what they say: the times of those with and of those without a number.
+        self._times: tuple[dict[int, list[float]], dict[int, list[float]]] = ({}, {})
+        self._earlier: collections.Counter[int] = collections.Counter()
+        self._of_log: collections.Counter[int] = collections.Counter()
+        self._newest: dict[str | None, tuple[float, int]] = {}
+        self._amid_copies = False
+
+    def log_ends(self) -> None:
+        """Go on to the next log: a line without a number may stand in one log twice, and in two once."""
+        self._earlier |= self._of_log
+        self._of_log.clear()
+
+    def is_copy(self, item: Item) -> bool:
+        """Tell whether a record was read before."""
+        number = serial_of(item.event)
+        if isinstance(item, Mark):
+            # The end of a copy is no boot.
+            newest = self._newest.get(item.node)
+            return (
+                self._amid_copies
+                and newest is not None
+                and item.time <= newest[0]
+                and number <= newest[1]
+            )
+        known = self._is_known(item) if number else self._is_known_by_text(item)
+        self.copies += known
+        self._amid_copies = known
+        if not known and number:
+            self._newest[item.node] = (item.time, number)
+        return known
+
+    def _is_known(self, item: Item) -> bool:
+        self.numbered = self.numbered or isinstance(item, Logged)
+        key = hash((item.node, item.event, _text(item)))
+        known = key in self._known or self._in_other_form(item, 0)
+        self._known.add(key)
+        return known
+
+    def _is_known_by_text(self, item: Item) -> bool:
+        if not isinstance(item, Logged):
+            return False
+        self.unnumbered = True
+        key = hash((item.node, item.event, _text(item)))
+        self._of_log[key] += 1
+        return self._of_log[key] <= self._earlier[key] or self._in_other_form(item, 1)
+
+    def _in_other_form(self, item: Item, mine: int) -> bool:
+        """Tell whether a record of the other kind, with a number or without, says the same of the same time."""
+        if not self._mixed or not isinstance(item, Logged):
+            return False
+        key = hash(_text(item))
+        others = self._times[1 - mine].get(key, ())
+        for other in others:
+            apart = abs(item.time - other)
+            off = apart % _ZONE_SECONDS
+            if (
+                apart <= _ZONES_SECONDS
+                and min(off, _ZONE_SECONDS - off) <= _ROUNDED_SECONDS
+            ):
+                t.cast("list[float]", others).remove(other)
+                return True
+        self._times[mine].setdefault(key, []).append(item.time)
+        return False
+
+
+def _text(item: Item) -> tuple[object, ...]:
+    if isinstance(item, Logged):
+        return (item.record.type, item.pid, *item.record.fields.items())
+    return (
+        type(item).__name__,
+        *(value for name, value in vars(item).items() if name not in ("node",)),
+    )

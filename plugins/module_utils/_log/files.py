@@ -1,0 +1,282 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The audit daemon's log files: which there are, held open, read in blocks from either end.
+
+Source: ``auditd.conf(5)``. A file is read as it was when it was opened: it may be rotated, grow
+or shrink meanwhile. It is read and not mapped, since a mapped file that shrinks kills its reader.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import heapq
+import os
+import re
+import stat
+import typing as t
+
+from .clock import Clock
+from .packed import MAGIC_BYTES, Packing, packing_of, unpacked
+from .unread import Unread
+
+# What a log that breaks off raises.
+BROKEN = (OSError,)
+
+_CONFIGURATION = "/etc/audit/auditd.conf"
+_DEFAULT_LOG = "/var/log/audit/audit.log"
+# By number, or by date (logrotate(8), dateext).
+_ROTATION = r"(?:\.(\d{1,6})|[.-](\d{8,14}))"
+_SUFFIX = r"(?:\.(?:gz|xz|bz2|zst))?"
+_ROTATED = re.compile(rf"(.+?){_ROTATION}{_SUFFIX}", re.ASCII)
+_PACKED = re.compile(r"\.(?:gz|xz|bz2|zst)\Z")
+_PLAIN = re.compile(rf"(.+?){_SUFFIX}", re.ASCII)
+_FIRST_EVENT = re.compile(rb"msg=audit\((\d{1,11}\.\d{1,3}):(\d{1,20})\)")
+_HEAD_BYTES = 65536
+_SPOOL_BYTES = 1 << 20
+_ROTATION_TRIES = 5
+
+
+class LogFile:
+    """One log file, held open. ``size`` is in bytes, as it was when it was opened.
+
+    ``clock`` reads the times of its lines where those do not say all of theirs.
+    """
+
+    def __init__(self, path: str) -> None:
+        """Open it. Raises :class:`OSError`."""
+        self.path = path
+        # A FIFO must not hang the task.
+        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            status = os.fstat(self._fd)
+            if stat.S_ISDIR(status.st_mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError(errno.EINVAL, "it is no regular file", path)
+            self._begin, self.size = 0, status.st_size
+            self.identity: tuple[int, ...] = (status.st_dev, status.st_ino)
+            self._look(status.st_mtime)
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    def _look(self, written: float) -> None:
+        self.clock = Clock(written)
+        self._packing = packing_of(self.read_at(0, MAGIC_BYTES))
+        self.compressed = self._packing is not None
+        # Of a log of another form than auditd's, as its first record has it.
+        self.begins: tuple[float, int] | None = None
+        # Whether all of its lines are as auditd writes them, by its begin.
+        self.plain = True
+        self.newest_first = False
+        # Whether its lines name the files that grep took them from.
+        self.grepped = False
+        self._tail: bytes | None = None
+        self._head: bytes | None = None
+
+    def part(self, path: str, begin: int, size: int, written: float) -> LogFile:
+        """Return a part of this file, as a log of its own."""
+        part = LogFile.__new__(LogFile)
+        part.path, part._fd = path, os.dup(self._fd)
+        part._begin, part.size = self._begin + begin, size
+        part.identity = (*self.identity, begin)
+        part._look(written)
+        return part
+
+    def close(self) -> None:
+        """Give the file up."""
+        os.close(self._fd)
+
+    def fd(self) -> int:
+        """Return its file descriptor."""
+        return self._fd
+
+    def head(self) -> bytes:
+        """Return what it begins with; nothing when that cannot be read."""
+        if self._head is None:
+            self._head = b""
+            try:
+                for block in self.blocks(_HEAD_BYTES):
+                    self._head += block[: _HEAD_BYTES - len(self._head)]
+                    if len(self._head) >= _HEAD_BYTES:
+                        break
+            except BROKEN:
+                # Whoever reads all of it says so.
+                pass
+        return self._head
+
+    def tail(self) -> bytes:
+        """Return what it ends with; of a packed file only when all of it was read. Raises :class:`OSError`."""
+        if self.compressed:
+            return self._tail or b""
+        position = max(0, self.size - _HEAD_BYTES)
+        return self.read_at(position, _HEAD_BYTES)
+
+    def first_event(self) -> tuple[float, int]:
+        """Return time (seconds since the epoch) and serial number of its first record; zeros without one."""
+        if self.begins is not None:
+            return self.begins
+        match = _FIRST_EVENT.search(self.head())
+        return (float(match.group(1)), int(match.group(2))) if match else (0.0, 0)
+
+    def blocks(self, size: int) -> t.Iterator[bytes]:
+        """Yield the content in blocks, of ``size`` bytes where it is not packed.
+
+        Raises :class:`OSError`, of a packed file that breaks off after all that could be unpacked.
+        """
+        if self._packing is not None:
+            tail = b""
+            for block in self._unpacked(self._packing):
+                tail = (tail + block)[-_HEAD_BYTES:]
+                yield block
+            self._tail = tail
+            return
+        position = 0
+        while position < self.size:
+            block = self.read_at(position, size)
+            if not block:
+                return
+            position += len(block)
+            yield block
+
+    def _unpacked(self, packing: Packing) -> t.Iterator[bytes]:
+        # A program reads a file from its begin.
+        fd = -1 if self._begin else self._fd
+        return unpacked(packing, self.read_at, self.size, fd)
+
+    def read_at(self, position: int, size: int) -> bytes:
+        """Return ``size`` bytes, as they stand in the file. Raises :class:`OSError`."""
+        size = max(0, min(size, self.size - position))
+        return os.pread(self._fd, size, self._begin + position)
+
+    def line_number(self, offset: int) -> int | None:
+        """Return the number of the line that begins at ``offset`` of the content; ``None`` when it cannot be read."""
+        number, position = 1, 0
+        try:
+            for block in self.blocks(_HEAD_BYTES):
+                number += block.count(b"\n", 0, max(0, offset - position))
+                position += len(block)
+                if position >= offset:
+                    return number
+        except BROKEN:
+            return None
+        return number
+
+
+def log_path(configuration: str | None = None) -> str:
+    """Return the audit daemon's log file on this host."""
+    return setting("log_file", configuration) or _DEFAULT_LOG
+
+
+def setting(name: str, configuration: str | None = None) -> str:
+    """Return an option of the audit daemon on this host (``auditd.conf(5)``), empty when it is not given.
+
+    Of an option that is given twice the daemon takes the last.
+    """
+    option = re.compile(rf"^\s*{name}\s*=\s*(\S+)", re.MULTILINE | re.IGNORECASE)
+    try:
+        with open(
+            configuration or _CONFIGURATION, encoding="utf-8", errors="replace"
+        ) as handle:
+            found: list[str] = option.findall(handle.read())
+    except OSError:
+        return ""
+    return found[-1] if found else ""
+
+
+@contextlib.contextmanager
+def host_logs() -> t.Iterator[tuple[list[LogFile], Unread]]:
+    """Open the host's log and its rotated files; return them oldest first, and those that cannot be read."""
+    path = log_path()
+    with contextlib.ExitStack() as stack:
+        for _try in range(_ROTATION_TRIES):
+            stack.close()
+            unread = Unread()
+            files = oldest_first(open_all(_names(path), stack, unread))
+            # A rotation while they were opened would leave one out.
+            if _still_there(path, files):
+                break
+        yield files, unread
+
+
+def spool() -> t.IO[bytes]:
+    """Return a temporary file that is on disk only when it is large."""
+    import tempfile
+
+    return t.cast(t.IO[bytes], tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES))
+
+
+def _names(path: str) -> t.Iterator[str]:
+    """Yield the names of a log and its rotated files, which are listed only when the log is open already."""
+    yield path
+    yield from _rotated(path)
+
+
+def _rotated(path: str) -> list[str]:
+    """Return the rotated files."""
+    directory, name = os.path.split(path)
+    pattern = re.compile(rf"{re.escape(name)}{_ROTATION}{_SUFFIX}", re.ASCII)
+    with contextlib.suppress(OSError):
+        names = sorted(filter(pattern.fullmatch, os.listdir(directory or ".")))
+        return [os.path.join(directory, name) for name in names]
+    return []
+
+
+def open_all(
+    paths: t.Iterable[str], stack: contextlib.ExitStack, unread: Unread
+) -> list[LogFile]:
+    """Open each file once, whatever names lead to it; those that cannot be opened are added to ``unread``."""
+    files: list[LogFile] = []
+    for path in paths:
+        try:
+            log = LogFile(path)
+        except OSError as exc:
+            unread.log(path, exc.strerror or str(exc))
+            continue
+        stack.callback(log.close)
+        suffix = _PACKED.search(path)
+        misnamed = suffix is not None and log.size and not log.compressed
+        if suffix and misnamed and not _FIRST_EVENT.search(log.head()):
+            unread.log(path, f"its name ends in {suffix[0]}, and it is not packed so")
+            continue
+        if all(known.identity != log.identity for known in files):
+            files.append(log)
+    return files
+
+
+def place_of(path: str) -> tuple[str, int, str]:
+    """Return the log that a file is of, and its place among the rotations: a number that grows, or a date."""
+    # audit.log.1 is newer than audit.log.2, and older than audit.log.
+    match = _ROTATED.fullmatch(path)
+    if match is None:
+        plain = _PLAIN.fullmatch(path)
+        return (plain[1] if plain else path), 0, ""
+    return match[1], -int(match[2] or 0), match[3] or ""
+
+
+def oldest_first(files: t.Iterable[LogFile]) -> list[LogFile]:
+    """Order the rotations of each log among themselves, and those of several logs by their first records."""
+    series: dict[tuple[str, bool], list[tuple[int, str, LogFile]]] = {}
+    for log in files:
+        base, number, date = place_of(os.path.abspath(log.path))
+        series.setdefault((base, bool(date)), []).append((number, date, log))
+    ordered = [
+        [log for _number, _date, log in sorted(places, key=lambda each: each[:2])]
+        for places in series.values()
+    ]
+    # The clock may have been set back meanwhile, so time has no say within one.
+    return (
+        ordered[0]
+        if len(ordered) == 1
+        else list(heapq.merge(*ordered, key=LogFile.first_event))
+    )
+
+
+def _still_there(path: str, files: t.Sequence[LogFile]) -> bool:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return True
+    return any(log.identity == (status.st_dev, status.st_ino) for log in files)

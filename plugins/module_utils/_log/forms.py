@@ -1,0 +1,181 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The forms in which operators have audit records, each turned into the line that auditd writes.
+
+A line is recognised by itself, so that a file may hold several forms. What stands before a record
+must be a known header: text that somebody chose, in the midst of another record, is never read as one.
+What a syslog or a journal is trusted with is what its system is: any user can write to syslog with
+``logger(1)``. So a line whose tag is another program's is not read.
+
+Sources: RFC 3164, RFC 5424, ``journalctl(1)``, ``systemd.journal-fields(7)``, ``grep(1)``,
+``auditd-plugins(5)``.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import typing as t
+
+from .clock import Clock
+from .journal import journal_line, read_block
+from .json_forms import read_json
+from .refused import refusal
+
+# What stands where a record begins; the kernel's own log has no "msg=".
+HEAD = re.compile(
+    r"(?:node=(?P<node>[^\s'\"]+) )?type=(?P<type>[A-Z][A-Z0-9_]*|(?:UNKNOWN)?\[?\d{4}\]?) (?:msg=)?"
+    r"(?=audit\(\d{1,11}\.\d{1,3}:\d{1,20}\): ?)",
+    re.ASCII,
+)
+_DATE = (
+    r"(?:(?:\d{4} )?[A-Z][a-z]{2} [ \d]?\d (?:\d{4} )?\d\d:\d\d:\d\d(?:\.\d+)?"
+    r"|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?)"
+)
+# grep -H, -n and -C.
+_GREP = r"(?:[^\s'\"=<>{]*[/.][^\s'\"=]*[:-])?(?:\d{1,12}[:-])?"
+_HEADERS = tuple(
+    re.compile(_GREP + pattern, re.ASCII)
+    for pattern in (
+        # Blanks, from a mail or a template that has only the message.
+        r"[\s>|*-]*",
+        # RFC 5424.
+        rf"(?:\d+ )?(?:<\d{{1,3}}>)?1 {_DATE} (?P<host>\S+) (?P<tag>\S+) \S+ \S+ (?:-|(?:\[(?:[^\]\\]|\\.)*\])+) ?(?:\ufeff)?",
+        # RFC 3164, with or without a tag.
+        rf"(?:<\d{{1,3}}>)?(?:{_DATE} )?(?:(?P<host>[^\s=\"']+) )?(?P<tag>[^\s:\[=\"']+)(?:\[\d+\])?: ?(?:\[ *\d+\.\d+\] )?(?:audit: )?",
+        rf"(?:<\d{{1,3}}>)?{_DATE} (?P<host>[^\s=\"']+) ",
+        # dmesg(1).
+        r"(?:<\d{1,3}>)?\[ *\d+\.\d+\] audit: ",
+        # A container's log.
+        rf"{_DATE} std(?:out|err) F ",
+        # A line of JSON that was printed over several.
+        r"\s*\"[\w.@-]+\"\s*:\s*\[?\s*\"",
+        r"\s*\"",
+    )
+)
+_TYPE_NAME = re.compile(r"\s*\"?_AUDIT_TYPE_NAME\"?\s*[=:]")
+_LONGEST_HEADER = 1000
+# 0x1D as rsyslog, cat -v and others write it.
+_SEPARATOR = re.compile(r"'(?:#035|\^\]|\\x1d|\\u001d|\\035|\u241d|<1d>)(?=[A-Z]+=)")
+# Several records on a line: the newline between them is lost.
+_JOINED = re.compile(
+    r"(?<=')(?:\x1d[^'\x1d]*?)?(?=(?:node=[^\s'\"]+ )?type=(?:VIRT_[A-Z_]+|250[0-2]) msg=audit\()"
+)
+_NUMBERS = {"2500": "VIRT_CONTROL", "2501": "VIRT_RESOURCE", "2502": "VIRT_MACHINE_ID"}
+_BOOTED = re.compile(r"-- (?:Boot [0-9a-f]{32}|Reboot) --", re.ASCII)
+
+
+class Form(t.NamedTuple):
+    """What a line turned out to be: auditd's ``lines``, or why it is not read.
+
+    ``host`` is what a header names. ``boot``: the journal says that the host booted here.
+    """
+
+    lines: t.Sequence[str] = ()
+    host: str | None = None
+    problem: str | None = None
+    boot: bool = False
+
+
+_NOTHING = Form()
+
+
+def read_form(text: str, before: str, clock: Clock) -> Form:
+    """Recognise a line that auditd did not write.
+
+    ``before`` is the block of a journal's export form that it belongs to. A line that has nothing to do
+    with VMs gives neither lines nor a problem.
+    """
+    text = text.strip("\ufeff\r\0")
+    if _BOOTED.fullmatch(text):
+        return Form(boot=True)
+    if text.lstrip("[, \t\x1e").startswith("{") or text.startswith("data: {"):
+        found = read_json(text)
+        if found is not None:
+            return _nested(found.lines, found.host, found.problem, clock)
+    if _TYPE_NAME.match(text):
+        # The message beside it tells the same.
+        return _NOTHING
+    if text.startswith("MESSAGE="):
+        return _of_block(text, before)
+    return _headed(text, clock)
+
+
+def _nested(
+    lines: t.Sequence[str], host: str | None, problem: str | None, clock: Clock
+) -> Form:
+    read: list[str] = []
+    for line in lines:
+        form = _headed(line, clock)
+        read += form.lines
+        problem = problem or form.problem
+        host = host or form.host
+    return Form(read, host, problem)
+
+
+def _of_block(text: str, before: str) -> Form:
+    line, host = read_block(before or text)
+    return Form([line], host) if line else _refused(text)
+
+
+def _headed(text: str, clock: Clock) -> Form:
+    head = HEAD.search(text)
+    if head is None:
+        line, host, problem = journal_line(text, clock)
+        if line is not None:
+            return Form([line], host)
+        return Form(problem=problem) if problem else _refused(text)
+    host, problem = _header(text[: head.start()])
+    if problem is not None:
+        return Form(problem=problem) if "VIRT_" in text else _NOTHING
+    body = _body(text[head.start() :], text[: head.start()])
+    return Form([_plain(line) for line in _JOINED.split(body)], host)
+
+
+def _header(header: str) -> tuple[str | None, str | None]:
+    """Return the host that a header names, or what is wrong with it."""
+    for pattern in _HEADERS if len(header) <= _LONGEST_HEADER else ():
+        match = pattern.fullmatch(header)
+        if match is None:
+            continue
+        named = match.groupdict()
+        tag = named.get("tag")
+        if tag is not None and not _is_audit(tag):
+            return None, f"its tag is {tag!r}, which is not the audit system's"
+        return named.get("host"), None
+    return None, "what stands before the record is no header that is known"
+
+
+def _is_audit(tag: str) -> bool:
+    return "audi" in tag.lower() or tag in ("kernel", "-")
+
+
+def _body(text: str, header: str) -> str:
+    """Take away what a copy of a record has around it: escapes, blanks at its end."""
+    quoted = header.endswith('"')
+    if '\\"' in text:
+        text = text.replace('\\"', '"').replace("\\\\", "\\")
+        text = re.sub(r"\"\s*\]?\s*,?\s*$", "", text) if quoted else text
+    elif quoted:
+        # A table of comma-separated values doubles the quotes.
+        text = next(csv.reader([f'"{text}']))[0]
+    return _SEPARATOR.sub("'\x1d", text.rstrip(" \t\r"))
+
+
+def _plain(line: str) -> str:
+    """Give the type its name, and the kernel's own log its ``msg=``."""
+    head = HEAD.match(line)
+    if head is None:
+        return line
+    kind = head["type"].replace("UNKNOWN", "").strip("[]")
+    node = f"node={head['node']} " if head["node"] else ""
+    return f"{node}type={_NUMBERS.get(kind, head['type'])} msg={line[head.end():]}"
+
+
+def _refused(text: str) -> Form:
+    if "VIRT_" not in text:
+        return _NOTHING
+    if text.startswith(("type=VIRT_", "node=")):
+        return Form(problem="the record is cut")
+    return Form(problem=refusal(text) or "it is in no form that is known")

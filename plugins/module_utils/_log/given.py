@@ -1,0 +1,168 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Logs that an operator names: files, directories, globs and archives, in whatever form."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import re
+import typing as t
+
+from .archive import is_archive, members
+from .files import BROKEN, LogFile, oldest_first, open_all
+from .grepped import names_files
+from .items import serial_of
+from .lines import read_line
+from .packed import foreign_packing
+from .refused import refusal
+from .scan import Line
+from .unread import Unread
+
+_PLAIN_LINE = re.compile(
+    rb"(?:node=\S+ )?type=(?:[A-Z][A-Z0-9_]*|UNKNOWN\[(?!250[0-2])\d+\]) msg=audit\(\d|----|time->|\s*\Z"
+)
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_BOM = b"\xef\xbb\xbf"
+# A begin that has no record of a VM may have none at all of one: it must be an audit log by its looks.
+_AUDIT = re.compile(
+    rb"audit\(\d{1,11}\.\d{1,3}:\d{1,20}\)|VIRT_[A-Z]+ (?:user )?pid=|_TRANSPORT\"? ?[=:] ?\"?audit\b|\"ID\": ?\"\d+\.\d+:\d+\""
+)
+
+
+_EVENT = re.compile(
+    rb"^(?:node=\S+ )?type=(?!DAEMON_)\S+ msg=audit\((\d{1,11}\.\d{1,3}):(\d{1,20})\)",
+    re.MULTILINE,
+)
+
+
+@contextlib.contextmanager
+def given_logs(paths: t.Sequence[str]) -> t.Iterator[tuple[list[LogFile], Unread]]:
+    """Open logs by their paths; return those that are audit logs, oldest first."""
+    unread = Unread()
+    with contextlib.ExitStack() as stack:
+        found: list[LogFile] = []
+        for log in open_all(_expanded(paths, unread), stack, unread):
+            try:
+                parts = members(log, stack) if is_archive(log) else None
+            except BROKEN as exc:
+                unread.log(log.path, f"the archive cannot be read: {exc}")
+                continue
+            if parts is None:
+                found += [log] if _is_log(log, unread) else []
+                continue
+            # An archive of a whole host has other files too.
+            logs = [part for part in parts if _is_log(part, None)]
+            if not logs:
+                unread.log(log.path, "no file in the archive is an audit log")
+            found += logs
+        yield oldest_first(found), unread
+
+
+def _expanded(paths: t.Iterable[str], unread: Unread) -> t.Iterator[str]:
+    """Yield the files that paths, directories and globs stand for."""
+    for path in paths:
+        if os.path.isdir(path):
+            yield from _files_in(path, unread)
+        elif re.search(r"[*?\[]", path) and not os.path.lexists(path):
+            matches = sorted(glob.glob(path, recursive=True))
+            if not matches:
+                unread.log(path, "no file matches")
+            yield from (each for each in matches if not os.path.isdir(each))
+        else:
+            yield path
+
+
+def _files_in(path: str, unread: Unread) -> list[str]:
+    try:
+        names = sorted(os.listdir(path))
+    except OSError as exc:
+        unread.log(path, exc.strerror or str(exc))
+        return []
+    files = [os.path.join(path, name) for name in names if not name.startswith(".")]
+    files = [each for each in files if os.path.isfile(each)]
+    if not files:
+        unread.log(path, "the directory has no file")
+    return files
+
+
+def _is_log(log: LogFile, unread: Unread | None) -> bool:
+    """Look at the begin of a file: what it is, and when its first record was made."""
+    head = log.head()
+    problem = _problem(log, head)
+    if problem is not None:
+        if unread is not None:
+            unread.log(log.path, problem)
+        return False
+    lines = head.removeprefix(_BOM).split(b"\n")
+    if len(lines) > 1:
+        # The last one may go on.
+        lines.pop()
+    log.plain = not head.startswith(_BOM) and all(
+        _PLAIN_LINE.match(line.lstrip(b"\0").rstrip(b"\r")) for line in lines
+    )
+    log.grepped = not log.plain and names_files(head)
+    found = _events(log, lines) if not log.plain else _plain_events(head)
+    if not log.plain:
+        log.begins = min(found, default=None)
+    falls = sum(later < earlier for earlier, later in zip(found, found[1:]))
+    rises = sum(later > earlier for earlier, later in zip(found, found[1:]))
+    log.newest_first = not log.grepped and falls > 1 and falls > 4 * rises
+    return True
+
+
+def _problem(log: LogFile, head: bytes) -> str | None:
+    """Return why a file is no audit log that can be read; ``None`` when it is one, or has nothing in it."""
+    if head.startswith(_UTF16) or (
+        head[1:40:2].count(b"\0") > 15 and not head.startswith(b"\0")
+    ):
+        return "it is UTF-16: change it with iconv -f UTF-16 -t UTF-8"
+    foreign = foreign_packing(head)
+    if foreign is not None:
+        return f"it is {foreign}"
+    if not head:
+        return _why_empty(log)
+    if b"\r" in head and b"\n" not in head:
+        return "its lines end in CR alone: change them with tr '\\r' '\\n'"
+    if _AUDIT.search(head) is None and b"VIRT_" not in head and not _anywhere(log):
+        reason = refusal(head.decode("utf-8", "replace"))
+        return reason or "it has no audit record"
+    return None
+
+
+def _why_empty(log: LogFile) -> str | None:
+    try:
+        next(log.blocks(1), None)
+    except BROKEN as exc:
+        return str(exc.strerror or exc)
+    return None
+
+
+def _anywhere(log: LogFile) -> bool:
+    """Tell whether a file has an audit record after its begin."""
+    rest = b""
+    with contextlib.suppress(*BROKEN):
+        for block in log.blocks(1 << 20):
+            if _AUDIT.search(rest + block):
+                return True
+            rest = block[-200:]
+    return False
+
+
+def _plain_events(head: bytes) -> list[tuple[float, int]]:
+    return [(float(time), int(serial)) for time, serial in _EVENT.findall(head)]
+
+
+def _events(log: LogFile, lines: t.Iterable[bytes]) -> list[tuple[float, int]]:
+    """Return times and numbers of the records at the begin of a log, in its order."""
+    found: list[tuple[float, int]] = []
+    block: list[bytes] = []
+    for line in lines:
+        block = [*block, line] if line else []
+        before = b"\n".join(block) if line.startswith(b"MESSAGE=") else b""
+        if b"VIRT_" in line or b"audit(" in line or b"type=250" in line:
+            items = read_line(Line(line, before), log.clock).items
+            found += [(item.time, serial_of(item.event)) for item in items]
+    return found

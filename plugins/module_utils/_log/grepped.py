@@ -1,0 +1,47 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The output of ``grep(1)`` over several rotated files, which has the newest first: its lines name their files."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from .files import place_of
+from .items import Item
+from .scan import Line
+
+_NAME = re.compile(
+    rb"([^\s:'\"=<>{]*[/.][^\s:'\"=]*?)[:-](?:\d+[:-])?(?:node=\S+ )?type="
+)
+
+Read = t.Callable[[Line], t.Iterable[Item]]
+
+
+def names_files(head: bytes) -> bool:
+    """Tell whether the lines at the begin of a log name the files that they are from."""
+    return _NAME.match(head) is not None
+
+
+def in_order_of_files(lines: t.Iterable[Line], read: Read) -> t.Iterator[Item]:
+    """Yield the records in ``lines``, those of the oldest file first; ``read`` reads a line."""
+    files: dict[bytes, list[Item]] = {}
+    name = b""
+    for line in lines:
+        match = _NAME.match(line.text)
+        name = match[1] if match is not None else name
+        files.setdefault(name, []).extend(read(line))
+
+    def age(name: bytes) -> tuple[float, int, str]:
+        base, number, date = place_of(name.decode("utf-8", "surrogateescape"))
+        same = [
+            each
+            for each in files
+            if place_of(each.decode("utf-8", "surrogateescape"))[0] == base
+        ]
+        begins = [files[each][0].time for each in same if files[each]]
+        return (min(begins, default=0.0), number, date)
+
+    for name in sorted(files, key=age):
+        yield from files[name]

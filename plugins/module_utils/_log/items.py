@@ -1,0 +1,60 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the lines of an audit log amount to, line by line. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from .._audit.kernel import KernelOpen
+from .parse import Logged
+
+
+class HeaderHost(str):
+    """A host that a header names, and no record: the header is the collector's word."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Boot:
+    """The host booted, or with ``down`` went down; nothing that ran before has survived."""
+
+    event: str
+    time: float
+    node: str | None
+    down: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Mark:
+    """Some record: it shows how far the kernel has counted. ``daemon``: the audit daemon started, which the kernel does not count."""
+
+    event: str
+    time: float
+    node: str | None = None
+    daemon: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Other(Mark):
+    """A record of a VM that is not asked for."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Alert:
+    """An AVC or anomaly record; ``text`` is all after its head."""
+
+    event: str
+    time: float
+    node: str | None
+    type: str
+    text: str
+
+
+Item = t.Union[Logged, Boot, Mark, Alert, KernelOpen]
+
+
+def serial_of(event: str) -> int:
+    """Return the number that the kernel gave an event; it counts up from each boot. 0: the log does not have it."""
+    return int(event.rpartition(":")[2])

@@ -1,0 +1,122 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A line that is a JSON object: the journal's, laurel's, or one of a collector's that keeps the record in a string."""
+
+from __future__ import annotations
+
+import json
+import re
+import typing as t
+
+from .journal import read_entry
+
+_VIRT = ("VIRT_CONTROL", "VIRT_RESOURCE", "VIRT_MACHINE_ID")
+# A record, or a line with a syslog header before it.
+_RECORD = re.compile(r"(?:node=\S+ )?type=\S+ (?:msg=)?audit\(\d", re.ASCII)
+_EVENT = re.compile(r"\d{1,11}\.\d{1,3}:\d{1,20}", re.ASCII)
+_BROKEN = "the record in the journal's entry is broken"
+_TIMELESS = "the journal's entry has no time; leave --output-fields out"
+_MAX_DEPTH = 12
+
+
+class Found(t.NamedTuple):
+    """The lines that an object holds; ``host`` is what it names beside them."""
+
+    lines: t.Sequence[str] = ()
+    host: str | None = None
+    problem: str | None = None
+
+
+def read_json(text: str) -> Found | None:
+    """Read a line; ``None`` when it is no JSON object."""
+    begin, end = text.find("{"), text.rfind("}")
+    try:
+        value = json.loads(text[begin : end + 1], object_pairs_hook=_once)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(value, dict):
+        return None
+    if isinstance(value.get("MESSAGE"), (str, list)) and (
+        "__REALTIME_TIMESTAMP" in value or "_TRANSPORT" in value
+    ):
+        return _journal(value)
+    if _EVENT.fullmatch(str(value.get("ID"))) and any(kind in value for kind in _VIRT):
+        return _laurel(value)
+    # A string may hold several lines.
+    lines = list(
+        dict.fromkeys(line for line in _strings(value, 0) if _RECORD.search(line))
+    )
+    return Found(lines, _host(value)) if lines else None
+
+
+def _once(pairs: list[tuple[str, t.Any]]) -> dict[str, t.Any]:
+    """Refuse an object that names a field twice: which one counts is not said."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a field stands there twice")
+    return found
+
+
+def _journal(value: dict[str, t.Any]) -> Found:
+    line, host = read_entry(value)
+    if line is not None:
+        return Found([line], host)
+    message = value["MESSAGE"]
+    if isinstance(message, str) and _RECORD.match(message):
+        # A dispatcher wrote it, not the kernel.
+        tag = str(value.get("SYSLOG_IDENTIFIER"))
+        if "audi" in tag or value.get("_TRANSPORT") == "kernel":
+            return Found([message], value.get("_HOSTNAME"))
+        return Found(problem=f"its tag is {tag!r}, which is not the audit system's")
+    if value.get("_TRANSPORT") in (None, "audit") and "VIRT_" in str(message):
+        return Found(
+            problem=_TIMELESS if "__REALTIME_TIMESTAMP" not in value else _BROKEN
+        )
+    return Found()
+
+
+def _laurel(value: dict[str, t.Any]) -> Found:
+    lines = []
+    for kind in _VIRT:
+        entries = value.get(kind, [])
+        for entry in entries if isinstance(entries, list) else [entries]:
+            line = _laurel_line(kind, value["ID"], entry)
+            if line is None:
+                return Found(
+                    problem="laurel's record does not have the message as text; give the host's audit.log"
+                )
+            lines.append(line)
+    node = value.get("NODE")
+    return Found(lines, node if isinstance(node, str) else None)
+
+
+def _laurel_line(kind: str, event: str, entry: t.Any) -> str | None:
+    if not isinstance(entry, dict) or not isinstance(entry.get("msg"), str):
+        return None
+    said = [
+        f"{key}={entry[key]}" for key in ("pid", "uid", "auid", "ses") if key in entry
+    ]
+    return f"type={kind} msg=audit({event}): {' '.join(said)} msg='{entry['msg'].strip(chr(39))}'"
+
+
+def _strings(value: t.Any, depth: int) -> t.Iterator[str]:
+    if isinstance(value, str):
+        yield from value.splitlines()
+    elif depth < _MAX_DEPTH:
+        inner = (
+            value.values()
+            if isinstance(value, dict)
+            else value if isinstance(value, list) else ()
+        )
+        for each in inner:
+            yield from _strings(each, depth + 1)
+
+
+def _host(value: dict[str, t.Any]) -> str | None:
+    """Return the host that a collector names (Elastic Common Schema: host.name)."""
+    host = value.get("host")
+    if isinstance(host, dict):
+        host = host.get("name") or host.get("hostname")
+    host = host or value.get("hostname") or value.get("_HOSTNAME")
+    return host if isinstance(host, str) and host else None

@@ -1,0 +1,227 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Reads the lines of the audit log that matter for VMs and their network devices."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing as t
+
+from .._audit.kernel import Major, parse_path, parse_tunsetiff
+from .._audit.record import MESSAGE_TYPES
+from .backwards import Lookup, lines_backwards
+from .clock import Clock
+from .files import BROKEN, LogFile
+from .forwards import lines_with
+from .grepped import in_order_of_files
+from .items import Alert, Boot, HeaderHost, Item, Mark, Other
+from .parse import HEAD, parse_virt
+from .scan import Line
+from .unread import Unread
+
+_ANY = re.compile(HEAD % "[A-Z_0-9]+", re.ASCII)
+
+VIRT_NEEDLE = b"VIRT_"
+# Character devices, and TUNSETIFF.
+KERNEL_NEEDLES = (b" mode=020", b" a1=400454ca a2=")
+ALERT_NEEDLES = (b"type=AVC msg=audit(", b"type=ANOM_")
+# In logs that auditd did not write: types by number, and boots of a journal.
+OTHER_NEEDLES = (
+    b"type=250",
+    b"[250",
+    b"AUDIT250",
+    b": SYSTEM_BOOT ",
+    b"=SYSTEM_BOOT ",
+    b'"SYSTEM_BOOT ',
+    b"-- Boot ",
+    b"-- Reboot --",
+)
+
+
+# A record of a VM at a glance.
+_WHOLE = re.compile(
+    rb"(?:node=([^\s'\"]+) )?type=VIRT_[A-Z_]+ msg=audit\((([\d.]+):\d+)\): pid=\d+ uid=\d+ auid=\d+ ses=\d+(?: subj=[^'\x1d]*?)?"
+    rb" msg='[^'\x1d\n]* res=(?:success|failed)'(?:\x1d.*)?\r?\Z"
+)
+_NUMBERS = frozenset(map(str, MESSAGE_TYPES.values()))
+# Those of libaudit's that say nothing of devices.
+_OTHERS = frozenset(
+    (
+        "VIRT_INTEGRITY_CHECK",
+        "VIRT_CREATE",
+        "VIRT_DESTROY",
+        "VIRT_MIGRATE_IN",
+        "VIRT_MIGRATE_OUT",
+    )
+)
+
+
+class Read(t.NamedTuple):
+    """What a line gave: records in order, and why one of a VM could not be read."""
+
+    items: t.Sequence[Item] = ()
+    problem: str | None = None
+
+
+def parse_line(line: Line, macvtap: Major | None = None) -> Item | None:
+    """Read a line as auditd writes it; ``None`` when it is none of those that matter.
+
+    ``macvtap`` is known of this host only.
+    """
+    return _parse(_text(line), line.before, macvtap)
+
+
+def _text(line: Line) -> str:
+    # A log that went through Windows has a CR at each line's end.
+    return line.text.decode("utf-8", "surrogateescape").rstrip("\r")
+
+
+def _parse(text: str, before: bytes, macvtap: Major | None) -> Item | None:
+    if text.startswith("type=VIRT_"):
+        return parse_virt(text)
+    match = _ANY.match(text)
+    if match is None:
+        return None
+    kind = match["type"]
+    if kind in MESSAGE_TYPES:
+        return parse_virt(text)
+    if kind.isdigit():
+        return None
+    if kind == "PATH":
+        return parse_path(text, match, before, macvtap)
+    if kind == "SYSCALL":
+        return parse_tunsetiff(text, match)
+    event, time, node = match["event"], float(match["time"]), match["node"]
+    if kind == "SYSTEM_BOOT":
+        return Boot(event, time, node)
+    if kind == "AVC" or kind.startswith("ANOM_"):
+        return Alert(event, time, node, kind, text[match.end() :].partition("\x1d")[0])
+    if kind.startswith("DAEMON_"):
+        return Mark(event, time, node, daemon=True) if kind == "DAEMON_START" else None
+    return Mark(event, time, node)
+
+
+def read_line(line: Line, clock: Clock, macvtap: Major | None = None) -> Read:
+    """Read a line in whatever form; what it says of VMs is never passed over in silence."""
+    item = parse_line(line, macvtap)
+    if item is not None:
+        return Read((item,))
+    text = _text(line)
+    match = _ANY.match(text)
+    if match is not None and not _is_of_vm(match["type"]):
+        # Another record, whatever stands in it.
+        return Read()
+    # Imported only here: auditd's own log can do without.
+    from .forms import read_form
+
+    form = read_form(text, line.before.decode("utf-8", "surrogateescape"), clock)
+    if form.boot:
+        return Read((Boot(f"{clock.last:.3f}:0", clock.last, None),))
+    items: list[Item] = []
+    problem = form.problem
+    for each in form.lines:
+        found = _parse(each, b"", macvtap)
+        if found is None:
+            head = _ANY.match(each)
+            if head is None or _is_of_vm(head["type"]):
+                problem = problem or _broken(each)
+            continue
+        if form.host is not None and found.node is None:
+            found = dataclasses.replace(found, node=HeaderHost(form.host))
+        clock.last = found.time
+        items.append(found)
+    return Read(items, problem)
+
+
+def _is_of_vm(kind: str) -> bool:
+    if kind.startswith("VIRT_"):
+        return kind not in _OTHERS
+    return kind in _NUMBERS
+
+
+def _broken(text: str) -> str:
+    if not re.search(r"' *$|'\x1d|'[ #^\\][\w\]\\]*[A-Z]+=", text):
+        return "the record is cut"
+    if re.search(r" uid=[a-z_]", text):
+        return "the user stands there by name, which another host may give to another one: give the host's audit.log"
+    return "the record is broken"
+
+
+def read_log(
+    log: LogFile,
+    needles: t.Sequence[bytes],
+    unread: Unread,
+    macvtap: Major | None = None,
+) -> t.Iterator[Item]:
+    """Yield what matters in a log, first record first. What cannot be read is added to ``unread``."""
+
+    def read(line: Line) -> t.Sequence[Item]:
+        items, problem = read_line(line, log.clock, macvtap)
+        if problem is not None:
+            unread.line(log, line.offset, problem)
+        return items
+
+    lines = lines_with(log, needles)
+    try:
+        if log.grepped:
+            yield from in_order_of_files(lines, read)
+        for line in lines:
+            yield from read(line)
+    except BROKEN as exc:
+        unread.log(log.path, f"it breaks off: {exc}")
+
+
+def last_mark(log: LogFile) -> Mark | None:
+    """Return the last record of the kernel's in a log."""
+    try:
+        lines = re.split(rb"[\n\0]", log.tail())
+    except BROKEN:
+        return None
+    return next((mark for line in reversed(lines) for mark in marks(line)), None)
+
+
+def marks(text: bytes) -> t.Iterator[Mark]:
+    """Yield the records of the kernel's in a part of a log."""
+    for _kind, mark in typed_marks(text):
+        yield mark
+
+
+def typed_marks(text: bytes) -> t.Iterator[tuple[str, Mark]]:
+    """Yield the same, each with its type; the daemon's own records count for themselves."""
+    for line in re.split(r"[\n\0]", text.decode("utf-8", "surrogateescape")):
+        match = _ANY.match(line)
+        if match is not None and not match["type"].startswith("DAEMON_"):
+            mark = Mark(match["event"], float(match["time"]), match["node"])
+            yield match["type"], mark
+
+
+def read_backwards(
+    log: LogFile,
+    needles: t.Sequence[bytes],
+    unread: Unread,
+    lookup: Lookup | None = None,
+) -> t.Iterator[Item]:
+    """Yield the records with one of ``needles``, last first, and read no further than it is asked to.
+
+    Of the records of other VMs it only makes sure that they can be read.
+    """
+    clock = log.clock
+    try:
+        for line in lines_backwards(log, [*needles, VIRT_NEEDLE], lookup):
+            other = VIRT_NEEDLE in line.text and not any(
+                needle in line.text for needle in needles
+            )
+            whole = _WHOLE.match(line.text) if other else None
+            if whole is not None:
+                node = whole[1].decode("utf-8", "surrogateescape") if whole[1] else None
+                yield Other(whole[2].decode("ascii"), float(whole[3]), node)
+                continue
+            items, problem = read_line(line, clock)
+            if problem is not None:
+                unread.line(log, line.offset, problem)
+            for item in reversed(items):
+                yield Other(item.event, item.time, item.node) if other else item
+    except BROKEN as exc:
+        unread.log(log.path, f"it breaks off: {exc}")

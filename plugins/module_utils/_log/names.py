@@ -1,0 +1,97 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The names that one host's records carry: they change with ``name_format`` (``auditd.conf(5)``)."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import typing as t
+
+from .boot import Host
+from .files import LogFile, log_path
+from .items import HeaderHost, Item
+from .lines import last_mark, marks
+
+_T = t.TypeVar("_T", bound=Item)
+
+
+@dataclasses.dataclass(frozen=True)
+class Names:
+    """The names of the host that logs are of. ``newest`` is what its last record carries.
+
+    ``named`` are the names that records carry, by the begins and ends of their logs.
+    """
+
+    own: t.Container[str | None] = frozenset((None,))
+    newest: str | None = None
+    named: t.Collection[str | None] = ()
+    _headers: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def of(cls, logs: t.Sequence[LogFile], host: Host | None) -> Names:
+        """Return the names of ``host``, where these are its own logs and no other's.
+
+        Of any other logs only what carries no name is taken for one host's.
+        """
+        with contextlib.suppress(OSError):
+            if host is None:
+                return cls(named=frozenset(_nodes(logs)))
+            if alone(logs, host):
+                for log in reversed(logs):
+                    mark = last_mark(log)
+                    if mark is not None:
+                        return cls(host.nodes, mark.node)
+        return cls()
+
+    def unify(self, item: _T) -> _T:
+        """Give a record of the host its newest name: a VM must not be another one by it.
+
+        The first host that a header names is the one of the records without a name.
+        """
+        if isinstance(item.node, HeaderHost):
+            name = str(item.node)
+            first = self._headers.setdefault("first", name)
+            node = None if name == first and name not in self.named else name
+            return dataclasses.replace(item, node=node)
+        if item.node == self.newest or item.node not in self.own:
+            return item
+        return dataclasses.replace(item, node=self.newest)
+
+    def header(self) -> str | None:
+        """Return the host of the records without a name, where a header names it."""
+        first = self._headers.get("first")
+        return None if first in self.named else first
+
+
+def alone(logs: t.Sequence[LogFile], host: Host) -> bool:
+    """Tell whether the logs are this host's alone, by what they begin and end with: a collector has others' too.
+
+    Raises :class:`OSError`.
+    """
+    return all(node in host.nodes for node in _nodes(logs))
+
+
+def hosts_of(logs: t.Sequence[LogFile]) -> set[str | None]:
+    """Return the hosts that logs are of, by what they begin and end with; ``None`` where that may be any.
+
+    Raises :class:`OSError`.
+    """
+    found = set(_nodes(logs))
+    with contextlib.suppress(OSError):
+        status = os.stat(log_path())
+        # This host's own log is its own, whatever it says.
+        if any(log.identity == (status.st_dev, status.st_ino) for log in logs):
+            return (found - {None}) | {os.uname().nodename}
+    return found
+
+
+def _nodes(logs: t.Sequence[LogFile]) -> t.Iterator[str | None]:
+    return (
+        mark.node
+        for log in logs
+        for text in (log.head(), log.tail())
+        for mark in marks(text)
+    )

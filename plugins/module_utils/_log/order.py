@@ -1,0 +1,101 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Brings records into the order in which the kernel made them. Pure.
+
+The order of the file, corrected by the serial numbers among neighbours: the kernel may queue two
+records of the same moment the wrong way round, and a system call's record is written when it ends,
+with the number and the time of its begin. Times alone are no help, a clock can be set back. A serial
+number that falls otherwise means a new boot: within one, it only rises. Records without a number stand
+where the file has them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from .items import Boot, Item, Mark, serial_of
+
+_WINDOW = 64
+# Neighbours that changed places were made within this time of one another.
+_SAME_MOMENT_SECONDS = 2.0
+# A record may be written this long after its number was taken; no host boots as fast.
+_LATE_SECONDS = 60.0
+
+
+@dataclasses.dataclass
+class _Stream:
+    """The records of one host that wait: (serial, position, record)."""
+
+    waiting: list[tuple[int, int, Item]] = dataclasses.field(default_factory=list)
+    passed: tuple[int, Item | None] = (-1, None)
+    newest: Item | None = None
+    # The audit daemon has started since the newest record.
+    daemon_started: bool = False
+
+    def drain(self, left: int) -> t.Iterator[Item]:
+        """Yield all but the last ``left`` that wait, in order, each once: a log may be there twice."""
+        self.waiting.sort()
+        ready = self.waiting[: max(0, len(self.waiting) - left)]
+        del self.waiting[: len(ready)]
+        for serial, _position, item in ready:
+            if not serial_of(item.event) or (serial, item) != self.passed:
+                yield item
+            self.passed = serial, item
+
+
+def in_order(
+    items: t.Iterable[Item], doubts: list[Item] | None = None
+) -> t.Iterator[Item]:
+    """Yield the records of each host in order, a :class:`Boot` between those of two boots.
+
+    ``doubts`` takes the first record after each boot that only the numbers tell of: it may be another host's.
+    """
+    streams: dict[str | None, _Stream] = {}
+    for position, item in enumerate(items):
+        stream = streams.setdefault(item.node, _Stream())
+        if isinstance(item, Mark) and item.daemon:
+            stream.daemon_started = True
+            continue
+        newest = stream.newest
+        unnumbered_boot = isinstance(item, Boot) and not serial_of(item.event)
+        if unnumbered_boot or (newest is not None and boots_between(newest, item)):
+            if (
+                not (stream.daemon_started or isinstance(item, Boot))
+                and doubts is not None
+            ):
+                doubts.append(item)
+            yield from stream.drain(0)
+            stream.newest = newest = None
+            yield Boot(item.event, item.time, item.node)
+        stream.daemon_started = False
+        # One without a number comes after those that were read before it.
+        serial = serial_of(item.event) or (serial_of(newest.event) if newest else 0)
+        if not isinstance(item, Boot):
+            stream.waiting.append((serial, position, item))
+            # Not at each record: to sort what is nearly in order takes next to nothing.
+            if len(stream.waiting) >= 2 * _WINDOW:
+                yield from stream.drain(_WINDOW)
+        if serial_of(item.event) and (
+            newest is None or serial > serial_of(newest.event)
+        ):
+            stream.newest = item
+    for stream in streams.values():
+        yield from stream.drain(0)
+
+
+def boots_between(older: Item, newer: Item) -> bool:
+    """Tell whether a host booted between two of its records, by their places in the log."""
+    fell = serial_of(older.event) - serial_of(newer.event)
+    earlier = older.time - newer.time
+    if isinstance(newer, Boot):
+        # A container's systemd writes such a record too, in the midst of the host's.
+        amidst = 0 < -fell <= _WINDOW and abs(earlier) <= _LATE_SECONDS
+        return newer.down or not amidst
+    if not serial_of(newer.event):
+        return False
+    if fell <= 0 or abs(earlier) <= _SAME_MOMENT_SECONDS:
+        return False
+    # What is older by its number and by its time only comes late.
+    return earlier < 0 or (fell > 2 * _WINDOW and earlier > _LATE_SECONDS)

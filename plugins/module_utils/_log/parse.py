@@ -1,0 +1,113 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A VIRT record as it stands in the log.
+
+A line is ``[node=N ]type=T msg=audit(<seconds>.<ms>:<serial>): ...``; an enriched one goes on with
+0x1D and names. What a program or a person chose stands in quotes or in hex, and is never searched.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+from .._audit.record import MESSAGE_TYPES, Record, known_id
+from .._errors import RecordError
+from .old import parse_old
+
+HEAD = (
+    r"(?:node=(?P<node>[^\s'\"]+) )?type=(?P<type>%s)"
+    r" msg=audit\((?P<event>(?P<time>\d{1,11}\.\d{1,3}):(?P<serial>\d{1,20}))\): ?"
+)
+_VIRT = re.compile(
+    HEAD % "|".join(MESSAGE_TYPES)
+    # The kernels of Enterprise Linux 6 say "user" first, and older ones know no session.
+    + r"(?:user )?pid=(?P<pid>\d{1,10}) uid=(?P<uid>\d{1,10}|root) auid=(?P<auid>\d{1,10}|unset)"
+    r"(?: ses=(?P<ses>\d{1,10}|unset))?(?: (?:tty|subj|label)=[^'\x1d]*?)? msg='(?P<text>[^\x1d\n]*)'"
+    # The 0x1D may be lost, or a blank by now.
+    r"(?:\x1d(?P<names>.*)|(?P<lost>\x20?(?:[A-Z][A-Z0-9_]*=(?:\"[^\"]*\"|[^\s\"']+)\x20?)+))?",
+    re.ASCII,
+)
+_USER = re.compile(r'\bUID="([^"]*)"')
+_RESULT = re.compile(r" res=(?:success|failed)\)?\Z", re.ASCII)
+# What libvirt before 0.9.9 and its libaudit wrote: a colon before exe, values in single quotes.
+_OLD = re.compile(r": exe=|='", re.ASCII)
+
+
+@dataclasses.dataclass
+class Logged:
+    """A VIRT record as it stands in the log.
+
+    ``time`` is in seconds since the epoch. ``pid`` and the identities are the kernel's words of
+    the sender, ``auid`` and ``ses`` ``None`` where they are not set. ``user`` is the name of
+    ``uid`` on the host that wrote the log, where the log has it.
+    """
+
+    event: str
+    time: float
+    record: Record
+    node: str | None = None
+    pid: int = 0
+    uid: int = 0
+    auid: int | None = None
+    ses: int | None = None
+    user: str | None = None
+
+
+def parse_virt(text: str) -> Logged | None:
+    """Read one line; ``None`` when it is no VIRT record."""
+    match = _VIRT.fullmatch(text)
+    if match is None:
+        return None
+    record = _record(match["type"], match["text"])
+    if record is None:
+        return None
+    node, _type, event, time, _serial, pid, uid, auid, ses, _text, names, lost = (
+        match.groups()
+    )
+    if lost and not _RESULT.search(match["text"]):
+        return None
+    user = _USER.search(names or lost) if names or lost else None
+    return Logged(
+        event=event,
+        time=float(time),
+        record=record,
+        node=node,
+        pid=int(pid),
+        uid=0 if uid == "root" else int(uid),
+        auid=_id(auid),
+        ses=_id(ses),
+        user=user.group(1) if user else None,
+    )
+
+
+def _record(kind: str, text: str) -> Record | None:
+    try:
+        if _OLD.search(text) is None:
+            return Record.parse(kind, text)
+    except RecordError:
+        pass
+    return parse_old(kind, text)
+
+
+def _id(number: str | None) -> int | None:
+    """Return an auid or a session; old kernels have no session, and a name stands for what is not set."""
+    return None if number is None or number == "unset" else known_id(number)
+
+
+def is_root(logged: Logged) -> bool:
+    """Tell whether root sent a record, by the kernel's word; what any other user sends proves nothing."""
+    return logged.uid == 0
+
+
+def uuid_of(logged: Logged) -> str | None:
+    """Return the UUID of the VM that a record speaks of."""
+    uuid = logged.record.fields.get("uuid")
+    return uuid.lower() if uuid else None
+
+
+def macs_of(logged: Logged) -> set[str]:
+    """Return the MACs that a record names."""
+    named = (logged.record.fields.get(key) for key in ("net", "new-net", "old-net"))
+    return {mac.lower() for mac in named if mac}

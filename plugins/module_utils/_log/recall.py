@@ -1,0 +1,279 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Reads the logs: all of them forwards, or what is on record of some VMs backwards, no further than needed."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import typing as t
+
+from .._audit.kernel import KernelOpen
+from .._audit.record import encode_outside
+from .boot import Boots, Host, boot_mark, shutdowns, with_mark
+from .files import LogFile
+from .items import Alert, Boot, Item, Mark, Other
+from .lines import (
+    ALERT_NEEDLES,
+    KERNEL_NEEDLES,
+    OTHER_NEEDLES,
+    VIRT_NEEDLE,
+    last_mark,
+    read_backwards,
+    read_log,
+)
+from .lookup import Lookup
+from .names import Names
+from .parse import Logged, is_root, macs_of, uuid_of
+from .scan import BOOT_NEEDLES
+from .unread import Unread
+from .wanted import Wanted
+
+# Of more VMs all records are read: each text that is searched takes its time.
+_MANY_VMS = 8
+# The clock of a host may have been set back by so much.
+_APART_SECONDS = 60.0
+
+
+class Logs(t.NamedTuple):
+    """The logs that an answer rests on, oldest first. ``host`` is the one whose own they are."""
+
+    files: t.Sequence[LogFile]
+    unread: Unread
+    names: Names
+    host: Host | None = None
+    # Whether an index may be written down.
+    keep_index: bool = False
+
+    def in_a_row(self) -> bool:
+        """Tell whether they can be read backwards: as auditd wrote them, each after the one before."""
+        if self.host is not None:
+            return True
+        newest = 0.0
+        for log in self.files:
+            mark = last_mark(log)
+            if log.compressed or not log.plain or log.newest_first:
+                return False
+            if log.first_event()[0] < newest - _APART_SECONDS:
+                return False
+            newest = mark.time if mark is not None else newest
+        return True
+
+
+def read_all(
+    logs: Logs,
+    wanted: Wanted,
+    details: bool,
+    log_ends: t.Callable[[], None] = lambda: None,
+) -> t.Iterator[Item]:
+    """Yield all that matters, oldest first. ``details`` asks for AVC and anomaly records too.
+
+    ``log_ends`` is called at the end of each log.
+    """
+    items = map(logs.names.unify, _read_all(logs, wanted, details, log_ends))
+    yield from with_mark(items, _boot(logs, wanted))
+    yield from _end(logs, wanted)
+
+
+def _read_all(
+    logs: Logs, wanted: Wanted, details: bool, log_ends: t.Callable[[], None]
+) -> t.Iterator[Item]:
+    needles = [VIRT_NEEDLE, *BOOT_NEEDLES, *KERNEL_NEEDLES]
+    if details:
+        needles += ALERT_NEEDLES
+    macvtap = logs.host.macvtap if logs.host is not None else None
+    for log in logs.files:
+        more = () if log.plain else OTHER_NEEDLES
+        items = read_log(log, [*needles, *more], logs.unread, macvtap)
+        if log.newest_first:
+            items = reversed(list(items))
+        for item in itertools.chain(items, () if log.newest_first else _last(log)):
+            if wanted.in_time(item):
+                yield item
+        log_ends()
+
+
+def _last(log: LogFile) -> list[Mark]:
+    """Return the last record of a log: when the next one has a lower number, the host has booted between them."""
+    mark = last_mark(log)
+    return [] if mark is None else [mark]
+
+
+def _boot(logs: Logs, wanted: Wanted) -> Mark | None:
+    """Return the first record since the host booted, which shows what was before."""
+    try:
+        mark = boot_mark(logs.files, logs.host) if logs.host is not None else None
+    except OSError:
+        # Who reads the log for the answer says so.
+        return None
+    return logs.names.unify(mark) if mark is not None and wanted.in_time(mark) else None
+
+
+def _end(logs: Logs, wanted: Wanted) -> t.Iterator[Boot]:
+    """Yield which hosts went down with the end of their logs. The one that this runs on did not."""
+    if logs.files and logs.host is None:
+        with contextlib.suppress(OSError):
+            yield from filter(wanted.in_time, shutdowns(logs.files[-1]))
+
+
+@dataclasses.dataclass(frozen=True)
+class Recalled:
+    """What is on record of a VM. ``since_boot``: it was not looked for further back than the host's last boot."""
+
+    items: t.Iterable[Item]
+    since_boot: bool = False
+
+
+def recall(
+    logs: Logs, wanted: Wanted, details: bool, whole: t.Sequence[Item] | None = None
+) -> Recalled:
+    """Return what is on record of the VM that is asked for, oldest first, from the start that its last run had.
+
+    ``since`` has it read on to that time. A name stands for the VM that had it last, a MAC for all
+    that had to do with it since the host booted. ``whole`` is all that is on record, in order, where the
+    logs cannot be read backwards.
+    """
+    names = logs.names
+    mark = _boot(logs, wanted)
+    uuids, since_boot = {wanted.uuid} if wanted.uuid else set(), False
+    if not uuids:
+        uuids, since_boot = _resolve(logs, wanted, mark, whole)
+    if not uuids:
+        return Recalled([], since_boot)
+    found: list[Item] = []
+    # Those of which nothing older can matter.
+    settled: set[str] = set()
+    needles = [*_of_vms(uuids), *(ALERT_NEEDLES if details else ())]
+    # No index has alerts, or all VMs.
+    indexed = not details and len(uuids) <= _MANY_VMS
+    terms = [f"uuid={uuid}" for uuid in sorted(uuids)] if indexed else []
+    boots = Boots(names.own, mark)
+    newer: Item | None = None
+    for item in _pick(logs, needles, terms, wanted, logs.unread, whole):
+        if boots.after(item):
+            settled |= uuids
+            since_boot = True
+            if wanted.is_before(item):
+                break
+            # The two tell the boot, whatever they are of.
+            found += [each for each in (newer, item) if isinstance(each, Other)]
+        newer = item
+        if isinstance(item, Other):
+            continue
+        uuid = uuid_of(item) if isinstance(item, Logged) else None
+        if isinstance(item, Logged) and uuid not in uuids:
+            continue
+        if isinstance(item, Alert) and not details:
+            continue
+        found.append(item)
+        # Several hosts in one log: a VM may have moved between them.
+        if uuid and item.node in names.own and _begins(item, wanted):
+            settled.add(uuid)
+        if settled >= uuids and wanted.is_before(item):
+            break
+    found.reverse()
+    return Recalled([*with_mark(found, mark), *_end(logs, wanted)], since_boot)
+
+
+def _resolve(
+    logs: Logs, wanted: Wanted, mark: Mark | None, whole: t.Sequence[Item] | None
+) -> tuple[set[str], bool]:
+    """Return the UUIDs that a name or a MAC stands for, and whether it was looked for only since the host booted."""
+    uuids: set[str] = set()
+    done = since_boot = False
+    own = logs.names.own
+    boots = Boots(own, mark)
+    unread = Unread()
+    terms = [f"mac={wanted.mac}" if wanted.mac else f"vm={wanted.name}"]
+    for item in _pick(logs, _needles(wanted), terms, wanted, unread, whole):
+        if boots.after(item):
+            done = True
+            if wanted.is_before(item):
+                since_boot = True
+                break
+        uuid = uuid_of(item) if isinstance(item, Logged) else None
+        if (
+            uuid
+            and isinstance(item, Logged)
+            and is_root(item)
+            and _speaks_of(item, wanted)
+        ):
+            uuids.add(uuid)
+            # A VM may hold the MAC since long before another one got it.
+            done = done or (wanted.mac is None and item.node in own)
+        if done and wanted.is_before(item):
+            break
+    if not uuids:
+        # Else it is noted when it is read for the answer.
+        logs.unread.add(unread)
+    return uuids, since_boot
+
+
+def _needles(wanted: Wanted) -> list[bytes]:
+    if wanted.mac:
+        return _both_cases(wanted.mac)
+    forms = encode_outside(wanted.name or "")
+    # As a line of JSON has it.
+    forms += [form.replace('"', '\\"') for form in forms if '"' in form]
+    return [f"vm={form}".encode("utf-8", "surrogateescape") for form in forms]
+
+
+def _of_vms(uuids: t.Collection[str]) -> list[bytes]:
+    if len(uuids) > _MANY_VMS:
+        return [VIRT_NEEDLE]
+    return [b"uuid=" + text for uuid in sorted(uuids) for text in _both_cases(uuid)]
+
+
+def _both_cases(text: str) -> list[bytes]:
+    """Return a UUID or a MAC as records may have it: ours have it in lower case."""
+    return [each.encode("ascii") for each in sorted({text, text.upper()})]
+
+
+def _pick(
+    logs: Logs,
+    needles: t.Sequence[bytes],
+    terms: t.Sequence[str],
+    wanted: Wanted,
+    unread: Unread,
+    whole: t.Sequence[Item] | None,
+) -> t.Iterator[Item]:
+    if whole is None:
+        return _newest_first(logs, needles, terms, wanted, unread)
+    return (item for item in reversed(whole) if not isinstance(item, KernelOpen))
+
+
+def _newest_first(
+    logs: Logs,
+    needles: t.Sequence[bytes],
+    terms: t.Sequence[str],
+    wanted: Wanted,
+    unread: Unread,
+) -> t.Iterator[Item]:
+    needles = [*needles, *BOOT_NEEDLES]
+    lookup = Lookup(terms, logs.keep_index) if terms else None
+    for log in reversed(logs.files):
+        items = read_backwards(log, needles, unread, lookup)
+        for item in itertools.chain(_last(log), items):
+            daemon = isinstance(item, Mark) and item.daemon
+            if wanted.in_time(item) and not daemon:
+                yield logs.names.unify(item)
+
+
+def _speaks_of(logged: Logged, wanted: Wanted) -> bool:
+    fields = logged.record.fields
+    if wanted.name is not None and fields.get("vm") != wanted.name:
+        return False
+    return wanted.mac is None or wanted.mac in macs_of(logged)
+
+
+def _begins(item: Item, wanted: Wanted) -> bool:
+    """Tell whether a run of a VM begins with a record."""
+    return (
+        isinstance(item, Logged)
+        and wanted.name in (None, item.record.fields.get("vm"))
+        and is_root(item)
+        and item.record.type == "VIRT_MACHINE_ID"
+        and item.record.fields.get("res") == "success"
+    )

@@ -1,0 +1,171 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Finds the few lines of a log that matter, without looking at each line.
+
+Python's own search of bytes takes 0.3 s a GB for each text. The C library's ``memmem(3)`` takes half
+of that.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import typing as t
+
+from .files import LogFile
+
+BLOCK_BYTES = 1 << 21
+# The kernel cuts a record at 8970 bytes (MAX_AUDIT_MESSAGE_LENGTH); the names of an enriched one come on top.
+_LONGEST_LINE_BYTES = 1 << 16
+# How far before its PATH record an open's SYSCALL record may stand.
+CONTEXT_BYTES = 1 << 16
+# Where a line's type stands, after the name of its node.
+_HEAD_BYTES = 300
+# Where a host may have booted: the lines beside one of these show whether the kernel counts anew.
+BOOT_NEEDLES = (b"type=SYSTEM_BOOT msg=audit(", b"type=DAEMON_START msg=audit(")
+_BOOT = re.compile(rb"(node=\S+ )?type=(?:SYSTEM_BOOT|DAEMON_START) ")
+_PATH_EVENT = re.compile(rb"type=PATH msg=audit\(([0-9.:]+)\): ")
+
+# An entry of a journal's export form goes over several lines.
+_ENTRY = b"MESSAGE=VIRT_"
+# Ends a line that is longer than any record, so that it is not taken for one.
+_CUT = b"\xff..."
+
+_memmem = ctypes.CDLL(None).memmem
+_memmem.restype = ctypes.c_void_p
+_memmem.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
+
+ReadAt = t.Callable[[int, int], bytes]
+
+
+class Line(t.NamedTuple):
+    """A line of a log, that begins at ``offset``.
+
+    ``before`` is the SYSCALL record before a PATH record, which is only a part of its event; or the whole
+    entry around a line of a journal's export form.
+    """
+
+    text: bytes
+    before: bytes = b""
+    offset: int = 0
+
+
+def search(
+    read_at: ReadAt,
+    total: int,
+    start: int,
+    size: int,
+    needles: t.Sequence[bytes],
+    context: int,
+) -> list[Line]:
+    """Search the lines that begin in ``size`` bytes from ``start`` on, of a log of ``total`` bytes.
+
+    ``context`` is how much more of what stands before them is read, at least the byte that shows
+    whether a line begins at ``start``. Raises :class:`OSError`.
+    """
+    lower = max(0, start - context)
+    upper = min(total, start + size + _LONGEST_LINE_BYTES)
+    buffer = read_at(lower, upper - lower)
+    if len(buffer) < upper - lower:
+        raise OSError("it was cut short while it was read")
+    begin, end = start - lower, start - lower + size
+    if start > 0:
+        begin = _separator(buffer, begin - 1, end - 1) + 1
+        if not begin:
+            return []
+    if end < len(buffer):
+        newline = _separator(buffer, end - 1, len(buffer))
+        end = newline if newline >= 0 else len(buffer)
+        if newline < 0 and upper < total:
+            # What does not end within reach is no line. Said is that of what it holds.
+            buffer += _CUT
+            end = len(buffer)
+    return _lines(buffer, begin, end, needles, lower)
+
+
+def _separator(buffer: bytes, start: int, end: int) -> int:
+    """Find what ends a line: a newline, or what a crash of the host left in place of one."""
+    newline = buffer.find(b"\n", start, end)
+    null = buffer.find(b"\0", start, newline if newline >= 0 else end)
+    return newline if null < 0 else null
+
+
+def unpack(log: LogFile, needles: t.Sequence[bytes]) -> t.Iterator[list[Line]]:
+    """Search a compressed log, block by block. Raises as :meth:`LogFile.blocks`."""
+    # What was searched, of which a little is kept, and the line that has not ended yet.
+    done, rest, base = b"", b"", 0
+    for block in log.blocks(BLOCK_BYTES):
+        buffer = b"".join((done, rest, block))
+        start = len(done)
+        end = max(buffer.rfind(b"\n") + 1, buffer.rfind(b"\0") + 1, start)
+        yield _lines(buffer, start, end, needles, base)
+        done = buffer[max(0, end - CONTEXT_BYTES) : end]
+        rest = buffer[end:]
+        base += end - len(done)
+        if len(rest) > _LONGEST_LINE_BYTES:
+            # No record; it must neither fill the memory nor be taken for one.
+            yield _lines(
+                rest + _CUT, 0, len(rest) + len(_CUT), needles, base + len(done)
+            )
+            base += len(done) + len(rest) - _LONGEST_LINE_BYTES
+            done, rest = b"", b"\xff" * _LONGEST_LINE_BYTES
+    buffer = done + rest
+    yield _lines(buffer, len(done), len(buffer), needles, base)
+
+
+def _lines(
+    buffer: bytes, start: int, end: int, needles: t.Sequence[bytes], offset: int
+) -> list[Line]:
+    """Return the lines with one of the texts, in order, without their newlines. The buffer begins at ``offset``."""
+    base = ctypes.cast(ctypes.c_char_p(buffer), ctypes.c_void_p).value or 0
+    spans: set[tuple[int, int]] = set()
+    for needle in needles:
+        position = start
+        while True:
+            found = _memmem(base + position, end - position, needle, len(needle))
+            if not found:
+                break
+            at = found - base
+            first = buffer.rfind(b"\n", start, at) + 1 or start
+            first = buffer.rfind(b"\0", first, at) + 1 or first
+            position = _separator(buffer, at, end)
+            if position < 0:
+                position = end
+            spans.add((first, position))
+            if needle in BOOT_NEEDLES:
+                spans.update(_beside(buffer, first, position, start, end))
+    return [
+        Line(buffer[first:last], _before(buffer, first, last), offset + first)
+        for first, last in sorted(spans)
+    ]
+
+
+def _beside(
+    buffer: bytes, first: int, last: int, start: int, end: int
+) -> list[tuple[int, int]]:
+    """Return the records that the kernel counted before and after a line, of the same host."""
+    head = _BOOT.match(buffer, first, last)
+    if head is None:
+        return []
+    counted = re.compile(
+        rb"(?:^|(?<=\0))%stype=(?!DAEMON_|SYSCALL|PATH)[A-Z_0-9]+ msg=audit\([^\n\0]*"
+        % re.escape(head.group(1) or b""),
+        re.MULTILINE,
+    )
+    older = [*counted.finditer(buffer, max(start, first - CONTEXT_BYTES), first)]
+    newer = counted.search(buffer, last, end)
+    return [match.span() for match in (*older[-1:], newer) if match is not None]
+
+
+def _before(buffer: bytes, first: int, last: int) -> bytes:
+    if buffer.startswith(_ENTRY, first):
+        begin = buffer.rfind(b"\n\n", max(0, first - CONTEXT_BYTES), first) + 2
+        end = buffer.find(b"\n\n", last)
+        return buffer[begin if begin > 1 else 0 : end if end >= 0 else len(buffer)]
+    path = _PATH_EVENT.search(buffer, first, first + _HEAD_BYTES)
+    if path is None:
+        return b""
+    head = b"type=SYSCALL msg=audit(%s): " % path.group(1)
+    start = buffer.rfind(head, max(0, first - CONTEXT_BYTES), first)
+    return b"" if start < 0 else buffer[start : buffer.index(b"\n", start)]

@@ -1,0 +1,71 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What could not be read: whole logs, and lines with records of VMs."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+if t.TYPE_CHECKING:
+    from .files import LogFile
+
+
+@dataclasses.dataclass
+class Problem:
+    """A log that could not be read, or not to its end; with ``lines``, so many lines of it.
+
+    ``problem`` says why, in words. ``line`` is the number of the first such line, from 1 on.
+    """
+
+    path: str
+    problem: str
+    lines: int = 0
+    line: int | None = None
+
+    def result(self) -> dict[str, t.Any]:
+        """Return the module's value."""
+        return {
+            "path": self.path,
+            "problem": self.problem,
+            "lines": self.lines,
+            "line": self.line,
+        }
+
+
+class Unread:
+    """Collects what could not be read; of lines the number, and the first of each log and reason."""
+
+    def __init__(self) -> None:
+        self._problems: dict[tuple[str, str], Problem] = {}
+        self._first: dict[tuple[str, str], tuple[LogFile, int]] = {}
+
+    def log(self, path: str, problem: str) -> None:
+        """Take a log that could not be read, or not to its end."""
+        self._problems.setdefault((path, problem), Problem(path, problem))
+
+    def line(self, log: LogFile, offset: int, problem: str) -> None:
+        """Take a line that begins at ``offset`` of a log's content."""
+        key = (log.path, problem)
+        known = self._problems.setdefault(key, Problem(log.path, problem))
+        known.lines += 1
+        first = self._first.get(key)
+        if first is None or offset < first[1]:
+            self._first[key] = (log, offset)
+
+    def add(self, other: Unread) -> None:
+        """Take all that another reading could not read."""
+        self._problems.update(other._problems)
+        self._first.update(other._first)
+
+    def count_lines(self) -> None:
+        """Find out the numbers of the first lines, while the logs are open."""
+        for key, (log, offset) in self._first.items():
+            self._problems[key].line = log.line_number(offset)
+
+    def __iter__(self) -> t.Iterator[Problem]:
+        return iter(self._problems.values())
+
+    def __bool__(self) -> bool:
+        return bool(self._problems)

@@ -1,0 +1,37 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is asked of the logs. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from .items import Item
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """Which VM and NIC is asked for, ``None`` for any, and which time, in seconds since the epoch."""
+
+    name: str | None = None
+    uuid: str | None = None
+    mac: str | None = None
+    since: float | None = None
+    until: float | None = None
+
+    def any_vm(self) -> bool:
+        """Tell whether no VM is asked for."""
+        return not (self.name or self.uuid or self.mac)
+
+    def in_time(self, item: Item) -> bool:
+        """Tell whether a record is not later than what is asked for."""
+        return self.until is None or item.time <= self.until
+
+    def is_too_old(self, item: Item) -> bool:
+        """Tell whether a record is older than ``since``."""
+        return self.since is not None and item.time < self.since
+
+    def is_before(self, item: Item) -> bool:
+        """Tell whether a record is older than what is asked for; without ``since`` any is."""
+        return self.since is None or item.time < self.since

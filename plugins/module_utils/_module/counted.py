@@ -1,0 +1,75 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What was read from the logs: how much, from when to when, and the events that are asked for."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._log.copies import Copies
+from .._log.items import Item, Mark
+from .._log.parse import Logged, macs_of, uuid_of
+from .._log.wanted import Wanted
+
+
+class Counted:
+    """Passes records on, each once, counts them, and keeps the events that are asked for.
+
+    ``first`` and ``last`` are the times of the first and the last one, in seconds since the epoch.
+    """
+
+    def __init__(self, copies: Copies | None, wanted: Wanted, keep: bool) -> None:
+        self.copies = copies
+        # Whether a record has what is asked for, at any time.
+        self.met = wanted.any_vm()
+        self.records = self.controls = 0
+        self.first = self.last = 0.0
+        self.events: list[dict[str, t.Any]] = []
+        self._wanted, self._keep = wanted, keep
+
+    def of(self, items: t.Iterable[Item]) -> t.Iterator[Item]:
+        """Yield the records."""
+        wanted, copies = self._wanted, self.copies
+        for item in items:
+            look = isinstance(item, Logged) and (self._keep or not self.met)
+            if isinstance(item, Logged) and look and _is_asked(item, wanted):
+                self.met = True
+                if self._keep and not wanted.is_too_old(item):
+                    self.events.append(_event(item))
+            if copies is not None and copies.is_copy(item):
+                continue
+            self._count(item)
+            yield item
+
+    def _count(self, item: Item) -> None:
+        if isinstance(item, Mark):
+            return
+        self.records += 1
+        self.last = max(self.last, item.time)
+        if not self.first or item.time < self.first:
+            self.first = item.time
+        if isinstance(item, Logged) and item.record.type != "VIRT_RESOURCE":
+            self.controls += 1
+
+
+def _is_asked(logged: Logged, wanted: Wanted) -> bool:
+    fields = logged.record.fields
+    return (
+        wanted.name in (None, fields.get("vm"))
+        and wanted.uuid in (None, uuid_of(logged))
+        and (wanted.mac is None or wanted.mac in macs_of(logged))
+    )
+
+
+def _event(logged: Logged) -> dict[str, t.Any]:
+    return {
+        "type": logged.record.type,
+        "event": logged.event,
+        "node": logged.node,
+        "pid": logged.pid,
+        "uid": logged.uid,
+        "auid": logged.auid,
+        "ses": logged.ses,
+        "fields": dict(logged.record.fields),
+    }

@@ -1,0 +1,200 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What an answer from the logs rests on: the time that they cover, and what of them could not be read."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from .._analysis.findings import Finding, Findings
+from .._log.files import BROKEN, LogFile
+from .._log.items import Item
+from .._log.lines import last_mark
+from .._log.recall import Logs, Recalled
+from .._log.unread import Problem, Unread
+from .._log.wanted import Wanted
+from .._time import iso
+
+if t.TYPE_CHECKING:
+    from .._log.copies import Copies
+
+# A question for the time until now goes beyond each log.
+_RECENT_SECONDS = 3600.0
+
+
+class Read(t.Protocol):
+    """What was counted while the logs were read."""
+
+    records: int
+    controls: int
+    met: bool
+    copies: Copies | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Extent:
+    """The times of the first and the last record, in seconds since the epoch; ``None`` without one."""
+
+    first: float | None
+    last: float | None
+
+    @classmethod
+    def of(cls, files: t.Sequence[LogFile], first: float, last: float) -> Extent:
+        """Look at the begins and ends of logs; ``first`` and ``last`` are of what was read."""
+        begins = [first, *(log.first_event()[0] for log in files)]
+        ends = [last]
+        for log in files:
+            mark = last_mark(log)
+            ends.append(mark.time if mark is not None else 0.0)
+        return cls(
+            min(filter(None, begins), default=None),
+            max(filter(None, ends), default=None),
+        )
+
+    def result(self) -> dict[str, str | None]:
+        """Return the module's values."""
+        return {
+            "first": None if self.first is None else iso(self.first),
+            "last": None if self.last is None else iso(self.last),
+        }
+
+    def words(self) -> str:
+        """Return it in words."""
+        if self.first is None or self.last is None:
+            return "the logs have no record at all"
+        return f"the logs go from {iso(self.first)} to {iso(self.last)}"
+
+
+def warnings_of(
+    logs: Logs,
+    extent: Extent,
+    wanted: Wanted,
+    found: Recalled,
+    read: Read,
+    doubts: t.Sequence[Item],
+) -> list[str]:
+    """Return what the answer does not rest on, in words for an operator."""
+    given = logs.host is None
+    return [
+        *(_missing(each) for each in logs.unread),
+        *_beyond(extent, wanted, given),
+        *_unknown(extent, wanted, found, read),
+        *(_guessed(log) for log in logs.files if log.clock.guesses),
+        *(_cut(log) for log in logs.files if given and _ends_within(log)),
+        *(f"{log.path} is empty" for log in logs.files if given and not log.size),
+        *_counted(read, given and wanted.any_vm()),
+        *_doubted(doubts if given else ()),
+    ]
+
+
+def unread_findings(findings: Findings, unread: Unread, now: float) -> None:
+    """Add a finding for the lines of VMs that could not be read, one for each log and reason."""
+    for each in unread:
+        if each.lines:
+            findings.add(
+                Finding(
+                    code="unread_records",
+                    severity="medium",
+                    message=_missing(each),
+                    time=now,
+                    path=each.path,
+                    dev=None,
+                    fd=each.line,
+                )
+            )
+
+
+def _missing(each: Problem) -> str:
+    missing = (
+        " is missing from the answer: a VM may hold more than grants has, and findings may be missing or be there only"
+        " for want of a record"
+    )
+    if not each.lines:
+        return (
+            f"{each.path} could not be read: {each.problem}. What it records{missing}"
+        )
+    lines = "1 line" if each.lines == 1 else f"{each.lines} lines"
+    where = "" if each.line is None else f", the first is line {each.line}"
+    return f"{each.path}: {lines} with records of VMs could not be read{where}: {each.problem}. What they record{missing}"
+
+
+def _beyond(extent: Extent, wanted: Wanted, given: bool) -> t.Iterator[str]:
+    """Say which part of the time that is asked for the logs do not reach."""
+    first, last = extent.first, extent.last
+    if first is None or last is None:
+        yield "the logs have no record: they tell nothing of who held what"
+        return
+    if wanted.since is not None and wanted.since < first:
+        yield f"since: the logs begin at {iso(first)}; what was before that they do not tell"
+    if wanted.until is not None and wanted.until < first:
+        yield f"until: the logs begin at {iso(first)}, after that; the answer is empty for want of logs"
+    if given and wanted.since is not None and wanted.since > last:
+        yield f"since: the logs end at {iso(last)}, before that; what came after it they do not tell"
+    if given and wanted.until is not None and wanted.until > last + _RECENT_SECONDS:
+        yield f"until: the logs end at {iso(last)}; what came after that they do not tell"
+
+
+def _unknown(
+    extent: Extent, wanted: Wanted, found: Recalled, read: Read
+) -> t.Iterator[str]:
+    """Say that nothing is on record of what is asked for."""
+    if wanted.any_vm() or read.met or extent.first is None:
+        return
+    asked = ", ".join(
+        f"{name} {value}"
+        for name, value in (
+            ("name", wanted.name),
+            ("uuid", wanted.uuid),
+            ("mac", wanted.mac),
+        )
+        if value is not None
+    )
+    where = " since the host booted" if found.since_boot else ""
+    yield (
+        f"no record{where} has {asked}; {extent.words()}. Look for a typo, or give logs that reach further back and"
+        " since: an empty answer does not say that nothing was held"
+    )
+
+
+def _guessed(log: LogFile) -> str:
+    return f"{log.path}: of its lines some have {'; '.join(sorted(log.clock.guesses))}"
+
+
+def _ends_within(log: LogFile) -> bool:
+    try:
+        last = log.tail().rpartition(b"\n")[2].rstrip(b"\r \t\0")
+    except BROKEN:
+        return False
+    return last.startswith((b"type=", b"node=")) and not last.endswith((b"'", b'"'))
+
+
+def _cut(log: LogFile) -> str:
+    return f"{log.path} ends within a record; what came after that it does not tell"
+
+
+def _counted(read: Read, all_vms: bool) -> t.Iterator[str]:
+    copies = read.copies
+    if copies is not None and copies.copies:
+        yield f"logs: {copies.copies} records stand in several of them, and count once"
+    if copies is not None and copies.numbered and copies.unnumbered:
+        yield (
+            "logs: some have the kernel's number of each record and some do not; should they be of the same time, a record"
+            " of both may count twice"
+        )
+    if all_vms and read.records and not read.controls:
+        yield (
+            "the logs have no VIRT_CONTROL and no VIRT_MACHINE_ID record: that a VM started, or has ended since, they do"
+            " not tell. Give the whole log, or ausearch -m VIRT_CONTROL,VIRT_RESOURCE,VIRT_MACHINE_ID --raw"
+        )
+
+
+def _doubted(doubts: t.Sequence[Item]) -> t.Iterator[str]:
+    if doubts:
+        first = doubts[0]
+        yield (
+            f"logs: the numbers of the records begin anew at {first.event} ({iso(first.time)}), and nothing says that the host"
+            f" booted ({len(doubts)} times in all): it was taken for a boot, which ends what VMs held. If the log is of several"
+            " hosts, or its parts are not in order, the answer is wrong: give the log of one host, or one with node= in each line"
+        )

@@ -1,0 +1,231 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A boot that left no record of itself."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.virtaudit.qemu.plugins.module_utils._analysis.trail import (
+    Trail,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.kernel import Major
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.boot import (
+    Host,
+    boot_mark,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.given import (
+    given_logs,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.items import Mark
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.recall import (
+    read_all,
+    recall,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.wanted import Wanted
+from ansible_collections.virtaudit.qemu.tests.unit.support.builders import UUID
+from ansible_collections.virtaudit.qemu.tests.unit.support.lines import noise, write_log
+from ansible_collections.virtaudit.qemu.tests.unit.support.logs import logs_of
+from ansible_collections.virtaudit.qemu.tests.unit.support.story import Story
+
+NOW = 9_999_999.0
+BOOTED = 5000.0
+HOST = Host(frozenset((None, "hv1")), BOOTED)
+RUN = 4
+
+
+def started(path: Path, node: str | None = None) -> str:
+    """A log with one VM that runs, at 1001 to 1004 seconds, numbers 101 to 104."""
+    write_log(path, Story(node=node).machine_id().open().start().booted().items)
+    return str(path)
+
+
+def holders(paths: list[str], wanted: Wanted, host: Host | None) -> list[str]:
+    trail = Trail()
+    with given_logs(paths) as (logs, unread):
+        if wanted.any_vm():
+            trail.read(read_all(logs_of(logs, unread, host), wanted, False), NOW)
+        else:
+            trail.read(recall(logs_of(logs, unread, host), wanted, False).items, NOW)
+    return [grant.uuid for grant in trail.grants()]
+
+
+@pytest.mark.parametrize("wanted", [Wanted(), Wanted(uuid=UUID), Wanted(name="web01")])
+@pytest.mark.parametrize("before", [0, 30, 3000])
+def test_nothing_outlives_a_boot_without_a_record(
+    before: int, wanted: Wanted, tmp_path: Path
+) -> None:
+    path = Path(started(tmp_path / "log"))
+    with path.open("a") as log:
+        log.write(noise(1010, 110, before))
+        # It counts on until the last number tells nothing.
+        log.write(noise(5001, 2, 5000))
+    assert holders([str(path)], wanted, None) == [UUID]
+    assert holders([str(path)], wanted, HOST) == []
+
+
+@pytest.mark.parametrize("wanted", [Wanted(), Wanted(uuid=UUID)])
+def test_a_clock_that_was_set_is_no_boot(wanted: Wanted, tmp_path: Path) -> None:
+    path = Path(started(tmp_path / "log"))
+    with path.open("a") as log:
+        log.write(noise(6000, 105, 3000))
+    assert holders([str(path)], wanted, HOST) == [UUID]
+
+
+@pytest.mark.parametrize("wanted", [Wanted(), Wanted(uuid=UUID)])
+def test_a_vm_started_since_the_boot(wanted: Wanted, tmp_path: Path) -> None:
+    path = Path(started(tmp_path / "log"))
+    story = Story("web02", UUID[:-1] + "9")
+    story.time, story.serial = 5050, 60
+    story.machine_id().open().start().booted()
+    with path.open("a") as log:
+        log.write(noise(5001, 2, 40))
+    lines = path.read_text() + Path(write_log(tmp_path / "x", story.items)).read_text()
+    path.write_text(lines)
+    assert holders([str(path)], Wanted(), HOST) == [UUID[:-1] + "9"]
+    assert holders([str(path)], Wanted(uuid=UUID[:-1] + "9"), HOST) == [UUID[:-1] + "9"]
+
+
+def test_the_boundary_lies_between_two_files(tmp_path: Path) -> None:
+    old = started(tmp_path / "old")
+    new = tmp_path / "new"
+    new.write_text(noise(5001, 2, 500))
+    assert holders([old, str(new)], Wanted(), None) == [UUID]
+    assert holders([old, str(new)], Wanted(), HOST) == []
+    (tmp_path / "old.gz").write_bytes(gzip.compress(Path(old).read_bytes()))
+    assert holders([str(tmp_path / "old.gz"), str(new)], Wanted(), HOST) == []
+
+
+def daemon(time: int, kind: str = "DAEMON_START", node: str = "") -> str:
+    return f"{node}type={kind} msg=audit({time}.000:7777): op=start ver=3.0.9\n"
+
+
+@pytest.mark.parametrize("wanted", [Wanted(), Wanted(uuid=UUID), Wanted(name="web01")])
+@pytest.mark.parametrize("node", ["", "node=hv1 "])
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    ("first", "held"),
+    [
+        # It counts anew, and on until the last number tells nothing.
+        (5, []),
+        # Only the daemon was started anew.
+        (8110, [UUID]),
+    ],
+)
+def test_a_daemon_that_starts_shows_whether_the_kernel_counts_anew(
+    first: int, held: list[str], packed: bool, node: str, wanted: Wanted, tmp_path: Path
+) -> None:
+    path = Path(started(tmp_path / "log", node[5:-1] or None))
+    with path.open("a") as log:
+        log.write(noise(1010, 110, 8000, node) + daemon(9090, "DAEMON_END", node))
+        log.write(noise(9090, 1, 1, "node=other ") if node else "")
+        log.write(daemon(9100, node=node) + noise(9101, first, 9000, node))
+    if packed:
+        path.write_bytes(gzip.compress(path.read_bytes()))
+    assert holders([str(path)], wanted, None) == held
+
+
+@pytest.mark.parametrize("wanted", [Wanted(), Wanted(uuid=UUID), Wanted(name="web01")])
+def test_a_daemon_that_starts_with_a_new_file(wanted: Wanted, tmp_path: Path) -> None:
+    old, new = Path(started(tmp_path / "old")), tmp_path / "new"
+    with old.open("a") as log:
+        log.write(noise(1010, 110, 3000))
+    new.write_text(daemon(9100) + noise(9101, 200, 4000))
+    assert holders([str(old), str(new)], wanted, None) == []
+
+
+@pytest.mark.parametrize("wanted", [Wanted(), Wanted(uuid=UUID)])
+def test_a_containers_boot_is_none_of_the_host(wanted: Wanted, tmp_path: Path) -> None:
+    path = Path(started(tmp_path / "log"))
+    boot = "type=SYSTEM_BOOT msg=audit(3010.000:2110): pid=77 uid=0 msg='x'\n"
+    with path.open("a") as log:
+        log.write(noise(1010, 110, 2000) + boot + noise(3011, 2111, 9))
+    assert holders([str(path)], wanted, None) == [UUID]
+
+
+@pytest.mark.parametrize("wanted", [Wanted(), Wanted(uuid=UUID)])
+@pytest.mark.parametrize(
+    ("after", "held"),
+    [
+        ("", []),
+        (noise(1901, 402, 3, kind="SERVICE_STOP") + daemon(1905, "DAEMON_END"), []),
+        # Only a container went down.
+        (noise(1901, 402, 3), [UUID]),
+        (noise(1901, 402, 1, "node=hv2 "), []),
+    ],
+)
+def test_a_log_that_ends_when_its_host_goes_down(
+    after: str, held: list[str], wanted: Wanted, tmp_path: Path
+) -> None:
+    path = Path(started(tmp_path / "log"))
+    with path.open("a") as log:
+        log.write(noise(1010, 110, 9))
+        log.write(noise(1900, 401, 1, kind="SYSTEM_SHUTDOWN") + after)
+    assert holders([str(path)], wanted, None) == held
+    # This one is up: it reads the log.
+    assert holders([str(path)], wanted, Host(HOST.nodes, 0.0)) == [UUID]
+    earlier = Wanted(wanted.name, wanted.uuid, until=1890.0)
+    assert holders([str(path)], earlier, None) == [UUID]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("", None),
+        (noise(5001, 2, 9), None),
+        (noise(1000, 2, 9), None),
+        (noise(1000, 2, 9) + noise(5001, 7, 2), Mark("5001.000:7", 5001.0)),
+        (noise(1000, 2, 2000) + noise(5001, 7, 2000), Mark("5001.000:7", 5001.0)),
+        (
+            noise(1000, 2, 9) + noise(5001, 1, 3, "node=other ") + noise(5009, 7, 2),
+            Mark("5009.000:7", 5009.0),
+        ),
+        (
+            noise(1000, 2, 9, "node=hv1 ") + noise(5001, 7, 2, "node=hv1 "),
+            Mark("5001.000:7", 5001.0, "hv1"),
+        ),
+        (
+            noise(1000, 2, 9) + noise(5001, 1, 3, kind="DAEMON_START"),
+            None,
+        ),
+    ],
+)
+def test_boot_mark(text: str, wanted: Mark | None, tmp_path: Path) -> None:
+    (tmp_path / "log").write_text(text)
+    with given_logs([str(tmp_path / "log")]) as (logs, _unread):
+        assert boot_mark(logs, HOST) == wanted
+
+
+def test_where_records_name_their_node_only_the_current_run_is_read(
+    tmp_path: Path,
+) -> None:
+    story = Story(node="hv1").machine_id().open().start().booted().stop()
+    path = write_log(
+        tmp_path / "log",
+        story.machine_id().open().start().booted().items,
+    )
+    host = Host(HOST.nodes, 0.0)
+    with given_logs([path]) as (logs, unread):
+        read = [*recall(logs_of(logs, unread, host), Wanted(uuid=UUID), False).items]
+        assert [item.event for item in read[:RUN]] == [
+            item.event for item in story.items[-RUN:]
+        ]
+        assert len(read) == RUN + 1
+
+
+def test_this_host() -> None:
+    host = Host.this()
+    assert None in host.nodes
+    assert os.uname().nodename in host.nodes
+    assert 0 < host.booted <= time.time()
+    listed = re.search(r"^ *(\d+) macvtap$", Path("/proc/devices").read_text(), re.M)
+    wanted = Major(int(listed[1]), host.booted) if listed else None
+    assert host.macvtap == wanted
