@@ -657,13 +657,13 @@ stats:
           type: str
           returned: always
         lines:
-          description: How many lines that is; 0 for the log as a whole.
+          description: How many lines that is.
           type: int
-          returned: always
+          returned: for lines, not for a log as a whole
         line:
-          description: The number of the first such line, null for the log as a whole.
+          description: The number of the first such line.
           type: int
-          returned: always
+          returned: for lines, not for a log as a whole
     first:
       description: The time of the first record in the logs, in UTC; null without one.
       type: str

@@ -176,6 +176,6 @@ def _plain(line: str) -> str:
 def _refused(text: str) -> Form:
     if "VIRT_" not in text:
         return _NOTHING
-    if text.startswith(("type=VIRT_", "node=")):
-        return Form(problem="the record is cut")
-    return Form(problem=refusal(text) or "it is in no form that is known")
+    cut = text.startswith(("type=VIRT_", "node="))
+    unknown = "the record is cut" if cut else "it is in no form that is known"
+    return Form(problem=refusal(text) or unknown)

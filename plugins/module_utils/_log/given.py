@@ -28,7 +28,7 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _BOM = b"\xef\xbb\xbf"
 # A begin that has no record of a VM may have none at all of one: it must be an audit log by its looks.
 _AUDIT = re.compile(
-    rb"audit\(\d{1,11}\.\d{1,3}:\d{1,20}\)|VIRT_[A-Z]+ (?:user )?pid=|_TRANSPORT\"? ?[=:] ?\"?audit\b|\"ID\": ?\"\d+\.\d+:\d+\""
+    rb"audit\(\d{1,11}\.\d{1,3}:\d{1,20}\)|VIRT_[A-Z_]+ (?:user )?pid=|_TRANSPORT\"? ?[=:] ?\"?audit\b|\"ID\": ?\"\d+\.\d+:\d+\""
 )
 
 
@@ -126,7 +126,7 @@ def _problem(log: LogFile, head: bytes) -> str | None:
         return _why_empty(log)
     if b"\r" in head and b"\n" not in head:
         return "its lines end in CR alone: change them with tr '\\r' '\\n'"
-    if _AUDIT.search(head) is None and b"VIRT_" not in head and not _anywhere(log):
+    if _AUDIT.search(head) is None and not _anywhere(log):
         reason = refusal(head.decode("utf-8", "replace"))
         return reason or "it has no audit record"
     return None

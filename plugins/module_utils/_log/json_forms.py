@@ -15,6 +15,8 @@ _VIRT = ("VIRT_CONTROL", "VIRT_RESOURCE", "VIRT_MACHINE_ID")
 # A record, or a line with a syslog header before it.
 _RECORD = re.compile(r"(?:node=\S+ )?type=\S+ (?:msg=)?audit\(\d", re.ASCII)
 _EVENT = re.compile(r"\d{1,11}\.\d{1,3}:\d{1,20}", re.ASCII)
+# A record of another type.
+_OTHER = re.compile(r"(?!VIRT_)[A-Z][A-Z0-9_]+(?:\[\d+\])? ", re.ASCII)
 _BROKEN = "the record in the journal's entry is broken"
 _TIMELESS = "the journal's entry has no time; leave --output-fields out"
 _MAX_DEPTH = 12
@@ -69,7 +71,10 @@ def _journal(value: dict[str, t.Any]) -> Found:
         if "audi" in tag or value.get("_TRANSPORT") == "kernel":
             return Found([message], value.get("_HOSTNAME"))
         return Found(problem=f"its tag is {tag!r}, which is not the audit system's")
-    if value.get("_TRANSPORT") in (None, "audit") and "VIRT_" in str(message):
+    if value.get("_TRANSPORT") not in (None, "audit") or _OTHER.match(str(message)):
+        return Found()
+    if "VIRT_" in json.dumps(value):
+        # What names a VM's record, and is none.
         return Found(
             problem=_TIMELESS if "__REALTIME_TIMESTAMP" not in value else _BROKEN
         )

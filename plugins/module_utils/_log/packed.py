@@ -88,9 +88,13 @@ def unpacked(
         data = b""
         if block:
             yield block
-        if worker.eof:
+        if _has_ended(worker):
             # Another one may follow.
             data, worker, begun = worker.unused_data, make(), False
+
+
+def _has_ended(worker: t.Any) -> bool:
+    return bool(worker.eof)
 
 
 def _decompressor(

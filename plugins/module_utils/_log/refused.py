@@ -30,7 +30,10 @@ _FORMS = (
         f"it is the output of ausearch --format text, which leaves the devices out: {_RAW}",
     ),
     (
-        re.compile(r"^Virtualization Report\b", re.MULTILINE),
+        re.compile(
+            r"^Virtualization Report\b|^\d+\. \S+ \S+ (?:VIRT_\w+ \S+ \d+|\S+ VIRT_\w+ .*)$",
+            re.MULTILINE,
+        ),
         f"it is a report of aureport, which leaves the devices out: {_RAW}",
     ),
     (

@@ -26,12 +26,9 @@ class Problem:
 
     def result(self) -> dict[str, t.Any]:
         """Return the module's value."""
-        return {
-            "path": self.path,
-            "problem": self.problem,
-            "lines": self.lines,
-            "line": self.line,
-        }
+        found = {"path": self.path, "problem": self.problem}
+        lines = {"lines": self.lines, "line": self.line} if self.lines else {}
+        return {**found, **lines}
 
 
 class Unread:
