@@ -60,7 +60,8 @@ def steps_of(
     if note.booting or not alive:
         return [end_of(note)]
     steps = []
-    if note.frozen:
+    # Noted before it may stand still; what was cut off then is still under way.
+    if note.frozen and note.busy is not None:
         what = f"the guest of VM {note.name} stands still since a task was cut off"
         steps.append(
             Step("go_on", what, "it will be let go on", "it goes on again", False)
