@@ -7,8 +7,10 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 import uuid as uuidlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -79,3 +81,10 @@ def fixture_vm() -> Iterator[Vm]:
     finally:
         vm.detach(stop_vm="destroy")
         host.sweep(vm.uuid, MACS)
+
+
+@pytest.fixture(name="work")
+def fixture_work() -> Iterator[Path]:
+    """Give a directory that another user can be given too: pytest's own are root's alone."""
+    with tempfile.TemporaryDirectory(prefix="vafault-") as work:
+        yield Path(work)

@@ -11,7 +11,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,13 +28,6 @@ from ansible_collections.virtaudit.qemu.tests.fault.scenarios import (
 _PROXY = Path(__file__).parents[1] / "integration/targets/setup_host/files" / "qmp.py"
 ONE_TAP = {**TAP, "queues": 1, "vhost": "off"}
 NICS = [ONE_TAP, MACVTAP]
-
-
-@pytest.fixture(name="work")
-def fixture_work() -> Iterator[Path]:
-    """Give a directory."""
-    with tempfile.TemporaryDirectory(prefix="vafault-") as work:
-        yield Path(work)
 
 
 def given_up(vm: Vm) -> list[tuple[str, str]]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import tempfile
 import uuid as uuidlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,13 +37,6 @@ def fixture_other() -> Iterator[Vm]:
         yield other
     finally:
         host.sweep(other.uuid, MACS)
-
-
-@pytest.fixture(name="work")
-def fixture_work() -> Iterator[Path]:
-    """Give a directory that a user can be given."""
-    with tempfile.TemporaryDirectory(prefix="vafault-") as work:
-        yield Path(work)
 
 
 def give(vm: Vm, task: str, socket: Path) -> runner.Result:

@@ -11,7 +11,6 @@ import os
 import stat
 import struct
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,13 +25,6 @@ from ansible_collections.virtaudit.qemu.tests.fault.scenarios import MACS, TAP
 _TUNSETIFF = 0x400454CA
 _FLAGS = 0x0002 | 0x1000 | 0x4000
 STRANGE = "vafault-tap"
-
-
-@pytest.fixture(name="work")
-def fixture_work() -> Iterator[Path]:
-    """Give a directory."""
-    with tempfile.TemporaryDirectory(prefix="vafault-") as work:
-        yield Path(work)
 
 
 @pytest.fixture(name="node")

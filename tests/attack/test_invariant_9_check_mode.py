@@ -59,3 +59,21 @@ def test_invariant_9_the_end_of_another_vm(vm: Vm, other: Vm, task: str) -> None
     (words,) = (each["event"]["msg"] for each in done["warnings"])
     assert f"pid {pid}" in foreseen
     assert f"pid {pid}" in words
+
+
+@pytest.mark.parametrize("macs", [MACS[:1], ["52:54:00:fa:17:09"]])
+def test_invariant_9_the_end_of_its_own_vm(vm: Vm, macs: list[str]) -> None:
+    pid = vm.attach([TAP, MACVTAP])["vm"]["pid"]
+    os.kill(pid, signal.SIGKILL)
+    while witness.qemus(vm.uuid):
+        pass
+    before = vm.records()
+    said = vm.detach(macs=macs, _ansible_check_mode=True)
+    assert vm.records() == before
+    done = vm.detach(macs=macs)
+    assert len(vm.records()) > len(before)
+    assert said["changed"] is done["changed"] is True
+    assert said["interfaces"] == done["interfaces"]
+    (foreseen,) = (each["event"]["msg"] for each in said["warnings"])
+    (words,) = (each["event"]["msg"] for each in done["warnings"])
+    assert foreseen.partition(";")[0] == words.partition(";")[0]

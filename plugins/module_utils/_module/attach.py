@@ -33,7 +33,7 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool, report: Report) -> None
             settle_others(session.uuid, report, origin)
         repairs = needs_repair(session)
         if repairs and check_mode:
-            report.changed |= foresee_repair(session)
+            foresee_repair(session, report)
         elif repairs:
             from .recover import repair_as_noted
 

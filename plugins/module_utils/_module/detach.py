@@ -187,7 +187,7 @@ def _repair(
     }
     report.changed |= bool(held) or not session.running
     if check_mode:
-        report.changed |= foresee_repair(session)
+        foresee_repair(session, report)
     else:
         repair_as_noted(session, report, origin)
     return released

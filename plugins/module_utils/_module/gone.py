@@ -21,6 +21,7 @@ from .._net.holdings import Holding
 from .._state import NicNote, Note, VmState
 from .macvtap import remove_link
 from .past import NicPast, Past
+from .steps import end_of
 
 _STOPPED_BY_US = ("shutdown", "destroyed")
 
@@ -68,15 +69,16 @@ def settle(note: Note, state: VmState, auditor: Auditor, origin: Origin) -> str:
     the next run.
     """
     past = Past(note)
+    done = end_of(note).reported
     state.begin(note)
     if note.booting:
         _undo_start(note, state, auditor, origin, past)
-        return f"the start of VM {note.name} had been cut off; it was recorded as failed and undone"
+        return done
     recorded = past.control() == ("stop", "success")
     bury(note, state, auditor, origin, how_it_ended(note, state), past)
     if recorded:
         return f"the rest of the end of VM {note.name} (qemu, pid {note.pid}) is on record now, late"
-    return f"qemu (pid {note.pid}) of VM {note.name} had ended by itself; its end is on record now, late"
+    return done
 
 
 def _undo_start(

@@ -1,54 +1,44 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whether an earlier run, or the VM's end, left something over. What is done about it is recover's."""
+"""What an earlier run, or the VM's end, left over of a task's VM: asked, and said in check mode."""
 
 from __future__ import annotations
 
-from .._state import NicNote, Note
+from .._state import Note
 from . import identity
 from .macvtap import has_link
+from .report import Report
 from .session import Session
+from .steps import Step, steps_of
+
+
+def steps_due(session: Session) -> list[Step]:
+    """Return what is left to do for the VM of a task, in order."""
+    note = session.note
+    if note is None:
+        return []
+    return steps_of(note, not _is_dead(note), session.nics, has_link)
 
 
 def needs_repair(session: Session) -> bool:
-    """Tell whether an earlier run, or the VM's end, left something to record or remove."""
+    """Tell whether something is left to do, or an earlier task was cut off."""
     note = session.note
-    if note is None:
-        return False
-    return note.busy is not None or is_dead(note) or bool(lost(session, note))
+    return note is not None and (note.busy is not None or bool(steps_due(session)))
 
 
-def foresee_repair(session: Session) -> bool:
-    """Show a session as the repair will leave it, for check mode; tell whether the repair records anything."""
-    note = session.note
-    if note is None:
-        return False
-    half = [nic.mac for nic in note.interfaces.values() if nic.phase == "opening"]
-    does = note.booting or is_dead(note) or bool(half or lost(session, note))
-    if note.booting:
-        session.disconnect()
-    for mac in half:
-        found = session.nics.get(mac)
-        if found is not None and not found.is_whole:
-            del session.nics[mac]
-    return does
+def foresee_repair(session: Session, report: Report) -> None:
+    """Say in check mode what the run does, and show the session as that will leave it."""
+    for step in steps_due(session):
+        report.warnings.append(step.foreseen)
+        report.changed |= step.records
+        if step.action == "end":
+            session.disconnect()
+        elif step.action == "take_back" and step.nic is not None:
+            session.nics.pop(step.nic.mac, None)
 
 
-def is_dead(note: Note) -> bool:
+def _is_dead(note: Note) -> bool:
     """Tell whether the qemu that was noted has ended."""
     process = identity.noted(note)
     return process is not None and not process.is_alive()
-
-
-def lost(session: Session, note: Note) -> list[NicNote]:
-    """Return the noted NICs of which qemu holds nothing any more, and something is left to do."""
-    nics = []
-    for nic in note.interfaces.values():
-        found = session.nics.get(nic.mac)
-        nothing_held = found is None or not found.devices
-        if (nic.phase == "held" and nothing_held) or (
-            nic.phase == "revoked" and (found is None or has_link(nic))
-        ):
-            nics.append(nic)
-    return nics

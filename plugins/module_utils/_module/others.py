@@ -14,6 +14,7 @@ from .._qemu.process import find_qemu
 from .._state import Note, VmState
 from . import identity
 from .report import Report
+from .steps import end_of
 
 
 def settle_others(uuid: str, report: Report, origin: Origin) -> None:
@@ -49,20 +50,13 @@ def foresee_others(uuid: str, report: Report) -> None:
             except VirtauditError as exc:
                 report.warnings.append(_not_settled(note, exc))
                 continue
-        report.changed |= note.audit != "off" and _has_records(note)
-        report.warnings.append(
-            f"qemu (pid {note.pid}) of VM {note.name} has ended, and its end is not on record; a run that is no check"
-            " puts it there, late"
-        )
+        step = end_of(note)
+        report.changed |= step.records
+        report.warnings.append(step.foreseen)
 
 
 def _not_settled(note: Note, problem: VirtauditError) -> str:
     return f"VM {note.name} (uuid {note.uuid}) has ended and its end could not be settled: {problem}"
-
-
-def _has_records(note: Note) -> bool:
-    held = any(nic.phase != "revoked" for nic in note.interfaces.values())
-    return note.started or note.booting or held
 
 
 def _is_due(note: Note) -> bool:

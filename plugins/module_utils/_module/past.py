@@ -25,8 +25,9 @@ _SLACK_SECONDS = 0.1
 class NicPast:
     """What is on record of one interface.
 
-    ``outstanding`` devices were opened and not closed; their ``fd`` is ``None`` when only the log knows of them. ``granted``: a hand-over is on record
-    and its end is not. ``settled``: a failed hand-over, or the detach, is on record.
+    ``outstanding`` devices were opened and not closed; their ``fd`` is ``None`` when only the log knows
+    of them. ``granted``: a hand-over is on record and its end is not. ``settled``: a failed hand-over, or the
+    detach, is on record.
     """
 
     outstanding: list[Device]

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from .._audit.auditor import Auditor
+from .._audit.messages import Messages
 from .._audit.origin import Origin
 from .._device import Device, fds_of
 from .._errors import ProcessError, StuckError
@@ -14,11 +15,12 @@ from .._qemu import hotplug
 from .._state import NicNote, Note
 from . import identity
 from .gone import record_end, settle
-from .leftovers import is_dead, lost
-from .macvtap import has_link, remove_link
-from .past import Past
+from .leftovers import steps_due
+from .macvtap import remove_link
+from .past import NicPast, Past
 from .report import Report
 from .session import Session
+from .steps import Step
 
 
 def end_process(session: Session, note: Note) -> bool:
@@ -51,7 +53,8 @@ def repair(session: Session, auditor: Auditor, origin: Origin) -> list[str]:
     note = session.note
     if note is None:
         return []
-    if note.booting or is_dead(note):
+    steps = steps_due(session)
+    if any(step.action == "end" for step in steps):
         if note.booting and not end_process(session, note):
             raise ProcessError(
                 f"the start of VM {note.name} had been cut off, and its qemu (pid {note.pid}) cannot be ended: it waits"
@@ -62,66 +65,65 @@ def repair(session: Session, auditor: Auditor, origin: Origin) -> list[str]:
     else:
         past = Past(note)
         session.begin(note)
-        if note.frozen:
-            session.live.monitor.execute("cont")
-            note.frozen = False
-        half = [nic for nic in note.interfaces.values() if nic.phase == "opening"]
-        done = [_settle(session, note, nic, past, auditor, origin) for nic in half]
-        done += [
-            _let_go(session, note, nic, past, auditor, origin)
-            for nic in lost(session, note)
-        ]
+        for step in steps:
+            _do(session, note, step, past, auditor, origin)
+        done = [step.reported for step in steps if step.action != "go_on"]
         session.finish(note)
     session.look()
     return done
 
 
-def _let_go(
+def _do(
     session: Session,
     note: Note,
-    nic: NicNote,
+    step: Step,
     past: Past,
     auditor: Auditor,
     origin: Origin,
-) -> str:
-    """Record the end of a NIC that is on record as held and is not; forget one that the guest has let go of."""
-    done = f"the guest of VM {note.name} has let go of {nic.mac}, whose host side was closed before this task"
-    if has_link(nic):
-        done = f"the macvtap {nic.ifname} of {nic.mac}, which an earlier task left behind, is removed"
-    if nic.phase == "held":
-        record_end(nic, past.nic(nic), "attach", auditor, session.messages(origin))
-        auditor.prove()
-        done = f"qemu had given up {nic.mac} of VM {note.name} before this task; it is on record now, late"
-    remove_link(nic)
-    if nic.mac in session.nics:
-        nic.phase = "revoked"
-    else:
-        del note.interfaces[nic.mac]
-    session.state.save(note)
-    return done
-
-
-def _settle(
-    session: Session,
-    note: Note,
-    nic: NicNote,
-    past: Past,
-    auditor: Auditor,
-    origin: Origin,
-) -> str:
-    """Finish or take back a hot-plug that was cut off."""
-    messages = session.messages(origin)
+) -> None:
+    """Do one step for a VM that lives."""
+    messages, nic = session.messages(origin), step.nic
+    if nic is None:
+        session.live.monitor.execute("cont")
+        note.frozen = False
+        return
     known = past.nic(nic)
-    found = session.nics.get(nic.mac)
-    if found is not None and found.is_whole:
-        nic.devices = _handed_over(session, note, nic)
-        if not known.granted:
-            fds = fds_of(nic.devices)
-            auditor.write(messages.net_grant("attach", nic.mac, fds, success=True))
-            auditor.prove()
-        nic.phase = "held"
-        session.state.save(note)
-        return f"the attach of {nic.mac} had been cut off after qemu had it; it is on record now"
+    if step.action == "confirm":
+        _confirm(session, note, nic, known, auditor, messages)
+    elif step.action == "take_back":
+        _take_back(session, note, nic)
+        record_end(nic, known, "attach", auditor, messages)
+    elif step.action == "record_end":
+        record_end(nic, known, "attach", auditor, messages)
+    if step.action != "confirm":
+        auditor.prove()
+        remove_link(nic)
+        if step.action != "take_back" and nic.mac in session.nics:
+            nic.phase = "revoked"
+        else:
+            del note.interfaces[nic.mac]
+    session.state.save(note)
+
+
+def _confirm(
+    session: Session,
+    note: Note,
+    nic: NicNote,
+    known: NicPast,
+    auditor: Auditor,
+    messages: Messages,
+) -> None:
+    """Finish a hot-plug that was cut off after qemu had the NIC."""
+    nic.devices = _handed_over(session, note, nic)
+    if not known.granted:
+        fds = fds_of(nic.devices)
+        auditor.write(messages.net_grant("attach", nic.mac, fds, success=True))
+        auditor.prove()
+    nic.phase = "held"
+
+
+def _take_back(session: Session, note: Note, nic: NicNote) -> None:
+    """Take back a hot-plug that was cut off. Raises :class:`StuckError` when somebody keeps its device."""
     hotplug.roll_back(session.live.monitor, nic.mac, nic.queues)
     process = session.live.process
     holding = holdings.wait_free(nic.ifname, nic.ifindex, process)
@@ -131,12 +133,6 @@ def _settle(
             f" back: {holding}. Run the task again; if it says the same, end that process, or stop the VM (vm_net_detach"
             " with stop_vm: destroy)"
         )
-    record_end(nic, known, "attach", auditor, messages)
-    auditor.prove()
-    remove_link(nic)
-    del note.interfaces[nic.mac]
-    session.state.save(note)
-    return f"the attach of {nic.mac} had been cut off; it was recorded as failed and undone"
 
 
 def _handed_over(session: Session, note: Note, nic: NicNote) -> list[Device]:

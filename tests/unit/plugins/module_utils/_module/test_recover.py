@@ -221,5 +221,8 @@ def test_check_mode_sees_what_the_repair_will_leave(
     session = a_session(
         a_vm(interfaces={MAC: nic}, **ids, **changes), process, nic=found
     )
-    assert foresee_repair(session) is does
+    with Auditor("off") as auditor:
+        report = Report(auditor)
+        foresee_repair(session, report)
+    assert report.changed is does
     assert (MAC in session.nics) is left

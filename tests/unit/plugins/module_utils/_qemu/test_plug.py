@@ -211,3 +211,28 @@ def test_roll_back_tells_when_qemu_is_gone() -> None:
     qemu.fails["device_del"] = MonitorError("gone")
     with pytest.raises(VirtauditError, match="gone"):
         roll_back(qemu.monitor, MAC, 1)
+
+
+def test_a_descriptor_that_was_sent_and_not_answered_may_still_be_taken() -> None:
+    qemu = FakeQemu([tun(10)])
+    qemu.fails = {
+        "getfd": MonitorError("qemu did not answer getfd"),
+        "device_del": MonitorError("nor this"),
+    }
+    with pytest.raises(StuckError, match="may still get what was sent to it"):
+        plug(qemu.monitor, qemu.process, an_interface(), [tun(10)], None)
+    assert qemu.held == {}
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_nothing_waits_for_a_qemu_that_answers_again_or_is_gone(
+    monkeypatch: pytest.MonkeyPatch, answers: bool
+) -> None:
+    qemu = FakeQemu([tun(10)])
+    qemu.fails["getfd"] = MonitorError("qemu did not answer getfd")
+    if not answers:
+        qemu.fails["device_del"] = MonitorError("nor this")
+        monkeypatch.setattr(FakeQemu, "fate", lambda self: ": qemu has ended")
+    with pytest.raises(MonitorError) as caught:
+        plug(qemu.monitor, qemu.process, an_interface(), [tun(10)], None)
+    assert not isinstance(caught.value, StuckError)
