@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import recent
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.auditor import (
     Auditor,
 )
@@ -20,6 +19,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
     AuditError,
     OptionError,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log import recent
 from ansible_collections.virtaudit.qemu.plugins.module_utils._module import attach
 from ansible_collections.virtaudit.qemu.plugins.module_utils._module.report import (
     Report,

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import recent
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.auditor import (
     Auditor,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import OptionError
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log import recent
 from ansible_collections.virtaudit.qemu.plugins.module_utils._module import detach
 from ansible_collections.virtaudit.qemu.plugins.module_utils._module.observe import Nic
 from ansible_collections.virtaudit.qemu.plugins.module_utils._module.report import (
