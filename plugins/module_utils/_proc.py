@@ -16,11 +16,15 @@ import signal
 import time
 import typing as t
 
+from typing_extensions import Self
+
 _END_SECONDS = 5.0
 _FATE_SECONDS = 0.5
 # What says nothing of the file that was asked for: the task, or the host, is out of something.
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _DELETED = " (deleted)"
+
+P = t.TypeVar("P", bound="Process")
 
 
 def raise_exhausted(exc: OSError) -> None:
@@ -76,7 +80,7 @@ class Process(t.NamedTuple):
     start_time: int
 
     @classmethod
-    def of(cls, pid: int) -> Process | None:
+    def of(cls, pid: int) -> Self | None:
         """Return the living process of a pid; a zombie is none.
 
         A first thread that has ended is a zombie too, and the others still hold every file.

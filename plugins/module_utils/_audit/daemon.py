@@ -9,35 +9,20 @@ Sources: ``auditd(8)``, ``auditd.conf(5)``, ``proc(5)``.
 from __future__ import annotations
 
 import os
-import typing as t
 
 from .._log.files import log_path, setting
-from .._proc import stat_fields
+from .._proc import Process
 
 _DIRECTORY = "/etc/audit"
 
 
-class Daemon(t.NamedTuple):
-    """A daemon that cannot be mistaken for a later one with the same pid.
-
-    ``start_time`` is field 22 of /proc/<pid>/stat, in clock ticks since boot.
-    """
-
-    pid: int
-    start_time: int
-
-    @classmethod
-    def of(cls, pid: int) -> Daemon | None:
-        """Return the living daemon of a pid. A zombie is none: it writes nothing, and stays registered."""
-        fields = stat_fields(pid)
-        if fields is None or fields[0] in ("Z", "X"):
-            return None
-        return cls(pid, int(fields[19]))
+class Daemon(Process):
+    """The audit daemon. A zombie is none: it writes nothing, and stays registered."""
 
     @property
     def configuration(self) -> str:
         """Return the path of its auditd.conf: it may have been started with ``-c DIRECTORY``."""
-        words = self._words()
+        words = self.command_line()[1:]
         for word, following in zip(words, [*words[1:], ""]):
             if word == "-c":
                 return os.path.join(following, "auditd.conf")
@@ -53,12 +38,3 @@ class Daemon(t.NamedTuple):
         if setting("log_format", configuration).upper() == "NOLOG":
             return None
         return log_path(configuration)
-
-    def _words(self) -> list[str]:
-        try:
-            with open(
-                f"/proc/{self.pid}/cmdline", encoding="utf-8", errors="surrogateescape"
-            ) as handle:
-                return handle.read().split("\0")[1:]
-        except OSError:
-            return []

@@ -67,14 +67,12 @@ def test_the_configuration_that_it_was_started_with(
     directory: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Daemon, "_words", lambda _self: words)
+    monkeypatch.setattr(Daemon, "command_line", lambda _self: ["auditd", *words])
     assert Daemon(1, 1).configuration == f"{directory}/auditd.conf"
 
 
-def test_its_words_are_its_own(start_with: t.Callable[..., Daemon]) -> None:
-    words = start_with("-c", "/run/audit")._words()
-    assert words[1:4] == [SLEEP, "-c", "/run/audit"]
-    assert Daemon(2**22 + 1, 1)._words() == []
+def test_the_configuration_of_one_that_is_gone() -> None:
+    assert Daemon(2**22 + 1, 1).configuration == "/etc/audit/auditd.conf"
 
 
 @pytest.mark.parametrize(
@@ -95,14 +93,18 @@ def test_the_log_that_its_configuration_names(
     text: str, log: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "auditd.conf").write_text(text)
-    monkeypatch.setattr(Daemon, "_words", lambda _self: ["-c", str(tmp_path)])
+    monkeypatch.setattr(
+        Daemon, "command_line", lambda _self: ["auditd", "-c", str(tmp_path)]
+    )
     assert Daemon(1, 1).log() == log
 
 
 def test_a_daemon_without_a_configuration_takes_the_defaults(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Daemon, "_words", lambda _self: ["-c", str(tmp_path)])
+    monkeypatch.setattr(
+        Daemon, "command_line", lambda _self: ["auditd", "-c", str(tmp_path)]
+    )
     assert Daemon(1, 1).log() == files.log_path("/nonexistent")
 
 
