@@ -19,19 +19,29 @@ from typing import Any
 from ansible_collections.virtaudit.qemu.tests.fault import (
     host,
     runner,
+    scenarios,
     tracer,
     witness,
 )
-from ansible_collections.virtaudit.qemu.tests.fault.scenarios import (
-    QEMU,
-    Task,
-    attach,
-    detach,
-)
+from ansible_collections.virtaudit.qemu.tests.fault.scenarios import QEMU, Task
 
 # Far more than all of them need together: who waits longer waits for ever.
 _PATIENCE = 200
 _AT_THE_DOOR_SECONDS = 120.0
+
+
+def attach(uuid: str, *given: Any, **options: Any) -> Task:
+    """Return an attach to a VM with a name of its own: no two VMs of one name run on a host."""
+    return scenarios.attach(uuid, *given, name=_name(uuid), **options)
+
+
+def detach(uuid: str, **options: Any) -> Task:
+    """Return a detach from a VM with a name of its own."""
+    return scenarios.detach(uuid, name=_name(uuid), **options)
+
+
+def _name(uuid: str) -> str:
+    return f"vafault-{uuid[:8]}"
 
 
 def overlapping(count: int) -> list[str]:
