@@ -88,7 +88,7 @@ OLD = re.compile(
 )
 ANOTHER = re.compile(
     rb"type=(?!VIRT_)[A-Z0-9_]+ (?:msg=)?audit\(|type=VIRT_(?!CONTROL|RESOURCE|MACHINE_ID)[A-Z_]+ |_TRANSPORT(?!\": \"audit\")"
-    rb"|\"MESSAGE\": \"(?!VIRT_)[A-Z_]+ "
+    rb"|\"MESSAGE\": \"(?!VIRT_)[A-Z0-9_]+ "
 )
 FIELD = re.compile(rb'(?:^|\s)([A-Za-z][A-Za-z0-9_-]*)=("[^"]*"|[^\s"]*)(?=\s|$)')
 
