@@ -76,6 +76,7 @@ def _host() -> Iterator[None]:
 def fixture_vm() -> Iterator[Vm]:
     """Give a VM that does not exist yet, and remove what a test leaves of it."""
     vm = Vm(str(uuidlib.uuid4()))
+    host.reset_lost()
     try:
         yield vm
     finally:

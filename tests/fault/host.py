@@ -98,6 +98,11 @@ def enable_audit() -> None:
     _auditctl("-e", "1")
 
 
+def reset_lost() -> None:
+    """Have the kernel count lost records anew: those of an earlier test would be a finding of the next."""
+    _auditctl("--reset-lost")
+
+
 def disable_audit() -> None:
     """Switch the kernel's auditing off: it drops records and acknowledges them."""
     _auditctl("-e", "0")
