@@ -50,8 +50,9 @@ def assert_settled(vm: Vm, mac: str) -> None:
 
 def descriptor(vm: Vm) -> int:
     """Return the number that a VM's qemu has for its one device."""
-    (fd,) = witness.held(vm.pid())
-    return fd
+    held = list(witness.held(vm.pid()))
+    assert len(held) == 1
+    return held[0]
 
 
 @pytest.mark.parametrize("nic", NICS, ids=["tap", "macvtap"])
