@@ -114,6 +114,8 @@ def remember(text: str, wanted: Values, old: Memory) -> Memory:
             "set": wanted[name],
         }
         for name in wanted
+        # Of what the host had already, there is nothing to give back.
+        if name in old or was.get(name, "").lower() != wanted[name].lower()
     }
 
 
@@ -243,6 +245,9 @@ def plan(asked: dict[str, t.Any]) -> dict[str, t.Any]:
             )
     files = {**asked["remote"], CONF: wanted} if asked["present"] else {}
     new = {p: render(texts[p], files.get(p, {}), saved.get(p, {})) for p in texts}
+    remembered = {
+        p: remember(texts[p], files[p], saved.get(p, {})) for p in texts if p in files
+    }
     after = Daemon(new.get(CONF, render(text, wanted, {})), known)
     problems += more
     if asked["present"] and not problems:
@@ -265,11 +270,7 @@ def plan(asked: dict[str, t.Any]) -> dict[str, t.Any]:
             if found
         ],
         "files": [{"path": p, "text": new[p]} for p in texts if new[p] != texts[p]],
-        "remembered": {
-            p: remember(texts[p], options, saved.get(p, {}))
-            for p, options in files.items()
-            if p in texts and options
-        },
+        "remembered": {path: was for path, was in remembered.items() if was},
         "restart": any(
             before.values[n].lower() != after.values[n].lower() for n in STARTED_WITH
         ),
