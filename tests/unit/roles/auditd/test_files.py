@@ -100,6 +100,8 @@ class Host:
         text = (FILES / script).read_text()
         text = text.replace(" PATH=", f" PATH={self.bin}:")
         text = text.replace("/etc/audit", str(self.audit))
+        if (self.audit / "os-release").exists():
+            text = text.replace("/etc/os-release", str(self.audit / "os-release"))
         text = text.replace("/sbin/auditctl", str(self.bin / "auditctl"))
         return subprocess.run(
             ["sh", "-c", text, "sh", *arguments],
@@ -129,11 +131,50 @@ def test_observe_a_file_without_a_last_newline(host: Host) -> None:
     }
     for name, text in texts.items():
         (host.audit / name).write_text(text)
-    seen = sections(host.run("observe", "hostname").stdout)
+    seen = sections(host.run("observe").stdout)
     names = ["conf", "remote_conf", "plugin_conf"]
     read = [base64.b64decode(seen[name]).decode() for name in names]
     assert read == list(texts.values())
     assert "saved" not in seen
+
+
+# ID and ID_LIKE as the vendors' documentation and images have them.
+@pytest.mark.parametrize(
+    ("release", "family"),
+    [
+        ("ID=debian\n", "debian"),
+        ("ID=ubuntu\nID_LIKE=debian\n", "debian"),
+        ('ID="rhel"\nID_LIKE="fedora"\n', "redhat"),
+        ('ID="rocky"\nID_LIKE="rhel centos fedora"\n', "redhat"),
+        ('ID="almalinux"\nID_LIKE="rhel centos fedora"\n', "redhat"),
+        ("ID=fedora\n", "redhat"),
+        ('ID="sles"\nID_LIKE="suse"\n', "suse"),
+        ('ID="opensuse-leap"\nID_LIKE="suse opensuse"\n', "suse"),
+        ("ID=arch\n", "arch"),
+    ],
+)
+def test_observe_the_family(host: Host, release: str, family: str) -> None:
+    (host.audit / "os-release").write_text(release)
+    seen = sections(host.run("observe").stdout)
+    assert seen["family"].strip() == family
+
+
+@pytest.mark.parametrize(
+    ("machine", "binary"),
+    [
+        ("x86_64", "/usr/bin/qemu-system-x86_64"),
+        ("i686", "/usr/bin/qemu-system-x86_64"),
+        ("aarch64", "/usr/bin/qemu-system-aarch64"),
+    ],
+)
+def test_observe_the_architecture(host: Host, machine: str, binary: str) -> None:
+    host.put("uname", f"#!/bin/sh\necho {machine}\n")
+    seen = sections(host.run("observe").stdout)
+    assert seen["arch"].strip() == machine
+    assert seen["watchable"].split()[0] == binary
+    # Those that the play names stand for them.
+    seen = sections(host.run("observe", "/usr/bin/qemu-kvm").stdout)
+    assert seen["watchable"].split() == ["/usr/bin/qemu-kvm"]
 
 
 def test_put_back(host: Host) -> None:
