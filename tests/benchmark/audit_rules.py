@@ -64,7 +64,7 @@ def load(rules: str) -> None:
 def wanted() -> str:
     """The rules as the role writes them here."""
     text = subprocess.run(
-        ["sh", "-s", "--", "none", *BINARIES],
+        ["sh", "-s", "--", *BINARIES],
         input=(ROOT / "roles" / "auditd" / "files" / "observe").read_text(),
         check=True,
         capture_output=True,

@@ -52,6 +52,10 @@ def links() -> dict[str, dict[str, Any]]:
         link["ifname"]: {
             "kind": link.get("linkinfo", {}).get("info_kind"),
             "up": "UP" in link["flags"],
+            "mac": link["address"],
+            "filtering": link.get("linkinfo", {})
+            .get("info_data", {})
+            .get("vlan_filtering"),
             "mtu": link["mtu"],
             "master": link.get("master"),
             "addresses": [f"{a['local']}/{a['prefixlen']}" for a in link["addr_info"]],
@@ -90,6 +94,7 @@ def main() -> None:
     modules = Path("/proc/modules").read_text(encoding="utf-8").splitlines()
     files = [
         *Path("/etc/systemd/network").glob("*virtaudit*"),
+        *Path("/etc/udev/rules.d").glob("*virtaudit*"),
         *Path("/etc/modules-load.d").glob("virtaudit*"),
         *Path("/etc/tmpfiles.d").glob("virtaudit*"),
     ]

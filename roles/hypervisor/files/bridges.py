@@ -4,8 +4,8 @@
 
 """Say how the bridges of a host differ from those that the role wants, and what stands against it.
 
-Runs on the host as root, with a JSON object as its argument: the wanted bridges. Changes
-nothing. Prints JSON: problems (each a sentence), and what there is to do.
+Runs on the host as root, with a JSON list as its argument: the wanted bridges, as words.py prints them.
+Changes nothing. Prints JSON: problems (each a sentence), and what there is to do.
 """
 
 from __future__ import annotations
@@ -22,11 +22,26 @@ from pathlib import Path
 NETWORK = Path("/etc/systemd/network")
 # The alias of a link, which tells that the role made it, or made it a port.
 MARK = "virtaudit.qemu"
-# Kernel: dev_valid_name() and IFNAMSIZ. systemd.network(5): no patterns; ip(8): no blanks.
-NAME = re.compile(r"(?!\d+\Z)[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}\Z", re.ASCII)
-
 IPV6 = os.path.isdir("/proc/sys/net/ipv6")
 Link = dict[str, t.Any]
+
+
+def takes_advertisements(name: str) -> bool:
+    """Whether the kernel would take an address and a route from a router advertisement that a guest sends."""
+    try:
+        return Path(f"/proc/sys/net/ipv6/conf/{name}/accept_ra").read_text() != "0\n"
+    except FileNotFoundError:
+        return False
+
+
+def advertised_routes(name: str) -> list[str]:
+    """The routes that came by router advertisements, in the words of ip(8)."""
+    command = ["ip", "-json", "-6", "route", "show", "dev", name, "proto", "ra"]
+    done = subprocess.run(command, capture_output=True, check=False)
+    routes = json.loads(done.stdout or b"[]")
+    return [
+        " via ".join(r[key] for key in ("dst", "gateway") if key in r) for r in routes
+    ]
 
 
 def links() -> dict[str, Link] | None:
@@ -48,50 +63,18 @@ def addresses(link: Link) -> set[str]:
     }
 
 
-def check_words(bridges: list[dict[str, t.Any]]) -> list[str]:
-    """What is wrong with the list itself, whatever the host is like."""
-    problems = []
-    seen: set[str] = set()
-    for bridge in bridges:
-        name = bridge["name"]
-        for option, word in [
-            ("name", name),
-            *(("ports", p) for p in bridge.get("ports") or []),
-        ]:
-            where = f"hypervisor_bridges: {name}: {option}: {word!r}"
-            if not NAME.match(word):
-                problems.append(
-                    f"{where} is no name of a link: 1 to 15 letters, digits, '_', '.' or '-', not beginning with"
-                    " '.' or '-', and not digits only"
-                )
-            elif word in seen:
-                problems.append(f"{where} is in the list twice")
-            seen.add(word)
-        mtu = bridge.get("mtu")
-        if mtu is not None and not 68 <= mtu <= 65535:
-            problems.append(
-                f"hypervisor_bridges: {name}: mtu: {mtu} is not in 68 to 65535"
-            )
-        for address in bridge.get("addresses") or []:
-            try:
-                ipaddress.ip_interface(address)
-                good = address.rpartition("/")[2].isdigit() and "/" in address
-            except ValueError:
-                good = False
-            if not good:
-                problems.append(
-                    f"hypervisor_bridges: {name}: addresses: {address!r} is no address with a prefix length,"
-                    " such as 192.0.2.1/24"
-                )
-    return problems
-
-
 class Bridges:
     """The bridges that are wanted, those that are there, and the way from the one to the other."""
 
-    def __init__(self, wanted: list[dict[str, t.Any]], networkd: bool) -> None:
+    def __init__(
+        self,
+        wanted: list[dict[str, t.Any]],
+        networkd: bool,
+        network_manager: bool = False,
+    ) -> None:
         self.wanted: dict[str, dict[str, t.Any]] = {b["name"]: b for b in wanted}
         self.networkd = networkd
+        self.network_manager = network_manager
         seen = links()
         # Nothing of the role's is there then, and what speaks against it shows later.
         self.blind = seen is None
@@ -134,6 +117,12 @@ class Bridges:
 
     def check(self) -> None:
         """Find what stands against it, so that it is refused before anything is changed."""
+        if self.wanted and self.network_manager and not self.networkd:
+            self.problems.append(
+                f"hypervisor_bridges: NetworkManager runs this host's network, and a bridge of the role's would be gone at"
+                f" the next boot. Make {', '.join(self.wanted)} with it (nmcli connection add type bridge ifname NAME), and"
+                " leave hypervisor_bridges empty"
+            )
         for name in self.wanted:
             link = self.links.get(name)
             if link is not None and not is_bridge(link):
@@ -169,6 +158,12 @@ class Bridges:
             self.problem(name, "ports", f"there is no link {port} on this host")
         elif is_bridge(link) or "LOOPBACK" in link["flags"]:
             self.problem(name, "ports", f"{port} cannot be a port of a bridge")
+        elif (self.wanted[name].get("mtu") or 0) > (link.get("max_mtu") or 65535):
+            self.problem(
+                name,
+                "mtu",
+                f"{port} can have an MTU of {link['max_mtu']} at most, and would drop what is longer",
+            )
         elif link.get("master") not in (None, name, self.ports.get(port)):
             self.problem(name, "ports", f"{port} is a port of {link['master']}")
         elif link.get("master") is None and addresses(link):
@@ -195,18 +190,50 @@ class Bridges:
                 todo.append(f"link delete dev {name}")
         return todo
 
+    def settings(self, name: str) -> list[str]:
+        """What ip(8) has to change of a bridge that is there: networkd gives these to a link when it makes it."""
+        bridge, link = self.wanted[name], self.links.get(name)
+        if link is None:
+            return []
+        todo = []
+        if link.get("address") != bridge["mac"]:
+            todo.append(f"link set dev {name} address {bridge['mac']}")
+        has = link.get("linkinfo", {}).get("info_data", {})
+        for option, word in (
+            ("default_pvid", "vlan_default_pvid"),
+            ("vlan_filtering", "vlan_filtering"),
+        ):
+            value = bridge.get(option)
+            if value is not None and int(value) != has.get(word):
+                todo.append(f"link set dev {name} type bridge {word} {int(value)}")
+        routes = advertised_routes(name)
+        # While they come in, it makes no sense to delete them.
+        if routes and takes_advertisements(name):
+            todo.append(f"echo 0 >/proc/sys/net/ipv6/conf/{name}/accept_ra")
+        todo += [f"-6 route delete {r} dev {name} proto ra" for r in routes]
+        return todo
+
     def commands(self, name: str) -> list[str]:
         """What ip(8) would have to do for a bridge now. Nothing when all is as it should be."""
         bridge, link = self.wanted[name], self.links.get(name)
         todo = []
         if link is None:
-            todo = [f"link add name {name} type bridge"]
+            todo = [f"link add name {name} address {bridge['mac']} type bridge"]
+            if bridge.get("default_pvid") is not None:
+                todo[0] += f" vlan_default_pvid {bridge['default_pvid']}"
+            if bridge.get("vlan_filtering") is not None:
+                todo[0] += f" vlan_filtering {int(bridge['vlan_filtering'])}"
             mode = "eui64" if IPV6 else "none"
             link = {"flags": [], "mtu": None, "inet6_addr_gen_mode": mode}
+        todo += self.settings(name)
         todo += self.mark(name, link)
         if link.get("inet6_addr_gen_mode", "none") != "none":
             # Before it is up: else it gets a link-local address, and takes part in the VMs' network.
             todo.append(f"link set dev {name} addrgenmode none")
+        if (takes_advertisements(name) if name in self.links else IPV6) and not any(
+            "accept_ra" in line for line in todo
+        ):
+            todo.append(f"echo 0 >/proc/sys/net/ipv6/conf/{name}/accept_ra")
         if bridge.get("mtu") not in (None, link["mtu"]):
             todo.append(f"link set dev {name} mtu {bridge['mtu']}")
         if "UP" not in link["flags"]:
@@ -220,6 +247,9 @@ class Bridges:
         ]
         for port in bridge.get("ports") or []:
             there = self.links.get(port, {"flags": []})
+            # Else the port drops what the bridge passes on.
+            if bridge.get("mtu") not in (None, there.get("mtu")):
+                todo.append(f"link set dev {port} mtu {bridge['mtu']}")
             if there.get("master") != name:
                 todo.append(f"link set dev {port} master {name}")
             todo += self.mark(port, there)
@@ -238,30 +268,31 @@ def is_bridge(link: Link) -> bool:
     return bool(link.get("linkinfo", {}).get("info_kind") == "bridge")
 
 
-def networkd_runs() -> bool:
+def runs(unit: str) -> bool:
     if not os.path.isdir("/run/systemd/system"):
         return False
-    command = ["systemctl", "is-active", "--quiet", "systemd-networkd"]
+    command = ["systemctl", "is-active", "--quiet", unit]
     return subprocess.run(command, check=False).returncode == 0
 
 
 def main() -> None:
     wanted = json.loads(sys.argv[1])
-    found: dict[str, t.Any] = {"problems": check_words(wanted)}
-    if not found["problems"]:
-        bridges = Bridges(wanted, networkd_runs())
-        bridges.check()
-        found = {
-            "problems": bridges.problems,
-            "networkd": bridges.networkd,
-            "blind": bridges.blind,
-            "stale_files": bridges.stale_files(),
-            "removals": bridges.removals(),
-            "links": sorted(set(bridges.wanted) & set(bridges.links)),
-            "commands": [
-                line for name in bridges.wanted for line in bridges.commands(name)
-            ],
-        }
+    bridges = Bridges(wanted, runs("systemd-networkd"), runs("NetworkManager"))
+    bridges.check()
+    found = {
+        "problems": bridges.problems,
+        "networkd": bridges.networkd,
+        "blind": bridges.blind,
+        "stale_files": bridges.stale_files(),
+        "removals": bridges.removals(),
+        "settings": [
+            line for name in bridges.wanted for line in bridges.settings(name)
+        ],
+        "links": sorted(set(bridges.wanted) & set(bridges.links)),
+        "commands": [
+            line for name in bridges.wanted for line in bridges.commands(name)
+        ],
+    }
     print(json.dumps(found))
 
 

@@ -5,7 +5,7 @@
 """Say what of a host is not yet as the role wants it, bridges aside, and what stands against it.
 
 Runs on the host as root, with a JSON object as its argument: the role's state, vhost, user and
-packages. Changes nothing. Prints JSON: problems (each a sentence), and what there is to do.
+packages, and the places where qemu may be. Changes nothing. Prints JSON: problems (each a sentence), and what there is to do.
 """
 
 from __future__ import annotations
@@ -151,6 +151,10 @@ def owner(process: Path) -> int | None:
         return None
 
 
+def executable(path: str) -> bool:
+    return os.path.isfile(path) and os.access(path, os.X_OK)
+
+
 def main() -> None:
     options = json.loads(sys.argv[1])
     modules = Modules(options["vhost"])
@@ -170,6 +174,7 @@ def main() -> None:
         "user_is_foreign": user.entry is not None and not user.made,
         "user_mark": MARK,
         "groups": user.groups,
+        "binary": next(filter(executable, options["binaries"]), options["binaries"][0]),
         "pyroute2": importlib.util.find_spec("pyroute2") is not None,
     }
     print(json.dumps(found))

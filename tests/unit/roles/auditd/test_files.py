@@ -13,6 +13,7 @@ import textwrap
 import typing as t
 from pathlib import Path
 
+import jinja2
 import pytest
 
 FILES = Path(__file__).resolve().parents[4] / "roles" / "auditd" / "files"
@@ -48,10 +49,10 @@ AUDITCTL = """\
             rules.write_text("".join(f"{line}\\n" for line in loaded))
     one(sys.argv[1:])
 """
-# As audit's own does it: -D first, then the rest, without comments.
+# As audit's own does it: the files joined, -D first, then the rest, without comments and empty lines.
 AUGENRULES = """\
     cd {audit}
-    {{ grep -hx -e -D rules.d/*.rules | head -n 1; grep -hv -e '^#' -e '^-D$' rules.d/*.rules; }} >audit.rules
+    {{ grep -hx -e -D rules.d/*.rules | head -n 1; cat rules.d/*.rules | grep -v -e '^#' -e '^-D$' -e '^$'; }} >audit.rules
     [ "${{1:-}}" != --load ] || auditctl -R audit.rules
 """
 OURS = "-a always,exit -F arch=b64 -F path=/dev/net/tun -F perm=rw -F key=virtaudit-tun"
@@ -99,6 +100,8 @@ class Host:
         text = (FILES / script).read_text()
         text = text.replace(" PATH=", f" PATH={self.bin}:")
         text = text.replace("/etc/audit", str(self.audit))
+        if (self.audit / "os-release").exists():
+            text = text.replace("/etc/os-release", str(self.audit / "os-release"))
         text = text.replace("/sbin/auditctl", str(self.bin / "auditctl"))
         return subprocess.run(
             ["sh", "-c", text, "sh", *arguments],
@@ -128,11 +131,50 @@ def test_observe_a_file_without_a_last_newline(host: Host) -> None:
     }
     for name, text in texts.items():
         (host.audit / name).write_text(text)
-    seen = sections(host.run("observe", "hostname").stdout)
+    seen = sections(host.run("observe").stdout)
     names = ["conf", "remote_conf", "plugin_conf"]
     read = [base64.b64decode(seen[name]).decode() for name in names]
     assert read == list(texts.values())
     assert "saved" not in seen
+
+
+# ID and ID_LIKE as the vendors' documentation and images have them.
+@pytest.mark.parametrize(
+    ("release", "family"),
+    [
+        ("ID=debian\n", "debian"),
+        ("ID=ubuntu\nID_LIKE=debian\n", "debian"),
+        ('ID="rhel"\nID_LIKE="fedora"\n', "redhat"),
+        ('ID="rocky"\nID_LIKE="rhel centos fedora"\n', "redhat"),
+        ('ID="almalinux"\nID_LIKE="rhel centos fedora"\n', "redhat"),
+        ("ID=fedora\n", "redhat"),
+        ('ID="sles"\nID_LIKE="suse"\n', "suse"),
+        ('ID="opensuse-leap"\nID_LIKE="suse opensuse"\n', "suse"),
+        ("ID=arch\n", "arch"),
+    ],
+)
+def test_observe_the_family(host: Host, release: str, family: str) -> None:
+    (host.audit / "os-release").write_text(release)
+    seen = sections(host.run("observe").stdout)
+    assert seen["family"].strip() == family
+
+
+@pytest.mark.parametrize(
+    ("machine", "binary"),
+    [
+        ("x86_64", "/usr/bin/qemu-system-x86_64"),
+        ("i686", "/usr/bin/qemu-system-x86_64"),
+        ("aarch64", "/usr/bin/qemu-system-aarch64"),
+    ],
+)
+def test_observe_the_architecture(host: Host, machine: str, binary: str) -> None:
+    host.put("uname", f"#!/bin/sh\necho {machine}\n")
+    seen = sections(host.run("observe").stdout)
+    assert seen["arch"].strip() == machine
+    assert seen["watchable"].split()[0] == binary
+    # Those that the play names stand for them.
+    seen = sections(host.run("observe", "/usr/bin/qemu-kvm").stdout)
+    assert seen["watchable"].split() == ["/usr/bin/qemu-kvm"]
 
 
 def test_put_back(host: Host) -> None:
@@ -229,6 +271,41 @@ def test_load_names_the_rule_that_is_refused(host: Host) -> None:
     done = host.run("load")
     assert done.returncode == 1
     assert f"typo.rules:2: {bad}: Syscall name unknown: opn" in done.stderr
+
+
+def test_load_names_the_copy_that_is_refused(host: Host) -> None:
+    rule_files(host, audit=f"-D\n{THEIRS}\n", b=f"\n# again\n{THEIRS}\n", c="\n")
+    done = host.run("load")
+    assert done.returncode == 1
+    assert f"/b.rules:3: {THEIRS}: " in done.stderr
+    assert "audit.rules" not in done.stderr
+    assert "Rule exists" in done.stderr
+
+
+def test_load_names_the_files_that_were_joined(host: Host) -> None:
+    rule_files(host, audit="-D\n", b="# a comment\n-a x -S opn", c=f"{OURS}\n")
+    done = host.run("load")
+    assert done.returncode == 1
+    assert "/b.rules:2, which has no newline at its end, joined with " in done.stderr
+    assert f"/c.rules:1: -a x -S opn{OURS}: Syscall name unknown: opn" in done.stderr
+
+
+def test_rules_after_a_file_without_a_newline_at_its_end(host: Host) -> None:
+    template = FILES.parent / "templates" / "50-virtaudit.rules.j2"
+    text = jinja2.Template(template.read_text(), trim_blocks=True)
+    ours = text.render(
+        __auditd_host={"arch": "x86_64\n", "watchable": ""}, __auditd_majors={}
+    )
+    rule_files(host, audit="-D\n", b=THEIRS, c=f"{ours}\n")
+    done = host.run("load")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {THEIRS, OURS} <= set(host.loaded)
+
+
+def test_unload(host: Host) -> None:
+    host.load(OURS, THEIRS)
+    done = host.run("unload", given=f"{THEIRS}\n-w /x -p wa -k never-loaded\n")
+    assert (done.returncode, done.stderr, host.loaded) == (0, "", [OURS])
 
 
 def test_daemon_leaves_another_one_alone(host: Host) -> None:

@@ -12,18 +12,21 @@ import pytest
 from ansible_collections.virtaudit.qemu.roles.hypervisor.files import bridges
 
 UP = ["BROADCAST", "UP"]
+MAC = "02:00:00:00:00:01"
 
 
 def link(name: str, kind: str | None = None, **more: t.Any) -> dict[str, t.Any]:
     """Return what ``ip -json -details address show`` says of a link."""
     given = more.pop("addresses", [])
+    info = more.pop("info", {})
     entries = [a.split("/") for a in given]
     return {
         "ifname": name,
         "flags": UP,
         "mtu": 1500,
+        "address": MAC,
         "inet6_addr_gen_mode": "none",
-        "linkinfo": {"info_kind": kind} if kind else {},
+        "linkinfo": {"info_kind": kind, "info_data": info} if kind else {},
         "addr_info": [
             {
                 "local": local,
@@ -52,12 +55,18 @@ def host(
         wanted: list[dict[str, t.Any]],
         *there: dict[str, t.Any],
         networkd: bool = False,
+        manager: bool = False,
+        takes: bool = False,
+        routes: tuple[str, ...] = (),
         files: t.Mapping[str, str] | None = None,
     ) -> bridges.Bridges:
         for name, text in (files or {}).items():
             (tmp_path / name).write_text(text, encoding="utf-8")
         monkeypatch.setattr(bridges, "links", lambda: {i["ifname"]: i for i in there})
-        found = bridges.Bridges(wanted, networkd)
+        monkeypatch.setattr(bridges, "takes_advertisements", lambda _name: takes)
+        monkeypatch.setattr(bridges, "advertised_routes", lambda _name: list(routes))
+        macs = [{"mac": MAC, **bridge} for bridge in wanted]
+        found = bridges.Bridges(macs, networkd, manager)
         found.check()
         return found
 
@@ -71,12 +80,14 @@ def test_a_new_bridge(host: t.Callable[..., bridges.Bridges]) -> None:
     )
     assert found.problems == []
     assert found.commands("br0") == [
-        "link add name br0 type bridge",
+        f"link add name br0 address {MAC} type bridge",
         "link set dev br0 alias virtaudit.qemu",
         "link set dev br0 addrgenmode none",
+        "echo 0 >/proc/sys/net/ipv6/conf/br0/accept_ra",
         "link set dev br0 mtu 9000",
         "link set dev br0 up",
         "address add 192.0.2.1/24 dev br0",
+        "link set dev p0 mtu 9000",
         "link set dev p0 master br0",
         "link set dev p0 alias virtaudit.qemu",
         "link set dev p0 up",
@@ -91,6 +102,62 @@ def test_one_that_is_as_it_should_be(host: t.Callable[..., bridges.Bridges]) -> 
         link("vt525400000001", "tun", master="br0"),
     )
     assert (found.problems, found.removals(), found.commands("br0")) == ([], [], [])
+
+
+def test_a_new_bridge_with_vlans(host: t.Callable[..., bridges.Bridges]) -> None:
+    found = host([{"name": "br0", "vlan_filtering": True, "default_pvid": 0}])
+    line = f"link add name br0 address {MAC} type bridge vlan_default_pvid 0 vlan_filtering 1"
+    assert found.commands("br0")[0] == line
+
+
+@pytest.mark.parametrize("networkd", [True, False])
+def test_what_networkd_does_not_change_of_a_bridge(
+    host: t.Callable[..., bridges.Bridges], networkd: bool
+) -> None:
+    wanted = {"name": "br0", "vlan_filtering": True, "default_pvid": 7}
+    files = {"50-virtaudit-br0.netdev": "[NetDev]\nName=br0\n"} if networkd else {}
+    info = {"vlan_filtering": 0, "vlan_default_pvid": 1}
+    there = mine("br0", info=info, address="fe:00:00:00:00:09")
+    found = host([wanted], there, networkd=networkd, files=files)
+    assert found.settings("br0") == [
+        f"link set dev br0 address {MAC}",
+        "link set dev br0 type bridge vlan_default_pvid 7",
+        "link set dev br0 type bridge vlan_filtering 1",
+    ]
+    assert found.commands("br0") == found.settings("br0")
+
+
+def test_what_a_guest_advertised(host: t.Callable[..., bridges.Bridges]) -> None:
+    found = host(
+        [{"name": "br0"}],
+        mine("br0", addresses=["2001:db8:bad::5/64"]),
+        takes=True,
+        routes=("default via fe80::9", "2001:db8:bad::/64"),
+    )
+    assert found.commands("br0") == [
+        "echo 0 >/proc/sys/net/ipv6/conf/br0/accept_ra",
+        "-6 route delete default via fe80::9 dev br0 proto ra",
+        "-6 route delete 2001:db8:bad::/64 dev br0 proto ra",
+        "address delete 2001:db8:bad::5/64 dev br0",
+    ]
+
+
+def test_an_mtu_that_a_port_cannot_have(
+    host: t.Callable[..., bridges.Bridges],
+) -> None:
+    wanted = [{"name": "br0", "mtu": 9000, "ports": ["p0"]}]
+    (problem,) = host(wanted, link("p0", max_mtu=1500)).problems
+    assert "mtu: p0 can have an MTU of 1500 at most" in problem
+    assert host(wanted, link("p0", max_mtu=0)).problems == []
+
+
+def test_where_networkmanager_runs_the_network(
+    host: t.Callable[..., bridges.Bridges],
+) -> None:
+    (problem,) = host([{"name": "br0"}], manager=True).problems
+    assert "nmcli connection add type bridge" in problem
+    assert host([], mine("br1"), manager=True).problems == []
+    assert host([{"name": "br0"}], manager=True, networkd=True).problems == []
 
 
 def test_what_is_no_longer_wanted(host: t.Callable[..., bridges.Bridges]) -> None:
@@ -175,42 +242,13 @@ def test_what_the_host_cannot_have(
     assert why in problem
 
 
-@pytest.mark.parametrize(
-    ("wanted", "why"),
-    [
-        ([{"name": ""}], "no name of a link"),
-        ([{"name": "sixteen-bytes-xx"}], "no name of a link"),
-        ([{"name": "a/b"}], "no name of a link"),
-        ([{"name": "a b"}], "no name of a link"),
-        ([{"name": "br0\n"}], "no name of a link"),
-        ([{"name": ".."}], "no name of a link"),
-        ([{"name": "br*"}], "no name of a link"),
-        ([{"name": "12"}], "no name of a link"),
-        ([{"name": "brü"}], "no name of a link"),
-        ([{"name": "br0", "ports": ["%s"]}], "no name of a link"),
-        ([{"name": "br0"}, {"name": "br0"}], "twice"),
-        ([{"name": "br0", "ports": ["p0"]}, {"name": "p0"}], "twice"),
-        ([{"name": "br0", "mtu": 0}], "68 to 65535"),
-        ([{"name": "br0", "addresses": ["192.0.2.1"]}], "no address"),
-        ([{"name": "br0", "addresses": ["192.0.2.1/255.255.255.0"]}], "no address"),
-        ([{"name": "br0", "addresses": ["192.0.2.1/33"]}], "no address"),
-    ],
-)
-def test_words(wanted: list[dict[str, t.Any]], why: str) -> None:
-    (problem,) = bridges.check_words(wanted)
-    assert why in problem
-
-
-def test_good_words() -> None:
-    wanted = [{"name": "fifteen-bytes.x", "mtu": 68, "addresses": ["::1/128"]}]
-    assert bridges.check_words(wanted) == []
-
-
 def test_links_that_cannot_be_seen_yet(
     host: t.Callable[..., bridges.Bridges], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host([])
     monkeypatch.setattr(bridges, "links", lambda: None)
-    found = bridges.Bridges([{"name": "br0", "ports": ["eth1"]}], networkd=True)
+    found = bridges.Bridges(
+        [{"name": "br0", "mac": MAC, "ports": ["eth1"]}], networkd=True
+    )
     found.check()
     assert (found.blind, found.problems) == (True, [])

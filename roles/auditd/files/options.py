@@ -1,0 +1,289 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Say what the options of the audit daemon become, and what stands against it.
+
+Runs on the host, with a JSON object as its argument (see ``plan``). Changes nothing. What the options mean stands in
+auditd.conf(5).
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+import stat
+import sys
+import typing as t
+
+CONF = "/etc/audit/auditd.conf"
+LINE = re.compile(r"[ \t]*(\w+)[ \t]*=[ \t]*(.*?)[ \t]*")
+# These end the system's work rather than go on without a log.
+END = ("single", "halt")
+# auditd reads these only when it starts; with a changed name_format it writes "node=(null)" until then.
+STARTED_WITH = (
+    "name_format",
+    "name",
+    *("tcp_listen_port", "tcp_listen_queue", "tcp_client_ports", "use_libwrap"),
+    *("transport", "krb5_principal", "krb5_key_file"),
+)
+Values = dict[str, str]
+# Of each option that the role has set: "was", its value before or None, and "set", the role's.
+Memory = dict[str, dict[str, t.Any]]
+
+
+def parse(text: str) -> Values:
+    """The options that a file sets, by their names in lower case."""
+    found = (LINE.fullmatch(line) for line in text.split("\n"))
+    return {match[1].lower(): match[2] for match in found if match}
+
+
+def wrong(name: str, text: str, known: dict[str, t.Any]) -> str:
+    """Why the option cannot be that, or nothing."""
+    word, _blank, path = text.partition(" ")
+    if "words" in known:
+        if word.lower() not in known["words"] or (path and word.lower() != "exec"):
+            return f"must be one of {', '.join(known['words'])}"
+        if word.lower() == "exec" and not re.fullmatch(r"/\S+", path.strip()):
+            return f"must name the program, as 'exec /path' or in auditd_{name}_exe"
+    elif "least" in known:
+        percent = "percent" in known and text.endswith("%")
+        number = text[:-1] if percent else text
+        most = 99 if percent else known.get("most", sys.maxsize)
+        if not re.fullmatch("[0-9]+", number) or not (
+            known["least"] <= int(number) <= most
+        ):
+            upto = "up" if most == sys.maxsize else f"to {most}"
+            unit = ", in MiB or with %" if "percent" in known else ""
+            return f"must be a number from {known['least']} {upto}{unit}"
+    elif not text.isprintable():
+        return "must be one line"
+    return ""
+
+
+def given(
+    variables: dict[str, t.Any], known: dict[str, t.Any], called: str
+) -> tuple[Values, list[str]]:
+    """The options that variables set, and what is wrong with them. called: what stands before an option's name."""
+    wanted, problems = {}, []
+    for name in (name for name in variables if name in known):
+        text = "" if variables[name] is None else str(variables[name]).strip()
+        if "yes" in known[name].get("words", ()):
+            text = {"true": "yes", "false": "no"}.get(text.lower(), text)
+        program = variables.get(f"{name}_exe")
+        if text.lower() == "exec" and program:
+            text = f"{text} {program}"
+        why = wrong(name, text, known[name]) if text else ""
+        if why:
+            problems.append(f"{called}{name} is {text!r}, and {why}.")
+        elif text:
+            wanted[name] = text
+    return wanted, problems
+
+
+def render(text: str, wanted: Values, old: Memory) -> str:
+    """The file's text with the wanted options, and with those that are no longer wanted as they were before the role."""
+    missing = [name for name in wanted if name not in parse(text)]
+    lines = []
+    for line in text.rstrip("\n").split("\n"):
+        match = LINE.fullmatch(line)
+        name, value = (match[1].lower(), match[2].lower()) if match else ("", "")
+        if name == "action_mail_acct" and "verify_email" in missing:
+            missing.remove("verify_email")
+            lines.append(f"verify_email = {wanted['verify_email']}")
+        if name in wanted and value != wanted[name].lower():
+            lines.append(f"{name} = {wanted[name]}")
+        elif name in old and name not in wanted and value == old[name]["set"].lower():
+            if old[name]["was"] is not None:
+                lines.append(f"{name} = {old[name]['was']}")
+        else:
+            lines.append(line)
+    lines += [f"{name} = {wanted[name]}" for name in missing]
+    new = "\n".join(lines)
+    return text if new == text.rstrip("\n") else f"{new}\n"
+
+
+def remember(text: str, wanted: Values, old: Memory) -> Memory:
+    """What is to be remembered of the options that the role sets."""
+    was = parse(text)
+    return {
+        name: {
+            "was": old[name]["was"] if name in old else was.get(name),
+            "set": wanted[name],
+        }
+        for name in wanted
+        # Of what the host had already, there is nothing to give back.
+        if name in old or was.get(name, "").lower() != wanted[name].lower()
+    }
+
+
+class Daemon:
+    """The options that a text of auditd.conf amounts to."""
+
+    def __init__(self, text: str, known: dict[str, t.Any]) -> None:
+        defaults = {name: str(option["default"]) for name, option in known.items()}
+        self.values = {**defaults, **parse(text)}
+
+    def word(self, name: str) -> str:
+        return (self.values[name].lower().split() or [""])[0]
+
+    def number(self, name: str, whole: int = 0) -> int:
+        """A number; of a percentage, that part of the whole."""
+        text = self.values[name]
+        digits = int("0" + "".join(re.findall("[0-9]", text)))
+        return digits * whole // 100 if text.endswith("%") else digits
+
+    @property
+    def deletes(self) -> bool:
+        rotates = self.word("max_log_file_action") == "rotate"
+        return rotates and self.number("num_logs") >= 2
+
+
+def fewer(before: Daemon, after: Daemon) -> list[str]:
+    """Why the daemon would keep fewer logs than before."""
+    why = []
+    was, now = before.number("num_logs"), after.number("num_logs")
+    sizes = before.number("max_log_file"), after.number("max_log_file")
+    if after.deletes and not before.deletes:
+        old = before.word("max_log_file_action")
+        why.append(
+            f"max_log_file_action rotate with num_logs {now}, instead of {old} with num_logs {was}, has auditd delete logs"
+        )
+    elif after.deletes and (now < was or now * sizes[1] < was * sizes[0]):
+        why.append(
+            f"num_logs {now} with max_log_file {sizes[1]}, instead of {was} with {sizes[0]}, has auditd delete the logs beyond"
+        )
+    for name in (name for name in after.values if name.endswith("_action")):
+        old, new = before.word(name), after.word(name)
+        change = f"{name} {new} instead of {old}"
+        if old in END and new not in END:
+            why.append(f"{change} lets the host go on when its log is not written")
+        elif new != old and new == "suspend":
+            why.append(f"{change} has auditd stop writing")
+        elif new != old and new == "rotate" and name != "max_log_file_action":
+            why.append(f"{change} has auditd delete logs")
+    return why
+
+
+def contradictions(daemon: Daemon, host: dict[str, t.Any]) -> list[str]:
+    """What the collection lacks with these options, and what keeps auditd from starting."""
+    flush, name_format = daemon.word("flush"), daemon.word("name_format")
+    space = daemon.number("space_left", host["size"])
+    last = daemon.number("admin_space_left", host["size"])
+    logs = daemon.word("write_logs") != "no" and daemon.word("log_format") != "nolog"
+    checks = [
+        (
+            not logs,
+            "With write_logs = no, or log_format = NOLOG, there is no log that records could be looked for in."
+            " Set auditd_write_logs: true and auditd_log_format: ENRICHED.",
+        ),
+        (
+            host["forwards"] and name_format == "none",
+            "With name_format = NONE a collector cannot tell this host's records from another's. Set auditd_name_format.",
+        ),
+        (
+            name_format == "user" and not daemon.values["name"],
+            "auditd_name_format user needs auditd_name.",
+        ),
+        (
+            name_format in ("fqd", "numeric") and not host["resolves"],
+            f"With auditd_name_format {name_format} auditd looks the host's name up when it starts, and ends when there"
+            " is no address for it. Give it one, in /etc/hosts or in the DNS, or set another auditd_name_format.",
+        ),
+        (
+            flush.startswith("incremental") and daemon.number("freq") == 0,
+            f"auditd does not start with auditd_freq 0 and auditd_flush {flush}; set one of them otherwise.",
+        ),
+        (
+            0 < space <= last,
+            f"auditd_admin_space_left ({daemon.values['admin_space_left']}) must be below auditd_space_left"
+            f" ({daemon.values['space_left']}).",
+        ),
+        (
+            host["free"] <= last,
+            f"{host['log_directory']} has {host['free']} MiB free, and below admin_space_left"
+            f" ({daemon.values['admin_space_left']}) the audit daemon is at its last warning. Make room there.",
+        ),
+    ]
+    return [say for is_so, say in checks if is_so]
+
+
+def plan(asked: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Return problems and hints, each a sentence; the files' new texts where they differ; and what is to be remembered.
+
+    asked: ``present``; ``known``, ``variables``, ``listen`` and ``preset``, by the options' names (vars/main/options.yml);
+    ``allow``, to keep fewer logs; ``texts`` of the files that are there, by path; ``saved``, what is remembered;
+    ``remote``, the wanted options of other files by path; ``names`` of variables that begin as the role's ``own``; and
+    ``host``: ``free`` and ``size`` in MiB of ``log_directory``, whether its name ``resolves``, whether it ``forwards``.
+    """
+    texts, saved, known = asked["texts"], asked["saved"], asked["known"]
+    text, old = texts.get(CONF, ""), saved.get(CONF, {})
+    wanted, problems = given(asked["variables"], known, "auditd_")
+    listen, more = given(asked["listen"], known, "auditd_listen: ")
+    wanted.update(listen)
+    before = Daemon(text, known)
+    for name, good in asked["preset"].items():
+        # What the role set it keeps setting: else it would be given back.
+        if name not in wanted and (name in old or before.word(name) not in good):
+            wanted[name] = good[0]
+    hints = []
+    kept = {
+        name: old[name]["set"]
+        for name in old
+        if name not in wanted
+        and (name in ("num_logs", "max_log_file") or name.endswith("_action"))
+    }
+    if kept and asked["present"] and not asked["allow"]:
+        back = Daemon(render(text, wanted, old), known)
+        if fewer(before, back):
+            wanted = {**kept, **wanted}
+            hints.append(
+                f"{', '.join(kept)} stay as the role has set them, though no variable says so any more: the host's earlier"
+                " values keep fewer logs. auditd_allow_less_retention: true gives them back."
+            )
+    files = {**asked["remote"], CONF: wanted} if asked["present"] else {}
+    new = {p: render(texts[p], files.get(p, {}), saved.get(p, {})) for p in texts}
+    remembered = {
+        p: remember(texts[p], files[p], saved.get(p, {})) for p in texts if p in files
+    }
+    after = Daemon(new.get(CONF, render(text, wanted, {})), known)
+    problems += more
+    if asked["present"] and not problems:
+        problems += contradictions(after, asked["host"])
+        if CONF in texts and not asked["allow"]:
+            problems += [
+                f"{why}; say auditd_allow_less_retention: true if that is wanted."
+                for why in fewer(before, after)
+            ]
+    near = {
+        name: difflib.get_close_matches(name, asked["own"], 1, 0.9)
+        for name in sorted(set(asked["names"]) - set(asked["own"]))
+    }
+    return {
+        "problems": problems,
+        "hints": hints
+        + [
+            f"The role has no option {name}, and leaves it alone; it has {found[0]}."
+            for name, found in near.items()
+            if found
+        ],
+        "files": [{"path": p, "text": new[p]} for p in texts if new[p] != texts[p]],
+        "remembered": {path: was for path, was in remembered.items() if was},
+        "restart": any(
+            before.values[n].lower() != after.values[n].lower() for n in STARTED_WITH
+        ),
+    }
+
+
+def main() -> None:
+    found = plan(json.loads(sys.argv[1]))
+    for file in found["files"]:
+        # A host may have a stricter one than its package.
+        file["mode"] = f"{stat.S_IMODE(os.stat(file['path']).st_mode):04o}"
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Say what is wrong with the list of bridges itself, whatever the host is like, and give each bridge its MAC address.
+
+Runs on the host, with a JSON list as its argument: the wanted bridges. Prints JSON: problems, each a sentence, and the
+bridges.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import json
+import re
+import sys
+import typing as t
+from pathlib import Path
+
+# Kernel: dev_valid_name() and IFNAMSIZ. systemd.network(5): no patterns; ip(8): no blanks.
+NAME = re.compile(r"(?!\d+\Z)[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}\Z", re.ASCII)
+
+
+def check_words(bridges: list[dict[str, t.Any]]) -> list[str]:
+    """What is wrong with the list itself, whatever the host is like."""
+    problems = []
+    seen: set[str] = set()
+    for bridge in bridges:
+        name = bridge["name"]
+        for option, word in [
+            ("name", name),
+            *(("ports", p) for p in bridge.get("ports") or []),
+        ]:
+            where = f"hypervisor_bridges: {name}: {option}: {word!r}"
+            if not NAME.match(word):
+                problems.append(
+                    f"{where} is no name of a link: 1 to 15 letters, digits, '_', '.' or '-', not beginning with"
+                    " '.' or '-', and not digits only"
+                )
+            elif word in seen:
+                problems.append(f"{where} is in the list twice")
+            seen.add(word)
+        mac = bridge.get("mac")
+        # A station's, not a group's.
+        if mac and not re.fullmatch("[0-9a-f][02468ace](:[0-9a-f]{2}){5}", mac.lower()):
+            problems.append(
+                f"hypervisor_bridges: {name}: mac: {mac!r} is no MAC address of a link"
+            )
+        pvid = bridge.get("default_pvid")
+        if pvid is not None and not 0 <= pvid <= 4094:
+            problems.append(
+                f"hypervisor_bridges: {name}: default_pvid: {pvid} is not in 0 to 4094"
+            )
+        mtu = bridge.get("mtu")
+        if mtu is not None and not 68 <= mtu <= 65535:
+            problems.append(
+                f"hypervisor_bridges: {name}: mtu: {mtu} is not in 68 to 65535"
+            )
+        for address in bridge.get("addresses") or []:
+            try:
+                ipaddress.ip_interface(address)
+                good = address.rpartition("/")[2].isdigit() and "/" in address
+            except ValueError:
+                good = False
+            if not good:
+                problems.append(
+                    f"hypervisor_bridges: {name}: addresses: {address!r} is no address with a prefix length,"
+                    " such as 192.0.2.1/24"
+                )
+    return problems
+
+
+def machine_id() -> str:
+    return Path("/etc/machine-id").read_text(encoding="utf-8").strip()
+
+
+def pinned_mac(bridge: dict[str, t.Any]) -> str:
+    """The bridge's MAC address: its own, or one that is the same at each run and on no other host."""
+    if bridge.get("mac"):
+        return str(bridge["mac"]).lower()
+    seed = f"virtaudit.qemu {machine_id()} {bridge['name']}".encode()
+    # Locally administered, and of one station.
+    return "02:" + hashlib.sha256(seed).digest()[:5].hex(":")
+
+
+def main() -> None:
+    wanted = json.loads(sys.argv[1])
+    bridges = [{**bridge, "mac": pinned_mac(bridge)} for bridge in wanted]
+    print(json.dumps({"problems": check_words(wanted), "bridges": bridges}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.virtaudit.qemu.roles.hypervisor.files import words
+
+
+@pytest.mark.parametrize(
+    ("wanted", "why"),
+    [
+        ([{"name": ""}], "no name of a link"),
+        ([{"name": "sixteen-bytes-xx"}], "no name of a link"),
+        ([{"name": "a/b"}], "no name of a link"),
+        ([{"name": "a b"}], "no name of a link"),
+        ([{"name": "br0\n"}], "no name of a link"),
+        ([{"name": ".."}], "no name of a link"),
+        ([{"name": "br*"}], "no name of a link"),
+        ([{"name": "12"}], "no name of a link"),
+        ([{"name": "brü"}], "no name of a link"),
+        ([{"name": "br0", "ports": ["%s"]}], "no name of a link"),
+        ([{"name": "br0"}, {"name": "br0"}], "twice"),
+        ([{"name": "br0", "ports": ["p0"]}, {"name": "p0"}], "twice"),
+        ([{"name": "br0", "mtu": 0}], "68 to 65535"),
+        ([{"name": "br0", "default_pvid": 4095}], "0 to 4094"),
+        ([{"name": "br0", "mac": "01:00:5e:00:00:01"}], "no MAC address"),
+        ([{"name": "br0", "mac": "02:00:00:00:00"}], "no MAC address"),
+        ([{"name": "br0", "mac": "02:00:00:00:00:01\n"}], "no MAC address"),
+        ([{"name": "br0", "addresses": ["192.0.2.1"]}], "no address"),
+        ([{"name": "br0", "addresses": ["192.0.2.1/255.255.255.0"]}], "no address"),
+        ([{"name": "br0", "addresses": ["192.0.2.1/33"]}], "no address"),
+    ],
+)
+def test_words(wanted: list[dict[str, t.Any]], why: str) -> None:
+    (problem,) = words.check_words(wanted)
+    assert why in problem
+
+
+def test_good_words() -> None:
+    wanted = [{"name": "fifteen-bytes.x", "mtu": 68, "addresses": ["::1/128"]}]
+    assert words.check_words(wanted) == []
+
+
+def test_a_mac_that_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(words, "machine_id", lambda: "a" * 32)
+    mac = words.pinned_mac({"name": "br0"})
+    assert mac == words.pinned_mac({"name": "br0", "mtu": 9000})
+    assert words.check_words([{"name": "br0", "mac": mac}]) == []
+    assert mac != words.pinned_mac({"name": "br1"})
+    monkeypatch.setattr(words, "machine_id", lambda: "b" * 32)
+    assert mac != words.pinned_mac({"name": "br0"})
+    assert (
+        words.pinned_mac({"name": "br0", "mac": "02:AA:00:00:00:01"})
+        == "02:aa:00:00:00:01"
+    )
