@@ -28,7 +28,7 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _BOM = b"\xef\xbb\xbf"
 # A begin that has no record of a VM may have none at all of one: it must be an audit log by its looks.
 _AUDIT = re.compile(
-    rb"audit\(\d{1,11}\.\d{1,3}:\d{1,20}\)|VIRT_[A-Z_]+ (?:user )?pid=|_TRANSPORT\"? ?[=:] ?\"?audit\b|\"ID\": ?\"\d+\.\d+:\d+\""
+    rb"audit\(\d{1,11}\.\d{1,3}:\d{1,20}\)|(?:VIRT_[A-Z_]+|AUDIT250[0-2]) (?:user )?pid=|_TRANSPORT\"? ?[=:] ?\"?audit\b|\"ID\": ?\"\d+\.\d+:\d+\""
 )
 
 

@@ -152,6 +152,9 @@ def recall(
     boots = Boots(names.own, mark)
     newer: Item | None = None
     for item in _pick(logs, needles, terms, wanted, logs.unread, whole):
+        uuid = uuid_of(item) if isinstance(item, Logged) else None
+        if isinstance(item, Logged) and uuid not in uuids:
+            item = Other(item.event, item.time, item.node)
         if boots.after(item):
             settled |= uuids
             since_boot = True
@@ -161,9 +164,6 @@ def recall(
             found += [each for each in (newer, item) if isinstance(each, Other)]
         newer = item
         if isinstance(item, Other):
-            continue
-        uuid = uuid_of(item) if isinstance(item, Logged) else None
-        if isinstance(item, Logged) and uuid not in uuids:
             continue
         if isinstance(item, Alert) and not details:
             continue

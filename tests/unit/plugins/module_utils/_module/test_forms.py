@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import html
 import io
 import json
 import lzma
@@ -28,6 +29,8 @@ LINES = (LOGS / "base" / "audit.log").read_text().splitlines()
 RAW = "".join(f"{line}\n" for line in LINES)
 ENRICHED = [f'{line}\x1dUID="root" AUID="unset"' for line in LINES]
 NUMBERS = {"VIRT_CONTROL": 2500, "VIRT_RESOURCE": 2501, "VIRT_MACHINE_ID": 2502}
+UUID = "7d9e20d7-3970-4e9b-8a5c-000000000001"
+MAC = "52:54:00:aa:00:01"
 SHORT = "May 12 12:47:59 hv1 "
 WEB01: tuple[object, ...] = ([("web01", 2)], [("web01", "running")], [])
 STOP = (
@@ -79,6 +82,13 @@ def export(line: Parts) -> str:
     return "".join(f"{key}={value}\n" for key, value in entry(line).items())
 
 
+def kernel_entry(line: Parts) -> str:
+    return (
+        f"SYSLOG_IDENTIFIER=kernel\n_TRANSPORT=kernel\n__REALTIME_TIMESTAMP=1\nMESSAGE=audit: type={NUMBERS[line.type]}"
+        f" audit({line.seconds}.{line.part}:{line.number}): {line.body}\n"
+    )
+
+
 READ: dict[str, str | bytes] = {
     "syslog with a priority": before(
         "<134>May 12 12:47:59 hv1.example.com audispd[771]: "
@@ -99,6 +109,34 @@ READ: dict[str, str | bytes] = {
     "the kernel's log": each(
         lambda line: f"{SHORT}kernel: [  12.345678] audit: type={NUMBERS[line.type]} audit({line.seconds}.{line.part}:{line.number}): {line.body}"
     ),
+    "a facility's name": before(f"{SHORT}daemon.info audispd: "),
+    **{
+        f"dmesg, {stamp}": each(
+            lambda line, stamp=stamp: f"{stamp}type={NUMBERS[line.type]} audit({line.seconds}.{line.part}:{line.number}): {line.body}"
+        )
+        for stamp in (
+            "[Sun May 12 12:47:59 2024] audit: ",
+            "kern  :notice: [   12.3456] audit: ",
+            "<5>[   12.345678] ",
+            "[   12.345678][    T1] audit: ",
+        )
+    },
+    "grep --color": RAW.replace("VIRT_", "\x1b[01;31m\x1b[KVIRT_\x1b[m\x1b[K"),
+    "grep --color of the name": RAW.replace(
+        "web01", "\x1b[01;31m\x1b[Kweb01\x1b[m\x1b[K"
+    ),
+    "journalctl's colours": each(
+        lambda line: f"{SHORT}audit[1661]: \x1b[0;1;39m{line.type} {line.body}\x1b[0m"
+    ),
+    "HTML": html.escape(RAW, quote=True),
+    "cat -n": "".join(f"{i:6}\t{line}\n" for i, line in enumerate(LINES, 1)),
+    "less -N": "".join(f"{i:7} {line}\n" for i, line in enumerate(LINES, 1)),
+    "cat -A": before("", ENRICHED).replace("\x1d", "^]").replace("\n", "$\n"),
+    "cat -A of Windows' lines": RAW.replace("\n", "^M$\n"),
+    "a list of YAML": "".join(f"- {json.dumps(line)}\n" for line in LINES),
+    "the newlines as \\\\n": RAW.replace("\n", "\\n"),
+    "the newlines as blanks": RAW.replace("\n", " "),
+    "without newlines, enriched": "".join(ENRICHED),
     "dmesg": each(
         lambda line: f"[  12.345678] audit: type={NUMBERS[line.type]} audit({line.seconds}.{line.part}:{line.number}): {line.body}"
     ),
@@ -122,6 +160,37 @@ READ: dict[str, str | bytes] = {
     "journal with-unit": each(
         lambda line: f"Sun 2024-05-12 12:47:59 CEST hv1 libvirtd.service[1661]: {line.type} {line.body}"
     ),
+    **{
+        f"journal: {header}": each(
+            lambda line, header=header: f"{header}{line.type} {line.body}"
+        )
+        for header in (
+            "journal.txt:May 12 12:47:59 hv1 audit[1661]: ",
+            "> May 12 12:47:59 hv1 audit[1661]: ",
+            "May 12 12:47:59 audit[1661]: ",
+            "<5>May 12 12:47:59 hv1 audit[1661]: ",
+            "<13>1 2024-05-12T12:47:59.1+02:00 hv1 audit 1661 - - ",
+        )
+    },
+    "journal without libaudit": each(
+        lambda line: f"{SHORT}audit[1661]: AUDIT{NUMBERS[line.type]} {line.body}"
+    ),
+    "journal export without libaudit": each(
+        lambda line: export(line).replace("E=VIRT_", "E=X").replace(
+            f"MESSAGE=X{line.type[5:]}", f"MESSAGE=AUDIT{NUMBERS[line.type]}"
+        )
+    ),
+    "journal export of the kernel's log": each(kernel_entry),
+    "journal export of a dispatcher": each(
+        lambda line: f"SYSLOG_IDENTIFIER=audisp-syslog\n_TRANSPORT=syslog\n__REALTIME_TIMESTAMP=1\nMESSAGE=type={line.type} msg=audit({line.seconds}.{line.part}:{line.number}): {line.body}\n"
+    ),
+    "journal export, CR LF": each(export).replace("\n", "\r\n"),
+    "journal json of the kernel's log": each(
+        lambda line: json.dumps(
+            dict(field.split("=", 1) for field in kernel_entry(line).splitlines())
+        )
+    ),
+    "journal json in one list": json.dumps([entry(parts(line)) for line in LINES]),
     "journal after a boot": f"-- Boot {'0a' * 16} --\n"
     + each(lambda line: f"{SHORT}audit[1661]: {line.type} {line.body}"),
     "journal cat": each(lambda line: f"{line.type} {line.body}"),
@@ -151,7 +220,7 @@ READ: dict[str, str | bytes] = {
     "escaped": RAW.replace('"', '\\"'),
     **{
         f"0x1D as {shown!r}": before("", ENRICHED).replace("\x1d", shown)
-        for shown in ("#035", "^]", "\\x1d", "\u241d", " ", "")
+        for shown in ("#035", "^]", "\\x1d", "\\u001D", "\u241d", "\t", "  ", " ", "")
     },
     "a BOM": "\ufeff" + RAW,
     "many NULs": RAW.replace("\n", "\n" + "\0" * 3_000_000, 1),
@@ -203,6 +272,25 @@ SAID: dict[str, tuple[str | bytes, str]] = {
         "verbose",
     ),
     "a user by name": (RAW.replace("uid=0 ", "uid=alice "), "by name"),
+    **{
+        f"{old} as {new}": (RAW.replace(old, new), "is broken")
+        for old, new in (
+            (f"uuid={UUID} ", ""),
+            (UUID, "?"),
+            (UUID, f"{{{UUID}}}"),
+            (UUID, f'"{UUID}"'),
+            (UUID, UUID.replace("-", "")),
+            (MAC, MAC.replace(":", "-")),
+            ("res=success", "res=1"),
+            ('vm="web01" ', ""),
+            ('"web01"', '"?"'),
+            # Of odd length, and in lower case, where libaudit writes hex in upper case.
+            ('"web01"', "776562303"),
+            ('"web01"', "77656220c3bc"),
+            ('"web01"', "\u201cweb01\u201d"),
+            ('"web01"', '"web\x0801"'),
+        )
+    },
     "a cut record": (RAW[: RAW.index("new-net") + 20], "cut"),
     "a broken record": (RAW.replace("old-net", "new-net"), "broken"),
     "a very long line": ("x" * 200_000 + RAW, "no header that is known"),
