@@ -24,6 +24,7 @@ from .unread import Unread
 _PLAIN_LINE = re.compile(
     rb"(?:node=\S+ )?type=(?:[A-Z][A-Z0-9_]*|UNKNOWN\[(?!250[0-2])\d+\]) msg=audit\(\d|----|time->|\s*\Z"
 )
+_LOG_NAME = re.compile(r"audit[^/]*\.log[^/]*\Z")
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _BOM = b"\xef\xbb\xbf"
 # A begin that has no record of a VM may have none at all of one: it must be an audit log by its looks.
@@ -53,8 +54,12 @@ def given_logs(paths: t.Sequence[str]) -> t.Iterator[tuple[list[LogFile], Unread
             if parts is None:
                 found += [log] if _is_log(log, unread) else []
                 continue
-            # An archive of a whole host has other files too.
-            logs = [part for part in parts if _is_log(part, None)]
+            # An archive of a whole host has other files too, which by their names are no audit logs.
+            logs = [
+                part
+                for part in parts
+                if _is_log(part, unread if _LOG_NAME.search(part.path) else None)
+            ]
             if not logs:
                 unread.log(log.path, "no file in the archive is an audit log")
             found += logs

@@ -485,3 +485,68 @@ def test_a_question_that_the_logs_do_not_reach(
     assert [word in warning for warning in result["warnings"]] == (
         [True] if word else []
     )
+
+
+def test_two_hosts_without_names_may_have_the_same_events(tmp_path: Path) -> None:
+    other = RAW.replace("web01", "db01").replace("0000001 ", "0000002 ")
+    paths = [write(tmp_path / "a" / "x", RAW), write(tmp_path / "b" / "x", other)]
+    sessions = ask(paths)["sessions"]
+    assert [(each["vm"], each["end"]) for each in sessions] == [
+        ("web01", "running"),
+        ("db01", "running"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("one", "two"), [("", "node=hv1 "), ("node=hv1 ", "node=hv1.example.com ")]
+)
+def test_one_host_by_two_names_is_said(one: str, two: str, tmp_path: Path) -> None:
+    content = before(one, LINES[:4]) + before(two, LINES[4:])
+    result = ask([write(tmp_path / "log", content)])
+    assert "Each name was taken for a host of its own" in " ".join(result["warnings"])
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [gzip.compress(RAW.encode())[:100], RAW.encode("utf-16"), b"\x28\xb5\x2f\xfd\x04"],
+)
+def test_a_broken_log_in_an_archive_is_said(broken: bytes, tmp_path: Path) -> None:
+    content = archive("w", **{"audit.log": RAW.encode(), "audit.log.1.gz": broken})
+    result = ask([write(tmp_path / "sos.tar", content)])
+    assert answer(result) == WEB01
+    assert [each["path"] for each in result["stats"]["unread"]] == [
+        f"{tmp_path}/sos.tar:sos/var/log/audit.log.1.gz"
+    ]
+
+
+@pytest.mark.parametrize("reason", ["attach", "update"])
+def test_a_nic_that_gets_another_mac_keeps_its_devices(
+    reason: str, tmp_path: Path
+) -> None:
+    changed = (
+        LINES[5]
+        .replace("reason=start", f"reason={reason}")
+        .replace('old-net="?"', f'old-net="{MAC}"')
+        .replace(f'new-net="{MAC}"', 'new-net="52:54:00:aa:00:09"')
+        .replace("1715510879.901:183", "1715510900.000:200")
+    )
+    result = ask([write(tmp_path / "log", RAW + changed + "\n")])
+    assert [(each["mac"], len(each["devices"])) for each in result["grants"]] == [
+        ("52:54:00:aa:00:09", 2)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("web01", "\x1b[31mweb01\x1b[m"),
+        (UUID, f"\x1b[31m{UUID}\x1b[m"),
+        ('"', "&quot;"),
+    ],
+)
+def test_a_changed_part_of_a_plain_log_is_found_by_name(
+    old: str, new: str, tmp_path: Path
+) -> None:
+    noise = "type=CONFIG_CHANGE msg=audit(1715510000.000:1): auid=0 op=x res=1\n" * 2000
+    path = write(tmp_path / "log", noise + RAW.replace(old, new))
+    assert answer(ask([path], name="web01")) == WEB01
