@@ -85,7 +85,7 @@ def _read_all(
         needles += ALERT_NEEDLES
     macvtap = logs.host.macvtap if logs.host is not None else None
     for log in logs.files:
-        more = () if log.plain else OTHER_NEEDLES
+        more = () if log.plain and not log.compressed else OTHER_NEEDLES
         items = read_log(log, [*needles, *more], logs.unread, macvtap)
         if log.newest_first:
             items = reversed(list(items))

@@ -550,3 +550,19 @@ def test_a_changed_part_of_a_plain_log_is_found_by_name(
     noise = "type=CONFIG_CHANGE msg=audit(1715510000.000:1): auid=0 op=x res=1\n" * 2000
     path = write(tmp_path / "log", noise + RAW.replace(old, new))
     assert answer(ask([path], name="web01")) == WEB01
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("form", ["dmesg", "an old daemon", "journal without libaudit"])
+def test_another_form_after_much_of_auditds(
+    form: str, packed: bool, tmp_path: Path
+) -> None:
+    noise = "".join(
+        f"type=CONFIG_CHANGE msg=audit(1715510000.000:{n}): auid=0 op=x res=1\n"
+        for n in range(1, 150)
+    )
+    content = (noise * 12 + t.cast(str, READ[form])).encode()
+    path = write(tmp_path / "log", gzip.compress(content) if packed else content)
+    for asked in ({}, {"name": "web01"}):
+        result = ask([path], **asked)
+        assert answer(result) == WEB01
