@@ -53,10 +53,13 @@ def _list(values: list[t.Any]) -> Found | None:
     read = [each for each in found if each is not None]
     hosts = {each.host for each in read if each.lines}
     if len(hosts) > 1:
-        return Found(problem="it has records of several hosts: put each on its own line")
+        return Found(
+            problem="it has records of several hosts: put each on its own line"
+        )
     problem = next((each.problem for each in read if each.problem), None)
     lines = [line for each in read for line in each.lines]
-    return Found(lines, *hosts, problem=problem) if lines or problem else None
+    host = next(iter(hosts), None)
+    return Found(lines, host, problem) if lines or problem else None
 
 
 def read_object(value: dict[str, t.Any]) -> Found | None:

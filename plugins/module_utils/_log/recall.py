@@ -151,10 +151,10 @@ def recall(
     terms = [f"uuid={uuid}" for uuid in sorted(uuids)] if indexed else []
     boots = Boots(names.own, mark)
     newer: Item | None = None
-    for item in _pick(logs, needles, terms, wanted, logs.unread, whole):
-        uuid = uuid_of(item) if isinstance(item, Logged) else None
-        if isinstance(item, Logged) and uuid not in uuids:
-            item = Other(item.event, item.time, item.node)
+    for picked in _pick(logs, needles, terms, wanted, logs.unread, whole):
+        uuid = uuid_of(picked) if isinstance(picked, Logged) else None
+        other = isinstance(picked, Logged) and uuid not in uuids
+        item = Other(picked.event, picked.time, picked.node) if other else picked
         if boots.after(item):
             settled |= uuids
             since_boot = True

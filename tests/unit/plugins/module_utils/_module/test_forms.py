@@ -82,11 +82,12 @@ def export(line: Parts) -> str:
     return "".join(f"{key}={value}\n" for key, value in entry(line).items())
 
 
+def kernels(line: Parts) -> str:
+    return f"type={NUMBERS[line.type]} audit({line.seconds}.{line.part}:{line.number}): {line.body}"
+
+
 def kernel_entry(line: Parts) -> str:
-    return (
-        f"SYSLOG_IDENTIFIER=kernel\n_TRANSPORT=kernel\n__REALTIME_TIMESTAMP=1\nMESSAGE=audit: type={NUMBERS[line.type]}"
-        f" audit({line.seconds}.{line.part}:{line.number}): {line.body}\n"
-    )
+    return f"SYSLOG_IDENTIFIER=kernel\n_TRANSPORT=kernel\n__REALTIME_TIMESTAMP=1\nMESSAGE=audit: {kernels(line)}\n"
 
 
 READ: dict[str, str | bytes] = {
@@ -111,9 +112,7 @@ READ: dict[str, str | bytes] = {
     ),
     "a facility's name": before(f"{SHORT}daemon.info audispd: "),
     **{
-        f"dmesg, {stamp}": each(
-            lambda line, stamp=stamp: f"{stamp}type={NUMBERS[line.type]} audit({line.seconds}.{line.part}:{line.number}): {line.body}"
-        )
+        f"dmesg, {stamp}": "".join(f"{stamp}{kernels(parts(line))}\n" for line in LINES)
         for stamp in (
             "[Sun May 12 12:47:59 2024] audit: ",
             "kern  :notice: [   12.3456] audit: ",
@@ -161,8 +160,8 @@ READ: dict[str, str | bytes] = {
         lambda line: f"Sun 2024-05-12 12:47:59 CEST hv1 libvirtd.service[1661]: {line.type} {line.body}"
     ),
     **{
-        f"journal: {header}": each(
-            lambda line, header=header: f"{header}{line.type} {line.body}"
+        f"journal: {header}": "".join(
+            f"{header}{parts(line).type} {parts(line).body}\n" for line in LINES
         )
         for header in (
             "journal.txt:May 12 12:47:59 hv1 audit[1661]: ",
@@ -176,13 +175,14 @@ READ: dict[str, str | bytes] = {
         lambda line: f"{SHORT}audit[1661]: AUDIT{NUMBERS[line.type]} {line.body}"
     ),
     "journal export without libaudit": each(
-        lambda line: export(line).replace("E=VIRT_", "E=X").replace(
-            f"MESSAGE=X{line.type[5:]}", f"MESSAGE=AUDIT{NUMBERS[line.type]}"
-        )
+        lambda line: export(line)
+        .replace("E=VIRT_", "E=X")
+        .replace(f"MESSAGE=X{line.type[5:]}", f"MESSAGE=AUDIT{NUMBERS[line.type]}")
     ),
     "journal export of the kernel's log": each(kernel_entry),
     "journal export of a dispatcher": each(
-        lambda line: f"SYSLOG_IDENTIFIER=audisp-syslog\n_TRANSPORT=syslog\n__REALTIME_TIMESTAMP=1\nMESSAGE=type={line.type} msg=audit({line.seconds}.{line.part}:{line.number}): {line.body}\n"
+        lambda line: "SYSLOG_IDENTIFIER=audisp-syslog\n_TRANSPORT=syslog\n__REALTIME_TIMESTAMP=1\n"
+        f"MESSAGE=type={line.type} msg=audit({line.seconds}.{line.part}:{line.number}): {line.body}\n"
     ),
     "journal export, CR LF": each(export).replace("\n", "\r\n"),
     "journal json of the kernel's log": each(
