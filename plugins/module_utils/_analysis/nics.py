@@ -22,6 +22,7 @@ from .sessions import number
 _IN_FLIGHT_SECONDS = 60.0
 # After this long nobody waits for it any more.
 _GIVEN_UP_SECONDS = 3600.0
+_HAND_OVERS = ("start", "attach", "update")
 _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}", re.ASCII)
 
 
@@ -83,27 +84,28 @@ class Nics:
         old, new = _mac(fields.get("old-net")), _mac(fields.get("new-net"))
         if reason == "detach" and old:
             self._detach(logged, old, success)
+        elif reason in _HAND_OVERS and success and old and new and old != new:
+            self._replace(logged, old, new, reason)
         elif reason in ("start", "attach") and new:
             self._hand_over(logged, new, reason, success)
-        elif reason == "update":
-            self._update(logged, success, old, new)
+        elif reason == "update" and success:
+            self._update(logged, new)
         elif reason == "prepare" and not success:
             net = _mac(fields.get("net"))
             if net:
                 self._complain.failed_prepare(logged, net)
 
-    def _update(
-        self, logged: Logged, success: bool, old: str | None, new: str | None
-    ) -> None:
-        """Take a change in place: of the MAC, or of the network that the NIC is on."""
+    def _replace(self, logged: Logged, old: str, new: str, reason: str) -> None:
+        """Take a change of a NIC's MAC: it keeps its devices unless others were opened."""
+        grant = self._end(old, logged)
+        self._hand_over(logged, new, reason, True)
+        replaced = self.grants[new]
+        replaced.devices = replaced.devices or (grant.devices if grant else [])
+
+    def _update(self, logged: Logged, new: str | None) -> None:
+        """Take a change in place, of the network that the NIC is on."""
         fields = logged.record.fields
         mac = _mac(fields.get("net"))
-        if not success:
-            return
-        if old and new and old != new:
-            self._end(old, logged)
-            self._hand_over(logged, new, "update", success)
-            return
         grant = self.grants.get(mac or new or "")
         changed = network_of(fields, "new-")
         if grant is None or not changed:

@@ -71,6 +71,11 @@ class Session:
     resources: list[Resource] = dataclasses.field(default_factory=list)
     alerts: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
 
+    @property
+    def key(self) -> str:
+        """Return what no other session has: two hosts without a name may have the same event."""
+        return f"{self.node} {self.event} {self.uuid}"
+
     @classmethod
     def of(cls, logged: Logged, resources: list[Resource]) -> Session:
         """Return the session that a VIRT_CONTROL op=start began, or failed to."""

@@ -161,7 +161,7 @@ class Trail:
         self._end(key, logged.time)
         session = Session.of(logged, self._resources.pop(key, []))
         if self._since is None or logged.time >= self._since or success:
-            self.sessions[f"{logged.node} {logged.event}"] = session
+            self.sessions[session.key] = session
         if success:
             self._running[key] = session
         self._of(key).started(logged, success)
@@ -191,7 +191,7 @@ class Trail:
             return
         session.close("lost" if stop is None else "stopped", stop)
         if self._since is not None and time < self._since:
-            self.sessions.pop(f"{session.node} {session.event}", None)
+            self.sessions.pop(session.key, None)
 
     def _take_alert(self, alert: Alert) -> None:
         fields = alert_fields(alert)

@@ -15,12 +15,13 @@ Sources: RFC 3164, RFC 5424, ``journalctl(1)``, ``systemd.journal-fields(7)``, `
 from __future__ import annotations
 
 import csv
+import html
 import re
 import typing as t
 
 from .clock import Clock
-from .journal import journal_line, read_block
-from .json_forms import read_json
+from .journal import fields_of, journal_line, read_entry
+from .json_forms import read_json, read_object
 from .refused import refusal
 
 # What stands where a record begins; the kernel's own log has no "msg=".
@@ -33,8 +34,8 @@ _DATE = (
     r"(?:(?:\d{4} )?[A-Z][a-z]{2} [ \d]?\d (?:\d{4} )?\d\d:\d\d:\d\d(?:\.\d+)?"
     r"|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?)"
 )
-# grep -H, -n and -C.
-_GREP = r"(?:[^\s'\"=<>{]*[/.][^\s'\"=]*[:-])?(?:\d{1,12}[:-])?"
+# grep -H, -n and -C; cat -n and less -N.
+_GREP = r"(?:[^\s'\"=<>{]*[/.][^\s'\"=]*[:-])?(?:\d{1,12}[:-]| *\d{1,12}(?:\t| {1,2}))?"
 _HEADERS = tuple(
     re.compile(_GREP + pattern, re.ASCII)
     for pattern in (
@@ -43,24 +44,32 @@ _HEADERS = tuple(
         # RFC 5424.
         rf"(?:\d+ )?(?:<\d{{1,3}}>)?1 {_DATE} (?P<host>\S+) (?P<tag>\S+) \S+ \S+ (?:-|(?:\[(?:[^\]\\]|\\.)*\])+) ?(?:\ufeff)?",
         # RFC 3164, with or without a tag.
-        rf"(?:<\d{{1,3}}>)?(?:{_DATE} )?(?:(?P<host>[^\s=\"']+) )?(?P<tag>[^\s:\[=\"']+)(?:\[\d+\])?: ?(?:\[ *\d+\.\d+\] )?(?:audit: )?",
+        rf"(?:<\d{{1,3}}>)?(?:{_DATE} )?(?:(?P<host>[^\s=\"']+) )?(?:[a-z0-9]+\.[a-z]+ )?(?P<tag>[^\s:\[=\"']+)(?:\[\d+\])?: ?(?:\[ *\d+\.\d+\] )?(?:audit: )?",
         rf"(?:<\d{{1,3}}>)?{_DATE} (?P<host>[^\s=\"']+) ",
-        # dmesg(1).
-        r"(?:<\d{1,3}>)?\[ *\d+\.\d+\] audit: ",
+        # dmesg(1), with -T, -x and the caller too.
+        r"(?:<\d{1,3}>)?(?:[a-z]+ *:[a-z]+ *: )?\[[A-Za-z0-9 :.]{5,40}\](?:\[ *[CT]\d+\])? (?:audit: )?",
+        r"audit: ",
         # A container's log.
         rf"{_DATE} std(?:out|err) F ",
         # A line of JSON that was printed over several.
         r"\s*\"[\w.@-]+\"\s*:\s*\[?\s*\"",
-        r"\s*\"",
+        r"\s*(?:- )?\"",
     )
 )
 _TYPE_NAME = re.compile(r"\s*\"?_AUDIT_TYPE_NAME\"?\s*[=:]")
 _LONGEST_HEADER = 1000
 # 0x1D as rsyslog, cat -v and others write it.
-_SEPARATOR = re.compile(r"'(?:#035|\^\]|\\x1d|\\u001d|\\035|\u241d|<1d>)(?=[A-Z]+=)")
+_SEPARATOR = re.compile(
+    r"'(?:#035|#29|%1D|&#29;|\^\]|\\x1d|\\u001d|\\035|\u241d|\ufffd|<1d>|[\t ]{1,8})(?=[A-Z]+=)",
+    re.IGNORECASE,
+)
+# What grep --color, journalctl and less put around words: ECMA-48.
+_COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+# cat -A, cat -e, and the end of a line of Windows as an editor shows it.
+_LINE_END = re.compile(r"(?<=['\"])(?:\^M|\\n)?\$?\Z")
 # Several records on a line: the newline between them is lost.
 _JOINED = re.compile(
-    r"(?<=')(?:\x1d[^'\x1d]*?)?(?=(?:node=[^\s'\"]+ )?type=(?:VIRT_[A-Z_]+|250[0-2]) msg=audit\()"
+    r"(?<=')(?:\x1d[^'\x1d]*?)?(?:\\n|[ ,;|]{1,3})?(?=(?:node=[^\s'\"]+ )?type=(?:VIRT_[A-Z_]+|250[0-2]) msg=audit\()"
 )
 _NUMBERS = {"2500": "VIRT_CONTROL", "2501": "VIRT_RESOURCE", "2502": "VIRT_MACHINE_ID"}
 _BOOTED = re.compile(r"-- (?:Boot [0-9a-f]{32}|Reboot) --", re.ASCII)
@@ -87,7 +96,9 @@ def read_form(text: str, before: str, clock: Clock) -> Form:
     ``before`` is the block of a journal's export form that it belongs to. A line that has nothing to do
     with VMs gives neither lines nor a problem.
     """
-    text = text.strip("\ufeff\r\0")
+    text = _LINE_END.sub("", _COLOURS.sub("", text.strip("\ufeff\r\0")))
+    if "&quot;" in text or "&#34;" in text:
+        text = html.unescape(text)
     if _BOOTED.fullmatch(text):
         return Form(boot=True)
     if text.lstrip("[, \t\x1e").startswith("{") or text.startswith("data: {"):
@@ -98,7 +109,7 @@ def read_form(text: str, before: str, clock: Clock) -> Form:
         # The message beside it tells the same.
         return _NOTHING
     if text.startswith("MESSAGE="):
-        return _of_block(text, before)
+        return _of_block(text, before, clock)
     return _headed(text, clock)
 
 
@@ -114,9 +125,16 @@ def _nested(
     return Form(read, host, problem)
 
 
-def _of_block(text: str, before: str) -> Form:
-    line, host = read_block(before or text)
-    return Form([line], host) if line else _refused(text)
+def _of_block(text: str, before: str, clock: Clock) -> Form:
+    fields = fields_of(before or text)
+    line, host = read_entry(fields)
+    if line is not None:
+        return Form([line], host)
+    # A dispatcher or the kernel's log may have written it.
+    found = read_object(fields)
+    if found is None or not (found.lines or found.problem):
+        return _refused(text)
+    return _nested(found.lines, found.host, found.problem, clock)
 
 
 def _headed(text: str, clock: Clock) -> Form:
@@ -128,7 +146,7 @@ def _headed(text: str, clock: Clock) -> Form:
         return Form(problem=problem) if problem else _refused(text)
     host, problem = _header(text[: head.start()])
     if problem is not None:
-        return Form(problem=problem) if "VIRT_" in text else _NOTHING
+        return Form(problem=problem) if _is_virt(head["type"], text) else _NOTHING
     body = _body(text[head.start() :], text[: head.start()])
     return Form([_plain(line) for line in _JOINED.split(body)], host)
 
@@ -161,6 +179,10 @@ def _body(text: str, header: str) -> str:
         # A table of comma-separated values doubles the quotes.
         text = next(csv.reader([f'"{text}']))[0]
     return _SEPARATOR.sub("'\x1d", text.rstrip(" \t\r"))
+
+
+def _is_virt(kind: str, text: str) -> bool:
+    return "VIRT_" in text or any(number in kind for number in _NUMBERS)
 
 
 def _plain(line: str) -> str:

@@ -24,11 +24,13 @@ from .unread import Unread
 _PLAIN_LINE = re.compile(
     rb"(?:node=\S+ )?type=(?:[A-Z][A-Z0-9_]*|UNKNOWN\[(?!250[0-2])\d+\]) msg=audit\(\d|----|time->|\s*\Z"
 )
+_LOG_NAME = re.compile(r"audit[^/]*\.log[^/]*\Z")
+_SAMPLES, _SAMPLE_BYTES = 32, 4096
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _BOM = b"\xef\xbb\xbf"
 # A begin that has no record of a VM may have none at all of one: it must be an audit log by its looks.
 _AUDIT = re.compile(
-    rb"audit\(\d{1,11}\.\d{1,3}:\d{1,20}\)|VIRT_[A-Z_]+ (?:user )?pid=|_TRANSPORT\"? ?[=:] ?\"?audit\b|\"ID\": ?\"\d+\.\d+:\d+\""
+    rb"audit\(\d{1,11}\.\d{1,3}:\d{1,20}\)|(?:VIRT_[A-Z_]+|AUDIT250[0-2]) (?:user )?pid=|_TRANSPORT\"? ?[=:] ?\"?audit\b|\"ID\": ?\"\d+\.\d+:\d+\""
 )
 
 
@@ -53,8 +55,12 @@ def given_logs(paths: t.Sequence[str]) -> t.Iterator[tuple[list[LogFile], Unread
             if parts is None:
                 found += [log] if _is_log(log, unread) else []
                 continue
-            # An archive of a whole host has other files too.
-            logs = [part for part in parts if _is_log(part, None)]
+            # An archive of a whole host has other files too, which by their names are no audit logs.
+            logs = [
+                part
+                for part in parts
+                if _is_log(part, unread if _LOG_NAME.search(part.path) else None)
+            ]
             if not logs:
                 unread.log(log.path, "no file in the archive is an audit log")
             found += logs
@@ -101,7 +107,8 @@ def _is_log(log: LogFile, unread: Unread | None) -> bool:
         # The last one may go on.
         lines.pop()
     log.plain = not head.startswith(_BOM) and all(
-        _PLAIN_LINE.match(line.lstrip(b"\0").rstrip(b"\r")) for line in lines
+        _PLAIN_LINE.match(line.lstrip(b"\0").rstrip(b"\r"))
+        for line in (*lines, *_sampled(log))
     )
     log.grepped = not log.plain and names_files(head)
     found = _events(log, lines) if not log.plain else _plain_events(head)
@@ -111,6 +118,16 @@ def _is_log(log: LogFile, unread: Unread | None) -> bool:
     rises = sum(later > earlier for earlier, later in zip(found, found[1:]))
     log.newest_first = not log.grepped and falls > 1 and falls > 4 * rises
     return True
+
+
+def _sampled(log: LogFile) -> t.Iterator[bytes]:
+    """Yield some lines from all over a log: what it begins as, another program may have gone on with."""
+    step = max(log.size // _SAMPLES, _SAMPLE_BYTES)
+    for end in () if log.compressed else range(log.size, 0, -step):
+        with contextlib.suppress(*BROKEN):
+            text = log.read_at(max(0, end - _SAMPLE_BYTES), _SAMPLE_BYTES)
+            # The first and the last one may be cut.
+            yield from text.split(b"\n")[1:-1]
 
 
 def _problem(log: LogFile, head: bytes) -> str | None:

@@ -5,7 +5,8 @@
 
 An index is a cache: it is only root's, stands apart from the log, and holds no more than places. It is
 thrown away when the log is not the one that it was made of: by device, inode and size, by hashes of its
-begin, of what stands before the index's end, and of pieces between. Each place is looked at again before
+begin, of what stands before the index's end, and of pieces between; and by the time of its last write, when it
+has not grown since. Each place is looked at again before
 it is believed; when one does not fit, the log is searched as though there were no index.
 
 A file has a header of fixed size (JSON), a table of (hash of a term, first place, number of places),
@@ -34,7 +35,7 @@ DIRECTORY = "/var/cache/virtaudit"
 NEAR_BYTES = 1 << 22
 SMALLEST_BYTES = 1 << 25
 _KEPT = 16
-_VERSION = 1
+_VERSION = 2
 _HEADER_BYTES = 1024
 _ROW = struct.Struct(">8sQI")
 _PLACE = struct.Struct(">QI")
@@ -136,6 +137,7 @@ def load(log: LogFile) -> Index | None:
             header["version"] == _VERSION
             and SMALLEST_BYTES <= covered <= log.size
             and header["log"] == _state(log, covered)
+            and (log.size > header["written"][0] or _written(log) == header["written"])
             and header["body"] == hashlib.sha256(body).hexdigest()
         )
         return Index(body, header) if fits else None
@@ -157,6 +159,7 @@ def build(log: LogFile, lines: t.Iterable[Line]) -> Index | None:
         "covered": covered,
         "rows": rows,
         "log": _state(log, covered),
+        "written": _written(log),
         "body": hashlib.sha256(body).hexdigest(),
     }
     head = json.dumps(header).encode("ascii").ljust(_HEADER_BYTES)
@@ -214,6 +217,11 @@ def _state(log: LogFile, covered: int) -> dict[str, t.Any]:
     for piece in range(_PIECES):
         ends.update(log.read_at(covered * piece // _PIECES, _PIECE_BYTES))
     return {"identity": list(log.identity), "hash": ends.hexdigest()}
+
+
+def _written(log: LogFile) -> list[float]:
+    """Return how large a log is, and when it was written last."""
+    return [log.size, log.clock.written()]
 
 
 def _last_line(log: LogFile) -> int:

@@ -16,8 +16,15 @@ import typing as t
 from .clock import STAMP, Clock
 
 _TYPE = r"(?P<type>VIRT_[A-Z_]+|SYSTEM_BOOT|SYSTEM_SHUTDOWN|AUDIT250[0-2])"
+# What grep, a mail and a syslog put before it, and the host, which journalctl --no-hostname leaves out.
+_BEFORE = r"(?:[^\s'\"=<>{]*[/.][^\s'\"=]*[:-])?(?:\d{1,12}[:-])?[\s>|*]*(?:<\d{1,3}>)?"
 _SHORT = re.compile(
-    rf"(?:(?P<stamp>{STAMP})|\[ *\d+\.\d+\]) (?P<host>\S+) (?P<tag>[^\s:\[]+)(?:\[(?P<sender>\d+)\])?: {_TYPE} (?P<body>.*)",
+    rf"{_BEFORE}(?:(?P<stamp>{STAMP})|\[ *\d+\.\d+[^\]]*\]) (?:(?P<host>[^\s:\[]+) )?(?P<tag>[^\s:\[]+)(?:\[(?P<sender>\d+)\])?: {_TYPE} (?P<body>.*)",
+    re.ASCII,
+)
+# The same in the frame of RFC 5424.
+_FRAMED = re.compile(
+    rf"(?:<\d{{1,3}}>)?1 (?P<stamp>{STAMP}) (?P<host>\S+) (?P<tag>\S+) (?P<sender>\S+) \S+ (?:-|\[[^\]\\]*\]) {_TYPE} (?P<body>.*)",
     re.ASCII,
 )
 _CAT = re.compile(rf"\s*{_TYPE} (?P<body>(?:user )?pid=.*)", re.ASCII)
@@ -30,7 +37,7 @@ _NUMBERS = {
 
 def journal_line(text: str, clock: Clock) -> tuple[str | None, str | None, str | None]:
     """Read a line of the forms for people; return auditd's line, the host, and why it cannot be read."""
-    match = _SHORT.fullmatch(text)
+    match = _SHORT.fullmatch(text) or _FRAMED.fullmatch(text)
     if match is not None:
         if "audi" not in match["tag"].lower() and not match["body"].startswith(
             f"pid={match['sender']} "
@@ -54,10 +61,10 @@ def journal_line(text: str, clock: Clock) -> tuple[str | None, str | None, str |
     return None, None, None
 
 
-def read_block(block: str) -> tuple[str | None, str | None]:
-    """Read an entry of the export form; return auditd's line and the host, nothing when it is no record."""
-    fields = dict(line.split("=", 1) for line in block.split("\n") if "=" in line)
-    return read_entry(fields)
+def fields_of(block: str) -> dict[str, str]:
+    """Return the fields of an entry of the export form."""
+    lines = [line.rstrip("\r") for line in block.split("\n")]
+    return dict(line.split("=", 1) for line in lines if "=" in line)
 
 
 def read_entry(fields: t.Mapping[str, t.Any]) -> tuple[str | None, str | None]:

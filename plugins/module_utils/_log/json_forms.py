@@ -32,13 +32,38 @@ class Found(t.NamedTuple):
 
 def read_json(text: str) -> Found | None:
     """Read a line; ``None`` when it is no JSON object."""
-    begin, end = text.find("{"), text.rfind("}")
+    value = _load(text[text.find("{") : text.rfind("}") + 1])
+    if value is None:
+        value = _load(text.strip())
+    if isinstance(value, list):
+        return _list(value)
+    return read_object(value) if isinstance(value, dict) else None
+
+
+def _load(text: str) -> t.Any:
     try:
-        value = json.loads(text[begin : end + 1], object_pairs_hook=_once)
+        return json.loads(text, object_pairs_hook=_once)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(value, dict):
-        return None
+
+
+def _list(values: list[t.Any]) -> Found | None:
+    """Read a list of objects, as a web page's or a shipper's answer has it on one line."""
+    found = [read_object(value) for value in values if isinstance(value, dict)]
+    read = [each for each in found if each is not None]
+    hosts = {each.host for each in read if each.lines}
+    if len(hosts) > 1:
+        return Found(
+            problem="it has records of several hosts: put each on its own line"
+        )
+    problem = next((each.problem for each in read if each.problem), None)
+    lines = [line for each in read for line in each.lines]
+    host = next(iter(hosts), None)
+    return Found(lines, host, problem) if lines or problem else None
+
+
+def read_object(value: dict[str, t.Any]) -> Found | None:
+    """Read an object; ``None`` when it holds no record."""
     if isinstance(value.get("MESSAGE"), (str, list)) and (
         "__REALTIME_TIMESTAMP" in value or "_TRANSPORT" in value
     ):
@@ -65,7 +90,7 @@ def _journal(value: dict[str, t.Any]) -> Found:
     if line is not None:
         return Found([line], host)
     message = value["MESSAGE"]
-    if isinstance(message, str) and _RECORD.match(message):
+    if isinstance(message, str) and _RECORD.match(message.removeprefix("audit: ")):
         # A dispatcher wrote it, not the kernel.
         tag = str(value.get("SYSLOG_IDENTIFIER"))
         if "audi" in tag or value.get("_TRANSPORT") == "kernel":

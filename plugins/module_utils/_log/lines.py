@@ -17,7 +17,7 @@ from .files import BROKEN, LogFile
 from .forwards import lines_with
 from .grepped import in_order_of_files
 from .items import Alert, Boot, HeaderHost, Item, Mark, Other
-from .parse import HEAD, parse_virt
+from .parse import HEAD, Logged, parse_virt
 from .scan import Line
 from .unread import Unread
 
@@ -43,7 +43,7 @@ OTHER_NEEDLES = (
 # A record of a VM at a glance.
 _WHOLE = re.compile(
     rb"(?:node=([^\s'\"]+) )?type=VIRT_[A-Z_]+ msg=audit\((([\d.]+):\d+)\): pid=\d+ uid=\d+ auid=\d+ ses=\d+(?: subj=[^'\x1d]*?)?"
-    rb" msg='[^'\x1d\n]* res=(?:success|failed)'(?:\x1d.*)?\r?\Z"
+    rb" msg='[^'&\x1b\x1d\n]*? uuid=[0-9A-Fa-f]{8}-[^'&\x1b\x1d\n]* res=(?:success|failed)'(?:\x1d[^']*)?\r?\Z"
 )
 _NUMBERS = frozenset(map(str, MESSAGE_TYPES.values()))
 # Those of libaudit's that say nothing of devices.
@@ -222,6 +222,8 @@ def read_backwards(
             if problem is not None:
                 unread.line(log, line.offset, problem)
             for item in reversed(items):
-                yield Other(item.event, item.time, item.node) if other else item
+                # In another form a needle may stand there in other letters.
+                keep = isinstance(item, Logged) or not other
+                yield item if keep else Other(item.event, item.time, item.node)
     except BROKEN as exc:
         unread.log(log.path, f"it breaks off: {exc}")

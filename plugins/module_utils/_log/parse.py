@@ -9,6 +9,7 @@ A line is ``[node=N ]type=T msg=audit(<seconds>.<ms>:<serial>): ...``; an enrich
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 
@@ -26,13 +27,23 @@ _VIRT = re.compile(
     + r"(?:user )?pid=(?P<pid>\d{1,10}) uid=(?P<uid>\d{1,10}|root) auid=(?P<auid>\d{1,10}|unset)"
     r"(?: ses=(?P<ses>\d{1,10}|unset))?(?: (?:tty|subj|label)=[^'\x1d]*?)? msg='(?P<text>[^\x1d\n]*)'"
     # The 0x1D may be lost, or a blank by now.
-    r"(?:\x1d(?P<names>.*)|(?P<lost>\x20?(?:[A-Z][A-Z0-9_]*=(?:\"[^\"]*\"|[^\s\"']+)\x20?)+))?",
+    r"(?:\x1d(?P<names>(?!.* msg=audit\().*)|(?P<lost>\x20?(?:[A-Z][A-Z0-9_]*=(?:\"[^\"]*\"|[^\s\"']+)\x20?)+))?",
     re.ASCII,
 )
 _USER = re.compile(r'\bUID="([^"]*)"')
 _RESULT = re.compile(r" res=(?:success|failed)\)?\Z", re.ASCII)
 # What libvirt before 0.9.9 and its libaudit wrote: a colon before exe, values in single quotes.
 _OLD = re.compile(r": exe=|='", re.ASCII)
+# What a terminal, a word processor or a crash put into a text. Neither libvirt nor this collection writes it.
+_FOREIGN = re.compile("[\x00-\x08\x0b-\x1f\x7f\u2018\u2019\u201c\u201d]|&(?:quot|#34);")
+_UUID = re.compile(
+    r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9A-F]{8}(?:-[0-9A-F]{4}){3}-[0-9A-F]{12}",
+    re.ASCII,
+)
+_MAC = re.compile(
+    r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}|[0-9A-F]{2}(?::[0-9A-F]{2}){5}", re.ASCII
+)
+_BARE_HEX_NAME = re.compile(r"(?:^| )vm=([0-9A-Fa-f]+)(?: |:|\Z)", re.ASCII)
 
 
 @dataclasses.dataclass
@@ -83,12 +94,46 @@ def parse_virt(text: str) -> Logged | None:
 
 
 def _record(kind: str, text: str) -> Record | None:
-    try:
+    record = None
+    with contextlib.suppress(RecordError):
         if _OLD.search(text) is None:
-            return Record.parse(kind, text)
-    except RecordError:
-        pass
-    return parse_old(kind, text)
+            record = Record.parse(kind, text)
+    record = record or parse_old(kind, text)
+    return record if record is not None and _is_sound(record, text) else None
+
+
+def _is_sound(record: Record, text: str) -> bool:
+    """Tell whether a text says which VM it speaks of, and with what result, in the words of its writer.
+
+    Something that changed it on its way would else make another VM of it, or a failure, without a word.
+    """
+    fields = record.fields
+    if fields.get("res") not in ("success", "failed") or _FOREIGN.search(text):
+        return False
+    uuid = fields.get("uuid")
+    if uuid is None:
+        # Docker has no UUID and no virt=.
+        return record.type == "VIRT_CONTROL" and "virt" not in fields
+    if not fields.get("vm") or not (_UUID.fullmatch(uuid) and f"uuid={uuid}" in text):
+        return False
+    if fields.get("resrc") == "net" and not all(map(_MAC.fullmatch, _macs(record))):
+        return False
+    bare = _BARE_HEX_NAME.search(text)
+    return bare is None or _is_hex_name(bare[1])
+
+
+def _is_hex_name(text: str) -> bool:
+    """Tell whether a name without quotes can be told: as libaudit encodes it, or as it is, its quotes lost."""
+    if len(text) % 2:
+        return False
+    if text == text.upper():
+        return True
+    try:
+        name = bytes.fromhex(text).decode("utf-8")
+    except UnicodeDecodeError:
+        return True
+    # In lower case it is hex only where one was needed.
+    return name.isascii() and name.isprintable() and not set(name) & set(" \"'=")
 
 
 def _id(number: str | None) -> int | None:
@@ -109,5 +154,9 @@ def uuid_of(logged: Logged) -> str | None:
 
 def macs_of(logged: Logged) -> set[str]:
     """Return the MACs that a record names."""
-    named = (logged.record.fields.get(key) for key in ("net", "new-net", "old-net"))
-    return {mac.lower() for mac in named if mac}
+    return {mac.lower() for mac in _macs(logged.record)}
+
+
+def _macs(record: Record) -> list[str]:
+    named = (record.fields.get(key) for key in ("net", "new-net", "old-net"))
+    return [mac for mac in named if mac]

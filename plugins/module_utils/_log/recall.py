@@ -85,7 +85,7 @@ def _read_all(
         needles += ALERT_NEEDLES
     macvtap = logs.host.macvtap if logs.host is not None else None
     for log in logs.files:
-        more = () if log.plain else OTHER_NEEDLES
+        more = () if log.plain and not log.compressed else OTHER_NEEDLES
         items = read_log(log, [*needles, *more], logs.unread, macvtap)
         if log.newest_first:
             items = reversed(list(items))
@@ -151,7 +151,10 @@ def recall(
     terms = [f"uuid={uuid}" for uuid in sorted(uuids)] if indexed else []
     boots = Boots(names.own, mark)
     newer: Item | None = None
-    for item in _pick(logs, needles, terms, wanted, logs.unread, whole):
+    for picked in _pick(logs, needles, terms, wanted, logs.unread, whole):
+        uuid = uuid_of(picked) if isinstance(picked, Logged) else None
+        other = isinstance(picked, Logged) and uuid not in uuids
+        item = Other(picked.event, picked.time, picked.node) if other else picked
         if boots.after(item):
             settled |= uuids
             since_boot = True
@@ -161,9 +164,6 @@ def recall(
             found += [each for each in (newer, item) if isinstance(each, Other)]
         newer = item
         if isinstance(item, Other):
-            continue
-        uuid = uuid_of(item) if isinstance(item, Logged) else None
-        if isinstance(item, Logged) and uuid not in uuids:
             continue
         if isinstance(item, Alert) and not details:
             continue

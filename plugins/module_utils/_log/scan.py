@@ -28,7 +28,7 @@ _BOOT = re.compile(rb"(node=\S+ )?type=(?:SYSTEM_BOOT|DAEMON_START) ")
 _PATH_EVENT = re.compile(rb"type=PATH msg=audit\(([0-9.:]+)\): ")
 
 # An entry of a journal's export form goes over several lines.
-_ENTRY = b"MESSAGE=VIRT_"
+_ENTRY = b"MESSAGE="
 # Ends a line that is longer than any record, so that it is not taken for one.
 _CUT = b"\xff..."
 
@@ -160,9 +160,12 @@ def _beside(
 
 def _before(buffer: bytes, first: int, last: int) -> bytes:
     if buffer.startswith(_ENTRY, first):
-        begin = buffer.rfind(b"\n\n", max(0, first - CONTEXT_BYTES), first) + 2
-        end = buffer.find(b"\n\n", last)
-        return buffer[begin if begin > 1 else 0 : end if end >= 0 else len(buffer)]
+        # A log that went through Windows has a CR at each line's end.
+        gap = b"\n\r\n" if buffer.startswith(b"\r", last - 1) else b"\n\n"
+        begin = buffer.rfind(gap, max(0, first - CONTEXT_BYTES), first)
+        begin = begin + len(gap) if begin >= 0 else 0
+        end = buffer.find(gap, last)
+        return buffer[begin : end if end >= 0 else len(buffer)]
     path = _PATH_EVENT.search(buffer, first, first + _HEAD_BYTES)
     if path is None:
         return b""

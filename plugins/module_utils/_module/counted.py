@@ -25,6 +25,8 @@ class Counted:
         self.met = wanted.any_vm()
         self.records = self.controls = 0
         self.first = self.last = 0.0
+        # The hosts that the records of VMs name.
+        self.nodes: set[str | None] = set()
         self.events: list[dict[str, t.Any]] = []
         self._wanted, self._keep = wanted, keep
 
@@ -49,8 +51,9 @@ class Counted:
         self.last = max(self.last, item.time)
         if not self.first or item.time < self.first:
             self.first = item.time
-        if isinstance(item, Logged) and item.record.type != "VIRT_RESOURCE":
-            self.controls += 1
+        if isinstance(item, Logged):
+            self.nodes.add(item.node)
+            self.controls += item.record.type != "VIRT_RESOURCE"
 
 
 def _is_asked(logged: Logged, wanted: Wanted) -> bool:

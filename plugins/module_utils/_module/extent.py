@@ -30,6 +30,7 @@ class Read(t.Protocol):
     records: int
     controls: int
     met: bool
+    nodes: set[str | None]
     copies: Copies | None
 
 
@@ -86,6 +87,7 @@ def warnings_of(
         *(f"{log.path} is empty" for log in logs.files if given and not log.size),
         *_counted(read, given and wanted.any_vm()),
         *_doubted(doubts if given else ()),
+        *_two_names(logs, read.nodes if given else set()),
     ]
 
 
@@ -197,4 +199,23 @@ def _doubted(doubts: t.Sequence[Item]) -> t.Iterator[str]:
             f"logs: the numbers of the records begin anew at {first.event} ({iso(first.time)}), and nothing says that the host"
             f" booted ({len(doubts)} times in all): it was taken for a boot, which ends what VMs held. If the log is of several"
             " hosts, or its parts are not in order, the answer is wrong: give the log of one host, or one with node= in each line"
+        )
+
+
+def _two_names(logs: Logs, nodes: set[str | None]) -> t.Iterator[str]:
+    """Say that one host may stand in the logs as two."""
+    names = sorted(node for node in nodes if node is not None)
+    alike = [
+        f"{short} and {name}"
+        for short in names
+        for name in names
+        if name.startswith(f"{short}.")
+    ]
+    if None in nodes and names and logs.names.header() is None:
+        alike.append(f"{', '.join(names)}, and none at all")
+    if alike:
+        yield (
+            f"logs: records of VMs name their hosts as {'; '.join(alike)}. Each name was taken for a host of its own: if two"
+            " of them are the same host, the answer is wrong, since a device that is opened under one name is not found under"
+            " the other. Give the logs of the same host the same node="
         )

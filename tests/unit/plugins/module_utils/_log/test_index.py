@@ -150,3 +150,19 @@ def test_what_does_not_fit_is_not_believed(
         if damage in ("index", "places", "owner"):
             kept.write_bytes(content)
             assert damage != "owner" or index.load(files[0]) is None
+
+
+def test_what_was_written_anew_in_place_is_not_believed(
+    tmp_path: Path, places: Path
+) -> None:
+    # Of the same file and size, and the same where an index looks.
+    much, path = noise(1, 1, 3000), tmp_path / "log"
+    story = Story().machine_id().open().start().booted()
+    write_log(tmp_path / "story", story.items)
+    text = (tmp_path / "story").read_text()
+    path.write_text(f"{much}{text}{much}")
+    assert ask(str(path), Wanted(name="web01"), keep=True)[0]
+    assert len(list(places.iterdir())) == 1
+    path.write_text(f"{much}{text.replace('web01', 'web02')}{much}")
+    assert ask(str(path), Wanted(name="web01"), keep=True)[0] == []
+    assert ask(str(path), Wanted(name="web02"), keep=True)[0]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import html
 import io
 import json
 import lzma
@@ -28,6 +29,8 @@ LINES = (LOGS / "base" / "audit.log").read_text().splitlines()
 RAW = "".join(f"{line}\n" for line in LINES)
 ENRICHED = [f'{line}\x1dUID="root" AUID="unset"' for line in LINES]
 NUMBERS = {"VIRT_CONTROL": 2500, "VIRT_RESOURCE": 2501, "VIRT_MACHINE_ID": 2502}
+UUID = "7d9e20d7-3970-4e9b-8a5c-000000000001"
+MAC = "52:54:00:aa:00:01"
 SHORT = "May 12 12:47:59 hv1 "
 WEB01: tuple[object, ...] = ([("web01", 2)], [("web01", "running")], [])
 STOP = (
@@ -79,6 +82,14 @@ def export(line: Parts) -> str:
     return "".join(f"{key}={value}\n" for key, value in entry(line).items())
 
 
+def kernels(line: Parts) -> str:
+    return f"type={NUMBERS[line.type]} audit({line.seconds}.{line.part}:{line.number}): {line.body}"
+
+
+def kernel_entry(line: Parts) -> str:
+    return f"SYSLOG_IDENTIFIER=kernel\n_TRANSPORT=kernel\n__REALTIME_TIMESTAMP=1\nMESSAGE=audit: {kernels(line)}\n"
+
+
 READ: dict[str, str | bytes] = {
     "syslog with a priority": before(
         "<134>May 12 12:47:59 hv1.example.com audispd[771]: "
@@ -99,6 +110,32 @@ READ: dict[str, str | bytes] = {
     "the kernel's log": each(
         lambda line: f"{SHORT}kernel: [  12.345678] audit: type={NUMBERS[line.type]} audit({line.seconds}.{line.part}:{line.number}): {line.body}"
     ),
+    "a facility's name": before(f"{SHORT}daemon.info audispd: "),
+    **{
+        f"dmesg, {stamp}": "".join(f"{stamp}{kernels(parts(line))}\n" for line in LINES)
+        for stamp in (
+            "[Sun May 12 12:47:59 2024] audit: ",
+            "kern  :notice: [   12.3456] audit: ",
+            "<5>[   12.345678] ",
+            "[   12.345678][    T1] audit: ",
+        )
+    },
+    "grep --color": RAW.replace("VIRT_", "\x1b[01;31m\x1b[KVIRT_\x1b[m\x1b[K"),
+    "grep --color of the name": RAW.replace(
+        "web01", "\x1b[01;31m\x1b[Kweb01\x1b[m\x1b[K"
+    ),
+    "journalctl's colours": each(
+        lambda line: f"{SHORT}audit[1661]: \x1b[0;1;39m{line.type} {line.body}\x1b[0m"
+    ),
+    "HTML": html.escape(RAW, quote=True),
+    "cat -n": "".join(f"{i:6}\t{line}\n" for i, line in enumerate(LINES, 1)),
+    "less -N": "".join(f"{i:7} {line}\n" for i, line in enumerate(LINES, 1)),
+    "cat -A": before("", ENRICHED).replace("\x1d", "^]").replace("\n", "$\n"),
+    "cat -A of Windows' lines": RAW.replace("\n", "^M$\n"),
+    "a list of YAML": "".join(f"- {json.dumps(line)}\n" for line in LINES),
+    "the newlines as \\\\n": RAW.replace("\n", "\\n"),
+    "the newlines as blanks": RAW.replace("\n", " "),
+    "without newlines, enriched": "".join(ENRICHED),
     "dmesg": each(
         lambda line: f"[  12.345678] audit: type={NUMBERS[line.type]} audit({line.seconds}.{line.part}:{line.number}): {line.body}"
     ),
@@ -122,6 +159,38 @@ READ: dict[str, str | bytes] = {
     "journal with-unit": each(
         lambda line: f"Sun 2024-05-12 12:47:59 CEST hv1 libvirtd.service[1661]: {line.type} {line.body}"
     ),
+    **{
+        f"journal: {header}": "".join(
+            f"{header}{parts(line).type} {parts(line).body}\n" for line in LINES
+        )
+        for header in (
+            "journal.txt:May 12 12:47:59 hv1 audit[1661]: ",
+            "> May 12 12:47:59 hv1 audit[1661]: ",
+            "May 12 12:47:59 audit[1661]: ",
+            "<5>May 12 12:47:59 hv1 audit[1661]: ",
+            "<13>1 2024-05-12T12:47:59.1+02:00 hv1 audit 1661 - - ",
+        )
+    },
+    "journal without libaudit": each(
+        lambda line: f"{SHORT}audit[1661]: AUDIT{NUMBERS[line.type]} {line.body}"
+    ),
+    "journal export without libaudit": each(
+        lambda line: export(line)
+        .replace("E=VIRT_", "E=X")
+        .replace(f"MESSAGE=X{line.type[5:]}", f"MESSAGE=AUDIT{NUMBERS[line.type]}")
+    ),
+    "journal export of the kernel's log": each(kernel_entry),
+    "journal export of a dispatcher": each(
+        lambda line: "SYSLOG_IDENTIFIER=audisp-syslog\n_TRANSPORT=syslog\n__REALTIME_TIMESTAMP=1\n"
+        f"MESSAGE=type={line.type} msg=audit({line.seconds}.{line.part}:{line.number}): {line.body}\n"
+    ),
+    "journal export, CR LF": each(export).replace("\n", "\r\n"),
+    "journal json of the kernel's log": each(
+        lambda line: json.dumps(
+            dict(field.split("=", 1) for field in kernel_entry(line).splitlines())
+        )
+    ),
+    "journal json in one list": json.dumps([entry(parts(line)) for line in LINES]),
     "journal after a boot": f"-- Boot {'0a' * 16} --\n"
     + each(lambda line: f"{SHORT}audit[1661]: {line.type} {line.body}"),
     "journal cat": each(lambda line: f"{line.type} {line.body}"),
@@ -151,7 +220,7 @@ READ: dict[str, str | bytes] = {
     "escaped": RAW.replace('"', '\\"'),
     **{
         f"0x1D as {shown!r}": before("", ENRICHED).replace("\x1d", shown)
-        for shown in ("#035", "^]", "\\x1d", "\u241d", " ", "")
+        for shown in ("#035", "^]", "\\x1d", "\\u001D", "\u241d", "\t", "  ", " ", "")
     },
     "a BOM": "\ufeff" + RAW,
     "many NULs": RAW.replace("\n", "\n" + "\0" * 3_000_000, 1),
@@ -203,6 +272,25 @@ SAID: dict[str, tuple[str | bytes, str]] = {
         "verbose",
     ),
     "a user by name": (RAW.replace("uid=0 ", "uid=alice "), "by name"),
+    **{
+        f"{old} as {new}": (RAW.replace(old, new), "is broken")
+        for old, new in (
+            (f"uuid={UUID} ", ""),
+            (UUID, "?"),
+            (UUID, f"{{{UUID}}}"),
+            (UUID, f'"{UUID}"'),
+            (UUID, UUID.replace("-", "")),
+            (MAC, MAC.replace(":", "-")),
+            ("res=success", "res=1"),
+            ('vm="web01" ', ""),
+            ('"web01"', '"?"'),
+            # Of odd length, and in lower case, where libaudit writes hex in upper case.
+            ('"web01"', "776562303"),
+            ('"web01"', "77656220c3bc"),
+            ('"web01"', "\u201cweb01\u201d"),
+            ('"web01"', '"web\x0801"'),
+        )
+    },
     "a cut record": (RAW[: RAW.index("new-net") + 20], "cut"),
     "a broken record": (RAW.replace("old-net", "new-net"), "broken"),
     "a very long line": ("x" * 200_000 + RAW, "no header that is known"),
@@ -397,3 +485,84 @@ def test_a_question_that_the_logs_do_not_reach(
     assert [word in warning for warning in result["warnings"]] == (
         [True] if word else []
     )
+
+
+def test_two_hosts_without_names_may_have_the_same_events(tmp_path: Path) -> None:
+    other = RAW.replace("web01", "db01").replace("0000001 ", "0000002 ")
+    paths = [write(tmp_path / "a" / "x", RAW), write(tmp_path / "b" / "x", other)]
+    sessions = ask(paths)["sessions"]
+    assert [(each["vm"], each["end"]) for each in sessions] == [
+        ("web01", "running"),
+        ("db01", "running"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("one", "two"), [("", "node=hv1 "), ("node=hv1 ", "node=hv1.example.com ")]
+)
+def test_one_host_by_two_names_is_said(one: str, two: str, tmp_path: Path) -> None:
+    content = before(one, LINES[:4]) + before(two, LINES[4:])
+    result = ask([write(tmp_path / "log", content)])
+    assert "Each name was taken for a host of its own" in " ".join(result["warnings"])
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [gzip.compress(RAW.encode())[:100], RAW.encode("utf-16"), b"\x28\xb5\x2f\xfd\x04"],
+)
+def test_a_broken_log_in_an_archive_is_said(broken: bytes, tmp_path: Path) -> None:
+    content = archive("w", **{"audit.log": RAW.encode(), "audit.log.1.gz": broken})
+    result = ask([write(tmp_path / "sos.tar", content)])
+    assert answer(result) == WEB01
+    assert [each["path"] for each in result["stats"]["unread"]] == [
+        f"{tmp_path}/sos.tar:sos/var/log/audit.log.1.gz"
+    ]
+
+
+@pytest.mark.parametrize("reason", ["attach", "update"])
+def test_a_nic_that_gets_another_mac_keeps_its_devices(
+    reason: str, tmp_path: Path
+) -> None:
+    changed = (
+        LINES[5]
+        .replace("reason=start", f"reason={reason}")
+        .replace('old-net="?"', f'old-net="{MAC}"')
+        .replace(f'new-net="{MAC}"', 'new-net="52:54:00:aa:00:09"')
+        .replace("1715510879.901:183", "1715510900.000:200")
+    )
+    result = ask([write(tmp_path / "log", RAW + changed + "\n")])
+    assert [(each["mac"], len(each["devices"])) for each in result["grants"]] == [
+        ("52:54:00:aa:00:09", 2)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("web01", "\x1b[31mweb01\x1b[m"),
+        (UUID, f"\x1b[31m{UUID}\x1b[m"),
+        ('"', "&quot;"),
+    ],
+)
+def test_a_changed_part_of_a_plain_log_is_found_by_name(
+    old: str, new: str, tmp_path: Path
+) -> None:
+    noise = "type=CONFIG_CHANGE msg=audit(1715510000.000:1): auid=0 op=x res=1\n" * 2000
+    path = write(tmp_path / "log", noise + RAW.replace(old, new))
+    assert answer(ask([path], name="web01")) == WEB01
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("form", ["dmesg", "an old daemon", "journal without libaudit"])
+def test_another_form_after_much_of_auditds(
+    form: str, packed: bool, tmp_path: Path
+) -> None:
+    noise = "".join(
+        f"type=CONFIG_CHANGE msg=audit(1715510000.000:{n}): auid=0 op=x res=1\n"
+        for n in range(1, 150)
+    )
+    content = (noise * 12 + t.cast(str, READ[form])).encode()
+    path = write(tmp_path / "log", gzip.compress(content) if packed else content)
+    for asked in ({}, {"name": "web01"}):
+        result = ask([path], **asked)
+        assert answer(result) == WEB01
