@@ -25,7 +25,7 @@ _PLAIN_LINE = re.compile(
     rb"(?:node=\S+ )?type=(?:[A-Z][A-Z0-9_]*|UNKNOWN\[(?!250[0-2])\d+\]) msg=audit\(\d|----|time->|\s*\Z"
 )
 _LOG_NAME = re.compile(r"audit[^/]*\.log[^/]*\Z")
-_SAMPLES, _SAMPLE_BYTES = 32, 4096
+_SAMPLES, _SAMPLE_BYTES = 12, 2048
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _BOM = b"\xef\xbb\xbf"
 # A begin that has no record of a VM may have none at all of one: it must be an audit log by its looks.

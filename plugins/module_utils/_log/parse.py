@@ -36,10 +36,8 @@ _RESULT = re.compile(r" res=(?:success|failed)\)?\Z", re.ASCII)
 _OLD = re.compile(r": exe=|='", re.ASCII)
 # What a terminal, a word processor or a crash put into a text. Neither libvirt nor this collection writes it.
 _FOREIGN = re.compile("[\x00-\x08\x0b-\x1f\x7f\u2018\u2019\u201c\u201d]|&(?:quot|#34);")
-_UUID = re.compile(
-    r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9A-F]{8}(?:-[0-9A-F]{4}){3}-[0-9A-F]{12}",
-    re.ASCII,
-)
+# A UUID as others write it: it would not be found by the one that is asked for.
+_OTHER_UUID = re.compile(r"\{.*|[0-9A-Fa-f]{32}", re.ASCII)
 _MAC = re.compile(
     r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}|[0-9A-F]{2}(?::[0-9A-F]{2}){5}", re.ASCII
 )
@@ -114,7 +112,9 @@ def _is_sound(record: Record, text: str) -> bool:
     if uuid is None:
         # Docker has no UUID and no virt=.
         return record.type == "VIRT_CONTROL" and "virt" not in fields
-    if not fields.get("vm") or not (_UUID.fullmatch(uuid) and f"uuid={uuid}" in text):
+    if not fields.get("vm") or f"uuid={uuid}" not in text:
+        return False
+    if _OTHER_UUID.fullmatch(uuid) or uuid not in (uuid.lower(), uuid.upper()):
         return False
     if fields.get("resrc") == "net" and not all(map(_MAC.fullmatch, _macs(record))):
         return False

@@ -12,6 +12,7 @@ from .._analysis.findings import Finding, Findings
 from .._log.files import BROKEN, LogFile
 from .._log.items import Item
 from .._log.lines import last_mark
+from .._log.nodes import OwnNodes
 from .._log.recall import Logs, Recalled
 from .._log.unread import Problem, Unread
 from .._log.wanted import Wanted
@@ -211,8 +212,9 @@ def _two_names(logs: Logs, nodes: set[str | None]) -> t.Iterator[str]:
         for name in names
         if name.startswith(f"{short}.")
     ]
-    if None in nodes and names and logs.names.header() is None:
-        alike.append(f"{', '.join(names)}, and none at all")
+    others = [name for name in names if name not in OwnNodes()]
+    if None in nodes and others and logs.names.header() is None:
+        alike.append(f"{', '.join(others)}, and none at all")
     if alike:
         yield (
             f"logs: records of VMs name their hosts as {'; '.join(alike)}. Each name was taken for a host of its own: if two"
