@@ -16,7 +16,6 @@ import signal
 import time
 import typing as t
 
-from typing_extensions import Self
 
 _END_SECONDS = 5.0
 _FATE_SECONDS = 0.5
@@ -80,7 +79,7 @@ class Process(t.NamedTuple):
     start_time: int
 
     @classmethod
-    def of(cls, pid: int) -> Self | None:
+    def of(cls: type[P], pid: int) -> P | None:
         """Return the living process of a pid; a zombie is none.
 
         A first thread that has ended is a zombie too, and the others still hold every file.
