@@ -16,7 +16,6 @@ import signal
 import time
 import typing as t
 
-
 _END_SECONDS = 5.0
 _FATE_SECONDS = 0.5
 # What says nothing of the file that was asked for: the task, or the host, is out of something.

@@ -67,7 +67,7 @@ def send() -> None:
     option = struct.pack("!BBBBIII", 3, 4, 64, 0xC0, 3600, 1800, 0) + prefix
     with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as out:
         out.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
-        for _ in range(3):
+        for _round in range(3):
             out.sendto(head + option, ("ff02::1", 0, 0, index))
             time.sleep(0.3)
 
@@ -81,7 +81,7 @@ def advertise(bridge: str) -> dict[str, Any]:
         within = ("ip", "netns", "exec", SPACE)
         run(*within, "ip", "link", "set", "dev", "guest", "up")
         # A link-local address takes a second or two before it may be used.
-        for _ in range(50):
+        for _round in range(50):
             shown = run(*within, "ip", "-6", "address", "show", "dev", "guest")
             if "fe80" in shown and "tentative" not in shown:
                 break
