@@ -43,10 +43,10 @@ export PATH := $(VENV)/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sb
 export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help setup packages test test-all demo docs examples pictures compat changelog format bench clean $(ALL_LAYERS)
+.PHONY: help setup packages test test-all demo docs examples pictures changelog format clean $(ALL_LAYERS)
 
 help:
-	@echo "make demo | test | test-all | $(ALL_LAYERS) | docs | examples | pictures | changelog | format | bench | setup | clean"
+	@echo "make demo | test | test-all | $(ALL_LAYERS) | docs | examples | pictures | changelog | format | setup | clean"
 
 setup: packages $(VENV)/.done $(COLLECTIONS)/ansible_collections/virtaudit/qemu
 
