@@ -22,8 +22,8 @@ from .._repair.companion_unit import watch
 from .._repair.resume import end_process
 from .._vm.change import leave_unproved
 from .._vm.macvtap import has_link
+from .._vm.note import Note
 from .._vm.session import Session, bind
-from .._vm.statedir import Note
 from .handover import attached, claim, noting, record_grant
 
 if t.TYPE_CHECKING:

@@ -17,8 +17,8 @@ from .._net.opened import Noted
 from .._proc import Process
 from .._qemu import command
 from .._vm import statedir
+from .._vm.note import NicNote, Note
 from .._vm.session import Session
-from .._vm.statedir import NicNote, Note
 from .plan import asked, refuse_foreign_macs
 
 

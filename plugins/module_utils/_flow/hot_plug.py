@@ -18,8 +18,8 @@ from .._net.opened import OpenedDevices
 from .._qemu import command, hotplug
 from .._vm.change import note_of, settle_note
 from .._vm.macvtap import has_link
+from .._vm.note import Note
 from .._vm.session import Live, Session, bind
-from .._vm.statedir import Note
 from .handover import attached, claim, noting, record_grant
 from .plan import Plan, Step
 

@@ -13,8 +13,9 @@ from .._net.interface import Interface
 from .._qemu.command import QemuOptions, parse_qemu
 from .._vm import identity, statedir
 from .._vm.nic import Nic, differences
+from .._vm.note import Note
 from .._vm.session import Session
-from .._vm.statedir import Note, VmState
+from .._vm.statedir import VmState
 
 
 class Step(t.NamedTuple):

@@ -21,8 +21,8 @@ from .._vm.change import noted, settle_note
 from .._vm.history import of_note
 from .._vm.macvtap import remove_link
 from .._vm.nic import Nic
+from .._vm.note import Note
 from .._vm.session import Session
-from .._vm.statedir import Note
 
 if t.TYPE_CHECKING:
     from .._task.result import Report

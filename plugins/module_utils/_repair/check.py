@@ -9,8 +9,8 @@ import typing as t
 
 from .._vm import identity
 from .._vm.macvtap import has_link
+from .._vm.note import Note
 from .._vm.session import Session
-from .._vm.statedir import Note
 from .steps import Step, steps_of
 
 if t.TYPE_CHECKING:

@@ -16,8 +16,9 @@ from .._audit.origin import Origin
 from .._errors import BusyError, VirtauditError
 from .._proc import Process
 from .._vm import identity, statedir
+from .._vm.note import Note
 from .._vm.rebuild import read_note
-from .._vm.statedir import Note, VmState
+from .._vm.statedir import VmState
 from .vm_end import settle
 
 # A task that works on the VM sees the end of it too.

@@ -15,8 +15,8 @@ from .._errors import VirtauditError
 from .._files import write_whole
 from .._qemu import systemd
 from .._vm import statedir
+from .._vm.note import Note
 from .._vm.session import Session
-from .._vm.statedir import Note
 from . import companion
 
 if t.TYPE_CHECKING:

@@ -13,7 +13,8 @@ from .._errors import BusyError, VirtauditError
 from .._proc import boot_id
 from .._qemu.process import find_qemu
 from .._vm import identity, statedir
-from .._vm.statedir import Note, VmState
+from .._vm.note import Note
+from .._vm.statedir import VmState
 from .steps import end_of
 
 if t.TYPE_CHECKING:

@@ -17,8 +17,8 @@ from .._qemu import hotplug
 from .._vm import identity
 from .._vm.history import NicPast, Past
 from .._vm.macvtap import remove_link
+from .._vm.note import NicNote, Note
 from .._vm.session import Session
-from .._vm.statedir import NicNote, Note
 from .check import steps_due
 from .steps import Step
 from .vm_end import record_end, settle

@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from .._vm.statedir import NicNote, Note
+from .._vm.note import NicNote, Note
 
 if t.TYPE_CHECKING:
     from .._vm.nic import Nic

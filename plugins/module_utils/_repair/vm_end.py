@@ -20,7 +20,8 @@ from .._net import holdings
 from .._net.holdings import Holding
 from .._vm.history import NicPast, Past
 from .._vm.macvtap import remove_link
-from .._vm.statedir import NicNote, Note, VmState
+from .._vm.note import NicNote, Note
+from .._vm.statedir import VmState
 from .steps import end_of
 
 _STOPPED_BY_US = ("shutdown", "destroyed")

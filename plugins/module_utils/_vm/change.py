@@ -8,8 +8,8 @@ from __future__ import annotations
 from .._audit.auditor import Auditor
 from .._audit.record import Record
 from .._net import sysfs
+from .note import NicNote, Note
 from .session import Session
-from .statedir import NicNote, Note
 
 
 def note_of(session: Session) -> Note:

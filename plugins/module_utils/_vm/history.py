@@ -12,7 +12,7 @@ import dataclasses
 import typing as t
 
 from .._device import Device
-from .statedir import NicNote, Note
+from .note import NicNote, Note
 
 if t.TYPE_CHECKING:
     from .._log.parse import Logged

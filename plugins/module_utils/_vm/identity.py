@@ -15,7 +15,7 @@ from .._errors import OptionError, ProcessError, UnreachableError
 from .._proc import Process, all_processes
 from .._qemu.monitor import Monitor
 from .._qemu.process import find_named, is_qemu, owner_of_cpus, told
-from .statedir import Note
+from .note import Note
 
 _NO_UUID = "00000000-0000-0000-0000-000000000000"
 _ROOT = 0

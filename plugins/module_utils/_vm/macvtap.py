@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from .._errors import LinkError
 from .._net import holdings, link, sysfs
-from .statedir import NicNote
+from .note import NicNote
 
 
 def has_link(nic: NicNote) -> bool:

@@ -14,7 +14,7 @@ from .._net.interface import Interface, compact, sits_on_pci
 from .._proc import Process
 from .._qemu.command import mac_of
 from .._qemu.nics import FrontEnd, Inventory
-from .statedir import NicNote, Note
+from .note import NicNote, Note
 
 
 @dataclasses.dataclass

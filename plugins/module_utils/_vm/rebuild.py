@@ -15,7 +15,8 @@ from .._proc import Process, boot_id
 from .._qemu import command, systemd
 from .._qemu.process import find_qemu, told
 from .history import Past
-from .statedir import NicNote, Note, VmState
+from .note import NicNote, Note
+from .statedir import VmState
 
 if t.TYPE_CHECKING:
     from .._log.parse import Logged

@@ -22,7 +22,8 @@ from .._qemu.nics import Inventory, free_ports, take_inventory, virt_type
 from .._qemu.process import find_qemu
 from . import identity, statedir, target
 from .nic import Nic, observe_nics
-from .statedir import Note, VmState
+from .note import Note
+from .statedir import VmState
 
 _ENDING_SECONDS = 1.0
 

@@ -1,92 +1,27 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What this host knows of its VMs between two runs, and the locks around it.
+"""The state directory of each VM, ``/run/virtaudit/<uuid>/`` (0700 root), and the locks around it.
 
-``/run/virtaudit/<uuid>/`` (0700 root) holds a VM's QMP socket, pid file and ``state.json``.
-The file is a note, never the truth: that is qemu's monitor and /proc.
+It holds the VM's QMP socket, pid file and note (``state.json``).
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import fcntl
-import json
 import os
 import stat
 import time
 import typing as t
 
-from .._audit.mode import MODES, Mode
-from .._device import Device
 from .._errors import StateError
 from .._files import lock_directory, write_whole
 from .._proc import raise_exhausted
+from .note import Note, decode, encode
 
 BASE = "/run/virtaudit"
-_VERSION = 1
 _NOTE = "state.json"
-
-Phase = t.Literal["opening", "held", "revoked"]
-
-
-@dataclasses.dataclass
-class NicNote:
-    """One interface as it was given to qemu.
-
-    ``phase``: ``opening`` until the hand-over is on record, ``held`` while qemu has it,
-    ``revoked`` when the host side is closed and the guest still has its NIC.
-    ``pending``: the guest was asked to let go and has not. ``made``: this collection attached it.
-    ``others``: the vhost-net fds that qemu held before, which nothing else tells from those of this interface.
-    """
-
-    mac: str
-    type: str
-    source: str
-    mode: str | None
-    model: str
-    ifname: str
-    queues: int
-    netdev: str
-    phase: Phase
-    pending: bool = False
-    made: bool = True
-    others: list[int] = dataclasses.field(default_factory=list)
-    ifindex: int | None = None
-    devices: list[Device] = dataclasses.field(default_factory=list)
-
-
-@dataclasses.dataclass
-class Note:
-    """One VM.
-
-    ``started``: this collection started its qemu (and so records its end). ``booting``: that
-    start is not finished. ``frozen``: its CPUs may stand still for a revocation. ``busy``:
-    since when (seconds since the epoch) a task changes something; found by the next task, it
-    means that this one was cut off. ``audit``: how much the record of its end must be proved
-    where no task says, the strictest of what tasks said that gave it something. ``pid_file``:
-    qemu made it and removes it at an orderly end. ``companion``: the zipapp that its companion
-    unit runs. ``uid``: that which its qemu runs with, where a task of ours chose it.
-    """
-
-    name: str
-    uuid: str
-    virt: str
-    boot_id: str
-    qmp_socket: str
-    started: bool
-    booting: bool = False
-    frozen: bool = False
-    busy: float | None = None
-    audit: Mode = "required"
-    pid_file: bool = False
-    companion: str | None = None
-    unit: str | None = None
-    pid: int | None = None
-    start_time: int | None = None
-    uid: int | None = None
-    interfaces: dict[str, NicNote] = dataclasses.field(default_factory=dict)
 
 
 class VmState:
@@ -139,7 +74,7 @@ class VmState:
         """
         try:
             with open(self._file, encoding="utf-8") as handle:
-                return _decode(json.load(handle))
+                return decode(handle.read())
         except OSError as exc:
             raise_exhausted(exc)
         except (ValueError, TypeError, AttributeError):
@@ -148,10 +83,7 @@ class VmState:
 
     def save(self, note: Note) -> None:
         """Write the note so that a crash leaves the old one or the new one, whole."""
-        # Written several times for each NIC, with all NICs in it: dataclasses.asdict() copies them one by
-        # one, and with an indent json goes without its C encoder.
-        content = json.dumps({"version": _VERSION, **vars(note)}, default=vars)
-        write_whole(self._file, content)
+        write_whole(self._file, encode(note))
 
     def begin(self, note: Note) -> None:
         """Note that something begins to change, before it does."""
@@ -247,27 +179,3 @@ def prepare_base() -> None:
             f"{BASE} is not a directory of root's with mode 0700, so its content cannot be trusted;"
             f" look at it, then remove it ('rm -r {BASE}') while no VM of this collection runs"
         )
-
-
-def _decode(data: dict[str, t.Any]) -> Note:
-    """Build a note from JSON; keys of a newer version are left out, missing ones take their defaults."""
-    known = _known(Note, data)
-    if known.get("audit") not in MODES:
-        known["audit"] = "required"
-    known["interfaces"] = {
-        mac: NicNote(
-            **{
-                **_known(NicNote, entry),
-                "devices": [
-                    Device(**_known(Device, item)) for item in entry.get("devices", [])
-                ],
-            }
-        )
-        for mac, entry in data.get("interfaces", {}).items()
-    }
-    return Note(**known)
-
-
-def _known(kind: t.Any, data: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    names = {field.name for field in dataclasses.fields(kind)}
-    return {key: value for key, value in data.items() if key in names}

@@ -16,7 +16,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._net.interface impo
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.command import (
     QemuOptions,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.statedir import (
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.note import (
     NicNote,
     Note,
 )

@@ -15,10 +15,8 @@ import pytest
 
 from ansible_collections.virtaudit.qemu.plugins.module_utils._proc import boot_id
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm import statedir
-from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.statedir import (
-    Note,
-    VmState,
-)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.note import Note
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.statedir import VmState
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
     MAC,
     UUID,

@@ -24,13 +24,11 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
     OptionError,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._flow import handover
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.note import Note
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.session import (
     Session,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.statedir import (
-    Note,
-    VmState,
-)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.statedir import VmState
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
     MAC,
     UUID,

@@ -14,10 +14,8 @@ import pytest
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log import recent
 from ansible_collections.virtaudit.qemu.plugins.module_utils._proc import Process
 from ansible_collections.virtaudit.qemu.plugins.module_utils._repair import companion
-from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.statedir import (
-    Note,
-    VmState,
-)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.note import Note
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.statedir import VmState
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import UUID
 from ansible_collections.virtaudit.qemu.tests.unit.support.host import (
     DEAD,

@@ -24,10 +24,8 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._repair import (
 from ansible_collections.virtaudit.qemu.plugins.module_utils._task.result import (
     Report,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.statedir import (
-    Note,
-    VmState,
-)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.note import Note
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.statedir import VmState
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import UUID
 from ansible_collections.virtaudit.qemu.tests.unit.support.host import a_base, a_vm
 

@@ -36,14 +36,12 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._task.result import
     Report,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.nic import Nic
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.note import Note
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.session import (
     Live,
     Session,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.statedir import (
-    Note,
-    VmState,
-)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.statedir import VmState
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
     MAC,
     UUID,

@@ -23,10 +23,8 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log import recent
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net import holdings
 from ansible_collections.virtaudit.qemu.plugins.module_utils._repair import vm_end
-from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.statedir import (
-    Note,
-    VmState,
-)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.note import Note
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.statedir import VmState
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
     MAC,
     UUID,

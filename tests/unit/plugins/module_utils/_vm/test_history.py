@@ -19,7 +19,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.history import 
     Past,
     of_note,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.statedir import NicNote
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.note import NicNote
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
     MAC,
     UUID,
