@@ -14,16 +14,24 @@ from .._time import iso
 
 # source: the bridge, switch or lower device.
 _NETWORK = ("source", "vlan", "filter", "isolated", "link")
+# So long a task may take for all that it changes of one NIC.
+_AT_ONCE_SECONDS = 2.0
 # What an update record calls what is not there.
 _NOTHING = {"filter": "none", "isolated": "no"}
 
 
 class Move(t.NamedTuple):
-    """An update of the network that a NIC is on: when (seconds since the epoch), by which record, by whom."""
+    """Since when a NIC is on its network (seconds since the epoch), by which record, and by whom."""
 
     time: float
     event: str
     auid: int | None
+    pid: int
+
+    def goes_on(self, logged: Logged) -> bool:
+        """Tell whether a record of a change belongs to the same one: a task has a record for each value."""
+        late = logged.time - self.time
+        return self.pid == logged.pid and 0 <= late <= _AT_ONCE_SECONDS
 
 
 @dataclasses.dataclass
@@ -56,17 +64,20 @@ class Grant:
 
     def moved(self, logged: Logged, changed: dict[str, str | None]) -> Grant:
         """Return it as it is since a record that it is on another network."""
+        move = self.move
+        if move is None or not move.goes_on(logged):
+            move = Move(logged.time, logged.event, logged.auid, logged.pid)
         return dataclasses.replace(
             self,
             network=whole_network(self.network, changed),
             ticket=logged.record.fields.get("ticket") or self.ticket,
-            move=Move(logged.time, logged.event, logged.auid),
+            move=move,
         )
 
     @property
     def placed(self) -> Move:
         """Return since when it is on its network, by which record, and by whom."""
-        return self.move or Move(self.since, self.event, self.auid)
+        return self.move or Move(self.since, self.event, self.auid, 0)
 
     @property
     def link(self) -> str | None:

@@ -27,7 +27,7 @@ class Held:
     def result(self) -> dict[str, t.Any]:
         """Return the module's value."""
         grant = self.grant
-        since, event, auid = grant.placed
+        since, event, auid, _pid = grant.placed
         return {
             "node": grant.node,
             "vm": grant.vm,

@@ -114,8 +114,10 @@ class Nics:
         if grant.network is None:
             # Its hand-over did not say it.
             grant.network = whole_network(network_of(fields, "old-"))
-        self._end(grant.mac, logged)
-        self.grants[grant.mac] = grant.moved(logged, changed)
+        moved = grant.moved(logged, changed)
+        if moved.move != grant.move:
+            self._end(grant.mac, logged)
+        self.grants[grant.mac] = moved
 
     def begin(self, logged: Logged) -> None:
         """A new run of the VM begins: what an earlier one had is gone."""

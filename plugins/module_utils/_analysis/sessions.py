@@ -25,7 +25,7 @@ _FIELD = re.compile(r'\b([a-z_]+)=("[^"]*"|\S+)')
 class Resource:
     """Something that a VM had for a while: a NIC by its MAC, a disk, memory.
 
-    An open has ``path`` and ``dev``, and a NIC the ``network`` that it was on, where its record says it.
+    An open has ``path`` and ``dev``, and a NIC the ``network`` that it was on last, where its records say it.
     """
 
     type: str
@@ -197,16 +197,7 @@ def _take_move(resources: list[Resource], logged: Logged) -> None:
     for known in reversed(resources):
         same = (known.type, known.resource, known.end) == ("net", mac, None)
         if changed and same and known.reason != "open":
-            known.end = logged.time
-            moved = dataclasses.replace(
-                known,
-                reason="update",
-                start=logged.time,
-                event=logged.event,
-                end=None,
-                network=whole_network(known.network, changed),
-            )
-            resources.append(moved)
+            known.network = whole_network(known.network, changed)
             return
 
 

@@ -100,12 +100,15 @@ class Messages(t.NamedTuple):
             fields.update(network.handed_over())
         return self._record("VIRT_RESOURCE", fields, success)
 
-    def net_update(
+    def net_updates(
         self, mac: str, dev: str, before: Network, after: Network, success: bool
-    ) -> Record:
-        """Return reason=update: what differs between two networks was changed in place."""
-        fields: Fields = {"net": mac, "dev": dev, **before.changed_to(after)}
-        return self._record("VIRT_RESOURCE", {**self._net("update"), **fields}, success)
+    ) -> list[Record]:
+        """Return reason=update: one for each value of a NIC's network that was changed in place."""
+        fields: Fields = {**self._net("update"), "net": mac, "dev": dev}
+        return [
+            self._record("VIRT_RESOURCE", {**fields, **changed}, success)
+            for changed in before.changes(after)
+        ]
 
     def net_detach(self, mac: str, success: bool) -> Record:
         """Return reason=detach."""

@@ -10,8 +10,9 @@ import typing as t
 
 Fields = dict[str, t.Optional[str]]
 
-# An update has them twice, beside the longest name and ticket, and must not be longer than a record can be.
-MAX_ADDRESSES_BYTES = 3000
+# So long may ``vlan`` be, and ``addresses``: a preparation has both, an update has one of them twice, and beside the
+# longest name and ticket it still fits into a record.
+MAX_LIST_BYTES = 3000
 
 # What a record of a hand-over says, and what one of a preparation says, in this order.
 _HANDED_OVER = ("source", "vlan", "filter", "link")
@@ -25,8 +26,7 @@ class Network:
     """What the link of a NIC is connected to, and how. ``None`` is what does not apply.
 
     ``source``: the bridge, the switch or the lower device. ``vlan``: its VLAN, as ``42``, or the VLANs of a trunk.
-    ``filter``: ``mac`` or ``address``. ``addresses``: what ``address`` lets the NIC send as, joined by
-    commas, at most :data:`MAX_ADDRESSES_BYTES`.
+    ``filter``: ``mac`` or ``address``. ``addresses``: what ``address`` lets the NIC send as, joined by commas.
     ``isolated``: ``yes``. ``link``: ``down`` while the NIC is in quarantine. ``mtu``: bytes, where a task asked for it.
     """
 
@@ -46,17 +46,18 @@ class Network:
         """Return the fields of a prepare record; what does not apply is left out."""
         return self._fields(_PREPARED)
 
-    def changed_to(self, after: Network) -> Fields:
-        """Return the ``old-`` and ``new-`` fields of an update record, for what differs."""
-        fields: Fields = {}
+    def changes(self, after: Network) -> list[Fields]:
+        """Return the ``old-`` and ``new-`` fields of update records, one pair for each value that differs."""
+        found: list[Fields] = []
         for field in dataclasses.fields(self):
-            name = field.name
-            old, new = getattr(self, name), getattr(after, name)
+            name, default = field.name, _DEFAULTS.get(field.name)
+            old, new = (
+                default if value is None else value
+                for value in (getattr(self, name), getattr(after, name))
+            )
             if old != new:
-                default = _DEFAULTS.get(name)
-                fields[f"old-{name}"] = default if old is None else old
-                fields[f"new-{name}"] = default if new is None else new
-        return fields
+                found.append({f"old-{name}": old, f"new-{name}": new})
+        return found
 
     def _fields(self, names: t.Sequence[str]) -> Fields:
         values = {name: getattr(self, name) for name in names}

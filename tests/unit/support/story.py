@@ -97,7 +97,9 @@ class Story:
         self, before: Network, after: Network, mac: str = MAC, ok: bool = True
     ) -> Story:
         dev = f"vt{mac[-2:]}"
-        return self._say(self._says.net_update(mac, dev, before, after, ok))
+        for record in self._says.net_updates(mac, dev, before, after, ok):
+            self._say(record)
+        return self
 
     def for_ticket(self, ticket: str | None) -> Story:
         self.ticket = ticket

@@ -11,7 +11,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.messages imp
     Vm,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.network import (
-    MAX_ADDRESSES_BYTES,
+    MAX_LIST_BYTES,
     Network,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.origin import Origin
@@ -134,37 +134,6 @@ RECORDS = [
         f' isolated="yes" {END}failed',
     ),
     (
-        KVM.net_update(MAC, LINK, ON_BR0, Network("br1"), True),
-        "VIRT_RESOURCE",
-        f'virt=kvm resrc=net reason=update {VM} net={MAC} dev="{LINK}"'
-        f' old-source="br0" new-source="br1" {END}success',
-    ),
-    (
-        KVM.net_update(MAC, LINK, ON_BR0, Network("br0", "42"), True),
-        "VIRT_RESOURCE",
-        f'virt=kvm resrc=net reason=update {VM} net={MAC} dev="{LINK}"'
-        f' old-vlan=? new-vlan="42" {END}success',
-    ),
-    (
-        KVM.net_update(MAC, LINK, ON_BR0, FILTERED, False),
-        "VIRT_RESOURCE",
-        f'virt=kvm resrc=net reason=update {VM} net={MAC} dev="{LINK}" old-vlan=? new-vlan="42"'
-        f' old-filter="none" new-filter="address" old-addresses=?'
-        f' new-addresses="192.0.2.7,2001:db8::/64" {END}failed',
-    ),
-    (
-        KVM.net_update(MAC, LINK, ON_BR0, Network("br0", link="down"), True),
-        "VIRT_RESOURCE",
-        f'virt=kvm resrc=net reason=update {VM} net={MAC} dev="{LINK}"'
-        f' old-link="up" new-link="down" {END}success',
-    ),
-    (
-        KVM.net_update(MAC, LINK, ISOLATED, Network("br0", mtu="9000"), True),
-        "VIRT_RESOURCE",
-        f'virt=kvm resrc=net reason=update {VM} net={MAC} dev="{LINK}"'
-        f' old-isolated="yes" new-isolated="no" old-mtu=? new-mtu="9000" {END}success',
-    ),
-    (
         KVM.net_detach(MAC, True),
         "VIRT_RESOURCE",
         f'virt=kvm resrc=net reason=detach {VM} old-net="{MAC}" new-net="?" {END}success',
@@ -203,6 +172,52 @@ RECORDS = [
 def test_text(record: Record, record_type: str, text: str) -> None:
     assert record.type == record_type
     assert record.text() == text
+
+
+# before, after, success, the pairs of each record
+UPDATES = [
+    (ON_BR0, Network("br1"), True, ['old-source="br0" new-source="br1"']),
+    (ON_BR0, Network("br0", "42"), True, ['old-vlan=? new-vlan="42"']),
+    (TRUNK, Network("br0", link="down"), True, ['old-vlan="10,20-30" new-vlan=?']),
+    (
+        ON_BR0,
+        FILTERED,
+        False,
+        [
+            'old-vlan=? new-vlan="42"',
+            'old-filter="none" new-filter="address"',
+            'old-addresses=? new-addresses="192.0.2.7,2001:db8::/64"',
+        ],
+    ),
+    (ON_BR0, ISOLATED, True, ['old-isolated="no" new-isolated="yes"']),
+    (
+        ON_BR0,
+        Network("br0", link="down"),
+        True,
+        ['old-link="up" new-link="down"'],
+    ),
+    (
+        Network("br0", link="down"),
+        Network("br0", link="up"),
+        True,
+        ['old-link="down" new-link="up"'],
+    ),
+    (ON_BR0, Network("br0", mtu="9000"), True, ['old-mtu=? new-mtu="9000"']),
+    (ON_BR0, Network("br0", link="up", filter="none"), True, []),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "success", "pairs"), UPDATES)
+def test_updates(
+    before: Network, after: Network, success: bool, pairs: list[str]
+) -> None:
+    result = "success" if success else "failed"
+    records = KVM.net_updates(MAC, LINK, before, after, success)
+    assert {record.type for record in records} <= {"VIRT_RESOURCE"}
+    assert [record.text() for record in records] == [
+        f'virt=kvm resrc=net reason=update {VM} net={MAC} dev="{LINK}" {pair} {END}{result}'
+        for pair in pairs
+    ]
 
 
 # ours, words of libvirt's record of the same kind, our own fields
@@ -264,13 +279,18 @@ def test_ticket(record: Record, ticket: str, text: str) -> None:
     assert record.with_ticket(None) is record
 
 
-def test_the_longest_record_fits() -> None:
+def test_the_longest_records_fit() -> None:
     odd = Messages(
         Vm(" " * 255, UUID, "kvm"), Origin("/usr/bin/" + "p" * 200, "::", "pts/1000")
     )
-    before = Network("b" * 15, "1," * 20, "address", "a" * MAX_ADDRESSES_BYTES)
-    after = Network("c" * 15, "2," * 20, "mac", "b" * MAX_ADDRESSES_BYTES)
-    record = odd.net_update(MAC, "d" * 15, before, after, True)
-    text = record.with_ticket(" " * MAX_TICKET_BYTES).text()
-    assert 7000 < len(text) <= MAX_TEXT_BYTES
-    assert text.endswith(" res=success")
+    before, after = (
+        Network(each * 15, each * MAX_LIST_BYTES, "address", each * MAX_LIST_BYTES)
+        for each in "ab"
+    )
+    records = [
+        odd.net_prepare(MAC, "d" * 15, before, True),
+        *odd.net_updates(MAC, "d" * 15, before, after, True),
+    ]
+    texts = [record.with_ticket(" " * MAX_TICKET_BYTES).text() for record in records]
+    assert 7000 < max(map(len, texts)) <= MAX_TEXT_BYTES
+    assert all(text.endswith(" res=success") for text in texts)
