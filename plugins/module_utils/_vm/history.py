@@ -22,7 +22,7 @@ _SLACK_SECONDS = 0.1
 
 
 @dataclasses.dataclass
-class NicPast:
+class NicHistory:
     """What is on record of one interface.
 
     ``outstanding`` devices were opened and not closed; their ``fd`` is ``None`` when only the log knows
@@ -35,17 +35,20 @@ class NicPast:
     settled: bool = False
 
 
-def of_note(note: NicNote) -> NicPast:
+def of_note(note: NicNote) -> NicHistory:
     """Return what the note says: all its devices are open, and handed over when it is held."""
-    return NicPast([*note.devices], granted=note.phase == "held")
+    return NicHistory([*note.devices], granted=note.phase == "held")
 
 
-class Past:
-    """The records of one VM since a task began that did not end. Without a log, what the note says."""
+class History:
+    """The records of one VM since a task began that did not end. Without such a task, what the note says.
 
-    def __init__(self, note: Note) -> None:
+    To be made before the next task is noted: it reads the log from when the note says that one began.
+    """
+
+    def __init__(self, note: Note | None) -> None:
         self.records: list[Logged] = []
-        if note.busy is not None:
+        if note is not None and note.busy is not None:
             # Seldom needed, and what reads logs takes a while to import.
             from .._log.recent import records_of
 
@@ -66,23 +69,23 @@ class Past:
                 return [int(fd) for fd in str(fields["fds"]).split(",")]
         return []
 
-    def nic(self, note: NicNote) -> NicPast:
+    def nic(self, note: NicNote) -> NicHistory:
         """Return what is on record of one interface."""
         mine = [logged for logged in self.records if _speaks_of(logged, note.mac)]
         logged_events = {logged.event for logged in mine}
         # What the log does not have was opened before the task, or has not landed yet.
-        past = of_note(note)
+        history = of_note(note)
         noted: dict[str | None, Device] = {
             opened.event: opened
-            for opened in past.outstanding
+            for opened in history.outstanding
             if opened.event in logged_events
         }
-        past.outstanding = [
-            opened for opened in past.outstanding if opened.event not in noted
+        history.outstanding = [
+            opened for opened in history.outstanding if opened.event not in noted
         ]
         for logged in mine:
-            _take(past, logged, noted)
-        return past
+            _take(history, logged, noted)
+        return history
 
 
 def _speaks_of(logged: Logged, mac: str) -> bool:
@@ -90,33 +93,35 @@ def _speaks_of(logged: Logged, mac: str) -> bool:
     return mac in (fields.get("net"), fields.get("new-net"), fields.get("old-net"))
 
 
-def _take(past: NicPast, logged: Logged, noted: dict[str | None, Device]) -> None:
+def _take(history: NicHistory, logged: Logged, noted: dict[str | None, Device]) -> None:
     fields = logged.record.fields
     reason, success = fields.get("reason"), fields.get("res") == "success"
     if reason == "open" and success:
-        past.outstanding.append(noted.get(logged.event) or _unconfirmed(past, logged))
-        past.settled = False
+        history.outstanding.append(
+            noted.get(logged.event) or _unconfirmed(history, logged)
+        )
+        history.settled = False
     elif reason == "close":
-        _close(past, str(fields.get("path")), fields.get("fd"))
+        _close(history, str(fields.get("path")), fields.get("fd"))
     elif reason in ("start", "attach"):
-        past.granted, past.settled = success, not success
+        history.granted, history.settled = success, not success
     elif reason == "detach" and success:
-        past.granted, past.settled = False, True
+        history.granted, history.settled = False, True
 
 
-def _close(past: NicPast, path: str, fd: str | None) -> None:
-    same = [opened for opened in past.outstanding if opened.path == path]
+def _close(history: NicHistory, path: str, fd: str | None) -> None:
+    same = [opened for opened in history.outstanding if opened.path == path]
     exact = [opened for opened in same if str(opened.fd) == fd]
     for opened in (exact or same)[:1]:
-        past.outstanding.remove(opened)
+        history.outstanding.remove(opened)
 
 
-def _unconfirmed(past: NicPast, logged: Logged) -> Device:
+def _unconfirmed(history: NicHistory, logged: Logged) -> Device:
     """Return the device of an open that only the log confirms; it may be noted, without an event."""
     fields = logged.record.fields
     path = str(fields.get("path"))
-    for opened in past.outstanding:
+    for opened in history.outstanding:
         if opened.event is None and opened.path == path:
-            past.outstanding.remove(opened)
+            history.outstanding.remove(opened)
             return dataclasses.replace(opened, event=logged.event)
     return Device(path, fields.get("rdev"), fields.get("dev"), None, logged.event)

@@ -90,6 +90,23 @@ class Nic:
             return None
         return link.macvtap_mode(self.ifname)
 
+    def as_note(self) -> NicNote:
+        """Return an entry for the VM's note; this collection did not attach the NIC."""
+        return NicNote(
+            mac=self.mac,
+            type=self.type,
+            source=self.source or "",
+            mode=None,
+            model=self.front_end.model if self.front_end else "",
+            ifname=self.ifname or "",
+            ifindex=sysfs.ifindex(self.ifname) if self.ifname else None,
+            queues=self.queues,
+            netdev=self.netdev,
+            phase="held" if self.devices else "revoked",
+            made=False,
+            devices=self.devices,
+        )
+
     def result(self) -> dict[str, t.Any]:
         """Return the module's value for the NIC, without ``action``."""
         return {

@@ -14,6 +14,7 @@ import typing as t
 
 from .._audit.mode import MODES, Mode
 from .._device import Device
+from .._proc import Process
 
 _VERSION = 1
 
@@ -76,6 +77,24 @@ class Note:
     start_time: int | None = None
     uid: int | None = None
     interfaces: dict[str, NicNote] = dataclasses.field(default_factory=dict)
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Tell whether something was begun and is neither finished nor undone."""
+        opening = any(nic.phase == "opening" for nic in self.interfaces.values())
+        return self.booting or self.frozen or opening
+
+    def bind(self, process: Process) -> None:
+        """Note which process the VM is."""
+        self.pid, self.start_time = process.pid, process.start_time
+
+    def forget_foreign(self) -> None:
+        """Forget the NICs that something else attached, as far as no detach of them is under way."""
+        self.interfaces = {
+            mac: nic
+            for mac, nic in self.interfaces.items()
+            if nic.made or nic.pending or nic.phase != "held"
+        }
 
 
 def encode(note: Note) -> str:

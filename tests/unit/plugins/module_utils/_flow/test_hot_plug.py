@@ -18,7 +18,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._flow import hot_pl
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net import holdings
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.hotplug import plug
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import Inventory
-from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.session import Live
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.vm import Live
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
     MAC,
     a_nic_note,

@@ -44,7 +44,7 @@ def fixture_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def settle(mode: t.Any = "required") -> Report:
     with Auditor(mode) as auditor:
         report = Report(auditor)
-        other_vms.settle_others(MINE, report, ORIGIN)
+        other_vms.end_other_vms(MINE, report, ORIGIN)
     return report
 
 
@@ -130,7 +130,7 @@ def test_check_mode_says_what_the_run_does(
     note = a_vm(**changes)
     with Auditor("required") as auditor:
         report = Report(auditor)
-        other_vms.foresee_others(MINE, report)
+        other_vms.foresee_other_vms(MINE, report)
     assert kernel.texts == []
     assert VmState(UUID).load() == note
     assert (len(report.warnings), report.changed) == (says, records)

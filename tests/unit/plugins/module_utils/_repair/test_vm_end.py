@@ -53,7 +53,7 @@ def fixture_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def settle(note: Note, mode: t.Any = "required") -> str:
     state = VmState(note.uuid)
     with Auditor(mode) as auditor, state.locked(0):
-        return vm_end.settle(note, state, auditor, ORIGIN)
+        return vm_end.end_vm_late(note, state, auditor, ORIGIN)
 
 
 def test_a_vm_that_died(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._device import Devi
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log import recent
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.parse import Logged
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.history import (
-    Past,
+    History,
     of_note,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.note import NicNote
@@ -41,7 +41,7 @@ DETACH = SAYS.net_detach(MAC, True)
 NO_DETACH = SAYS.net_detach(MAC, False)
 
 
-def in_log(monkeypatch: pytest.MonkeyPatch, records: list[Record]) -> Past:
+def in_log(monkeypatch: pytest.MonkeyPatch, records: list[Record]) -> History:
     """Return the past of a task that was cut off; its records have the serials 1, 2, and so on."""
     logged = [
         Logged(f"1.000:{serial}", 1.0, record)
@@ -54,7 +54,7 @@ def in_log(monkeypatch: pytest.MonkeyPatch, records: list[Record]) -> Past:
         return logged
 
     monkeypatch.setattr(recent, "records_of", records_of)
-    found = Past(a_note(busy=100.0))
+    found = History(a_note(busy=100.0))
     assert asked == [(UUID, pytest.approx(99.9))]
     return found
 
@@ -136,10 +136,10 @@ def test_without_a_task_that_was_cut_off_no_log_is_read(
 ) -> None:
     monkeypatch.setattr(recent, "records_of", None)
     note = a_nic_note(devices=[tun(31)])
-    found = Past(a_note()).nic(note)
+    found = History(a_note()).nic(note)
     assert found == of_note(note)
     assert (found.granted, found.settled) == (True, False)
-    assert Past(a_note()).control() == (None, None)
+    assert History(a_note()).control() == (None, None)
 
 
 @pytest.mark.parametrize(
