@@ -14,6 +14,7 @@ from .._device import Device, fds_of
 from .._errors import ProcessError
 from .._net import holdings
 from .._net.interface import Interface
+from .._net.network import network_of
 from .._net.opened import OpenedDevices
 from .._proc import Process
 from .._qemu import command, launch, systemd
@@ -215,8 +216,9 @@ def _record_failure(
                 messages.net_detach(interface.mac, success=True)
             )
         else:
+            on = network_of(interface.ifname, interface.type)
             report.auditor.write_anyway(
-                messages.net_grant("start", interface.mac, [], success=False)
+                messages.net_grant("start", interface.mac, [], False, *on)
             )
     operation, reason = ("stop", "failed") if booted else ("start", "booted")
     report.auditor.write_anyway(

@@ -13,6 +13,7 @@ from .._audit.mode import strictest
 from .._device import Device, fds_of
 from .._net import holdings, sysfs
 from .._net.interface import Interface
+from .._net.network import network_of
 from .._net.opened import Noted
 from .._proc import Process
 from .._qemu import command
@@ -77,8 +78,8 @@ def record_grant(
     """Record that qemu holds the devices of an interface, at the fd numbers that they have there."""
     nic = note.interfaces[interface.mac]
     nic.devices = devices
-    fds = fds_of(devices)
-    auditor.write(messages.net_grant(reason, interface.mac, fds, success=True))
+    fds, on = fds_of(devices), network_of(interface.ifname, interface.type)
+    auditor.write(messages.net_grant(reason, interface.mac, fds, True, *on))
     nic.phase = "held"
     vm.state.save(note)
 
