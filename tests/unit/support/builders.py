@@ -16,7 +16,10 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._net.interface impo
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.command import (
     QemuOptions,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._state import NicNote, Note
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.note import (
+    NicNote,
+    Note,
+)
 
 MAC = "52:54:00:00:00:01"
 UUID = "c1e2f3a4-0001-4000-8000-000000000011"
