@@ -197,7 +197,7 @@ def main() -> None:
         "user_is_foreign": user.entry is not None and not user.made,
         "user_mark": MARK,
         "groups": user.groups,
-        "binary": next(filter(executable, options["binaries"]), options["binaries"][0]),
+        "binary": next(filter(executable, options["binaries"]), None),
         "pyroute2": importlib.util.find_spec("pyroute2") is not None,
     }
     print(json.dumps(found))
