@@ -75,7 +75,7 @@ CASES: list[
         False,
     ),
     ("opening", [tun(1)], [OPEN_TUN, CLOSE_TUN], [], False, False),
-    ("opening", [tun(1)], [OPEN_TUN, ATTACH], [("/dev/net/tun", 1)], True, False),
+    ("opening", [tun(1)], [OPEN_TUN, ATTACH], [("/dev/net/tun", 10)], True, False),
     ("opening", [tun(1)], [OPEN_TUN, NO_ATTACH], [("/dev/net/tun", 1)], False, True),
     ("opening", [tun(1)], [OPEN_TUN, NO_ATTACH, CLOSE_TUN], [], False, True),
     ("opening", [], [SAYS.net_open(MAC, tun(1), False)], [], False, False),
