@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import typing as t
 
 import pytest
@@ -116,9 +118,9 @@ def test_the_records_get_the_ticket(
     ticket: str | None,
     problem: str | None,
 ) -> None:
-    monkeypatch.setattr(edge.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(edge, "_require_pyroute2", lambda _module: None)
-    monkeypatch.setattr(edge.signal, "signal", lambda _number, _how: None)
+    monkeypatch.setattr(signal, "signal", lambda _number, _how: None)
     module = FakeModule(audit="off", ticket=given)
     tickets: list[str | None] = []
 
