@@ -4,7 +4,7 @@
 """What can go wrong, in words for an operator.
 
 Helpers raise these and never end the module themselves. The edge
-(``_module/edge.py``) turns them into one ``fail_json``.
+(``_task/edge.py``) turns them into one ``fail_json``.
 """
 
 from __future__ import annotations

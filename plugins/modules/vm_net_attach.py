@@ -329,8 +329,8 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._argspec import (
     audit_options,
     vm_options,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._module.attach import run
-from ansible_collections.virtaudit.qemu.plugins.module_utils._module.edge import (
+from ansible_collections.virtaudit.qemu.plugins.module_utils._flow.attach import run
+from ansible_collections.virtaudit.qemu.plugins.module_utils._task.edge import (
     run_module,
 )
 

@@ -695,10 +695,10 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.virtaudit.qemu.plugins.module_utils._argspec import (
     audit_info_options,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._module.audit_info import (
+from ansible_collections.virtaudit.qemu.plugins.module_utils._flow.audit_info import (
     run,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._module.reader import (
+from ansible_collections.virtaudit.qemu.plugins.module_utils._task.reader import (
     run_reader,
 )
 

@@ -174,8 +174,8 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._argspec import (
     detach_options,
     vm_options,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._module.detach import run
-from ansible_collections.virtaudit.qemu.plugins.module_utils._module.edge import (
+from ansible_collections.virtaudit.qemu.plugins.module_utils._flow.detach import run
+from ansible_collections.virtaudit.qemu.plugins.module_utils._task.edge import (
     run_module,
 )
 

@@ -34,8 +34,8 @@ READ = """
 import json, resource, sys, time
 sys.path.insert(0, sys.argv[1])
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.children import CHILDREN
-from ansible_collections.virtaudit.qemu.plugins.module_utils._module import audit_info
-from ansible_collections.virtaudit.qemu.plugins.module_utils._module.answer import Answer
+from ansible_collections.virtaudit.qemu.plugins.module_utils._flow import (audit_info)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._task.answer import Answer
 options = dict.fromkeys(("name", "uuid", "mac", "since", "until"))
 options.update({"events": False, "verify": False, "history": False, **json.loads(sys.argv[2])})
 begin, answer = time.perf_counter(), Answer()

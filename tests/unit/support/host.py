@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils import _state
 from ansible_collections.virtaudit.qemu.plugins.module_utils._proc import boot_id
-from ansible_collections.virtaudit.qemu.plugins.module_utils._state import Note, VmState
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm import statedir
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.note import Note
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.statedir import VmState
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
     MAC,
     UUID,
@@ -31,8 +32,8 @@ DEAD = {"pid": 2**22, "start_time": 1}
 
 def a_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Make a state directory."""
-    monkeypatch.setattr(_state, "BASE", str(tmp_path / "virtaudit"))
-    _state.prepare_base()
+    monkeypatch.setattr(statedir, "BASE", str(tmp_path / "virtaudit"))
+    statedir.prepare_base()
     return tmp_path / "virtaudit"
 
 
@@ -52,7 +53,7 @@ def a_vm(uuid: str = UUID, **changes: t.Any) -> Note:
         **changes,
     }
     note = a_note(**values)
-    Path(_state.BASE, uuid).mkdir()
+    Path(statedir.BASE, uuid).mkdir()
     VmState(uuid).save(note)
     return note
 

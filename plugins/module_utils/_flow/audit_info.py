@@ -1,0 +1,242 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""vm_net_audit_info: read the logs, put the records together, compare with the host."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import time
+import typing as t
+
+from .._analysis.findings import Finding
+from .._analysis.history import History
+from .._analysis.sessions import Session
+from .._analysis.trail import Trail
+from .._errors import AuditError, LogError, OptionError
+from .._log.boot import Host
+from .._log.copies import Copies
+from .._log.files import LogFile, host_logs
+from .._log.given import given_logs
+from .._log.items import Item
+from .._log.names import Names, hosts_of
+from .._log.nodes import OwnNodes
+from .._log.order import in_order
+from .._log.recall import Logs, Recalled, read_all, recall
+from .._log.unread import Unread
+from .._log.wanted import Wanted
+from .._net.interface import parse_mac
+from .._time import iso, parse_time
+from .._vm.target import parse_name, parse_uuid
+from .counted import Counted
+from .extent import Extent, unread_findings, warnings_of
+
+if t.TYPE_CHECKING:
+    from .._task.answer import Answer
+    from .host_view import Look
+
+
+def run(params: t.Mapping[str, t.Any], answer: Answer, keep_index: bool = True) -> None:
+    """Read the trail back. Raises :class:`VirtauditError`.
+
+    ``keep_index``: where in a large log the records of VMs stand may be written down for the next time.
+    """
+    started = time.monotonic()
+    wanted = _parse(params)
+    answer.asked = _asked(wanted, params["logs"] is None)
+    verify, details = params["verify"], params["events"]
+    if verify and os.geteuid() != 0:
+        raise OptionError(
+            "verify",
+            "looking into the processes of others needs root; use become: true",
+        )
+    history = History(wanted.since, wanted.until) if params["history"] else None
+    trail = Trail(wanted.since, details, history)
+    host = Host.this() if params["logs"] is None else None
+    before = _look() if verify else None
+    with _logs(params["logs"]) as (files, unread):
+        _refuse_nothing(files, unread)
+        if verify and host is None:
+            _check_host(files, answer)
+        logs = Logs(files, unread, Names.of(files, host), host, keep_index)
+        counted = Counted(_copies(logs), wanted, details)
+        doubts: list[Item] = []
+        # What a VM holds beside what is asked for is known only from everything, and so is the past.
+        if wanted.any_vm() or verify or history:
+            found = Recalled(counted.of(_everything(logs, wanted, details, counted)))
+        elif logs.in_a_row():
+            recalled = recall(logs, wanted, details)
+            found = dataclasses.replace(recalled, items=counted.of(recalled.items))
+        else:
+            whole = counted.of(_everything(logs, wanted, details, counted))
+            found = recall(logs, wanted, details, [*in_order(whole, doubts)])
+        now = time.time()
+        until = now if wanted.until is None else min(now, wanted.until)
+        trail.read(found.items, until, doubts)
+        begin = min((log.first_event()[0] for log in files if log.size), default=now)
+        unread.count_lines()
+        extent = Extent.of(files, counted.first, counted.last)
+        answer.stats = {
+            "files": [log.path for log in files],
+            "unread": [each.result() for each in unread],
+            "bytes": sum(log.size for log in files),
+            "records": counted.records,
+            **extent.result(),
+        }
+        answer.warnings += warnings_of(logs, extent, wanted, found, counted, doubts)
+    unread_findings(trail.findings, unread, now)
+    if before is not None:
+        _compare(trail, before, begin, answer)
+    _fill(answer, trail, wanted, details)
+    if history is not None:
+        answer.history = [
+            held.result()
+            for held in history.all(trail.grants())
+            if _matches(wanted, held.grant.vm, held.grant.uuid, held.grant.mac)
+        ]
+    answer.events = counted.events if details else None
+    answer.name_host(logs.names.header())
+    answer.stats["elapsed"] = round(time.monotonic() - started, 3)
+
+
+def _everything(
+    logs: Logs, wanted: Wanted, details: bool, counted: Counted
+) -> t.Iterator[Item]:
+    copies = counted.copies
+    return read_all(logs, wanted, details, copies.log_ends if copies else lambda: None)
+
+
+def _copies(logs: Logs) -> Copies | None:
+    """Return what tells copies in the logs; auditd's own log of this host has none."""
+    if logs.host is not None or (len(logs.files) == 1 and logs.files[0].plain):
+        return None
+    return Copies(mixed=not all(log.plain for log in logs.files))
+
+
+def _parse(params: t.Mapping[str, t.Any]) -> Wanted:
+    name, uuid, mac, since, until = (
+        params[key] for key in ("name", "uuid", "mac", "since", "until")
+    )
+    wanted = Wanted(
+        name=None if name is None else parse_name(name),
+        uuid=None if uuid is None else parse_uuid(uuid),
+        mac=None if mac is None else parse_mac("mac", mac),
+        since=None if since is None else parse_time("since", since),
+        until=None if until is None else parse_time("until", until),
+    )
+    if (
+        wanted.since is not None
+        and wanted.until is not None
+        and wanted.since > wanted.until
+    ):
+        raise OptionError("since", f"{since} is after until ({until})")
+    if params["verify"] and wanted.until is not None and wanted.until < time.time():
+        raise OptionError(
+            "verify",
+            "the host is as it is now; it cannot be compared with a trail that ends at until",
+        )
+    if params["logs"] is not None and not params["logs"]:
+        raise OptionError("logs", "is empty; leave it out for the host's own logs")
+    return wanted
+
+
+def _asked(wanted: Wanted, own_logs: bool) -> dict[str, t.Any]:
+    """Say what the answer covers: results hold no arguments from ansible-core 2.21 on, and times may be the host's."""
+    return {
+        "name": wanted.name,
+        "uuid": wanted.uuid,
+        "mac": wanted.mac,
+        "since": None if wanted.since is None else iso(wanted.since),
+        "until": None if wanted.until is None else iso(wanted.until),
+        "own_logs": own_logs,
+        # The kernel's times are those of its last tick, which may have been 10 ms ago.
+        "as_of": iso(time.time() - 0.01),
+    }
+
+
+def _look() -> Look:
+    # Imported only here: a look at the logs alone can do without the host's parts.
+    from .host_view import look
+
+    return look()
+
+
+def _check_host(logs: t.Sequence[LogFile], answer: Answer) -> None:
+    """What this host holds says nothing of the logs of another one."""
+    hosts, own = hosts_of(logs), OwnNodes()
+    others = [host for host in hosts if host is not None and host not in own]
+    if others and len(others) == len(hosts):
+        raise OptionError(
+            "verify",
+            f"the logs are of {', '.join(sorted(others))}, not of this host; leave it out",
+        )
+    if None in hosts:
+        answer.warnings.append(
+            "logs: they name no host, and verify compares them with this one: do not use it on the logs of another host"
+        )
+
+
+def _compare(trail: Trail, before: Look, begin: float, answer: Answer) -> None:
+    from .compare import add_lost, compare
+
+    compare(trail, before, _look(), begin, time.time())
+    try:
+        add_lost(trail.findings, time.time())
+    except AuditError as exc:
+        answer.warnings.append(f"audit: lost records were not counted: {exc}")
+
+
+def _logs(
+    paths: t.Sequence[str] | None,
+) -> contextlib.AbstractContextManager[tuple[list[LogFile], Unread]]:
+    return host_logs() if paths is None else given_logs(paths)
+
+
+def _refuse_nothing(logs: t.Sequence[LogFile], unread: Unread) -> None:
+    if not logs:
+        which = ", ".join(f"{each.path} ({each.problem})" for each in unread)
+        raise LogError(
+            f"logs: none could be read: {which}. Without one there is no answer; start auditd, use become: true,"
+            " or give the right paths"
+        )
+
+
+def _fill(answer: Answer, trail: Trail, wanted: Wanted, details: bool) -> None:
+    answer.grants = [
+        grant.result()
+        for grant in trail.grants()
+        if _matches(wanted, grant.vm, grant.uuid, grant.mac)
+    ]
+    answer.findings = [
+        finding.result()
+        for finding in trail.findings.all()
+        if finding.code in ("audit_lost", "unread_records")
+        or _concerns(wanted, finding)
+    ]
+    answer.sessions = [
+        session.result(details)
+        for session in sorted(trail.sessions.values(), key=lambda each: each.start)
+        if _matches(wanted, session.vm, session.uuid, None)
+        and (wanted.mac is None or _had(session, wanted.mac))
+    ]
+
+
+def _matches(wanted: Wanted, vm: str | None, uuid: str | None, mac: str | None) -> bool:
+    return (
+        wanted.name in (None, vm)
+        and wanted.uuid in (None, uuid)
+        and (mac is None or wanted.mac in (None, mac))
+    )
+
+
+def _concerns(wanted: Wanted, finding: Finding) -> bool:
+    """Tell whether a finding is about what is asked for; one about a VM as a whole is about its NICs too."""
+    if wanted.mac is not None and finding.uuid is None:
+        return False
+    return _matches(wanted, finding.vm, finding.uuid, finding.mac)
+
+
+def _had(session: Session, mac: str) -> bool:
+    return any((each.resource or "").lower() == mac for each in session.resources)

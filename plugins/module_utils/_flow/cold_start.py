@@ -1,0 +1,224 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Starts a VM with all its interfaces, or none: open, record, hand over, record."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from .._audit.messages import Messages
+from .._audit.origin import Origin
+from .._device import Device, fds_of
+from .._errors import ProcessError
+from .._net import holdings
+from .._net.interface import Interface
+from .._net.opened import OpenedDevices
+from .._proc import Process
+from .._qemu import command, launch, systemd
+from .._qemu.command import Backend, QemuOptions
+from .._repair.companion_unit import watch
+from .._repair.resume import end_process
+from .._vm.macvtap import has_link
+from .._vm.note import Note
+from .._vm.vm import Vm
+from .handover import attached, claim, noting, record_grant
+
+if t.TYPE_CHECKING:
+    from .._task.result import Report
+
+
+class _Program(t.NamedTuple):
+    """The qemu to start: its path, its version, and the user and group that it runs as."""
+
+    path: str
+    version: tuple[int, int]
+    uid: int
+    gid: int
+
+
+def cold_start(
+    vm: Vm,
+    interfaces: t.Sequence[Interface],
+    qemu: QemuOptions,
+    report: Report,
+    origin: Origin,
+) -> None:
+    """Start the VM. Raises :class:`VirtauditError`; no qemu and nothing open is left then.
+
+    The guest runs its first instruction only after the last record is written.
+    """
+    binary = launch.find_binary(qemu.binary)
+    program = _Program(binary, launch.version_of(binary), *launch.ids_of(qemu.user))
+    unit = systemd.scope_of(vm.uuid)
+    note = vm.new_note(qemu.virt, started=True, unit=unit)
+    note.uid = program.uid
+    note.qmp_socket, note.booting = vm.state.qmp_socket, True
+    if unit is not None:
+        systemd.wait_unloaded(unit, vm.target.timeout)
+    messages = vm.messages(origin, qemu.virt)
+    vm.note = note
+    with vm.change(report.auditor):
+        try:
+            claim(vm, note, interfaces)
+            devices = _start(vm, note, interfaces, qemu, program, report, messages)
+        except Exception:
+            report.auditor.prove_anyway()
+            # What could not be recorded or removed stays noted, for the next task.
+            left = any(map(has_link, note.interfaces.values()))
+            if not report.auditor.missed and not left:
+                vm.state.remove()
+                vm.note = None
+            raise
+    report.changed = True
+    report.vm = {**vm.result(), "started": True}
+    report.interfaces = [attached(each, devices[each.mac]) for each in interfaces]
+
+
+def _start(
+    vm: Vm,
+    note: Note,
+    interfaces: t.Sequence[Interface],
+    qemu: QemuOptions,
+    program: _Program,
+    report: Report,
+    messages: Messages,
+) -> dict[str, list[Device]]:
+    """Open, record, start, record; return the devices that qemu holds now, by MAC. Raises :class:`VirtauditError`."""
+    auditor = report.auditor
+    auditor.write(messages.machine_id(program.uid, program.gid))
+    with OpenedDevices(auditor, messages, noting(vm, note)) as opened:
+        booted = False
+        try:
+            devices = {each.mac: opened.open(each) for each in interfaces}
+            auditor.check()
+            process = _launch(vm, note, qemu, program, interfaces, devices)
+            for each in interfaces:
+                held = devices[each.mac]
+                record_grant(vm, note, auditor, messages, "start", each, held)
+            watch(vm, note, report)
+            start = messages.control("start", "booted", process.pid, success=True)
+            auditor.write(start)
+            booted = True
+            auditor.prove()
+            # On record from here on: a task that is cut off leaves a VM that runs, and no half start.
+            note.booting = False
+            if not qemu.paused:
+                _set_going(vm, note)
+        except Exception:
+            if end_process(vm, note):
+                _record_failure(note, report, messages, interfaces, booted)
+            else:
+                # It still holds them. Nothing true can be recorded before it has ended.
+                auditor.missed = True
+                opened.handed_over()
+            raise
+        opened.handed_over()
+    return devices
+
+
+def _set_going(vm: Vm, note: Note) -> None:
+    """Let the guest run its first instruction; a task that is cut off in between leaves that to the next one."""
+    note.frozen = True
+    vm.state.save(note)
+    vm.live.monitor.execute("cont")
+    note.frozen = False
+
+
+def _launch(
+    vm: Vm,
+    note: Note,
+    qemu: QemuOptions,
+    program: _Program,
+    interfaces: t.Sequence[Interface],
+    devices: t.Mapping[str, list[Device]],
+) -> Process:
+    """Start qemu, and see in /proc that it holds the devices at the same numbers, and no others; return its process."""
+    backends = [_backend(each, devices[each.mac]) for each in interfaces]
+    listener = launch.listen(note.qmp_socket)
+    arguments = command.argv(
+        program.path,
+        vm.name,
+        vm.uuid,
+        qemu,
+        program.version,
+        listener.fileno(),
+        backends,
+    )
+    if qemu.user is None:
+        # Only root reaches the directory. That it is gone tells later that qemu ended in good order.
+        arguments += ["-pidfile", vm.state.pid_file]
+    fds = [fd for backend in backends for fd in (*backend.queues, *backend.vhosts)]
+    process, monitor = launch.start(
+        arguments,
+        listener,
+        fds,
+        note.qmp_socket,
+        note.unit,
+        qemu.user,
+        vm.target.timeout,
+    )
+    note.bind(process)
+    note.pid_file = os.path.exists(vm.state.pid_file)
+    try:
+        vm.adopt(process, monitor)
+    except Exception:
+        monitor.close()
+        process.end()
+        raise
+    vm.state.save(note)
+    if not note.pid_file:
+        vm.state.write_pid_file(process.pid)
+    _require_exact(process, [each for held in devices.values() for each in held])
+    return process
+
+
+def _require_exact(process: Process, given: t.Sequence[Device]) -> None:
+    """Require that a qemu which has just started holds what it was given, and no network device beside it.
+
+    Raises :class:`ProcessError`.
+    """
+    for opened in given:
+        if not holdings.still_at(process, opened):
+            raise ProcessError(
+                f"qemu started and does not hold {opened.path} of {opened.dev} as fd {opened.fd}"
+                + process.fate()
+            )
+    for found in holdings.beside(process, given):
+        raise ProcessError(
+            f"qemu opened a network device that this task did not give it: {holdings.words(found)}. The VM was ended"
+            " before its guest ran; take what opens the device out of qemu.args, and attach it as an interface"
+        )
+
+
+def _backend(interface: Interface, devices: t.Sequence[Device]) -> Backend:
+    queues = fds_of(opened for opened in devices if not opened.is_vhost)
+    vhosts = fds_of(opened for opened in devices if opened.is_vhost)
+    return Backend(interface, tuple(queues), tuple(vhosts))
+
+
+def _record_failure(
+    note: Note,
+    report: Report,
+    messages: Messages,
+    interfaces: t.Sequence[Interface],
+    booted: bool,
+) -> None:
+    if report.auditor.missed:
+        # Whether the last record landed is not known. The next task reads it in the log, and goes on from there.
+        return
+    for interface in interfaces:
+        if note.interfaces[interface.mac].phase == "held":
+            # Its start is on record as a success already, so it ends as a detach.
+            report.auditor.write_anyway(
+                messages.net_detach(interface.mac, success=True)
+            )
+        else:
+            report.auditor.write_anyway(
+                messages.net_grant("start", interface.mac, [], success=False)
+            )
+    operation, reason = ("stop", "failed") if booted else ("start", "booted")
+    report.auditor.write_anyway(
+        messages.control(operation, reason, note.pid or 0, success=booted)
+    )

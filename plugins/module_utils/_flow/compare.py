@@ -1,0 +1,236 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The trail against the living host.
+
+The host is looked at before and after the logs are read, and what a task changes meanwhile is no
+finding: what the host lacks must be lacking both times, and what it has too much must be there both times.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._analysis.findings import Finding, Findings
+from .._analysis.grants import Grant
+from .._analysis.trail import Trail
+from .._audit.netlink import AuditSocket
+from .._device import Device
+from .._log.nodes import OwnNodes
+from .._net.link import guest_side_mac
+from .._proc import Process
+from .._time import iso
+from .host_view import Holder, Look
+
+
+def compare(trail: Trail, before: Look, after: Look, begin: float, now: float) -> None:
+    """Set ``live`` of each grant, and add what is wrong to the trail's findings.
+
+    ``begin`` is when the logs begin, ``now`` the time, in seconds since the epoch.
+    """
+    nodes = OwnNodes()
+    seen = [_Sight(trail, each, nodes) for each in (before, after)]
+    for grant in trail.grants():
+        if grant.node not in nodes:
+            continue
+        grant.live = any(sight.holds(grant) for sight in seen)
+        if not grant.live:
+            trail.findings.add(_stale(grant, seen[-1].qemu_of(grant), now))
+    _add_unrecorded(trail.findings, seen, begin, now)
+    _add_leaked(trail.findings, before, after, now)
+
+
+def add_lost(findings: Findings, now: float) -> None:
+    """Ask the kernel how many records it lost since boot. Raises :class:`AuditError`."""
+    with AuditSocket() as audit:
+        status = audit.status()
+    if status.lost:
+        findings.add(
+            Finding(
+                code="audit_lost",
+                severity="high",
+                message=f"The kernel has lost {status.lost} audit records since it booted, so the trail has holes."
+                f" Raise its backlog (now {status.backlog_limit}) with 'auditctl -b', see that the audit daemon"
+                " keeps up, and lower what the rules record.",
+                time=now,
+            )
+        )
+
+
+class _Sight:
+    """The host at one moment, put beside the trail. ``unrecorded`` is what the trail does not account for."""
+
+    def __init__(
+        self, trail: Trail, look: Look, nodes: t.Container[str | None]
+    ) -> None:
+        self._vms: dict[str, list[Holder]] = {}
+        self._held: set[str] = set()
+        self._look = look
+        pids = {
+            session.pid: key[1]
+            for key, session in trail.running().items()
+            if key[0] in nodes
+        }
+        left = {each.process: list(each.devices) for each in look.qemus()}
+        for holder in look.qemus():
+            uuid = holder.uuid or pids.get(holder.process.pid)
+            if uuid is not None:
+                self._vms.setdefault(uuid, []).append(holder)
+        for grant in trail.grants():
+            if grant.node in nodes:
+                self._match(grant, left)
+        for uuid, vms in self._vms.items():
+            for nics in trail.nics_of(uuid):
+                # A task is about to hand it over, or the trail tells already that none did.
+                for opened in nics.unclaimed() if nics.node in nodes else []:
+                    for vm in vms:
+                        if _take_one(opened, left[vm.process]):
+                            break
+        self.unrecorded = [
+            (holder, device)
+            for holder in look.qemus()
+            for device in left[holder.process]
+        ]
+
+    def holds(self, grant: Grant) -> bool:
+        """Tell whether the VM's qemu holds the devices of a grant."""
+        return grant.event in self._held
+
+    def qemu_of(self, grant: Grant) -> Holder | None:
+        """Return the VM's qemu."""
+        return next(iter(self._vms.get(grant.uuid, [])), None)
+
+    def _match(self, grant: Grant, left: dict[Process, list[Device]]) -> None:
+        """Take a grant's devices off what its VM holds. A second qemu may go by the same UUID."""
+        for vm in self._vms.get(grant.uuid, []):
+            rest = list(left[vm.process])
+            held = _take(grant, rest, self._look)
+            if held or len(self._vms[grant.uuid]) == 1:
+                left[vm.process] = rest
+            if held:
+                self._held.add(grant.event)
+                return
+
+
+def _take(grant: Grant, devices: list[Device], look: Look) -> bool:
+    """Take the devices of a grant off the list; tell whether they are all there."""
+    if grant.exact:
+        # Each is taken, also after one that is missing.
+        missing = [each for each in grant.devices if not _take_one(each, devices)]
+        return bool(grant.devices) and not missing
+    # libvirt: the interface behind a tap is known by its MAC alone, and one record stands for all queues.
+    macs = (grant.mac, guest_side_mac(grant.mac))
+    mine = [
+        device
+        for device in devices
+        if device.dev is not None and look.links.get(device.dev) in macs
+    ]
+    if any(granted.is_vhost for granted in grant.devices):
+        vhosts = [device for device in devices if device.is_vhost]
+        mine += vhosts[: len(mine)]
+    for device in mine:
+        devices.remove(device)
+    return bool(mine)
+
+
+def _take_one(granted: Device, devices: list[Device]) -> bool:
+    for device in devices:
+        # By its number: the path is that of whichever node was opened.
+        node = device.rdev == granted.rdev
+        same = granted.path is None or (node and device.dev in (None, granted.dev))
+        if same and granted.fd in (None, device.fd):
+            devices.remove(device)
+            return True
+    return False
+
+
+def _stale(grant: Grant, holder: Holder | None, now: float) -> Finding:
+    if holder is None:
+        found = (
+            "no qemu of that VM runs; it ended and nobody recorded it. Run vm_net_attach or vm_net_detach for the VM,"
+            " which writes the missing records"
+        )
+    else:
+        found = (
+            f"its qemu (pid {holder.process.pid}) does not hold them; they were closed and nobody recorded it."
+            " Find out who talks to its monitor, then detach the NIC with vm_net_detach"
+        )
+    devices = sorted(
+        {each.dev or each.path or f"descriptor {each.fd}" for each in grant.devices}
+    )
+    return Finding(
+        code="stale_grant",
+        severity="medium",
+        message=f"The trail says that VM {grant.vm} holds {', '.join(devices) or 'the devices'} of {grant.mac} since"
+        f" {iso(grant.since)}, but {found}.",
+        time=now,
+        events=[grant.event],
+        node=grant.node,
+        vm=grant.vm,
+        uuid=grant.uuid,
+        mac=grant.mac,
+        dev=next((device.dev for device in grant.devices if device.dev), None),
+        path=next((device.path for device in grant.devices), None),
+        pid=holder.process.pid if holder else None,
+        auid=grant.auid,
+    )
+
+
+def _add_unrecorded(
+    findings: Findings, seen: t.Sequence[_Sight], begin: float, now: float
+) -> None:
+    first, last = seen
+    earlier = {(holder.process, device.fd) for holder, device in first.unrecorded}
+    for holder, device in last.unrecorded:
+        if (holder.process, device.fd) not in earlier:
+            continue
+        what = f"{device.path} ({device.dev})" if device.dev else device.path
+        older = holder.started < begin
+        advice = (
+            f"It runs since {iso(holder.started)} and the logs begin at {iso(begin)}: the record may have been in a"
+            " log that is gone"
+            if older
+            else "Find out who started or changed this VM"
+        )
+        findings.add(
+            Finding(
+                code="unrecorded_fd",
+                severity="medium" if older else "high",
+                message=f"VM {holder.name or 'without a name'} (qemu, pid {holder.process.pid}) holds {what} as"
+                f" descriptor {device.fd}, and no record says who gave it. {advice}.",
+                time=now,
+                vm=holder.name,
+                uuid=holder.uuid,
+                dev=device.dev,
+                path=device.path,
+                pid=holder.process.pid,
+                fd=device.fd,
+                exe=holder.exe,
+            )
+        )
+
+
+def _add_leaked(findings: Findings, before: Look, after: Look, now: float) -> None:
+    held_before, held = before.held(), after.held()
+    for name in sorted(set(before.links) & set(after.links)):
+        holders = [held_before.get(name), held.get(name)]
+        if any(holder is not None and holder.is_qemu for holder in holders):
+            continue
+        holder = holders[-1]
+        if holder is None and holders[0] is not None:
+            continue
+        if holder is None:
+            who = f"No process holds it: remove it ('ip link del {name}') unless a VM is about to get it"
+        else:
+            who = f"{holder.exe} (pid {holder.process.pid}) holds it, which is no qemu: find out what it is for"
+        findings.add(
+            Finding(
+                code="leaked_device",
+                severity="medium" if holder is None else "low",
+                message=f"The link {name} is a tap or macvtap without a VM. {who}.",
+                time=now,
+                dev=name,
+                pid=holder.process.pid if holder else None,
+                exe=holder.exe if holder else None,
+            )
+        )

@@ -1,0 +1,235 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""vm_net_detach: observe, plan, unplug or stop, record what qemu gave up."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import typing as t
+
+from .._audit.origin import Origin
+from .._device import Device
+from .._errors import MonitorError, OptionError, StopError, StuckError
+from .._net.interface import parse_mac
+from .._repair.check import is_due, repair_first
+from .._repair.vm_end import end_vm
+from .._vm.find import find_vm
+from .._vm.nic import Nic
+from .._vm.note import NicNote
+from .._vm.target import Target
+from .._vm.vm import Vm
+from .release import Action, Outcome, release, require_gone
+
+if t.TYPE_CHECKING:
+    from .._task.result import Report
+
+_ALL = "all"
+_QUIT_SECONDS = 3.0
+_KILL_SECONDS = 5.0
+# VIRT_CONTROL's words
+_REASONS = {"shutdown": "shutdown", "destroy": "destroyed"}
+_STOP_ADVICE = {
+    "shutdown": "its guest may not listen to the power button: use stop_vm: destroy",
+    "destroy": "the process cannot be killed, which points at the kernel or its storage",
+}
+
+
+def run(params: t.Mapping[str, t.Any], check_mode: bool, report: Report) -> None:
+    """Detach interfaces from a VM, or stop it. Raises :class:`VirtauditError`."""
+    asked = _parse_macs(params["macs"], params["stop_vm"])
+    target = Target.of(params)
+    origin = Origin.of_this_process()
+    with find_vm(target, check_mode, report.warnings) as vm:
+        released = _repair(vm, report, origin, check_mode)
+        report.vm = vm.result()
+        present, absent = _plan(vm, asked, released)
+        stop = params["stop_vm"] if vm.running else "never"
+        planned = _predict(present, params["force"], stop)
+        report.diff = _make_diff(vm, planned, stop)
+        report.interfaces = [outcome.result() for outcome in absent]
+        if not present and stop == "never":
+            report.auditor.look()
+            return
+        report.auditor.check()
+        if check_mode:
+            report.changed |= stop != "never" or any(
+                outcome.action != "absent" for outcome in planned
+            )
+            report.interfaces[:0] = [outcome.result() for outcome in planned]
+            return
+        report.auditor.prepare()
+        if stop == "never":
+            _detach(vm, present, params["force"], report, origin)
+        else:
+            _stop(vm, stop, report, origin)
+
+
+def _detach(
+    vm: Vm,
+    present: t.Sequence[Nic],
+    force: bool,
+    report: Report,
+    origin: Origin,
+) -> None:
+    outcomes: list[Outcome] = []
+    messages = vm.messages(origin)
+    try:
+        with vm.change(report.auditor) as note:
+            release(vm, note, present, force, report, messages, outcomes)
+    finally:
+        report.interfaces[:0] = [outcome.result() for outcome in outcomes]
+        report.changed |= any(
+            outcome.action in ("detached", "revoked") for outcome in outcomes
+        )
+    report.warnings += [
+        f"the host side of {outcome.mac} is closed; the guest of VM {vm.name} still shows the NIC,"
+        " without a network. It goes when the guest lets go of it or is reset"
+        for outcome in outcomes
+        if outcome.pending and outcome.action != "pending"
+    ]
+    require_gone(vm.name, vm.target.timeout, force, outcomes)
+
+
+def _stop(vm: Vm, how: str, report: Report, origin: Origin) -> None:
+    """Stop the VM, which gives up every NIC that it has. Raises :class:`StopError`, :class:`StuckError`."""
+    with vm.change(report.auditor) as note:
+        for nic in vm.nics.values():
+            note.interfaces.setdefault(nic.mac, nic.as_note())
+        outcomes = [
+            Outcome(each.mac, "detached", released=_held(each))
+            for each in note.interfaces.values()
+        ]
+        reason, process = _REASONS[how], vm.live.process
+        if not _end(vm, how):
+            failed = vm.messages(origin).control(
+                "stop", reason, process.pid, success=False
+            )
+            report.auditor.write(failed)
+            _report_outcomes(report, outcomes, kept=set(note.interfaces), pending=True)
+            raise StopError(
+                f"VM {vm.name} (pid {process.pid}) did not stop within {vm.target.timeout:g} s and keeps its network;"
+                f" {_STOP_ADVICE[how]}"
+            )
+        vm.disconnect()
+        report.changed = True
+        report.vm = vm.result()
+        _report_outcomes(report, outcomes, kept=set())
+        try:
+            end_vm(note, vm.state, report.auditor, origin, reason, vm.history)
+        except StuckError:
+            kept = {
+                mac for mac, nic in note.interfaces.items() if nic.phase != "revoked"
+            }
+            _report_outcomes(report, outcomes, kept)
+            raise
+        vm.note = None
+
+
+def _held(nic: NicNote) -> list[Device]:
+    return nic.devices if nic.phase == "held" else []
+
+
+def _report_outcomes(
+    report: Report,
+    outcomes: t.Sequence[Outcome],
+    kept: t.Collection[str],
+    pending: bool = False,
+) -> None:
+    """Report the NICs of a VM that was to stop, in place of those that are reported already.
+
+    ``kept`` are the MACs whose devices somebody still holds, ``pending`` tells whether the guest has them.
+    """
+    named = {outcome.mac for outcome in outcomes}
+    rest = [item for item in report.interfaces if item["mac"] not in named]
+    report.interfaces = [
+        (
+            Outcome(outcome.mac, "pending", pending) if outcome.mac in kept else outcome
+        ).result()
+        for outcome in outcomes
+    ] + rest
+
+
+def _end(vm: Vm, how: str) -> bool:
+    """End qemu as asked; tell whether it has ended. What counts is the process."""
+    monitor, process = vm.live.monitor, vm.live.process
+    deadline = time.monotonic() + vm.target.timeout
+    with contextlib.suppress(MonitorError):
+        # It may be gone before it answers.
+        monitor.execute("system_powerdown" if how == "shutdown" else "quit")
+    if how == "shutdown":
+        return process.wait_end(deadline - time.monotonic())
+    if process.wait_end(_QUIT_SECONDS):
+        return True
+    process.kill()
+    return process.wait_end(_KILL_SECONDS)
+
+
+def _parse_macs(macs: t.Sequence[str] | None, stop_vm: str) -> list[str] | None:
+    """Return the MACs in order, each once; ``None`` means all."""
+    if macs is None:
+        if stop_vm == "never":
+            raise OptionError(
+                "macs",
+                "is required (a list of MACs, or all) unless stop_vm stops the VM",
+            )
+        return None
+    if _ALL in macs:
+        if len(macs) > 1:
+            raise OptionError("macs", "all stands alone, without a MAC beside it")
+        return None
+    parsed = [parse_mac(f"macs[{index}]", mac) for index, mac in enumerate(macs)]
+    return list(dict.fromkeys(parsed))
+
+
+def _repair(
+    vm: Vm, report: Report, origin: Origin, check_mode: bool
+) -> dict[str, Outcome]:
+    """Do what is left of earlier tasks, or say it in check mode; return what that releases of the VM's NICs."""
+    due = is_due(vm)
+    released = {
+        nic.mac: Outcome(nic.mac, "detached", released=nic.devices)
+        for nic in (vm.note.interfaces.values() if vm.note and due else ())
+        if nic.phase == "held" and nic.mac not in vm.nics
+    }
+    report.changed |= bool(released) or (due and not vm.running)
+    repair_first(vm, report, origin, check_mode)
+    return released
+
+
+def _plan(
+    vm: Vm, asked: t.Sequence[str] | None, released: t.Mapping[str, Outcome]
+) -> tuple[list[Nic], list[Outcome]]:
+    """Return the NICs to take out, and the outcomes of those that are gone already."""
+    macs = sorted({*vm.nics, *released}) if asked is None else asked
+    present = [vm.nics[mac] for mac in macs if mac in vm.nics]
+    absent = [
+        released.get(mac, Outcome(mac, "absent")) for mac in macs if mac not in vm.nics
+    ]
+    return present, absent
+
+
+def _predict(present: t.Sequence[Nic], force: bool, stop: str) -> list[Outcome]:
+    """Return what will become of NICs, as far as it does not depend on the guest."""
+    action: Action = "revoked" if force and stop == "never" else "detached"
+    return [
+        # Its host side is closed already, and only the guest can do the rest.
+        (
+            Outcome(nic.mac, action, released=nic.devices)
+            if nic.devices or stop != "never"
+            else Outcome(nic.mac, "absent", pending=True)
+        )
+        for nic in present
+    ]
+
+
+def _make_diff(vm: Vm, outcomes: t.Sequence[Outcome], stop: str) -> dict[str, t.Any]:
+    """Return before and after: the NICs that have a host side."""
+    before = sorted(nic.mac for nic in vm.nics.values() if nic.devices)
+    gone = {outcome.mac for outcome in outcomes if outcome.action != "absent"}
+    after = [] if stop != "never" else [mac for mac in before if mac not in gone]
+    return {
+        "before": {"running": vm.running, "interfaces": before},
+        "after": {"running": vm.running and stop == "never", "interfaces": after},
+    }

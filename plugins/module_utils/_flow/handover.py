@@ -1,0 +1,89 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a cold start and a hot-plug share: the claim before, the note and the record after."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._audit.auditor import Auditor
+from .._audit.messages import Messages
+from .._audit.mode import strictest
+from .._device import Device, fds_of
+from .._net import holdings, sysfs
+from .._net.interface import Interface
+from .._net.opened import Noted
+from .._proc import Process
+from .._qemu import command
+from .._vm import statedir
+from .._vm.note import NicNote, Note
+from .._vm.vm import Vm
+from .plan import asked, refuse_foreign_macs
+
+
+def claim(vm: Vm, note: Note, interfaces: t.Sequence[Interface]) -> None:
+    """Note what will be opened before it is.
+
+    So a crash is found by the next run, and a race of two VMs for one MAC has one winner.
+    Raises :class:`OptionError` for the other one. ``note`` is noted as under way already.
+    """
+    others = _vhost_fds(vm.live.process) if vm.running else []
+    with statedir.host_locked(vm.target.timeout):
+        refuse_foreign_macs(vm, interfaces)
+        for interface in interfaces:
+            note.interfaces[interface.mac] = NicNote(
+                mac=interface.mac,
+                type=interface.type,
+                source=interface.source,
+                mode=interface.mode,
+                model=interface.model,
+                ifname=interface.ifname,
+                queues=interface.queues,
+                netdev=command.netdev_id(interface.mac),
+                phase="opening",
+                others=others,
+            )
+        # What one task has on record, the end of the VM must not leave out for another one's audit: off.
+        note.audit = strictest(note.audit, vm.target.audit)
+        vm.state.save(note)
+
+
+def _vhost_fds(process: Process) -> list[int]:
+    return fds_of(opened for opened in holdings.of(process) if opened.is_vhost)
+
+
+def noting(vm: Vm, note: Note) -> Noted:
+    """Return what notes the devices of an interface as they are opened."""
+
+    def note_opened(interface: Interface, devices: list[Device]) -> None:
+        nic = note.interfaces[interface.mac]
+        nic.devices = devices
+        nic.ifindex = sysfs.ifindex(interface.ifname)
+        vm.state.save(note)
+
+    return note_opened
+
+
+def record_grant(
+    vm: Vm,
+    note: Note,
+    auditor: Auditor,
+    messages: Messages,
+    reason: str,
+    interface: Interface,
+    devices: list[Device],
+) -> None:
+    """Record that qemu holds the devices of an interface, at the fd numbers that they have there."""
+    nic = note.interfaces[interface.mac]
+    nic.devices = devices
+    fds = fds_of(devices)
+    auditor.write(messages.net_grant(reason, interface.mac, fds, success=True))
+    nic.phase = "held"
+    vm.state.save(note)
+
+
+def attached(interface: Interface, devices: t.Iterable[Device]) -> dict[str, t.Any]:
+    """Return the module's value for an interface that was handed over with its devices."""
+    held = [opened.result() for opened in devices]
+    return {**asked(interface), "devices": held, "action": "attached"}

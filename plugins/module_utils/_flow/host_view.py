@@ -1,0 +1,81 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What holds network devices on this host now: every process, whoever started it, and every tap and macvtap.
+
+Sources: ``proc(5)``; ``/sys/class/net``, of this network namespace only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from .._device import Device
+from .._net import holdings, sysfs
+from .._proc import Process, all_processes
+from .._qemu.process import is_qemu, told
+from .._vm import identity, statedir
+
+
+@dataclasses.dataclass(frozen=True)
+class Holder:
+    """A process with network devices open. ``name`` and ``uuid`` are those that a qemu was started with.
+
+    ``started`` is in seconds since the epoch.
+    """
+
+    process: Process
+    started: float
+    exe: str
+    is_qemu: bool
+    name: str | None
+    uuid: str | None
+    devices: tuple[Device, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """The host at one moment. ``links`` are its taps and macvtaps with their MACs."""
+
+    holders: dict[Process, Holder]
+    links: dict[str, str | None]
+
+    def qemus(self) -> list[Holder]:
+        """Return the VMs."""
+        return [holder for holder in self.holders.values() if holder.is_qemu]
+
+    def held(self) -> dict[str, Holder]:
+        """Return who holds a link, by its name."""
+        return {
+            device.dev: holder
+            for holder in self.holders.values()
+            for device in holder.devices
+            if device.dev is not None
+        }
+
+
+def look() -> Look:
+    """Look at every process and every link."""
+    # Links first: a tap that is made meanwhile has its holder, and is no leak.
+    links = {name: sysfs.address(name) for name in sysfs.names() if _is_tap(name)}
+    vms = {identity.noted(note): note for note in statedir.other_notes("")}
+    holders = {}
+    for process in all_processes():
+        devices = tuple(holdings.of(process))
+        note = vms.get(process)
+        # A qemu that holds nothing is of interest too: the trail may say otherwise.
+        runs_vm = note is not None or is_qemu(process)
+        if not devices and not runs_vm:
+            continue
+        name, uuid = told(process.command_line())
+        if note is not None:
+            name, uuid = note.name, note.uuid
+        exe = process.exe() or "?"
+        holders[process] = Holder(
+            process, process.started(), exe, runs_vm, name, uuid, devices
+        )
+    return Look(holders, links)
+
+
+def _is_tap(name: str) -> bool:
+    return sysfs.is_tap(name) or sysfs.macvtap_rdev(name) is not None

@@ -1,0 +1,183 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What an attach will do, decided before anything is opened. Check mode and the real run share it."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._errors import MismatchError, OptionError
+from .._net import host
+from .._net.interface import Interface
+from .._qemu.command import QemuOptions, parse_qemu
+from .._vm import identity, statedir
+from .._vm.nic import Nic, differences
+from .._vm.note import Note
+from .._vm.statedir import VmState
+from .._vm.vm import Vm
+
+
+class Step(t.NamedTuple):
+    """What happens to one interface: ``nic`` is what is there now, ``replace`` takes it out first."""
+
+    interface: Interface
+    action: t.Literal["attach", "unchanged"]
+    nic: Nic | None = None
+    replace: bool = False
+
+
+class Plan(t.NamedTuple):
+    """All steps; ``start`` is how to start the VM when it does not run; ``ports`` where new NICs go."""
+
+    steps: list[Step]
+    start: QemuOptions | None
+    ports: list[str]
+
+    @property
+    def changes(self) -> bool:
+        """Tell whether anything is to do."""
+        return self.start is not None or any(
+            step.action == "attach" for step in self.steps
+        )
+
+
+def make_plan(
+    vm: Vm, interfaces: t.Sequence[Interface], params: t.Mapping[str, t.Any]
+) -> Plan:
+    """Decide what to do. Raises :class:`OptionError` or :class:`MismatchError`."""
+    qemu = (
+        None
+        if params["qemu"] is None
+        else parse_qemu(params["qemu"], interfaces, vm.target.audit)
+    )
+    if vm.running:
+        steps = [
+            _step(vm, interface, params["on_mismatch"]) for interface in interfaces
+        ]
+        _check_new(vm, steps)
+        return Plan(steps, None, _ports(vm, steps))
+    if qemu is None:
+        raise OptionError(
+            "qemu",
+            f"the VM {vm.name} does not run; give the option qemu to start it, or qmp_socket when"
+            " something else started it",
+        )
+    from .._qemu import launch
+
+    launch.find_binary(qemu.binary)
+    uid, _gid = launch.ids_of(qemu.user)
+    others = statedir.other_notes(vm.uuid)
+    identity.refuse_namesake(vm.name, vm.uuid, others, uid)
+    steps = [Step(interface, "attach") for interface in interfaces]
+    _check_new(vm, steps)
+    return Plan(steps, qemu, [])
+
+
+def _step(vm: Vm, interface: Interface, on_mismatch: str) -> Step:
+    nic = vm.nics.get(interface.mac)
+    if nic is None:
+        return Step(interface, "attach")
+    found = differences(interface, nic)
+    if not found:
+        return Step(interface, "unchanged", nic)
+    if on_mismatch == "fail":
+        raise MismatchError(
+            f"{interface.option}: {interface.mac} is attached to VM {vm.name} otherwise: {'; '.join(found)}."
+            " Nothing was changed; use on_mismatch: replace to take it out and attach it as asked"
+        )
+    return Step(interface, "attach", nic, replace=True)
+
+
+def _check_new(vm: Vm, steps: t.Sequence[Step]) -> None:
+    """Refuse what cannot be made, before what it replaces is taken out."""
+    new = [step for step in steps if step.action == "attach"]
+    interfaces = [step.interface for step in new]
+    refuse_foreign_macs(vm, interfaces)
+    # In check mode what an ended VM left is still there; a real run has removed it by now.
+    noted = vm.note.interfaces.values() if vm.note else ()
+    leftovers = {nic.ifname for nic in noted if nic.made and nic.mac not in vm.nics}
+    replaced = {step.nic.ifname for step in new if step.nic is not None}
+    host.check(interfaces, leftovers | {name for name in replaced if name})
+
+
+def refuse_foreign_macs(vm: Vm, interfaces: t.Sequence[Interface]) -> None:
+    """Refuse a MAC that another VM of this host has, by this host's notes."""
+    for note in statedir.other_notes(vm.uuid):
+        if not _claims(note):
+            continue
+        for interface in interfaces:
+            nic = note.interfaces.get(interface.mac)
+            if nic is not None and nic.phase != "revoked":
+                raise host.held_elsewhere(
+                    interface, f"{note.name} (uuid {note.uuid}, pid {note.pid})"
+                )
+
+
+def _claims(note: Note) -> bool:
+    """Tell whether a note stands for a VM that runs, or that a task is starting just now."""
+    process = identity.noted(note)
+    if process is None:
+        return VmState(note.uuid).is_locked()
+    return process.is_alive()
+
+
+def _ports(vm: Vm, steps: t.Sequence[Step]) -> list[str]:
+    """Return the free ports for new NICs; none where the machine hot-plugs without ports."""
+    needed = [
+        step for step in steps if step.action == "attach" and step.interface.is_pci
+    ]
+    if not needed:
+        return []
+    # What is replaced leaves its own port, if it has one.
+    fresh = [step for step in needed if step.nic is None or not step.nic.is_pci]
+    free = vm.live.free_ports(len(needed))
+    if vm.live.inventory.has_ports and len(fresh) > len(free):
+        refused = fresh[len(free)].interface
+        raise OptionError(
+            refused.option,
+            f"{refused.mac} finds no free PCIe root port: the VM has {len(free)} free and the"
+            f" task needs {len(fresh)}. Nothing was opened; detach a NIC, or start the VM with more"
+            " qemu.hotplug_ports",
+        )
+    return free
+
+
+def planned_result(plan: Plan) -> list[dict[str, t.Any]]:
+    """Return the module's ``interfaces`` as far as they can be known before anything is opened."""
+    planned = []
+    for step in plan.steps:
+        if step.nic is not None and step.action == "unchanged":
+            planned.append({**step.nic.result(), "action": "unchanged"})
+        else:
+            planned.append({**asked(step.interface), "action": "attached"})
+    return planned
+
+
+def asked(interface: Interface) -> dict[str, t.Any]:
+    """Return a NIC's value as a task asks for it, without its devices."""
+    return {
+        "mac": interface.mac,
+        "type": interface.type,
+        "source": interface.source,
+        "ifname": interface.ifname,
+        "queues": interface.queues,
+        "devices": [],
+    }
+
+
+def make_diff(vm: Vm, plan: Plan) -> dict[str, t.Any]:
+    """Return before and after for Ansible's diff mode: what the VM's NICs are, without what only the kernel numbers."""
+    before = {mac: _essence(nic.result()) for mac, nic in vm.nics.items()}
+    after = dict(before)
+    for step in plan.steps:
+        if step.action == "attach":
+            after[step.interface.mac] = _essence(asked(step.interface))
+    return {
+        "before": {"running": vm.running, "interfaces": before},
+        "after": {"running": True, "interfaces": after},
+    }
+
+
+def _essence(nic: dict[str, t.Any]) -> dict[str, t.Any]:
+    return {key: value for key, value in nic.items() if key not in ("mac", "devices")}

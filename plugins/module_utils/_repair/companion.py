@@ -1,0 +1,74 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a VM's companion unit runs when qemu has ended: the zipapp's program.
+
+Its words go to the journal.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from .._audit.auditor import Auditor
+from .._audit.origin import Origin
+from .._errors import BusyError, VirtauditError
+from .._proc import Process
+from .._vm import identity, statedir
+from .._vm.note import Note
+from .._vm.rebuild import read_note
+from .._vm.statedir import VmState
+from .vm_end import end_vm_late
+
+# A task that works on the VM sees the end of it too.
+_WAIT_SECONDS = 60.0
+_STEP_SECONDS = 0.05
+
+
+def main() -> int:
+    """Record the end of the VM with the given UUID, whose qemu had the given pid and start time."""
+    uuid, pid, start_time = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    try:
+        statedir.prepare_base()
+        said = _see_to(VmState(uuid), Process(pid, start_time))
+    except VirtauditError as exc:
+        sys.stderr.write(
+            f"the end of VM {uuid} (pid {pid}) could not be settled: {exc}. The next task on this host tries again\n"
+        )
+        return 1
+    sys.stdout.write(f"{said}\n")
+    return 0
+
+
+def _see_to(state: VmState, process: Process) -> str:
+    """Do what is due for a VM that is gone; return it in words."""
+    deadline = time.monotonic() + _WAIT_SECONDS
+    # Looked at without the lock too: the next start of the VM waits for this unit to end.
+    while _is_of(read_note(state, False, process), process):
+        try:
+            with state.locked(_STEP_SECONDS):
+                return _settle(state, process)
+        except BusyError:
+            if time.monotonic() >= deadline:
+                raise
+    return f"a task has seen to the end of VM {state.uuid} (pid {process.pid})"
+
+
+def _settle(state: VmState, process: Process) -> str:
+    note = read_note(state, True, process)
+    if note is None or not _is_of(note, process):
+        return f"a task has seen to the end of VM {state.uuid} (pid {process.pid})"
+    if process.is_alive():
+        return f"qemu (pid {process.pid}) of VM {note.name} still runs; the next task on this host after it records its end"
+    with Auditor(note.audit) as auditor:
+        auditor.prepare()
+        end_vm_late(note, state, auditor, Origin.of_this_process())
+        for warning in auditor.warnings:
+            sys.stderr.write(f"{warning}\n")
+        return f"qemu (pid {note.pid}) of VM {note.name} has ended: {len(auditor.records)} records written"
+
+
+def _is_of(note: Note | None, process: Process) -> bool:
+    """Tell whether a note is that of a process, and not of the VM's next run."""
+    return identity.noted(note) == process

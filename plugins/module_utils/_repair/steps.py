@@ -1,0 +1,128 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is left to do for a VM after a task that was cut off, or after its end. Pure.
+
+The one place that decides it: check mode says the steps, the run does them, for the VM of a task as for the
+others of the host.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from .._vm.note import NicNote, Note
+
+if t.TYPE_CHECKING:
+    from .._vm.nic import Nic
+
+Action = t.Literal["end", "go_on", "confirm", "take_back", "record_end", "forget"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One thing that is left to do.
+
+    ``what`` is the matter, ``will`` and ``done`` say what is done about it, before and afterwards. ``records``
+    tells whether it writes a record. ``nic`` is the interface that it is about, ``None`` for the VM as a whole.
+    """
+
+    action: Action
+    what: str
+    will: str
+    done: str
+    records: bool
+    nic: NicNote | None = None
+
+    @property
+    def foreseen(self) -> str:
+        """Return it in words for check mode."""
+        return f"{self.what}; {self.will}"
+
+    @property
+    def reported(self) -> str:
+        """Return it in words when it is done."""
+        return f"{self.what}; {self.done}"
+
+
+def steps_of(
+    note: Note,
+    alive: bool,
+    nics: t.Mapping[str, Nic],
+    has_link: t.Callable[[NicNote], bool],
+) -> list[Step]:
+    """Return what is left to do, in order; nothing for a VM that is as it is noted.
+
+    ``alive``: its noted process lives. ``nics`` are those that were observed, by MAC; ``has_link`` tells whether
+    the macvtap of an interface is there, and nobody holds it.
+    """
+    if note.booting or not alive:
+        return [end_of(note)]
+    steps = []
+    # Noted before it may stand still; what was cut off then is still under way.
+    if note.frozen and note.busy is not None:
+        what = f"the guest of VM {note.name} stands still since a task was cut off"
+        steps.append(
+            Step("go_on", what, "it will be let go on", "it goes on again", False)
+        )
+    for nic in note.interfaces.values():
+        step = _step_of(note, nic, nics.get(nic.mac), has_link)
+        if step is not None:
+            steps.append(step)
+    return steps
+
+
+def end_of(note: Note) -> Step:
+    """Return the step for a VM whose qemu is gone, or whose start was never finished."""
+    held = any(nic.phase != "revoked" for nic in note.interfaces.values())
+    records = _is_audited(note) and (note.started or note.booting or held)
+    if note.booting:
+        what = f"the start of VM {note.name} had been cut off"
+        will = "it will be recorded as failed and undone"
+        return Step("end", what, will, "it was recorded as failed and undone", records)
+    what = f"qemu (pid {note.pid}) of VM {note.name} had ended by itself"
+    will = "its end will be put on record, late"
+    return Step("end", what, will, "its end is on record now, late", records)
+
+
+def _is_audited(note: Note) -> bool:
+    return note.audit != "off"
+
+
+def _step_of(
+    note: Note,
+    nic: NicNote,
+    found: Nic | None,
+    has_link: t.Callable[[NicNote], bool],
+) -> Step | None:
+    records = _is_audited(note)
+    if nic.phase == "opening":
+        what = f"the attach of {nic.mac} had been cut off"
+        if found is not None and found.is_whole:
+            what += " after qemu had it"
+            will = "it will be put on record"
+            return Step("confirm", what, will, "it is on record now", records, nic)
+        will = "it will be recorded as failed and undone"
+        done = "it was recorded as failed and undone"
+        return Step("take_back", what, will, done, records, nic)
+    if found is not None and found.devices:
+        return None
+    if nic.phase == "held":
+        what = f"qemu had given up {nic.mac} of VM {note.name} before this task"
+        will, done = "it will be put on record, late", "it is on record now, late"
+        return Step("record_end", what, will, done, records, nic)
+    if has_link(nic):
+        what = f"an earlier task left the macvtap {nic.ifname} of {nic.mac} behind"
+        return Step("forget", what, "it will be removed", "it is removed", False, nic)
+    if found is None:
+        what = f"the guest of VM {note.name} has let go of {nic.mac}, whose host side was closed before this task"
+        return Step(
+            "forget",
+            what,
+            "nothing will be recorded",
+            "nothing is to record",
+            False,
+            nic,
+        )
+    return None

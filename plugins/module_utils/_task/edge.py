@@ -1,0 +1,111 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Where a module meets Ansible: the one place that ends it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import traceback
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.common.respawn import (
+    has_respawned,
+    probe_interpreters_for_module,
+    respawn_module,
+)
+
+from .._audit.auditor import Auditor
+from .._errors import VirtauditError
+from .result import Report, printable
+
+# Where distributions put the Python that their pyroute2 package is for.
+_INTERPRETERS = (
+    "/usr/bin/python3",
+    "/usr/libexec/platform-python",
+    "/usr/bin/python3.11",
+    "/usr/bin/python3.9",
+)
+
+Run = t.Callable[[t.Mapping[str, t.Any], bool, Report], None]
+
+
+class HasResult(t.Protocol):
+    """What grows while a module works, and is its result in the end."""
+
+    def result(self) -> dict[str, t.Any]: ...
+
+
+def run_module(module: AnsibleModule, run: Run) -> t.NoReturn:
+    """Run a module's flow and end the module with its result, or with its error and what was done before it."""
+    if os.geteuid() != 0:
+        module.fail_json(
+            msg="opening network devices and writing audit records needs root; use become: true"
+        )
+    _require_pyroute2(module)
+    # As SIGTERM does it: what a task that is cut off leaves, the next one finds. Of an exception in the
+    # midst of it, contexts would make half a clean-up.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    with Auditor(module.params["audit"]) as auditor:
+        report = Report(auditor)
+
+        def run_and_prove() -> None:
+            run(module.params, module.check_mode, report)
+            auditor.prove()
+
+        failure = failure_of(run_and_prove, report)
+        # What a task did that fails must not pass for being on record either.
+        auditor.prove_anyway()
+    end(module, report.result(), failure)
+
+
+def failure_of(call: t.Callable[[], None], partial: HasResult) -> dict[str, str]:
+    """Return what went wrong, in words, as the module's result has it; nothing when all went well."""
+    try:
+        call()
+    except VirtauditError as exc:
+        exc.partial = partial.result()
+        return {"msg": str(exc)}
+    except OSError as exc:
+        # Not met where it could be explained, such as a host that is out of file descriptors.
+        return {
+            "msg": f"the operating system refused what the task needs: {exc}. Mend that, and run the task again"
+        }
+    except Exception as exc:
+        # Not to lose what was done and recorded before it.
+        return {
+            "msg": f"an error in this collection, please report it: {type(exc).__name__}: {exc}. The result has what was"
+            " done before it; the next task on this VM finds what this one left",
+            "exception": traceback.format_exc(),
+        }
+    return {}
+
+
+def end(
+    module: AnsibleModule, result: dict[str, t.Any], failure: dict[str, str]
+) -> t.NoReturn:
+    """End the module with its result, and with its failure if there is one."""
+    # Names of files and VMs may be any bytes, and Ansible takes nothing that UTF-8 cannot hold.
+    result, failure = printable(result), printable(failure)
+    for warning in result.pop("warnings"):
+        module.warn(warning)
+    if failure:
+        module.fail_json(**failure, **result)
+    module.exit_json(**result)
+
+
+def _require_pyroute2(module: AnsibleModule) -> None:
+    """Go on under the Python that has pyroute2. Looked for, not imported: that takes 0.2 s."""
+    if importlib.util.find_spec("pyroute2") is not None:
+        return
+    if not has_respawned():
+        interpreter = probe_interpreters_for_module(_INTERPRETERS, "pyroute2")
+        if interpreter:
+            respawn_module(interpreter)
+    module.fail_json(
+        msg=missing_required_lib("pyroute2", reason="to make taps and macvtaps")
+        + " (Debian: apt install python3-pyroute2). Nothing was opened."
+    )

@@ -1,0 +1,186 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which process a VM is: the one place that decides it.
+
+What counts is what a process cannot choose: its pid and start time where they are noted, the program that
+it runs, its uid, the peer of the monitor's socket (SO_PEERCRED), and the UUID that qemu itself tells.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import typing as t
+
+from .._errors import OptionError, ProcessError, UnreachableError
+from .._proc import Process, all_processes
+from .._qemu.monitor import Monitor
+from .._qemu.process import find_named, find_qemu, is_qemu, owner_of_cpus, told
+from .note import Note
+from .statedir import VmState
+from .target import Target
+
+_NO_UUID = "00000000-0000-0000-0000-000000000000"
+_ROOT = 0
+
+
+def noted(note: Note | None) -> Process | None:
+    """Return the process that a VM's note names, alive or not; ``None`` when it names none."""
+    if note is None or note.pid is None or note.start_time is None:
+        return None
+    return Process(note.pid, note.start_time)
+
+
+def has_ended(note: Note) -> bool:
+    """Tell whether a VM's note names a process, and that one has ended."""
+    process = noted(note)
+    return process is not None and not process.is_alive()
+
+
+def expected(target: Target, uuid: str, note: Note | None) -> Process | None:
+    """Return the living process that a VM should be, as far as its note or /proc tell before it is asked.
+
+    Raises :class:`OptionError` for a VM that runs without a monitor of ours, where the task gives none.
+    """
+    known = noted(note)
+    if known is not None:
+        return known if known.is_alive() else None
+    if target.qmp_socket is not None:
+        return None
+    found = find_qemu(uuid, [*uids_of(note), *_uids_named(target.user)])
+    if found is not None and not os.path.exists(VmState(uuid).qmp_socket):
+        raise OptionError(
+            "qmp_socket",
+            f"the VM runs (pid {found.pid}) and was not started by this collection;"
+            " give the path of a QMP socket of its own",
+        )
+    return found
+
+
+def uids_of(note: Note | None) -> list[int]:
+    """Return the uid that a VM's note says its qemu runs with, beside root's."""
+    return [] if note is None or note.uid is None else [note.uid]
+
+
+def reported(monitor: Monitor) -> dict[str, str | None]:
+    """Return the name and the UUID that a qemu tells, ``None`` for what it was not started with.
+
+    Raises :class:`ProcessError` when neither qemu nor a relay of root's serves the monitor.
+    """
+    _require_server(monitor)
+    uuid, name = monitor.execute_all("query-uuid", "query-name")
+    said = str(uuid["UUID"]).lower()
+    return {
+        "name": name.get("name"),
+        "uuid": None if said == _NO_UUID else said,
+    }
+
+
+def behind(monitor: Monitor, note: Note | None) -> Process:
+    """Return the qemu that serves a monitor. Raises :class:`ProcessError`.
+
+    qemu is the socket's peer, also where something else made the socket and passed it on: it listens
+    anew. Behind a relay of root's it is the process that has the threads of the VM's CPUs.
+    """
+    pid = _require_server(monitor, note)
+    peer = Process.of(pid)
+    if peer is not None and _may_be(peer, note):
+        return peer
+    process = owner_of_cpus(monitor)
+    if process is None or not _may_be(process, note):
+        raise ProcessError(
+            f"the QMP socket {monitor.path} is served by pid {pid} ({_program(peer)}), which is no qemu and leads to"
+            " none on this host. Nothing was recorded and nothing changed; give the path of the VM's own monitor"
+        )
+    return process
+
+
+def require_noted(path: str, process: Process, note: Note | None) -> None:
+    """Require that a monitor is that of the VM's process which is noted, as long as that one lives.
+
+    Raises :class:`OptionError`.
+    """
+    known = noted(note)
+    if note is None or known is None or process == known or not known.is_alive():
+        return
+    raise OptionError(
+        "qmp_socket",
+        f"{path} is the monitor of pid {process.pid} ({process.exe()}), and VM {note.name} runs as pid {known.pid}"
+        f" ({known.exe()}), as noted when it got its network devices. Nothing was recorded and nothing removed; give"
+        f" the monitor of pid {known.pid}, which is {note.qmp_socket}, or stop that VM first",
+    )
+
+
+def require_ended(
+    unreached: UnreachableError, name: str, uuid: str, note: Note | None
+) -> None:
+    """Require that a VM whose monitor nobody serves has ended, and does not only have another monitor.
+
+    Raises ``unreached`` when its noted process lives, or a qemu runs that is this VM or does not tell which it is.
+    """
+    known = noted(note)
+    if known is not None and known.is_alive():
+        raise unreached
+    for process in all_processes():
+        if not is_qemu(process):
+            continue
+        found = told(process.command_line())
+        if found.name in (None, name) or found.uuid == uuid:
+            raise unreached
+
+
+def refuse_namesake(name: str, uuid: str, others: t.Iterable[Note], uid: int) -> None:
+    """Refuse to start a VM whose name another VM of this host has, under another UUID.
+
+    ``others`` are the notes of this host's other VMs, ``uid`` is that which qemu is to run with.
+    Raises :class:`OptionError`.
+    """
+    for note in others:
+        known = noted(note)
+        if note.name == name and known is not None and known.is_alive():
+            raise _namesake(name, uuid, known, note.uuid)
+    found = find_named(name, [uid])
+    if found is not None:
+        process, said = found
+        raise _namesake(name, uuid, process, said.uuid)
+
+
+def _uids_named(user: str | None) -> list[int]:
+    """Return the uid of a user that a task names for qemu, if there is such a user."""
+    with contextlib.suppress(KeyError):
+        return [pwd.getpwnam(user).pw_uid] if user else []
+    return []
+
+
+def _namesake(
+    name: str, uuid: str, process: Process, running: str | None
+) -> OptionError:
+    under = f"the UUID {running}" if running else "no UUID of its own"
+    return OptionError(
+        "uuid",
+        f"a VM named {name} runs already, with {under} (pid {process.pid}); this task names it with the UUID {uuid}."
+        " Nothing was started: give the UUID of the VM that runs, or another name",
+    )
+
+
+def _require_server(monitor: Monitor, note: Note | None = None) -> int:
+    """Return the pid of what serves a monitor; require that it is qemu, or root's."""
+    pid, uid = monitor.peer()
+    peer = Process.of(pid)
+    if uid != _ROOT and (peer is None or not _may_be(peer, note)):
+        raise ProcessError(
+            f"the QMP socket {monitor.path} is served by pid {pid} ({_program(peer)}) of user id {uid}, which is no"
+            " qemu. Nothing was recorded and nothing changed; give the path of the VM's own monitor"
+        )
+    return pid
+
+
+def _may_be(process: Process, note: Note | None) -> bool:
+    """Tell whether a process can be a VM: the noted one, whatever its program is called, or a qemu."""
+    return process == noted(note) or is_qemu(process)
+
+
+def _program(process: Process | None) -> str:
+    return (process.exe() if process else "") or "a program that cannot be read"

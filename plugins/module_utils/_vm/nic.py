@@ -1,0 +1,252 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a VM's NICs are now: qemu's monitor and /proc put together, the note only to join them."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from .._device import Device, fds_of
+from .._net import holdings, link, sysfs
+from .._net.interface import Interface, compact, sits_on_pci
+from .._proc import Process
+from .._qemu.command import mac_of
+from .._qemu.nics import FrontEnd, Inventory
+from .note import NicNote, Note
+
+
+@dataclasses.dataclass
+class Nic:
+    """One NIC of a running VM.
+
+    ``front_end`` is ``None`` when the guest has let go of it; ``devices`` are those that
+    qemu really holds, none after a revocation.
+    """
+
+    mac: str
+    front_end: FrontEnd | None
+    netdev: str
+    devices: list[Device]
+    note: NicNote | None
+
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether it has both its sides."""
+        return self.front_end is not None and bool(self.devices)
+
+    @property
+    def is_pci(self) -> bool:
+        """Tell whether the guest has it on PCI."""
+        return self.front_end is not None and sits_on_pci(self.front_end.model)
+
+    @property
+    def ifname(self) -> str | None:
+        """Return the tap or macvtap behind the NIC."""
+        return next(
+            (opened.dev for opened in self._queue_devices()),
+            self.note.ifname if self.note else None,
+        )
+
+    @property
+    def queues(self) -> int:
+        """Return the number of queues."""
+        return len(self._queue_devices())
+
+    @property
+    def type(self) -> str:
+        """Return ``bridge`` or ``direct``."""
+        if self.devices:
+            return "bridge" if self.devices[0].is_tap else "direct"
+        return self.note.type if self.note else "bridge"
+
+    @property
+    def source(self) -> str | None:
+        """Return the bridge or the lower device, as the kernel knows it."""
+        if self.ifname is None or not sysfs.exists(self.ifname):
+            return self.note.source if self.note else None
+        return (
+            sysfs.master(self.ifname)
+            if self.type == "bridge"
+            else sysfs.lower(self.ifname)
+        )
+
+    @property
+    def vhost(self) -> bool | None:
+        """Tell whether vhost-net serves the NIC; ``None`` when nothing tells (somebody else's NIC)."""
+        if any(opened.is_vhost for opened in self.devices):
+            return True
+        return False if self.note else None
+
+    @property
+    def mode(self) -> str | None:
+        """Return a macvtap's mode."""
+        if (
+            self.type == "bridge"
+            or self.ifname is None
+            or not sysfs.exists(self.ifname)
+        ):
+            return None
+        return link.macvtap_mode(self.ifname)
+
+    def as_note(self) -> NicNote:
+        """Return an entry for the VM's note; this collection did not attach the NIC."""
+        return NicNote(
+            mac=self.mac,
+            type=self.type,
+            source=self.source or "",
+            mode=None,
+            model=self.front_end.model if self.front_end else "",
+            ifname=self.ifname or "",
+            ifindex=sysfs.ifindex(self.ifname) if self.ifname else None,
+            queues=self.queues,
+            netdev=self.netdev,
+            phase="held" if self.devices else "revoked",
+            made=False,
+            devices=self.devices,
+        )
+
+    def result(self) -> dict[str, t.Any]:
+        """Return the module's value for the NIC, without ``action``."""
+        return {
+            "mac": self.mac,
+            "type": self.type,
+            "source": self.source,
+            "ifname": self.ifname,
+            "queues": self.queues,
+            "devices": [opened.result() for opened in self.devices],
+        }
+
+    def _queue_devices(self) -> list[Device]:
+        return [opened for opened in self.devices if not opened.is_vhost]
+
+
+def observe_nics(
+    inventory: Inventory, process: Process, note: Note | None
+) -> dict[str, Nic]:
+    """Return every NIC of a VM by MAC, back ends without a front end included.
+
+    A NIC of ours is known by its id, and one of somebody else's that is noted by its back end's: the guest
+    can rewrite the MAC of some models. Of two that say the same MAC the first is taken.
+    """
+    notes = dict(note.interfaces) if note else {}
+    by_netdev = {known.netdev: mac for mac, known in notes.items()}
+    found: dict[str, Nic] = {}
+    claimed = {fd for fds in inventory.backends.values() for fd in fds}
+    claimed.update(fd for nic in notes.values() for fd in fds_of(nic.devices))
+    named = {
+        front_end.path: mac_of(front_end.path) or by_netdev.get(front_end.netdev)
+        for front_end in inventory.front_ends
+    }
+    # Those that are known for sure go first.
+    for front_end in sorted(
+        inventory.front_ends, key=lambda each: named[each.path] is None
+    ):
+        mac = named[front_end.path] or front_end.mac
+        if mac in found:
+            continue
+        known = notes.get(mac)
+        devices = _held(process, known, inventory, front_end.netdev, claimed)
+        found[mac] = Nic(mac, front_end, front_end.netdev, devices, known)
+    for mac, known in notes.items():
+        if mac not in found:
+            netdev = known.netdev
+            devices = _held(process, known, inventory, netdev, claimed)
+            if devices or netdev in inventory.backends:
+                found[mac] = Nic(mac, None, netdev, devices, known)
+    return found
+
+
+def _held(
+    process: Process,
+    known: NicNote | None,
+    inventory: Inventory,
+    netdev: str,
+    claimed: t.Collection[int],
+) -> list[Device]:
+    if known is not None and known.phase != "opening":
+        now = [_as_now(process, opened, known.ifindex) for opened in known.devices]
+        held = [opened for opened in now if opened is not None]
+        if held or known.phase == "revoked":
+            return held
+        # What somebody else holds, or qemu at another descriptor, is not given up.
+        link_held = holdings.holder_of(known.ifname, known.ifindex, process)
+        return [] if link_held is None else known.devices
+    # Not noted yet: the monitor's numbers, as far as /proc agrees.
+    fds = inventory.backends.get(netdev)
+    if fds:
+        return _queues_at(process, fds)
+    if fds is None:
+        return []
+    # Opened by qemu itself. By the name of the tap; without one it can be each that nobody else has.
+    ifname = inventory.ifnames.get(netdev)
+    return [
+        opened
+        for opened in _queues_at(process, sorted(process.fds() - {*claimed}))
+        if ifname in (None, opened.dev)
+    ]
+
+
+def _queues_at(process: Process, fds: t.Iterable[int]) -> list[Device]:
+    devices = (holdings.at(process, fd) for fd in fds)
+    return [opened for opened in devices if opened is not None and not opened.is_vhost]
+
+
+def _as_now(process: Process, opened: Device, ifindex: int | None) -> Device | None:
+    """Return a noted device under its present name, ``None`` when it is held no more."""
+    if holdings.still_at(process, opened):
+        return opened
+    found = None if opened.fd is None else holdings.at(process, opened.fd)
+    if ifindex is None or found is None or found.dev is None:
+        return None
+    # A link keeps its index when it is renamed.
+    same = found.rdev == opened.rdev and sysfs.ifindex(found.dev) == ifindex
+    return dataclasses.replace(opened, dev=found.dev) if same else None
+
+
+def strange_devices(name: str, process: Process, nics: t.Iterable[Nic]) -> list[str]:
+    """Return in words which network devices a VM of ours holds that no task gave it."""
+    given = [opened for nic in nics if nic.note is not None for opened in nic.devices]
+    return [
+        f"VM {name} (qemu, pid {process.pid}) holds {holdings.words(found)}, which no task gave it and no record knows."
+        " Find out who started or changed this VM; vm_net_audit_info with verify: true lists it"
+        for found in holdings.beside(process, given)
+    ]
+
+
+def differences(wanted: Interface, nic: Nic) -> list[str]:
+    """Return in which ways an attached NIC is not what a task asks, in words."""
+    if nic.front_end is None:
+        return ["the guest has let go of it, and qemu still holds its devices"]
+    if not nic.devices:
+        return ["its host side is closed, and the guest has not let go of it"]
+    if nic.note is not None and nic.note.pending:
+        return ["a detach is pending: the guest was asked to let go of it"]
+    pairs: list[tuple[str, object, object]] = [
+        ("type", nic.type, wanted.type),
+        ("source", nic.source, wanted.source),
+        ("model", nic.front_end.model, wanted.qom_type),
+        ("queues", nic.queues, wanted.queues),
+        ("ifname", nic.ifname, wanted.ifname),
+    ]
+    if wanted.type == "direct" and nic.type == "direct":
+        pairs.append(("mode", nic.mode, wanted.mode))
+    if wanted.mtu is not None and nic.ifname is not None:
+        pairs.append(("mtu", sysfs.mtu(nic.ifname), wanted.mtu))
+    if wanted.vhost != "auto" and nic.vhost is not None:
+        pairs.append(
+            (
+                "vhost",
+                "on" if nic.vhost else "off",
+                "on" if wanted.vhost == "required" else "off",
+            )
+        )
+    if nic.note is None and wanted.ifname == f"vt{compact(wanted.mac)}":
+        # Somebody else's NIC has a name of his; the default of ours is no wish.
+        pairs = [pair for pair in pairs if pair[0] != "ifname"]
+    return [
+        f"{what} is {have}, asked is {want}"
+        for what, have, want in pairs
+        if have != want
+    ]

@@ -1,0 +1,132 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The note of a VM: what this host knows of it between two runs.
+
+It is never the truth: that is qemu's monitor and /proc.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import typing as t
+
+from .._audit.mode import MODES, Mode
+from .._device import Device
+from .._proc import Process
+
+_VERSION = 1
+
+Phase = t.Literal["opening", "held", "revoked"]
+
+
+@dataclasses.dataclass
+class NicNote:
+    """One interface as it was given to qemu.
+
+    ``phase``: ``opening`` until the hand-over is on record, ``held`` while qemu has it,
+    ``revoked`` when the host side is closed and the guest still has its NIC.
+    ``pending``: the guest was asked to let go and has not. ``made``: this collection attached it.
+    ``others``: the vhost-net fds that qemu held before, which nothing else tells from those of this interface.
+    """
+
+    mac: str
+    type: str
+    source: str
+    mode: str | None
+    model: str
+    ifname: str
+    queues: int
+    netdev: str
+    phase: Phase
+    pending: bool = False
+    made: bool = True
+    others: list[int] = dataclasses.field(default_factory=list)
+    ifindex: int | None = None
+    devices: list[Device] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass
+class Note:
+    """One VM.
+
+    ``started``: this collection started its qemu (and so records its end). ``booting``: that
+    start is not finished. ``frozen``: its CPUs may stand still for a revocation. ``busy``:
+    since when (seconds since the epoch) a task changes something; found by the next task, it
+    means that this one was cut off. ``audit``: how much the record of its end must be proved
+    where no task says, the strictest of what tasks said that gave it something. ``pid_file``:
+    qemu made it and removes it at an orderly end. ``companion``: the zipapp that its companion
+    unit runs. ``uid``: that which its qemu runs with, where a task of ours chose it.
+    """
+
+    name: str
+    uuid: str
+    virt: str
+    boot_id: str
+    qmp_socket: str
+    started: bool
+    booting: bool = False
+    frozen: bool = False
+    busy: float | None = None
+    audit: Mode = "required"
+    pid_file: bool = False
+    companion: str | None = None
+    unit: str | None = None
+    pid: int | None = None
+    start_time: int | None = None
+    uid: int | None = None
+    interfaces: dict[str, NicNote] = dataclasses.field(default_factory=dict)
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Tell whether something was begun and is neither finished nor undone."""
+        opening = any(nic.phase == "opening" for nic in self.interfaces.values())
+        return self.booting or self.frozen or opening
+
+    def bind(self, process: Process) -> None:
+        """Note which process the VM is."""
+        self.pid, self.start_time = process.pid, process.start_time
+
+    def forget_foreign(self) -> None:
+        """Forget the NICs that something else attached, as far as no detach of them is under way."""
+        self.interfaces = {
+            mac: nic
+            for mac, nic in self.interfaces.items()
+            if nic.made or nic.pending or nic.phase != "held"
+        }
+
+
+def encode(note: Note) -> str:
+    """Return a note as JSON."""
+    # Written several times for each NIC, with all NICs in it: dataclasses.asdict() copies them one by
+    # one, and with an indent json goes without its C encoder.
+    return json.dumps({"version": _VERSION, **vars(note)}, default=vars)
+
+
+def decode(text: str) -> Note:
+    """Build a note from JSON; keys of a newer version are left out, missing ones take their defaults.
+
+    Raises :class:`ValueError`, :class:`TypeError` or :class:`AttributeError` for a text that is no note.
+    """
+    data: dict[str, t.Any] = json.loads(text)
+    known = _known(Note, data)
+    if known.get("audit") not in MODES:
+        known["audit"] = "required"
+    known["interfaces"] = {
+        mac: NicNote(
+            **{
+                **_known(NicNote, entry),
+                "devices": [
+                    Device(**_known(Device, item)) for item in entry.get("devices", [])
+                ],
+            }
+        )
+        for mac, entry in data.get("interfaces", {}).items()
+    }
+    return Note(**known)
+
+
+def _known(kind: t.Any, data: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    names = {field.name for field in dataclasses.fields(kind)}
+    return {key: value for key, value in data.items() if key in names}

@@ -1,0 +1,123 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A note that cannot be read, made anew from the audit log, ``/proc`` and the links."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+import typing as t
+
+from .._net import sysfs
+from .._proc import Process, boot_id
+from .._qemu import command, systemd
+from .._qemu.process import find_qemu, told
+from .history import History
+from .note import NicNote, Note
+from .statedir import VmState
+
+if t.TYPE_CHECKING:
+    from .._log.parse import Logged
+
+# The kernel's records and its clock of processes have ticks of a different length.
+_SLACK_SECONDS = 0.1
+
+
+def read_note(state: VmState, write: bool, ended: Process | None = None) -> Note | None:
+    """Return a VM's note; one that cannot be read is made anew, and with ``write`` set aside and replaced.
+
+    ``ended`` is the qemu whose end is known already. ``None`` when nothing is known of the VM.
+    """
+    note = state.load()
+    if note is None and state.has_unreadable():
+        note = _rebuild(state, ended or find_qemu(state.uuid))
+        if write:
+            state.set_aside(note)
+    return note
+
+
+def _rebuild(state: VmState, process: Process | None) -> Note | None:
+    note = Note(
+        name="",
+        uuid=state.uuid,
+        virt="qemu",
+        boot_id=boot_id(),
+        qmp_socket=state.qmp_socket,
+        started=False,
+        # What was under way is not known: the repair that this calls for finds out.
+        busy=time.time() - time.clock_gettime(time.CLOCK_BOOTTIME),
+    )
+    history = History(note)
+    if process is not None:
+        note.name = told(process.command_line()).name or ""
+        note.bind(process)
+    for logged in history.records:
+        _learn(note, logged)
+    if not note.name:
+        return None
+    # The socket is made for what this collection starts, and for nothing else.
+    note.started = os.path.exists(state.qmp_socket)
+    if note.started:
+        note.pid_file = os.path.exists(state.pid_file)
+        scope = systemd.scope_of(state.uuid)
+        note.unit = scope if scope and systemd.is_loaded(scope) else None
+    for mac in dict.fromkeys(filter(None, map(_mac_of, history.records))):
+        nic = _rebuild_nic(mac, history)
+        if nic is not None:
+            note.interfaces[mac] = nic
+    return note
+
+
+def _learn(note: Note, logged: Logged) -> None:
+    """Take from one record what it tells of the VM; the last one that tells it counts."""
+    fields = logged.record.fields
+    note.name, note.virt = str(fields.get("vm")), str(fields.get("virt"))
+    if logged.record.type == "VIRT_MACHINE_ID":
+        # The first record of a start.
+        note.booting = True
+    elif fields.get("op") == "start" and fields.get("res") == "success":
+        note.booting = False
+        pid = str(fields.get("vm-pid"))
+        if not note.start_time and pid.isdecimal():
+            note.pid, note.start_time = int(pid), _start_time(int(pid), logged.time)
+
+
+def _start_time(pid: int, when: float) -> int:
+    """Return the start time of the process that had a pid at a time; 0, which nobody has, when it has ended.
+
+    A process that lives and was started before that time has had the pid ever since.
+    """
+    process = Process.of(pid)
+    if process is None or process.started() > when + _SLACK_SECONDS:
+        return 0
+    return process.start_time
+
+
+def _mac_of(logged: Logged) -> str | None:
+    fields = logged.record.fields
+    return fields.get("net") or fields.get("new-net") or fields.get("old-net")
+
+
+def _rebuild_nic(mac: str, history: History) -> NicNote | None:
+    """Return the note of an interface of which something is open by the log, ``None`` when nothing is."""
+    nic = NicNote(mac, "bridge", "", None, "", "", 0, command.netdev_id(mac), "opening")
+    known = history.nic(nic)
+    if not known.outstanding:
+        return None
+    first = known.outstanding[0]
+    nic.ifname = first.dev or ""
+    nic.queues = sum(not opened.is_vhost for opened in known.outstanding)
+    nic.ifindex = sysfs.ifindex(nic.ifname)
+    if first.is_tap:
+        nic.source = sysfs.master(nic.ifname) or ""
+    else:
+        nic.type, nic.source = "direct", sysfs.lower(nic.ifname) or ""
+    if known.granted:
+        nic.phase = "held"
+        nic.devices = [
+            dataclasses.replace(opened, fd=fd)
+            for opened, fd in zip(known.outstanding, history.granted_fds(mac))
+        ]
+    return nic

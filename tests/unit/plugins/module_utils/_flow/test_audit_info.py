@@ -1,0 +1,262 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import os
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
+    AuditError,
+    LogError,
+    OptionError,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._flow import (
+    audit_info,
+    compare,
+    host_view,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._flow.host_view import Look
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log import files, names
+from ansible_collections.virtaudit.qemu.plugins.module_utils._task.answer import (
+    Answer,
+)
+from ansible_collections.virtaudit.qemu.tests.unit.support.builders import MAC, UUID
+from ansible_collections.virtaudit.qemu.tests.unit.support.lines import write_log
+from ansible_collections.virtaudit.qemu.tests.unit.support.reference import LIBVIRT_LOG
+from ansible_collections.virtaudit.qemu.tests.unit.support.story import Story
+
+UUID2 = "c1e2f3a4-0001-4000-8000-000000000022"
+OTHER = "52:54:00:00:00:02"
+
+
+def ask(**params: t.Any) -> dict[str, t.Any]:
+    given = {
+        **dict.fromkeys(("name", "uuid", "mac", "logs", "since", "until")),
+        "events": False,
+        "history": False,
+        "verify": False,
+        **params,
+    }
+    answer = Answer()
+    audit_info.run(given, answer)
+    return answer.result()
+
+
+@pytest.fixture(name="log")
+def fixture_log(tmp_path: Path) -> str:
+    story = Story().machine_id().open().start().booted()
+    story.vm("db01", UUID2).open(OTHER, ok=False).open(OTHER).attach(OTHER)
+    return write_log(tmp_path / "audit.log", story.items)
+
+
+def test_sessions_are_in_the_order_of_their_starts(tmp_path: Path) -> None:
+    """A log may begin to name its host: each name has serial numbers of its own."""
+    story = Story().start().booted().stop()
+    for number in range(100):
+        story.vm(f"vm{number}", f"c1e2f3a4-0001-4000-8000-{number:012}")
+        story.node = "hv1" if number == 50 else None
+        story.later(1).start().booted().stop()
+    sessions = ask(logs=[write_log(tmp_path / "audit.log", story.items)])["sessions"]
+    starts = [session["start"] for session in sessions]
+    assert len(starts) == 101
+    assert starts == sorted(starts)
+
+
+def test_all(log: str) -> None:
+    result = ask(logs=[log])
+    assert result["changed"] is False
+    assert [(grant["vm"], grant["mac"]) for grant in result["grants"]] == [
+        ("web01", MAC),
+        ("db01", OTHER),
+    ]
+    assert result["grants"][0]["devices"] == [
+        {
+            "path": "/dev/net/tun",
+            "rdev": "0A:C8",
+            "dev": "vt01",
+            "fd": 7,
+            "event": "1000.000:102",
+        }
+    ]
+    assert [finding["code"] for finding in result["findings"]] == ["failed_open"]
+    assert [session["vm"] for session in result["sessions"]] == ["web01"]
+    assert "events" not in result
+    stats = result["stats"]
+    assert (stats["files"], stats["unread"], stats["records"]) == ([log], [], 7)
+    assert stats["bytes"] == os.path.getsize(log)
+    assert result["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("params", "vms", "findings"),
+    [
+        ({"name": "web01"}, ["web01"], 0),
+        ({"name": "db01"}, ["db01"], 1),
+        ({"uuid": UUID.upper()}, ["web01"], 0),
+        ({"uuid": UUID2}, ["db01"], 1),
+        ({"mac": MAC.upper()}, ["web01"], 0),
+        ({"mac": OTHER}, ["db01"], 1),
+        ({"name": "web01", "mac": OTHER}, [], 0),
+        ({"name": "db01", "uuid": UUID}, [], 0),
+        ({"name": "web"}, [], 0),
+        ({"since": "1000.5"}, ["web01", "db01"], 0),
+        ({"until": "999"}, [], 0),
+    ],
+)
+def test_what_is_asked_for(
+    params: dict[str, str], vms: list[str], findings: int, log: str
+) -> None:
+    result = ask(logs=[log], **params)
+    assert [grant["vm"] for grant in result["grants"]] == vms
+    assert len(result["findings"]) == findings
+
+
+def test_events(log: str) -> None:
+    result = ask(logs=[log], events=True, name="web01")
+    assert [event["event"] for event in result["events"]] == [
+        f"1000.000:{serial}" for serial in range(101, 105)
+    ]
+    assert result["events"][1]["fields"]["path"] == "/dev/net/tun"
+    assert result["events"][1]["auid"] == 1000
+    reasons = [each["reason"] for each in result["sessions"][0]["resources"]]
+    assert reasons == ["open", "start"]
+    assert len(ask(logs=[log], events=True, mac=OTHER)["events"]) == 3
+    assert ask(logs=[log], events=True, since="1001")["events"] == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "events"),
+    [({"name": "db01"}, 26), ({"uuid": UUID}, 26), ({"mac": "52:54:00:00:11:06"}, 1)],
+)
+def test_a_vm_that_has_stopped(asked: dict[str, str], events: int) -> None:
+    """libvirt's own records end with the stop of their VM."""
+    result = ask(logs=[str(LIBVIRT_LOG)], events=True, **asked)
+    assert result["grants"] == []
+    assert [each["code"] for each in result["findings"]] == ["failed_open"]
+    assert [each["end"] for each in result["sessions"]] == ["stopped"]
+    assert len(result["events"]) == events
+
+
+@pytest.mark.parametrize(
+    ("params", "problem"),
+    [
+        ({"name": ""}, "^name: a VM needs a name"),
+        ({"uuid": "x"}, "^uuid: 'x' is no UUID"),
+        ({"mac": "52:54:00"}, "^mac: .*52:54:00"),
+        ({"since": "soon"}, "^since: 'soon' is no time"),
+        ({"until": "2026-99-01"}, "^until: '2026-99-01' is no time"),
+        ({"since": "20", "until": "10"}, r"^since: 20 is after until \(10\)"),
+        ({"verify": True, "until": "10"}, "^verify: the host is as it is now"),
+        ({"logs": []}, "^logs: is empty"),
+    ],
+)
+def test_refuses(params: dict[str, t.Any], problem: str, log: str) -> None:
+    with pytest.raises(OptionError, match=problem):
+        ask(**{"logs": [log], **params})
+
+
+def test_verify_needs_root(log: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(OptionError, match=r"^verify: .*become: true"):
+        ask(logs=[log], verify=True)
+
+
+def test_no_log_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(LogError, match=r"none could be read: .*/x \(No such file"):
+        ask(logs=[str(tmp_path / "x")])
+    monkeypatch.setattr(files, "log_path", lambda: str(tmp_path / "audit.log"))
+    with pytest.raises(LogError, match=r"audit\.log \(No such file"):
+        ask()
+
+
+def test_some_logs_are_missing(log: str, tmp_path: Path) -> None:
+    whole = gzip.compress(Path(log).read_bytes())
+    (tmp_path / "cut.gz").write_bytes(whole[:-9])
+    result = ask(logs=[log, str(tmp_path / "x"), str(tmp_path / "cut.gz")])
+    assert len(result["grants"]) == 2
+    assert [each["path"] for each in result["stats"]["unread"]] == [
+        str(tmp_path / "x"),
+        str(tmp_path / "cut.gz"),
+    ]
+    assert "x could not be read: No such file" in result["warnings"][0]
+    assert "is missing from the answer" in result["warnings"][0]
+    assert "it breaks off" in result["warnings"][1]
+
+
+def test_verify_reads_all_and_looks_twice(
+    log: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+
+    def look() -> Look:
+        looks.append(1)
+        return Look({}, {"tap9": None})
+
+    def add_lost(*_arguments: object) -> None:
+        raise AuditError("no audit here")
+
+    monkeypatch.setattr(host_view, "look", look)
+    monkeypatch.setattr(compare, "add_lost", add_lost)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    result = ask(logs=[log], verify=True)
+    assert len(looks) == 2
+    assert [grant["live"] for grant in result["grants"]] == [False, False]
+    assert sorted(each["code"] for each in result["findings"]) == [
+        "failed_open",
+        "leaked_device",
+        "stale_grant",
+        "stale_grant",
+    ]
+    assert result["warnings"] == [
+        "logs: they name no host, and verify compares them with this one: do not use it on the logs of another host",
+        "audit: lost records were not counted: no audit here",
+    ]
+    result = ask(logs=[log], verify=True, mac=MAC)
+    assert [each["code"] for each in result["findings"]] == ["stale_grant"]
+    assert result["stats"]["records"] == 7
+
+
+def test_verify_needs_logs_of_this_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_view, "look", lambda: Look({}, {}))
+    monkeypatch.setattr(compare, "add_lost", lambda *_arguments: None)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    others = write_log(tmp_path / "other", Story(node="elsewhere").booted().items)
+    with pytest.raises(OptionError, match=r"^verify: .*elsewhere, not of this host"):
+        ask(logs=[others], verify=True)
+    own = Story(node=os.uname().nodename).booted().items
+    named = write_log(tmp_path / "named", own)
+    assert ask(logs=[others, named], verify=True)["warnings"] == []
+    # The host's own log, by its name.
+    nameless = write_log(tmp_path / "audit.log", Story().booted().items)
+    assert len(ask(logs=[nameless], verify=True)["warnings"]) == 1
+    monkeypatch.setattr(names, "log_path", lambda: nameless)
+    assert ask(logs=[nameless], verify=True)["warnings"] == []
+    assert ask(logs=[nameless, named], verify=True)["warnings"] == []
+
+
+def test_the_answer_says_what_it_covers(
+    log: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = itertools.count(2000.01)
+    monkeypatch.setattr(time, "time", lambda: next(clock))
+    asked = ask(logs=[log], name="web01", uuid=UUID.upper(), since="1000")["asked"]
+    assert asked == {
+        "name": "web01",
+        "uuid": UUID,
+        "mac": None,
+        "since": "1970-01-01T00:16:40.000Z",
+        "until": None,
+        "own_logs": False,
+        # Before the first log was opened, less a tick of the kernel's clock.
+        "as_of": "1970-01-01T00:33:20.000Z",
+    }

@@ -1,0 +1,88 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A qemu that has just started holds what it was given, and no network device beside it."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+import pytest
+
+from ansible_collections.virtaudit.qemu.plugins.module_utils._device import Device
+from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import ProcessError
+from ansible_collections.virtaudit.qemu.plugins.module_utils._flow import cold_start
+from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.command import (
+    Backend,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm import nic
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.nic import Nic
+from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
+    MAC,
+    a_nic_note,
+    an_interface,
+    macvtap,
+    tun,
+    vhost,
+)
+from ansible_collections.virtaudit.qemu.tests.unit.support.qemu import FakeQemu
+
+GIVEN = [tun(31), vhost(32)]
+
+
+def holding(*devices: Device) -> FakeQemu:
+    qemu = FakeQemu()
+    qemu.held = {opened.fileno(): opened for opened in devices}
+    return qemu
+
+
+def test_it_holds_what_it_was_given() -> None:
+    cold_start._require_exact(holding(*GIVEN).process, GIVEN)
+
+
+@pytest.mark.parametrize(
+    ("held", "words"),
+    [
+        ([tun(31)], "does not hold /dev/vhost-net of vt525400000001 as fd 32"),
+        ([], "does not hold /dev/net/tun of vt525400000001 as fd 31"),
+        ([*GIVEN, tun(40, "tap9")], "/dev/net/tun (tap9) as descriptor 40"),
+        ([*GIVEN, macvtap(40, "mv9")], "/dev/tap12 (mv9) as descriptor 40"),
+        # What it was given, once more.
+        ([*GIVEN, tun(40)], "/dev/net/tun (vt525400000001) as descriptor 40"),
+        ([*GIVEN, vhost(40)], "/dev/vhost-net"),
+        (
+            [*GIVEN, Device("/dev/vhost-vdpa-0", "F0:00", None, 40)],
+            "/dev/vhost-vdpa-0 as descriptor 40",
+        ),
+    ],
+)
+def test_too_little_and_too_much(held: list[Device], words: str) -> None:
+    with pytest.raises(ProcessError, match=re.escape(words)):
+        cold_start._require_exact(holding(*held).process, GIVEN)
+
+
+def test_a_vm_without_interfaces() -> None:
+    cold_start._require_exact(holding().process, [])
+    with pytest.raises(ProcessError, match="did not give it"):
+        cold_start._require_exact(holding(tun(40, "tap9")).process, [])
+
+
+def test_the_descriptors_of_a_back_end() -> None:
+    interface = an_interface(queues=2)
+    devices = [tun(7), tun(8), vhost(9), vhost(10)]
+    found = cold_start._backend(interface, devices)
+    assert found == Backend(interface, (7, 8), (9, 10))
+
+
+def test_what_a_running_vm_holds_beside_its_interfaces_is_said() -> None:
+    ours = Nic(MAC, None, "n", GIVEN, a_nic_note(devices=GIVEN))
+    # Added by hand, through the VM's monitor.
+    strange: t.Any = Nic("52:54:00:00:00:09", None, "m", [tun(40, "tap9")], None)
+    qemu = holding(*GIVEN, tun(40, "tap9"))
+    (said,) = nic.strange_devices("web01", qemu.process, [ours, strange])
+    assert said.startswith(
+        "VM web01 (qemu, pid 4711) holds /dev/net/tun (tap9) as descriptor 40,"
+    )
+    assert nic.strange_devices("web01", holding(*GIVEN).process, [ours]) == []

@@ -1,0 +1,90 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A hot-plug that cannot be recorded is taken back, or left to the next task."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
+    MonitorError,
+    StuckError,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._flow import hot_plug
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net import holdings
+from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.hotplug import plug
+from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import Inventory
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.vm import Live
+from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
+    MAC,
+    a_nic_note,
+    a_note,
+    an_interface,
+    tun,
+)
+from ansible_collections.virtaudit.qemu.tests.unit.support.qemu import FakeQemu
+
+
+class Plugged(FakeQemu):
+    """A qemu that was given a tap; it may have ended."""
+
+    ended = False
+
+    def wait_end(self, seconds: float) -> bool:
+        return self.ended
+
+
+@pytest.fixture(name="qemu")
+def fixture_qemu(monkeypatch: pytest.MonkeyPatch) -> Plugged:
+    monkeypatch.setattr(holdings, "_RELEASE_SECONDS", 0.0)
+    qemu = Plugged([tun(10)])
+    qemu.nics["/machine/peripheral/net-525400000001"] = {}
+    return qemu
+
+
+def take_back(qemu: Plugged) -> None:
+    held = plug(qemu.monitor, qemu.process, an_interface(), [tun(10)], None)
+    live = Live(qemu.process, qemu.monitor, Inventory([], {}, [], True), {})
+    hot_plug._take_back(live, an_interface(), held)
+
+
+def test_it_is_taken_back(qemu: Plugged) -> None:
+    take_back(qemu)
+    assert (qemu.held, qemu.netdevs) == ({}, {})
+    assert qemu.commands[-2:] == ["netdev_del", "device_del"]
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_qemu_that_does_not_answer_keeps_it_unless_it_has_ended(
+    qemu: Plugged, ended: bool
+) -> None:
+    qemu.fails["netdev_del"] = MonitorError("qemu did not answer")
+    qemu.ended = ended
+    if ended:
+        take_back(qemu)
+        return
+    with pytest.raises(StuckError, match=f"attach of {MAC} could not be recorded"):
+        take_back(qemu)
+
+
+@pytest.mark.parametrize(
+    ("changes", "kept"),
+    [
+        ({"phase": "opening"}, False),
+        ({"phase": "held"}, True),
+        ({"phase": "revoked"}, True),
+        # Its macvtap could not be removed.
+        ({"phase": "opening", "type": "direct"}, True),
+    ],
+)
+def test_what_was_claimed_and_not_attached_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, t.Any], kept: bool
+) -> None:
+    monkeypatch.setattr(hot_plug, "has_link", lambda nic: nic.type == "direct")
+    note = a_note(interfaces={MAC: a_nic_note(**changes)})
+    hot_plug._drop_unfinished(note)
+    assert (MAC in note.interfaces) is kept

@@ -1,0 +1,255 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+import pytest
+
+from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
+    MismatchError,
+    OptionError,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._flow import plan
+from ansible_collections.virtaudit.qemu.plugins.module_utils._flow.plan import (
+    Plan,
+    Step,
+    make_diff,
+    make_plan,
+    planned_result,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net import host
+from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu import launch
+from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import (
+    FrontEnd,
+    Inventory,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm import statedir
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.nic import Nic
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.vm import Live, Vm
+from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
+    MAC,
+    QEMU,
+    UUID,
+    a_nic_note,
+    a_note,
+    a_target,
+    an_interface,
+    tun,
+)
+from ansible_collections.virtaudit.qemu.tests.unit.support.children import (
+    Start,
+    process_of,
+)
+from ansible_collections.virtaudit.qemu.tests.unit.support.qemu import FakeQemu
+
+ONE = an_interface()
+TWO = an_interface(option="interfaces[1]", mac="52:54:00:00:00:02")
+USB = an_interface(option="interfaces[2]", mac="52:54:00:00:00:03", model="usb-net")
+FRONT_END = FrontEnd("/machine/peripheral/net0", "virtio-net-pci", MAC, "hostnet")
+ATTACHED = Nic(MAC, FRONT_END, "hostnet", [tun(31)], None)
+
+
+@pytest.fixture(name="looked", autouse=True)
+def fixture_looked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was looked at on the host, in order; nothing there is real."""
+    looked: list[str] = []
+    monkeypatch.setattr(statedir, "other_notes", lambda uuid: [])
+    monkeypatch.setattr(
+        host,
+        "check",
+        lambda interfaces, leftovers: looked.extend(
+            [each.mac for each in interfaces] + [f"-{name}" for name in leftovers]
+        ),
+    )
+    monkeypatch.setattr(launch, "find_binary", looked.append)
+    monkeypatch.setattr(launch, "ids_of", lambda user: (0, 0))
+    return looked
+
+
+def a_vm(
+    running: bool = True,
+    nics: dict[str, Nic] | None = None,
+    free_ports: list[str] | None = None,
+    has_ports: bool = True,
+) -> Vm:
+    vm = Vm(a_target(), UUID, None)
+    qemu = FakeQemu()
+    # Nothing is in any of the ports.
+    qemu.answers["qom-list"] = lambda given: []
+    ports = ["p0", "p1"] if free_ports is None else free_ports
+    inventory = Inventory([], {}, ports, has_ports)
+    if running:
+        vm._live = Live(qemu.process, qemu.monitor, inventory, nics or {})
+    return vm
+
+
+def params(**changes: t.Any) -> dict[str, t.Any]:
+    return {"qemu": None, "on_mismatch": "fail", **changes}
+
+
+@pytest.fixture(name="differ")
+def fixture_differ(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The differences that are found for every NIC."""
+    words: list[str] = []
+    monkeypatch.setattr(plan, "differences", lambda wanted, nic: words)
+    return words
+
+
+def test_cold_start(looked: list[str]) -> None:
+    found = make_plan(a_vm(running=False), [ONE, TWO], params(qemu=QEMU))
+    assert [(step.action, step.nic, step.replace) for step in found.steps] == [
+        ("attach", None, False)
+    ] * 2
+    assert found.start is not None
+    assert found.start.memory == "1024"
+    assert (found.changes, found.ports) == (True, [])
+    assert looked == ["qemu-system-x86_64", ONE.mac, TWO.mac]
+
+
+def test_a_stopped_vm_needs_qemu(looked: list[str]) -> None:
+    with pytest.raises(OptionError, match="VM web01 does not run; give the") as caught:
+        make_plan(a_vm(running=False), [ONE], params())
+    assert caught.value.option == "qemu"
+    assert looked == []
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_the_option_qemu_is_checked_even_when_it_is_not_needed(running: bool) -> None:
+    bad = {**QEMU, "memory": "lots"}
+    with pytest.raises(OptionError, match=r"qemu\.memory"):
+        make_plan(a_vm(running), [ONE], params(qemu=bad))
+
+
+def test_hot_plug(looked: list[str]) -> None:
+    found = make_plan(a_vm(), [ONE, TWO], params(qemu=QEMU))
+    assert found == Plan([Step(ONE, "attach"), Step(TWO, "attach")], None, ["p0", "p1"])
+    assert found.changes
+    assert looked == [ONE.mac, TWO.mac]
+
+
+@pytest.mark.usefixtures("differ")
+def test_unchanged_is_not_looked_at_again(looked: list[str]) -> None:
+    vm = a_vm(nics={MAC: ATTACHED})
+    found = make_plan(vm, [ONE], params())
+    assert found == Plan([Step(ONE, "unchanged", ATTACHED)], None, [])
+    assert not found.changes
+    assert looked == []
+    assert make_plan(vm, [ONE, TWO], params()).changes
+    assert looked == [TWO.mac]
+
+
+def test_mismatch(differ: list[str]) -> None:
+    differ += ["queues is 1, asked is 2", "mtu is 1500, asked is 9000"]
+    with pytest.raises(MismatchError) as caught:
+        make_plan(a_vm(nics={MAC: ATTACHED}), [TWO, ONE], params())
+    assert str(caught.value) == (
+        f"interfaces[0]: {MAC} is attached to VM web01 otherwise: queues is 1, asked is 2;"
+        " mtu is 1500, asked is 9000. Nothing was changed; use on_mismatch: replace to take"
+        " it out and attach it as asked"
+    )
+
+
+def test_replace(differ: list[str], looked: list[str]) -> None:
+    differ.append("queues is 1, asked is 2")
+    vm = a_vm(nics={MAC: ATTACHED}, free_ports=[])
+    found = make_plan(vm, [ONE], params(on_mismatch="replace"))
+    # It takes the port that it gives back.
+    assert found.steps == [Step(ONE, "attach", ATTACHED, replace=True)]
+    # Looked at before it is taken out; its own link is no hindrance.
+    assert looked == [ONE.mac, f"-{ATTACHED.ifname}"]
+
+
+@pytest.mark.parametrize("refused", ["source", "ifname", "vhost"])
+def test_what_cannot_replace_it_is_refused_before(
+    differ: list[str], monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    differ.append("source is br0, asked is br9")
+
+    def check(interfaces: t.Any, leftovers: t.Any) -> None:
+        raise interfaces[0].error(refused, "cannot be")
+
+    monkeypatch.setattr(host, "check", check)
+    with pytest.raises(OptionError, match=refused):
+        make_plan(a_vm(nics={MAC: ATTACHED}), [ONE], params(on_mismatch="replace"))
+
+
+def test_what_sat_on_usb_gives_no_port_back(differ: list[str]) -> None:
+    differ.append("model is usb-net, asked is virtio-net-pci")
+    usb = FRONT_END._replace(model="usb-net")
+    nic = dataclasses.replace(ATTACHED, front_end=usb)
+    vm = a_vm(nics={MAC: nic}, free_ports=[])
+    with pytest.raises(OptionError, match="finds no free PCIe root port"):
+        make_plan(vm, [ONE], params(on_mismatch="replace"))
+
+
+@pytest.mark.parametrize(
+    ("interfaces", "free", "has_ports", "refused"),
+    [
+        ([ONE, TWO], ["p0", "p1"], True, None),
+        ([ONE, TWO], ["p0"], True, TWO),
+        ([ONE, TWO], [], True, ONE),
+        ([ONE, TWO], [], False, None),
+        ([USB], [], True, None),
+        ([ONE, USB, TWO], ["p0"], True, TWO),
+    ],
+)
+def test_ports(
+    interfaces: list[t.Any], free: list[str], has_ports: bool, refused: t.Any
+) -> None:
+    vm = a_vm(free_ports=free, has_ports=has_ports)
+    if refused is None:
+        assert make_plan(vm, interfaces, params()).ports == free
+        return
+    with pytest.raises(OptionError, match="finds no free PCIe root port") as caught:
+        make_plan(vm, interfaces, params())
+    assert caught.value.option == refused.option
+    assert f"has {len(free)} free and the task needs 2" in str(caught.value)
+
+
+@pytest.mark.parametrize("running", [True, False])
+@pytest.mark.parametrize("owner", ["alive", "replaced", "starting", "cut off"])
+def test_a_mac_of_another_vm(
+    start: Start, monkeypatch: pytest.MonkeyPatch, running: bool, owner: str
+) -> None:
+    process = process_of(start())
+    note = a_note(name="db01", interfaces={MAC: a_nic_note()})
+    if owner in ("alive", "replaced"):
+        note.pid = process.pid
+        note.start_time = process.start_time - (owner == "replaced")
+    monkeypatch.setattr(
+        statedir.VmState, "is_locked", lambda state: owner == "starting"
+    )
+    monkeypatch.setattr(statedir, "other_notes", lambda uuid: [note])
+    vm = a_vm(running)
+    if owner in ("replaced", "cut off"):
+        assert make_plan(vm, [TWO, ONE], params(qemu=QEMU)).changes
+        return
+    with pytest.raises(OptionError, match="is held by another VM: db01") as caught:
+        make_plan(vm, [TWO, ONE], params(qemu=QEMU))
+    assert caught.value.option == "interfaces[0].mac"
+
+
+def test_planned_result_and_diff() -> None:
+    vm = a_vm(nics={MAC: ATTACHED})
+    steps = [Step(ONE, "unchanged", ATTACHED), Step(TWO, "attach")]
+    asked = {
+        "type": "bridge",
+        "source": "br0",
+        "ifname": TWO.ifname,
+        "queues": 1,
+    }
+    assert planned_result(Plan(steps, None, [])) == [
+        {**ATTACHED.result(), "action": "unchanged"},
+        {"mac": TWO.mac, **asked, "devices": [], "action": "attached"},
+    ]
+    diff = make_diff(vm, Plan(steps, None, []))
+    assert diff["before"]["interfaces"].keys() == {MAC}
+    assert diff["after"]["interfaces"][MAC] == diff["before"]["interfaces"][MAC]
+    assert diff["after"]["interfaces"][TWO.mac] == asked
+    assert (diff["before"]["running"], diff["after"]["running"]) == (True, True)
+    stopped = make_diff(a_vm(running=False), Plan(steps[1:], None, []))
+    assert stopped["before"] == {"running": False, "interfaces": {}}

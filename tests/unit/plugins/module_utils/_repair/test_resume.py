@@ -1,0 +1,217 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a task that was cut off left, found by the next one."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.auditor import (
+    Auditor,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.origin import Origin
+from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
+    AuditError,
+    ProcessError,
+    StuckError,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log import recent
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net import holdings
+from ansible_collections.virtaudit.qemu.plugins.module_utils._proc import Process
+from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import (
+    FrontEnd,
+    Inventory,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._repair import resume
+from ansible_collections.virtaudit.qemu.plugins.module_utils._repair.check import (
+    foresee,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._task.result import (
+    Report,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.nic import Nic
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.note import Note
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.statedir import VmState
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.vm import Live, Vm
+from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
+    MAC,
+    UUID,
+    a_nic_note,
+    a_target,
+    tun,
+    vhost,
+)
+from ansible_collections.virtaudit.qemu.tests.unit.support.children import (
+    Start,
+    process_of,
+)
+from ansible_collections.virtaudit.qemu.tests.unit.support.host import (
+    a_base,
+    a_kernel,
+    a_vm,
+    told,
+)
+from ansible_collections.virtaudit.qemu.tests.unit.support.kernel import Kernel
+from ansible_collections.virtaudit.qemu.tests.unit.support.qemu import FakeQemu
+
+ORIGIN = Origin("/usr/bin/python3", None, None)
+FRONT_END = FrontEnd("/machine/peripheral/net", "virtio-net-pci", MAC, "hostnet")
+
+
+@pytest.fixture(autouse=True)
+def fixture_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recent, "records_of", lambda uuid, since: [])
+    a_base(tmp_path, monkeypatch)
+
+
+class Fake(FakeQemu):
+    """A qemu whose monitor can be left."""
+
+    start_time = 1
+
+    def close(self) -> None:
+        self.log.append(("close", {}))
+
+
+def a_task_on(
+    note: Note, process: Process | None = None, socket: str | None = None, **nics: Nic
+) -> Vm:
+    """Return a task's VM, which has met the process, if there is one."""
+    vm = Vm(a_target(qmp_socket=socket, audit="off"), UUID, note)
+    if process is not None:
+        inventory = Inventory([], {}, [], True)
+        by_mac = {nic.mac: nic for nic in nics.values()}
+        qemu = Fake()
+        qemu.answers["query-kvm"] = lambda given: {"enabled": True}
+        vm._live = Live(process, qemu.monitor, inventory, by_mac)
+    return vm
+
+
+@pytest.mark.parametrize("noted", [True, False])
+@pytest.mark.parametrize("given", [True, False])
+def test_only_the_qemu_of_the_start_is_ended(
+    start: Start, noted: bool, given: bool
+) -> None:
+    ours, met = start(), start()
+    process = process_of(ours) if noted else process_of(met)
+    changes: dict[str, t.Any] = {"pid": None, "start_time": None}
+    if noted:
+        changes = {"pid": process.pid, "start_time": process.start_time}
+    note = a_vm(booting=True, **changes)
+    vm = a_task_on(note, process_of(met), "/run/foreign.sock" if given else None)
+    assert resume.end_process(vm, note)
+    assert not vm.running
+    assert (ours.poll() is None) is not noted
+    # Found by the VM's own monitor, it is the one of the start.
+    assert (met.poll() is None) is (noted or given)
+
+
+def test_a_qemu_that_cannot_be_ended_gives_nothing_up(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = a_kernel(monkeypatch)
+    process = process_of(start())
+    note = a_vm(booting=True, pid=process.pid, start_time=process.start_time)
+    monkeypatch.setattr(Process, "end", lambda self: False)
+    with Auditor("required") as auditor, pytest.raises(ProcessError, match="cannot be"):
+        resume.repair(a_task_on(note, process), auditor, ORIGIN)
+    assert kernel.texts == []
+    assert VmState(UUID).load() == note
+
+
+# The task itself has audit: off.
+@pytest.mark.parametrize("noted", ["required", "best_effort", "off"])
+def test_what_is_repaired_is_proved_as_it_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, noted: str
+) -> None:
+    kernel = a_kernel(monkeypatch)
+    vm = a_task_on(a_vm(audit=noted))
+    monkeypatch.setattr(vm, "look", lambda: None)
+    with Auditor("off") as auditor:
+        report = Report(auditor)
+        resume.repair_as_noted(vm, report, ORIGIN)
+    wanted = [] if noted == "off" else ["stop crashed", "detach", "close"]
+    assert told(kernel) == wanted
+    assert len(report.result()["audit"]["records"]) == len(wanted)
+    assert VmState(UUID).load() is None
+
+
+def test_what_cannot_be_proved_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    a_kernel(monkeypatch, Kernel(enabled=0))
+    note = a_vm()
+    with Auditor("off") as auditor, pytest.raises(AuditError):
+        resume.repair_as_noted(a_task_on(note), Report(auditor), ORIGIN)
+    assert VmState(UUID).load() == note
+
+
+def test_the_vhost_net_of_others_is_not_taken_for_ours() -> None:
+    process = Fake()
+    process.held = {each.fileno(): each for each in (vhost(20), tun(21), vhost(22))}
+    nic = a_nic_note(phase="opening", devices=[tun(7), vhost(8)], others=[20])
+    note = a_vm(interfaces={MAC: nic})
+    held = resume._handed_over(a_task_on(note, process.process), note, nic)
+    assert [(each.fd, each.event) for each in held] == [
+        (21, "1.000:7"),
+        (22, "1.000:8"),
+    ]
+
+
+def test_what_is_not_given_back_is_not_recorded_as_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kernel = a_kernel(monkeypatch)
+    process = Fake()
+    process.held = {21: tun(21)}
+    nic = a_nic_note(phase="opening", devices=[tun(7)])
+    ifname = str(nic.ifname)
+    held = holdings.Holding(ifname)
+    monkeypatch.setattr(holdings, "wait_free", lambda *link: held)
+    # It lives.
+    me = Process.of(os.getpid())
+    assert me is not None
+    note = a_vm(pid=me.pid, start_time=me.start_time, interfaces={MAC: nic})
+    vm = a_task_on(note, process.process)
+    with (
+        Auditor("required") as auditor,
+        pytest.raises(StuckError, match="cannot be taken back"),
+    ):
+        resume.repair(vm, auditor, ORIGIN)
+    assert kernel.texts == []
+    process.held.clear()
+    monkeypatch.setattr(holdings, "wait_free", lambda *link: None)
+    monkeypatch.setattr(vm, "look", lambda: None)
+    with Auditor("required") as auditor:
+        resume.repair(vm, auditor, ORIGIN)
+    assert told(kernel) == ["attach", "close"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "found", "left", "does"),
+    [
+        ({"booting": True}, Nic(MAC, FRONT_END, "n", [tun(31)], None), False, True),
+        ({"busy": 1.0}, Nic(MAC, FRONT_END, "n", [tun(31)], None), True, False),
+        ({"phase": "opening"}, Nic(MAC, None, "n", [tun(31)], None), False, True),
+        ({"phase": "opening"}, Nic(MAC, FRONT_END, "n", [tun(31)], None), True, True),
+        ({}, Nic(MAC, FRONT_END, "n", [], None), True, True),
+    ],
+    ids=["booting", "nothing", "half", "whole", "lost"],
+)
+def test_check_mode_sees_what_the_repair_will_leave(
+    start: Start, changes: dict[str, t.Any], found: Nic, left: bool, does: bool
+) -> None:
+    process = process_of(start())
+    phase = changes.pop("phase", "held")
+    nic = a_nic_note(phase=phase, devices=[tun(31)])
+    ids: dict[str, t.Any] = {"pid": process.pid, "start_time": process.start_time}
+    vm = a_task_on(a_vm(interfaces={MAC: nic}, **ids, **changes), process, nic=found)
+    with Auditor("off") as auditor:
+        report = Report(auditor)
+        foresee(vm, report)
+    assert report.changed is does
+    assert (MAC in vm.nics) is left

@@ -1,0 +1,105 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is left to do for a VM, in order."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import FrontEnd
+from ansible_collections.virtaudit.qemu.plugins.module_utils._repair.steps import (
+    steps_of,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.nic import Nic
+from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
+    MAC,
+    a_nic_note,
+    a_note,
+    tun,
+)
+
+FRONT_END = FrontEnd("/machine/peripheral/net", "virtio-net-pci", MAC, "hostnet")
+WHOLE = Nic(MAC, FRONT_END, "hostnet", [tun(31)], None)
+GUEST_SIDE = Nic(MAC, FRONT_END, "hostnet", [], None)
+HOST_SIDE = Nic(MAC, None, "hostnet", [tun(31)], None)
+
+# the interface's phase, what is observed of it, whether its macvtap is left: the step, whether it writes a record
+NICS: list[tuple[t.Any, Nic | None, bool, str | None, bool]] = [
+    ("held", WHOLE, False, None, False),
+    ("held", HOST_SIDE, False, None, False),
+    ("held", GUEST_SIDE, False, "record_end", True),
+    ("held", None, True, "record_end", True),
+    ("opening", WHOLE, False, "confirm", True),
+    ("opening", HOST_SIDE, False, "take_back", True),
+    ("opening", GUEST_SIDE, False, "take_back", True),
+    ("opening", None, False, "take_back", True),
+    ("revoked", GUEST_SIDE, False, None, False),
+    ("revoked", GUEST_SIDE, True, "forget", False),
+    ("revoked", None, False, "forget", False),
+]
+
+
+@pytest.mark.parametrize(("phase", "found", "link", "action", "records"), NICS)
+@pytest.mark.parametrize("audit", ["required", "off"])
+def test_an_interface_of_a_vm_that_lives(
+    phase: t.Any,
+    found: Nic | None,
+    link: bool,
+    action: str | None,
+    records: bool,
+    audit: t.Any,
+) -> None:
+    note = a_note(interfaces={MAC: a_nic_note(phase=phase)}, audit=audit)
+    nics = {} if found is None else {MAC: found}
+    steps = steps_of(note, True, nics, lambda nic: link)
+    assert [step.action for step in steps] == ([] if action is None else [action])
+    for step in steps:
+        assert step.nic is note.interfaces[MAC]
+        assert step.records is (records and audit == "required")
+        assert MAC in step.foreseen
+        assert MAC in step.reported
+        assert step.foreseen != step.reported
+
+
+@pytest.mark.parametrize(
+    ("alive", "changes", "records", "words"),
+    [
+        (False, {}, True, "had ended by itself; its end will be put on record, late"),
+        (False, {"started": False}, False, "had ended by itself"),
+        (False, {"audit": "off"}, False, "had ended by itself"),
+        (True, {"booting": True}, True, "it will be recorded as failed and undone"),
+        (False, {"booting": True}, True, "it will be recorded as failed and undone"),
+    ],
+)
+def test_the_end_of_a_vm_is_the_only_step(
+    alive: bool, changes: dict[str, t.Any], records: bool, words: str
+) -> None:
+    (step,) = steps_of(
+        a_note(frozen=True, **changes), alive, {MAC: WHOLE}, lambda nic: True
+    )
+    assert (step.action, step.records) == ("end", records)
+    assert words in step.foreseen
+
+
+def test_a_vm_without_a_record_of_its_own_has_that_of_its_interfaces() -> None:
+    note = a_note(started=False, interfaces={MAC: a_nic_note()})
+    (step,) = steps_of(note, False, {}, lambda nic: False)
+    assert step.records
+    note.interfaces[MAC].phase = "revoked"
+    (step,) = steps_of(note, False, {}, lambda nic: False)
+    assert not step.records
+
+
+def test_a_guest_that_stands_still_goes_on_first() -> None:
+    note = a_note(frozen=True, interfaces={MAC: a_nic_note(phase="opening")})
+    # The task that noted it has ended since, and somebody may have paused the guest.
+    steps = steps_of(note, True, {}, lambda nic: False)
+    assert [step.action for step in steps] == ["take_back"]
+    note.busy = 1.0
+    steps = steps_of(note, True, {}, lambda nic: False)
+    assert [step.action for step in steps] == ["go_on", "take_back"]
+    assert not steps[0].records

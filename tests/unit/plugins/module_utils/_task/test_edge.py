@@ -1,0 +1,97 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How a module ends."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
+    VirtauditError,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._task.answer import (
+    Answer,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._task.reader import (
+    run_reader,
+)
+
+
+class Ended(Exception):
+    """Raised in place of the end of the process."""
+
+
+class FakeModule:
+    """Keeps how it was ended."""
+
+    params: t.ClassVar[dict[str, t.Any]] = {}
+
+    def __init__(self) -> None:
+        self.end: tuple[str, dict[str, t.Any]] = ("", {})
+
+        self.warnings: list[str] = []
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+    def exit_json(self, **result: t.Any) -> None:
+        self.end = ("exit", result)
+        raise Ended
+
+    def fail_json(self, **result: t.Any) -> None:
+        self.end = ("fail", result)
+        raise Ended
+
+
+@pytest.mark.parametrize(
+    ("failure", "message"),
+    [
+        (VirtauditError("no such thing"), "no such thing"),
+        (OSError(24, "Too many open files"), "the operating system refused what"),
+        (KeyError("UUID"), "an error in this collection, please report it: KeyError"),
+        (None, None),
+    ],
+)
+def test_what_was_done_before_a_failure_is_kept(
+    failure: Exception | None, message: str | None
+) -> None:
+    module = FakeModule()
+
+    def read(_params: t.Any, answer: Answer) -> None:
+        answer.stats = {"files": 1}
+        if failure is not None:
+            raise failure
+
+    with pytest.raises(Ended):
+        run_reader(t.cast(t.Any, module), read)
+    how, result = module.end
+    assert how == ("exit" if failure is None else "fail")
+    assert result["stats"] == {"files": 1}
+    if message is not None:
+        assert message in result["msg"]
+    assert ("exception" in result) is isinstance(failure, KeyError)
+    assert module.warnings == []
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_utf_8_cannot_hold_is_written_out(fails: bool) -> None:
+    module = FakeModule()
+
+    def read(_params: t.Any, answer: Answer) -> None:
+        answer.grants = [{"vm": "\udcff\udcfe ", "odd": "\ud800"}]
+        answer.events = [{"fields": {"\udc80": None, "vm": "\u00e9\udcff"}}]
+        answer.warnings.append("no \udcff")
+        if fails:
+            raise VirtauditError("/tmp/\udcff")
+
+    with pytest.raises(Ended):
+        run_reader(t.cast(t.Any, module), read)
+    _how, result = module.end
+    assert result["grants"] == [{"vm": "\\xff\\xfe ", "odd": "\\ud800"}]
+    assert result["events"] == [{"fields": {"\\x80": None, "vm": "\u00e9\\xff"}}]
+    assert module.warnings == ["no \\xff"]
+    assert result.get("msg") == ("/tmp/\\xff" if fails else None)

@@ -1,0 +1,56 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A task's first look at its VM."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import MonitorError
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm import vm
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.find import find_vm
+from ansible_collections.virtaudit.qemu.tests.unit.support.builders import a_target
+from ansible_collections.virtaudit.qemu.tests.unit.support.children import (
+    children,
+    process_of,
+)
+from ansible_collections.virtaudit.qemu.tests.unit.support.host import a_base, a_vm
+
+
+def look(
+    child: subprocess.Popen[bytes], ends: bool, monkeypatch: pytest.MonkeyPatch
+) -> bool:
+    """Look at a VM whose monitor is gone, and whose qemu ends then, or does not; tell whether it runs."""
+    process = process_of(child)
+    a_vm(pid=process.pid, start_time=process.start_time)
+
+    def gone(path: str, _timeout: float) -> None:
+        if ends:
+            child.kill()
+        raise MonitorError(f"{path} is gone")
+
+    monkeypatch.setattr(vm, "Monitor", gone)
+    with find_vm(a_target(), False, []) as looked:
+        return looked.running
+
+
+def test_a_qemu_that_is_about_to_end_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_base(tmp_path, monkeypatch)
+    with children() as start:
+        assert look(start(), True, monkeypatch) is False
+
+
+def test_a_qemu_that_lives_and_does_not_answer_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_base(tmp_path, monkeypatch)
+    monkeypatch.setattr(vm, "_ENDING_SECONDS", 0.01)
+    with children() as start, pytest.raises(MonitorError, match="is gone"):
+        look(start(), False, monkeypatch)

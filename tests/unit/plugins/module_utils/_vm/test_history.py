@@ -1,0 +1,164 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.messages import (
+    Messages,
+    Vm,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.origin import Origin
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.record import Record
+from ansible_collections.virtaudit.qemu.plugins.module_utils._device import Device
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log import recent
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.parse import Logged
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.history import (
+    History,
+    of_note,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.note import NicNote
+from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
+    MAC,
+    UUID,
+    a_nic_note,
+    a_note,
+    tun,
+    vhost,
+)
+
+SAYS = Messages(Vm("web01", UUID, "kvm"), Origin("/usr/bin/python3", None, None))
+OTHER = "52:54:00:00:00:02"
+OPEN_TUN = SAYS.net_open(MAC, tun(10), True)
+OPEN_VHOST = SAYS.net_open(MAC, vhost(11), True)
+CLOSE_TUN = SAYS.net_close(MAC, tun(10), 10)
+START = SAYS.net_grant("start", MAC, [10], True)
+ATTACH = SAYS.net_grant("attach", MAC, [10], True)
+NO_ATTACH = SAYS.net_grant("attach", MAC, [], False)
+DETACH = SAYS.net_detach(MAC, True)
+NO_DETACH = SAYS.net_detach(MAC, False)
+
+
+def in_log(monkeypatch: pytest.MonkeyPatch, records: list[Record]) -> History:
+    """Return the past of a task that was cut off; its records have the serials 1, 2, and so on."""
+    logged = [
+        Logged(f"1.000:{serial}", 1.0, record)
+        for serial, record in enumerate(records, 1)
+    ]
+    asked: list[tuple[str, object]] = []
+
+    def records_of(uuid: str, since: float) -> list[Logged]:
+        asked.append((uuid, since))
+        return logged
+
+    monkeypatch.setattr(recent, "records_of", records_of)
+    found = History(a_note(busy=100.0))
+    assert asked == [(UUID, pytest.approx(99.9))]
+    return found
+
+
+# phase, devices of the note, records, (path, fd) outstanding, granted, settled
+CASES: list[
+    tuple[str, list[Device], list[Record], list[tuple[str, int | None]], bool, bool]
+] = [
+    ("opening", [], [], [], False, False),
+    ("opening", [], [OPEN_TUN], [("/dev/net/tun", None)], False, False),
+    ("opening", [tun(1)], [OPEN_TUN], [("/dev/net/tun", 1)], False, False),
+    (
+        "opening",
+        [tun(1)],
+        [OPEN_TUN, OPEN_VHOST],
+        [("/dev/net/tun", 1), ("/dev/vhost-net", None)],
+        False,
+        False,
+    ),
+    ("opening", [tun(1)], [OPEN_TUN, CLOSE_TUN], [], False, False),
+    ("opening", [tun(1)], [OPEN_TUN, ATTACH], [("/dev/net/tun", 1)], True, False),
+    ("opening", [tun(1)], [OPEN_TUN, NO_ATTACH], [("/dev/net/tun", 1)], False, True),
+    ("opening", [tun(1)], [OPEN_TUN, NO_ATTACH, CLOSE_TUN], [], False, True),
+    ("opening", [], [SAYS.net_open(MAC, tun(1), False)], [], False, False),
+    ("opening", [tun(9)], [], [("/dev/net/tun", 9)], False, False),
+    ("held", [tun(99)], [], [("/dev/net/tun", 99)], True, False),
+    ("held", [tun(99)], [DETACH], [("/dev/net/tun", 99)], False, True),
+    ("held", [tun(99)], [NO_DETACH], [("/dev/net/tun", 99)], True, False),
+    ("held", [tun(99)], [DETACH, CLOSE_TUN], [], False, True),
+    (
+        "held",
+        [tun(99)],
+        [DETACH, CLOSE_TUN, OPEN_TUN],
+        [("/dev/net/tun", None)],
+        False,
+        False,
+    ),
+    ("held", [], [START, DETACH], [], False, True),
+    ("opening", [], [SAYS.net_open(OTHER, tun(1), True)], [], False, False),
+    ("held", [], [SAYS.net_detach(OTHER, True)], [], True, False),
+]
+
+
+@pytest.mark.parametrize(
+    ("phase", "devices", "records", "outstanding", "granted", "settled"), CASES
+)
+def test_past(
+    monkeypatch: pytest.MonkeyPatch,
+    phase: str,
+    devices: list[Device],
+    records: list[Record],
+    outstanding: list[tuple[str, int | None]],
+    granted: bool,
+    settled: bool,
+) -> None:
+    note: NicNote = a_nic_note(phase=phase, devices=devices)
+    found = in_log(monkeypatch, records).nic(note)
+    assert [(each.path, each.fd) for each in found.outstanding] == outstanding
+    assert (found.granted, found.settled) == (granted, settled)
+
+
+def test_a_close_takes_its_own_fd(monkeypatch: pytest.MonkeyPatch) -> None:
+    note = a_nic_note(devices=[tun(10), tun(12)])
+    found = in_log(monkeypatch, [SAYS.net_close(MAC, tun(12), 12)]).nic(note)
+    assert [each.fd for each in found.outstanding] == [10]
+
+
+def test_an_open_that_was_not_confirmed_is_one_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opened = Device("/dev/net/tun", "0A:C8", "vt525400000001", 10, None)
+    note = a_nic_note(phase="opening", devices=[opened])
+    found = in_log(monkeypatch, [OPEN_TUN]).nic(note)
+    assert len(found.outstanding) == 1
+
+
+def test_without_a_task_that_was_cut_off_no_log_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(recent, "records_of", None)
+    note = a_nic_note(devices=[tun(31)])
+    found = History(a_note()).nic(note)
+    assert found == of_note(note)
+    assert (found.granted, found.settled) == (True, False)
+    assert History(a_note()).control() == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("records", "control"),
+    [
+        ([OPEN_TUN, START], (None, None)),
+        ([SAYS.control("start", "booted", 1, True), START], ("start", "success")),
+        (
+            [
+                SAYS.control("start", "booted", 1, True),
+                SAYS.control("stop", "shutdown", 1, False),
+            ],
+            ("stop", "failed"),
+        ),
+    ],
+)
+def test_control(
+    monkeypatch: pytest.MonkeyPatch,
+    records: list[Record],
+    control: tuple[str | None, str | None],
+) -> None:
+    assert in_log(monkeypatch, records).control() == control

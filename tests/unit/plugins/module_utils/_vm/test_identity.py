@@ -1,0 +1,197 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which process a VM is: noted, behind a monitor, or none that lives."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
+    OptionError,
+    ProcessError,
+    UnreachableError,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._proc import Process
+from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.monitor import (
+    Monitor,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm import identity
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.find import find_vm
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.vm import Vm
+from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
+    UUID,
+    a_note,
+    a_target,
+)
+from ansible_collections.virtaudit.qemu.tests.unit.support.children import (
+    Start,
+    a_program,
+    process_of,
+)
+from ansible_collections.virtaudit.qemu.tests.unit.support.host import a_base, a_vm
+
+
+def looked_at(tmp_path: Path) -> t.ContextManager[Vm]:
+    """Look at a VM whose monitor nobody serves."""
+    target = a_target(qmp_socket=str(tmp_path / "gone.sock"))
+    return find_vm(target, True, [])
+
+
+@pytest.fixture(name="only")
+def fixture_only(monkeypatch: pytest.MonkeyPatch) -> t.Callable[..., None]:
+    """Let nothing run but some processes."""
+
+    def only(*processes: Process) -> None:
+        monkeypatch.setattr(identity, "all_processes", lambda: processes)
+
+    return only
+
+
+def test_it_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: Start, only: t.Any
+) -> None:
+    a_base(tmp_path, monkeypatch)
+    words = ("-name", "db01", "-uuid", "x")
+    only(
+        process_of(start(*words, program=a_program(tmp_path / "kvm"))),
+        process_of(start("-name", "web01", name="/usr/bin/qemu-system-x86_64")),
+    )
+    with looked_at(tmp_path) as looked:
+        assert not looked.running
+        # An attach would have nothing to attach to.
+        with pytest.raises(UnreachableError, match="there is no QMP socket"):
+            looked.require_reached()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("-name", "web01", "-uuid", "x"),
+        ("-name", "guest=web01,debug-threads=on"),
+        ("-name", "db01", "-uuid", UUID.upper()),
+        ("-name", "guest=web01,,a,uuid=x", "-smbios", f"type=1,uuid={UUID}"),
+        ("-uuid", "x"),
+    ],
+)
+def test_one_that_may_be_it_runs(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    start: Start,
+    only: t.Any,
+    words: tuple[str, ...],
+) -> None:
+    a_base(tmp_path, monkeypatch)
+    only(process_of(start(*words, program=a_program(tmp_path / "qemu-kvm"))))
+    with pytest.raises(UnreachableError), looked_at(tmp_path):
+        pass
+
+
+def test_the_noted_process_lives_under_any_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: Start, only: t.Any
+) -> None:
+    a_base(tmp_path, monkeypatch)
+    process = process_of(start())
+    a_vm(pid=process.pid, start_time=process.start_time)
+    only()
+    with pytest.raises(UnreachableError), looked_at(tmp_path):
+        pass
+
+
+class Served:
+    """A monitor that a process serves; ``threads`` are the CPUs of the VM behind it, in /proc's numbers."""
+
+    path = "/run/m.sock"
+
+    def __init__(self, pid: int, uid: int = 0, threads: t.Any = None) -> None:
+        self._peer, self.threads = (pid, uid), threads
+        self.commands: list[str] = []
+
+    def peer(self) -> tuple[int, int]:
+        return self._peer
+
+    def execute(self, command: str) -> t.Any:
+        self.commands.append(command)
+        if isinstance(self.threads, list):
+            return [{"thread-id": thread} for thread in self.threads]
+        return {}
+
+    @property
+    def monitor(self) -> Monitor:
+        return t.cast(Monitor, self)
+
+
+def test_the_peer_of_a_monitor(start: Start, tmp_path: Path) -> None:
+    qemu = process_of(start(program=a_program(tmp_path / "kvm")))
+    for uid in (0, 107):
+        served = Served(qemu.pid, uid)
+        assert identity.behind(served.monitor, None) == qemu
+        assert served.commands == []
+
+
+def test_the_noted_process_may_run_any_program(start: Start) -> None:
+    process = process_of(start(name="qemu-system-x86_64"))
+    note = a_note(pid=process.pid, start_time=process.start_time)
+    served = Served(process.pid, 1000)
+    assert identity.behind(served.monitor, note) == process
+    with pytest.raises(ProcessError, match="of user id 1000, which is no qemu"):
+        identity.behind(served.monitor, None)
+
+
+def test_behind_a_relay_of_root(start: Start, tmp_path: Path) -> None:
+    relay = start()
+    qemu = process_of(start(program=a_program(tmp_path / "kvm")))
+    other = process_of(start(program=tmp_path / "kvm"))
+    assert identity.behind(Served(relay.pid, 0, [qemu.pid]).monitor, None) == qemu
+    wrong: list[t.Any] = [{}, [], [relay.pid], [2**22], [qemu.pid, other.pid]]
+    for threads in wrong:
+        with pytest.raises(ProcessError, match="is no qemu and leads to none"):
+            identity.behind(Served(relay.pid, 0, threads).monitor, None)
+
+
+def test_no_word_of_a_stranger_is_heard(start: Start) -> None:
+    served = Served(start(name="qemu-system-x86_64").pid, 65534)
+    with pytest.raises(ProcessError, match="of user id 65534, which is no qemu"):
+        identity.reported(served.monitor)
+    assert served.commands == []
+
+
+def test_the_monitor_of_another_process_than_the_noted_one(start: Start) -> None:
+    child = start()
+    ours, other = process_of(child), process_of(start())
+    note = a_note(pid=ours.pid, start_time=ours.start_time)
+    identity.require_noted("/m", ours, note)
+    identity.require_noted("/m", other, None)
+    with pytest.raises(OptionError) as caught:
+        identity.require_noted("/m", other, note)
+    assert f"pid {ours.pid} " in str(caught.value)
+    assert f"pid {other.pid} " in str(caught.value)
+    child.kill()
+    child.wait()
+    # What it was has ended, on its own.
+    identity.require_noted("/m", other, note)
+
+
+OTHER = "c1e2f3a4-0001-4000-8000-000000000012"
+
+
+def test_a_namesake_is_not_started_beside_one_that_runs(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = start()
+    process = process_of(child)
+    note = a_note(uuid=OTHER, pid=process.pid, start_time=process.start_time)
+    identity.refuse_namesake("web02", UUID, [note], 0)
+    with pytest.raises(OptionError, match=f"UUID {OTHER} .pid {process.pid}."):
+        identity.refuse_namesake("web01", UUID, [note], 0)
+    child.kill()
+    child.wait()
+    identity.refuse_namesake("web01", UUID, [note], 0)
+    by_hand = start("-name", "guest=web01", program=a_program(tmp_path / "kvm"))
+    with pytest.raises(OptionError, match=f"no UUID of its own .pid {by_hand.pid}."):
+        identity.refuse_namesake("web01", UUID, [], os.getuid())

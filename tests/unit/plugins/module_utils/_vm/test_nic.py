@@ -1,0 +1,244 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net import link, sysfs
+from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import (
+    FrontEnd,
+    Inventory,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.nic import (
+    Nic,
+    differences,
+    observe_nics,
+)
+from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
+    MAC,
+    a_nic_note,
+    a_note,
+    an_interface,
+    macvtap,
+    tun,
+    vhost,
+)
+from ansible_collections.virtaudit.qemu.tests.unit.support.qemu import FakeQemu
+
+IFNAME = "vt525400000001"
+NETDEV = "hostnet-525400000001"
+FRONT_END = FrontEnd("/p/net", "virtio-net-pci", MAC, NETDEV)
+
+
+@pytest.fixture(autouse=True)
+def fixture_net(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host where every link exists: taps on br0, macvtaps in mode vepa on eth0, MTU 1500."""
+    monkeypatch.setattr(sysfs, "exists", lambda name: True)
+    monkeypatch.setattr(sysfs, "master", lambda name: "br0")
+    monkeypatch.setattr(sysfs, "lower", lambda name: "eth0")
+    monkeypatch.setattr(sysfs, "mtu", lambda name: 1500)
+    monkeypatch.setattr(link, "macvtap_mode", lambda name: "vepa")
+
+
+def a_nic(**changes: t.Any) -> Nic:
+    given: dict[str, t.Any] = {
+        "mac": MAC,
+        "front_end": FRONT_END,
+        "netdev": NETDEV,
+        "devices": [tun(31)],
+        "note": a_nic_note(devices=[tun(31)]),
+    }
+    return Nic(**{**given, **changes})
+
+
+FOREIGN: dict[str, t.Any] = {"note": None, "devices": [tun(31, "vnet0")]}
+MACVTAP: dict[str, t.Any] = {"devices": [macvtap(31)]}
+DIRECT: dict[str, t.Any] = {"type": "direct", "source": "eth0", "mode": "vepa"}
+
+# the NIC, what is asked, the differences
+CASES: list[tuple[dict[str, t.Any], dict[str, t.Any], list[str]]] = [
+    ({}, {}, []),
+    ({}, {"source": "br1"}, ["source is br0, asked is br1"]),
+    ({}, {"model": "e1000"}, ["model is virtio-net-pci, asked is e1000"]),
+    ({}, {"queues": 2}, ["queues is 1, asked is 2"]),
+    ({"devices": [tun(31), tun(32)]}, {"queues": 2}, []),
+    ({}, {"ifname": "tap0"}, [f"ifname is {IFNAME}, asked is tap0"]),
+    ({}, {"mtu": 1500}, []),
+    ({}, {"mtu": 9000}, ["mtu is 1500, asked is 9000"]),
+    ({}, {"vhost": "off"}, []),
+    ({}, {"vhost": "required"}, ["vhost is off, asked is on"]),
+    ({"devices": [tun(31), vhost(32)]}, {}, []),
+    ({"devices": [tun(31), vhost(32)]}, {"vhost": "required"}, []),
+    (
+        {"devices": [tun(31), vhost(32)]},
+        {"vhost": "off"},
+        ["vhost is on, asked is off"],
+    ),
+    (
+        {},
+        DIRECT,
+        ["type is bridge, asked is direct", "source is br0, asked is eth0"],
+    ),
+    (MACVTAP, DIRECT, []),
+    (MACVTAP, {**DIRECT, "mode": "bridge"}, ["mode is vepa, asked is bridge"]),
+    (MACVTAP, {**DIRECT, "source": "eth1"}, ["source is eth0, asked is eth1"]),
+    (FOREIGN, {}, []),
+    (FOREIGN, {"vhost": "required"}, []),
+    (FOREIGN, {"vhost": "off"}, []),
+    (FOREIGN, {"ifname": "tap0"}, ["ifname is vnet0, asked is tap0"]),
+    (FOREIGN, {"source": "br1"}, ["source is br0, asked is br1"]),
+    (
+        {"front_end": None},
+        {"source": "br1"},
+        ["the guest has let go of it, and qemu still holds its devices"],
+    ),
+    (
+        {"devices": []},
+        {"source": "br1"},
+        ["its host side is closed, and the guest has not let go of it"],
+    ),
+    (
+        {"note": a_nic_note(pending=True)},
+        {"source": "br1"},
+        ["a detach is pending: the guest was asked to let go of it"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("nic", "asked", "words"), CASES)
+def test_differences(
+    nic: dict[str, t.Any], asked: dict[str, t.Any], words: list[str]
+) -> None:
+    assert differences(an_interface(**asked), a_nic(**nic)) == words
+
+
+def test_an_alias_of_a_model_is_no_difference() -> None:
+    assert differences(an_interface(model="virtio-net"), a_nic()) == []
+
+
+def test_result() -> None:
+    nic = a_nic(devices=[tun(31), tun(32), vhost(33)])
+    assert nic.result() == {
+        "mac": MAC,
+        "type": "bridge",
+        "source": "br0",
+        "ifname": IFNAME,
+        "queues": 2,
+        "devices": [each.result() for each in (tun(31), tun(32), vhost(33))],
+    }
+
+
+def test_a_link_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sysfs, "exists", lambda name: False)
+    assert (a_nic().source, a_nic(**FOREIGN).source) == ("br0", None)
+    assert a_nic(**MACVTAP).mode is None
+
+
+def observed(
+    qemu: FakeQemu,
+    front_ends: list[FrontEnd],
+    backends: dict[str, list[int]],
+    **notes: t.Any,
+) -> dict[str, Nic]:
+    inventory = Inventory(front_ends, backends, [], True)
+    return observe_nics(inventory, qemu.process, a_note(**notes) if notes else None)
+
+
+def a_holder(*devices: t.Any) -> FakeQemu:
+    qemu = FakeQemu()
+    qemu.held = {opened.fd: opened for opened in devices}
+    return qemu
+
+
+@pytest.mark.parametrize("pending", [True, False])
+def test_held_as_noted(pending: bool) -> None:
+    note = a_nic_note(devices=[tun(31), vhost(32)], pending=pending)
+    qemu = a_holder(tun(31), vhost(32), tun(39))
+    found = observed(qemu, [FRONT_END], {NETDEV: [31]}, interfaces={MAC: note})
+    assert found == {MAC: Nic(MAC, FRONT_END, NETDEV, [tun(31), vhost(32)], note)}
+
+
+@pytest.mark.parametrize(
+    ("phase", "held"), [("held", [vhost(32)]), ("revoked", [vhost(32)])]
+)
+def test_what_proc_denies_is_not_held(phase: str, held: list[t.Any]) -> None:
+    note = a_nic_note(devices=[tun(31), vhost(32)], phase=phase)
+    qemu = a_holder(vhost(32))
+    found = observed(qemu, [FRONT_END], {NETDEV: [31]}, interfaces={MAC: note})
+    assert found[MAC].devices == held
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_without_a_finished_note_the_monitors_numbers_count(noted: bool) -> None:
+    note = a_nic_note(devices=[tun(7)], phase="opening")
+    qemu = a_holder(tun(31), vhost(32))
+    found = observed(
+        qemu,
+        [FRONT_END],
+        {NETDEV: [31, 32, 33]},
+        **({"interfaces": {MAC: note}} if noted else {}),
+    )
+    assert found[MAC].devices == [tun(31)]
+    assert found[MAC].note is (note if noted else None)
+
+
+@pytest.mark.parametrize(
+    ("ifnames", "held"),
+    [
+        ({NETDEV: "tap7"}, [tun(41, "tap7"), tun(42, "tap7")]),
+        # qemu's helper tells no name.
+        ({}, [tun(41, "tap7"), tun(42, "tap7"), tun(43, "tap8")]),
+        ({NETDEV: "tap9"}, []),
+    ],
+)
+def test_what_qemu_opened_by_itself(ifnames: dict[str, str], held: list[t.Any]) -> None:
+    qemu = a_holder(
+        tun(31, "tap5"), tun(41, "tap7"), tun(42, "tap7"), tun(43, "tap8"), vhost(44)
+    )
+    backends: dict[str, list[int]] = {"other": [31], NETDEV: []}
+    inventory = Inventory([FRONT_END], backends, [], True, ifnames)
+    assert observe_nics(inventory, qemu.process, None)[MAC].devices == held
+
+
+@pytest.mark.parametrize(
+    ("held", "backends", "seen"),
+    [
+        ([tun(31)], {NETDEV: [31]}, True),
+        ([tun(31)], {}, True),
+        ([], {NETDEV: [31]}, True),
+        ([], {}, False),
+        ([], {"other": [31]}, False),
+    ],
+)
+def test_a_back_end_alone(
+    held: list[t.Any], backends: dict[str, list[int]], seen: bool
+) -> None:
+    note = a_nic_note(devices=[tun(31)])
+    found = observed(a_holder(*held), [], backends, interfaces={MAC: note})
+    assert found == ({MAC: Nic(MAC, None, NETDEV, held, note)} if seen else {})
+
+
+def test_a_guest_cannot_take_the_mac_of_another_nic() -> None:
+    """vmxnet3 has the guest rewrite the MAC that qemu reports."""
+    other = "52:54:00:00:00:02"
+    ours = FrontEnd("/machine/peripheral/net-525400000001", "vmxnet3", other, NETDEV)
+    theirs = FrontEnd("/machine/peripheral/net0", "vmxnet3", other, "hostnet0")
+    noted = FrontEnd("/machine/peripheral/net1", "vmxnet3", MAC, "hostnet1")
+    inventory = Inventory([theirs, noted, ours], {}, [], True)
+    third = "52:54:00:00:00:03"
+    note = a_note(
+        interfaces={
+            MAC: a_nic_note(devices=[tun(31)]),
+            third: a_nic_note(mac=third, made=False, netdev="hostnet1"),
+        }
+    )
+    found = observe_nics(inventory, FakeQemu().process, note)
+    assert {mac: nic.front_end for mac, nic in found.items()} == {
+        MAC: ours,
+        third: noted,
+        other: theirs,
+    }
