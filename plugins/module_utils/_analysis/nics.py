@@ -13,9 +13,10 @@ from .._log.parse import Logged
 from .._time import iso
 from .complaints import Complaints
 from .findings import Finding, Findings
-from .grants import Grant, Opened, claim, network_of
+from .grants import Grant, Opened, claim, network_of, whole_network
 from .history import History
 from .pairs import Pairs
+from .prepared import Prepared
 from .sessions import number
 
 # An open may wait this long for its hand-over: a VM's start has time-outs of its own.
@@ -51,6 +52,7 @@ class Nics:
         self._pairs = Pairs()
         self.grants: dict[str, Grant] = {}
         self._complain = Complaints(node, uuid, findings)
+        self._prepared = Prepared(self._complain)
         self._opened: dict[str, list[Opened]] = {}
         self._failed_detach: dict[str, Finding] = {}
         self._failed_starts: list[tuple[Logged, str]] = []
@@ -64,6 +66,7 @@ class Nics:
             or self._failed_starts
             or self._failed_detach
             or self._pairs.is_waiting()
+            or self._prepared.is_waiting()
         )
 
     def unclaimed(self) -> list[Device]:
@@ -74,10 +77,12 @@ class Nics:
         """Take a VIRT_RESOURCE record of a NIC."""
         fields = logged.record.fields
         reason, success = fields.get("reason"), fields.get("res") == "success"
-        if reason in ("open", "close"):
+        if reason in ("open", "prepare", "close"):
             net = _mac(fields.get("net"))
             if net and reason == "open":
                 self._open(logged, net, success)
+            elif net and reason == "prepare":
+                self._prepared.take(logged, net, success)
             elif net and success:
                 self._close(logged, net, number(fields.get("fd")))
             return
@@ -90,10 +95,6 @@ class Nics:
             self._hand_over(logged, new, reason, success)
         elif reason == "update" and success:
             self._update(logged, new)
-        elif reason == "prepare" and not success:
-            net = _mac(fields.get("net"))
-            if net:
-                self._complain.failed_prepare(logged, net)
 
     def _replace(self, logged: Logged, old: str, new: str, reason: str) -> None:
         """Take a change of a NIC's MAC: it keeps its devices unless others were opened."""
@@ -110,8 +111,13 @@ class Nics:
         changed = network_of(fields, "new-")
         if grant is None or not changed:
             return
-        self._end(grant.mac, logged)
-        self.grants[grant.mac] = grant.moved(logged, changed)
+        if grant.network is None:
+            # Its hand-over did not say it.
+            grant.network = whole_network(network_of(fields, "old-"))
+        moved = grant.moved(logged, changed)
+        if moved.move != grant.move:
+            self._end(grant.mac, logged)
+        self.grants[grant.mac] = moved
 
     def begin(self, logged: Logged) -> None:
         """A new run of the VM begins: what an earlier one had is gone."""
@@ -176,6 +182,7 @@ class Nics:
                 break
         if not waiting:
             self._opened.pop(mac, None)
+            self._prepared.closed(logged, mac)
 
     def _close_granted(
         self, logged: Logged, mac: str, path: str | None, fd: int
@@ -229,6 +236,7 @@ class Nics:
             devices = kept
         self._settle(mac, "handed over anew", logged)
         self._end(mac, logged)
+        prepared = self._prepared.handed_over(logged, mac)
         self.grants[mac] = Grant(
             node=self.node,
             vm=fields.get("vm"),
@@ -242,7 +250,7 @@ class Nics:
             devices=devices,
             exact=bool(fds),
             run=self._run + (reason == "start"),
-            network=network_of(fields) or None,
+            network=whole_network(prepared, network_of(fields)),
             ticket=fields.get("ticket"),
             ifname=fields.get("dev"),
         )
@@ -259,6 +267,7 @@ class Nics:
         for mac in list(self.grants):
             self._end(mac, end)
         self._pairs.forget()
+        self._prepared.ended(how)
         self._drop_opened(how)
         for finding in self._failed_detach.values():
             finding.settle(f"It is over: {how}.")

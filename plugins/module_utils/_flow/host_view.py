@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from .._analysis.place import Place
 from .._device import Device
 from .._net import holdings, sysfs
 from .._proc import Process, all_processes
@@ -35,10 +36,11 @@ class Holder:
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """The host at one moment. ``links`` are its taps and macvtaps with their MACs."""
+    """The host at one moment. ``links`` are its taps and macvtaps with their MACs, ``places`` where they are."""
 
     holders: dict[Process, Holder]
     links: dict[str, str | None]
+    places: dict[str, Place] = dataclasses.field(default_factory=dict)
 
     def qemus(self) -> list[Holder]:
         """Return the VMs."""
@@ -58,6 +60,7 @@ def look() -> Look:
     """Look at every process and every link."""
     # Links first: a tap that is made meanwhile has its holder, and is no leak.
     links = {name: sysfs.address(name) for name in sysfs.names() if _is_tap(name)}
+    places = {name: _place_of(name) for name in links}
     vms = {identity.noted(note): note for note in statedir.other_notes("")}
     holders = {}
     for process in all_processes():
@@ -74,7 +77,13 @@ def look() -> Look:
         holders[process] = Holder(
             process, process.started(), exe, runs_vm, name, uuid, devices
         )
-    return Look(holders, links)
+    return Look(holders, links, places)
+
+
+def _place_of(name: str) -> Place:
+    if sysfs.is_tap(name):
+        return Place(sysfs.master(name), True)
+    return Place(sysfs.lower(name), False)
 
 
 def _is_tap(name: str) -> bool:
