@@ -38,6 +38,11 @@ class Network:
     link: str | None = None
     mtu: str | None = None
 
+    @property
+    def is_prepared(self) -> bool:
+        """Tell whether something keeps the NIC's frames apart, which is in place before the hand-over."""
+        return any((self.vlan, self.filter, self.isolated))
+
     def handed_over(self) -> Fields:
         """Return the fields of a start or attach record; what does not apply is left out."""
         return self._fields(_HANDED_OVER)

@@ -20,8 +20,8 @@ from .._qemu import command, launch, systemd
 from .._qemu.command import Backend, QemuOptions
 from .._repair.companion_unit import watch
 from .._repair.resume import end_process
-from .._vm.macvtap import has_link
 from .._vm.note import Note
+from .._vm.remains import has_remains
 from .._vm.vm import Vm
 from .handover import attached, claim, noting, record_grant
 
@@ -66,7 +66,7 @@ def cold_start(
         except Exception:
             report.auditor.prove_anyway()
             # What could not be recorded or removed stays noted, for the next task.
-            left = any(map(has_link, note.interfaces.values()))
+            left = any(map(has_remains, note.interfaces.values()))
             if not report.auditor.missed and not left:
                 vm.state.remove()
                 vm.note = None

@@ -43,6 +43,7 @@ def claim(vm: Vm, note: Note, interfaces: t.Sequence[Interface]) -> None:
                 netdev=command.netdev_id(interface.mac),
                 phase="opening",
                 others=others,
+                network=interface.network,
             )
         # What one task has on record, the end of the VM must not leave out for another one's audit: off.
         note.audit = strictest(note.audit, vm.target.audit)
@@ -78,7 +79,8 @@ def record_grant(
     nic = note.interfaces[interface.mac]
     nic.devices = devices
     fds = fds_of(devices)
-    auditor.write(messages.net_grant(reason, interface.mac, fds, success=True))
+    name, network = interface.ifname, interface.network
+    auditor.write(messages.net_grant(reason, interface.mac, fds, True, name, network))
     nic.phase = "held"
     vm.state.save(note)
 

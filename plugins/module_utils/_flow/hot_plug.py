@@ -17,8 +17,8 @@ from .._errors import LinkError, MonitorError, PendingError, StuckError
 from .._net.interface import Interface
 from .._net.opened import OpenedDevices
 from .._qemu import command, hotplug
-from .._vm.macvtap import has_link
 from .._vm.note import Note
+from .._vm.remains import has_remains
 from .._vm.vm import Live, Vm
 from .handover import attached, claim, noting, record_grant
 from .plan import Plan, Step
@@ -71,7 +71,7 @@ def _drop_unfinished(note: Note) -> None:
     kept = {
         mac: nic
         for mac, nic in note.interfaces.items()
-        if nic.phase != "opening" or has_link(nic)
+        if nic.phase != "opening" or has_remains(nic)
     }
     note.interfaces = kept
 

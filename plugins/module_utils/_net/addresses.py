@@ -13,13 +13,13 @@ import typing as t
 
 from .._errors import OptionError
 
-Network = t.Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
+IpNetwork = t.Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 
 # A NIC with more is a router, and wants networks.
 MAX_ADDRESSES = 256
 
 
-def parse_addresses(option: str, items: t.Sequence[str]) -> tuple[Network, ...]:
+def parse_addresses(option: str, items: t.Sequence[str]) -> tuple[IpNetwork, ...]:
     """Return the networks of the option ``addresses``, single addresses among them, each once and in order.
 
     Raises :class:`OptionError` for what is no address or network, for host bits, for what no NIC can have for a
@@ -41,7 +41,7 @@ def parse_addresses(option: str, items: t.Sequence[str]) -> tuple[Network, ...]:
     )
 
 
-def texts(networks: t.Iterable[Network]) -> list[str]:
+def texts(networks: t.Iterable[IpNetwork]) -> list[str]:
     """Return networks in words: single addresses without their prefix length."""
     return [str(each[0]) if each.num_addresses == 1 else str(each) for each in networks]
 
@@ -53,13 +53,13 @@ def link_local(mac: str) -> ipaddress.IPv6Network:
     return ipaddress.IPv6Network((b"\xfe\x80" + bytes(6) + interface_id, 128))
 
 
-def _within(network: Network, other: Network) -> bool:
+def _within(network: IpNetwork, other: IpNetwork) -> bool:
     if isinstance(network, ipaddress.IPv4Network):
         return isinstance(other, ipaddress.IPv4Network) and network.subnet_of(other)
     return isinstance(other, ipaddress.IPv6Network) and network.subnet_of(other)
 
 
-def _parse(option: str, item: str) -> Network:
+def _parse(option: str, item: str) -> IpNetwork:
     text = item.strip()
     try:
         network = ipaddress.ip_network(text, strict=True)

@@ -11,6 +11,7 @@ import typing as t
 from .. import _device
 from .._errors import OptionError
 from . import link, sysfs
+from .backends import backend_of
 from .interface import Interface
 
 
@@ -34,10 +35,7 @@ def _check(
         raise interface.error(
             "source", f"there is no link {interface.source} on this host"
         )
-    if interface.type == "bridge":
-        _check_bridge(interface)
-    else:
-        _check_lower(interface, leftovers)
+    backend_of(interface.type).check(interface, leftovers)
     if sysfs.exists(interface.ifname) and interface.ifname not in leftovers:
         raise interface.error(
             "ifname",
@@ -50,51 +48,6 @@ def _check(
             "vhost",
             f"{_device.VHOST_NET_PATH} does not exist; load the kernel module vhost_net,"
             " or use vhost: auto to go on without it",
-        )
-
-
-def _check_bridge(interface: Interface) -> None:
-    if not sysfs.is_bridge(interface.source):
-        raise interface.error(
-            "source",
-            f"{interface.source} is no bridge; use type: direct for a macvtap on a network device",
-        )
-
-
-def _check_lower(interface: Interface, leftovers: t.Collection[str]) -> None:
-    lower = interface.source
-    if not sysfs.is_up(lower):
-        raise interface.error(
-            "source",
-            f"{lower} is down, and a macvtap on it would be; bring it up first",
-        )
-    master = sysfs.master(lower)
-    if master is not None:
-        raise interface.error(
-            "source", f"{lower} is a port of {master}; a macvtap needs it free"
-        )
-    users = [name for name in sysfs.uppers(lower) if name not in leftovers]
-    if interface.mode == "passthrough" and users:
-        raise interface.error(
-            "mode",
-            f"passthrough takes {lower} as a whole, and it is in use by {', '.join(users)}",
-        )
-    for user in users:
-        if (
-            sysfs.macvtap_rdev(user) is not None
-            and link.macvtap_mode(user) == "passthrough"
-        ):
-            raise interface.error(
-                "source", f"{lower} is taken as a whole by {user} (mode passthrough)"
-            )
-    lower_mtu = sysfs.mtu(lower)
-    if (
-        interface.mtu is not None
-        and lower_mtu is not None
-        and interface.mtu > lower_mtu
-    ):
-        raise interface.error(
-            "mtu", f"{interface.mtu} is more than the {lower_mtu} bytes of {lower}"
         )
 
 

@@ -78,8 +78,8 @@ def apply(name: str, mac: str, flags: PortFlags) -> None:
     for flag, value in flags.values().items():
         if sysfs.port_flag(name, flag) is not value:
             _set(name, flag, value)
-    if not flags.pinned and is_pinned(name, mac):
-        _neighbour(name, mac, _RTM_DELNEIGH, 0)
+    if not flags.pinned:
+        unpin(name, mac)
     if read(name, mac) != flags:
         raise LinkError(
             f"the bridge port {name} was to be {_words(flags)}, and the kernel says that it is not"
@@ -90,6 +90,12 @@ def pin(name: str, mac: str) -> None:
     """Give a port the static entry of its guest's MAC, in each of the port's VLANs. Raises :class:`LinkError`."""
     flags = netlink.NLM_F_CREATE | netlink.NLM_F_REPLACE
     _neighbour(name, mac, _RTM_NEWNEIGH, flags)
+
+
+def unpin(name: str, mac: str) -> None:
+    """Take the static entry of the guest's MAC away, before its port gets other VLANs. Raises :class:`LinkError`."""
+    if is_pinned(name, mac):
+        _neighbour(name, mac, _RTM_DELNEIGH, 0)
 
 
 def is_pinned(name: str, mac: str) -> bool:

@@ -110,18 +110,15 @@ def apply(name: str, vlan: Vlan) -> None:
         )
 
 
-def restore(name: str, vlans: PortVlans) -> None:
-    """Give a port back the VLANs that it had, by what :func:`read` said. Raises :class:`LinkError`."""
-    now = read(name)
-    if now.vids:
-        gone = [(vid, 0) for vid in sorted(now.vids)]
+def apply_default(name: str, bridge: str) -> None:
+    """Give a port the VLAN that its bridge gives to a new one, and no other. Raises :class:`LinkError`."""
+    default = sysfs.default_vid(bridge)
+    if default is not None:
+        apply(name, Vlan(default))
+        return
+    gone = [(vid, 0) for vid in sorted(read(name).vids)]
+    if gone:
         _send(name, "take VLANs from", _RTM_DELLINK, gone)
-    if vlans.vids:
-        flagged = [
-            (vid, (_UNTAGGED if bare else 0) | (_PVID if vid == vlans.pvid else 0))
-            for vid, bare in sorted(vlans.vids.items())
-        ]
-        _send(name, "give VLANs to", _RTM_SETLINK, flagged)
 
 
 def _send(name: str, what: str, kind: int, vlans: t.Sequence[tuple[int, int]]) -> None:

@@ -149,6 +149,16 @@ def filters_vlans(bridge: str) -> bool:
     return _read(bridge, "bridge/vlan_filtering") == "1"
 
 
+def default_vid(bridge: str) -> int | None:
+    """Return the VLAN that a bridge gives a new port, ``None`` where it gives none."""
+    return _number(bridge, "bridge/default_pvid") or None
+
+
+def forward_delay(bridge: str) -> float:
+    """Return the seconds that a bridge's spanning tree listens, and again learns, before a port forwards."""
+    return (_number(bridge, "bridge/forward_delay") or 0) / 100
+
+
 def port_flag(name: str, flag: str) -> bool | None:
     """Return a flag of a bridge's port, ``None`` where it has none of that name."""
     text = _read(name, f"brport/{flag}")

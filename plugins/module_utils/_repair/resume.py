@@ -16,8 +16,8 @@ from .._net import holdings
 from .._qemu import hotplug
 from .._vm import identity
 from .._vm.history import NicHistory
-from .._vm.macvtap import remove_link
 from .._vm.note import NicNote, Note
+from .._vm.remains import remove_remains
 from .._vm.vm import Vm
 from .check import steps_due
 from .steps import Step
@@ -96,7 +96,7 @@ def _do(vm: Vm, note: Note, step: Step, auditor: Auditor, messages: Messages) ->
             auditor.prove()
             # What is on record is not recorded again, also when its link cannot be removed.
             nic.phase = "revoked"
-        remove_link(nic)
+        remove_remains(nic)
         if step.action == "take_back" or nic.mac not in vm.nics:
             del note.interfaces[nic.mac]
     vm.state.save(note)

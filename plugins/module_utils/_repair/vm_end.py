@@ -19,8 +19,8 @@ from .._errors import StuckError
 from .._net import holdings
 from .._net.holdings import Holding
 from .._vm.history import History, NicHistory
-from .._vm.macvtap import remove_link
 from .._vm.note import NicNote, Note
+from .._vm.remains import remove_remains
 from .._vm.statedir import VmState
 from .steps import end_of
 
@@ -149,5 +149,5 @@ def _messages_of(note: Note, origin: Origin) -> Messages:
 def _forget(note: Note, state: VmState) -> None:
     # After the last record: importing what removes links takes longer than all of them.
     for nic in note.interfaces.values():
-        remove_link(nic)
+        remove_remains(nic)
     state.remove()

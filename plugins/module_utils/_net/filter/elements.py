@@ -12,7 +12,7 @@ import ipaddress
 import struct
 import typing as t
 
-from ..addresses import Network, link_local
+from ..addresses import IpNetwork, link_local
 
 Level = t.Literal["mac", "address"]
 
@@ -27,7 +27,7 @@ class Rights(t.NamedTuple):
     ifindex: int
     mac: str
     level: Level
-    addresses: tuple[Network, ...]
+    addresses: tuple[IpNetwork, ...]
     trunk: bool
 
 
@@ -88,7 +88,7 @@ def elements_of(rights: Rights) -> list[Element]:
     return found
 
 
-def _of_network(index: int, network: Network) -> list[Element]:
+def _of_network(index: int, network: IpNetwork) -> list[Element]:
     first, last = network[0].packed, network[-1].packed
     if network.num_addresses == 1:
         names = ["addresses4"] if network.version == 4 else ["addresses6", "targets6"]

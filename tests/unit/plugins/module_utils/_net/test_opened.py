@@ -75,6 +75,7 @@ class Host:
         monkeypatch.setattr(sysfs, "macvtap_rdev", lambda name: "246:1")
         monkeypatch.setattr(link, "join_bridge", lambda *args: self.step("link"))
         monkeypatch.setattr(link, "bring_up", lambda *args: self.step("link"))
+        monkeypatch.setattr(link, "receive_all_multicast", lambda *args: None)
         monkeypatch.setattr(link, "add_macvtap", self.add_macvtap)
         monkeypatch.setattr(link, "remove", self.links.remove)
 
