@@ -64,13 +64,14 @@ def vm_options(timeout: float) -> Spec:
 
 
 def audit_options() -> Spec:
-    """Return the option that says how much a record must be proved."""
+    """Return the options of what is recorded: how much it must be proved, and why the task is run."""
     return {
         "audit": {
             "type": "str",
             "choices": [*MODES],
             "default": "required",
-        }
+        },
+        "ticket": {"type": "str"},
     }
 
 

@@ -14,6 +14,7 @@ from .._device import Device, fds_of
 from .._errors import ProcessError
 from .._net import holdings
 from .._net.interface import Interface
+from .._net.network import network_of
 from .._net.opened import OpenedDevices
 from .._proc import Process
 from .._qemu import command, launch, systemd
@@ -209,14 +210,16 @@ def _record_failure(
         # Whether the last record landed is not known. The next task reads it in the log, and goes on from there.
         return
     for interface in interfaces:
-        if note.interfaces[interface.mac].phase == "held":
+        nic = note.interfaces[interface.mac]
+        if nic.phase == "held":
             # Its start is on record as a success already, so it ends as a detach.
             report.auditor.write_anyway(
                 messages.net_detach(interface.mac, success=True)
             )
         else:
+            on = network_of(nic.link, nic.type)
             report.auditor.write_anyway(
-                messages.net_grant("start", interface.mac, [], success=False)
+                messages.net_grant("start", interface.mac, [], False, *on)
             )
     operation, reason = ("stop", "failed") if booted else ("start", "booted")
     report.auditor.write_anyway(

@@ -21,6 +21,7 @@ from .._vm.note import NicNote
 from .._vm.target import Target
 from .._vm.vm import Vm
 from .release import Action, Outcome, release, require_gone
+from .unknown import seen_of, unknown_words
 
 if t.TYPE_CHECKING:
     from .._task.result import Report
@@ -42,9 +43,11 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool, report: Report) -> None
     target = Target.of(params)
     origin = Origin.of_this_process()
     with find_vm(target, check_mode, report.warnings) as vm:
+        seen = seen_of(vm)
         released = _repair(vm, report, origin, check_mode)
         report.vm = vm.result()
         present, absent = _plan(vm, asked, released)
+        report.warnings += unknown_words(vm, seen, [each.mac for each in absent])
         stop = params["stop_vm"] if vm.running else "never"
         planned = _predict(present, params["force"], stop)
         report.diff = _make_diff(vm, planned, stop)

@@ -12,6 +12,7 @@ from .._audit.messages import Messages
 from .._audit.mode import strictest
 from .._device import Device, fds_of
 from .._net import holdings, sysfs
+from .._net.backends import backend_of
 from .._net.interface import Interface
 from .._net.opened import Noted
 from .._proc import Process
@@ -78,9 +79,8 @@ def record_grant(
     """Record that qemu holds the devices of an interface, at the fd numbers that they have there."""
     nic = note.interfaces[interface.mac]
     nic.devices = devices
-    fds = fds_of(devices)
-    name, network = interface.ifname, interface.network
-    auditor.write(messages.net_grant(reason, interface.mac, fds, True, name, network))
+    fds, on = fds_of(devices), backend_of(nic.type).observe(nic.link)
+    auditor.write(messages.net_grant(reason, interface.mac, fds, True, nic.ifname, on))
     nic.phase = "held"
     vm.state.save(note)
 

@@ -15,6 +15,7 @@ from .._audit.origin import Origin
 from .._device import Device
 from .._errors import LinkError, MonitorError, PendingError, StuckError
 from .._net.interface import Interface
+from .._net.network import network_of
 from .._net.opened import OpenedDevices
 from .._qemu import command, hotplug
 from .._vm.note import Note
@@ -109,8 +110,9 @@ def _plug(
         except Exception:
             # Whether a record that is missed landed is not known. The next task reads it in the log.
             if not auditor.missed and nic.phase != "held":
+                on = network_of(nic.link, nic.type)
                 auditor.write_anyway(
-                    messages.net_grant("attach", interface.mac, [], success=False)
+                    messages.net_grant("attach", interface.mac, [], False, *on)
                 )
             raise
         opened.handed_over()

@@ -24,8 +24,9 @@ if t.TYPE_CHECKING:
 def end_other_vms(uuid: str, report: Report, origin: Origin) -> None:
     """Do what is due for every VM but one whose qemu is gone, and report it as late.
 
-    How much its records must be proved is what the task said that gave it its NICs. A VM that a
-    task or its companion works on is left to them. A failure here is no more than a warning.
+    How much its records must be proved is what the task said that gave it its NICs. They have no ticket: that of a
+    task says why something is done to the VM that it names. A VM that a task or its companion works on is left to
+    them. A failure here is no more than a warning.
     """
     for state in statedir.other_vms(uuid):
         note = _note_of(state)

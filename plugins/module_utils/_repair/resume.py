@@ -13,6 +13,7 @@ from .._audit.origin import Origin
 from .._device import Device, fds_of
 from .._errors import ProcessError, StuckError
 from .._net import holdings
+from .._net.backends import backend_of
 from .._qemu import hotplug
 from .._vm import identity
 from .._vm.history import NicHistory
@@ -40,11 +41,14 @@ def end_process(vm: Vm, note: Note) -> bool:
 
 
 def repair_as_noted(vm: Vm, report: Report, origin: Origin) -> None:
-    """Repair, and prove the records as the strictest task asked whose work is repaired, not as this one does."""
+    """Repair, and prove the records as the strictest task asked whose work is repaired, not as this one does.
+
+    They are records of this task all the same, and have its ticket.
+    """
     note = vm.note
     if note is None:
         return
-    with Auditor(note.audit) as auditor:
+    with Auditor(note.audit, report.auditor.ticket) as auditor:
         try:
             auditor.prepare()
             report.warnings += repair(vm, auditor, origin)
@@ -114,7 +118,8 @@ def _confirm(
     nic.devices = _handed_over(vm, note, nic)
     if not history.granted:
         fds = fds_of(nic.devices)
-        auditor.write(messages.net_grant("attach", nic.mac, fds, success=True))
+        on = backend_of(nic.type).observe(nic.link)
+        auditor.write(messages.net_grant("attach", nic.mac, fds, True, nic.ifname, on))
         auditor.prove()
     nic.phase = "held"
 

@@ -18,6 +18,7 @@ from .._audit.origin import Origin
 from .._errors import StuckError
 from .._net import holdings
 from .._net.holdings import Holding
+from .._net.network import network_of
 from .._vm.history import History, NicHistory
 from .._vm.note import NicNote, Note
 from .._vm.remains import remove_remains
@@ -58,7 +59,8 @@ def record_nic_end(
     if history.granted:
         auditor.write(messages.net_detach(nic.mac, success=True))
     elif not history.settled:
-        auditor.write(messages.net_grant(grant, nic.mac, [], success=False))
+        on = network_of(nic.link, nic.type)
+        auditor.write(messages.net_grant(grant, nic.mac, [], False, *on))
     for opened in history.outstanding:
         auditor.write(messages.net_close(nic.mac, opened, opened.fd))
 

@@ -8,6 +8,11 @@ Writes with libnftables (``libnftables(3)``, the Python module ``nftables``), on
 
 from __future__ import annotations
 
+import glob
+import importlib
+import importlib.machinery
+import importlib.util
+import sys
 import typing as t
 
 from ..._errors import LinkError
@@ -110,13 +115,9 @@ def family_of(ifname: str) -> Family:
 def run(commands: str, dry: bool = False) -> None:
     """Have libnftables run commands as one transaction, or only try them. Raises :class:`LinkError`."""
     try:
-        import nftables
-    except ImportError as exc:
-        raise LinkError(_MISSING) from exc
-    try:
-        library = nftables.Nftables()
-    except OSError as exc:
-        raise LinkError(f"{_MISSING} (libnftables cannot be loaded: {exc})") from exc
+        library = _module().Nftables()
+    except (ImportError, OSError) as exc:
+        raise LinkError(f"{_MISSING} ({exc})") from exc
     if not commands:
         return
     library.set_dry_run(dry)
@@ -126,6 +127,25 @@ def run(commands: str, dry: bool = False) -> None:
         raise LinkError(
             f"nftables refused the filter: {first.replace('Error: ', '', 1)}"
         )
+
+
+def _module() -> t.Any:
+    """Return the module ``nftables``. Distributions have it for their own Python, and it works with any.
+
+    Raises :class:`ImportError`.
+    """
+    try:
+        return importlib.import_module("nftables")
+    except ImportError:
+        spec = importlib.machinery.PathFinder.find_spec(
+            "nftables", glob.glob("/usr/lib/python3*/*-packages")
+        )
+        if spec is None or spec.loader is None:
+            raise
+        module = importlib.util.module_from_spec(spec)
+        sys.modules["nftables"] = module
+        spec.loader.exec_module(module)
+        return module
 
 
 def _hook(ifname: str, index: int) -> list[str]:

@@ -17,7 +17,7 @@ import typing as t
 from ..._errors import LinkError
 from .. import netlink
 from .elements import Element
-from .ruleset import COMMENT, TABLE, Family, labels
+from .ruleset import COMMENT, TABLE, Family, hook_of, labels
 
 State = t.Literal["whole", "damaged", "missing", "foreign"]
 
@@ -63,6 +63,20 @@ def state_of(family: Family) -> State:
     if family == "bridge":
         whole = whole and "from_guests" in hooks
     return "whole" if whole and not dormant else "damaged"
+
+
+def filtered(links: t.Mapping[str, int], family: Family) -> dict[str, bool | None]:
+    """Return of each link, by its name with its index, whether it is filtered; ``None`` where that cannot be read."""
+    try:
+        whole = state_of(family) == "whole"
+        return {
+            name: whole
+            and has(family, Element("nics", index))
+            and (family == "bridge" or enters(hook_of(index), name))
+            for name, index in links.items()
+        }
+    except LinkError:
+        return dict.fromkeys(links)
 
 
 def enters(chain: str, ifname: str) -> bool:
