@@ -87,8 +87,8 @@ def attach_options() -> Spec:
         "qemu": {"type": "dict", "options": _QEMU},
         "on_mismatch": {
             "type": "str",
-            "choices": ["fail", "replace"],
-            "default": "fail",
+            "choices": ["update", "fail", "replace"],
+            "default": "update",
         },
     }
 

@@ -23,6 +23,7 @@ from .._vm.remains import has_remains
 from .._vm.vm import Live, Vm
 from .handover import attached, claim, noting, record_grant
 from .plan import Plan, Step
+from .update import update
 
 if t.TYPE_CHECKING:
     from .._task.result import Report
@@ -46,6 +47,10 @@ def hot_plug(vm: Vm, plan: Plan, report: Report, origin: Origin) -> None:
                     report.interfaces.append(
                         {**step.nic.result(), "action": "unchanged"}
                     )
+                    continue
+                if step.action == "update":
+                    report.interfaces.append(update(vm, note, step, auditor, messages))
+                    report.changed = True
                     continue
                 if step.replace:
                     free += _take_out(vm, note, step, report, messages)

@@ -31,11 +31,7 @@ def _check(
     leftovers: t.Collection[str],
     carriers: t.Mapping[str, t.Sequence[str]],
 ) -> None:
-    if not sysfs.exists(interface.source):
-        raise interface.error(
-            "source", f"there is no link {interface.source} on this host"
-        )
-    backend_of(interface.type).check(interface, leftovers)
+    check_source(interface, leftovers)
     if sysfs.exists(interface.ifname) and interface.ifname not in leftovers:
         raise interface.error(
             "ifname",
@@ -49,6 +45,15 @@ def _check(
             f"{_device.VHOST_NET_PATH} does not exist; load the kernel module vhost_net,"
             " or use vhost: auto to go on without it",
         )
+
+
+def check_source(interface: Interface, leftovers: t.Collection[str] = ()) -> None:
+    """Refuse a network that this host cannot put the interface on. Raises :class:`OptionError`."""
+    if not sysfs.exists(interface.source):
+        raise interface.error(
+            "source", f"there is no link {interface.source} on this host"
+        )
+    backend_of(interface.type).check(interface, leftovers)
 
 
 def _carriers(leftovers: t.Collection[str]) -> dict[str, list[str]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from .._errors import LinkError
 from .._net import holdings
 from .._net.backends import backend_of
+from .._net.nic_link import NicLink
 from .note import NicNote
 
 
@@ -17,7 +18,17 @@ def has_remains(nic: NicNote) -> bool:
 
 
 def _is_there(nic: NicNote) -> bool:
-    return nic.made and backend_of(nic.type).remains(nic.link)
+    backend = backend_of(nic.type)
+    return nic.made and any(backend.remains(link) for link in _links(nic))
+
+
+def _links(nic: NicNote) -> list[NicLink]:
+    """Return the link of an interface as it was, and as an update that was cut off may have left it."""
+    return [
+        nic.link.on(network)
+        for network in (nic.link.network, nic.updating)
+        if network is not None
+    ]
 
 
 def remove_remains(nic: NicNote, free: bool = False) -> None:
@@ -30,7 +41,8 @@ def remove_remains(nic: NicNote, free: bool = False) -> None:
         return
     backend = backend_of(nic.type)
     try:
-        backend.remove(nic.link)
+        for link in _links(nic):
+            backend.remove(link)
     except LinkError as exc:
         raise LinkError(
             f"{exc}. It is {backend.left} of {nic.mac}; that qemu has none of its devices is on record, and nobody"

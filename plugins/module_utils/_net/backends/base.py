@@ -42,6 +42,8 @@ class Backend(abc.ABC):
     family: t.ClassVar[t.Literal["bridge", "netdev"]]
     # What stays when its last descriptor is closed, in words.
     left: t.ClassVar[str]
+    # Whether a link can move to another source.
+    moves: t.ClassVar[bool]
 
     @abc.abstractmethod
     def check(self, interface: Interface, leftovers: t.Collection[str]) -> None:
@@ -90,10 +92,14 @@ class Backend(abc.ABC):
         mtu = sysfs.mtu(link.ifname)
         return dataclasses.replace(
             network,
-            source=self._source_of(link.ifname),
+            source=self.source_of(link.ifname),
             link=None if sysfs.is_up(link.ifname) else "down",
             mtu=str(mtu) if network.mtu is not None and mtu is not None else None,
         )
+
+    def mode_of(self, ifname: str) -> str | None:
+        """Return the mode of a link as the option ``mode`` names it, ``None`` for a kind without."""
+        return None
 
     @abc.abstractmethod
     def update(self, link: NicLink, network: Network) -> None:
@@ -121,7 +127,7 @@ class Backend(abc.ABC):
             nft.remove(self.family, rights)
 
     @abc.abstractmethod
-    def _source_of(self, ifname: str) -> str | None:
+    def source_of(self, ifname: str) -> str | None:
         """Return the bridge or the lower device of a link, as the kernel knows it."""
 
     @abc.abstractmethod

@@ -25,6 +25,7 @@ class Bridge(Backend):
     kind = "bridge"
     family = "bridge"
     left = "the filter"
+    moves = True
 
     def check(self, interface: Interface, leftovers: object) -> None:
         """Require a bridge, with VLAN filtering where VLANs are asked. Raises :class:`OptionError`."""
@@ -110,7 +111,8 @@ class Bridge(Backend):
                 links.set_port_mtu(link.ifname, here, int(network.mtu))
         self._set_link(new)
 
-    def _source_of(self, ifname: str) -> str | None:
+    def source_of(self, ifname: str) -> str | None:
+        """Return the bridge that a tap is a port of."""
         return sysfs.master(ifname)
 
     def _connect(self, link: NicLink) -> None:

@@ -26,6 +26,7 @@ class Direct(Backend):
     kind = "direct"
     family = "netdev"
     left = "the macvtap"
+    moves = False
 
     def check(self, interface: Interface, leftovers: t.Collection[str]) -> None:
         """Require a lower device that is up, free, and takes what is asked. Raises :class:`OptionError`."""
@@ -122,7 +123,12 @@ class Direct(Backend):
             links.remove(link.ifname)
         super().remove(link)
 
-    def _source_of(self, ifname: str) -> str | None:
+    def mode_of(self, ifname: str) -> str | None:
+        """Return a macvtap's mode."""
+        return links.macvtap_mode(ifname)
+
+    def source_of(self, ifname: str) -> str | None:
+        """Return the lower device of a macvtap."""
         return sysfs.lower(ifname)
 
     def _connect(self, link: NicLink) -> None:

@@ -188,7 +188,7 @@ FAILURES: list[tuple[dict[str, t.Any], str, int, int, int]] = [
     ({"queues": 2}, VHOST, 1, 3, 1),
     ({}, "record", 0, 1, 0),
     ({}, "record", 1, 2, 0),
-    (DIRECT, "link", 0, 0, 0),
+    (DIRECT, "link", 0, 1, 0),
     (DIRECT, "/dev/tap12", 0, 0, 1),
     (DIRECT, "become", 0, 1, 0),
     (DIRECT, "record", 0, 1, 0),
