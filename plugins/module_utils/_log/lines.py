@@ -25,7 +25,7 @@ _ANY = re.compile(HEAD % "[A-Z_0-9]+", re.ASCII)
 
 VIRT_NEEDLE = b"VIRT_"
 # Character devices, and TUNSETIFF.
-KERNEL_NEEDLES = (b" mode=020", b" a1=400454ca a2=")
+KERNEL_NEEDLES = (b"mode=020", b"400454ca a2=")
 ALERT_NEEDLES = (b"type=AVC msg=audit(", b"type=ANOM_")
 # In logs that auditd did not write: types by number, and boots of a journal.
 OTHER_NEEDLES = (

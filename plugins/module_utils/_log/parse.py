@@ -14,7 +14,7 @@ import dataclasses
 import functools
 import re
 
-from .._audit.record import MESSAGE_TYPES, Record, known_id
+from .._audit.record import MESSAGE_TYPES, Record, decode, known_id
 from .._errors import RecordError
 from .old import parse_old
 
@@ -39,10 +39,24 @@ _OLD = (": exe=", "='")
 _FOREIGN = re.compile("[\x00-\x08\x0b-\x1f\x7f\u2018\u2019\u201c\u201d]|&(?:quot|#34);")
 # A UUID as others write it: it would not be found by the one that is asked for.
 _OTHER_UUID = re.compile(r"\{.*|[0-9A-Fa-f]{32}", re.ASCII)
-_MAC = re.compile(
-    r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}|[0-9A-F]{2}(?::[0-9A-F]{2}){5}", re.ASCII
-)
+_A_MAC = r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}|[0-9A-F]{2}(?::[0-9A-F]{2}){5}"
+_MAC = re.compile(_A_MAC, re.ASCII)
 _BARE_HEX_NAME = re.compile(r"(?:^| )vm=([0-9A-Fa-f]+)(?: |:|\Z)", re.ASCII)
+
+# A field as this collection and today's libvirt write it, and what stands in the fields that an answer rests on.
+_PLAIN_FIELD = re.compile(
+    r'([A-Za-z][A-Za-z0-9_-]*)=("[!#-%(-~]*"|[!#-%(-~]*)', re.ASCII
+)
+_SOUND = {
+    "vm": re.compile(r'"(?!\?").+"'),
+    "uuid": re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
+    "res": re.compile("success|failed"),
+    **dict.fromkeys(
+        ("net", "old-net", "new-net"),
+        re.compile(rf'"\?"|\?|(?P<q>"?)(?:{_A_MAC})(?P=q)'),
+    ),
+}
+_NAMED = frozenset(("vm", "uuid", "res"))
 
 
 @dataclasses.dataclass
@@ -70,15 +84,12 @@ def parse_virt(text: str) -> Logged | None:
     match = _VIRT.fullmatch(text)
     if match is None:
         return None
-    record = _record(match["type"], match["text"])
-    if record is None:
-        return None
-    node, _type, event, time, _serial, pid, uid, auid, ses, _text, names, lost = (
+    node, kind, event, time, _serial, pid, uid, auid, ses, said, names, lost = (
         match.groups()
     )
-    if lost and not _RESULT.search(match["text"]):
+    record = _plain_record(kind, said) or _record(kind, said)
+    if record is None or (lost and not _RESULT.search(said)):
         return None
-    user = _USER.search(names or lost) if names or lost else None
     return Logged(
         event=event,
         time=float(time),
@@ -88,8 +99,47 @@ def parse_virt(text: str) -> Logged | None:
         uid=0 if uid == "root" else int(uid),
         auid=_id(auid),
         ses=_id(ses),
-        user=user.group(1) if user else None,
+        user=_user(names or lost),
     )
+
+
+class _OddError(ValueError):
+    """A field is not as this collection and today's libvirt write it."""
+
+
+def _plain_record(kind: str, text: str) -> Record | None:
+    """Read the text of nearly all records, whose fields are sound by themselves; ``None``: look at it closely.
+
+    What it returns is what :func:`_record` returns, in a quarter of the time.
+    """
+    try:
+        found = [*map(_plain_field, text.split(" "))]
+    except _OddError:
+        return None
+    fields = dict(found)
+    whole = len(fields) == len(found) and fields.keys() >= _NAMED
+    return Record(kind, fields) if whole and ": exe=" not in text else None
+
+
+# The same few stand in many records.
+@functools.lru_cache(maxsize=8192)
+def _plain_field(text: str) -> tuple[str, str | None]:
+    """Read a field. Raises :class:`_OddError` when it is none, or may be damaged."""
+    match = _PLAIN_FIELD.fullmatch(text)
+    if match is None:
+        raise _OddError(text)
+    key, raw = match.groups()
+    sound = _SOUND.get(key)
+    if sound is not None and sound.fullmatch(raw) is None:
+        raise _OddError(text)
+    return key, decode(key, raw)
+
+
+@functools.lru_cache(maxsize=256)
+def _user(names: str | None) -> str | None:
+    """Return the name of the sender, of what auditd adds to an enriched record."""
+    match = _USER.search(names) if names else None
+    return match.group(1) if match else None
 
 
 def _record(kind: str, text: str) -> Record | None:
