@@ -17,6 +17,7 @@ from .files import BROKEN, LogFile
 from .forwards import lines_with
 from .grepped import in_order_of_files
 from .items import Alert, Boot, HeaderHost, Item, Mark, Other
+from .message import says_what
 from .parse import HEAD, Logged, parse_virt
 from .scan import Line
 from .unread import Unread
@@ -55,6 +56,12 @@ _OTHERS = frozenset(
         "VIRT_MIGRATE_IN",
         "VIRT_MIGRATE_OUT",
     )
+)
+
+
+_UNKNOWN = (
+    "what happened to the VM, or to which of its resources, is not told in known words (op, resrc, reason and what"
+    " they need): the record is broken, or of a newer program"
 )
 
 
@@ -107,7 +114,7 @@ def read_line(line: Line, clock: Clock, macvtap: Major | None = None) -> Read:
     """Read a line in whatever form; what it says of VMs is never passed over in silence."""
     item = parse_line(line, macvtap)
     if item is not None:
-        return Read((item,))
+        return Read((item,)) if _says_what(item) else Read(problem=_UNKNOWN)
     text = _text(line)
     match = _ANY.match(text)
     if match is not None and not _is_of_vm(match["type"]):
@@ -128,11 +135,18 @@ def read_line(line: Line, clock: Clock, macvtap: Major | None = None) -> Read:
             if head is None or _is_of_vm(head["type"]):
                 problem = problem or _broken(each)
             continue
+        if not _says_what(found):
+            problem = problem or _UNKNOWN
+            continue
         if form.host is not None and found.node is None:
             found = dataclasses.replace(found, node=HeaderHost(form.host))
         clock.last = found.time
         items.append(found)
     return Read(items, problem)
+
+
+def _says_what(item: Item) -> bool:
+    return not isinstance(item, Logged) or says_what(item.record)
 
 
 def _is_of_vm(kind: str) -> bool:

@@ -28,7 +28,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.kernel impor
     KernelOpen,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log import lines as log
-from ansible_collections.virtaudit.qemu.plugins.module_utils._log import parse
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log import message, parse
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.clock import Clock
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.files import LogFile
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.items import Item
@@ -202,9 +202,9 @@ def check_glance(line: bytes) -> None:
     match = parse._VIRT.fullmatch(line.decode("utf-8", "surrogateescape"))
     if match is None:
         return
-    record = parse._plain_record(match["type"], match["text"])
+    record = message._at_a_glance(match["type"], match["text"])
     if record is not None:
-        closely = parse._record(match["type"], match["text"])
+        closely = message._closely(match["type"], match["text"])
         assert closely is not None
         assert record.type == closely.type
         assert list(record.fields.items()) == list(closely.fields.items())

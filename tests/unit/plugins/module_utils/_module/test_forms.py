@@ -291,6 +291,26 @@ SAID: dict[str, tuple[str | bytes, str]] = {
             ('"web01"', '"web\x0801"'),
         )
     },
+    **{
+        f"{old} as {new}": (RAW.replace(old, new), "not told in known words")
+        for old, new in (
+            ("resrc=net ", ""),
+            ("resrc=net", "resrc=nat"),
+            ("resrc=net", "resrc=?"),
+            ("reason=open ", ""),
+            ("reason=open", "reason=o`en"),
+            ("reason=start ", "reason=? "),
+            ("reason=start ", "reason=stbrt "),
+            ("reason=start ", "reason=hotplugged "),
+            ("new-net=", "new-nat="),
+            (" net=", " nut="),
+            ("path=", "pbth="),
+            ("op=start ", ""),
+            ("op=start", "op=stert"),
+            ("op=start", "op=?"),
+            ("op=start", "op="),
+        )
+    },
     "a cut record": (RAW[: RAW.index("new-net") + 20], "cut"),
     "a broken record": (RAW.replace("old-net", "new-net"), "broken"),
     "a very long line": ("x" * 200_000 + RAW, "no header that is known"),
@@ -369,6 +389,23 @@ def test_what_is_said(name: str, tmp_path: Path) -> None:
         if "lines" in problem:
             assert "unread_records" in [each["code"] for each in result["findings"]]
             assert problem["line"] >= 1
+
+
+@pytest.mark.parametrize("kind", ["disk", "cgroup", "vfio-ap", "iommu", "nvram2"])
+@pytest.mark.parametrize("reason", ["start", "allow", "blockcopy"])
+def test_other_resources_of_a_newer_libvirt_are_read(
+    kind: str, reason: str, tmp_path: Path
+) -> None:
+    other = (
+        LINES[5]
+        .replace("resrc=net reason=start", f"resrc={kind} reason={reason}")
+        .replace(" old-net", f" old-{kind}")
+        .replace(f'new-net="{MAC}"', f'new-{kind}="/dev/x"')
+    )
+    result = ask([write(tmp_path / "log", f"{RAW}{other}\n")])
+    assert answer(result) == WEB01
+    assert result["stats"]["unread"] == []
+    assert len(result["events"]) == len(LINES) + 1
 
 
 @pytest.mark.parametrize("name", REFUSED)
