@@ -28,8 +28,9 @@ VIRT_NEEDLE = b"VIRT_"
 # Character devices, and TUNSETIFF.
 KERNEL_NEEDLES = (b"mode=020", b"400454ca a2=")
 ALERT_NEEDLES = (b"type=AVC msg=audit(", b"type=ANOM_")
-# In logs that auditd did not write: types by number, and boots of a journal.
+# In logs that auditd did not write: types by number or broken, and boots of a journal.
 OTHER_NEEDLES = (
+    b" uuid=",
     b"type=250",
     b"[250",
     b"AUDIT250",
@@ -59,6 +60,10 @@ _OTHERS = frozenset(
 )
 
 
+# What follows on the type of a VM's record, should that be damaged.
+_OF_A_VM = re.compile(
+    r"audit\(\d+\.\d+:\d+\): (?:user )?pid=\d[^']* msg='(?:virt=\w+ )?(?:resrc|op|vm)=[^']* uuid=[^']* res=(?:success|failed)'"
+)
 _UNKNOWN = (
     "what happened to the VM, or to which of its resources, is not told in known words (op, resrc, reason and what"
     " they need): the record is broken, or of a newer program"
@@ -113,13 +118,15 @@ def _parse(text: str, before: bytes, macvtap: Major | None) -> Item | None:
 def read_line(line: Line, clock: Clock, macvtap: Major | None = None) -> Read:
     """Read a line in whatever form; what it says of VMs is never passed over in silence."""
     item = parse_line(line, macvtap)
+    if isinstance(item, Mark):
+        return Read((item,), _broken_type(_text(line)))
     if item is not None:
         return Read((item,)) if _says_what(item) else Read(problem=_UNKNOWN)
     text = _text(line)
     match = _ANY.match(text)
     if match is not None and not _is_of_vm(match["type"]):
         # Another record, whatever stands in it.
-        return Read()
+        return Read(problem=_broken_type(text))
     # Imported only here: auditd's own log can do without.
     from .forms import read_form
 
@@ -142,7 +149,14 @@ def read_line(line: Line, clock: Clock, macvtap: Major | None = None) -> Read:
             found = dataclasses.replace(found, node=HeaderHost(form.host))
         clock.last = found.time
         items.append(found)
-    return Read(items, problem)
+    return Read(items, problem if items or problem else _broken_type(text))
+
+
+def _broken_type(text: str) -> str | None:
+    """Return what is wrong with a record that is of no VM by its type, where all the rest of it is."""
+    if any(kind in text for kind in _OTHERS) or not _OF_A_VM.search(text):
+        return None
+    return "its type is no VM's, and what it says is: the type is broken"
 
 
 def _says_what(item: Item) -> bool:

@@ -603,3 +603,16 @@ def test_another_form_after_much_of_auditds(
     for asked in ({}, {"name": "web01"}):
         result = ask([path], **asked)
         assert answer(result) == WEB01
+
+
+@pytest.mark.parametrize("kind", ["VIQT_RESOURCE", "V1RT_RESOURCE", "virt_resource"])
+def test_a_broken_type_is_said_to_who_asks_for_the_vm(
+    kind: str, tmp_path: Path
+) -> None:
+    # To find those of all VMs would take a search of its own through each log.
+    broken = LINES[5].replace("VIRT_RESOURCE", kind)
+    path = write(tmp_path / "log", f"{RAW}{broken}\n")
+    for asked in ({"name": "web01"}, {"uuid": UUID}):
+        (problem,) = ask([path], **asked)["stats"]["unread"]
+        assert (problem["lines"], problem["line"]) == (1, len(LINES) + 1)
+        assert "the type is broken" in problem["problem"]
