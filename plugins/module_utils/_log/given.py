@@ -21,7 +21,7 @@ from .scan import Line
 from .unread import Unread
 
 _PLAIN_LINE = re.compile(
-    rb"(?:node=\S+ )?type=(?:[A-Z][A-Z0-9_]*|UNKNOWN\[(?!250[0-2])\d+\]) msg=audit\(\d|----|time->|\s*\Z"
+    rb"(?:node=\S+ )?type=(?![A-Z]+250[0-2])(?:[A-Z][A-Z0-9_]*|UNKNOWN\[(?!250[0-2])\d+\]) msg=audit\(\d|----|time->|\s*\Z"
 )
 _LOG_NAME = re.compile(r"audit[^/]*\.log[^/]*\Z")
 _SAMPLES, _SAMPLE_BYTES = 12, 2048

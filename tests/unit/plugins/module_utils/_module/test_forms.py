@@ -101,6 +101,17 @@ READ: dict[str, str | bytes] = {
     "syslog, 0x1D as #035": before(f"{SHORT}audispd: ", ENRICHED).replace(
         "\x1d", "#035"
     ),
+    "RFC 5424 without a time": before("<14>1 - hv1 audispd 771 - - "),
+    "a tag without a colon": before(f"{SHORT}tag_auditd "),
+    **{
+        f"a time before each line, {stamp}": before(f"{stamp} ")
+        for stamp in (
+            "May 12 12:47:59",
+            "2024-05-12 12:47:59",
+            "12:47:59",
+            "1715510879.123456",
+        )
+    },
     "RFC 5424 with data": before(
         '<110>1 2024-05-12T12:47:59Z hv1 audispd 771 - [m@1 x="y z"] '
     ),
@@ -153,6 +164,12 @@ READ: dict[str, str | bytes] = {
     "journal short-full": each(
         lambda line: f"Sun 2024-05-12 12:47:59 CEST hv1 audit[1661]: {line.type} {line.body}"
     ),
+    **{
+        f"journal short-full, {zone}": each(
+            lambda line, zone=zone: f"Sun 2024-05-12 12:47:59 {zone} hv1 audit[1661]: {line.type} {line.body}"
+        )
+        for zone in ("UTC", "+03", "-03", "+0545")
+    },
     "journal short-unix": each(
         lambda line: f"1715510879.{line.part}000 hv1 audit[1661]: {line.type} {line.body}"
     ),
@@ -248,6 +265,18 @@ READ: dict[str, str | bytes] = {
 }
 SAID: dict[str, tuple[str | bytes, str]] = {
     "another program's tag": (before(f"{SHORT}alice: "), "tag is 'alice'"),
+    "another program's tag, without a host": (
+        before("May 12 12:47:59 alice: audispd: "),
+        "no header that is known",
+    ),
+    "another program's tag, and one without a colon": (
+        before("May 12 12:47:59 alice: audit "),
+        "no header that is known",
+    ),
+    "a number in the type's name": (
+        RAW.replace("VIRT_RESOURCE", "UNKNOWN2501"),
+        "the type is broken",
+    ),
     "an unknown header": (before("this was in the log: <<"), "no header that is known"),
     "in the midst of a command": (
         "type=USER_CMD msg=audiT(1.0:1): pid=1 msg='cmd=" + LINES[5] + "'\n",
