@@ -65,8 +65,8 @@ _OF_A_VM = re.compile(
     r"audit\(\d+\.\d+:\d+\): (?:user )?pid=\d[^']* msg='(?:virt=\w+ )?(?:resrc|op|vm)=[^']* uuid=[^']* res=(?:success|failed)'"
 )
 _UNKNOWN = (
-    "what happened to the VM, or to which of its resources, is not told in known words (op, resrc, reason and what"
-    " they need): the record is broken, or of a newer program"
+    "which VM it is of, or what happened to it or to which of its resources, is not told in known words (uuid, op,"
+    " resrc, reason and what they need): the record is broken, or of a newer program"
 )
 
 

@@ -27,9 +27,10 @@ _BARE_HEX_NAME = re.compile(r"(?:^| )vm=([0-9A-Fa-f]+)(?: |:|\Z)", re.ASCII)
 _PLAIN_FIELD = re.compile(
     r'([A-Za-z][A-Za-z0-9_-]*)=("[!#-%(-~]*"|[!#-%(-~]*)', re.ASCII
 )
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SOUND = {
     "vm": re.compile(r'"(?!\?").+"'),
-    "uuid": re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
+    "uuid": _UUID,
     "res": re.compile("success|failed"),
     **dict.fromkeys(
         ("net", "old-net", "new-net"),
@@ -49,6 +50,7 @@ _NICS: dict[str | None, tuple[str, ...]] = {
     "detach": ("old-net",),
     "update": ("net", "new-net", "old-net"),
 }
+_DEVICE = frozenset(("path", "rdev"))
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*", re.ASCII)
 
 
@@ -158,19 +160,29 @@ def says_what(record: Record) -> bool:
     Of other resources a newer libvirt may have kinds and reasons that are not known here.
     """
     fields = record.fields
-    if record.type == "VIRT_CONTROL":
+    uuid = fields.get("uuid")
+    if uuid is None:
         # A container's has other words, and no UUID.
-        return fields.get("op") in _OPS or "uuid" not in fields
+        return record.type == "VIRT_CONTROL"
+    if not _is_whole_uuid(uuid):
+        return False
+    if record.type == "VIRT_CONTROL":
+        return fields.get("op") in _OPS
     if record.type != "VIRT_RESOURCE":
         return True
     reason = fields.get("reason")
     if fields.get("resrc") == "net":
         named = any(map(fields.get, _NICS.get(reason, ())))
-        return named and ("path" in fields or reason not in ("open", "close"))
+        return named and (reason not in ("open", "close") or fields.keys() >= _DEVICE)
     if macs_in(record):
         # Nothing but a NIC has a MAC.
         return False
     return _is_word(fields.get("resrc") or "") and _is_word(reason or "")
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_whole_uuid(text: str) -> bool:
+    return _UUID.fullmatch(text.lower()) is not None
 
 
 @functools.lru_cache(maxsize=1024)
