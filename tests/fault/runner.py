@@ -14,6 +14,7 @@ import signal
 import sys
 import tempfile
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 Result = dict[str, Any]
@@ -26,8 +27,15 @@ def module_name(name: str) -> str:
     return f"ansible_collections.virtaudit.qemu.plugins.modules.{name}"
 
 
-def run_module(name: str, arguments: dict[str, Any]) -> Result:
-    """Run a module to its end; return its result, empty when it ended without one."""
+def run_module(
+    name: str,
+    arguments: dict[str, Any],
+    first: Callable[[], None] = lambda: None,
+) -> Result:
+    """Run a module to its end; return its result, empty when it ended without one.
+
+    ``first`` is called in the module's process before it begins.
+    """
     module = importlib.import_module(module_name(name))
     read_end, write_end = os.pipe()
     pid = os.fork()
@@ -39,6 +47,7 @@ def run_module(name: str, arguments: dict[str, Any]) -> Result:
                 signal.signal(number, signal.SIG_DFL)
             os.dup2(write_end, 1)
             os.close(write_end)
+            first()
             status = _run(module, name, arguments)
         finally:
             os._exit(status)

@@ -102,6 +102,14 @@ def links(macs: list[str]) -> set[str]:
     return {link["ifname"] for link in json.loads(output)} & wanted
 
 
+def address(name: str) -> str:
+    """Return the MAC of a link."""
+    output = subprocess.run(
+        ["ip", "-j", "link", "show", name], capture_output=True, text=True, check=True
+    ).stdout
+    return str(json.loads(output)[0]["address"])
+
+
 def violations(
     uuid: str, macs: list[str], granted: list[str], running: bool
 ) -> list[str]:

@@ -19,13 +19,13 @@ def _is_there(nic: NicNote) -> bool:
     name = nic.ifname
     if nic.type != "direct" or not nic.made or sysfs.macvtap_rdev(name) is None:
         return False
-    # The index is not known yet when a task crashed between making the link and noting it.
-    same = (
-        sysfs.ifindex(name) == nic.ifindex
-        if nic.ifindex
-        else sysfs.address(name) == nic.mac
-    )
-    return same and sysfs.lower(name) == nic.source
+    if sysfs.lower(name) != nic.source:
+        return False
+    if nic.ifindex is not None:
+        return sysfs.ifindex(name) == nic.ifindex
+    # The index is not known when a task was cut off between making the link and noting it. In mode passthrough the
+    # kernel makes it with the lower device's MAC.
+    return nic.mode == "passthrough" or sysfs.address(name) == nic.mac
 
 
 def remove_link(nic: NicNote, free: bool = False) -> None:
