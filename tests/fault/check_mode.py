@@ -120,7 +120,11 @@ def _state(uuids: list[str]) -> dict[str, Any]:
         ["ip", "-j", "link"], capture_output=True, text=True, check=True
     ).stdout
     state: dict[str, Any] = {
-        "links": [(link["ifname"], link["flags"]) for link in json.loads(links)]
+        # Whether a link has a carrier follows what it is connected to, a moment later.
+        "links": {
+            link["ifname"]: (link["address"], link.get("master"), "UP" in link["flags"])
+            for link in json.loads(links)
+        }
     }
     for uuid in uuids:
         notes = Path(host.STATE, uuid)

@@ -59,8 +59,9 @@ def kill_vm(uuid: str) -> None:
     """End a VM's qemu as a crash does."""
     for pid in witness.qemus(uuid):
         os.kill(pid, signal.SIGKILL)
-    while witness.qemus(uuid):
-        time.sleep(0.002)
+        # Of a process that is about to end, the command line goes before its descriptors.
+        while witness.lives(pid):
+            time.sleep(0.002)
 
 
 def _attach_again(uuid: str) -> Task:

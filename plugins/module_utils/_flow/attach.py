@@ -33,7 +33,10 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool, report: Report) -> None
         vm.require_reached()
         if vm.note is not None and vm.note.started and vm.running:
             process, nics = vm.live.process, vm.nics.values()
-            report.warnings += strange_devices(vm.name, process, nics)
+            cut_off = [
+                nic for nic in vm.note.interfaces.values() if nic.phase == "opening"
+            ]
+            report.warnings += strange_devices(vm.name, process, nics, cut_off)
         plan = make_plan(vm, interfaces, params)
         report.diff = make_diff(vm, plan)
         if plan.start is not None:
