@@ -12,7 +12,6 @@ import typing as t
 
 from .._audit.origin import Origin
 from .._net.interface import parse_interfaces
-from .._qemu.command import monitors
 from .._repair.check import repair_first
 from .._vm.find import find_vm
 from .._vm.nic import strange_devices
@@ -40,6 +39,8 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool, report: Report) -> None
         plan = make_plan(vm, interfaces, params)
         report.diff = make_diff(vm, plan)
         if plan.start is not None:
+            from .._qemu.command import monitors
+
             report.warnings += monitors(plan.start)
         report.vm = {**vm.result(), "started": False}
         if not plan.changes:

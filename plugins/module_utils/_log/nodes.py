@@ -14,7 +14,7 @@ import contextlib
 import os
 import socket
 
-from .files import setting
+from .auditd_conf import setting
 
 
 class OwnNodes:

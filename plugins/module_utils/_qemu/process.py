@@ -14,7 +14,7 @@ import re
 import typing as t
 
 from .._proc import Process, all_processes, group_of
-from .command import MONITOR_ARGUMENT
+from .ids import MONITOR_ARGUMENT
 from .monitor import Monitor
 
 # Debian, RHEL, Proxmox; Nix puts a dot before a program that it has wrapped.

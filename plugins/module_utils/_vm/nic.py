@@ -15,7 +15,7 @@ from .._net.backends import backend_of
 from .._net.interface import Interface, compact, sits_on_pci
 from .._net.nic_link import NicLink
 from .._proc import Process
-from .._qemu.command import mac_of
+from .._qemu.ids import mac_of
 from .._qemu.nics import FrontEnd, Inventory
 from .note import NicNote, Note
 
