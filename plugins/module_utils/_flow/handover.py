@@ -16,7 +16,7 @@ from .._net.backends import backend_of
 from .._net.interface import Interface
 from .._net.opened import Noted
 from .._proc import Process
-from .._qemu import command
+from .._qemu import ids
 from .._vm import statedir
 from .._vm.note import NicNote, Note
 from .._vm.vm import Vm
@@ -41,7 +41,7 @@ def claim(vm: Vm, note: Note, interfaces: t.Sequence[Interface]) -> None:
                 model=interface.model,
                 ifname=interface.ifname,
                 queues=interface.queues,
-                netdev=command.netdev_id(interface.mac),
+                netdev=ids.netdev_id(interface.mac),
                 phase="opening",
                 others=others,
                 network=interface.network,

@@ -17,7 +17,7 @@ from .._errors import LinkError, MonitorError, PendingError, StuckError
 from .._net.interface import Interface
 from .._net.network import network_of
 from .._net.opened import OpenedDevices
-from .._qemu import command, hotplug
+from .._qemu import hotplug, ids
 from .._vm.note import Note
 from .._vm.remains import has_remains
 from .._vm.vm import Live, Vm
@@ -125,8 +125,8 @@ def _plug(
 
 def _take_back(live: Live, interface: Interface, held: list[Device]) -> None:
     """Take a NIC out of qemu again. Raises :class:`StuckError` when qemu keeps its devices; one that is gone has none."""
-    path = f"/machine/peripheral/{command.device_id(interface.mac)}"
-    netdev = command.netdev_id(interface.mac)
+    path = f"/machine/peripheral/{ids.device_id(interface.mac)}"
+    netdev = ids.netdev_id(interface.mac)
     left = held
     with contextlib.suppress(MonitorError):
         left = hotplug.revoke(live.monitor, live.process, netdev, path, held)

@@ -8,14 +8,15 @@ from __future__ import annotations
 import typing as t
 
 from .._errors import MismatchError, OptionError
-from .._net import host
 from .._net.interface import Interface
-from .._qemu.command import QemuOptions, parse_qemu
 from .._vm import identity, statedir
 from .._vm.nic import Move, Nic, differences, move_of
 from .._vm.note import Note
 from .._vm.statedir import VmState
 from .._vm.vm import Vm
+
+if t.TYPE_CHECKING:
+    from .._qemu.command import QemuOptions
 
 
 class Step(t.NamedTuple):
@@ -50,11 +51,11 @@ def make_plan(
     vm: Vm, interfaces: t.Sequence[Interface], params: t.Mapping[str, t.Any]
 ) -> Plan:
     """Decide what to do. Raises :class:`OptionError` or :class:`MismatchError`."""
-    qemu = (
-        None
-        if params["qemu"] is None
-        else parse_qemu(params["qemu"], interfaces, vm.target.audit)
-    )
+    qemu = None
+    if params["qemu"] is not None:
+        from .._qemu.command import parse_qemu
+
+        qemu = parse_qemu(params["qemu"], interfaces, vm.target.audit)
     if vm.running:
         steps = [
             _step(vm, interface, params["on_mismatch"]) for interface in interfaces
@@ -72,7 +73,9 @@ def make_plan(
     launch.find_binary(qemu.binary)
     uid, _gid = launch.ids_of(qemu.user)
     others = statedir.other_notes(vm.uuid)
-    identity.refuse_namesake(vm.name, vm.uuid, others, uid)
+    # A start that was cut off is undone before; only check mode still finds it here.
+    ends = vm.note is not None and vm.note.booting
+    identity.refuse_namesake(vm.name, vm.uuid, others, uid, ends)
     steps = [Step(interface, "attach") for interface in interfaces]
     _check_new(vm, steps)
     return Plan(steps, qemu, [])
@@ -89,6 +92,8 @@ def _step(vm: Vm, interface: Interface, on_mismatch: str) -> Step:
         return Step(interface, "attach", nic, replace=True)
     move = move_of(interface, nic)
     if on_mismatch == "update" and move is not None:
+        from .._net import host
+
         host.check_source(interface)
         return Step(interface, "update", nic, move=move)
     hint = (
@@ -105,6 +110,10 @@ def _step(vm: Vm, interface: Interface, on_mismatch: str) -> Step:
 def _check_new(vm: Vm, steps: t.Sequence[Step]) -> None:
     """Refuse what cannot be made, before what it replaces is taken out."""
     new = [step for step in steps if step.action == "attach"]
+    if not new:
+        return
+    from .._net import host
+
     interfaces = [step.interface for step in new]
     refuse_foreign_macs(vm, interfaces)
     # In check mode what an ended VM left is still there; a real run has removed it by now.
@@ -122,6 +131,8 @@ def refuse_foreign_macs(vm: Vm, interfaces: t.Sequence[Interface]) -> None:
         for interface in interfaces:
             nic = note.interfaces.get(interface.mac)
             if nic is not None and nic.phase != "revoked":
+                from .._net import host
+
                 raise host.held_elsewhere(
                     interface, f"{note.name} (uuid {note.uuid}, pid {note.pid})"
                 )

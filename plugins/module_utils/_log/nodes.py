@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-from .files import setting
+from .auditd_conf import setting
 
 
 class OwnNodes:
