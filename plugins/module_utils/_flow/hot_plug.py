@@ -21,7 +21,7 @@ from .._qemu import command, hotplug
 from .._vm.note import Note
 from .._vm.remains import has_remains
 from .._vm.vm import Live, Vm
-from .handover import attached, claim, noting, record_grant
+from .handover import attached, claim, noting, record_grant, take_carriers
 from .plan import Plan, Step
 from .update import update
 
@@ -98,6 +98,7 @@ def _plug(
             auditor.check()
             held = hotplug.plug(live.monitor, live.process, interface, devices, port)
             try:
+                take_carriers(vm, [interface])
                 record_grant(vm, note, auditor, messages, "attach", interface, held)
             except Exception:
                 if nic.phase == "held":

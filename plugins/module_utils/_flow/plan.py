@@ -9,6 +9,7 @@ import typing as t
 
 from .._errors import MismatchError, OptionError
 from .._net import host
+from .._net.backends import backend_of
 from .._net.interface import Interface
 from .._qemu.command import QemuOptions, parse_qemu
 from .._vm import identity, statedir
@@ -111,7 +112,13 @@ def _check_new(vm: Vm, steps: t.Sequence[Step]) -> None:
     noted = vm.note.interfaces.values() if vm.note else ()
     leftovers = {nic.ifname for nic in noted if nic.made and nic.mac not in vm.nics}
     replaced = {step.nic.ifname for step in new if step.nic is not None}
-    host.check(interfaces, leftovers | {name for name in replaced if name})
+    others = statedir.other_notes(vm.uuid) if interfaces else []
+    known = {
+        nic.ifname: nic.mac
+        for note in (*others, *([vm.note] if vm.note else []))
+        for nic in note.interfaces.values()
+    }
+    host.check(interfaces, leftovers | {name for name in replaced if name}, known)
 
 
 def refuse_foreign_macs(vm: Vm, interfaces: t.Sequence[Interface]) -> None:
@@ -154,6 +161,19 @@ def _ports(vm: Vm, steps: t.Sequence[Step]) -> list[str]:
             " qemu.hotplug_ports",
         )
     return free
+
+
+def complaints(plan: Plan) -> list[str]:
+    """Return what is wrong with the networks that the NICs are, or will be, on, though they can be made."""
+    found = []
+    for step in plan.steps:
+        wanted, nic = step.interface, step.nic
+        # A new port has its spanning tree before it.
+        stays = nic is not None and not step.replace and nic.source == wanted.source
+        ifname = nic.ifname if nic is not None and stays else None
+        for words in backend_of(wanted.type).complaints(wanted.source, ifname):
+            found.append(f"{wanted.option} ({wanted.mac}): {words}")
+    return found
 
 
 def planned_result(plan: Plan) -> list[dict[str, t.Any]]:

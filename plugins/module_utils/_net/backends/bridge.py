@@ -46,6 +46,8 @@ class Bridge(Backend):
 
     def complaints(self, source: str, ifname: str | None) -> list[str]:
         """Say that a bridge is down, or that its spanning tree keeps a port silent."""
+        if not sysfs.is_bridge(source):
+            return []
         if not sysfs.is_up(source):
             return [
                 f"bridge {source} is down, so the NIC reaches nothing; bring it up ('ip link set {source} up')"

@@ -61,7 +61,7 @@ def fixture_looked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(
         host,
         "check",
-        lambda interfaces, leftovers: looked.extend(
+        lambda interfaces, leftovers, known: looked.extend(
             [each.mac for each in interfaces] + [f"-{name}" for name in leftovers]
         ),
     )
@@ -80,6 +80,7 @@ def a_vm(
     qemu = FakeQemu()
     # Nothing is in any of the ports.
     qemu.answers["qom-list"] = lambda given: []
+    qemu.answers["qom-get"] = lambda given: True
     ports = ["p0", "p1"] if free_ports is None else free_ports
     inventory = Inventory([], {}, ports, has_ports)
     if running:
@@ -170,7 +171,7 @@ def test_what_cannot_replace_it_is_refused_before(
 ) -> None:
     differ.append("source is br0, asked is br9")
 
-    def check(interfaces: t.Any, leftovers: t.Any) -> None:
+    def check(interfaces: t.Any, leftovers: t.Any, known: t.Any) -> None:
         raise interfaces[0].error(refused, "cannot be")
 
     monkeypatch.setattr(host, "check", check)
