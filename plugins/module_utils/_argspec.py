@@ -40,7 +40,7 @@ _INTERFACE: Spec = {
 }
 
 _QEMU: Spec = {
-    "binary": {"type": "str", "default": "qemu-system-x86_64"},
+    "binary": {"type": "str"},
     "machine": {"type": "str", "default": "q35"},
     "accel": {"type": "str", "choices": ["kvm", "tcg"], "default": "kvm"},
     "cpu": {"type": "str"},

@@ -104,6 +104,24 @@ class Note:
         """Note which process the VM is."""
         self.pid, self.start_time = process.pid, process.start_time
 
+    def unrecord(self, event: str, fields: t.Mapping[str, str | None]) -> None:
+        """Note a NIC as it was before a record that the audit daemon has not written to its log.
+
+        The next task reads the log, and records what is missing there.
+        """
+        reason = fields.get("reason")
+        mac = fields.get("new-net") or fields.get("old-net") or fields.get("net")
+        nic = self.interfaces.get(mac or "")
+        if nic is None:
+            return
+        if reason in ("detach", "close") and nic.phase == "revoked":
+            nic.phase = "held"
+        elif reason in ("start", "attach") and nic.phase == "held":
+            nic.phase = "opening"
+        elif reason == "open":
+            # No close is due for an open that is not on record.
+            nic.devices = [opened for opened in nic.devices if opened.event != event]
+
     def forget_foreign(self) -> None:
         """Forget the NICs that something else attached, as far as no detach of them is under way."""
         self.interfaces = {

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import time
 import typing as t
@@ -116,8 +115,5 @@ def _rebuild_nic(mac: str, history: History) -> NicNote | None:
         nic.type, nic.source = "direct", sysfs.lower(nic.ifname) or ""
     if known.granted:
         nic.phase = "held"
-        nic.devices = [
-            dataclasses.replace(opened, fd=fd)
-            for opened, fd in zip(known.outstanding, history.granted_fds(mac))
-        ]
+        nic.devices = [opened for opened in known.outstanding if opened.fd is not None]
     return nic

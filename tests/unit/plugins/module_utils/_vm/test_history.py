@@ -75,7 +75,7 @@ CASES: list[
         False,
     ),
     ("opening", [tun(1)], [OPEN_TUN, CLOSE_TUN], [], False, False),
-    ("opening", [tun(1)], [OPEN_TUN, ATTACH], [("/dev/net/tun", 1)], True, False),
+    ("opening", [tun(1)], [OPEN_TUN, ATTACH], [("/dev/net/tun", 10)], True, False),
     ("opening", [tun(1)], [OPEN_TUN, NO_ATTACH], [("/dev/net/tun", 1)], False, True),
     ("opening", [tun(1)], [OPEN_TUN, NO_ATTACH, CLOSE_TUN], [], False, True),
     ("opening", [], [SAYS.net_open(MAC, tun(1), False)], [], False, False),
@@ -93,6 +93,18 @@ CASES: list[
         False,
     ),
     ("held", [], [START, DETACH], [], False, True),
+    # The task before began right after the hand-over, and its open is older than what is read here.
+    ("held", [tun(10)], [START], [("/dev/net/tun", 10)], True, False),
+    ("held", [tun(10)], [ATTACH, DETACH], [("/dev/net/tun", 10)], False, True),
+    ("held", [tun(10)], [ATTACH, DETACH, CLOSE_TUN], [], False, True),
+    (
+        "held",
+        [tun(10)],
+        [DETACH, CLOSE_TUN, OPEN_TUN, ATTACH],
+        [("/dev/net/tun", 10)],
+        True,
+        False,
+    ),
     ("opening", [], [SAYS.net_open(OTHER, tun(1), True)], [], False, False),
     ("held", [], [SAYS.net_detach(OTHER, True)], [], True, False),
 ]
