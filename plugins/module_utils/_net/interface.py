@@ -162,7 +162,6 @@ def parse_interfaces(items: t.Sequence[t.Mapping[str, t.Any]]) -> list[Interface
 def _parse(option: str, item: t.Mapping[str, t.Any]) -> Interface:
     mac = parse_mac(f"{option}.mac", item["mac"])
     kind = _KINDS[item["type"]]
-    addresses = item.get("addresses")
     interface = Interface(
         option=option,
         mac=mac,
@@ -174,11 +173,11 @@ def _parse(option: str, item: t.Mapping[str, t.Any]) -> Interface:
         vhost=item["vhost"],
         ifname=item["ifname"] or f"vt{compact(mac)}",
         mtu=item["mtu"],
-        vlan=parse_vlan(f"{option}.vlan", item.get("vlan")),
-        filter=item.get("filter") or "none",
-        addresses=parse_addresses(f"{option}.addresses", addresses or ()),
-        isolated=bool(item.get("isolated")),
-        link=item.get("link") or "up",
+        vlan=parse_vlan(f"{option}.vlan", item["vlan"]),
+        filter=item["filter"],
+        addresses=parse_addresses(f"{option}.addresses", item["addresses"] or ()),
+        isolated=item["isolated"],
+        link=item["link"],
     )
     for suboption, reason in kind.refused.items():
         if getattr(interface, suboption):

@@ -110,7 +110,7 @@ class Bridge(Backend):
             if network.filter is None:
                 self._set_filter(new, link)
             if network.mtu is not None and network.mtu != str(sysfs.mtu(link.ifname)):
-                links.set_port_mtu(link.ifname, here, int(network.mtu))
+                links.set_port_mtu(link.ifname, str(here), int(network.mtu))
         self._set_link(new)
 
     def source_of(self, ifname: str) -> str | None:

@@ -59,7 +59,7 @@ def checksum(data: bytes) -> int:
     total = sum(struct.unpack(f"!{(len(data) + 1) // 2}H", data + bytes(len(data) % 2)))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
+    return int(~total & 0xFFFF)
 
 
 def ip4(source: str, destination: str, protocol: int, payload: bytes) -> bytes:
@@ -277,7 +277,7 @@ def guest_fd(pid: int, ifname: str) -> int:
             fd = libc.syscall(_SYS_PIDFD_GETFD, pidfd, int(entry), 0)
             if fd < 0:
                 raise OSError(ctypes.get_errno(), "pidfd_getfd")
-            return fd
+            return int(fd)
     raise LookupError(f"pid {pid} holds no descriptor of {ifname}")
 
 
