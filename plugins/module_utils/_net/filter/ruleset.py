@@ -39,11 +39,12 @@ SETS = tuple(_SETS)
 _CHAINS: dict[str, list[str]] = {
     "guest": [
         "meta {key} . ether saddr != @macs drop",
-        # Two tags, and tags of a NIC that has no trunk.
-        "ether type 8021ad drop",
-        "meta {key} != @trunks ether type 8021q drop",
         # Spanning tree, LLDP, pause and the like are between switches.
         "ether daddr 01:80:c2:00:00:00-01:80:c2:00:00:0f drop",
+        # By the header itself: new kernels look through a second tag and through PPPoE for the protocol.
+        "ether type != {{ arp, ip, ip6, 8021q }} drop",
+        "meta {key} != @trunks ether type 8021q drop",
+        "vlan type != {{ arp, ip, ip6 }} drop",
         "meta protocol arp goto guest_arp",
         # A packet whose headers do not lead to a protocol has none here, and is dropped.
         "meta protocol ip meta l4proto 0-255 goto guest_ip4",
