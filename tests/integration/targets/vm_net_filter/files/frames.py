@@ -305,6 +305,9 @@ def main() -> None:
     address = given.get("address", "192.0.2.7")
     address6 = given.get("address6", "2001:db8::7")
     frames = kinds(mac, address, address6)
+    if "vid" in given:
+        tag = (0x8100, int(given["vid"]))
+        frames = {kind: tagged(frame, tag) for kind, frame in frames.items()}
     chosen = given["kinds"].split(",") if "kinds" in given else list(frames)
     fd = guest_fd(int(pid), ifname)
     mark = ethernet(BROADCAST, mac, 0x0806, arp(1, mac, NO_IP, "203.0.113.99"))
