@@ -27,7 +27,8 @@ extends_documentation_fragment:
 options:
   interfaces:
     description:
-      - The network interfaces (NICs) that the VM shall have. Others that it has are left alone.
+      - The network interfaces (NICs) that the VM shall have. Others that it has are left alone, unless
+        O(exclusive=true).
     type: list
     elements: dict
     required: true
@@ -187,6 +188,12 @@ options:
         description: Number of spare PCIe root ports, each for one NIC to be hot-plugged later.
         type: int
         default: 8
+  exclusive:
+    description:
+      - Whether the VM shall have no other NICs than O(interfaces). Others that it has are detached with the guest's help, and
+        recorded, after what is attached.
+    type: bool
+    default: false
   on_mismatch:
     description:
       - What to do when a MAC is attached to this VM already, but otherwise than asked.
@@ -368,8 +375,8 @@ interfaces:
           returned: always
     action:
       description:
-        - V(attached), V(updated) when it was changed in place, or V(unchanged) when it was attached as asked. In check mode
-          what it would be.
+        - V(attached), V(updated) when it was changed in place, V(unchanged) when it was attached as asked, or V(detached)
+          when O(exclusive=true) took it out. In check mode what it would be.
       type: str
       returned: always
     devices:

@@ -33,17 +33,23 @@ class Step(t.NamedTuple):
 
 
 class Plan(t.NamedTuple):
-    """All steps; ``start`` is how to start the VM when it does not run; ``ports`` where new NICs go."""
+    """All steps; ``start`` is how to start the VM when it does not run; ``ports`` where new NICs go.
+
+    ``others`` are the NICs that the task does not list and that go, after all that is attached.
+    """
 
     steps: list[Step]
     start: QemuOptions | None
     ports: list[str]
+    others: tuple[Nic, ...] = ()
 
     @property
     def changes(self) -> bool:
         """Tell whether anything is to do."""
-        return self.start is not None or any(
-            step.action != "unchanged" for step in self.steps
+        return (
+            self.start is not None
+            or bool(self.others)
+            or any(step.action != "unchanged" for step in self.steps)
         )
 
 
@@ -61,7 +67,8 @@ def make_plan(
             _step(vm, interface, params["on_mismatch"]) for interface in interfaces
         ]
         _check_new(vm, steps)
-        return Plan(steps, None, _ports(vm, steps))
+        others = _others(vm, interfaces) if params["exclusive"] else ()
+        return Plan(steps, None, _ports(vm, steps), others)
     if qemu is None:
         raise OptionError(
             "qemu",
@@ -77,6 +84,12 @@ def make_plan(
     steps = [Step(interface, "attach") for interface in interfaces]
     _check_new(vm, steps)
     return Plan(steps, qemu, [])
+
+
+def _others(vm: Vm, interfaces: t.Sequence[Interface]) -> tuple[Nic, ...]:
+    """Return the NICs that the VM has and the task does not list, by MAC."""
+    listed = {interface.mac for interface in interfaces}
+    return tuple(nic for mac, nic in sorted(vm.nics.items()) if mac not in listed)
 
 
 def _step(vm: Vm, interface: Interface, on_mismatch: str) -> Step:
@@ -186,6 +199,7 @@ def planned_result(plan: Plan) -> list[dict[str, t.Any]]:
             planned.append(updated(step.nic.result(), step.move))
         else:
             planned.append({**asked(step.interface), "action": "attached"})
+    planned += [{**nic.result(), "action": "detached"} for nic in plan.others]
     return planned
 
 
@@ -218,6 +232,8 @@ def make_diff(vm: Vm, plan: Plan) -> dict[str, t.Any]:
         elif step.nic is not None and step.move is not None:
             planned = updated(step.nic.result(), step.move)
             after[step.interface.mac] = _essence(planned)
+    for nic in plan.others:
+        del after[nic.mac]
     return {
         "before": {"running": vm.running, "interfaces": before},
         "after": {"running": True, "interfaces": after},
