@@ -27,7 +27,8 @@ extends_documentation_fragment:
 options:
   interfaces:
     description:
-      - The network interfaces (NICs) that the VM shall have. Others that it has are left alone.
+      - The network interfaces (NICs) that the VM shall have. Others that it has are left alone, unless
+        O(exclusive=true).
     type: list
     elements: dict
     required: true
@@ -75,7 +76,62 @@ options:
         description:
           - MTU in bytes, 68 to 65521 (with V(direct) 65535), for the link and, with virtio-net, the guest.
           - Without it a tap takes its bridge's and a macvtap its lower device's.
+          - The bridge keeps its own, whatever its ports have.
         type: int
+      vlan:
+        description:
+          - The VLANs of the NIC, with O(interfaces[].type=bridge), on a bridge with VLAN filtering. The NIC has these and
+            no other, before the first frame can pass.
+          - Without it the NIC has the VLAN that the bridge gives to a new port.
+          - A macvtap has the VLAN of its lower device; name a VLAN device (C(eth0.42)) as O(interfaces[].source).
+        type: dict
+        suboptions:
+          tag:
+            description: An access port. What the guest sends and gets has no tag, and is in this VLAN, 1 to 4094.
+            type: int
+          trunk:
+            description: A trunk. The tags, and ranges of them (V(10-20)), with which the guest sends and gets frames.
+            type: list
+            elements: str
+          native:
+            description: That of the tags of O(interfaces[].vlan.trunk) whose frames have none.
+            type: int
+      filter:
+        description:
+          - What the guest may send. The filter is in place before the first frame can pass, and drops what it does not
+            name.
+          - V(mac) lets IPv4, IPv6 and ARP pass with the NIC's own MAC as the source, also where ARP and neighbour
+            discovery name it. No VLAN tags pass but a trunk's, no router advertisements and redirects, no answers of DHCP
+            servers, no frames between switches (BPDUs, LLDP), no neighbour discovery behind extension headers or in
+            fragments.
+          - V(address) is all of that, and only O(interfaces[].addresses) pass as the source of IP, ARP and neighbour
+            discovery, and as the target of neighbour advertisements. A DHCP client, the probe whether an address is free,
+            and with an IPv6 address the link-local address that is made of the MAC, pass too. A guest that makes its
+            link-local address otherwise needs it, or V(fe80::/10), among its addresses.
+          - On a bridge that takes part in the spanning tree a BPDU of the guest's disables its port, until the link is
+            taken down and up again.
+          - The filter is a table of nftables, V(virtaudit_1). It needs the Python module C(nftables)
+            (Debian has it as C(python3-nftables)), and with O(interfaces[].type=direct) Linux 5.16.
+        type: str
+        choices: [none, mac, address]
+        default: none
+      addresses:
+        description:
+          - The IP addresses and networks that the guest may use, with O(interfaces[].filter=address) only; at most 256.
+        type: list
+        elements: str
+      isolated:
+        description:
+          - Whether the NIC exchanges no frame with other isolated NICs of the bridge, with
+            O(interfaces[].type=bridge) only. It gets no unicast that is not its own, either.
+        type: bool
+        default: false
+      link:
+        description:
+          - V(down) is a quarantine. The guest sees no carrier, and the host's port passes nothing.
+        type: str
+        choices: [up, down]
+        default: up
   qemu:
     description:
       - How to start the VM when it does not run. Without it a VM that does not run is an error.
@@ -132,13 +188,24 @@ options:
         description: Number of spare PCIe root ports, each for one NIC to be hot-plugged later.
         type: int
         default: 8
+  exclusive:
+    description:
+      - Whether the VM shall have no other NICs than O(interfaces). Others that it has are detached with the guest's help, and
+        recorded, after what is attached.
+    type: bool
+    default: false
   on_mismatch:
     description:
       - What to do when a MAC is attached to this VM already, but otherwise than asked.
+      - V(update) changes in place what can be, without the guest and with one record for each value. These are the bridge,
+        O(interfaces[].vlan), O(interfaces[].filter), O(interfaces[].addresses), O(interfaces[].isolated),
+        O(interfaces[].link), and the link's O(interfaces[].mtu), which the guest learns at its next start. What fails half
+        way is taken back. It fails when something else differs, as the model.
+      - V(fail) changes nothing and fails.
       - V(replace) unplugs it with the guest's help, then attaches it as asked.
     type: str
-    choices: [fail, replace]
-    default: fail
+    choices: [update, fail, replace]
+    default: update
   timeout:
     description: Seconds for qemu to answer, and for another task on the same VM to finish.
     type: float
@@ -182,6 +249,29 @@ EXAMPLES = r"""
       - mac: '52:54:00:00:00:05'
         source: br0
     ticket: CHG-1234
+
+- name: Put a NIC into VLAN 42, and let it use two addresses only
+  virtaudit.qemu.vm_net_attach:
+    name: web01
+    interfaces:
+      - mac: '52:54:00:00:00:05'
+        source: br0
+        vlan:
+          tag: 42
+        filter: address
+        addresses: [192.0.2.7, '2001:db8::7']
+
+- name: Quarantine it
+  virtaudit.qemu.vm_net_attach:
+    name: web01
+    interfaces:
+      - mac: '52:54:00:00:00:05'
+        source: br0
+        vlan:
+          tag: 42
+        filter: address
+        addresses: [192.0.2.7, '2001:db8::7']
+        link: down
 
 - name: Attach a NIC to a VM that something else started
   virtaudit.qemu.vm_net_attach:
@@ -253,8 +343,40 @@ interfaces:
       description: The number of queues.
       type: int
       returned: always
+    network:
+      description: The network that the NIC is on.
+      type: dict
+      returned: always
+      contains:
+        source:
+          description: The bridge, or the lower device.
+          type: str
+          returned: always
+        vlan:
+          description: Its VLAN as V(42), or a trunk's as V(trunk:10,20-30,native:5); null without one.
+          type: str
+          returned: always
+        filter:
+          description: V(none), V(mac) or V(address).
+          type: str
+          returned: always
+        addresses:
+          description: The addresses and networks that the filter lets pass.
+          type: list
+          elements: str
+          returned: always
+        isolated:
+          description: Whether it is isolated.
+          type: bool
+          returned: always
+        link:
+          description: V(up) or V(down).
+          type: str
+          returned: always
     action:
-      description: V(attached), or V(unchanged) when it was attached as asked. In check mode V(attached) if it would be.
+      description:
+        - V(attached), V(updated) when it was changed in place, V(unchanged) when it was attached as asked, or V(detached)
+          when O(exclusive=true) took it out. In check mode what it would be.
       type: str
       returned: always
     devices:
