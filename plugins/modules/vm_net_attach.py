@@ -175,6 +175,14 @@ EXAMPLES = r"""
         queues: 4
         vhost: required
 
+- name: Put on record why a VM gets a NIC
+  virtaudit.qemu.vm_net_attach:
+    name: web01
+    interfaces:
+      - mac: '52:54:00:00:00:05'
+        source: br0
+    ticket: CHG-1234
+
 - name: Attach a NIC to a VM that something else started
   virtaudit.qemu.vm_net_attach:
     name: db01
