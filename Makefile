@@ -25,7 +25,7 @@ TEST := UNITS=units FAULT_EVERY=20 SCENARIOS=fleet
 ALL_LAYERS := lint sanity units integration compat fault molecule molecule-tcg bench
 # Of the points to harm a task at, every N-th.
 FAULT_EVERY := 1
-LINT := lint docs-check docs license-check extra-checks build-import-check artefact ansible-lint changelog shell
+LINT := lint docs-check docs license-check extra-checks build-import-check artefact ansible-lint changelog messages shell
 # The oldest and the newest ansible-core; ansible-test takes pip from where get_pip.py puts it.
 UNITS := units units-2.17 units-2.21
 COMPAT := integration-2.17 integration-2.21
