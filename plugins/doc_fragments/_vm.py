@@ -43,6 +43,13 @@ options:
     type: str
     choices: [required, best_effort, 'off']
     default: required
+  ticket:
+    description:
+      - Why the task is run, as the number of a change or an incident. It stands in each record that the task writes about
+        its VM, with what it repairs of earlier tasks on that VM, and so in the trail, in grants and in the history.
+      - The ends of other VMs that the task records late have no ticket, since it says nothing of them.
+      - Any text without a NUL byte, at most 256 bytes of UTF-8. An empty one is none.
+    type: str
 requirements:
   - Linux with audit, tun and macvtap
   - Python 3.9 or newer

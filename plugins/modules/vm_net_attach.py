@@ -84,9 +84,12 @@ options:
     type: dict
     suboptions:
       binary:
-        description: qemu's name or path.
+        description:
+          - qemu's name or path.
+          - Without it qemu is where the host's distribution has it, the first of C(/usr/libexec/qemu-kvm),
+            C(qemu-system-) with the host's architecture, C(/usr/bin/qemu-kvm) and C(/usr/bin/kvm). The role
+            P(virtaudit.qemu.hypervisor#role) says which one that is in the fact C(hypervisor_qemu_binary).
         type: str
-        default: qemu-system-x86_64
       machine:
         description: Machine type, one with PCI Express.
         type: str
@@ -171,6 +174,14 @@ EXAMPLES = r"""
         source: br0
         queues: 4
         vhost: required
+
+- name: Put on record why a VM gets a NIC
+  virtaudit.qemu.vm_net_attach:
+    name: web01
+    interfaces:
+      - mac: '52:54:00:00:00:05'
+        source: br0
+    ticket: CHG-1234
 
 - name: Attach a NIC to a VM that something else started
   virtaudit.qemu.vm_net_attach:

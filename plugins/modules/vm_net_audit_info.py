@@ -258,7 +258,7 @@ grants:
       type: bool
       returned: always
     network:
-      description: What the NIC is on, null where the records do not say it.
+      description: What the NIC is on since its last start, attach or update, null where the records do not say it.
       type: dict
       returned: always
       contains: &network
@@ -273,24 +273,28 @@ grants:
           returned: always
           sample: '42'
         filter:
-          description: Its packet filter, null without one.
+          description: Its packet filter, V(mac) or V(address), null without one.
           type: str
           returned: always
           sample: address
         isolated:
-          description: Whether it is isolated from other ports, null where it is not.
+          description: V(yes) where it is isolated from other ports, null where it is not.
           type: str
           returned: always
         link:
-          description: The state of its link, null where no record changed it.
+          description: V(up) or V(down), null where no record changed it.
           type: str
           returned: always
     ticket:
-      description: Why, null where the task did not say it.
+      description: The ticket of the task that handed it over or changed its network last, null where none gave one.
       type: str
       returned: always
+      sample: CHG-1234
 history:
-  description: Who held which NIC from when to when, the oldest first. A NIC that was moved to another network has several entries.
+  description:
+    - Who held which NIC on which network from when to when, the oldest first.
+    - A hand-over begins an entry, and so does an update of the network; each ends the entry before it. What one task
+      changes of a NIC, in several records, is one update.
   returned: with O(history)
   type: list
   elements: dict
@@ -324,24 +328,26 @@ history:
       returned: always
       sample: vt525400000001
     since:
-      description: When it was handed over, in UTC.
+      description: When it was handed over, or put on this network, in UTC.
       type: str
       returned: always
       sample: '2026-11-23T07:55:06.303Z'
     until:
-      description: When it was given back, or the VM or the host ended, in UTC; null while it is held.
+      description:
+        - When it was put on another network or given back, or the VM or the host ended, in UTC; null while it is held.
       type: str
       returned: always
     auid:
-      description: The login identity of who handed it over, null for a daemon.
+      description: The login identity of who handed it over, or put it on this network, null for a daemon.
       type: int
       returned: always
     ticket:
-      description: Why, null where the task did not say it.
+      description: The last ticket that was given for it until then, null where none was.
       type: str
       returned: always
+      sample: CHG-1234
     event:
-      description: The event of the hand-over.
+      description: The event of the hand-over, or of the update.
       type: str
       returned: always
     end_event:
@@ -363,7 +369,10 @@ findings:
         - V(stale_grant), the trail says held, and qemu does not hold it.
         - V(leaked_device), a tap or macvtap without a VM.
         - V(audit_lost), the kernel lost records.
-        - V(failed_prepare), a VLAN, a filter or a port's flag could not be set before the hand-over.
+        - V(failed_prepare), a VLAN, a filter or a port's flag could not be set before the hand-over; the message says
+          what followed.
+        - V(moved_port), with O(verify) a link that is not on the bridge or lower device of its record.
+        - V(missing_filter), with O(verify) a NIC whose record says that it has a packet filter, and the host has none for it.
         - V(untrusted_record), a record of a VM that not root sent; it is left out.
         - V(unread_records), lines of a log with records of VMs that could not be read; RV(findings[].path) is the log.
       type: str
@@ -502,6 +511,11 @@ sessions:
       type: str
       returned: always
       sample: destroyed
+    ticket:
+      description: The ticket of the task that started it, null where it gave none.
+      type: str
+      returned: always
+      sample: CHG-1234
     events:
       description: The events of start and stop.
       type: list
@@ -533,9 +547,14 @@ sessions:
           type: str
           returned: always
         dev:
-          description: The interface of an open, null where libvirt opened it.
+          description: The interface on the host, null where libvirt opened it.
           type: str
           returned: always
+        network:
+          description: What a NIC was on last, null where the records do not say it.
+          type: dict
+          returned: always
+          contains: *network
         success:
           description: Whether it was given.
           type: bool

@@ -16,6 +16,8 @@ description:
   - A detach is reported, and recorded as success, only when C(/proc) shows that qemu holds the devices no more.
   - Before anything else, the ends of other VMs of this collection on the host that nothing has recorded yet are
     recorded, with a warning that it is late.
+  - A MAC that neither the VM nor its records ever had, and a VM that neither the host nor its audit logs know, is a
+    warning, since a revocation with a typo must not be silent.
   - A guest that does not let go in time makes the task fail, with V(pending) in RV(interfaces[].action) and nothing
     closed; a later run finishes it.
 extends_documentation_fragment:
@@ -68,6 +70,13 @@ EXAMPLES = r"""
     name: web01
     macs: all
     force: true
+
+- name: Put on record why a NIC is taken
+  virtaudit.qemu.vm_net_detach:
+    name: web01
+    macs:
+      - '52:54:00:00:00:03'
+    ticket: CHG-1234
 
 - name: Shut a VM down
   virtaudit.qemu.vm_net_detach:

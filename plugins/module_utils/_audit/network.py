@@ -38,6 +38,22 @@ class Network:
     link: str | None = None
     mtu: str | None = None
 
+    @property
+    def is_prepared(self) -> bool:
+        """Tell whether something keeps the NIC's frames apart, which is in place before the hand-over."""
+        return any((self.vlan, self.filter, self.isolated))
+
+    def result(self) -> dict[str, str | bool | list[str] | None]:
+        """Return the modules' value: what the options of an interface say."""
+        return {
+            "source": self.source,
+            "vlan": self.vlan,
+            "filter": self.filter or "none",
+            "addresses": self.addresses.split(",") if self.addresses else [],
+            "isolated": self.isolated == "yes",
+            "link": self.link or "up",
+        }
+
     def handed_over(self) -> Fields:
         """Return the fields of a start or attach record; what does not apply is left out."""
         return self._fields(_HANDED_OVER)

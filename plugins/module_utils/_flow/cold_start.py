@@ -21,8 +21,8 @@ from .._qemu import command, launch, systemd
 from .._qemu.command import Backend, QemuOptions
 from .._repair.companion_unit import watch
 from .._repair.resume import end_process
-from .._vm.macvtap import has_link
 from .._vm.note import Note
+from .._vm.remains import has_remains
 from .._vm.vm import Vm
 from .handover import attached, claim, noting, record_grant
 
@@ -67,7 +67,7 @@ def cold_start(
         except Exception:
             report.auditor.prove_anyway()
             # What could not be recorded or removed stays noted, for the next task.
-            left = any(map(has_link, note.interfaces.values()))
+            left = any(map(has_remains, note.interfaces.values()))
             if not report.auditor.missed and not left:
                 vm.state.remove()
                 vm.note = None
@@ -210,13 +210,14 @@ def _record_failure(
         # Whether the last record landed is not known. The next task reads it in the log, and goes on from there.
         return
     for interface in interfaces:
-        if note.interfaces[interface.mac].phase == "held":
+        nic = note.interfaces[interface.mac]
+        if nic.phase == "held":
             # Its start is on record as a success already, so it ends as a detach.
             report.auditor.write_anyway(
                 messages.net_detach(interface.mac, success=True)
             )
         else:
-            on = network_of(interface.ifname, interface.type)
+            on = network_of(nic.link, nic.type)
             report.auditor.write_anyway(
                 messages.net_grant("start", interface.mac, [], False, *on)
             )

@@ -12,8 +12,8 @@ from .._audit.messages import Messages
 from .._audit.mode import strictest
 from .._device import Device, fds_of
 from .._net import holdings, sysfs
+from .._net.backends import backend_of
 from .._net.interface import Interface
-from .._net.network import network_of
 from .._net.opened import Noted
 from .._proc import Process
 from .._qemu import command
@@ -44,6 +44,7 @@ def claim(vm: Vm, note: Note, interfaces: t.Sequence[Interface]) -> None:
                 netdev=command.netdev_id(interface.mac),
                 phase="opening",
                 others=others,
+                network=interface.network,
             )
         # What one task has on record, the end of the VM must not leave out for another one's audit: off.
         note.audit = strictest(note.audit, vm.target.audit)
@@ -78,8 +79,8 @@ def record_grant(
     """Record that qemu holds the devices of an interface, at the fd numbers that they have there."""
     nic = note.interfaces[interface.mac]
     nic.devices = devices
-    fds, on = fds_of(devices), network_of(interface.ifname, interface.type)
-    auditor.write(messages.net_grant(reason, interface.mac, fds, True, *on))
+    fds, on = fds_of(devices), backend_of(nic.type).observe(nic.link)
+    auditor.write(messages.net_grant(reason, interface.mac, fds, True, nic.ifname, on))
     nic.phase = "held"
     vm.state.save(note)
 

@@ -18,11 +18,12 @@ from .._net.interface import Interface
 from .._net.network import network_of
 from .._net.opened import OpenedDevices
 from .._qemu import command, hotplug
-from .._vm.macvtap import has_link
 from .._vm.note import Note
+from .._vm.remains import has_remains
 from .._vm.vm import Live, Vm
 from .handover import attached, claim, noting, record_grant
 from .plan import Plan, Step
+from .update import update
 
 if t.TYPE_CHECKING:
     from .._task.result import Report
@@ -46,6 +47,10 @@ def hot_plug(vm: Vm, plan: Plan, report: Report, origin: Origin) -> None:
                     report.interfaces.append(
                         {**step.nic.result(), "action": "unchanged"}
                     )
+                    continue
+                if step.action == "update":
+                    report.interfaces.append(update(vm, note, step, auditor, messages))
+                    report.changed = True
                     continue
                 if step.replace:
                     free += _take_out(vm, note, step, report, messages)
@@ -72,7 +77,7 @@ def _drop_unfinished(note: Note) -> None:
     kept = {
         mac: nic
         for mac, nic in note.interfaces.items()
-        if nic.phase != "opening" or has_link(nic)
+        if nic.phase != "opening" or has_remains(nic)
     }
     note.interfaces = kept
 
@@ -110,7 +115,7 @@ def _plug(
         except Exception:
             # Whether a record that is missed landed is not known. The next task reads it in the log.
             if not auditor.missed and nic.phase != "held":
-                on = network_of(interface.ifname, interface.type)
+                on = network_of(nic.link, nic.type)
                 auditor.write_anyway(
                     messages.net_grant("attach", interface.mac, [], False, *on)
                 )

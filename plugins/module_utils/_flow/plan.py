@@ -12,19 +12,23 @@ from .._net import host
 from .._net.interface import Interface
 from .._qemu.command import QemuOptions, parse_qemu
 from .._vm import identity, statedir
-from .._vm.nic import Nic, differences
+from .._vm.nic import Move, Nic, differences, move_of
 from .._vm.note import Note
 from .._vm.statedir import VmState
 from .._vm.vm import Vm
 
 
 class Step(t.NamedTuple):
-    """What happens to one interface: ``nic`` is what is there now, ``replace`` takes it out first."""
+    """What happens to one interface.
+
+    ``nic`` is what is there now, ``replace`` takes it out first, ``move`` is what an update changes in place.
+    """
 
     interface: Interface
-    action: t.Literal["attach", "unchanged"]
+    action: t.Literal["attach", "update", "unchanged"]
     nic: Nic | None = None
     replace: bool = False
+    move: Move | None = None
 
 
 class Plan(t.NamedTuple):
@@ -38,7 +42,7 @@ class Plan(t.NamedTuple):
     def changes(self) -> bool:
         """Tell whether anything is to do."""
         return self.start is not None or any(
-            step.action == "attach" for step in self.steps
+            step.action != "unchanged" for step in self.steps
         )
 
 
@@ -81,12 +85,21 @@ def _step(vm: Vm, interface: Interface, on_mismatch: str) -> Step:
     found = differences(interface, nic)
     if not found:
         return Step(interface, "unchanged", nic)
-    if on_mismatch == "fail":
-        raise MismatchError(
-            f"{interface.option}: {interface.mac} is attached to VM {vm.name} otherwise: {'; '.join(found)}."
-            " Nothing was changed; use on_mismatch: replace to take it out and attach it as asked"
-        )
-    return Step(interface, "attach", nic, replace=True)
+    if on_mismatch == "replace":
+        return Step(interface, "attach", nic, replace=True)
+    move = move_of(interface, nic)
+    if on_mismatch == "update" and move is not None:
+        host.check_source(interface)
+        return Step(interface, "update", nic, move=move)
+    hint = (
+        ""
+        if move is None
+        else "on_mismatch: update to change it in place without the guest, or "
+    )
+    raise MismatchError(
+        f"{interface.option}: {interface.mac} is attached to VM {vm.name} otherwise: {'; '.join(found)}."
+        f" Nothing was changed; use {hint}on_mismatch: replace to take it out and attach it as asked"
+    )
 
 
 def _check_new(vm: Vm, steps: t.Sequence[Step]) -> None:
@@ -149,6 +162,8 @@ def planned_result(plan: Plan) -> list[dict[str, t.Any]]:
     for step in plan.steps:
         if step.nic is not None and step.action == "unchanged":
             planned.append({**step.nic.result(), "action": "unchanged"})
+        elif step.nic is not None and step.move is not None:
+            planned.append(updated(step.nic.result(), step.move))
         else:
             planned.append({**asked(step.interface), "action": "attached"})
     return planned
@@ -162,8 +177,15 @@ def asked(interface: Interface) -> dict[str, t.Any]:
         "source": interface.source,
         "ifname": interface.ifname,
         "queues": interface.queues,
+        "network": interface.network.result(),
         "devices": [],
     }
+
+
+def updated(nic: dict[str, t.Any], move: Move) -> dict[str, t.Any]:
+    """Return the module's value for a NIC that was, or will be, updated in place."""
+    after = {"source": move.after.source, "network": move.after.result()}
+    return {**nic, **after, "action": "updated"}
 
 
 def make_diff(vm: Vm, plan: Plan) -> dict[str, t.Any]:
@@ -173,6 +195,9 @@ def make_diff(vm: Vm, plan: Plan) -> dict[str, t.Any]:
     for step in plan.steps:
         if step.action == "attach":
             after[step.interface.mac] = _essence(asked(step.interface))
+        elif step.nic is not None and step.move is not None:
+            planned = updated(step.nic.result(), step.move)
+            after[step.interface.mac] = _essence(planned)
     return {
         "before": {"running": vm.running, "interfaces": before},
         "after": {"running": True, "interfaces": after},
@@ -180,4 +205,5 @@ def make_diff(vm: Vm, plan: Plan) -> dict[str, t.Any]:
 
 
 def _essence(nic: dict[str, t.Any]) -> dict[str, t.Any]:
-    return {key: value for key, value in nic.items() if key not in ("mac", "devices")}
+    left_out = ("mac", "devices", "action")
+    return {key: value for key, value in nic.items() if key not in left_out}

@@ -18,9 +18,9 @@ from .._net.holdings import Holding
 from .._qemu import hotplug
 from .._repair.vm_end import record_nic_end
 from .._vm.history import of_note
-from .._vm.macvtap import remove_link
 from .._vm.nic import Nic
 from .._vm.note import Note
+from .._vm.remains import remove_remains
 from .._vm.vm import Vm
 
 if t.TYPE_CHECKING:
@@ -195,7 +195,7 @@ def _close(
     entry.phase = "revoked"
     outcome = Outcome(nic.mac, action, released=devices)
     try:
-        remove_link(entry, free=True)
+        remove_remains(entry, free=True)
     except LinkError as exc:
         outcome.left = str(exc)
     vm.state.save(note)

@@ -11,6 +11,7 @@ import typing as t
 from .. import _device
 from .._errors import OptionError
 from . import link, sysfs
+from .backends import backend_of
 from .interface import Interface
 
 
@@ -30,14 +31,7 @@ def _check(
     leftovers: t.Collection[str],
     carriers: t.Mapping[str, t.Sequence[str]],
 ) -> None:
-    if not sysfs.exists(interface.source):
-        raise interface.error(
-            "source", f"there is no link {interface.source} on this host"
-        )
-    if interface.type == "bridge":
-        _check_bridge(interface)
-    else:
-        _check_lower(interface, leftovers)
+    check_source(interface, leftovers)
     if sysfs.exists(interface.ifname) and interface.ifname not in leftovers:
         raise interface.error(
             "ifname",
@@ -53,49 +47,13 @@ def _check(
         )
 
 
-def _check_bridge(interface: Interface) -> None:
-    if not sysfs.is_bridge(interface.source):
+def check_source(interface: Interface, leftovers: t.Collection[str] = ()) -> None:
+    """Refuse a network that this host cannot put the interface on. Raises :class:`OptionError`."""
+    if not sysfs.exists(interface.source):
         raise interface.error(
-            "source",
-            f"{interface.source} is no bridge; use type: direct for a macvtap on a network device",
+            "source", f"there is no link {interface.source} on this host"
         )
-
-
-def _check_lower(interface: Interface, leftovers: t.Collection[str]) -> None:
-    lower = interface.source
-    if not sysfs.is_up(lower):
-        raise interface.error(
-            "source",
-            f"{lower} is down, and a macvtap on it would be; bring it up first",
-        )
-    master = sysfs.master(lower)
-    if master is not None:
-        raise interface.error(
-            "source", f"{lower} is a port of {master}; a macvtap needs it free"
-        )
-    users = [name for name in sysfs.uppers(lower) if name not in leftovers]
-    if interface.mode == "passthrough" and users:
-        raise interface.error(
-            "mode",
-            f"passthrough takes {lower} as a whole, and it is in use by {', '.join(users)}",
-        )
-    for user in users:
-        if (
-            sysfs.macvtap_rdev(user) is not None
-            and link.macvtap_mode(user) == "passthrough"
-        ):
-            raise interface.error(
-                "source", f"{lower} is taken as a whole by {user} (mode passthrough)"
-            )
-    lower_mtu = sysfs.mtu(lower)
-    if (
-        interface.mtu is not None
-        and lower_mtu is not None
-        and interface.mtu > lower_mtu
-    ):
-        raise interface.error(
-            "mtu", f"{interface.mtu} is more than the {lower_mtu} bytes of {lower}"
-        )
+    backend_of(interface.type).check(interface, leftovers)
 
 
 def _carriers(leftovers: t.Collection[str]) -> dict[str, list[str]]:

@@ -6,15 +6,21 @@
 from __future__ import annotations
 
 from .._audit.network import Network
+from .._errors import LinkError
 from . import sysfs
+from .backends import backend_of
+from .nic_link import NicLink
 
 
-def network_of(ifname: str, kind: str) -> tuple[str | None, Network | None]:
-    """Return the name of a link and the network that it is on, for its records; nothing when it is not there.
+def network_of(link: NicLink, kind: str) -> tuple[str | None, Network | None]:
+    """Return the name of a link and the network that it is on, for records of what failed.
 
-    ``kind`` is the interface's type: a tap (``bridge``) is a port of its source, a macvtap (``direct``) is on it.
+    Nothing when it is not there; without what cannot be read. ``kind`` is the interface's type.
     """
-    if not sysfs.exists(ifname):
+    if not sysfs.exists(link.ifname):
         return None, None
-    source = sysfs.master(ifname) if kind == "bridge" else sysfs.lower(ifname)
-    return ifname, Network(source, link=None if sysfs.is_up(ifname) else "down")
+    backend = backend_of(kind)
+    try:
+        return link.ifname, backend.observe(link)
+    except LinkError:
+        return link.ifname, backend.observe(link.on(Network()))

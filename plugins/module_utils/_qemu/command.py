@@ -37,7 +37,7 @@ _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=d
 class QemuOptions(t.NamedTuple):
     """The option ``qemu``: how to start a VM that does not run."""
 
-    binary: str
+    binary: str | None
     machine: str
     accel: str
     cpu: str | None

@@ -9,7 +9,7 @@ import typing as t
 
 from .._audit.origin import Origin
 from .._vm import identity
-from .._vm.macvtap import has_link
+from .._vm.remains import has_remains
 from .._vm.vm import Vm
 from .other_vms import end_other_vms, foresee_other_vms
 from .steps import Step, steps_of
@@ -45,7 +45,7 @@ def steps_due(vm: Vm) -> list[Step]:
     note = vm.note
     if note is None:
         return []
-    return steps_of(note, not identity.has_ended(note), vm.nics, has_link)
+    return steps_of(note, not identity.has_ended(note), vm.nics, has_remains)
 
 
 def foresee(vm: Vm, report: Report) -> None:

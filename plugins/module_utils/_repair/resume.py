@@ -13,12 +13,12 @@ from .._audit.origin import Origin
 from .._device import Device, fds_of
 from .._errors import ProcessError, StuckError
 from .._net import holdings
-from .._net.network import network_of
+from .._net.backends import backend_of
 from .._qemu import hotplug
 from .._vm import identity
 from .._vm.history import NicHistory
-from .._vm.macvtap import remove_link
 from .._vm.note import NicNote, Note
+from .._vm.remains import remove_remains
 from .._vm.vm import Vm
 from .check import steps_due
 from .steps import Step
@@ -100,7 +100,7 @@ def _do(vm: Vm, note: Note, step: Step, auditor: Auditor, messages: Messages) ->
             auditor.prove()
             # What is on record is not recorded again, also when its link cannot be removed.
             nic.phase = "revoked"
-        remove_link(nic)
+        remove_remains(nic)
         if step.action == "take_back" or nic.mac not in vm.nics:
             del note.interfaces[nic.mac]
     vm.state.save(note)
@@ -118,8 +118,8 @@ def _confirm(
     nic.devices = _handed_over(vm, note, nic)
     if not history.granted:
         fds = fds_of(nic.devices)
-        on = network_of(nic.ifname, nic.type)
-        auditor.write(messages.net_grant("attach", nic.mac, fds, True, *on))
+        on = backend_of(nic.type).observe(nic.link)
+        auditor.write(messages.net_grant("attach", nic.mac, fds, True, nic.ifname, on))
         auditor.prove()
     nic.phase = "held"
 

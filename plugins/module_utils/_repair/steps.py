@@ -50,12 +50,12 @@ def steps_of(
     note: Note,
     alive: bool,
     nics: t.Mapping[str, Nic],
-    has_link: t.Callable[[NicNote], bool],
+    has_remains: t.Callable[[NicNote], bool],
 ) -> list[Step]:
     """Return what is left to do, in order; nothing for a VM that is as it is noted.
 
-    ``alive``: its noted process lives. ``nics`` are those that were observed, by MAC; ``has_link`` tells whether
-    the macvtap of an interface is there, and nobody holds it.
+    ``alive``: its noted process lives. ``nics`` are those that were observed, by MAC; ``has_remains`` tells whether
+    something that was made for an interface is there, and nobody holds it.
     """
     if note.booting or not alive:
         return [end_of(note)]
@@ -67,7 +67,7 @@ def steps_of(
             Step("go_on", what, "it will be let go on", "it goes on again", False)
         )
     for nic in note.interfaces.values():
-        step = _step_of(note, nic, nics.get(nic.mac), has_link)
+        step = _step_of(note, nic, nics.get(nic.mac), has_remains)
         if step is not None:
             steps.append(step)
     return steps
@@ -94,7 +94,7 @@ def _step_of(
     note: Note,
     nic: NicNote,
     found: Nic | None,
-    has_link: t.Callable[[NicNote], bool],
+    has_remains: t.Callable[[NicNote], bool],
 ) -> Step | None:
     records = _is_audited(note)
     if nic.phase == "opening":
@@ -112,8 +112,8 @@ def _step_of(
         what = f"qemu had given up {nic.mac} of VM {note.name} before this task"
         will, done = "it will be put on record, late", "it is on record now, late"
         return Step("record_end", what, will, done, records, nic)
-    if has_link(nic):
-        what = f"an earlier task left the macvtap {nic.ifname} of {nic.mac} behind"
+    if has_remains(nic):
+        what = f"an earlier task left {nic.ifname}, the link of {nic.mac}, or its filter behind"
         return Step("forget", what, "it will be removed", "it is removed", False, nic)
     if found is None:
         what = f"the guest of VM {note.name} has let go of {nic.mac}, whose host side was closed before this task"

@@ -20,8 +20,8 @@ from .._net import holdings
 from .._net.holdings import Holding
 from .._net.network import network_of
 from .._vm.history import History, NicHistory
-from .._vm.macvtap import remove_link
 from .._vm.note import NicNote, Note
+from .._vm.remains import remove_remains
 from .._vm.statedir import VmState
 from .steps import end_of
 
@@ -59,7 +59,7 @@ def record_nic_end(
     if history.granted:
         auditor.write(messages.net_detach(nic.mac, success=True))
     elif not history.settled:
-        on = network_of(nic.ifname, nic.type)
+        on = network_of(nic.link, nic.type)
         auditor.write(messages.net_grant(grant, nic.mac, [], False, *on))
     for opened in history.outstanding:
         auditor.write(messages.net_close(nic.mac, opened, opened.fd))
@@ -151,5 +151,5 @@ def _messages_of(note: Note, origin: Origin) -> Messages:
 def _forget(note: Note, state: VmState) -> None:
     # After the last record: importing what removes links takes longer than all of them.
     for nic in note.interfaces.values():
-        remove_link(nic)
+        remove_remains(nic)
     state.remove()

@@ -19,6 +19,7 @@ if t.TYPE_CHECKING:
 
 # The kernel's records and the note have the same clock, in ticks of a different length.
 _SLACK_SECONDS = 0.1
+_TURNS = ("start", "attach", "detach")
 
 
 @dataclasses.dataclass
@@ -70,7 +71,7 @@ class History:
 
         noted, earlier = _split(note.devices, mine)
         on_record = NicDevices()
-        if note.phase == "held":
+        if note.phase == "held" and not _begins_with_grant(mine):
             on_record.held, on_record.exact = earlier, True
         else:
             on_record.released = earlier
@@ -87,6 +88,15 @@ class History:
 def _speaks_of(logged: Logged, mac: str) -> bool:
     fields = logged.record.fields
     return mac in (fields.get("net"), fields.get("new-net"), fields.get("old-net"))
+
+
+def _begins_with_grant(records: t.Iterable[Logged]) -> bool:
+    """Tell whether a hand-over comes before any detach: then what is noted was opened before it, and not handed over."""
+    for logged in records:
+        fields = logged.record.fields
+        if fields.get("res") == "success" and fields.get("reason") in _TURNS:
+            return fields["reason"] != "detach"
+    return False
 
 
 def _split(

@@ -13,7 +13,9 @@ import json
 import typing as t
 
 from .._audit.mode import MODES, Mode
+from .._audit.network import Network
 from .._device import Device
+from .._net.nic_link import NicLink
 from .._proc import Process
 
 _VERSION = 1
@@ -28,6 +30,7 @@ class NicNote:
     ``phase``: ``opening`` until the hand-over is on record, ``held`` while qemu has it,
     ``revoked`` when the host side is closed and the guest still has its NIC.
     ``pending``: the guest was asked to let go and has not. ``made``: this collection attached it.
+    ``network``: what its link was put on, beside ``source``; ``updating``: what it is being put on.
     ``others``: the vhost-net fds that qemu held before, which nothing else tells from those of this interface.
     """
 
@@ -45,6 +48,19 @@ class NicNote:
     others: list[int] = dataclasses.field(default_factory=list)
     ifindex: int | None = None
     devices: list[Device] = dataclasses.field(default_factory=list)
+    network: Network = dataclasses.field(default_factory=Network)
+    updating: Network | None = None
+
+    @property
+    def link(self) -> NicLink:
+        """Return its link on the host, on the network that it was put on."""
+        network = dataclasses.replace(self.network, source=self.source)
+        return NicLink(self.ifname, self.ifindex, self.mac, network)
+
+    def put_on(self, network: Network) -> None:
+        """Note the network that its link is on now."""
+        self.source, self.network = network.source or "", network
+        self.updating = None
 
 
 @dataclasses.dataclass
@@ -138,6 +154,12 @@ def decode(text: str) -> Note:
                 "devices": [
                     Device(**_known(Device, item)) for item in entry.get("devices", [])
                 ],
+                "network": Network(**_known(Network, entry.get("network", {}))),
+                "updating": (
+                    Network(**_known(Network, entry["updating"]))
+                    if entry.get("updating")
+                    else None
+                ),
             }
         )
         for mac, entry in data.get("interfaces", {}).items()

@@ -13,6 +13,7 @@ import uuid as uuidlib
 
 from .._audit.mode import Mode
 from .._errors import OptionError
+from .._text import check_text
 
 _MAX_NAME_BYTES = 255
 _MACHINE_ID = re.compile(r"[0-9a-f]{32}")
@@ -56,18 +57,7 @@ def parse_name(name: str) -> str:
     """Check the option ``name``. Any text is a name that qemu can be started with."""
     if not name:
         raise OptionError("name", "a VM needs a name")
-    if "\0" in name:
-        raise OptionError("name", "a name cannot hold a NUL byte")
-    try:
-        size = len(name.encode("utf-8"))
-    except UnicodeEncodeError as exc:
-        raise OptionError("name", f"{name!r} is no text that UTF-8 can hold") from exc
-    if size > _MAX_NAME_BYTES:
-        raise OptionError(
-            "name",
-            f"the name has {size} bytes; at most {_MAX_NAME_BYTES} fit into a record",
-        )
-    return name
+    return check_text("name", name, _MAX_NAME_BYTES)
 
 
 def parse_uuid(text: str) -> str:

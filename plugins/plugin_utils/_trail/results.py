@@ -17,6 +17,8 @@ _COLLECTION = "virtaudit.qemu."
 ATTACH = f"{_COLLECTION}vm_net_attach"
 DETACH = f"{_COLLECTION}vm_net_detach"
 AUDIT_INFO = f"{_COLLECTION}vm_net_audit_info"
+# Runs AUDIT_INFO, and returns what it found.
+_REPORT_READ = f"{_COLLECTION}audit_report_read"
 ASYNC_STATUS = "async_status"
 _OURS = frozenset((ATTACH, DETACH, AUDIT_INFO))
 _ASYNC = frozenset(
@@ -60,6 +62,8 @@ def module_of(task: t.Any) -> str | None:
     name = str(resolved or action)
     if name in _OURS:
         return name
+    if name == _REPORT_READ:
+        return AUDIT_INFO
     return ASYNC_STATUS if name in _ASYNC else None
 
 

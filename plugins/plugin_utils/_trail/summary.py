@@ -23,9 +23,8 @@ _EVENTS = 10
 # The worst first. Of missing records every host is named, whatever else there is.
 _MISSING, _BAD, _MEDIUM, _LOW = range(4)
 _RANKS: dict[Severity, int] = {"high": _BAD, "medium": _MEDIUM, "low": _LOW}
-
-
-# Of a ticket so many columns: all of it is in the trail.
+# So many columns of a network, which may have many VLANs or addresses, and of a ticket: all of it is in the trail.
+_NETWORK = 60
 _TICKET = 32
 _HAND_OVERS = ("start", "attach", "update", "detach")
 _BEFORE = ("open", "prepare")
@@ -80,7 +79,7 @@ class Summary:
                 vm=printable(fields.get("vm") or "?"),
                 mac=printable(record.mac or "?"),
                 device=printable(device or "?"),
-                network=printable(_network_of(record)),
+                network=_cut(printable(_network_of(record)), _NETWORK),
                 action=printable(reason or "?"),
                 result=printable(fields.get("res") or "?"),
                 event=record.event or "not confirmed",

@@ -18,7 +18,7 @@ import typing as t
 import zlib
 from pathlib import Path
 
-VOID = ("meta", "br", "link", "img", "hr")
+VOID = ("meta", "br", "link", "img", "hr", "input")
 
 
 class Page(html.parser.HTMLParser):
@@ -48,7 +48,9 @@ class Page(html.parser.HTMLParser):
             self.rows[kind[0]] = self.rows.get(kind[0], 0) + 1
         self.bars += "bar" in kind
         for name, value in attrs:
-            if name.startswith("on") or name in ("src", "href", "action"):
+            if name.startswith("on") or name in ("src", "action"):
+                self.problems.append(f"{tag} has {name}={value}")
+            if name == "href" and not (tag == "a" and (value or "").startswith("#")):
                 self.problems.append(f"{tag} has {name}={value}")
 
     def handle_endtag(self, tag: str) -> None:

@@ -96,6 +96,7 @@ def fixture_differ(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The differences that are found for every NIC."""
     words: list[str] = []
     monkeypatch.setattr(plan, "differences", lambda wanted, nic: words)
+    monkeypatch.setattr(plan, "move_of", lambda wanted, nic: None)
     return words
 
 
@@ -241,6 +242,7 @@ def test_planned_result_and_diff() -> None:
         "source": "br0",
         "ifname": TWO.ifname,
         "queues": 1,
+        "network": TWO.network.result(),
     }
     assert planned_result(Plan(steps, None, [])) == [
         {**ATTACHED.result(), "action": "unchanged"},

@@ -70,6 +70,17 @@ def test_a_vm_that_died(base: Path, monkeypatch: pytest.MonkeyPatch, mode: str) 
     assert (again["changed"], again["warnings"]) == (False, [])
 
 
+def test_the_end_of_another_vm_has_not_the_ticket_of_the_task(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kernel = a_kernel(monkeypatch)
+    a_vm()
+    with Auditor("required", "CHG-1") as auditor:
+        other_vms.end_other_vms(MINE, Report(auditor), ORIGIN)
+    assert len(kernel.texts) == 3
+    assert not any("ticket=" in text for text in kernel.texts)
+
+
 @pytest.mark.parametrize(
     "changes", [me(), {"boot_id": "another"}, {"pid": None, "start_time": None}]
 )

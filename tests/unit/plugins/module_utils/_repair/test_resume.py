@@ -142,6 +142,18 @@ def test_what_is_repaired_is_proved_as_it_was_asked_for(
     assert VmState(UUID).load() is None
 
 
+def test_what_is_repaired_has_the_ticket_of_the_task(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kernel = a_kernel(monkeypatch)
+    vm = a_task_on(a_vm())
+    monkeypatch.setattr(vm, "look", lambda: None)
+    with Auditor("required", "CHG-1") as auditor:
+        resume.repair_as_noted(vm, Report(auditor), ORIGIN)
+    assert len(kernel.texts) == 3
+    assert all(' ticket="CHG-1" exe=' in text for text in kernel.texts)
+
+
 def test_what_cannot_be_proved_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     a_kernel(monkeypatch, Kernel(enabled=0))
     note = a_vm()

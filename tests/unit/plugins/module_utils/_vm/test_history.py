@@ -93,6 +93,18 @@ CASES: list[
         False,
     ),
     ("held", [], [START, DETACH], [], False, True),
+    # The task before began right after the hand-over, and its open is older than what is read here.
+    ("held", [tun(10)], [START], [("/dev/net/tun", 10)], True, False),
+    ("held", [tun(10)], [ATTACH, DETACH], [("/dev/net/tun", 10)], False, True),
+    ("held", [tun(10)], [ATTACH, DETACH, CLOSE_TUN], [], False, True),
+    (
+        "held",
+        [tun(10)],
+        [DETACH, CLOSE_TUN, OPEN_TUN, ATTACH],
+        [("/dev/net/tun", 10)],
+        True,
+        False,
+    ),
     ("opening", [], [SAYS.net_open(OTHER, tun(1), True)], [], False, False),
     ("held", [], [SAYS.net_detach(OTHER, True)], [], True, False),
 ]

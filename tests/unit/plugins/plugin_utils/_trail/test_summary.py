@@ -122,6 +122,15 @@ def test_networks_and_tickets_have_columns_where_there_are_some(moved: Summary) 
     assert updated[ticket:] == "INC 2 " + "x" * 25 + "\u2026"
 
 
+def test_a_network_with_many_addresses_is_cut() -> None:
+    summary = Summary(1)
+    changed = {"old-addresses": None, "new-addresses": "192.0.2.7," * 200}
+    summary.add_records("hv1", [a_record(3, reason="update", path=None, **changed)])
+    _header, row = (text for text, _style in summary.table(None))
+    assert "  addresses: none -> 192.0.2.7,192" in row
+    assert columns_of(row) < 160
+
+
 def test_at_80_columns_they_have_a_line_below(moved: Summary) -> None:
     lines = [text for text, _style in moved.table(80)]
     assert len(lines) == 12

@@ -1,0 +1,44 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Where the answers of hosts wait on the controller until the report is made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import typing as t
+from pathlib import Path
+
+_NAME = "virtaudit-answers"
+
+
+def answers_directory(temporary: str) -> Path:
+    """Return the directory, below the one that Ansible makes for a run and removes after it."""
+    return Path(temporary, _NAME)
+
+
+def answer_name(host: str) -> str:
+    """Return the name of a host's file: a host may be named as no file can be."""
+    digest = hashlib.sha256(host.encode("utf-8", "backslashreplace")).hexdigest()
+    return f"{digest}.json"
+
+
+def keep_answer(directory: Path, host: str, answer: t.Mapping[str, t.Any]) -> int:
+    """Write what a host answered, for this user's eyes only; return its size. Raises :class:`OSError`."""
+    directory.mkdir(mode=0o700, exist_ok=True)
+    path = directory / answer_name(host)
+    part = path.with_suffix(".part")
+    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with open(fd, "w", encoding="utf-8") as out:
+        out.write(json.dumps(answer))
+    os.replace(part, path)
+    return path.stat().st_size
+
+
+def forget_answers(directory: Path, hosts: t.Iterable[str]) -> None:
+    """Remove the answers of these hosts."""
+    for host in hosts:
+        (directory / answer_name(host)).unlink(missing_ok=True)

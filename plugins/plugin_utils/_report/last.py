@@ -1,0 +1,37 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The report that stands in the directory already: what it knew is not new."""
+
+from __future__ import annotations
+
+import csv
+import re
+import typing as t
+from pathlib import Path
+
+_CREATED = re.compile(
+    r'"created": "(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)"', re.ASCII
+)
+
+
+class Last(t.NamedTuple):
+    """When it was made, and the ids of its findings; ``created`` is ``None`` without one."""
+
+    created: str | None
+    findings: frozenset[str]
+
+    @classmethod
+    def read(cls, directory: Path) -> Last:
+        """Read it. Without a list of findings, as from older versions, there is nothing to compare with."""
+        try:
+            with (directory / "audit_report.json").open(encoding="utf-8") as handle:
+                match = _CREATED.search(handle.read(4096))
+            with (directory / "findings.csv").open(
+                encoding="utf-8", newline=""
+            ) as handle:
+                ids = frozenset(row["id"] for row in csv.DictReader(handle))
+        except (OSError, ValueError, KeyError, csv.Error):
+            return cls(None, frozenset())
+        return cls(match[1], ids) if match else cls(None, frozenset())
