@@ -34,6 +34,7 @@ ELSEWHERE = {
     "git clone": "this is a checkout",
     "make demo": "a layer of its own",
     "make test": "this is a part of it",
+    "xdg-open": "it needs a desktop",
 }
 
 
