@@ -47,6 +47,7 @@ options:
 """
 
 EXAMPLES = r"""
+---
 - name: Read the trail
   virtaudit.qemu.audit_report_read:
     verify: true

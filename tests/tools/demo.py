@@ -22,8 +22,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 LOG = ROOT / ".cache/demo.log"
 PAGE = ROOT / ".cache/demo.txt"
-# A task of the demo itself. A role puts its name before that of its task.
-_TASK = re.compile(r"TASK \[(?!virtaudit\.qemu\.\w+ : )(?P<name>.+)\] \*+")
+PLAYBOOK = ROOT / "playbooks/demo.yml"
+_TASK = re.compile(r"TASK \[(?P<name>.+)\] \*+")
+_NAME = re.compile(r"^ +- name: (.+)$", re.M)
 _QUIET_SECONDS = 10
 
 
@@ -32,7 +33,7 @@ def command() -> list[str]:
         *("ansible-playbook", "-i", "localhost,", "-c", "local"),
         *("-e", f"ansible_python_interpreter={sys.executable}"),
         *("-e", f"demo_page_file={PAGE}"),
-        str(ROOT / "playbooks/demo.yml"),
+        str(PLAYBOOK),
     ]
 
 
@@ -58,17 +59,20 @@ def lines_of(stream: t.IO[str]) -> t.Iterator[str | None]:
 
 
 def follow(stream: t.IO[str], log: t.IO[str]) -> None:
-    """Write all to the log; print the demo's own tasks, and a sign of life in between."""
-    began, printed, name = time.monotonic(), 0.0, "start"
+    """Write all to the log; print the tasks of the playbook itself, and in between what goes on for long."""
+    steps = set(_NAME.findall(PLAYBOOK.read_text(encoding="utf-8")))
+    began = printed = time.monotonic()
+    name = "Start"
     for line in lines_of(stream):
         now = time.monotonic()
+        task = None
         if line is not None:
             log.write(line)
             log.flush()
             task = _TASK.match(line)
-            if task is None and now - printed < _QUIET_SECONDS:
-                continue
-            name = task["name"] if task else name
+        name = task["name"] if task else name
+        if not (task and name in steps) and now - printed < _QUIET_SECONDS:
+            continue
         print(f"{now - began:4.0f} s  {name}", flush=True)
         printed = now
 

@@ -117,8 +117,20 @@ class Sites:
         elif name in _CALLS and given:
             yield from self._said_through(name, given, scope)
         for keyword in call.keywords:
-            if keyword.arg == "foreseen" or (keyword.arg, name) == ("msg", "fail_json"):
+            if keyword.arg == "refused" and isinstance(keyword.value, ast.Dict):
+                yield from self._refused(keyword.value, scope)
+            elif keyword.arg == "foreseen" or (keyword.arg, name) == (
+                "msg",
+                "fail_json",
+            ):
                 yield from self._texts.of(keyword.value, scope)
+
+    def _refused(self, options: ast.Dict, scope: Scope) -> Iterator[str]:
+        """Yield what a type of interface says to options that it does not take."""
+        for option, problem in zip(options.keys, options.values):
+            if isinstance(option, ast.Constant) and isinstance(option.value, str):
+                for text in self._texts.of(problem, scope):
+                    yield f"interfaces[{ANY}].{option.value}: {text}"
 
     def _said_by_error(
         self, name: str, given: list[list[str]], scope: Scope

@@ -17,6 +17,7 @@ from ansible_collections.virtaudit.qemu.tests.tools.messages.words import ANY
 
 _MOST = 64  # of the texts that one expression can be
 _DEEPEST = 4  # of the names and calls that are followed
+_SAME_NAME = 5  # of the functions that a call can be of
 
 
 @dataclass(frozen=True)
@@ -100,12 +101,21 @@ class Texts:
         """Return the texts that a function of the collection returns, yields or lists."""
         known = self.functions.get(last_name(call.func), [])
         known = [each for each in known if each[0] == scope.path] or known
-        if scope.depth == _DEEPEST or len(known) != 1:
+        if scope.depth == _DEEPEST or not 0 < len(known) <= _SAME_NAME:
             return [ANY]
-        path, function = known[0]
+        # Of back ends, each has one.
+        return [
+            text
+            for path, function in known
+            for text in self._of_function(path, function, scope.depth + 1)
+        ]
+
+    def _of_function(
+        self, path: str, function: ast.FunctionDef, depth: int
+    ) -> list[str]:
         if function.returns is None or "str" not in ast.unparse(function.returns):
             return [ANY]
-        inside = Scope(path, function, {}, scope.depth + 1)
+        inside = Scope(path, function, {}, depth)
         return self._of_each(list(_answers(function)), inside) or [ANY]
 
 
