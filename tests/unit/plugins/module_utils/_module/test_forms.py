@@ -335,6 +335,7 @@ SAID: dict[str, tuple[str | bytes, str]] = {
             (" net=", " nut="),
             ("path=", "pbth="),
             (" rdev=", " dev="),
+            ("rdev=0A:C8", "rdev=0A:"),
             (UUID, UUID[:-1]),
             (UUID, UUID[8:]),
             (UUID, f"g{UUID[1:]}"),
