@@ -165,8 +165,9 @@ READ: dict[str, str | bytes] = {
         lambda line: f"Sun 2024-05-12 12:47:59 CEST hv1 audit[1661]: {line.type} {line.body}"
     ),
     **{
-        f"journal short-full, {zone}": each(
-            lambda line, zone=zone: f"Sun 2024-05-12 12:47:59 {zone} hv1 audit[1661]: {line.type} {line.body}"
+        f"journal short-full, {zone}": "".join(
+            f"Sun 2024-05-12 12:47:59 {zone} hv1 audit[1661]: {parts(line).type} {parts(line).body}\n"
+            for line in LINES
         )
         for zone in ("UTC", "+03", "-03", "+0545")
     },
