@@ -13,7 +13,7 @@ import typing as t
 from .._audit.network import Network
 from .._net import sysfs
 from .._proc import Process, boot_id
-from .._qemu import command, systemd
+from .._qemu import ids, systemd
 from .._qemu.process import find_qemu, told
 from .history import History
 from .note import NicNote, Note
@@ -118,7 +118,7 @@ def _network_of(mac: str, history: History) -> Network:
 
 def _rebuild_nic(mac: str, history: History) -> NicNote | None:
     """Return the note of an interface of which something is open by the log, ``None`` when nothing is."""
-    nic = NicNote(mac, "bridge", "", None, "", "", 0, command.netdev_id(mac), "opening")
+    nic = NicNote(mac, "bridge", "", None, "", "", 0, ids.netdev_id(mac), "opening")
     known = history.nic(nic)
     if not known.outstanding:
         return None
