@@ -8,6 +8,7 @@ Writes with libnftables (``libnftables(3)``, the Python module ``nftables``), on
 
 from __future__ import annotations
 
+import functools
 import glob
 import importlib
 import importlib.machinery
@@ -37,6 +38,7 @@ def check(family: Family) -> None:
         )
 
 
+@functools.cache
 def check_egress() -> None:
     """Require that the kernel can filter what a macvtap sends. Changes nothing. Raises :class:`LinkError`."""
     try:
