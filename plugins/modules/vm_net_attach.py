@@ -11,23 +11,23 @@ module: vm_net_attach
 short_description: Give a VM its network interfaces as audited file descriptors
 version_added: 1.0.0
 description:
-  - Opens the network devices of a VM on the host (C(/dev/net/tun), macvtap's C(/dev/tapN), C(/dev/vhost-net)),
-    writes a Linux audit record for every open, and hands the file descriptors to qemu.
-  - A VM that does not run is started with them, all or nothing. A running VM gets them by hot-plug, one after
-    the other; the first failure ends the task, and what was done before it is kept and returned.
-  - Nothing reaches qemu before its record is proved to stand in the audit log, see O(audit).
-  - All interfaces of a VM belong in one task; that is also many times faster than a loop.
-  - Where systemd runs, a VM that is started gets a companion unit, which records the end of the VM when no task asked
-    for it.
-  - Before anything else, the ends of other VMs of this collection on the host that nothing has recorded yet are
-    recorded, with a warning that it is late.
+  - Opens the network devices of a VM on the host (C(/dev/net/tun), the C(/dev/tapN) of a macvtap, C(/dev/vhost-net)),
+    writes a Linux audit record for each open, and hands the file descriptors to qemu.
+  - If the VM does not run, the module starts it with all of them or not at all. If the VM runs, the module hot-plugs
+    them one after the other. The first failure ends the task, which keeps and returns what it did before.
+  - Nothing reaches qemu before its record is proved to be in the audit log, see O(audit).
+  - All interfaces of a VM belong in one task. This is also many times faster than a loop.
+  - Where systemd runs, a VM that the module starts gets a companion unit. The unit records the end of the VM if no task
+    asks for that end.
+  - At its beginning the module records the ends of other VMs of this collection on the host that nobody has recorded
+    yet, and warns that this is late.
 extends_documentation_fragment:
   - virtaudit.qemu._vm
   - virtaudit.qemu._vm.attributes
 options:
   interfaces:
     description:
-      - The network interfaces (NICs) that the VM shall have. Others that it has are left alone, unless
+      - The network interfaces (NICs) that the VM shall have. The module leaves other NICs of the VM alone, unless
         O(exclusive=true).
     type: list
     elements: dict
@@ -50,7 +50,7 @@ options:
         required: true
       mode:
         description:
-          - The macvtap's mode, with O(interfaces[].type=direct) only; V(vepa) when none is given.
+          - The macvtap's mode. Only O(interfaces[].type=direct) has one. V(vepa) if none is given.
           - V(passthrough) takes the lower device as a whole.
         type: str
         choices: [vepa, bridge, private, passthrough]
@@ -59,24 +59,24 @@ options:
         type: str
         default: virtio-net-pci
       queues:
-        description: Number of queues, 1 to 256. More than one needs virtio-net.
+        description: Number of queues, 1 to 256. Only virtio-net can have more than one.
         type: int
         default: 1
       vhost:
         description:
           - Whether the kernel's vhost-net serves the NIC.
-          - V(auto) tries C(/dev/vhost-net) and goes on without it, with the failed open on record.
+          - V(auto) tries C(/dev/vhost-net). If the open fails, the module records that and goes on without vhost-net.
         type: str
         choices: [auto, required, 'off']
         default: auto
       ifname:
-        description: Name of the tap or macvtap, at most 15 bytes. V(vt) and the MAC's digits when none is given.
+        description: Name of the tap or macvtap, at most 15 bytes. By default V(vt) and the digits of the MAC address.
         type: str
       mtu:
         description:
           - MTU in bytes, 68 to 65521 (with V(direct) 65535), for the link and, with virtio-net, the guest.
-          - Without it a tap takes its bridge's and a macvtap its lower device's.
-          - The bridge keeps its own, whatever its ports have.
+          - By default a tap takes the MTU of its bridge, and a macvtap that of its lower device.
+          - The bridge keeps its own MTU, whatever its ports have.
         type: int
       vlan:
         description:
@@ -134,9 +134,9 @@ options:
         default: up
   qemu:
     description:
-      - How to start the VM when it does not run. Without it a VM that does not run is an error.
-      - qemu runs detached from the task with its seccomp sandbox on, and in a systemd scope of its own under
-        C(machine.slice) where systemd runs.
+      - How to start the VM if it does not run. The module ignores this option for a VM that runs. Without it, the task fails if the VM does not run.
+      - qemu runs on after the task, in its seccomp sandbox. Where systemd runs, qemu is in a systemd scope of its own
+        under C(machine.slice).
     type: dict
     suboptions:
       binary:
@@ -147,16 +147,16 @@ options:
             P(virtaudit.qemu.hypervisor#role) says which one that is in the fact C(hypervisor_qemu_binary).
         type: str
       machine:
-        description: Machine type, one with PCI Express.
+        description: Machine type. It must have PCI Express.
         type: str
         default: q35
       accel:
-        description: Accelerator. Records say C(virt=kvm) or C(virt=qemu) by it.
+        description: Accelerator. The records have C(virt=kvm) with V(kvm), and C(virt=qemu) with V(tcg).
         type: str
         choices: [kvm, tcg]
         default: kvm
       cpu:
-        description: CPU model; qemu's default when none is given.
+        description: CPU model. By default that of qemu.
         type: str
       memory:
         description: Size of the memory, in MiB or with a suffix as in V(4G).
@@ -168,24 +168,24 @@ options:
         default: 1
       args:
         description:
-          - Further arguments of qemu, such as its disks. Each word is an item, there is no shell.
-          - Those that this module sets itself are refused, and those that give the VM a network device
-            (C(-netdev), C(-device) with a NIC or one of the host's devices, the node of a tap in any option).
-          - Those that open a second monitor or another way into qemu (C(-qmp), C(-monitor), C(-mon), C(-serial mon:),
-            C(-gdb), C(-qtest), C(-plugin)) are refused with O(audit=required); otherwise the task warns and says
-            what they open.
+          - Further arguments of qemu, such as its disks. Each word is an item of its own; no shell splits them.
+          - The module refuses arguments that it sets itself, and arguments that give the VM a network device
+            (C(-netdev), C(-device) with a NIC or a device of the host, the node of a tap in any option).
+          - With O(audit=required) it also refuses arguments that open a second monitor or another way into qemu
+            (C(-qmp), C(-monitor), C(-mon), C(-serial mon:), C(-gdb), C(-qtest), C(-plugin)). Otherwise the task warns
+            and says what they open.
         type: list
         elements: str
         default: []
       user:
-        description: Unprivileged user to run qemu as; the user of the task (root) when none is given.
+        description: The unprivileged user that runs qemu. By default the user of the task, which is root.
         type: str
       paused:
-        description: Leave the VM stopped before its first instruction.
+        description: Whether to leave the VM stopped before its first instruction.
         type: bool
         default: false
       hotplug_ports:
-        description: Number of spare PCIe root ports, each for one NIC to be hot-plugged later.
+        description: Number of spare PCIe root ports. Each is for one NIC that you hot-plug later.
         type: int
         default: 8
   exclusive:
@@ -207,7 +207,7 @@ options:
     choices: [update, fail, replace]
     default: update
   timeout:
-    description: Seconds for qemu to answer, and for another task on the same VM to finish.
+    description: How many seconds the task waits for an answer of qemu, and for another task on the same VM.
     type: float
     default: 10
 seealso:

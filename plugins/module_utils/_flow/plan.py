@@ -80,10 +80,10 @@ def make_plan(
 
     launch.find_binary(qemu.binary)
     uid, _gid = launch.ids_of(qemu.user)
-    others = statedir.other_notes(vm.uuid)
+    notes = statedir.other_notes(vm.uuid)
     # A start that was cut off is undone before; only check mode still finds it here.
     ends = vm.note is not None and vm.note.booting
-    identity.refuse_namesake(vm.name, vm.uuid, others, uid, ends)
+    identity.refuse_namesake(vm.name, vm.uuid, notes, uid, ends)
     steps = [Step(interface, "attach") for interface in interfaces]
     _check_new(vm, steps)
     return Plan(steps, qemu, [])
