@@ -42,6 +42,7 @@ def _usable(family: Family) -> table.State:
             f"the table {family} {TABLE} of nftables was not made by this collection; see what it is for"
             f" ('nft list table {family} {TABLE}'), then remove it ('nft delete table {family} {TABLE}')"
         )
+    return state
 
 
 @functools.cache
