@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing as t
 
 from .._audit.network import Network
@@ -71,7 +72,7 @@ class Nic:
             return self.note.source if self.note else None
         return backend_of(self.type).source_of(self.ifname)
 
-    @property
+    @functools.cached_property
     def network(self) -> Network:
         """Return the network that it is on, as the kernel shows it. What nobody noted is not looked at."""
         noted = self.note.link.network if self.note else Network()
