@@ -267,7 +267,9 @@ def differences(wanted: Interface, nic: Nic) -> list[str]:
     lasting = _lasting_differences(wanted, nic)
     if not nic.is_whole or (nic.note is not None and nic.note.pending):
         return lasting
-    return lasting + _move(wanted, nic).differences
+    # What kind of NIC it is comes first, then where it is, then its details.
+    kind = sum(each.startswith(("type is", "model is")) for each in lasting)
+    return lasting[:kind] + _move(wanted, nic).differences + lasting[kind:]
 
 
 def _move(wanted: Interface, nic: Nic) -> Move:
