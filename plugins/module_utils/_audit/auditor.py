@@ -18,7 +18,9 @@ from . import namespaces
 from .mode import Mode
 from .netlink import AuditSocket, Confirmation
 from .proof import Proof
-from .record import Record
+
+if t.TYPE_CHECKING:
+    from .record import Record
 
 _MEND = (
     "Start the audit daemon ('systemctl start auditd') and enable auditing ('auditctl -e 1'),"

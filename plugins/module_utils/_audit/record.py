@@ -93,6 +93,11 @@ class Record:
     fields: t.Mapping[str, str | None]
 
     @property
+    def number(self) -> int:
+        """Return the number of its message type."""
+        return MESSAGE_TYPES[self.type]
+
+    @property
     def what(self) -> str:
         """Return what it tells, in a word: its reason, or its type."""
         return self.fields.get("reason") or self.type

@@ -12,12 +12,11 @@ import typing as t
 
 from .._audit.origin import Origin
 from .._net.interface import parse_interfaces
-from .._qemu.command import monitors
 from .._repair.check import repair_first
 from .._vm.find import find_vm
 from .._vm.nic import strange_devices
 from .._vm.target import Target
-from .plan import make_diff, make_plan, planned_result
+from .plan import complaints, make_diff, make_plan, planned_result
 
 if t.TYPE_CHECKING:
     from .._task.result import Report
@@ -33,11 +32,17 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool, report: Report) -> None
         vm.require_reached()
         if vm.note is not None and vm.note.started and vm.running:
             process, nics = vm.live.process, vm.nics.values()
-            report.warnings += strange_devices(vm.name, process, nics)
+            cut_off = [
+                nic for nic in vm.note.interfaces.values() if nic.phase == "opening"
+            ]
+            report.warnings += strange_devices(vm.name, process, nics, cut_off)
         plan = make_plan(vm, interfaces, params)
         report.diff = make_diff(vm, plan)
         if plan.start is not None:
+            from .._qemu.command import monitors
+
             report.warnings += monitors(plan.start)
+        report.warnings += complaints(plan)
         report.vm = {**vm.result(), "started": False}
         if not plan.changes:
             report.auditor.look()

@@ -217,11 +217,11 @@ def _predict(present: t.Sequence[Nic], force: bool, stop: str) -> list[Outcome]:
     """Return what will become of NICs, as far as it does not depend on the guest."""
     action: Action = "revoked" if force and stop == "never" else "detached"
     return [
-        # Its host side is closed already, and only the guest can do the rest.
+        # Its host side is closed already. Without force only the guest can do the rest.
         (
             Outcome(nic.mac, action, released=nic.devices)
             if nic.devices or stop != "never"
-            else Outcome(nic.mac, "absent", pending=True)
+            else Outcome(nic.mac, "absent", pending=not force)
         )
         for nic in present
     ]

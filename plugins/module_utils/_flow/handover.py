@@ -16,7 +16,8 @@ from .._net.backends import backend_of
 from .._net.interface import Interface
 from .._net.opened import Noted
 from .._proc import Process
-from .._qemu import command
+from .._qemu import ids
+from .._qemu.carrier import set_carrier
 from .._vm import statedir
 from .._vm.note import NicNote, Note
 from .._vm.vm import Vm
@@ -41,7 +42,7 @@ def claim(vm: Vm, note: Note, interfaces: t.Sequence[Interface]) -> None:
                 model=interface.model,
                 ifname=interface.ifname,
                 queues=interface.queues,
-                netdev=command.netdev_id(interface.mac),
+                netdev=ids.netdev_id(interface.mac),
                 phase="opening",
                 others=others,
                 network=interface.network,
@@ -65,6 +66,14 @@ def noting(vm: Vm, note: Note) -> Noted:
         vm.state.save(note)
 
     return note_opened
+
+
+def take_carriers(vm: Vm, interfaces: t.Iterable[Interface]) -> None:
+    """Have the guest see no carrier on those NICs whose link is to be down. Raises :class:`MonitorError`."""
+    for interface in interfaces:
+        if interface.link == "down":
+            path = f"/machine/peripheral/{ids.device_id(interface.mac)}"
+            set_carrier(vm.live.monitor, path, False)
 
 
 def record_grant(

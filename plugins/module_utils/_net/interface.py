@@ -10,8 +10,10 @@ import typing as t
 
 from .._audit.network import MAX_LIST_BYTES, Network
 from .._errors import OptionError
-from .addresses import IpNetwork, parse_addresses, texts
-from .vlan import Vlan, parse_vlan
+
+if t.TYPE_CHECKING:
+    from .addresses import IpNetwork
+    from .vlan import Vlan
 
 # include/uapi/linux/if_tun.h: MAX_TAP_QUEUES
 MAX_QUEUES = 256
@@ -86,7 +88,7 @@ class Interface(t.NamedTuple):
             source=self.source,
             vlan=None if self.vlan is None else str(self.vlan),
             filter=None if self.filter == "none" else self.filter,
-            addresses=",".join(texts(self.addresses)) or None,
+            addresses=_text(self.addresses),
             isolated="yes" if self.isolated else None,
             link="down" if self.link == "down" else None,
             mtu=None if self.mtu is None else str(self.mtu),
@@ -159,10 +161,36 @@ def parse_interfaces(items: t.Sequence[t.Mapping[str, t.Any]]) -> list[Interface
     return interfaces
 
 
+def _text(addresses: tuple[IpNetwork, ...]) -> str | None:
+    if not addresses:
+        return None
+    from .addresses import texts
+
+    return ",".join(texts(addresses))
+
+
+def _parse_vlan(option: str, value: t.Mapping[str, t.Any] | None) -> Vlan | None:
+    if value is None:
+        return None
+    # Few NICs have a VLAN or addresses, and each task compiles what it imports.
+    from .vlan import parse_vlan
+
+    return parse_vlan(option, value)
+
+
+def _parse_addresses(
+    option: str, items: t.Sequence[str] | None
+) -> tuple[IpNetwork, ...]:
+    if not items:
+        return ()
+    from .addresses import parse_addresses
+
+    return parse_addresses(option, items)
+
+
 def _parse(option: str, item: t.Mapping[str, t.Any]) -> Interface:
     mac = parse_mac(f"{option}.mac", item["mac"])
     kind = _KINDS[item["type"]]
-    addresses = item.get("addresses")
     interface = Interface(
         option=option,
         mac=mac,
@@ -174,11 +202,11 @@ def _parse(option: str, item: t.Mapping[str, t.Any]) -> Interface:
         vhost=item["vhost"],
         ifname=item["ifname"] or f"vt{compact(mac)}",
         mtu=item["mtu"],
-        vlan=parse_vlan(f"{option}.vlan", item.get("vlan")),
-        filter=item.get("filter") or "none",
-        addresses=parse_addresses(f"{option}.addresses", addresses or ()),
-        isolated=bool(item.get("isolated")),
-        link=item.get("link") or "up",
+        vlan=_parse_vlan(f"{option}.vlan", item["vlan"]),
+        filter=item["filter"],
+        addresses=_parse_addresses(f"{option}.addresses", item["addresses"]),
+        isolated=item["isolated"],
+        link=item["link"],
     )
     for suboption, reason in kind.refused.items():
         if getattr(interface, suboption):

@@ -8,9 +8,10 @@ from __future__ import annotations
 import typing as t
 
 from .._audit.network import Network
-from .addresses import parse_addresses
-from .filter.elements import Rights
-from .vlan import Vlan, parse_text
+
+if t.TYPE_CHECKING:
+    from .filter.elements import Rights
+    from .vlan import Vlan
 
 
 class NicLink(t.NamedTuple):
@@ -28,7 +29,12 @@ class NicLink(t.NamedTuple):
     def vlan(self) -> Vlan | None:
         """Return the VLANs that the network names."""
         text = self.network.vlan
-        return None if text is None else parse_text(text)
+        if text is None:
+            return None
+        # Few NICs have a VLAN or a filter, and each task compiles what it imports.
+        from .vlan import parse_text
+
+        return parse_text(text)
 
     @property
     def rights(self) -> Rights | None:
@@ -36,6 +42,9 @@ class NicLink(t.NamedTuple):
         network, vlan = self.network, self.vlan
         if network.filter is None or self.ifindex is None:
             return None
+        from .addresses import parse_addresses
+        from .filter.elements import Rights
+
         items = network.addresses.split(",") if network.addresses else []
         return Rights(
             ifindex=self.ifindex,

@@ -20,7 +20,8 @@ from .._errors import (
     VirtauditError,
 )
 from . import device, holdings, link, sysfs
-from .backends import Backend, backend_of
+from .backends import backend_of
+from .backends.base import Backend
 from .device import Attempt
 from .holdings import Holding
 from .interface import Interface

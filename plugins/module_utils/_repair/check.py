@@ -9,6 +9,7 @@ import typing as t
 
 from .._audit.origin import Origin
 from .._vm import identity
+from .._vm.history import History
 from .._vm.remains import has_remains
 from .._vm.vm import Vm
 from .other_vms import end_other_vms, foresee_other_vms
@@ -45,7 +46,8 @@ def steps_due(vm: Vm) -> list[Step]:
     note = vm.note
     if note is None:
         return []
-    return steps_of(note, not identity.has_ended(note), vm.nics, has_remains)
+    alive = not identity.has_ended(note)
+    return steps_of(note, History(note), alive, vm.nics, has_remains)
 
 
 def foresee(vm: Vm, report: Report) -> None:

@@ -13,6 +13,7 @@ from .._errors import BusyError, VirtauditError
 from .._proc import boot_id
 from .._qemu.process import find_qemu
 from .._vm import identity, statedir
+from .._vm.history import History
 from .._vm.note import Note
 from .._vm.statedir import VmState
 from .steps import end_of
@@ -55,7 +56,7 @@ def foresee_other_vms(uuid: str, report: Report) -> None:
             except VirtauditError as exc:
                 report.warnings.append(_not_settled(note, exc))
                 continue
-        step = end_of(note)
+        step = end_of(note, History(note))
         report.changed |= step.records
         report.warnings.append(step.foreseen)
 

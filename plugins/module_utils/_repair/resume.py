@@ -65,7 +65,7 @@ def repair(vm: Vm, auditor: Auditor, origin: Origin) -> list[str]:
         with vm.change(auditor) as note:
             for step in steps:
                 _do(vm, note, step, auditor, vm.messages(origin))
-        done = [step.reported for step in steps if step.action != "go_on"]
+        done = [step.reported for step in steps]
     vm.look()
     return done
 

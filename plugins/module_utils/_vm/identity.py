@@ -131,17 +131,19 @@ def require_ended(
             raise unreached
 
 
-def refuse_namesake(name: str, uuid: str, others: t.Iterable[Note], uid: int) -> None:
+def refuse_namesake(
+    name: str, uuid: str, others: t.Iterable[Note], uid: int, ends: bool = False
+) -> None:
     """Refuse to start a VM whose name another VM of this host has, under another UUID.
 
-    ``others`` are the notes of this host's other VMs, ``uid`` is that which qemu is to run with.
-    Raises :class:`OptionError`.
+    ``others`` are the notes of this host's other VMs, ``uid`` is that which qemu is to run with. ``ends``: a
+    qemu of this UUID is ended before, which check mode only foresees. Raises :class:`OptionError`.
     """
     for note in others:
         known = noted(note)
         if note.name == name and known is not None and known.is_alive():
             raise _namesake(name, uuid, known, note.uuid)
-    found = find_named(name, [uid])
+    found = find_named(name, [uid], uuid if ends else None)
     if found is not None:
         process, said = found
         raise _namesake(name, uuid, process, said.uuid)

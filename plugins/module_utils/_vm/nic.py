@@ -15,7 +15,7 @@ from .._net.backends import backend_of
 from .._net.interface import Interface, compact, sits_on_pci
 from .._net.nic_link import NicLink
 from .._proc import Process
-from .._qemu.command import mac_of
+from .._qemu.ids import mac_of
 from .._qemu.nics import FrontEnd, Inventory
 from .note import NicNote, Note
 
@@ -211,14 +211,29 @@ def _as_now(process: Process, opened: Device, ifindex: int | None) -> Device | N
     return dataclasses.replace(opened, dev=found.dev) if same else None
 
 
-def strange_devices(name: str, process: Process, nics: t.Iterable[Nic]) -> list[str]:
-    """Return in words which network devices a VM of ours holds that no task gave it."""
+def strange_devices(
+    name: str,
+    process: Process,
+    nics: t.Iterable[Nic],
+    cut_off: t.Collection[NicNote] = (),
+) -> list[str]:
+    """Return in words which network devices a VM of ours holds that no task gave it.
+
+    ``cut_off`` are attaches that are finished or taken back before, which check mode only foresees.
+    """
     given = [opened for nic in nics if nic.note is not None for opened in nic.devices]
     return [
         f"VM {name} (qemu, pid {process.pid}) holds {holdings.words(found)}, which no task gave it and no record knows."
         " Find out who started or changed this VM; vm_net_audit_info with verify: true lists it"
         for found in holdings.beside(process, given)
+        if not any(_may_be_of(nic, found) for nic in cut_off)
     ]
+
+
+def _may_be_of(nic: NicNote, opened: Device) -> bool:
+    """Tell whether a device can be that of an attach that was cut off."""
+    new_vhost = opened.is_vhost and opened.fd not in nic.others
+    return new_vhost or opened.dev == nic.ifname
 
 
 class Move(t.NamedTuple):

@@ -10,8 +10,6 @@ import dataclasses
 import typing as t
 
 from .._audit.auditor import Auditor
-from .._audit.messages import Messages
-from .._audit.messages import Vm as AuditedVm
 from .._audit.origin import Origin
 from .._errors import MonitorError, ProcessError, UnreachableError
 from .._proc import Process, boot_id
@@ -23,6 +21,9 @@ from .nic import Nic, observe_nics
 from .note import Note
 from .statedir import VmState
 from .target import Target
+
+if t.TYPE_CHECKING:
+    from .._audit.messages import Messages
 
 _ENDING_SECONDS = 1.0
 
@@ -190,6 +191,9 @@ class Vm:
 
     def messages(self, origin: Origin, virt: str | None = None) -> Messages:
         """Return the maker of the VM's records."""
+        from .._audit.messages import Messages
+        from .._audit.messages import Vm as AuditedVm
+
         return Messages(AuditedVm(self.name, self.uuid, virt or self.virt()), origin)
 
     def result(self) -> dict[str, t.Any]:

@@ -6,17 +6,21 @@
 from __future__ import annotations
 
 import dataclasses
+import typing as t
 
 from ..._audit.network import Network
 from ..._device import TUN_PATH, Device
 from ..._errors import LinkError
-from .. import device, port, port_vlan, sysfs
 from .. import link as links
+from .. import sysfs
 from ..interface import Interface
 from ..nic_link import NicLink
 from .base import Backend, Nodes
 
-_PLAIN = port.PortFlags(isolated=False, pinned=False)
+if t.TYPE_CHECKING:
+    from ..port import PortFlags
+
+# Each task compiles what it imports: what only opens a tap, or keeps VLANs and ports apart, is imported there.
 
 
 class Bridge(Backend):
@@ -46,6 +50,8 @@ class Bridge(Backend):
 
     def complaints(self, source: str, ifname: str | None) -> list[str]:
         """Say that a bridge is down, or that its spanning tree keeps a port silent."""
+        if not sysfs.is_bridge(source):
+            return []
         if not sysfs.is_up(source):
             return [
                 f"bridge {source} is down, so the NIC reaches nothing; bring it up ('ip link set {source} up')"
@@ -68,6 +74,7 @@ class Bridge(Backend):
 
     def open(self, interface: Interface, nodes: Nodes) -> list[Device]:
         """Open /dev/net/tun for each queue of a new tap."""
+        from .. import device
 
         def setup(opened: Device, first: bool) -> None:
             device.become_tap(opened, interface.ifname, interface.queues, first=first)
@@ -82,12 +89,16 @@ class Bridge(Backend):
         if sysfs.master(link.ifname) is None:
             return dataclasses.replace(network, vlan=None, isolated=None)
         if vlan is not None:
+            from .. import port_vlan
+
             found = port_vlan.read(link.ifname)
             if not found.matches(vlan):
                 network = dataclasses.replace(network, vlan=str(found))
-        flags = _flags_of(link)
-        if flags not in (_PLAIN, port.read(link.ifname, link.mac)):
-            network = dataclasses.replace(network, isolated=None, filter=None)
+        if not _is_plain(link):
+            from .. import port
+
+            if _flags_of(link) != port.read(link.ifname, link.mac):
+                network = dataclasses.replace(network, isolated=None, filter=None)
         return network
 
     def update(self, link: NicLink, network: Network) -> None:
@@ -108,7 +119,7 @@ class Bridge(Backend):
             if network.filter is None:
                 self._set_filter(new, link)
             if network.mtu is not None and network.mtu != str(sysfs.mtu(link.ifname)):
-                links.set_port_mtu(link.ifname, here, int(network.mtu))
+                links.set_port_mtu(link.ifname, str(here), int(network.mtu))
         self._set_link(new)
 
     def source_of(self, ifname: str) -> str | None:
@@ -124,20 +135,31 @@ class Bridge(Backend):
         name, bridge, vlan = link.ifname, str(link.network.source), link.vlan
         if link.network.vlan is not None and vlan is None:
             raise LinkError(f"the VLANs {link.network.vlan} of {name} cannot be read")
-        had = _PLAIN if before is None else _flags_of(before)
-        if had.pinned:
+        plain = before is None or _is_plain(before)
+        had_vlan = before is not None and before.network.vlan is not None
+        if vlan is None and not had_vlan and plain and _is_plain(link):
+            return
+        from .. import port, port_vlan
+
+        if before is not None and _flags_of(before).pinned:
             # The entry stands in each of the port's VLANs, and goes from those that it has now.
             port.unpin(name, link.mac)
         if vlan is not None:
             port_vlan.apply(name, vlan)
-        elif before is not None and before.network.vlan is not None:
+        elif had_vlan:
             port_vlan.apply_default(name, bridge)
-        flags = _flags_of(link)
-        if flags != _PLAIN or had != _PLAIN:
-            port.apply(name, link.mac, flags)
+        if not plain or not _is_plain(link):
+            port.apply(name, link.mac, _flags_of(link))
 
 
-def _flags_of(link: NicLink) -> port.PortFlags:
+def _is_plain(link: NicLink) -> bool:
+    """Tell whether a port has the flags that the kernel gives a new one."""
+    return link.network.isolated != "yes" and link.network.filter is None
+
+
+def _flags_of(link: NicLink) -> PortFlags:
+    from .. import port
+
     network = link.network
     isolated = network.isolated == "yes"
     return port.flags_for(isolated, network.filter is not None, str(network.source))

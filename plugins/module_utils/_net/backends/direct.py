@@ -11,8 +11,8 @@ import typing as t
 from ..._audit.network import Network
 from ..._device import Device, format_rdev
 from ..._errors import DeviceError, LinkError
-from .. import device, sysfs
 from .. import link as links
+from .. import sysfs
 from ..interface import Interface
 from ..nic_link import NicLink
 from .base import Backend, Nodes
@@ -81,6 +81,7 @@ class Direct(Backend):
 
     def open(self, interface: Interface, nodes: Nodes) -> list[Device]:
         """Make a macvtap, and open its node for each queue."""
+        from .. import device
 
         def setup(opened: Device) -> None:
             device.become_macvtap(opened, interface.ifname, interface.queues)
@@ -161,6 +162,8 @@ def _is_there(link: NicLink) -> bool:
 
 
 def _verify_node(interface: Interface, path: str) -> None:
+    from .. import device
+
     expected = sysfs.macvtap_rdev(interface.ifname)
     found = device.rdev_of(path)
     if expected is None or found is None:

@@ -74,7 +74,8 @@ def test_refused_macs(macs: list[str] | None, words: str) -> None:
     ("force", "stop", "actions", "pending"),
     [
         (False, "never", ["detached", "absent"], [False, True]),
-        (True, "never", ["revoked", "absent"], [False, True]),
+        # The card is pulled out too.
+        (True, "never", ["revoked", "absent"], [False, False]),
         (True, "destroy", ["detached", "detached"], [False, False]),
     ],
 )

@@ -195,3 +195,15 @@ def test_a_namesake_is_not_started_beside_one_that_runs(
     by_hand = start("-name", "guest=web01", program=a_program(tmp_path / "kvm"))
     with pytest.raises(OptionError, match=f"no UUID of its own .pid {by_hand.pid}."):
         identity.refuse_namesake("web01", UUID, [], os.getuid())
+
+
+def test_a_start_that_was_cut_off_is_no_namesake_of_itself(
+    start: Start, tmp_path: Path
+) -> None:
+    words = ("-name", "guest=web01", "-uuid", UUID)
+    start(*words, program=a_program(tmp_path / "kvm"))
+    with pytest.raises(OptionError, match=f"UUID {UUID}"):
+        identity.refuse_namesake("web01", UUID, [], os.getuid())
+    identity.refuse_namesake("web01", UUID, [], os.getuid(), ends=True)
+    with pytest.raises(OptionError, match=f"UUID {UUID}"):
+        identity.refuse_namesake("web01", OTHER, [], os.getuid(), ends=True)
