@@ -21,8 +21,10 @@ while :; do
     # The words of append are for the kernel to read.
     # shellcheck disable=SC2086
     "$image/linux" umid=kernel uml_dir="$TMPDIR" mem=1024M ubd0="$TMPDIR/changes,$image/root.img" root=/dev/ubda \
-        vec0:transport=tap,ifname=tap0,depth=64,gro=1 con=null con0=null,fd:1 ssl=null seccomp=on noreboot $append || true
-    echo "uml.sh: the kernel has ended at $(date +%T), and is started again"
+        vec0:transport=tap,ifname=tap0,depth=64,gro=1 con=null con0=null,fd:1 ssl=null seccomp=on noreboot $append && ended=0 || ended=$?
+    echo "uml.sh: the kernel has ended at $(date +%T) with status $ended, and is started again"
+    # Whoever is connected with its sshd waits for an answer that nobody gives: end them, and they connect anew.
+    kill -KILL -1 2>/dev/null || true
     # With noreboot, a reboot ends the process, which would else start anew by itself and find its tap taken. What was
     # written stays. One that cannot start is not tried without a pause.
     sleep 1

@@ -13,15 +13,15 @@ short_description: Keep the audit trail of a whole fleet on the controller
 version_added: 1.0.0
 author: virtaudit contributors (@virtaudit)
 description:
-  - Takes the audit records out of the results of M(virtaudit.qemu.vm_net_attach), M(virtaudit.qemu.vm_net_detach) and
-    M(virtaudit.qemu.vm_net_audit_info) as they come, from whatever host, and appends them to one file for each run of a
-    playbook, one JSON object a line, with who ran what.
-  - Records of tasks that failed, of attempts that were repeated, of items of loops and of background jobs are taken too.
-    Where records may exist that did not come back (the host was unreachable, the task failed without any, C(no_log) hides
-    the result), the trail has a line that says so, and the end of the run repeats it in red.
-  - Names of fields follow the Elastic Common Schema, so a shipper can send the file as it is; what that schema has no name
-    for stands under C(virtaudit). C(docs/audit_trail.schema.json) in the collection is a JSON Schema of the line.
-    Arguments of tasks are never written.
+  - Takes the audit records from the results of M(virtaudit.qemu.vm_net_attach), M(virtaudit.qemu.vm_net_detach) and
+    M(virtaudit.qemu.vm_net_audit_info) on all hosts, and appends them to one file for each run of a playbook. Each line
+    is a JSON object. It also says who ran what.
+  - It takes records of failed tasks, of repeated attempts, of items of loops and of background jobs, too. If records
+    may exist that did not come back (the host was unreachable, the task failed without any, C(no_log) hides the
+    result), the trail has a line that says so, and the callback repeats it in red at the end of the run.
+  - The names of the fields follow the Elastic Common Schema, so that a shipper can send the file as it is. Fields that
+    the schema has no name for stand under C(virtaudit). C(docs/audit_trail.schema.json) in the collection is a JSON
+    Schema of the line. The callback never writes the arguments of tasks.
   - Each line has a SHA-256 of itself and of the line before it, and the first line that of the run before,
     and of each other run that was still going on when that one began. The playbook C(virtaudit.qemu.trail_verify) checks them
     and names the first line that is not as it was written. There is no key, so who can write the file can also compute new
@@ -46,7 +46,7 @@ description:
 requirements:
   - enabled by its full name, C(callbacks_enabled = virtaudit.qemu.audit_trail); the short name does nothing
 notes:
-  - Nothing is written by a run that has no task of these three modules.
+  - A run without a task of these three modules writes nothing.
   - C(ansible) and C(ansible-console) load it only with C(bin_ansible_callbacks = true) in the section C(defaults) of
     C(ansible.cfg). Without that what they do is in the hosts' logs alone; the playbook C(virtaudit.qemu.trail_reconcile)
     names it. A module cannot warn of that, as it runs on the host and knows nothing of the controller's settings.
@@ -58,8 +58,8 @@ options:
   dir:
     description:
       - The directory of the trail. It is made with mode 0700.
-      - One that is a symbolic link, belongs to another user, or can be written by others is refused, and so is one below a
-        directory that all can write and that has no sticky bit.
+      - The callback refuses a directory that is a symbolic link, that belongs to another user, or that others can write
+        to. It also refuses one below a directory that all can write to and that has no sticky bit.
     type: path
     default: ~/.local/state/virtaudit/trail
     ini:
@@ -70,9 +70,9 @@ options:
   on_error:
     description:
       - What to do when the trail cannot be written.
-      - V(warn) says so once, goes on without, and says at the end how many records are not in the trail.
-      - V(abort) ends the run with status 1 before another task, item of a loop or attempt is started. Those that run at this
-        moment are ended too; what they leave behind is repaired by the next task for that VM.
+      - With V(warn) the callback says so once, the run goes on, and at the end the callback says how many records are not in the trail.
+      - With V(abort) the run ends with status 1 before another task, item of a loop or attempt starts. Tasks that run
+        at this moment are ended, too. The next task for their VM repairs what they leave behind.
     type: str
     choices:
       - warn
@@ -118,7 +118,7 @@ options:
     env:
       - name: VIRTAUDIT_TRAIL_GROUP
   quiet:
-    description: Print only what is wrong, no table and no counts.
+    description: Whether to print only what is wrong, without the table and the counts.
     type: bool
     default: false
     ini:
@@ -128,9 +128,9 @@ options:
       - name: VIRTAUDIT_TRAIL_QUIET
   rows:
     description:
-      - The number of rows that the table has at most, those that failed first.
-      - Of what was found wrong at most 50 lines are printed, the worst first, and one for each host that has lost records
-        in any case. All of it is in the file.
+      - The greatest number of rows of the table. Failures come first.
+      - The callback prints at most 50 lines about what is wrong, the worst first, and in any case one for each host
+        that has lost records. The file has all of it.
     type: int
     default: 40
     ini:
@@ -140,7 +140,7 @@ options:
       - name: VIRTAUDIT_TRAIL_ROWS
   progress:
     description:
-      - Print a line of progress every so many seconds, for a stdout callback that shows none; V(0) prints none.
+      - Print a line of progress each time that this number of seconds has passed, for a stdout callback that shows no progress. V(0) prints none.
     type: int
     default: 0
     ini:

@@ -21,10 +21,26 @@ _INTERFACE: Spec = {
     "vhost": {"type": "str", "choices": ["auto", "required", "off"], "default": "auto"},
     "ifname": {"type": "str"},
     "mtu": {"type": "int"},
+    "vlan": {
+        "type": "dict",
+        "options": {
+            "tag": {"type": "int"},
+            "trunk": {"type": "list", "elements": "str"},
+            "native": {"type": "int"},
+        },
+    },
+    "filter": {
+        "type": "str",
+        "choices": ["none", "mac", "address"],
+        "default": "none",
+    },
+    "addresses": {"type": "list", "elements": "str"},
+    "isolated": {"type": "bool", "default": False},
+    "link": {"type": "str", "choices": ["up", "down"], "default": "up"},
 }
 
 _QEMU: Spec = {
-    "binary": {"type": "str", "default": "qemu-system-x86_64"},
+    "binary": {"type": "str"},
     "machine": {"type": "str", "default": "q35"},
     "accel": {"type": "str", "choices": ["kvm", "tcg"], "default": "kvm"},
     "cpu": {"type": "str"},
@@ -48,13 +64,14 @@ def vm_options(timeout: float) -> Spec:
 
 
 def audit_options() -> Spec:
-    """Return the option that says how much a record must be proved."""
+    """Return the options of what is recorded: how much it must be proved, and why the task is run."""
     return {
         "audit": {
             "type": "str",
             "choices": [*MODES],
             "default": "required",
-        }
+        },
+        "ticket": {"type": "str"},
     }
 
 
@@ -68,10 +85,11 @@ def attach_options() -> Spec:
             "options": _INTERFACE,
         },
         "qemu": {"type": "dict", "options": _QEMU},
+        "exclusive": {"type": "bool", "default": False},
         "on_mismatch": {
             "type": "str",
-            "choices": ["fail", "replace"],
-            "default": "fail",
+            "choices": ["update", "fail", "replace"],
+            "default": "update",
         },
     }
 

@@ -55,6 +55,7 @@ options:
 """
 
 EXAMPLES = r"""
+---
 - name: Read the trail
   virtaudit.qemu.audit_report_read:
     verify: true

@@ -11,23 +11,24 @@ module: vm_net_audit_info
 short_description: Tell which VM holds which network device, since when and by whom, from the audit logs
 version_added: 1.0.0
 description:
-  - Reads the audit daemon's logs back. It tells which VM holds which network devices, and what in the trail should not
-    be, each finding with the events that it rests on.
+  - Reads the logs of the audit daemon. It tells which VM holds which network devices. It also tells what should not be,
+    as findings, each with the events that it rests on.
   - Reads the records of libvirt as well as those of this collection.
-  - With O(name), O(uuid) or O(mac) it reads the logs backwards, and no further than to the start of the VM's last run or
-    of the host, unless O(since) or O(verify) asks for more. A name then stands for the VM that had it last, a MAC for
-    all VMs that had to do with it since the host booted.
-  - Where the kernel records opens of C(/dev/net/tun), C(/dev/vhost-net) and macvtap nodes, or V(TUNSETIFF), and no VM is
-    asked for, these are compared with what the openers recorded. The rules, on a 64-bit x86 host, whatever their keys
-    are, are V(-a always,exit -F arch=b64 -F path=/dev/net/tun -F perm=rw), the same for C(/dev/vhost-net),
+  - With O(name), O(uuid) or O(mac) it reads the logs backwards. It stops at the start of the VM's last run or of the
+    host, unless O(since) or O(verify) asks for more. A name then means the VM that had it last, and a MAC address means
+    all VMs that had it since the host booted.
+  - If the kernel records opens of C(/dev/net/tun), C(/dev/vhost-net) and macvtap nodes, or V(TUNSETIFF), and you ask
+    for no single VM, the module compares them with the records of those who opened them. The audit rules for that on a
+    64-bit x86 host, with any key, are V(-a always,exit -F arch=b64 -F path=/dev/net/tun -F perm=rw), the same for C(/dev/vhost-net),
     V(-a always,exit -F arch=b64 -S open,creat,openat,openat2,open_by_handle_at -F devmajor=N) with macvtap's C(N) of
     C(/proc/devices), and V(-a always,exit -F arch=b64 -S ioctl -F a1=0x400454ca).
-  - The order of events is that of the kernel's serial numbers, so a clock that was set back does no harm.
-  - A record that, by the kernel's word, not root sent is no evidence. It changes no grant and is a finding.
-  - Of a log of more than 32 MiB root keeps an index in C(/var/cache/virtaudit), so that a VM that was started long ago is
-    found at once. It can be deleted at any time; check mode writes none.
-  - Nothing outlives a boot of the host, which shows in serial numbers that begin anew, with a V(SYSTEM_BOOT) record or
-    without one. Such a record in the midst of the host's others is a container's and does not count.
+  - The module orders events by the kernel's serial numbers, so a clock that was set back does no harm.
+  - The kernel writes into each record which user sent it. A record of another user than root proves nothing. It changes no grant, and it is a finding.
+  - If root reads a log of more than 32 MiB, the module keeps an index of it in C(/var/cache/virtaudit), to find a VM at
+    once that was started long ago. You can delete it at any time. Check mode writes no index.
+  - All grants end when the host boots. The module sees a boot by serial numbers that begin anew, with or without a
+    V(SYSTEM_BOOT) record. A container also writes such a record, in the middle of the host's other records; the module
+    ignores it.
 extends_documentation_fragment:
   - virtaudit.qemu._vm.attributes
 attributes:
@@ -46,20 +47,21 @@ options:
     type: str
   logs:
     description:
-      - The log files to read, in any order, with directories, globs and tar archives of logs. What C(gzip), C(xz), C(bzip2)
-        and, where that is installed, C(zstd) packed is unpacked. Records that stand in several of them count once.
-      - Raw and enriched logs of C(auditd) are read, and what syslog, the journal, C(grep) and collectors make of them; see
-        R(Logs that can be read, ansible_collections.virtaudit.qemu.docsite.logs). What cannot be read is in
-        RV(stats.unread), in the warnings and in the finding V(unread_records).
-      - They must be of one host, unless each line names its node or its host.
-      - Rotated files in one directory, as C(audit.log.2) or C(audit.log-20260131.gz), are read by their numbers or dates,
-        all others by the times of their first records.
-      - By default the host's own log and its rotated files.
+      - The log files to read, in any order. Directories, globs and tar archives of logs are possible. The module
+        unpacks files of C(gzip), C(xz), C(bzip2) and, if it is installed, C(zstd). A record that stands in several
+        files counts once.
+      - The module reads raw and enriched logs of C(auditd), and copies of them by syslog, the journal, C(grep) and collectors; see
+        R(Logs that can be read, ansible_collections.virtaudit.qemu.docsite.logs). RV(stats.unread), the warnings and
+        the finding V(unread_records) tell what could not be read.
+      - The logs must be of one host, unless each line names its node or its host.
+      - The module reads rotated files of one directory, such as C(audit.log.2) or C(audit.log-20260131.gz), in the
+        order of their numbers or dates, and all others in the order of the times of their first records.
+      - By default the module reads the host's own log and its rotated files.
     type: list
     elements: path
   since:
     description:
-      - Leave out findings, sessions and events from before this time. Grants are what is held, however old.
+      - Leave out findings, sessions and events from before this time. RV(grants) has all that VMs hold, however old it is.
       - ISO 8601, in the host's time zone unless it has an offset, or seconds since the epoch.
     type: str
   until:
@@ -67,22 +69,22 @@ options:
     type: str
   events:
     description:
-      - Return the records too, and the resources, AVC and anomaly records of each session. The result grows with the
-        log then; use O(since) or ask for one VM.
+      - Whether to return the records too, and the resources, AVC and anomaly records of each session. The result then
+        grows with the log. Use O(since), or ask for one VM.
     type: bool
     default: false
   history:
     description:
-      - Return who held which NIC from when to when, too, in RV(history). All of the logs is read for it.
+      - Whether to return in RV(history) who held which NIC from when to when. The module reads all of the logs for that.
     type: bool
     default: false
   verify:
     description:
-      - Compare the trail with the host as it is now. Every qemu counts, whoever started it, with the network devices that
-        C(/proc) shows; so do taps and macvtaps of the task's network namespace without a VM, and the records that the
-        kernel has lost.
-      - Of O(logs), those that name only other hosts are refused. Those that name none are taken for this host's, with a
-        warning.
+      - Whether to compare the trail with the host as it is now. The module looks at the network devices that C(/proc)
+        shows for every qemu, whoever started it, at taps and macvtaps without a VM in the task's network namespace, and
+        at the number of records that the kernel has lost.
+      - The module refuses O(logs) that name only other hosts. It takes O(logs) that name no host for those of this
+        host, and warns.
     type: bool
     default: false
 requirements:
@@ -258,7 +260,7 @@ grants:
       type: bool
       returned: always
     network:
-      description: What the NIC is on, null where the records do not say it.
+      description: What the NIC is on since its last start, attach or update, null where the records do not say it.
       type: dict
       returned: always
       contains: &network
@@ -273,24 +275,28 @@ grants:
           returned: always
           sample: '42'
         filter:
-          description: Its packet filter, null without one.
+          description: Its packet filter, V(mac) or V(address), null without one.
           type: str
           returned: always
           sample: address
         isolated:
-          description: Whether it is isolated from other ports, null where it is not.
+          description: V(yes) where it is isolated from other ports, null where it is not.
           type: str
           returned: always
         link:
-          description: The state of its link, null where no record changed it.
+          description: V(up) or V(down), null where no record changed it.
           type: str
           returned: always
     ticket:
-      description: Why, null where the task did not say it.
+      description: The ticket of the task that handed it over or changed its network last, null where none gave one.
       type: str
       returned: always
+      sample: CHG-1234
 history:
-  description: Who held which NIC from when to when, the oldest first. A NIC that was moved to another network has several entries.
+  description:
+    - Who held which NIC on which network from when to when, the oldest first.
+    - A hand-over begins an entry, and so does an update of the network; each ends the entry before it. What one task
+      changes of a NIC, in several records, is one update.
   returned: with O(history)
   type: list
   elements: dict
@@ -324,24 +330,26 @@ history:
       returned: always
       sample: vt525400000001
     since:
-      description: When it was handed over, in UTC.
+      description: When it was handed over, or put on this network, in UTC.
       type: str
       returned: always
       sample: '2026-11-23T07:55:06.303Z'
     until:
-      description: When it was given back, or the VM or the host ended, in UTC; null while it is held.
+      description:
+        - When it was put on another network or given back, or the VM or the host ended, in UTC; null while it is held.
       type: str
       returned: always
     auid:
-      description: The login identity of who handed it over, null for a daemon.
+      description: The login identity of who handed it over, or put it on this network, null for a daemon.
       type: int
       returned: always
     ticket:
-      description: Why, null where the task did not say it.
+      description: The last ticket that was given for it until then, null where none was.
       type: str
       returned: always
+      sample: CHG-1234
     event:
-      description: The event of the hand-over.
+      description: The event of the hand-over, or of the update.
       type: str
       returned: always
     end_event:
@@ -363,7 +371,10 @@ findings:
         - V(stale_grant), the trail says held, and qemu does not hold it.
         - V(leaked_device), a tap or macvtap without a VM.
         - V(audit_lost), the kernel lost records.
-        - V(failed_prepare), a VLAN, a filter or a port's flag could not be set before the hand-over.
+        - V(failed_prepare), a VLAN, a filter or a port's flag could not be set before the hand-over; the message says
+          what followed.
+        - V(moved_port), with O(verify) a link that is not on the bridge or lower device of its record.
+        - V(missing_filter), with O(verify) a NIC whose record says that it has a packet filter, and the host has none for it.
         - V(untrusted_record), a record of a VM that not root sent; it is left out.
         - V(unread_records), lines of a log with records of VMs that could not be read; RV(findings[].path) is the log.
       type: str
@@ -502,13 +513,18 @@ sessions:
       type: str
       returned: always
       sample: destroyed
+    ticket:
+      description: The ticket of the task that started it, null where it gave none.
+      type: str
+      returned: always
+      sample: CHG-1234
     events:
       description: The events of start and stop.
       type: list
       elements: str
       returned: always
     resources:
-      description: What it had, only NICs without O(events). An open stands here as a resource too.
+      description: What it had. Without O(events), only its NICs. An open stands here as a resource too.
       type: list
       elements: dict
       returned: always
@@ -524,7 +540,7 @@ sessions:
           returned: always
           sample: start
         resource:
-          description: What it is; for a NIC its MAC address, for what is passed through its device or path.
+          description: The MAC address of a NIC, or the device or path of a device that is passed through.
           type: str
           returned: always
           sample: 52:54:00:00:00:01
@@ -533,9 +549,14 @@ sessions:
           type: str
           returned: always
         dev:
-          description: The interface of an open, null where libvirt opened it.
+          description: The interface on the host, null where libvirt opened it.
           type: str
           returned: always
+        network:
+          description: What a NIC was on last, null where the records do not say it.
+          type: dict
+          returned: always
+          contains: *network
         success:
           description: Whether it was given.
           type: bool

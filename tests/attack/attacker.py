@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Processes of an unprivileged user, with no capability but those that an attack says it has."""
+"""Processes of an unprivileged user, with no capability and in no namespace but those that an attack says."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import ctypes
 import errno
 import os
 import signal
+import socket
 import struct
 import sys
 import time
@@ -19,12 +20,22 @@ from collections.abc import Callable, Iterator
 
 NOBODY = 65534
 CAP_NET_ADMIN, CAP_AUDIT_WRITE = 12, 29
+# sched.h
+CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = (
+    0x00020000,
+    0x10000000,
+    0x20000000,
+    0x40000000,
+)
 DONE = "done"
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG, _PR_SET_KEEPCAPS = 1, 8
 _CAPABILITY_VERSION_3 = 0x20080522
 _ROUND_SECONDS = 0.0005
+_HEADER = struct.Struct("=IHHII")
+# linux/netlink.h: NLM_F_REQUEST, NLM_F_ACK
+_FLAGS = 0x1 | 0x4
 
 
 def become(uid: int = NOBODY, capabilities: tuple[int, ...] = ()) -> None:
@@ -49,15 +60,46 @@ def try_as(
     call: Callable[[], object],
     uid: int = NOBODY,
     capabilities: tuple[int, ...] = (),
+    namespaces: int = 0,
 ) -> str:
-    """Try a call as a user; return :data:`DONE`, or the name of the errno that refused it, as ``EPERM``."""
+    """Try a call as a user; return :data:`DONE`, or the name of the errno that refused it, as ``EPERM``.
+
+    ``namespaces`` are those that it has of its own, as ``CLONE_`` flags. In a user namespace of its own
+    it has every capability; in the others only ``capabilities``, as a user of a container has them.
+    """
     read_end, write_end = os.pipe()
-    pid = _fork(lambda: os.write(write_end, _try(call).encode()), uid, capabilities)
+
+    def enter_and_try() -> None:
+        if namespaces & CLONE_NEWUSER:
+            unshare(namespaces)
+        os.write(write_end, _try(call).encode())
+
+    outside = 0 if namespaces & CLONE_NEWUSER else namespaces
+    pid = _fork(enter_and_try, uid, capabilities, outside)
     os.close(write_end)
     with open(read_end, encoding="utf-8") as said:
         text = said.read()
     os.waitpid(pid, 0)
     return text
+
+
+def unshare(namespaces: int) -> None:
+    """Enter namespaces of one's own (``unshare(2)``); that of pids holds for children."""
+    if _libc.unshare(namespaces):
+        raise OSError(ctypes.get_errno(), "unshare failed")
+
+
+def send_record(number: int, text: str) -> None:
+    """Write an audit record. Raises :class:`OSError` as the kernel's answer has it."""
+    data = text.encode() + b"\0"
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 9) as sender:
+        head = _HEADER.pack(_HEADER.size + len(data), number, _FLAGS, 1, 0)
+        sender.sendto(head + data, (0, 0))
+        answer = sender.recv(16384)
+    # struct nlmsgerr: a negative errno, then the message that it is about
+    (negative,) = struct.unpack_from("=i", answer, _HEADER.size)
+    if negative:
+        raise OSError(-negative, "the kernel refused the record")
 
 
 @contextlib.contextmanager
@@ -90,10 +132,21 @@ def _try(call: Callable[[], object]) -> str:
     return DONE
 
 
-def _fork(call: Callable[[], object], uid: int, capabilities: tuple[int, ...]) -> int:
+def _fork(
+    call: Callable[[], object],
+    uid: int,
+    capabilities: tuple[int, ...],
+    namespaces: int = 0,
+) -> int:
     pid = os.fork()
     if pid == 0:
         try:
+            if namespaces:
+                unshare(namespaces)
+                # The first child is in the new namespace of pids.
+                inner = os.fork()
+                if inner:
+                    os._exit(os.waitstatus_to_exitcode(os.waitpid(inner, 0)[1]))
             become(uid, capabilities)
             call()
             os._exit(0)

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import json
 import os
-import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+
+from ansible_collections.virtaudit.qemu.tests.fault import qmp
 
 _PIDFD_GETFD = 438
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -55,7 +53,7 @@ def qemu(path: Path, *words: str, program: str = "qemu-system-x86_64") -> Iterat
         command += ["-device", port]
     with subprocess.Popen(command) as child:
         try:
-            call(str(path), "query-status")
+            qmp.call(str(path), "query-status")
             yield child.pid
         finally:
             child.kill()
@@ -78,27 +76,6 @@ def liar(path: Path, name: str, uuid: str, uid: int) -> Iterator[int]:
             child.kill()
 
 
-def call(
-    path: str,
-    command: str,
-    arguments: dict[str, Any] | None = None,
-    fd: int | None = None,
-) -> Any:
-    """Send one command to a monitor, with a descriptor beside it; return its value, or its error."""
-    with _connect(path) as client, client.makefile("r", encoding="utf-8") as lines:
-        lines.readline()
-        client.sendall(b'{"execute": "qmp_capabilities"}\n')
-        _answer(lines)
-        message = {"execute": command, "arguments": arguments or {}}
-        data = json.dumps(message).encode() + b"\n"
-        if fd is None:
-            client.sendall(data)
-        else:
-            socket.send_fds(client, [data], [fd])
-        answer = _answer(lines)
-    return answer.get("return", answer)
-
-
 def copy_of(pid: int, fd: int) -> int:
     """Return a descriptor of this process for what another one holds (``pidfd_getfd(2)``)."""
     pidfd = os.pidfd_open(pid)
@@ -109,24 +86,3 @@ def copy_of(pid: int, fd: int) -> int:
     if copy < 0:
         raise OSError(ctypes.get_errno(), "pidfd_getfd failed")
     return copy
-
-
-def _connect(path: str) -> socket.socket:
-    for _try in range(200):
-        client = socket.socket(socket.AF_UNIX)
-        client.settimeout(10)
-        try:
-            client.connect(path)
-        except OSError:
-            client.close()
-            subprocess.run(["sleep", "0.02"], check=True)
-        else:
-            return client
-    sys.exit(f"nobody listens on {path}")
-
-
-def _answer(lines: Any) -> dict[str, Any]:
-    while True:
-        message: dict[str, Any] = json.loads(lines.readline())
-        if "event" not in message:
-            return message

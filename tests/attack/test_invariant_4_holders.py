@@ -18,7 +18,7 @@ import pytest
 
 from ansible_collections.virtaudit.qemu.tests.attack import by_hand
 from ansible_collections.virtaudit.qemu.tests.attack.conftest import Vm
-from ansible_collections.virtaudit.qemu.tests.fault import witness
+from ansible_collections.virtaudit.qemu.tests.fault import host, qmp, witness
 from ansible_collections.virtaudit.qemu.tests.fault.scenarios import (
     MACS,
     MACVTAP,
@@ -42,7 +42,7 @@ def given_up(vm: Vm) -> list[tuple[str, str]]:
 def assert_settled(vm: Vm, mac: str) -> None:
     """Require that a later task records the rest, once."""
     result = vm.detach(force=True)
-    assert not result.get("failed"), result
+    assert not result.get("failed"), result["msg"]
     assert sorted(given_up(vm)) == [("close", mac), ("detach", mac)]
     assert witness.violations(vm.uuid, MACS, [], True) == []
     assert not witness.links(MACS)
@@ -77,7 +77,7 @@ def test_invariant_4_qemu_has_a_copy_at_another_number(
 ) -> None:
     monitor = vm.attach([nic])["vm"]["qmp_socket"]
     copy = by_hand.copy_of(vm.pid(), descriptor(vm))
-    by_hand.call(monitor, "getfd", {"fdname": "kept"}, fd=copy)
+    qmp.call(monitor, "getfd", {"fdname": "kept"}, fd=copy)
     os.close(copy)
     result = vm.detach(force=True)
     assert result["failed"], result
@@ -86,7 +86,7 @@ def test_invariant_4_qemu_has_a_copy_at_another_number(
     result = vm.detach(force=True)
     assert result["failed"], result
     assert given_up(vm) == []
-    by_hand.call(monitor, "closefd", {"fdname": "kept"})
+    qmp.call(monitor, "closefd", {"fdname": "kept"})
     assert_settled(vm, nic["mac"])
 
 
@@ -126,25 +126,50 @@ def test_invariant_4_a_getfd_that_is_not_answered(vm: Vm, work: Path) -> None:
     """The descriptor waits in the socket of a qemu that stands still."""
     words = ["-name", f"guest={vm.name}", "-uuid", vm.uuid]
     with by_hand.qemu(work / "m", *words) as pid:
-        with _stopped_at_getfd(work, pid):
+        with _stopped(work, pid, "getfd", "before"):
             result = vm.attach([ONE_TAP], qmp_socket=str(work / "p"), timeout=1)
             assert result["failed"], result
             assert witness.links(MACS)
             assert given_up(vm) == []
         result = vm.attach([ONE_TAP], qmp_socket=str(work / "m"))
-        assert not result.get("failed"), result
+        assert not result.get("failed"), result["msg"]
         assert witness.violations(vm.uuid, MACS, [str(TAP["mac"])], True) == []
         result = vm.detach(qmp_socket=str(work / "m"), force=True)
-        assert not result.get("failed"), result
+        assert not result.get("failed"), result["msg"]
         assert witness.violations(vm.uuid, MACS, [], True) == []
 
 
+def test_invariant_2_an_attach_neither_recorded_nor_taken_back(
+    vm: Vm, work: Path
+) -> None:
+    """Auditing is off, and qemu stands still, from the moment on in which it has the NIC."""
+    words = ["-name", f"guest={vm.name}", "-uuid", vm.uuid]
+    with by_hand.qemu(work / "m", *words) as pid:
+        try:
+            with _stopped(work, pid, "device_add", "after", "auditctl -e 0"):
+                result = vm.attach([ONE_TAP], qmp_socket=str(work / "p"), timeout=1)
+                assert result["failed"], result
+                assert len(witness.held(pid)) == 1
+        finally:
+            host.enable_audit()
+        # What it was asked meanwhile it has done by now, or does it after this.
+        result = vm.detach(qmp_socket=str(work / "m"), force=True)
+        assert not result.get("failed"), result["msg"]
+        assert witness.violations(vm.uuid, MACS, [], True) == []
+        result = vm.attach([ONE_TAP], qmp_socket=str(work / "m"))
+        assert not result.get("failed"), result["msg"]
+        assert witness.violations(vm.uuid, MACS, [str(TAP["mac"])], True) == []
+
+
 @contextlib.contextmanager
-def _stopped_at_getfd(work: Path, pid: int) -> Iterator[None]:
-    """Relay a monitor, and stop qemu before it takes a descriptor."""
-    command = [sys.executable, str(_PROXY), "proxy", str(work / "pid")]
-    command += [str(work / "p"), str(work / "m"), "getfd", "before"]
-    subprocess.run([*command, "run", "kill", "-STOP", str(pid)], check=True)
+def _stopped(
+    work: Path, pid: int, command: str, when: str, also: str = "true"
+) -> Iterator[None]:
+    """Relay a monitor, and stop qemu before or after it does a command; ``also`` do something else then."""
+    words = [sys.executable, str(_PROXY), "proxy", str(work / "pid")]
+    words += [str(work / "p"), str(work / "m"), command, when]
+    action = f"{also} && kill -STOP {pid}"
+    subprocess.run([*words, "run", "sh", "-c", action], check=True)
     try:
         yield
     finally:
@@ -159,7 +184,7 @@ def test_invariant_4_a_vm_keeps_no_port_and_no_mac(vm: Vm) -> None:
     assert not vm.attach([], qemu).get("failed")
     for _time in range(20):
         result = vm.attach([ONE_TAP])
-        assert not result.get("failed"), result
+        assert not result.get("failed"), result["msg"]
         result = vm.detach(force=True)
-        assert not result.get("failed"), result
+        assert not result.get("failed"), result["msg"]
         assert [nic["pending"] for nic in result["interfaces"]] == [False]

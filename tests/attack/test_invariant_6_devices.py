@@ -18,7 +18,7 @@ import pytest
 
 from ansible_collections.virtaudit.qemu.tests.attack import by_hand
 from ansible_collections.virtaudit.qemu.tests.attack.conftest import Vm
-from ansible_collections.virtaudit.qemu.tests.fault import host, witness
+from ansible_collections.virtaudit.qemu.tests.fault import host, qmp, witness
 from ansible_collections.virtaudit.qemu.tests.fault.scenarios import MACS, TAP
 
 # linux/if_tun.h: TUNSETIFF; IFF_TAP, IFF_NO_PI, IFF_VNET_HDR
@@ -71,7 +71,7 @@ def test_invariant_6_a_device_that_is_added_by_hand_is_said(vm: Vm) -> None:
     started = vm.attach([TAP])
     assert "warnings" not in started
     fd = tap_by("/dev/net/tun")
-    by_hand.call(started["vm"]["qmp_socket"], "add-fd", fd=fd)
+    qmp.call(started["vm"]["qmp_socket"], "add-fd", fd=fd)
     os.close(fd)
     again = vm.attach([TAP])
     (warning,) = (each["event"]["msg"] for each in again["warnings"])
@@ -88,7 +88,7 @@ def test_invariant_6_a_tap_by_another_node_is_seen(vm: Vm, work: Path) -> None:
     os.mknod(node, stat.S_IFCHR | 0o600, os.makedev(10, 200))
     with by_hand.qemu(work / "m", "-uuid", vm.uuid) as pid:
         fd = tap_by(node)
-        by_hand.call(str(work / "m"), "add-fd", fd=fd)
+        qmp.call(str(work / "m"), "add-fd", fd=fd)
         os.close(fd)
         told = vm.info(verify=True)
         found = [(each["code"], each["dev"]) for each in told["findings"]]
@@ -106,11 +106,11 @@ def test_invariant_4_a_tap_of_ours_that_came_by_another_node(
     with by_hand.qemu(work / "m", "-uuid", vm.uuid, "-name", vm.name):
         monitor = str(work / "m")
         fd = tap_by(node)
-        by_hand.call(monitor, "getfd", {"fdname": "f"}, fd=fd)
+        qmp.call(monitor, "getfd", {"fdname": "f"}, fd=fd)
         os.close(fd)
-        by_hand.call(monitor, "netdev_add", {"type": "tap", "id": "n", "fd": "f"})
+        qmp.call(monitor, "netdev_add", {"type": "tap", "id": "n", "fd": "f"})
         card = {"driver": "virtio-net-pci", "id": "c", "netdev": "n", "mac": mac}
-        by_hand.call(monitor, "device_add", {**card, "bus": "rp1", "addr": "0x0"})
+        qmp.call(monitor, "device_add", {**card, "bus": "rp1", "addr": "0x0"})
         result = vm.detach(qmp_socket=monitor, force=True)
         assert [each["action"] for each in result["interfaces"]] == ["revoked"]
         recorded = [(each["reason"], each["res"]) for each in vm.records()]

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._device import TUN_PATH
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import DeviceError
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net import device
 from ansible_collections.virtaudit.qemu.tests.attack.attacker import (
@@ -72,7 +71,7 @@ def test_invariant_6_who_joined_before_the_owner_was_set_is_noticed(
         return ioctl(fd, request, argument)
 
     monkeypatch.setattr(fcntl, "ioctl", join_first)
-    opened = device.open_node(TUN_PATH)
+    opened = device.open_node("/dev/net/tun")
     try:
         with pytest.raises(DeviceError, match="vafault0 has 2 queues right after"):
             device.become_tap(opened, "vafault0", queues=2, first=True)

@@ -23,7 +23,8 @@ from ansible_collections.virtaudit.qemu.tests.fault import (
     tracer,
     witness,
 )
-from ansible_collections.virtaudit.qemu.tests.fault.scenarios import QEMU, Task
+from ansible_collections.virtaudit.qemu.tests.fault.cut import Task
+from ansible_collections.virtaudit.qemu.tests.fault.scenarios import QEMU
 
 # Far more than all of them need together: who waits longer waits for ever.
 _PATIENCE = 200

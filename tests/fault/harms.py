@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ansible_collections.virtaudit.qemu.tests.fault import host, tracer, witness
-from ansible_collections.virtaudit.qemu.tests.fault.scenarios import Task
+from ansible_collections.virtaudit.qemu.tests.fault.cut import Task
 
 
 def _nothing() -> None:
@@ -93,7 +93,14 @@ _NOTE = r'^(?:write|rename|mkdir|fsync|openat.*"/run/virtaudit.*O_CREAT)'
 _NO_AUDIT = r"auditctl -e 1|auditctl -s|systemctl start auditd"
 
 HARMS = [
-    Harm("kill", r"^(?!write)", inject="signal=SIGKILL", dies=True),
+    # A macvtap that nobody has opened yet is never left out.
+    Harm(
+        "kill",
+        r"^(?!write)",
+        always='^openat.*"/dev/tap',
+        inject="signal=SIGKILL",
+        dies=True,
+    ),
     Harm(
         "term",
         every=3,

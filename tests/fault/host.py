@@ -21,6 +21,8 @@ from collections.abc import Iterator
 from ansible_collections.virtaudit.qemu.tests.fault import witness
 
 BRIDGE, LOWER, PEER = "vafault-br", "vafault-lo", "vafault-pe"
+# What a macvtap of mode passthrough takes as a whole, and its own MAC, which is back in the end.
+WHOLE, WHOLE_PEER, WHOLE_MAC = "vafault-wh", "vafault-wp", "52:54:00:fa:16:01"
 STATE = "/run/virtaudit"
 _FILLING = f"{STATE}/filling"
 _STATE_BYTES = 64 * 1024
@@ -233,20 +235,23 @@ def next_indexes() -> range:
 
 @contextlib.contextmanager
 def links() -> Iterator[None]:
-    """Make a bridge, and a pair of links to put macvtaps on."""
+    """Make a bridge, and pairs of links to put macvtaps on."""
     commands = [
         f"link add {BRIDGE} type bridge",
         f"link set {BRIDGE} up",
         f"link add {LOWER} type veth peer name {PEER}",
         f"link set {LOWER} up",
         f"link set {PEER} up",
+        f"link add {WHOLE} address {WHOLE_MAC} type veth peer name {WHOLE_PEER}",
+        f"link set {WHOLE} up",
+        f"link set {WHOLE_PEER} up",
     ]
     try:
         for command in commands:
             subprocess.run(["ip", *command.split()], check=True)
         yield
     finally:
-        for name in (BRIDGE, LOWER):
+        for name in (BRIDGE, LOWER, WHOLE):
             subprocess.run(["ip", "link", "del", name], check=False)
 
 

@@ -6,39 +6,33 @@
 
 Real qemu, auditd, taps and macvtaps; needs root and strace. ``--every N`` takes each N-th
 point only, ``--list`` names the points and does no harm. Words choose parts by name: a harm
-(``kill``), a scenario (``hot-plug``), or one of each; ``monitor``, ``crowd``, ``cycles``.
+(``kill``), a scenario (``hot-plug``), or one of each; ``check-mode``, ``monitor``, ``crowd``, ``cycles``.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import signal
 import sys
 import time
-import uuid as uuidlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 
 from ansible_collections.virtaudit.qemu.tests.fault import (
+    attempt,
+    check_mode,
     crowd,
     cycles,
     host,
     monitor,
     runner,
     tracer,
-    witness,
 )
 from ansible_collections.virtaudit.qemu.tests.fault.harms import HARMS, Harm
-from ansible_collections.virtaudit.qemu.tests.fault.scenarios import (
-    MACS,
-    SCENARIOS,
-    Scenario,
-    detach,
-)
-
-_ATTEMPTS = 4
-_WAITS_FOR_GUEST = "its host side is closed, and the guest has not let go of it"
+from ansible_collections.virtaudit.qemu.tests.fault.scenarios import SCENARIOS, Scenario
+from ansible_collections.virtaudit.qemu.tests.fault.situations import SITUATIONS
 
 # A point in words, and what tries it: returns the result of the task that was harmed, and what is wrong.
 Try = tuple[str, Callable[[], tuple[runner.Result, list[str]]]]
@@ -57,8 +51,8 @@ class Tally:
         begun = time.monotonic()
         broken = 0
         said: Counter[str] = Counter()
-        for point, attempt in tries:
-            result, problems = attempt()
+        for point, trial in tries:
+            result, problems = trial()
             broken += bool(problems)
             for problem in problems:
                 print(f"VIOLATION {name}: {point}: {problem}", flush=True)
@@ -91,6 +85,7 @@ def main() -> int:
     with host.auditd(), host.links():
         for scenario in SCENARIOS:
             _scenario(scenario, options, tally)
+        _check_mode(options, tally)
         for manner in monitor.MANNERS:
             if _chosen(options.parts, "monitor", manner):
                 _monitor(manner, options, tally)
@@ -115,7 +110,7 @@ def _scenario(scenario: Scenario, options: argparse.Namespace, tally: Tally) -> 
         if _chosen(options.parts, harm.name, scenario.name)
         and harm.name in (scenario.harms or {harm.name})
     ]
-    points = _points(scenario) if harms else []
+    points = attempt.points(scenario) if harms else []
     for harm in harms:
         struck = harm.choose(points, options.every)
         name = f"{harm.name} {scenario.name}"
@@ -127,7 +122,22 @@ def _scenario(scenario: Scenario, options: argparse.Namespace, tally: Tally) -> 
 
 
 def _at(scenario: Scenario, harm: Harm, point: tracer.Point) -> Try:
-    return str(point), lambda: _try(scenario, harm, point)
+    return str(point), lambda: attempt.harmed(scenario, harm, point)
+
+
+def _check_mode(options: argparse.Namespace, tally: Tally) -> None:
+    """Try situations: half of them in a short run."""
+    rows: list[check_mode.Row] = []
+    tries: list[Try] = [
+        (each.name, functools.partial(check_mode.attempt, each, rows))
+        for each in SITUATIONS[:: 1 if options.every == 1 else 2]
+        if _chosen(options.parts, "check-mode", each.name)
+    ]
+    if options.list:
+        print("\n".join(f"check-mode: {name}" for name, _try in tries))
+    elif tries:
+        tally.part("check-mode", tries)
+        print(check_mode.table(rows), flush=True)
 
 
 def _monitor(manner: str, options: argparse.Namespace, tally: Tally) -> None:
@@ -163,111 +173,6 @@ def _cycles(options: argparse.Namespace, tally: Tally) -> None:
         problems, figures = cycles.cycles(options.cycles)
         print("\n".join(figures))
         tally.part("cycles", [(f"{options.cycles} cycles", lambda: ({}, problems))])
-
-
-def _points(scenario: Scenario) -> list[tracer.Point]:
-    uuid = str(uuidlib.uuid4())
-    try:
-        _prepare(scenario, uuid)
-        result, points = tracer.list_points(*scenario.task(uuid))
-        if result.get("failed", not result):
-            raise SystemExit(
-                f"{scenario.name} fails without being harmed: {result.get('msg', 'no result')}"
-            )
-    finally:
-        runner.run_module(*detach(uuid, stop_vm="destroy"))
-    return points
-
-
-def _prepare(scenario: Scenario, uuid: str) -> None:
-    for name, arguments in scenario.before(uuid):
-        result = runner.run_module(name, arguments)
-        if result.get("failed", not result):
-            raise SystemExit(
-                f"{scenario.name} cannot be prepared: {result.get('msg', 'no result')}"
-            )
-
-
-def _try(
-    scenario: Scenario, harm: Harm, point: tracer.Point
-) -> tuple[runner.Result, list[str]]:
-    """Harm a task at a point, run it again, and then stop the VM; return its result and what is wrong."""
-    for _attempt in range(_ATTEMPTS):
-        result, problems, meant = _attempt_once(scenario, harm, point)
-        if meant:
-            return result, problems
-    return result, [f"no such call was struck in {_ATTEMPTS} attempts"]
-
-
-def _attempt_once(
-    scenario: Scenario, harm: Harm, point: tracer.Point
-) -> tuple[runner.Result, list[str], bool]:
-    uuid = str(uuidlib.uuid4())
-    problems = []
-    try:
-        _prepare(scenario, uuid)
-        # A run with one system call less is no violation: no harm was done then.
-        result, meant = harm.do(scenario.task(uuid), point, uuid)
-        if not harm.dies:
-            problems += _judge(scenario, harm, result, uuid)
-        alive, going = bool(witness.qemus(uuid)), witness.going(uuid)
-        again = runner.run_module(*scenario.task(uuid))
-        if scenario.running and set(going) - set(witness.qemus(uuid)):
-            problems.append("the next run ended a guest that ran")
-        if scenario.goes and not witness.going(uuid):
-            problems.append("the guest does not run after the next run")
-        granted = scenario.granted
-        unrecorded = harm.blind or "audit: " in str(result.get("msg"))
-        if unrecorded and _WAITS_FOR_GUEST in str(again.get("msg")):
-            # What could not be recorded was taken back; the guest is paused, and keeps its side of it.
-            granted = [nic["mac"] for nic in result["interfaces"]]
-        elif again.get("failed", not again):
-            problems.append(f"the next run fails: {again.get('msg', 'no result')}")
-        problems += witness.violations(uuid, MACS, granted, scenario.runs_again(alive))
-    finally:
-        end = runner.run_module(*detach(uuid, stop_vm="destroy"))
-        left = witness.violations(uuid, MACS, [], False)
-        host.sweep(uuid, MACS)
-    if end.get("failed", not end):
-        problems.append(f"the VM cannot be stopped: {end.get('msg', 'no result')}")
-    return result, problems + [f"at the end: {text}" for text in left], meant
-
-
-def _judge(
-    scenario: Scenario, harm: Harm, result: runner.Result, uuid: str
-) -> list[str]:
-    """Return what is wrong with a task that was harmed and has ended by itself."""
-    if not result or "traceback" in result:
-        return [f"the task has no result: {result.get('traceback')}"]
-    if "please report it" in str(result.get("msg")):
-        return [f"nobody foresaw what the task met: {result['msg']}"]
-    alive = bool(witness.qemus(uuid))
-    if not result.get("failed"):
-        # A qemu that dies when all is handed over is found by the next run.
-        if harm.blind or (scenario.running and not alive):
-            return []
-        return _truth(scenario.granted, scenario.running, uuid)
-    problems = []
-    if not harm.explains(result):
-        problems.append(f"the task says {result['msg']!r}")
-    if scenario.name == "cold-start" and alive:
-        problems.append("the start failed, and qemu runs")
-    if scenario.name == "hot-plug" and alive:
-        given = [nic["mac"] for nic in result["interfaces"]]
-        held = sum(len(nic["devices"]) for nic in result["interfaces"])
-        pid = witness.qemus(uuid)[0]
-        if len(witness.held(pid)) != held and "still holds" not in result["msg"]:
-            problems.append(
-                f"attached {given}, and qemu holds {witness.held(pid)} after {result['msg']!r}"
-            )
-    return problems
-
-
-def _truth(granted: list[str], running: bool, uuid: str) -> list[str]:
-    return [
-        f"after its success: {text}"
-        for text in witness.violations(uuid, MACS, granted, running)
-    ]
 
 
 if __name__ == "__main__":

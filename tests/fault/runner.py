@@ -6,17 +6,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import io
 import json
 import os
+import select
 import signal
 import sys
 import tempfile
+import time
 import traceback
+from collections.abc import Callable, Iterator
 from typing import Any
 
 Result = dict[str, Any]
+_TASK_SECONDS = 300
 
 importlib.import_module("pyroute2")
 
@@ -26,8 +31,32 @@ def module_name(name: str) -> str:
     return f"ansible_collections.virtaudit.qemu.plugins.modules.{name}"
 
 
-def run_module(name: str, arguments: dict[str, Any]) -> Result:
-    """Run a module to its end; return its result, empty when it ended without one."""
+class Running:
+    """A module that runs; :func:`running` starts it."""
+
+    def __init__(self, pid: int, said: int) -> None:
+        self.pid, self._said = pid, said
+
+    def result(self) -> Result:
+        """Wait for its end; return its result, empty when it ended without one."""
+        text = b""
+        deadline = time.monotonic() + _TASK_SECONDS
+        while True:
+            left = max(0.0, deadline - time.monotonic())
+            ready, _write, _error = select.select([self._said], [], [], left)
+            if not ready:
+                raise SystemExit(f"a task does not end: {text!r}")
+            data = os.read(self._said, 65536)
+            if not data:
+                return read_result(text.decode("utf-8"))
+            text += data
+
+
+@contextlib.contextmanager
+def running(
+    name: str, arguments: dict[str, Any], first: Callable[[], None]
+) -> Iterator[Running]:
+    """Start a module. ``first`` is called in its process before it begins. It is ended with the context."""
     module = importlib.import_module(module_name(name))
     read_end, write_end = os.pipe()
     pid = os.fork()
@@ -39,14 +68,30 @@ def run_module(name: str, arguments: dict[str, Any]) -> Result:
                 signal.signal(number, signal.SIG_DFL)
             os.dup2(write_end, 1)
             os.close(write_end)
+            first()
             status = _run(module, name, arguments)
         finally:
             os._exit(status)
     os.close(write_end)
-    with open(read_end, encoding="utf-8") as said:
-        text = said.read()
-    os.waitpid(pid, 0)
-    return read_result(text)
+    try:
+        yield Running(pid, read_end)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(read_end)
+
+
+def run_module(
+    name: str,
+    arguments: dict[str, Any],
+    first: Callable[[], None] = lambda: None,
+) -> Result:
+    """Run a module to its end; return its result, empty when it ended without one.
+
+    ``first`` is called in the module's process before it begins.
+    """
+    with running(name, arguments, first) as process:
+        return process.result()
 
 
 def read_result(text: str) -> Result:

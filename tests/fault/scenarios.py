@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible_collections.virtaudit.qemu.tests.fault import host
+from ansible_collections.virtaudit.qemu.tests.fault.cut import Task, cut_off
 
 TAP = {"mac": "52:54:00:fa:17:01", "source": host.BRIDGE, "queues": 2}
 MACVTAP = {
@@ -20,10 +21,16 @@ MACVTAP = {
     "mode": "bridge",
     "vhost": "off",
 }
+PASSTHROUGH = {
+    "mac": "52:54:00:fa:17:03",
+    "source": host.WHOLE,
+    "type": "direct",
+    "mode": "passthrough",
+    "vhost": "off",
+}
 MACS = [str(TAP["mac"]), str(MACVTAP["mac"])]
+EVERY_MAC = [*MACS, str(PASSTHROUGH["mac"])]
 QEMU = {"accel": "tcg", "memory": "64", "paused": True}
-
-Task = tuple[str, dict[str, Any]]
 
 
 def attach(
@@ -51,7 +58,8 @@ def detach(uuid: str, **options: Any) -> Task:
 class Scenario:
     """A task to harm. ``granted`` and ``running``: what is true in the end, whatever the harm.
 
-    ``goes``: its guest is not paused, and runs in the end. ``harms``: the only ones that show something new, all when empty.
+    ``leaves`` leaves something for the task to repair, after the tasks ``before``. ``goes``: its guest is not paused, and
+    runs in the end. ``harms``: the only ones that show something new, all when empty.
     """
 
     name: str
@@ -59,6 +67,7 @@ class Scenario:
     task: Callable[[str], Task]
     granted: list[str]
     running: bool = True
+    leaves: Callable[[str], None] = lambda _uuid: None
     goes: bool = False
     harms: tuple[str, ...] = ()
 
@@ -88,6 +97,32 @@ SCENARIOS = [
         # How to start the VM is for the run after one in which qemu died.
         lambda uuid: attach(uuid, [TAP, MACVTAP], QEMU),
         MACS,
+    ),
+    Scenario(
+        "passthrough",
+        lambda uuid: [attach(uuid, [], QEMU)],
+        lambda uuid: attach(uuid, [PASSTHROUGH], QEMU),
+        EVERY_MAC[2:],
+        harms=("kill", "interrupt", "emfile", "eperm", "enobufs", "qemu-dies"),
+    ),
+    Scenario(
+        "passthrough-stop",
+        lambda uuid: [attach(uuid, [PASSTHROUGH], QEMU)],
+        lambda uuid: detach(uuid, stop_vm="destroy"),
+        [],
+        running=False,
+        harms=("kill", "enobufs"),
+    ),
+    Scenario(
+        "repair",
+        lambda uuid: [attach(uuid, [], QEMU)],
+        lambda uuid: attach(uuid, [TAP, MACVTAP], QEMU),
+        MACS,
+        # The first NIC is the VM's and not on record; the second one is asked anew.
+        leaves=lambda uuid: cut_off(
+            attach(uuid, [TAP, MACVTAP], QEMU), "record .*reason=attach"
+        ),
+        harms=("kill", "enospc", "qemu-dies", "audit-disabled", "logging-suspended"),
     ),
     Scenario(
         "revoke",

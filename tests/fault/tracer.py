@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.virtaudit.qemu.tests.fault import host, runner
@@ -69,17 +70,14 @@ def list_points(
     name: str, arguments: dict[str, Any]
 ) -> tuple[dict[str, Any], list[Point]]:
     """Run a module to its end; return its result and its system calls from the lock on."""
-    with tempfile.NamedTemporaryFile("r", encoding="utf-8", errors="replace") as log:
-        # -y: which file a descriptor is.
-        strace = ["strace", "-y", "-s", "80", "-o", log.name, "-e", f"trace={CALLS}"]
-        with start(name, arguments, strace) as process:
-            result = result_of(process)
-        lines = log.read().split("\n")
+    # -y: which file a descriptor is.
+    with _traced(name, arguments, ["-y", "-s", "80", "-e", f"trace={CALLS}"]) as traced:
+        result, log = traced.end()
     # How many processes a task looks at before, and so its number of opens, differs from run to run.
     counts: dict[tuple[str, str | None], int] = {}
     locked = False
     points = []
-    for line in lines:
+    for line in log.split("\n"):
         match = _CALL.match(line)
         if match is None:
             continue
@@ -104,11 +102,10 @@ def harm_at(
     Returns its result, and whether a call was struck that counts. They are found by their
     number, and a busy host has more processes and records to read before.
     """
-    with tempfile.NamedTemporaryFile("r", encoding="utf-8", errors="replace") as log:
-        strace = _injecting(log.name, point, arguments["uuid"], inject)
-        with start(name, arguments, strace) as process:
-            result = result_of(process)
-        struck = [line for line in log.read().split("\n") if "(INJECTED)" in line]
+    words = _injecting(point, arguments["uuid"], inject)
+    with _traced(name, arguments, words) as traced:
+        result, log = traced.end()
+    struck = [line for line in log.split("\n") if "(INJECTED)" in line]
     ours = _OURS.get(point.call)
     return result, all(ours is None or ours.search(line) for line in struck)
 
@@ -117,37 +114,89 @@ def pause_at(
     name: str, arguments: dict[str, Any], point: Point, action: Callable[[], None]
 ) -> dict[str, Any]:
     """Run a module, and do something while it stands still after a point; return its result."""
-    with tempfile.NamedTemporaryFile("r", encoding="utf-8", errors="replace") as log:
-        strace = _injecting(log.name, point, arguments["uuid"], "signal=SIGSTOP")
-        with start(name, arguments, strace) as process:
-            text = ""
-            while process.poll() is None and _STOPPED not in text:
-                time.sleep(0.002)
-                text += log.read()
-            if _STOPPED in text:
-                action()
-                with open(
-                    f"/proc/{process.pid}/task/{process.pid}/children", encoding="ascii"
-                ) as handle:
-                    os.kill(int(handle.read().split()[0]), signal.SIGCONT)
-            return result_of(process)
+    words = _injecting(point, arguments["uuid"], "signal=SIGSTOP")
+    with _traced(name, arguments, words) as traced:
+        while _STOPPED not in traced.log() and not traced.has_ended():
+            time.sleep(0.002)
+        if _STOPPED in traced.log():
+            action()
+            os.kill(traced.task.pid, signal.SIGCONT)
+        return traced.task.result()
 
 
-def _injecting(log: str, point: Point, uuid: str, inject: str) -> list[str]:
+def _injecting(point: Point, uuid: str, inject: str) -> list[str]:
     inject = f"inject={point.call}:{inject}:when={point.number}"
-    return ["strace", "-y", "-o", log, *point.where(uuid), "-e", inject]
+    return ["-y", *point.where(uuid), "-e", inject]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Traced:
+    """A module that runs under strace."""
+
+    task: runner.Running
+    strace: subprocess.Popen[str]
+    path: str
+
+    def end(self) -> tuple[runner.Result, str]:
+        """Wait for the module's end, and for strace's after it; return the module's result, and what strace wrote."""
+        result = self.task.result()
+        os.waitid(os.P_PID, self.task.pid, os.WEXITED | os.WNOWAIT)
+        self.strace.wait()
+        return result, self.log()
+
+    def log(self) -> str:
+        """Return what strace has written so far."""
+        return Path(self.path).read_text(encoding="utf-8", errors="replace")
+
+    def has_ended(self) -> bool:
+        """Tell whether the module has ended."""
+        ended = os.WEXITED | os.WNOWAIT | os.WNOHANG
+        return os.waitid(os.P_PID, self.task.pid, ended) is not None
 
 
 @contextlib.contextmanager
-def start(
-    name: str, arguments: dict[str, Any], prefix: Sequence[str] = ()
-) -> Iterator[subprocess.Popen[str]]:
-    """Start a module, with words before its command line; it is ended when the caller leaves it running."""
+def _traced(
+    name: str, arguments: dict[str, Any], words: Sequence[str]
+) -> Iterator[_Traced]:
+    """Start a module, and have strace follow it from its first instruction on."""
+    with tempfile.NamedTemporaryFile() as log, contextlib.ExitStack() as stack:
+        waits, go = os.pipe()
+        stack.callback(os.close, waits)
+        # The module waits until strace is there.
+        task = stack.enter_context(
+            runner.running(name, arguments, lambda: _wait(waits, go))
+        )
+        with contextlib.closing(os.fdopen(go, "wb", buffering=0)) as gate:
+            command = ["strace", "-o", log.name, *words, "-p", str(task.pid)]
+            strace = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+            stack.callback(_end, strace)
+            assert strace.stderr is not None
+            said = strace.stderr.readline()
+            if "attached" not in said:
+                raise SystemExit(f"strace: {said}")
+            gate.write(b"x")
+        yield _Traced(task, strace, log.name)
+
+
+def _wait(waits: int, go: int) -> None:
+    os.close(go)
+    os.read(waits, 1)
+    os.close(waits)
+
+
+def _end(strace: subprocess.Popen[str]) -> None:
+    with strace:
+        strace.kill()
+
+
+@contextlib.contextmanager
+def start(name: str, arguments: dict[str, Any]) -> Iterator[subprocess.Popen[str]]:
+    """Start a module as Ansible does, in a Python of its own; it is ended when the caller leaves it running."""
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".json") as handle:
         json.dump({"ANSIBLE_MODULE_ARGS": arguments}, handle)
         handle.flush()
         process = subprocess.Popen(
-            [*prefix, sys.executable, "-m", runner.module_name(name), handle.name],
+            [sys.executable, "-m", runner.module_name(name), handle.name],
             env={
                 **os.environ,
                 "PYTHONPATH": os.environ["ANSIBLE_COLLECTIONS_PATH"],

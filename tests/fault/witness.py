@@ -19,6 +19,8 @@ _LINE = re.compile(
     r"^(?:node=\S+ )?type=(\S+) msg=audit\(([^)]+)\): [^']*msg='([^']*)'"
 )
 _FLUSH_SECONDS = 0.05
+# Nothing that is asked about is older than this process, and ausearch need not read the older logs.
+_BEGUN = time.localtime(time.time() - 5)
 _MONITOR_SECONDS = 5.0
 
 Fields = dict[str, str]
@@ -28,8 +30,16 @@ def records(uuid: str) -> list[Fields]:
     """Return the VM's records as ausearch finds them, each with its ``type`` and ``event``."""
     # The daemon writes a moment after the kernel has numbered a record.
     time.sleep(_FLUSH_SECONDS)
-    command = ["ausearch", "--input-logs", "--uuid", uuid, "--raw"]
-    found = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    command = ["ausearch", "--input-logs", "--uuid", uuid, "--raw", "--start"]
+    command += [time.strftime("%m/%d/%y", _BEGUN), time.strftime("%H:%M:%S", _BEGUN)]
+    # In this locale ausearch takes the date in that form.
+    found = subprocess.run(
+        command,
+        env={**os.environ, "LC_ALL": "C"},
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
     result = []
     for line in found.split("\n"):
         match = _LINE.match(line)
@@ -54,6 +64,15 @@ def qemus(uuid: str) -> list[int]:
         if "qemu" in words[0] and uuid in words:
             found.append(int(name))
     return found
+
+
+def lives(pid: int) -> bool:
+    """Tell whether a process has not ended: a zombie has given up all that it held."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as handle:
+            return handle.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def going(uuid: str) -> list[int]:
@@ -100,6 +119,14 @@ def links(macs: list[str]) -> set[str]:
     ).stdout
     wanted = {f"vt{mac.replace(':', '')}" for mac in macs}
     return {link["ifname"] for link in json.loads(output)} & wanted
+
+
+def address(name: str) -> str:
+    """Return the MAC of a link."""
+    output = subprocess.run(
+        ["ip", "-j", "link", "show", name], capture_output=True, text=True, check=True
+    ).stdout
+    return str(json.loads(output)[0]["address"])
 
 
 def violations(

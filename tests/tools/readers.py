@@ -43,6 +43,8 @@ def read_nox(text: str) -> Outcome:
             found.passed += 1
         else:
             found.failed += 1
+    if not found.closing:
+        _read_only_session(text, found)
     found.problems += re.findall(r"^.*Skipping .*$", text, re.M)
     # Galaxy's importer calls it a success whatever it had to say.
     for log in re.findall(
@@ -52,6 +54,18 @@ def read_nox(text: str) -> Outcome:
     ):
         found.problems += re.findall(r"^ *((?:ERROR|WARNING): .*)$", log, re.M)
     return found
+
+
+def _read_only_session(text: str, found: Outcome) -> None:
+    """nox sums up several sessions, and not a single one."""
+    for line, how in re.findall(
+        r"^(nox > Session [\w.-]+ (was successful|failed).*)$", text, re.M
+    ):
+        found.closing.append(line)
+        if how == "failed":
+            found.failed += 1
+        else:
+            found.passed += 1
 
 
 def read_sanity(text: str) -> Outcome:

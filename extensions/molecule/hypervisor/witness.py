@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import pwd
+import shutil
 import subprocess
 import sys
 import time
@@ -36,8 +37,9 @@ def boot() -> None:
     Path("/run/virtaudit").rmdir()
     run("systemd-tmpfiles", "--create")
     run("systemctl", "restart", "systemd-modules-load")
-    (port,) = [name for name, link in made.items() if link["master"]]
-    run("ip", "link", "add", port, "type", "veth", "peer", "name", f"{port}p")
+    ports = [name for name, link in made.items() if link["master"]]
+    for port in ports:
+        run("ip", "link", "add", port, "type", "veth", "peer", "name", f"{port}p")
     run("systemctl", "start", "systemd-networkd")
     # A link comes up some time after the daemon.
     for _attempt in range(50):
@@ -62,6 +64,14 @@ def links() -> dict[str, dict[str, Any]]:
         }
         for link in shown
     }
+
+
+def switch() -> dict[str, list[str]]:
+    """The bridges of Open vSwitch, with their ports."""
+    if shutil.which("ovs-vsctl") is None:
+        return {}
+    bridges = run("ovs-vsctl", "list-br").split()
+    return {name: run("ovs-vsctl", "list-ports", name).split() for name in bridges}
 
 
 def state_directory() -> str | None:
@@ -101,6 +111,7 @@ def main() -> None:
     seen = {
         "modules": sorted(line.split()[0] for line in modules),
         "links": links(),
+        "switch": switch(),
         "state": state_directory(),
         "user": user(),
         "pyroute2": loads("pyroute2"),

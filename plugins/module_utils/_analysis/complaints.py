@@ -83,9 +83,9 @@ class Complaints:
             mac=mac,
         )
 
-    def failed_prepare(self, logged: Logged, mac: str) -> None:
+    def failed_prepare(self, logged: Logged, mac: str) -> Finding:
         """A filter, a VLAN or a port's flag could not be set before the hand-over."""
-        self._add(
+        return self._add(
             "failed_prepare",
             "medium",
             f"The network of {mac} of VM {_vm(logged)} could not be prepared at {iso(logged.time)}: its VLAN, filter or"

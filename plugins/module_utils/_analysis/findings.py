@@ -21,6 +21,8 @@ Code = t.Literal[
     "leaked_device",
     "audit_lost",
     "failed_prepare",
+    "moved_port",
+    "missing_filter",
     "untrusted_record",
     "unread_records",
 ]
@@ -36,8 +38,8 @@ class Finding:
     """One thing that should not be, and the ``events`` that it rests on.
 
     ``message`` is for an operator: what, what it means, what to do. ``time`` is when it came
-    up first, ``last`` when it did last, in seconds since the epoch. ``settled`` says how it
-    ended, where it did.
+    up first, ``last`` when it did last, in seconds since the epoch. ``outcome`` says what came of
+    it, where that is known.
     """
 
     code: Code
@@ -57,7 +59,7 @@ class Finding:
     auid: int | None = None
     count: int = 1
     last: float = 0.0
-    settled: str | None = None
+    outcome: str | None = None
 
     def key(self) -> tuple[object, ...]:
         """Return what makes it the same as another one."""
@@ -74,8 +76,8 @@ class Finding:
         )
 
     def settle(self, how: str) -> None:
-        """Note that it is over."""
-        self.severity, self.settled = "low", how
+        """Note that it is over, and how that came."""
+        self.severity, self.outcome = "low", how
 
     def result(self) -> dict[str, t.Any]:
         """Return the module's value."""
@@ -84,8 +86,8 @@ class Finding:
             message += (
                 f" It came up {self.count} times, the last time {iso(self.last)}."
             )
-        if self.settled:
-            message += f" {self.settled}"
+        if self.outcome:
+            message += f" {self.outcome}"
         shown = ("node", "vm", "uuid", "mac", "dev", "path", "pid", "fd", "exe", "auid")
         return {
             "code": self.code,
@@ -119,7 +121,7 @@ class Findings:
         known.last = max(known.last, finding.time)
         # Also when it was over.
         known.severity = min(known.severity, finding.severity, key=SEVERITIES.index)
-        known.settled = None
+        known.outcome = None
         room = _MAX_EVENTS - len(known.events)
         known.events += finding.events[: max(0, room)]
         return known

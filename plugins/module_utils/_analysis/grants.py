@@ -14,6 +14,24 @@ from .._time import iso
 
 # source: the bridge, switch or lower device.
 _NETWORK = ("source", "vlan", "filter", "isolated", "link")
+# So long a task may take for all that it changes of one NIC.
+_AT_ONCE_SECONDS = 2.0
+# What an update record calls what is not there.
+_NOTHING = {"filter": "none", "isolated": "no"}
+
+
+class Move(t.NamedTuple):
+    """Since when a NIC is on its network (seconds since the epoch), by which record, and by whom."""
+
+    time: float
+    event: str
+    auid: int | None
+    pid: int
+
+    def goes_on(self, logged: Logged) -> bool:
+        """Tell whether a record of a change belongs to the same one: a task has a record for each value."""
+        late = logged.time - self.time
+        return self.pid == logged.pid and 0 <= late <= _AT_ONCE_SECONDS
 
 
 @dataclasses.dataclass
@@ -22,7 +40,8 @@ class Grant:
 
     ``exact``: each device is on record with its descriptor. ``live`` is ``None`` until it was
     looked at. ``run`` counts the VM's starts. ``network`` is where its record says what it is on:
-    source, vlan, filter, isolated and link, ``None`` where one is not.
+    source, vlan, filter, isolated and link, ``None`` where one is not. ``move`` is the last update of it.
+    ``ticket`` is the last one that was given for the hand-over or an update.
     """
 
     node: str | None
@@ -41,15 +60,29 @@ class Grant:
     network: dict[str, str | None] | None = None
     ticket: str | None = None
     ifname: str | None = None
-    # Since when it is on its network, and by which record, where that changed.
-    placed: tuple[float, str] | None = None
+    move: Move | None = None
 
     def moved(self, logged: Logged, changed: dict[str, str | None]) -> Grant:
         """Return it as it is since a record that it is on another network."""
-        network = {**dict.fromkeys(_NETWORK), **(self.network or {}), **changed}
+        move = self.move
+        if move is None or not move.goes_on(logged):
+            move = Move(logged.time, logged.event, logged.auid, logged.pid)
         return dataclasses.replace(
-            self, network=network, placed=(logged.time, logged.event)
+            self,
+            network=whole_network(self.network, changed),
+            ticket=logged.record.fields.get("ticket") or self.ticket,
+            move=move,
         )
+
+    @property
+    def placed(self) -> Move:
+        """Return since when it is on its network, by which record, and by whom."""
+        return self.move or Move(self.since, self.event, self.auid, 0)
+
+    @property
+    def link(self) -> str | None:
+        """Return the tap or macvtap, ``None`` where libvirt opened it."""
+        return next((each.dev for each in self.devices if each.dev), self.ifname)
 
     def result(self) -> dict[str, t.Any]:
         """Return the module's value."""
@@ -73,13 +106,24 @@ class Grant:
 def network_of(
     fields: t.Mapping[str, str | None], prefix: str = ""
 ) -> dict[str, str | None]:
-    """Return what a record says of the network that a NIC is on; nothing of one that does not say it."""
-    found = {
-        name: fields[f"{prefix}{name}"]
-        for name in _NETWORK
-        if f"{prefix}{name}" in fields
-    }
-    return {**dict.fromkeys(_NETWORK), **found} if found and not prefix else found
+    """Return what a record says of the network that a NIC is on, by its fields; one of libvirt's says nothing.
+
+    ``prefix``: ``old-`` and ``new-`` are what an update record says.
+    """
+    found = {}
+    for name in _NETWORK:
+        if f"{prefix}{name}" in fields:
+            value = fields[f"{prefix}{name}"]
+            found[name] = None if value == _NOTHING.get(name) else value
+    return found
+
+
+def whole_network(
+    *parts: t.Mapping[str, str | None] | None,
+) -> dict[str, str | None] | None:
+    """Return a network of which records say these parts, the later ones last; ``None`` when they say nothing."""
+    known = {name: value for part in parts for name, value in (part or {}).items()}
+    return {**dict.fromkeys(_NETWORK), **known} if known else None
 
 
 @dataclasses.dataclass

@@ -22,23 +22,22 @@ class Held:
 
     def begin(self) -> tuple[float, str]:
         """Return since when, in seconds since the epoch, and by which record."""
-        return self.grant.placed or (self.grant.since, self.grant.event)
+        return self.grant.placed[:2]
 
     def result(self) -> dict[str, t.Any]:
         """Return the module's value."""
         grant = self.grant
-        since, event = self.begin()
-        devices = (device.dev for device in grant.devices if device.dev)
+        since, event, auid, _pid = grant.placed
         return {
             "node": grant.node,
             "vm": grant.vm,
             "uuid": grant.uuid,
             "mac": grant.mac,
             "network": grant.network,
-            "ifname": next(devices, grant.ifname),
+            "ifname": grant.link,
             "since": iso(since),
             "until": None if self.until is None else iso(self.until),
-            "auid": grant.auid,
+            "auid": auid,
             "ticket": grant.ticket,
             "event": event,
             "end_event": self.end_event,

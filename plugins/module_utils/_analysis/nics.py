@@ -12,10 +12,12 @@ from .._device import Device
 from .._log.parse import Logged
 from .._time import iso
 from .complaints import Complaints
+from .devices import NicDevices, fds_of_record
 from .findings import Finding, Findings
-from .grants import Grant, Opened, claim, network_of
+from .grants import Grant, Opened, network_of, whole_network
 from .history import History
 from .pairs import Pairs
+from .prepared import Prepared
 from .sessions import number
 
 # An open may wait this long for its hand-over: a VM's start has time-outs of its own.
@@ -51,7 +53,8 @@ class Nics:
         self._pairs = Pairs()
         self.grants: dict[str, Grant] = {}
         self._complain = Complaints(node, uuid, findings)
-        self._opened: dict[str, list[Opened]] = {}
+        self._prepared = Prepared(self._complain)
+        self._devices: dict[str, NicDevices] = {}
         self._failed_detach: dict[str, Finding] = {}
         self._failed_starts: list[tuple[Logged, str]] = []
         self._run = 0
@@ -60,26 +63,29 @@ class Nics:
         """Tell whether nothing is held or awaited."""
         return not (
             self.grants
-            or self._opened
+            or any(nic.waiting for nic in self._devices.values())
             or self._failed_starts
             or self._failed_detach
             or self._pairs.is_waiting()
+            or self._prepared.is_waiting()
         )
 
     def unclaimed(self) -> list[Device]:
         """Return the devices that are open and not handed over."""
-        return [each.device for waiting in self._opened.values() for each in waiting]
+        return [each.device for _mac, each in self._waiting()]
 
     def take(self, logged: Logged) -> None:
         """Take a VIRT_RESOURCE record of a NIC."""
         fields = logged.record.fields
         reason, success = fields.get("reason"), fields.get("res") == "success"
-        if reason in ("open", "close"):
+        if reason in ("open", "prepare", "close"):
             net = _mac(fields.get("net"))
             if net and reason == "open":
                 self._open(logged, net, success)
+            elif net and reason == "prepare":
+                self._prepared.take(logged, net, success)
             elif net and success:
-                self._close(logged, net, number(fields.get("fd")))
+                self._close(logged, net)
             return
         old, new = _mac(fields.get("old-net")), _mac(fields.get("new-net"))
         if reason == "detach" and old:
@@ -90,10 +96,6 @@ class Nics:
             self._hand_over(logged, new, reason, success)
         elif reason == "update" and success:
             self._update(logged, new)
-        elif reason == "prepare" and not success:
-            net = _mac(fields.get("net"))
-            if net:
-                self._complain.failed_prepare(logged, net)
 
     def _replace(self, logged: Logged, old: str, new: str, reason: str) -> None:
         """Take a change of a NIC's MAC: it keeps its devices unless others were opened."""
@@ -101,6 +103,7 @@ class Nics:
         self._hand_over(logged, new, reason, True)
         replaced = self.grants[new]
         replaced.devices = replaced.devices or (grant.devices if grant else [])
+        self._of(new).held = replaced.devices
 
     def _update(self, logged: Logged, new: str | None) -> None:
         """Take a change in place, of the network that the NIC is on."""
@@ -110,8 +113,13 @@ class Nics:
         changed = network_of(fields, "new-")
         if grant is None or not changed:
             return
-        self._end(grant.mac, logged)
-        self.grants[grant.mac] = grant.moved(logged, changed)
+        if grant.network is None:
+            # Its hand-over did not say it.
+            grant.network = whole_network(network_of(fields, "old-"))
+        moved = grant.moved(logged, changed)
+        if moved.move != grant.move:
+            self._end(grant.mac, logged)
+        self.grants[grant.mac] = moved
 
     def begin(self, logged: Logged) -> None:
         """A new run of the VM begins: what an earlier one had is gone."""
@@ -133,7 +141,7 @@ class Nics:
         self._failed_starts = []
         # libvirt says success of each NIC, and failed only of the whole.
         self.grants = {}
-        self._opened = {}
+        self._devices = {}
         self._complain.failed_start(logged, events, macs)
 
     def stopped(self, how: str, end: Ending) -> None:
@@ -143,10 +151,9 @@ class Nics:
     def finish(self, now: float) -> None:
         """Look at what was left open at the end of the trail."""
         self._report_failed_starts()
-        for mac, waiting in self._opened.items():
-            for opened in waiting:
-                if not 0 <= now - opened.logged.time < _IN_FLIGHT_SECONDS:
-                    self._complain.unclaimed(mac, opened, "nothing came after it")
+        for mac, opened in self._waiting():
+            if not 0 <= now - opened.logged.time < _IN_FLIGHT_SECONDS:
+                self._complain.unclaimed(mac, opened, "nothing came after it")
 
     def _open(self, logged: Logged, mac: str, success: bool) -> None:
         fields = logged.record.fields
@@ -154,48 +161,28 @@ class Nics:
         if success and self._pairs.is_of_failed(logged, mac, path):
             return
         if success:
-            device = Device(
-                path, fields.get("rdev"), fields.get("dev"), None, logged.event
-            )
-            waiting = self._opened.setdefault(mac, [])
+            nic = self._of(mac)
+            waiting = nic.waiting
             while waiting and logged.time - waiting[0].logged.time > _GIVEN_UP_SECONDS:
                 self._complain.unclaimed(mac, waiting.pop(0), "nothing came of it")
-            waiting.append(Opened(logged, device))
+            nic.open(logged)
             return
         self._complain.failed_open(logged, mac, path)
         self._pairs.failed_open(logged, mac, path)
 
-    def _close(self, logged: Logged, mac: str, fd: int | None) -> None:
-        path = logged.record.fields.get("path")
-        if fd is not None and self._close_granted(logged, mac, path, fd):
-            return
-        waiting = self._opened.get(mac, [])
-        for opened in waiting:
-            if opened.device.path == path:
-                waiting.remove(opened)
-                break
-        if not waiting:
-            self._opened.pop(mac, None)
-
-    def _close_granted(
-        self, logged: Logged, mac: str, path: str | None, fd: int
-    ) -> bool:
+    def _close(self, logged: Logged, mac: str) -> None:
+        fields, nic = logged.record.fields, self._of(mac)
+        last = nic.close(fields.get("path"), number(fields.get("fd")))
         grant = self.grants.get(mac)
-        if grant is None:
-            return False
-        # Of an open that the logs do not have any more, only the number is known.
-        left = [
-            each
-            for each in grant.devices
-            if each.fd != fd or each.path not in (None, path)
-        ]
-        found = len(left) < len(grant.devices)
-        grant.devices = left
-        if found and grant.exact and not left:
+        if grant is not None:
+            grant.devices = nic.held or []
+        if last:
             # The record of its detach is lost.
             self._end(mac, logged)
             self._settle(mac, "closed", logged)
-        return found
+        elif not nic.waiting:
+            self._prepared.closed(logged, mac)
+        self._forget_empty(mac)
 
     def _detach(self, logged: Logged, mac: str, success: bool) -> None:
         if success:
@@ -207,28 +194,29 @@ class Nics:
 
     def _hand_over(self, logged: Logged, mac: str, reason: str, success: bool) -> None:
         fields = logged.record.fields
-        waiting = self._opened.pop(mac, [])
+        nic = self._of(mac)
         if not success:
-            for opened in waiting:
+            for opened in nic.waiting:
                 opened.failed = True
-            if waiting:
-                self._opened[mac] = waiting
+            self._forget_empty(mac)
             if reason == "start":
                 self._failed_starts.append((logged, mac))
             else:
                 self._complain.not_attached(logged, mac)
             return
         kept = self._pairs.kept(logged, mac, reason)
-        fds = [number(fd) for fd in (fields.get("fds") or "").split(",") if fd]
-        devices, left = claim(waiting, fds)
-        for opened in left:
+        fds, opens = fds_of_record(logged), bool(nic.waiting)
+        # Closes that were due before are lost.
+        nic.released = []
+        for opened in nic.hand_over(fds):
             self._complain.unclaimed(
                 mac, opened, "a later open was handed over instead"
             )
-        if not waiting and not fds:
-            devices = kept
+        if not opens and not fds:
+            nic.held = kept
         self._settle(mac, "handed over anew", logged)
-        self._end(mac, logged)
+        self._end_grant(mac, logged)
+        prepared = self._prepared.handed_over(logged, mac)
         self.grants[mac] = Grant(
             node=self.node,
             vm=fields.get("vm"),
@@ -239,16 +227,22 @@ class Nics:
             ses=logged.ses,
             exe=fields.get("exe"),
             event=logged.event,
-            devices=devices,
-            exact=bool(fds),
+            devices=nic.held or [],
+            exact=nic.exact,
             run=self._run + (reason == "start"),
-            network=network_of(fields) or None,
+            network=whole_network(prepared, network_of(fields)),
             ticket=fields.get("ticket"),
             ifname=fields.get("dev"),
         )
 
     def _end(self, mac: str, end: Ending) -> Grant | None:
-        """End the grant of a NIC, if there is one; return it."""
+        """End the grant of a NIC, if there is one, and what it held; return it."""
+        if mac in self._devices:
+            self._devices[mac].held = None
+            self._forget_empty(mac)
+        return self._end_grant(mac, end)
+
+    def _end_grant(self, mac: str, end: Ending) -> Grant | None:
         grant = self.grants.pop(mac, None)
         if grant is not None and self._history is not None:
             self._history.end(grant, end.time, end.event)
@@ -259,16 +253,36 @@ class Nics:
         for mac in list(self.grants):
             self._end(mac, end)
         self._pairs.forget()
+        self._prepared.ended(how)
         self._drop_opened(how)
         for finding in self._failed_detach.values():
             finding.settle(f"It is over: {how}.")
         self._failed_detach = {}
 
     def _drop_opened(self, how: str) -> None:
-        for mac, waiting in self._opened.items():
-            for opened in waiting:
-                self._complain.unclaimed(mac, opened, how)
-        self._opened = {}
+        for mac, opened in self._waiting():
+            self._complain.unclaimed(mac, opened, how)
+        self._devices = {
+            mac: NicDevices(held=grant.devices, exact=grant.exact)
+            for mac, grant in self.grants.items()
+        }
+
+    def _waiting(self) -> list[tuple[str, Opened]]:
+        """Return the opens that no hand-over has claimed."""
+        return [
+            (mac, opened)
+            for mac, nic in self._devices.items()
+            for opened in nic.waiting
+        ]
+
+    def _of(self, mac: str) -> NicDevices:
+        return self._devices.setdefault(mac, NicDevices())
+
+    def _forget_empty(self, mac: str) -> None:
+        """Forget an interface of which nothing is open: what has ended must not fill the memory."""
+        nic = self._devices.get(mac)
+        if nic is not None and nic.is_empty:
+            del self._devices[mac]
 
     def _report_failed_starts(self) -> None:
         for logged, mac in self._failed_starts:

@@ -12,6 +12,7 @@ import typing as t
 from .._log.items import Alert
 from .._log.parse import Logged, uuid_of
 from .._time import iso
+from .grants import network_of, whole_network
 
 # failed: the start did. lost: no stop is on record, and the VM started anew or the host booted.
 End = t.Literal["running", "stopped", "failed", "lost"]
@@ -22,7 +23,10 @@ _FIELD = re.compile(r'\b([a-z_]+)=("[^"]*"|\S+)')
 
 @dataclasses.dataclass
 class Resource:
-    """Something that a VM had for a while: a NIC by its MAC, a disk, memory; an open has ``path`` and ``dev``."""
+    """Something that a VM had for a while: a NIC by its MAC, a disk, memory.
+
+    An open has ``path`` and ``dev``, and a NIC the ``network`` that it was on last, where its records say it.
+    """
 
     type: str
     reason: str
@@ -33,6 +37,7 @@ class Resource:
     end: float | None = None
     path: str | None = None
     dev: str | None = None
+    network: dict[str, str | None] | None = None
 
     def result(self) -> dict[str, t.Any]:
         """Return the module's value."""
@@ -42,6 +47,7 @@ class Resource:
             "resource": self.resource,
             "path": self.path,
             "dev": self.dev,
+            "network": self.network,
             "success": self.success,
             "start": iso(self.start),
             "end": None if self.end is None else iso(self.end),
@@ -51,7 +57,10 @@ class Resource:
 
 @dataclasses.dataclass
 class Session:
-    """One run of a VM. Times are in seconds since the epoch; ``user`` is the name of ``uid``."""
+    """One run of a VM. Times are in seconds since the epoch; ``user`` is the name of ``uid``.
+
+    ``ticket`` is that of its start.
+    """
 
     node: str | None
     vm: str | None
@@ -68,6 +77,7 @@ class Session:
     stop: float | None = None
     stop_event: str | None = None
     reason: str | None = None
+    ticket: str | None = None
     resources: list[Resource] = dataclasses.field(default_factory=list)
     alerts: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
 
@@ -94,6 +104,7 @@ class Session:
             exe=fields.get("exe"),
             pid=number(fields.get("vm-pid")) or None,
             end="failed" if failed else "running",
+            ticket=fields.get("ticket"),
             resources=resources,
         )
 
@@ -128,6 +139,7 @@ class Session:
             "stop": None if self.stop is None else iso(self.stop),
             "end": self.end,
             "reason": self.reason,
+            "ticket": self.ticket,
             "events": [self.event] + ([self.stop_event] if self.stop_event else []),
             "resources": [each.result() for each in shown],
             "alerts": self.alerts,
@@ -145,6 +157,8 @@ def take_resource(resources: list[Resource], logged: Logged) -> None:
     kind, reason = fields.get("resrc") or "", fields.get("reason") or ""
     success = fields.get("res") == "success"
     old, new = fields.get(f"old-{kind}"), fields.get(f"new-{kind}")
+    if kind == "net" and reason == "update" and success and not new:
+        _take_move(resources, logged)
     if kind not in ("net", "cgroup") and new is None and old is None:
         # A device that is passed through, a TPM, shared memory, an input device: one field for both.
         named = fields.get("device") or fields.get("path")
@@ -171,8 +185,20 @@ def take_resource(resources: list[Resource], logged: Logged) -> None:
             event=logged.event,
             path=fields.get("path"),
             dev=fields.get("dev"),
+            network=whole_network(network_of(fields)) if kind == "net" else None,
         )
     )
+
+
+def _take_move(resources: list[Resource], logged: Logged) -> None:
+    """Take an update that leaves a NIC with its VM, and puts it on another network."""
+    mac = logged.record.fields.get("net")
+    changed = network_of(logged.record.fields, "new-")
+    for known in reversed(resources):
+        same = (known.type, known.resource, known.end) == ("net", mac, None)
+        if changed and same and known.reason != "open":
+            known.network = whole_network(known.network, changed)
+            return
 
 
 def seclevel(context: str | None) -> str | None:

@@ -18,7 +18,9 @@ from . import namespaces
 from .mode import Mode
 from .netlink import AuditSocket, Confirmation
 from .proof import Proof
-from .record import Record
+
+if t.TYPE_CHECKING:
+    from .record import Record
 
 _MEND = (
     "Start the audit daemon ('systemctl start auditd') and enable auditing ('auditctl -e 1'),"
@@ -41,10 +43,12 @@ class Auditor:
     that the daemon has written it to its log; ``best_effort`` turns that into a warning, ``off``
     sends nothing. Sockets are opened at the first need, so that a task that changes nothing leaves
     no EVENT_LISTENER record behind. ``missed`` tells that a record of what has happened is missing.
+    ``ticket`` says why the task is run, and stands in each record.
     """
 
-    def __init__(self, mode: Mode) -> None:
+    def __init__(self, mode: Mode, ticket: str | None = None) -> None:
         self.mode = mode
+        self.ticket = ticket
         self.daemon: int | None = None
         self.auid: int | None = None
         self.ses: int | None = None
@@ -126,6 +130,7 @@ class Auditor:
         """Write one record; return its event id, ``None`` when it is not confirmed."""
         if self.mode == "off":
             return None
+        record = record.with_ticket(self.ticket)
         if not self._prepared:
             self.prepare()
         try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from .._log.files import log_path, setting
+from .._log.auditd_conf import log_path, setting
 from .._proc import Process
 
 _DIRECTORY = "/etc/audit"

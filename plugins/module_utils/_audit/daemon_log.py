@@ -15,7 +15,9 @@ import time
 import typing as t
 
 from .._errors import AuditLogError
-from .record import Record
+
+if t.TYPE_CHECKING:
+    from .record import Record
 
 _LINE = re.compile(
     rb"(?:node=\S+ )?type=(?P<type>VIRT_\w+) msg=audit\((?P<event>[0-9.]+:[0-9]+)\): "

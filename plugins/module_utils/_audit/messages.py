@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import typing as t
 
+from .network import Fields, Network
 from .origin import Origin
 from .record import Record
 
@@ -34,9 +35,6 @@ class DeviceLike(t.Protocol):
 
     @property
     def dev(self) -> str | None: ...
-
-
-Fields = dict[str, t.Optional[str]]
 
 
 class Messages(t.NamedTuple):
@@ -70,15 +68,47 @@ class Messages(t.NamedTuple):
             True,
         )
 
-    def net_grant(
-        self, reason: str, mac: str, fds: t.Sequence[int], success: bool
+    def net_prepare(
+        self, mac: str, dev: str, network: Network, success: bool
     ) -> Record:
-        """Return reason=start or attach: the hand-over. ``fds`` are the numbers that qemu holds."""
+        """Return reason=prepare: VLAN, filter and flags of a port, set after the open and before the hand-over."""
+        fields: Fields = {"net": mac, "dev": dev, **network.prepared()}
+        return self._record(
+            "VIRT_RESOURCE", {**self._net("prepare"), **fields}, success
+        )
+
+    def net_grant(
+        self,
+        reason: str,
+        mac: str,
+        fds: t.Sequence[int],
+        success: bool,
+        dev: str | None = None,
+        network: Network | None = None,
+    ) -> Record:
+        """Return reason=start or attach: the hand-over.
+
+        ``fds`` are the numbers that qemu holds, ``dev`` is the tap or macvtap, ``network`` what that is on.
+        """
         fields = self._net(reason)
         fields.update(
             {"old-net": None, "new-net": mac, "fds": ",".join(map(str, fds)) or None}
         )
+        if dev is not None:
+            fields["dev"] = dev
+        if network is not None:
+            fields.update(network.handed_over())
         return self._record("VIRT_RESOURCE", fields, success)
+
+    def net_updates(
+        self, mac: str, dev: str, before: Network, after: Network, success: bool
+    ) -> list[Record]:
+        """Return reason=update: one for each value of a NIC's network that was changed in place."""
+        fields: Fields = {**self._net("update"), "net": mac, "dev": dev}
+        return [
+            self._record("VIRT_RESOURCE", {**fields, **changed}, success)
+            for changed in before.changes(after)
+        ]
 
     def net_detach(self, mac: str, success: bool) -> Record:
         """Return reason=detach."""

@@ -22,7 +22,9 @@ import time
 import typing as t
 
 from .._errors import AuditError, AuditPermissionError
-from .record import MESSAGE_TYPES, Record
+
+if t.TYPE_CHECKING:
+    from .record import Record
 
 NETLINK_AUDIT = 9
 AUDIT_NLGRP_READLOG = 1
@@ -120,7 +122,7 @@ class AuditSocket:
         """Send a record and wait for the kernel's ACK, which proves only that the text was allowed."""
         payload = record.text().encode("ascii") + b"\0"
         for _message in self._exchange(
-            MESSAGE_TYPES[record.type], payload, NLM_F_REQUEST | NLM_F_ACK
+            record.number, payload, NLM_F_REQUEST | NLM_F_ACK
         ):
             pass
 
@@ -203,7 +205,7 @@ class AuditSocket:
                 ) from exc
             if data is None:
                 continue
-            confirmation = _match(data, MESSAGE_TYPES[record.type], wanted)
+            confirmation = _match(data, record.number, wanted)
             if confirmation is not None:
                 return confirmation
 

@@ -8,11 +8,15 @@ An echo of the kernel's proves less: it also echoes what a daemon drops that has
 
 from __future__ import annotations
 
+import typing as t
+
 from .._errors import AuditError, AuditLogError
 from .daemon import Daemon
 from .daemon_log import DaemonLog
-from .netlink import Status
-from .record import Record
+
+if t.TYPE_CHECKING:
+    from .netlink import Status
+    from .record import Record
 
 # The daemon writes at once; a busy disk may take longer.
 _DISK_SECONDS = 5.0

@@ -37,8 +37,10 @@ _BEFORE_AND_AFTER = (
     "source",
     "vlan",
     "filter",
-    "link",
+    "addresses",
     "isolated",
+    "link",
+    "mtu",
 )
 ENCODED_FIELDS = frozenset(
     (
@@ -65,6 +67,9 @@ _QUOTED_WHEN_MISSING = frozenset(
     ("old-net", "new-net", "old-disk", "new-disk", "old-fs", "new-fs")
 )
 
+# Where the fields of who sends a record begin.
+_FIRST_OF_ORIGIN = "exe"
+
 # An auid or a session that is not set.
 _UNSET = 4294967295
 
@@ -88,6 +93,11 @@ class Record:
     fields: t.Mapping[str, str | None]
 
     @property
+    def number(self) -> int:
+        """Return the number of its message type."""
+        return MESSAGE_TYPES[self.type]
+
+    @property
     def what(self) -> str:
         """Return what it tells, in a word: its reason, or its type."""
         return self.fields.get("reason") or self.type
@@ -105,9 +115,20 @@ class Record:
         if size > MAX_TEXT_BYTES:
             raise RecordError(
                 f"an audit record of {size} bytes is too long: the kernel would cut it after"
-                f" {MAX_TEXT_BYTES}; use a shorter VM name"
+                f" {MAX_TEXT_BYTES}; use a shorter VM name or ticket, or fewer addresses"
             )
         return text
+
+    def with_ticket(self, ticket: str | None) -> Record:
+        """Return it with the ticket of its task, if there is one: after its own fields, and before its origin's."""
+        if ticket is None:
+            return self
+        fields: dict[str, str | None] = {}
+        for key, value in self.fields.items():
+            if key == _FIRST_OF_ORIGIN:
+                fields["ticket"] = ticket
+            fields[key] = value
+        return Record(self.type, fields)
 
     @classmethod
     def parse(cls, record_type: str, text: str) -> Record:

@@ -12,12 +12,11 @@ import typing as t
 
 from .._audit.origin import Origin
 from .._net.interface import parse_interfaces
-from .._qemu.command import monitors
-from .._repair.check import foresee_repair, needs_repair
-from .._repair.other_vms import foresee_others, settle_others
+from .._repair.check import repair_first
+from .._vm.find import find_vm
 from .._vm.nic import strange_devices
-from .._vm.session import Session
-from .plan import make_diff, make_plan, planned_result
+from .._vm.target import Target
+from .plan import complaints, make_diff, make_plan, planned_result
 
 if t.TYPE_CHECKING:
     from .._task.result import Report
@@ -26,29 +25,25 @@ if t.TYPE_CHECKING:
 def run(params: t.Mapping[str, t.Any], check_mode: bool, report: Report) -> None:
     """Attach interfaces to a VM, starting it where it does not run. Raises :class:`VirtauditError`."""
     interfaces = parse_interfaces(params["interfaces"])
+    target = Target.of(params)
     origin = Origin.of_this_process()
-    with Session(params, check_mode) as session:
-        report.warnings += session.warnings
-        if check_mode:
-            foresee_others(session.uuid, report)
-        else:
-            settle_others(session.uuid, report, origin)
-        repairs = needs_repair(session)
-        if repairs and check_mode:
-            foresee_repair(session, report)
-        elif repairs:
-            from .._repair.resume import repair_as_noted
-
-            repair_as_noted(session, report, origin)
-        session.require_reached()
-        if session.note is not None and session.note.started and session.running:
-            process, nics = session.live.process, session.nics.values()
-            report.warnings += strange_devices(session.name, process, nics)
-        plan = make_plan(session, interfaces, params)
-        report.diff = make_diff(session, plan)
+    with find_vm(target, check_mode, report.warnings) as vm:
+        repair_first(vm, report, origin, check_mode)
+        vm.require_reached()
+        if vm.note is not None and vm.note.started and vm.running:
+            process, nics = vm.live.process, vm.nics.values()
+            cut_off = [
+                nic for nic in vm.note.interfaces.values() if nic.phase == "opening"
+            ]
+            report.warnings += strange_devices(vm.name, process, nics, cut_off)
+        plan = make_plan(vm, interfaces, params)
+        report.diff = make_diff(vm, plan)
         if plan.start is not None:
+            from .._qemu.command import monitors
+
             report.warnings += monitors(plan.start)
-        report.vm = {**session.result(), "started": False}
+        report.warnings += complaints(plan)
+        report.vm = {**vm.result(), "started": False}
         if not plan.changes:
             report.auditor.look()
             report.interfaces = planned_result(plan)
@@ -63,8 +58,8 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool, report: Report) -> None
         if plan.start is not None:
             from .cold_start import cold_start
 
-            cold_start(session, interfaces, plan.start, report, origin)
+            cold_start(vm, interfaces, plan.start, report, origin)
         else:
             from .hot_plug import hot_plug
 
-            hot_plug(session, plan, report, origin)
+            hot_plug(vm, plan, report, origin)

@@ -179,9 +179,16 @@ def _check_host(logs: t.Sequence[LogFile], answer: Answer) -> None:
 
 
 def _compare(trail: Trail, before: Look, begin: float, answer: Answer) -> None:
-    from .compare import add_lost, compare
+    from .compare import add_lost, compare, unchecked_filters
 
-    compare(trail, before, _look(), begin, time.time())
+    after = _look()
+    compare(trail, before, after, begin, time.time())
+    unchecked = unchecked_filters(trail, after)
+    if unchecked:
+        answer.warnings.append(
+            "verify: whether the packet filter of these NICs is in place could not be looked at:"
+            f" {', '.join(unchecked)}"
+        )
     try:
         add_lost(trail.findings, time.time())
     except AuditError as exc:

@@ -14,24 +14,33 @@ from .._device import Device, fds_of
 from .._errors import ProcessError
 from .._net import holdings
 from .._net.interface import Interface
+from .._net.network import network_of
 from .._net.opened import OpenedDevices
 from .._proc import Process
 from .._qemu import command, launch, systemd
 from .._qemu.command import Backend, QemuOptions
 from .._repair.companion_unit import watch
 from .._repair.resume import end_process
-from .._vm.change import leave_unproved
-from .._vm.macvtap import has_link
 from .._vm.note import Note
-from .._vm.session import Session, bind
-from .handover import attached, claim, noting, record_grant
+from .._vm.remains import has_remains
+from .._vm.vm import Vm
+from .handover import attached, claim, noting, record_grant, take_carriers
 
 if t.TYPE_CHECKING:
     from .._task.result import Report
 
 
+class _Program(t.NamedTuple):
+    """The qemu to start: its path, its version, and the user and group that it runs as."""
+
+    path: str
+    version: tuple[int, int]
+    uid: int
+    gid: int
+
+
 def cold_start(
-    session: Session,
+    vm: Vm,
     interfaces: t.Sequence[Interface],
     qemu: QemuOptions,
     report: Report,
@@ -41,116 +50,137 @@ def cold_start(
 
     The guest runs its first instruction only after the last record is written.
     """
-    auditor = report.auditor
-    messages = session.messages(origin, qemu.virt)
     binary = launch.find_binary(qemu.binary)
-    version = launch.version_of(binary)
-    uid, gid = launch.ids_of(qemu.user)
-    note = session.new_note(
-        qemu.virt, started=True, unit=systemd.scope_of(session.uuid)
-    )
-    note.uid = uid
-    note.qmp_socket, note.booting = session.state.qmp_socket, True
-    if note.unit is not None:
-        systemd.wait_unloaded(note.unit, session.timeout)
-    try:
-        claim(session, note, interfaces)
-        auditor.write(messages.machine_id(uid, gid))
-        with OpenedDevices(auditor, messages, noting(session, note)) as opened:
-            booted = False
-            try:
-                for interface in interfaces:
-                    opened.open(interface)
-                auditor.check()
-                pid = _launch(session, note, qemu, binary, version, interfaces)
-                for interface in interfaces:
-                    record_grant(session, note, auditor, messages, "start", interface)
-                watch(session, note, report)
-                auditor.write(messages.control("start", "booted", pid, success=True))
-                booted = True
-                auditor.prove()
-                # On record from here on: a task that is cut off leaves a VM that runs, and no half start.
-                note.booting = False
-                if not qemu.paused:
-                    _set_going(session, note)
-                session.finish(note)
-            except Exception:
-                if end_process(session, note):
-                    _record_failure(note, report, messages, interfaces, booted)
-                else:
-                    # It holds them still, and nothing true can be recorded before it has ended.
-                    auditor.missed = True
-                    opened.handed_over()
-                raise
-            opened.handed_over()
-    except Exception:
-        leave_unproved(note, auditor)
-        if auditor.missed:
-            session.state.save(note)
-        # What could not be recorded or removed stays noted, for the next task.
-        if not auditor.missed and not any(map(has_link, note.interfaces.values())):
-            session.state.remove()
-        session.note = None
-        raise
+    program = _Program(binary, launch.version_of(binary), *launch.ids_of(qemu.user))
+    unit = systemd.scope_of(vm.uuid)
+    note = vm.new_note(qemu.virt, started=True, unit=unit)
+    note.uid = program.uid
+    note.qmp_socket, note.booting = vm.state.qmp_socket, True
+    if unit is not None:
+        systemd.wait_unloaded(unit, vm.target.timeout)
+    messages = vm.messages(origin, qemu.virt)
+    vm.note = note
+    with vm.change(report.auditor):
+        try:
+            claim(vm, note, interfaces)
+            devices = _start(vm, note, interfaces, qemu, program, report, messages)
+        except Exception:
+            report.auditor.prove_anyway()
+            # What could not be recorded or removed stays noted, for the next task.
+            left = any(map(has_remains, note.interfaces.values()))
+            if not report.auditor.missed and not left:
+                vm.state.remove()
+                vm.note = None
+            raise
     report.changed = True
-    report.vm = {**session.result(), "started": True}
-    report.interfaces = [attached(note, interface) for interface in interfaces]
+    report.vm = {**vm.result(), "started": True}
+    report.interfaces = [attached(each, devices[each.mac]) for each in interfaces]
 
 
-def _set_going(session: Session, note: Note) -> None:
+def _start(
+    vm: Vm,
+    note: Note,
+    interfaces: t.Sequence[Interface],
+    qemu: QemuOptions,
+    program: _Program,
+    report: Report,
+    messages: Messages,
+) -> dict[str, list[Device]]:
+    """Open, record, start, record; return the devices that qemu holds now, by MAC. Raises :class:`VirtauditError`."""
+    auditor = report.auditor
+    auditor.write(messages.machine_id(program.uid, program.gid))
+    with OpenedDevices(auditor, messages, noting(vm, note)) as opened:
+        booted = False
+        try:
+            devices = {each.mac: opened.open(each) for each in interfaces}
+            auditor.check()
+            process = _launch(vm, note, qemu, program, interfaces, devices)
+            take_carriers(vm, interfaces)
+            for each in interfaces:
+                held = devices[each.mac]
+                record_grant(vm, note, auditor, messages, "start", each, held)
+            watch(vm, note, report)
+            start = messages.control("start", "booted", process.pid, success=True)
+            auditor.write(start)
+            booted = True
+            auditor.prove()
+            # On record from here on: a task that is cut off leaves a VM that runs, and no half start.
+            note.booting = False
+            if not qemu.paused:
+                _set_going(vm, note)
+        except Exception:
+            if end_process(vm, note):
+                _record_failure(note, report, messages, interfaces, booted)
+            else:
+                # It still holds them. Nothing true can be recorded before it has ended.
+                auditor.missed = True
+                opened.handed_over()
+            raise
+        opened.handed_over()
+    return devices
+
+
+def _set_going(vm: Vm, note: Note) -> None:
     """Let the guest run its first instruction; a task that is cut off in between leaves that to the next one."""
     note.frozen = True
-    session.state.save(note)
-    session.live.monitor.execute("cont")
+    vm.state.save(note)
+    vm.live.monitor.execute("cont")
     note.frozen = False
 
 
 def _launch(
-    session: Session,
+    vm: Vm,
     note: Note,
     qemu: QemuOptions,
-    binary: str,
-    version: tuple[int, int],
+    program: _Program,
     interfaces: t.Sequence[Interface],
-) -> int:
-    """Start qemu, see in /proc that it holds what it was given, at the same numbers; return its pid."""
-    backends = [
-        _backend(interface, note.interfaces[interface.mac].devices)
-        for interface in interfaces
-    ]
+    devices: t.Mapping[str, list[Device]],
+) -> Process:
+    """Start qemu, and see in /proc that it holds the devices at the same numbers, and no others; return its process."""
+    backends = [_backend(each, devices[each.mac]) for each in interfaces]
     listener = launch.listen(note.qmp_socket)
     arguments = command.argv(
-        binary, session.name, session.uuid, qemu, version, listener.fileno(), backends
+        program.path,
+        vm.name,
+        vm.uuid,
+        qemu,
+        program.version,
+        listener.fileno(),
+        backends,
     )
     if qemu.user is None:
         # Only root reaches the directory. That it is gone tells later that qemu ended in good order.
-        arguments += ["-pidfile", session.state.pid_file]
+        arguments += ["-pidfile", vm.state.pid_file]
     fds = [fd for backend in backends for fd in (*backend.queues, *backend.vhosts)]
     process, monitor = launch.start(
-        arguments, listener, fds, note.qmp_socket, note.unit, qemu.user, session.timeout
+        arguments,
+        listener,
+        fds,
+        note.qmp_socket,
+        note.unit,
+        qemu.user,
+        vm.target.timeout,
     )
-    bind(note, process)
-    note.pid_file = os.path.exists(session.state.pid_file)
-    session.note = note
+    note.bind(process)
+    note.pid_file = os.path.exists(vm.state.pid_file)
     try:
-        session.adopt(process, monitor)
+        vm.adopt(process, monitor)
     except Exception:
         monitor.close()
         process.end()
         raise
-    session.state.save(note)
+    vm.state.save(note)
     if not note.pid_file:
-        session.state.write_pid_file(process.pid)
-    _require_exact(note, process)
-    return process.pid
+        vm.state.write_pid_file(process.pid)
+    _require_exact(process, [each for held in devices.values() for each in held])
+    return process
 
 
-def _require_exact(note: Note, process: Process) -> None:
+def _require_exact(process: Process, given: t.Sequence[Device]) -> None:
     """Require that a qemu which has just started holds what it was given, and no network device beside it.
 
     Raises :class:`ProcessError`.
     """
-    given = [opened for nic in note.interfaces.values() for opened in nic.devices]
     for opened in given:
         if not holdings.still_at(process, opened):
             raise ProcessError(
@@ -181,14 +211,16 @@ def _record_failure(
         # Whether the last record landed is not known. The next task reads it in the log, and goes on from there.
         return
     for interface in interfaces:
-        if note.interfaces[interface.mac].phase == "held":
+        nic = note.interfaces[interface.mac]
+        if nic.phase == "held":
             # Its start is on record as a success already, so it ends as a detach.
             report.auditor.write_anyway(
                 messages.net_detach(interface.mac, success=True)
             )
         else:
+            on = network_of(nic.link, nic.type)
             report.auditor.write_anyway(
-                messages.net_grant("start", interface.mac, [], success=False)
+                messages.net_grant("start", interface.mac, [], False, *on)
             )
     operation, reason = ("stop", "failed") if booted else ("start", "booted")
     report.auditor.write_anyway(

@@ -13,6 +13,7 @@ import typing as t
 
 from .._analysis.findings import Finding, Findings
 from .._analysis.grants import Grant
+from .._analysis.place import compare_place
 from .._analysis.trail import Trail
 from .._audit.netlink import AuditSocket
 from .._device import Device
@@ -34,10 +35,26 @@ def compare(trail: Trail, before: Look, after: Look, begin: float, now: float) -
         if grant.node not in nodes:
             continue
         grant.live = any(sight.holds(grant) for sight in seen)
-        if not grant.live:
+        if grant.live:
+            places = [look.places.get(grant.link or "") for look in (before, after)]
+            compare_place(grant, places, trail.findings, now)
+        else:
             trail.findings.add(_stale(grant, seen[-1].qemu_of(grant), now))
     _add_unrecorded(trail.findings, seen, begin, now)
     _add_leaked(trail.findings, before, after, now)
+
+
+def unchecked_filters(trail: Trail, look: Look) -> list[str]:
+    """Return the NICs with a filter on record of which nobody looked whether it is there."""
+    places = look.places
+    return [
+        f"{grant.mac} of VM {grant.vm}"
+        for grant in trail.grants()
+        if grant.live
+        and (grant.network or {}).get("filter")
+        and (place := places.get(grant.link or "")) is not None
+        and place.filtered is None
+    ]
 
 
 def add_lost(findings: Findings, now: float) -> None:

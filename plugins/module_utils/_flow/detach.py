@@ -10,17 +10,18 @@ import time
 import typing as t
 
 from .._audit.origin import Origin
+from .._device import Device
 from .._errors import MonitorError, OptionError, StopError, StuckError
 from .._net.interface import parse_mac
-from .._repair.check import foresee_repair, needs_repair
-from .._repair.other_vms import foresee_others, settle_others
-from .._repair.resume import repair_as_noted
-from .._repair.vm_end import bury
-from .._vm.change import noted, settle_note
-from .._vm.history import Past
+from .._repair.check import is_due, repair_first
+from .._repair.vm_end import end_vm
+from .._vm.find import find_vm
 from .._vm.nic import Nic
-from .._vm.session import Session
+from .._vm.note import NicNote
+from .._vm.target import Target
+from .._vm.vm import Vm
 from .release import Action, Outcome, release, require_gone
+from .unknown import seen_of, unknown_words
 
 if t.TYPE_CHECKING:
     from .._task.result import Report
@@ -39,19 +40,17 @@ _STOP_ADVICE = {
 def run(params: t.Mapping[str, t.Any], check_mode: bool, report: Report) -> None:
     """Detach interfaces from a VM, or stop it. Raises :class:`VirtauditError`."""
     asked = _parse_macs(params["macs"], params["stop_vm"])
+    target = Target.of(params)
     origin = Origin.of_this_process()
-    with Session(params, check_mode) as session:
-        report.warnings += session.warnings
-        if check_mode:
-            foresee_others(session.uuid, report)
-        else:
-            settle_others(session.uuid, report, origin)
-        buried = _repair(session, report, origin, check_mode)
-        report.vm = session.result()
-        present, absent = _plan(session, asked, buried)
-        stop = params["stop_vm"] if session.running else "never"
+    with find_vm(target, check_mode, report.warnings) as vm:
+        seen = seen_of(vm)
+        released = _repair(vm, report, origin, check_mode)
+        report.vm = vm.result()
+        present, absent = _plan(vm, asked, released)
+        report.warnings += unknown_words(vm, seen, [each.mac for each in absent])
+        stop = params["stop_vm"] if vm.running else "never"
         planned = _predict(present, params["force"], stop)
-        report.diff = _make_diff(session, planned, stop)
+        report.diff = _make_diff(vm, planned, stop)
         report.interfaces = [outcome.result() for outcome in absent]
         if not present and stop == "never":
             report.auditor.look()
@@ -65,85 +64,100 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool, report: Report) -> None
             return
         report.auditor.prepare()
         if stop == "never":
-            _detach(session, present, params["force"], report, origin)
+            _detach(vm, present, params["force"], report, origin)
         else:
-            _stop(session, stop, report, origin)
+            _stop(vm, stop, report, origin)
 
 
 def _detach(
-    session: Session,
+    vm: Vm,
     present: t.Sequence[Nic],
     force: bool,
     report: Report,
     origin: Origin,
 ) -> None:
     outcomes: list[Outcome] = []
-    messages = session.messages(origin)
+    messages = vm.messages(origin)
     try:
-        release(session, present, force, report, messages, outcomes)
+        with vm.change(report.auditor) as note:
+            release(vm, note, present, force, report, messages, outcomes)
     finally:
         report.interfaces[:0] = [outcome.result() for outcome in outcomes]
         report.changed |= any(
             outcome.action in ("detached", "revoked") for outcome in outcomes
         )
     report.warnings += [
-        f"the host side of {outcome.mac} is closed; the guest of VM {session.name} still shows the NIC,"
+        f"the host side of {outcome.mac} is closed; the guest of VM {vm.name} still shows the NIC,"
         " without a network. It goes when the guest lets go of it or is reset"
         for outcome in outcomes
         if outcome.pending and outcome.action != "pending"
     ]
-    require_gone(session.name, session.timeout, force, outcomes)
+    require_gone(vm.name, vm.target.timeout, force, outcomes)
 
 
-def _stop(session: Session, how: str, report: Report, origin: Origin) -> None:
-    """Stop the VM, which gives up every NIC that it has."""
-    note = noted(session)
-    past = Past(note)
-    session.begin(note)
-    outcomes = [
-        Outcome(
-            nic.mac, "detached", released=nic.devices if nic.phase == "held" else []
-        )
-        for nic in note.interfaces.values()
-    ]
+def _stop(vm: Vm, how: str, report: Report, origin: Origin) -> None:
+    """Stop the VM, which gives up every NIC that it has. Raises :class:`StopError`, :class:`StuckError`."""
+    with vm.change(report.auditor) as note:
+        for nic in vm.nics.values():
+            note.interfaces.setdefault(nic.mac, nic.as_note())
+        outcomes = [
+            Outcome(each.mac, "detached", released=_held(each))
+            for each in note.interfaces.values()
+        ]
+        reason, process = _REASONS[how], vm.live.process
+        if not _end(vm, how):
+            failed = vm.messages(origin).control(
+                "stop", reason, process.pid, success=False
+            )
+            report.auditor.write(failed)
+            _report_outcomes(report, outcomes, kept=set(note.interfaces), pending=True)
+            raise StopError(
+                f"VM {vm.name} (pid {process.pid}) did not stop within {vm.target.timeout:g} s and keeps its network;"
+                f" {_STOP_ADVICE[how]}"
+            )
+        vm.disconnect()
+        report.changed = True
+        report.vm = vm.result()
+        _report_outcomes(report, outcomes, kept=set())
+        try:
+            end_vm(note, vm.state, report.auditor, origin, reason, vm.history)
+        except StuckError:
+            kept = {
+                mac for mac, nic in note.interfaces.items() if nic.phase != "revoked"
+            }
+            _report_outcomes(report, outcomes, kept)
+            raise
+        vm.note = None
+
+
+def _held(nic: NicNote) -> list[Device]:
+    return nic.devices if nic.phase == "held" else []
+
+
+def _report_outcomes(
+    report: Report,
+    outcomes: t.Sequence[Outcome],
+    kept: t.Collection[str],
+    pending: bool = False,
+) -> None:
+    """Report the NICs of a VM that was to stop, in place of those that are reported already.
+
+    ``kept`` are the MACs whose devices somebody still holds, ``pending`` tells whether the guest has them.
+    """
     named = {outcome.mac for outcome in outcomes}
-    absent = [item for item in report.interfaces if item["mac"] not in named]
-    reason = _REASONS[how]
-    process = session.live.process
-    ended = _end(session, how)
-    if not ended:
-        control = session.messages(origin).control(
-            "stop", reason, process.pid, success=False
-        )
-        report.auditor.write(control)
-        settle_note(session, note, report.auditor)
-        report.interfaces = [
-            Outcome(mac, "pending", True).result() for mac in note.interfaces
-        ] + absent
-        raise StopError(
-            f"VM {session.name} (pid {process.pid}) did not stop within {session.timeout:g} s and keeps its network;"
-            f" {_STOP_ADVICE[how]}"
-        )
-    session.disconnect()
-    report.changed = True
-    report.interfaces = [outcome.result() for outcome in outcomes] + absent
-    report.vm = session.result()
-    try:
-        bury(note, session.state, report.auditor, origin, reason, past)
-    except StuckError:
-        kept = {nic.mac for nic in note.interfaces.values() if nic.phase != "revoked"}
-        report.interfaces = [
-            (Outcome(each.mac, "pending") if each.mac in kept else each).result()
-            for each in outcomes
-        ] + absent
-        raise
-    session.note = None
+    rest = [item for item in report.interfaces if item["mac"] not in named]
+    report.interfaces = [
+        (
+            Outcome(outcome.mac, "pending", pending) if outcome.mac in kept else outcome
+        ).result()
+        for outcome in outcomes
+    ] + rest
 
 
-def _end(session: Session, how: str) -> bool:
+def _end(vm: Vm, how: str) -> bool:
     """End qemu as asked; tell whether it has ended. What counts is the process."""
-    monitor, process = session.live.monitor, session.live.process
-    deadline = time.monotonic() + session.timeout
+    monitor, process = vm.live.monitor, vm.live.process
+    deadline = time.monotonic() + vm.target.timeout
     with contextlib.suppress(MonitorError):
         # It may be gone before it answers.
         monitor.execute("system_powerdown" if how == "shutdown" else "quit")
@@ -173,38 +187,28 @@ def _parse_macs(macs: t.Sequence[str] | None, stop_vm: str) -> list[str] | None:
 
 
 def _repair(
-    session: Session, report: Report, origin: Origin, check_mode: bool
+    vm: Vm, report: Report, origin: Origin, check_mode: bool
 ) -> dict[str, Outcome]:
-    """Finish what was left over; return what that released."""
-    note = session.note
-    if note is None or not needs_repair(session):
-        return {}
-    held = [
-        nic
-        for nic in note.interfaces.values()
-        if nic.phase == "held" and nic.mac not in session.nics
-    ]
+    """Do what is left of earlier tasks, or say it in check mode; return what that releases of the VM's NICs."""
+    due = is_due(vm)
     released = {
-        nic.mac: Outcome(nic.mac, "detached", released=nic.devices) for nic in held
+        nic.mac: Outcome(nic.mac, "detached", released=nic.devices)
+        for nic in (vm.note.interfaces.values() if vm.note and due else ())
+        if nic.phase == "held" and nic.mac not in vm.nics
     }
-    report.changed |= bool(held) or not session.running
-    if check_mode:
-        foresee_repair(session, report)
-    else:
-        repair_as_noted(session, report, origin)
+    report.changed |= bool(released) or (due and not vm.running)
+    repair_first(vm, report, origin, check_mode)
     return released
 
 
 def _plan(
-    session: Session, asked: t.Sequence[str] | None, buried: t.Mapping[str, Outcome]
+    vm: Vm, asked: t.Sequence[str] | None, released: t.Mapping[str, Outcome]
 ) -> tuple[list[Nic], list[Outcome]]:
     """Return the NICs to take out, and the outcomes of those that are gone already."""
-    macs = sorted({*session.nics, *buried}) if asked is None else asked
-    present = [session.nics[mac] for mac in macs if mac in session.nics]
+    macs = sorted({*vm.nics, *released}) if asked is None else asked
+    present = [vm.nics[mac] for mac in macs if mac in vm.nics]
     absent = [
-        buried.get(mac, Outcome(mac, "absent"))
-        for mac in macs
-        if mac not in session.nics
+        released.get(mac, Outcome(mac, "absent")) for mac in macs if mac not in vm.nics
     ]
     return present, absent
 
@@ -213,24 +217,22 @@ def _predict(present: t.Sequence[Nic], force: bool, stop: str) -> list[Outcome]:
     """Return what will become of NICs, as far as it does not depend on the guest."""
     action: Action = "revoked" if force and stop == "never" else "detached"
     return [
-        # Its host side is closed already, and only the guest can do the rest.
+        # Its host side is closed already. Without force only the guest can do the rest.
         (
             Outcome(nic.mac, action, released=nic.devices)
             if nic.devices or stop != "never"
-            else Outcome(nic.mac, "absent", pending=True)
+            else Outcome(nic.mac, "absent", pending=not force)
         )
         for nic in present
     ]
 
 
-def _make_diff(
-    session: Session, outcomes: t.Sequence[Outcome], stop: str
-) -> dict[str, t.Any]:
+def _make_diff(vm: Vm, outcomes: t.Sequence[Outcome], stop: str) -> dict[str, t.Any]:
     """Return before and after: the NICs that have a host side."""
-    before = sorted(nic.mac for nic in session.nics.values() if nic.devices)
+    before = sorted(nic.mac for nic in vm.nics.values() if nic.devices)
     gone = {outcome.mac for outcome in outcomes if outcome.action != "absent"}
     after = [] if stop != "never" else [mac for mac in before if mac not in gone]
     return {
-        "before": {"running": session.running, "interfaces": before},
-        "after": {"running": session.running and stop == "never", "interfaces": after},
+        "before": {"running": vm.running, "interfaces": before},
+        "after": {"running": vm.running and stop == "never", "interfaces": after},
     }

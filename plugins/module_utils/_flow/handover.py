@@ -12,25 +12,27 @@ from .._audit.messages import Messages
 from .._audit.mode import strictest
 from .._device import Device, fds_of
 from .._net import holdings, sysfs
+from .._net.backends import backend_of
 from .._net.interface import Interface
 from .._net.opened import Noted
 from .._proc import Process
-from .._qemu import command
+from .._qemu import ids
+from .._qemu.carrier import set_carrier
 from .._vm import statedir
 from .._vm.note import NicNote, Note
-from .._vm.session import Session
+from .._vm.vm import Vm
 from .plan import asked, refuse_foreign_macs
 
 
-def claim(session: Session, note: Note, interfaces: t.Sequence[Interface]) -> None:
+def claim(vm: Vm, note: Note, interfaces: t.Sequence[Interface]) -> None:
     """Note what will be opened before it is.
 
     So a crash is found by the next run, and a race of two VMs for one MAC has one winner.
-    Raises :class:`OptionError` for the other one.
+    Raises :class:`OptionError` for the other one. ``note`` is noted as under way already.
     """
-    others = _vhost_fds(session.live.process) if session.running else []
-    with statedir.host_locked(session.timeout):
-        refuse_foreign_macs(session, interfaces)
+    others = _vhost_fds(vm.live.process) if vm.running else []
+    with statedir.host_locked(vm.target.timeout):
+        refuse_foreign_macs(vm, interfaces)
         for interface in interfaces:
             note.interfaces[interface.mac] = NicNote(
                 mac=interface.mac,
@@ -40,48 +42,59 @@ def claim(session: Session, note: Note, interfaces: t.Sequence[Interface]) -> No
                 model=interface.model,
                 ifname=interface.ifname,
                 queues=interface.queues,
-                netdev=command.netdev_id(interface.mac),
+                netdev=ids.netdev_id(interface.mac),
                 phase="opening",
                 others=others,
+                network=interface.network,
             )
         # What one task has on record, the end of the VM must not leave out for another one's audit: off.
-        note.audit = strictest(note.audit, session.audit)
-        session.begin(note)
+        note.audit = strictest(note.audit, vm.target.audit)
+        vm.state.save(note)
 
 
 def _vhost_fds(process: Process) -> list[int]:
     return fds_of(opened for opened in holdings.of(process) if opened.is_vhost)
 
 
-def noting(session: Session, note: Note) -> Noted:
+def noting(vm: Vm, note: Note) -> Noted:
     """Return what notes the devices of an interface as they are opened."""
 
     def note_opened(interface: Interface, devices: list[Device]) -> None:
         nic = note.interfaces[interface.mac]
         nic.devices = devices
         nic.ifindex = sysfs.ifindex(interface.ifname)
-        session.state.save(note)
+        vm.state.save(note)
 
     return note_opened
 
 
+def take_carriers(vm: Vm, interfaces: t.Iterable[Interface]) -> None:
+    """Have the guest see no carrier on those NICs whose link is to be down. Raises :class:`MonitorError`."""
+    for interface in interfaces:
+        if interface.link == "down":
+            path = f"/machine/peripheral/{ids.device_id(interface.mac)}"
+            set_carrier(vm.live.monitor, path, False)
+
+
 def record_grant(
-    session: Session,
+    vm: Vm,
     note: Note,
     auditor: Auditor,
     messages: Messages,
     reason: str,
     interface: Interface,
+    devices: list[Device],
 ) -> None:
-    """Record that qemu holds the devices of an interface, at the fd numbers that are noted."""
+    """Record that qemu holds the devices of an interface, at the fd numbers that they have there."""
     nic = note.interfaces[interface.mac]
-    fds = fds_of(nic.devices)
-    auditor.write(messages.net_grant(reason, interface.mac, fds, success=True))
+    nic.devices = devices
+    fds, on = fds_of(devices), backend_of(nic.type).observe(nic.link)
+    auditor.write(messages.net_grant(reason, interface.mac, fds, True, nic.ifname, on))
     nic.phase = "held"
-    session.state.save(note)
+    vm.state.save(note)
 
 
-def attached(note: Note, interface: Interface) -> dict[str, t.Any]:
-    """Return the module's value for an interface that was handed over."""
-    devices = [opened.result() for opened in note.interfaces[interface.mac].devices]
-    return {**asked(interface), "devices": devices, "action": "attached"}
+def attached(interface: Interface, devices: t.Iterable[Device]) -> dict[str, t.Any]:
+    """Return the module's value for an interface that was handed over with its devices."""
+    held = [opened.result() for opened in devices]
+    return {**asked(interface), "devices": held, "action": "attached"}

@@ -9,9 +9,12 @@ Sources: ``proc(5)``; ``/sys/class/net``, of this network namespace only.
 from __future__ import annotations
 
 import dataclasses
+import typing as t
 
+from .._analysis.place import Place
 from .._device import Device
 from .._net import holdings, sysfs
+from .._net.filter import table
 from .._proc import Process, all_processes
 from .._qemu.process import is_qemu, told
 from .._vm import identity, statedir
@@ -35,10 +38,11 @@ class Holder:
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """The host at one moment. ``links`` are its taps and macvtaps with their MACs."""
+    """The host at one moment. ``links`` are its taps and macvtaps with their MACs, ``places`` where they are."""
 
     holders: dict[Process, Holder]
     links: dict[str, str | None]
+    places: dict[str, Place] = dataclasses.field(default_factory=dict)
 
     def qemus(self) -> list[Holder]:
         """Return the VMs."""
@@ -58,6 +62,7 @@ def look() -> Look:
     """Look at every process and every link."""
     # Links first: a tap that is made meanwhile has its holder, and is no leak.
     links = {name: sysfs.address(name) for name in sysfs.names() if _is_tap(name)}
+    places = _places_of(links)
     vms = {identity.noted(note): note for note in statedir.other_notes("")}
     holders = {}
     for process in all_processes():
@@ -74,7 +79,23 @@ def look() -> Look:
         holders[process] = Holder(
             process, process.started(), exe, runs_vm, name, uuid, devices
         )
-    return Look(holders, links)
+    return Look(holders, links, places)
+
+
+def _places_of(names: t.Iterable[str]) -> dict[str, Place]:
+    """Return where links are, and whether this collection filters what their guests send."""
+    kinds: dict[bool, dict[str, int]] = {True: {}, False: {}}
+    for name in names:
+        index = sysfs.ifindex(name)
+        if index is not None:
+            kinds[sysfs.is_tap(name)][name] = index
+    places = {}
+    for is_tap, links in kinds.items():
+        filtered = table.filtered(links, "bridge" if is_tap else "netdev")
+        for name in links:
+            source = sysfs.master(name) if is_tap else sysfs.lower(name)
+            places[name] = Place(source, is_tap, filtered[name])
+    return places
 
 
 def _is_tap(name: str) -> bool:

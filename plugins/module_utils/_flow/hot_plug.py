@@ -9,56 +9,86 @@ import contextlib
 import time
 import typing as t
 
+from .._audit.auditor import Auditor
 from .._audit.messages import Messages
 from .._audit.origin import Origin
 from .._device import Device
 from .._errors import LinkError, MonitorError, PendingError, StuckError
 from .._net.interface import Interface
+from .._net.network import network_of
 from .._net.opened import OpenedDevices
-from .._qemu import command, hotplug
-from .._vm.change import note_of, settle_note
-from .._vm.macvtap import has_link
+from .._qemu import hotplug, ids
+from .._vm.nic import Nic
 from .._vm.note import Note
-from .._vm.session import Live, Session, bind
-from .handover import attached, claim, noting, record_grant
+from .._vm.remains import has_remains
+from .._vm.vm import Live, Vm
+from .handover import attached, claim, noting, record_grant, take_carriers
 from .plan import Plan, Step
+from .update import update
 
 if t.TYPE_CHECKING:
     from .._task.result import Report
 
 
-def hot_plug(session: Session, plan: Plan, report: Report, origin: Origin) -> None:
+def hot_plug(vm: Vm, plan: Plan, report: Report, origin: Origin) -> None:
     """Attach what the plan says. Raises :class:`VirtauditError` at the first failure; what was done before it stays."""
-    messages = session.messages(origin)
-    note = note_of(session)
-    bind(note, session.live.process)
+    auditor, messages = report.auditor, vm.messages(origin)
     fresh = [
         step.interface
         for step in plan.steps
         if step.action == "attach" and not step.replace
     ]
     free = list(plan.ports)
-    try:
-        claim(session, note, fresh)
-        for step in plan.steps:
-            if step.nic is not None and step.action == "unchanged":
-                report.interfaces.append({**step.nic.result(), "action": "unchanged"})
-                continue
-            if step.replace:
-                free += _take_out(session, step, report, messages)
-                claim(session, note, [step.interface])
-            port = free.pop(0) if free and step.interface.is_pci else None
-            try:
-                _plug(session, note, step.interface, port, report, messages)
-            finally:
-                if note.interfaces[step.interface.mac].phase == "held":
+    with vm.change(auditor) as note:
+        note.bind(vm.live.process)
+        try:
+            claim(vm, note, fresh)
+            for step in plan.steps:
+                if step.nic is not None and step.action == "unchanged":
+                    report.interfaces.append(
+                        {**step.nic.result(), "action": "unchanged"}
+                    )
+                    continue
+                if step.action == "update":
+                    report.interfaces.append(update(vm, note, step, auditor, messages))
                     report.changed = True
-                    report.interfaces.append(attached(note, step.interface))
+                    continue
+                if step.replace:
+                    free += _take_out(vm, note, step, report, messages)
+                    claim(vm, note, [step.interface])
+                port = free.pop(0) if free and step.interface.is_pci else None
+                try:
+                    _plug(vm, note, step.interface, port, auditor, messages)
+                finally:
+                    nic = note.interfaces[step.interface.mac]
+                    if nic.phase == "held":
+                        report.changed = True
+                        report.interfaces.append(attached(step.interface, nic.devices))
+            if plan.others:
+                _detach_others(vm, note, plan.others, report, messages)
+        finally:
+            auditor.prove_anyway()
+            if not auditor.missed:
+                _drop_unfinished(note)
+
+
+def _detach_others(
+    vm: Vm, note: Note, nics: t.Sequence[Nic], report: Report, messages: Messages
+) -> None:
+    """Detach the NICs that the task does not list. Raises :class:`PendingError` when the guest keeps one."""
+    from .release import Outcome, release, require_gone
+
+    outcomes: list[Outcome] = []
+    values = {nic.mac: nic.result() for nic in nics}
+    try:
+        release(vm, note, nics, False, report, messages, outcomes)
     finally:
-        report.auditor.prove_anyway()
-        if not report.auditor.missed:
-            _drop_unfinished(note)
-        settle_note(session, note, report.auditor)
+        gone = [each for each in outcomes if each.action == "detached"]
+        report.changed |= bool(gone)
+        report.interfaces += [
+            {**values[each.mac], "action": each.action} for each in gone
+        ]
+    require_gone(vm.name, vm.target.timeout, False, outcomes)
 
 
 def _drop_unfinished(note: Note) -> None:
@@ -69,31 +99,31 @@ def _drop_unfinished(note: Note) -> None:
     kept = {
         mac: nic
         for mac, nic in note.interfaces.items()
-        if nic.phase != "opening" or has_link(nic)
+        if nic.phase != "opening" or has_remains(nic)
     }
     note.interfaces = kept
 
 
 def _plug(
-    session: Session,
+    vm: Vm,
     note: Note,
     interface: Interface,
     port: str | None,
-    report: Report,
+    auditor: Auditor,
     messages: Messages,
 ) -> None:
-    auditor = report.auditor
-    live = session.live
-    with OpenedDevices(auditor, messages, noting(session, note)) as opened:
+    """Open, record and hand over one interface, and record that. Raises :class:`VirtauditError`."""
+    live, nic = vm.live, note.interfaces[interface.mac]
+    with OpenedDevices(auditor, messages, noting(vm, note)) as opened:
         try:
             devices = opened.open(interface)
             auditor.check()
             held = hotplug.plug(live.monitor, live.process, interface, devices, port)
             try:
-                note.interfaces[interface.mac].devices = held
-                record_grant(session, note, auditor, messages, "attach", interface)
+                take_carriers(vm, [interface])
+                record_grant(vm, note, auditor, messages, "attach", interface, held)
             except Exception:
-                if note.interfaces[interface.mac].phase == "held":
+                if nic.phase == "held":
                     # On record, and true. Only the note is missing, and the next task makes it up from the log.
                     opened.handed_over()
                     raise
@@ -107,9 +137,10 @@ def _plug(
             raise
         except Exception:
             # Whether a record that is missed landed is not known. The next task reads it in the log.
-            if not auditor.missed and note.interfaces[interface.mac].phase != "held":
+            if not auditor.missed and nic.phase != "held":
+                on = network_of(nic.link, nic.type)
                 auditor.write_anyway(
-                    messages.net_grant("attach", interface.mac, [], success=False)
+                    messages.net_grant("attach", interface.mac, [], False, *on)
                 )
             raise
         opened.handed_over()
@@ -117,8 +148,8 @@ def _plug(
 
 def _take_back(live: Live, interface: Interface, held: list[Device]) -> None:
     """Take a NIC out of qemu again. Raises :class:`StuckError` when qemu keeps its devices; one that is gone has none."""
-    path = f"/machine/peripheral/{command.device_id(interface.mac)}"
-    netdev = command.netdev_id(interface.mac)
+    path = f"/machine/peripheral/{ids.device_id(interface.mac)}"
+    netdev = ids.netdev_id(interface.mac)
     left = held
     with contextlib.suppress(MonitorError):
         left = hotplug.revoke(live.monitor, live.process, netdev, path, held)
@@ -131,15 +162,15 @@ def _take_back(live: Live, interface: Interface, held: list[Device]) -> None:
 
 
 def _take_out(
-    session: Session, step: Step, report: Report, messages: Messages
+    vm: Vm, note: Note, step: Step, report: Report, messages: Messages
 ) -> list[str]:
     """Detach what is to be replaced; return the ports that this freed."""
     from .release import Outcome, release
 
-    before = set(session.live.free_ports())
+    before = set(vm.live.free_ports())
     nics = [] if step.nic is None else [step.nic]
     outcomes: list[Outcome] = []
-    release(session, nics, False, report, messages, outcomes)
+    release(vm, note, nics, False, report, messages, outcomes)
     report.auditor.check()
     for outcome in outcomes:
         failed = f"{outcome.mac} could not be replaced:"
@@ -147,7 +178,7 @@ def _take_out(
             raise LinkError(f"{failed} {outcome.left}")
         if outcome.pending:
             why = outcome.refused or (
-                f"the guest did not let go of it within {session.timeout:g} s"
+                f"the guest did not let go of it within {vm.target.timeout:g} s"
             )
             now = "It is attached as before, with the removal pending"
             if outcome.action != "pending":
@@ -156,5 +187,5 @@ def _take_out(
                 f"{failed} {why}. {now}; run the task again when the guest is up, or revoke it with vm_net_detach"
                 " and force: true"
             )
-    session.refresh()
-    return [port for port in session.live.free_ports() if port not in before]
+    vm.refresh()
+    return [port for port in vm.live.free_ports() if port not in before]

@@ -8,109 +8,151 @@ from __future__ import annotations
 import typing as t
 
 from .._errors import MismatchError, OptionError
-from .._net import host
+from .._net.backends import backend_of
 from .._net.interface import Interface
-from .._qemu.command import QemuOptions, parse_qemu
 from .._vm import identity, statedir
-from .._vm.nic import Nic, differences
+from .._vm.nic import Move, Nic, differences, move_of
 from .._vm.note import Note
-from .._vm.session import Session
 from .._vm.statedir import VmState
+from .._vm.vm import Vm
+
+if t.TYPE_CHECKING:
+    from .._qemu.command import QemuOptions
 
 
 class Step(t.NamedTuple):
-    """What happens to one interface: ``nic`` is what is there now, ``replace`` takes it out first."""
+    """What happens to one interface.
+
+    ``nic`` is what is there now, ``replace`` takes it out first, ``move`` is what an update changes in place.
+    """
 
     interface: Interface
-    action: t.Literal["attach", "unchanged"]
+    action: t.Literal["attach", "update", "unchanged"]
     nic: Nic | None = None
     replace: bool = False
+    move: Move | None = None
 
 
 class Plan(t.NamedTuple):
-    """All steps; ``start`` is how to start the VM when it does not run; ``ports`` where new NICs go."""
+    """All steps; ``start`` is how to start the VM when it does not run; ``ports`` where new NICs go.
+
+    ``others`` are the NICs that the task does not list and that go, after all that is attached.
+    """
 
     steps: list[Step]
     start: QemuOptions | None
     ports: list[str]
+    others: tuple[Nic, ...] = ()
 
     @property
     def changes(self) -> bool:
         """Tell whether anything is to do."""
-        return self.start is not None or any(
-            step.action == "attach" for step in self.steps
+        return (
+            self.start is not None
+            or bool(self.others)
+            or any(step.action != "unchanged" for step in self.steps)
         )
 
 
 def make_plan(
-    session: Session, interfaces: t.Sequence[Interface], params: t.Mapping[str, t.Any]
+    vm: Vm, interfaces: t.Sequence[Interface], params: t.Mapping[str, t.Any]
 ) -> Plan:
     """Decide what to do. Raises :class:`OptionError` or :class:`MismatchError`."""
-    qemu = (
-        None
-        if params["qemu"] is None
-        else parse_qemu(params["qemu"], interfaces, session.audit)
-    )
-    if session.running:
+    qemu = None
+    if params["qemu"] is not None:
+        from .._qemu.command import parse_qemu
+
+        qemu = parse_qemu(params["qemu"], interfaces, vm.target.audit)
+    if vm.running:
         steps = [
-            _step(session, interface, params["on_mismatch"]) for interface in interfaces
+            _step(vm, interface, params["on_mismatch"]) for interface in interfaces
         ]
-        _check_new(session, steps)
-        return Plan(steps, None, _ports(session, steps))
+        _check_new(vm, steps)
+        others = _others(vm, interfaces) if params["exclusive"] else ()
+        return Plan(steps, None, _ports(vm, steps), others)
     if qemu is None:
         raise OptionError(
             "qemu",
-            f"the VM {session.name} does not run; give the option qemu to start it, or qmp_socket when"
+            f"the VM {vm.name} does not run; give the option qemu to start it, or qmp_socket when"
             " something else started it",
         )
     from .._qemu import launch
 
     launch.find_binary(qemu.binary)
     uid, _gid = launch.ids_of(qemu.user)
-    others = statedir.other_notes(session.uuid)
-    identity.refuse_namesake(session.name, session.uuid, others, uid)
+    notes = statedir.other_notes(vm.uuid)
+    # A start that was cut off is undone before; only check mode still finds it here.
+    ends = vm.note is not None and vm.note.booting
+    identity.refuse_namesake(vm.name, vm.uuid, notes, uid, ends)
     steps = [Step(interface, "attach") for interface in interfaces]
-    _check_new(session, steps)
+    _check_new(vm, steps)
     return Plan(steps, qemu, [])
 
 
-def _step(session: Session, interface: Interface, on_mismatch: str) -> Step:
-    nic = session.nics.get(interface.mac)
+def _others(vm: Vm, interfaces: t.Sequence[Interface]) -> tuple[Nic, ...]:
+    """Return the NICs that the VM has and the task does not list, by MAC."""
+    listed = {interface.mac for interface in interfaces}
+    return tuple(nic for mac, nic in sorted(vm.nics.items()) if mac not in listed)
+
+
+def _step(vm: Vm, interface: Interface, on_mismatch: str) -> Step:
+    nic = vm.nics.get(interface.mac)
     if nic is None:
         return Step(interface, "attach")
     found = differences(interface, nic)
     if not found:
         return Step(interface, "unchanged", nic)
-    if on_mismatch == "fail":
-        raise MismatchError(
-            f"{interface.option}: {interface.mac} is attached to VM {session.name} otherwise: {'; '.join(found)}."
-            " Nothing was changed; use on_mismatch: replace to take it out and attach it as asked"
-        )
-    return Step(interface, "attach", nic, replace=True)
+    if on_mismatch == "replace":
+        return Step(interface, "attach", nic, replace=True)
+    move = move_of(interface, nic)
+    if on_mismatch == "update" and move is not None:
+        from .._net import host
+
+        host.check_source(interface)
+        return Step(interface, "update", nic, move=move)
+    hint = (
+        ""
+        if move is None
+        else "on_mismatch: update to change it in place without the guest, or "
+    )
+    raise MismatchError(
+        f"{interface.option}: {interface.mac} is attached to VM {vm.name} otherwise: {'; '.join(found)}."
+        f" Nothing was changed; use {hint}on_mismatch: replace to take it out and attach it as asked"
+    )
 
 
-def _check_new(session: Session, steps: t.Sequence[Step]) -> None:
+def _check_new(vm: Vm, steps: t.Sequence[Step]) -> None:
     """Refuse what cannot be made, before what it replaces is taken out."""
     new = [step for step in steps if step.action == "attach"]
+    if not new:
+        return
+    from .._net import host
+
     interfaces = [step.interface for step in new]
-    refuse_foreign_macs(session, interfaces)
+    refuse_foreign_macs(vm, interfaces)
     # In check mode what an ended VM left is still there; a real run has removed it by now.
-    noted = session.note.interfaces.values() if session.note else ()
-    leftovers = {
-        nic.ifname for nic in noted if nic.made and nic.mac not in session.nics
-    }
+    noted = vm.note.interfaces.values() if vm.note else ()
+    leftovers = {nic.ifname for nic in noted if nic.made and nic.mac not in vm.nics}
     replaced = {step.nic.ifname for step in new if step.nic is not None}
-    host.check(interfaces, leftovers | {name for name in replaced if name})
+    others = statedir.other_notes(vm.uuid) if interfaces else []
+    known = {
+        nic.ifname: nic.mac
+        for note in (*others, *([vm.note] if vm.note else []))
+        for nic in note.interfaces.values()
+    }
+    host.check(interfaces, leftovers | {name for name in replaced if name}, known)
 
 
-def refuse_foreign_macs(session: Session, interfaces: t.Sequence[Interface]) -> None:
+def refuse_foreign_macs(vm: Vm, interfaces: t.Sequence[Interface]) -> None:
     """Refuse a MAC that another VM of this host has, by this host's notes."""
-    for note in statedir.other_notes(session.uuid):
+    for note in statedir.other_notes(vm.uuid):
         if not _claims(note):
             continue
         for interface in interfaces:
             nic = note.interfaces.get(interface.mac)
             if nic is not None and nic.phase != "revoked":
+                from .._net import host
+
                 raise host.held_elsewhere(
                     interface, f"{note.name} (uuid {note.uuid}, pid {note.pid})"
                 )
@@ -124,7 +166,7 @@ def _claims(note: Note) -> bool:
     return process.is_alive()
 
 
-def _ports(session: Session, steps: t.Sequence[Step]) -> list[str]:
+def _ports(vm: Vm, steps: t.Sequence[Step]) -> list[str]:
     """Return the free ports for new NICs; none where the machine hot-plugs without ports."""
     needed = [
         step for step in steps if step.action == "attach" and step.interface.is_pci
@@ -133,8 +175,8 @@ def _ports(session: Session, steps: t.Sequence[Step]) -> list[str]:
         return []
     # What is replaced leaves its own port, if it has one.
     fresh = [step for step in needed if step.nic is None or not step.nic.is_pci]
-    free = session.live.free_ports(len(needed))
-    if session.live.inventory.has_ports and len(fresh) > len(free):
+    free = vm.live.free_ports(len(needed))
+    if vm.live.inventory.has_ports and len(fresh) > len(free):
         refused = fresh[len(free)].interface
         raise OptionError(
             refused.option,
@@ -145,14 +187,30 @@ def _ports(session: Session, steps: t.Sequence[Step]) -> list[str]:
     return free
 
 
+def complaints(plan: Plan) -> list[str]:
+    """Return what is wrong with the networks that the NICs are, or will be, on, though they can be made."""
+    found = []
+    for step in plan.steps:
+        wanted, nic = step.interface, step.nic
+        # A new port has its spanning tree before it.
+        stays = nic is not None and not step.replace and nic.source == wanted.source
+        ifname = nic.ifname if nic is not None and stays else None
+        for words in backend_of(wanted.type).complaints(wanted.source, ifname):
+            found.append(f"{wanted.option} ({wanted.mac}): {words}")
+    return found
+
+
 def planned_result(plan: Plan) -> list[dict[str, t.Any]]:
     """Return the module's ``interfaces`` as far as they can be known before anything is opened."""
     planned = []
     for step in plan.steps:
         if step.nic is not None and step.action == "unchanged":
             planned.append({**step.nic.result(), "action": "unchanged"})
+        elif step.nic is not None and step.move is not None:
+            planned.append(updated(step.nic.result(), step.move))
         else:
             planned.append({**asked(step.interface), "action": "attached"})
+    planned += [{**nic.result(), "action": "detached"} for nic in plan.others]
     return planned
 
 
@@ -164,22 +222,35 @@ def asked(interface: Interface) -> dict[str, t.Any]:
         "source": interface.source,
         "ifname": interface.ifname,
         "queues": interface.queues,
+        "network": interface.network.result(),
         "devices": [],
     }
 
 
-def make_diff(session: Session, plan: Plan) -> dict[str, t.Any]:
+def updated(nic: dict[str, t.Any], move: Move) -> dict[str, t.Any]:
+    """Return the module's value for a NIC that was, or will be, updated in place."""
+    after = {"source": move.after.source, "network": move.after.result()}
+    return {**nic, **after, "action": "updated"}
+
+
+def make_diff(vm: Vm, plan: Plan) -> dict[str, t.Any]:
     """Return before and after for Ansible's diff mode: what the VM's NICs are, without what only the kernel numbers."""
-    before = {mac: _essence(nic.result()) for mac, nic in session.nics.items()}
+    before = {mac: _essence(nic.result()) for mac, nic in vm.nics.items()}
     after = dict(before)
     for step in plan.steps:
         if step.action == "attach":
             after[step.interface.mac] = _essence(asked(step.interface))
+        elif step.nic is not None and step.move is not None:
+            planned = updated(step.nic.result(), step.move)
+            after[step.interface.mac] = _essence(planned)
+    for nic in plan.others:
+        del after[nic.mac]
     return {
-        "before": {"running": session.running, "interfaces": before},
+        "before": {"running": vm.running, "interfaces": before},
         "after": {"running": True, "interfaces": after},
     }
 
 
 def _essence(nic: dict[str, t.Any]) -> dict[str, t.Any]:
-    return {key: value for key, value in nic.items() if key not in ("mac", "devices")}
+    left_out = ("mac", "devices", "action")
+    return {key: value for key, value in nic.items() if key not in left_out}

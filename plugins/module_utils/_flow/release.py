@@ -16,13 +16,12 @@ from .._errors import LinkError, PendingError
 from .._net import holdings
 from .._net.holdings import Holding
 from .._qemu import hotplug
-from .._repair.vm_end import record_end
-from .._vm.change import noted, settle_note
+from .._repair.vm_end import record_nic_end
 from .._vm.history import of_note
-from .._vm.macvtap import remove_link
 from .._vm.nic import Nic
 from .._vm.note import Note
-from .._vm.session import Session
+from .._vm.remains import remove_remains
+from .._vm.vm import Vm
 
 if t.TYPE_CHECKING:
     from .._task.result import Report
@@ -61,7 +60,8 @@ class Outcome:
 
 
 def release(
-    session: Session,
+    vm: Vm,
+    note: Note,
     nics: t.Sequence[Nic],
     force: bool,
     report: Report,
@@ -74,36 +74,33 @@ def release(
     recorded as a failed detach, and nothing of it is closed. With ``force`` the host side is
     closed first. Raises :class:`MonitorError`, :class:`AuditError`.
     """
-    note = noted(session)
-    session.begin(note)
-    try:
-        if force:
-            for nic in nics:
-                done = _close(session, note, nic, "revoked", report, messages)
-                outcomes.append(done)
-            # After the host side, so that a guest that hangs delays nothing.
-            kept = _ask_guest(session, note, nics, _grace(session))
-            _pull_out(session, note, nics, outcomes, kept)
-        else:
-            kept = _ask_guest(session, note, nics, session.timeout)
-            for nic in nics:
-                if nic.mac in kept and nic.devices:
-                    done = _keep(nic, report, messages)
-                else:
-                    done = _close(session, note, nic, "detached", report, messages)
-                outcomes.append(done)
-        report.auditor.prove_anyway()
-        for nic, outcome in zip(nics, outcomes):
-            outcome.pending = nic.mac in kept or outcome.action == "pending"
-            outcome.refused = kept.get(nic.mac)
-            if not outcome.pending:
-                if outcome.left is None and not report.auditor.missed:
-                    del note.interfaces[nic.mac]
-            elif outcome.action == "detached" and not outcome.released:
-                # Its host side was closed before this run, and the guest's is still there.
-                outcome.action = "absent"
-    finally:
-        settle_note(session, note, report.auditor)
+    for nic in nics:
+        note.interfaces.setdefault(nic.mac, nic.as_note())
+    if force:
+        for nic in nics:
+            done = _close(vm, note, nic, "revoked", report, messages)
+            outcomes.append(done)
+        # After the host side, so that a guest that hangs delays nothing.
+        kept = _ask_guest(vm, note, nics, _grace(vm))
+        _pull_out(vm, note, nics, outcomes, kept)
+    else:
+        kept = _ask_guest(vm, note, nics, vm.target.timeout)
+        for nic in nics:
+            if nic.mac in kept and nic.devices:
+                done = _keep(nic, report, messages)
+            else:
+                done = _close(vm, note, nic, "detached", report, messages)
+            outcomes.append(done)
+    report.auditor.prove_anyway()
+    for nic, outcome in zip(nics, outcomes):
+        outcome.pending = nic.mac in kept or outcome.action == "pending"
+        outcome.refused = kept.get(nic.mac)
+        if not outcome.pending:
+            if outcome.left is None and not report.auditor.missed:
+                del note.interfaces[nic.mac]
+        elif outcome.action == "detached" and not outcome.released:
+            # Its host side was closed before this run, and the guest's is still there.
+            outcome.action = "absent"
 
 
 def require_gone(
@@ -151,14 +148,14 @@ def require_gone(
 
 
 def _ask_guest(
-    session: Session, note: Note, nics: t.Sequence[Nic], seconds: float
+    vm: Vm, note: Note, nics: t.Sequence[Nic], seconds: float
 ) -> dict[str, str | None]:
     """Ask the guest to let go; return the MACs of the NICs that it still has, with qemu's reason if it refused to ask."""
     paths = {nic.front_end.path: nic.mac for nic in nics if nic.front_end is not None}
     for mac in paths.values():
         note.interfaces[mac].pending = True
-    session.state.save(note)
-    done = hotplug.unplug(session.live.monitor, paths, time.monotonic() + seconds)
+    vm.state.save(note)
+    done = hotplug.unplug(vm.live.monitor, paths, time.monotonic() + seconds)
     for path in done.refused:
         note.interfaces[paths[path]].pending = False
     return {
@@ -169,7 +166,7 @@ def _ask_guest(
 
 
 def _close(
-    session: Session,
+    vm: Vm,
     note: Note,
     nic: Nic,
     action: Action,
@@ -177,14 +174,14 @@ def _close(
     messages: Messages,
 ) -> Outcome:
     """Close the host side, see in /proc that it is closed, and record it."""
-    live = session.live
+    live = vm.live
     entry = note.interfaces[nic.mac]
     path = (
         nic.front_end.path
         if action == "revoked" and nic.front_end is not None
         else None
     )
-    with _may_freeze(session, note, path is not None):
+    with _may_freeze(vm, note, path is not None):
         held = hotplug.revoke(live.monitor, live.process, nic.netdev, path, nic.devices)
     if held:
         return _keep(nic, report, messages)
@@ -194,14 +191,14 @@ def _close(
     if holding is not None:
         return _keep(nic, report, messages, holding)
     devices = entry.devices
-    record_end(entry, of_note(entry), "attach", report.auditor, messages)
+    record_nic_end(entry, of_note(entry), "attach", report.auditor, messages)
     entry.phase = "revoked"
     outcome = Outcome(nic.mac, action, released=devices)
     try:
-        remove_link(entry, free=True)
+        remove_remains(entry, free=True)
     except LinkError as exc:
         outcome.left = str(exc)
-    session.state.save(note)
+    vm.state.save(note)
     return outcome
 
 
@@ -212,14 +209,14 @@ def _keep(
     return Outcome(nic.mac, "pending", holding=holding)
 
 
-def _grace(session: Session) -> float:
+def _grace(vm: Vm) -> float:
     """Return for how many seconds a guest that lost its host side is waited for; one that stands still cannot answer."""
-    running = session.live.monitor.execute("query-status")["running"]
-    return min(_GRACE_SECONDS, session.timeout) if running else 0.0
+    running = vm.live.monitor.execute("query-status")["running"]
+    return min(_GRACE_SECONDS, vm.target.timeout) if running else 0.0
 
 
 def _pull_out(
-    session: Session,
+    vm: Vm,
     note: Note,
     nics: t.Sequence[Nic],
     outcomes: t.Sequence[Outcome],
@@ -235,17 +232,17 @@ def _pull_out(
         for nic in nics
         if nic.front_end is not None and nic.mac in closed and nic.mac in kept
     }
-    with _may_freeze(session, note, bool(paths)):
+    with _may_freeze(vm, note, bool(paths)):
         for mac, path in paths.items():
-            if hotplug.pull_out(session.live.monitor, path):
+            if hotplug.pull_out(vm.live.monitor, path):
                 del kept[mac]
 
 
 @contextlib.contextmanager
-def _may_freeze(session: Session, note: Note, freezes: bool) -> t.Iterator[None]:
+def _may_freeze(vm: Vm, note: Note, freezes: bool) -> t.Iterator[None]:
     """Note that the guest may stand still for a moment: when that is cut off, the next task goes on with it."""
     if freezes:
-        note.frozen = session.live.monitor.execute("query-status")["running"]
-        session.state.save(note)
+        note.frozen = vm.live.monitor.execute("query-status")["running"]
+        vm.state.save(note)
     yield
     note.frozen = False

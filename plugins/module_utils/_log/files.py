@@ -17,6 +17,7 @@ import re
 import stat
 import typing as t
 
+from .auditd_conf import log_path
 from .clock import Clock
 from .packed import MAGIC_BYTES, Packing, packing_of, unpacked
 from .unread import Unread
@@ -24,8 +25,6 @@ from .unread import Unread
 # What a log that breaks off raises.
 BROKEN = (OSError,)
 
-_CONFIGURATION = "/etc/audit/auditd.conf"
-_DEFAULT_LOG = "/var/log/audit/audit.log"
 # By number, or by date (logrotate(8), dateext).
 _ROTATION = r"(?:\.(\d{1,6})|[.-](\d{8,14}))"
 _SUFFIX = r"(?:\.(?:gz|xz|bz2|zst))?"
@@ -163,27 +162,6 @@ class LogFile:
         except BROKEN:
             return None
         return number
-
-
-def log_path(configuration: str | None = None) -> str:
-    """Return the audit daemon's log file on this host."""
-    return setting("log_file", configuration) or _DEFAULT_LOG
-
-
-def setting(name: str, configuration: str | None = None) -> str:
-    """Return an option of the audit daemon on this host (``auditd.conf(5)``), empty when it is not given.
-
-    Of an option that is given twice the daemon takes the last.
-    """
-    option = re.compile(rf"^\s*{name}\s*=\s*(\S+)", re.MULTILINE | re.IGNORECASE)
-    try:
-        with open(
-            configuration or _CONFIGURATION, encoding="utf-8", errors="replace"
-        ) as handle:
-            found: list[str] = option.findall(handle.read())
-    except OSError:
-        return ""
-    return found[-1] if found else ""
 
 
 @contextlib.contextmanager

@@ -10,8 +10,9 @@ import dataclasses
 import os
 import typing as t
 
+from .auditd_conf import log_path
 from .boot import Host
-from .files import LogFile, log_path
+from .files import LogFile
 from .items import HeaderHost, Item
 from .lines import last_mark, marks
 

@@ -6,45 +6,48 @@
 from __future__ import annotations
 
 import os
+import re
 import typing as t
 
 from .. import _device
 from .._errors import OptionError
-from . import link, sysfs
+from . import holdings, link, sysfs
+from .backends import backend_of
 from .interface import Interface
 
+_MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 
-def check(interfaces: t.Sequence[Interface], leftovers: t.Collection[str] = ()) -> None:
+
+def check(
+    interfaces: t.Sequence[Interface],
+    leftovers: t.Collection[str] = (),
+    known: t.Mapping[str, str] | None = None,
+) -> None:
     """Refuse interfaces that this host cannot make. Raises :class:`OptionError`.
 
-    ``leftovers`` are links of this VM that are removed before anything is made.
+    ``leftovers`` are links of this VM that are removed before anything is made, ``known`` are the guests' MACs of the
+    links that this collection made.
     """
     # Once for all of them: a host has hundreds of links.
     carriers = _carriers(leftovers) if interfaces else {}
     for interface in interfaces:
-        _check(interface, leftovers, carriers)
+        _check(interface, leftovers, carriers, known or {})
 
 
 def _check(
     interface: Interface,
     leftovers: t.Collection[str],
     carriers: t.Mapping[str, t.Sequence[str]],
+    known: t.Mapping[str, str],
 ) -> None:
-    if not sysfs.exists(interface.source):
-        raise interface.error(
-            "source", f"there is no link {interface.source} on this host"
-        )
-    if interface.type == "bridge":
-        _check_bridge(interface)
-    else:
-        _check_lower(interface, leftovers)
+    check_source(interface, leftovers)
     if sysfs.exists(interface.ifname) and interface.ifname not in leftovers:
         raise interface.error(
             "ifname",
             f"{interface.ifname} is taken by another link of this host; give another ifname, or remove that"
             " link if no VM holds it",
         )
-    _check_mac(interface, carriers)
+    _check_mac(interface, carriers, known)
     if interface.vhost == "required" and not os.path.exists(_device.VHOST_NET_PATH):
         raise interface.error(
             "vhost",
@@ -53,49 +56,13 @@ def _check(
         )
 
 
-def _check_bridge(interface: Interface) -> None:
-    if not sysfs.is_bridge(interface.source):
+def check_source(interface: Interface, leftovers: t.Collection[str] = ()) -> None:
+    """Refuse a network that this host cannot put the interface on. Raises :class:`OptionError`."""
+    if not sysfs.exists(interface.source):
         raise interface.error(
-            "source",
-            f"{interface.source} is no bridge; use type: direct for a macvtap on a network device",
+            "source", f"there is no link {interface.source} on this host"
         )
-
-
-def _check_lower(interface: Interface, leftovers: t.Collection[str]) -> None:
-    lower = interface.source
-    if not sysfs.is_up(lower):
-        raise interface.error(
-            "source",
-            f"{lower} is down, and a macvtap on it would be; bring it up first",
-        )
-    master = sysfs.master(lower)
-    if master is not None:
-        raise interface.error(
-            "source", f"{lower} is a port of {master}; a macvtap needs it free"
-        )
-    users = [name for name in sysfs.uppers(lower) if name not in leftovers]
-    if interface.mode == "passthrough" and users:
-        raise interface.error(
-            "mode",
-            f"passthrough takes {lower} as a whole, and it is in use by {', '.join(users)}",
-        )
-    for user in users:
-        if (
-            sysfs.macvtap_rdev(user) is not None
-            and link.macvtap_mode(user) == "passthrough"
-        ):
-            raise interface.error(
-                "source", f"{lower} is taken as a whole by {user} (mode passthrough)"
-            )
-    lower_mtu = sysfs.mtu(lower)
-    if (
-        interface.mtu is not None
-        and lower_mtu is not None
-        and interface.mtu > lower_mtu
-    ):
-        raise interface.error(
-            "mtu", f"{interface.mtu} is more than the {lower_mtu} bytes of {lower}"
-        )
+    backend_of(interface.type).check(interface, leftovers)
 
 
 def _carriers(leftovers: t.Collection[str]) -> dict[str, list[str]]:
@@ -108,18 +75,38 @@ def _carriers(leftovers: t.Collection[str]) -> dict[str, list[str]]:
     return found
 
 
-def _check_mac(interface: Interface, carriers: t.Mapping[str, t.Sequence[str]]) -> None:
+def _check_mac(
+    interface: Interface,
+    carriers: t.Mapping[str, t.Sequence[str]],
+    known: t.Mapping[str, str],
+) -> None:
     """Look for a link that carries the MAC: another VM's, whoever started it."""
     taps = carriers.get(link.guest_side_mac(interface.mac), ())
     macvtaps = carriers.get(interface.mac, ())
     holders = [
-        *(name for name in taps if sysfs.is_tun(name)),
+        *(
+            name
+            for name in taps
+            if sysfs.is_tun(name) and _may_serve(name, interface.mac, known)
+        ),
         *(name for name in macvtaps if sysfs.macvtap_rdev(name) is not None),
     ]
     if holders:
         raise held_elsewhere(
             interface, f"the link {holders[0]} of this host carries it"
         )
+
+
+def _may_serve(name: str, mac: str, known: t.Mapping[str, str]) -> bool:
+    """Tell whether a tap may be that of a guest's MAC: its own MAC tells all of it but the first byte."""
+    if name in known:
+        return known[name] == mac
+    holding = holdings.holder_of(name, sysfs.ifindex(name))
+    if holding is None or holding.process is None:
+        return True
+    words = " ".join(holding.process.command_line()).lower()
+    told = {found for found in _MAC.findall(words) if found[2:] == mac[2:]}
+    return not told or mac in told
 
 
 def held_elsewhere(interface: Interface, where: str) -> OptionError:

@@ -8,7 +8,12 @@ from __future__ import annotations
 import re
 import typing as t
 
+from .._audit.network import MAX_LIST_BYTES, Network
 from .._errors import OptionError
+
+if t.TYPE_CHECKING:
+    from .addresses import IpNetwork
+    from .vlan import Vlan
 
 # include/uapi/linux/if_tun.h: MAX_TAP_QUEUES
 MAX_QUEUES = 256
@@ -17,8 +22,38 @@ MAX_IFNAME_BYTES = 15
 
 _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}")
 _IFNAME = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
-# drivers/net/tun.c: the largest of a frame, less its Ethernet header
-_MAX_TAP_MTU = 65521
+# What systemd's own .network files claim for containers and VMs of its own: a DHCP server, masquerading, addresses.
+_CLAIMED = re.compile(r"(?:vt|ve|vb|vz)-.*|host0", re.ASCII)
+
+
+class _Kind(t.NamedTuple):
+    """What a type of interface takes: the mode that it has by default, its largest MTU, and why it refuses options."""
+
+    mode: str
+    max_mtu: int
+    mtu_reason: str
+    refused: dict[str, str]
+
+
+_KINDS = {
+    "bridge": _Kind(
+        mode="",
+        # drivers/net/tun.c: the largest of a frame, less its Ethernet header
+        max_mtu=65521,
+        mtu_reason="is more than the 65521 bytes of a tap",
+        refused={"mode": "only type=direct (macvtap) has a mode"},
+    ),
+    "direct": _Kind(
+        mode="vepa",
+        max_mtu=65535,
+        mtu_reason="is not between 68 and 65535 bytes",
+        refused={
+            "vlan": "a macvtap has the VLAN of its lower device; name a VLAN device as source (eth0.42), or use"
+            " type: bridge",
+            "isolated": "only a port of a bridge can be isolated; use mode: private",
+        },
+    ),
+}
 _ALIASES = {"virtio-net": "virtio-net-pci", "e1000-82540em": "e1000"}
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 
@@ -26,7 +61,8 @@ _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 class Interface(t.NamedTuple):
     """One NIC that a task asks for.
 
-    ``option`` names it in messages, as ``interfaces[0]``; ``mode`` is empty but for ``direct``.
+    ``option`` names it in messages, as ``interfaces[0]``; ``mode`` is empty but for ``direct``. ``filter`` is ``none``,
+    ``mac`` or ``address``, and ``addresses`` are those of the last; ``link`` is ``up`` or ``down``.
     """
 
     option: str
@@ -39,6 +75,24 @@ class Interface(t.NamedTuple):
     vhost: str
     ifname: str
     mtu: int | None
+    vlan: Vlan | None = None
+    filter: str = "none"
+    addresses: tuple[IpNetwork, ...] = ()
+    isolated: bool = False
+    link: str = "up"
+
+    @property
+    def network(self) -> Network:
+        """Return the network that the interface is to be on, as records carry it."""
+        return Network(
+            source=self.source,
+            vlan=None if self.vlan is None else str(self.vlan),
+            filter=None if self.filter == "none" else self.filter,
+            addresses=_text(self.addresses),
+            isolated="yes" if self.isolated else None,
+            link="down" if self.link == "down" else None,
+            mtu=None if self.mtu is None else str(self.mtu),
+        )
 
     @property
     def is_virtio(self) -> bool:
@@ -107,23 +161,56 @@ def parse_interfaces(items: t.Sequence[t.Mapping[str, t.Any]]) -> list[Interface
     return interfaces
 
 
+def _text(addresses: tuple[IpNetwork, ...]) -> str | None:
+    if not addresses:
+        return None
+    from .addresses import texts
+
+    return ",".join(texts(addresses))
+
+
+def _parse_vlan(option: str, value: t.Mapping[str, t.Any] | None) -> Vlan | None:
+    if value is None:
+        return None
+    # Few NICs have a VLAN or addresses, and each task compiles what it imports.
+    from .vlan import parse_vlan
+
+    return parse_vlan(option, value)
+
+
+def _parse_addresses(
+    option: str, items: t.Sequence[str] | None
+) -> tuple[IpNetwork, ...]:
+    if not items:
+        return ()
+    from .addresses import parse_addresses
+
+    return parse_addresses(option, items)
+
+
 def _parse(option: str, item: t.Mapping[str, t.Any]) -> Interface:
     mac = parse_mac(f"{option}.mac", item["mac"])
-    kind = item["type"]
+    kind = _KINDS[item["type"]]
     interface = Interface(
         option=option,
         mac=mac,
-        type=kind,
+        type=item["type"],
         source=item["source"],
-        mode=item["mode"] or ("vepa" if kind == "direct" else ""),
+        mode=item["mode"] or kind.mode,
         model=item["model"],
         queues=item["queues"],
         vhost=item["vhost"],
         ifname=item["ifname"] or f"vt{compact(mac)}",
         mtu=item["mtu"],
+        vlan=_parse_vlan(f"{option}.vlan", item["vlan"]),
+        filter=item["filter"],
+        addresses=_parse_addresses(f"{option}.addresses", item["addresses"]),
+        isolated=item["isolated"],
+        link=item["link"],
     )
-    if interface.type == "bridge" and interface.mode:
-        raise interface.error("mode", "only type=direct (macvtap) has a mode")
+    for suboption, reason in kind.refused.items():
+        if getattr(interface, suboption):
+            raise interface.error(suboption, reason)
     for suboption in ("source", "ifname"):
         _check_ifname(interface, suboption)
     if not _MODEL.fullmatch(interface.model):
@@ -138,10 +225,9 @@ def _parse(option: str, item: t.Mapping[str, t.Any]) -> Interface:
         raise interface.error(
             "mtu", f"{interface.mtu} is not between 68 and 65535 bytes"
         )
-    if kind == "bridge" and (interface.mtu or 0) > _MAX_TAP_MTU:
-        raise interface.error(
-            "mtu", f"{interface.mtu} is more than the {_MAX_TAP_MTU} bytes of a tap"
-        )
+    if (interface.mtu or 0) > kind.max_mtu:
+        raise interface.error("mtu", f"{interface.mtu} {kind.mtu_reason}")
+    _check_filter(interface)
     if not interface.is_virtio:
         _check_not_virtio(interface)
     return interface
@@ -154,10 +240,34 @@ def _check_ifname(interface: Interface, suboption: str) -> None:
             suboption,
             f"{name!r} is no interface name (letters, digits, dot, dash and underscore)",
         )
+    if suboption == "ifname" and _CLAIMED.fullmatch(name):
+        raise interface.error(
+            suboption,
+            f"{name!r} is a name that systemd's own .network files claim, and systemd-networkd would take the link for"
+            " its own; choose another one, without a dash",
+        )
     if len(name) > MAX_IFNAME_BYTES:
         raise interface.error(
             suboption,
             f"{name!r} has {len(name)} bytes; an interface name has at most {MAX_IFNAME_BYTES}",
+        )
+
+
+def _check_filter(interface: Interface) -> None:
+    if interface.filter == "address" and not interface.addresses:
+        raise interface.error(
+            "addresses",
+            "filter: address needs the addresses that the NIC may use; name them, or use filter: mac",
+        )
+    if interface.filter != "address" and interface.addresses:
+        raise interface.error(
+            "addresses",
+            f"filter: {interface.filter} looks at no address; use filter: address, or leave the addresses out",
+        )
+    if len(interface.network.addresses or "") > MAX_LIST_BYTES:
+        raise interface.error(
+            "addresses",
+            f"the {len(interface.addresses)} addresses do not fit into an audit record; name networks instead",
         )
 
 

@@ -23,7 +23,12 @@ _SIOCSIFFLAGS = 0x8914
 _SIOCSIFMTU = 0x8922
 _SIOCSIFHWADDR = 0x8924
 _SIOCBRADDIF = 0x89A2
+_SIOCBRDELIF = 0x89A3
 _IFF_UP = 0x1
+_IFF_ALLMULTI = 0x200
+_NO_MAC = "00:00:00:00:00:00"
+# drivers/net/tun.c: the largest of a frame, less its Ethernet header
+MAX_TAP_MTU = 65521
 _ARPHRD_ETHER = 1
 # struct ifreq: the name, then a union of 24 bytes
 _IFREQ_FLAGS = struct.Struct("=16sh22x")
@@ -46,27 +51,88 @@ def guest_side_mac(mac: str) -> str:
 
 
 def join_bridge(name: str, mac: str, bridge: str, mtu: int | None) -> None:
-    """Give a tap its MAC and MTU, make it a port of a bridge and bring it up.
+    """Give a tap its MAC and MTU, and make it a port of a bridge. It stays down.
 
-    MAC and MTU come before the bridge sees the port: it would take them over.
+    The bridge keeps its own MAC and MTU: the kernel would give it the lowest MAC of its ports where nobody set one,
+    and the smallest MTU. Raises :class:`LinkError`.
     """
-    ifname = name.encode("ascii")
-    address = bytes.fromhex(guest_side_mac(mac).replace(":", ""))
-    size = mtu or sysfs.mtu(bridge) or 1500
-    port = _IFREQ_NUMBER.pack(bridge.encode("ascii"), _index(name))
+    own_mtu, own_mac = sysfs.mtu(bridge), sysfs.address(bridge)
     try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-            hwaddr = _IFREQ_HWADDR.pack(ifname, _ARPHRD_ETHER, address)
-            fcntl.ioctl(control, _SIOCSIFHWADDR, hwaddr)
-            fcntl.ioctl(control, _SIOCSIFMTU, _IFREQ_NUMBER.pack(ifname, size))
+        with _control() as control:
+            _set_mac(control, name, guest_side_mac(mac))
+            # With the bridge's own it joins without moving that.
+            _set_mtu(control, name, min(own_mtu or 1500, MAX_TAP_MTU))
+            port = _IFREQ_NUMBER.pack(bridge.encode("ascii"), _index(name))
             fcntl.ioctl(control, _SIOCBRADDIF, port)
-            answer = fcntl.ioctl(control, _SIOCGIFFLAGS, _IFREQ_FLAGS.pack(ifname, 0))
-            _name, flags = _IFREQ_FLAGS.unpack(answer)
-            up = _IFREQ_FLAGS.pack(ifname, flags | _IFF_UP)
-            fcntl.ioctl(control, _SIOCSIFFLAGS, up)
+            if mtu is not None:
+                _set_mtu(control, name, mtu)
+            if own_mtu is not None and sysfs.mtu(bridge) != own_mtu:
+                _set_mtu(control, bridge, own_mtu)
+            if own_mac not in (None, _NO_MAC, sysfs.address(bridge)):
+                _set_mac(control, bridge, str(own_mac))
     except OSError as exc:
         raise LinkError(
             f"{name} could not be made a port of bridge {bridge}: {exc.strerror or exc}"
+        ) from exc
+
+
+def leave_bridge(name: str, bridge: str) -> None:
+    """Take a port off its bridge. Raises :class:`LinkError`."""
+    port = _IFREQ_NUMBER.pack(bridge.encode("ascii"), _index(name))
+    with _settings(f"{name} could not be taken off bridge {bridge}") as control:
+        fcntl.ioctl(control, _SIOCBRDELIF, port)
+
+
+def set_mtu(name: str, mtu: int) -> None:
+    """Set a link's MTU in bytes. Raises :class:`LinkError`."""
+    with _settings(f"the MTU of {name} could not be set to {mtu}") as control:
+        _set_mtu(control, name, mtu)
+
+
+def set_port_mtu(name: str, bridge: str, mtu: int) -> None:
+    """Set the MTU of a bridge's port, and leave the bridge its own. Raises :class:`LinkError`."""
+    own = sysfs.mtu(bridge)
+    set_mtu(name, mtu)
+    if own is not None and sysfs.mtu(bridge) != own:
+        set_mtu(bridge, own)
+
+
+def set_mac(name: str, mac: str) -> None:
+    """Set a link's MAC. Raises :class:`LinkError`."""
+    with _settings(f"the MAC of {name} could not be set to {mac}") as control:
+        _set_mac(control, name, mac)
+
+
+def bring_up(name: str) -> None:
+    """Bring a link up. Raises :class:`LinkError`."""
+    with _settings(f"{name} could not be brought up") as control:
+        _set_flags(control, name, _IFF_UP, 0)
+
+
+def take_down(name: str) -> None:
+    """Take a link down: it passes nothing. Raises :class:`LinkError`."""
+    with _settings(f"{name} could not be taken down") as control:
+        _set_flags(control, name, 0, _IFF_UP)
+
+
+def receive_all_multicast(name: str) -> None:
+    """Have a macvtap pass all multicast to its guest, whose groups the host does not know. Raises :class:`LinkError`."""
+    with _settings(f"{name} could not be set to allmulticast") as control:
+        _set_flags(control, name, _IFF_ALLMULTI, 0)
+
+
+def disable_ipv6(name: str) -> None:
+    """Have the host use no IPv6 on a link that is the guest's. Raises :class:`LinkError`."""
+    path = f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6"
+    try:
+        with open(path, "w", encoding="ascii") as handle:
+            handle.write("1")
+    except FileNotFoundError:
+        # This kernel has no IPv6.
+        return
+    except OSError as exc:
+        raise LinkError(
+            f"IPv6 could not be turned off on {name} ({path}): {exc.strerror or exc}"
         ) from exc
 
 
@@ -84,13 +150,6 @@ def add_macvtap(name: str, mac: str, lower: str, mode: str) -> int:
             address=mac,
         )
         return _index(name)
-
-
-def bring_up(name: str, mtu: int | None) -> None:
-    """Set a link's MTU where one is asked, and bring it up."""
-    with _rtnetlink(f"{name} could not be brought up") as netlink:
-        options: dict[str, t.Any] = {} if mtu is None else {"mtu": mtu}
-        netlink.link("set", index=_index(name), state="up", **options)
 
 
 def remove(name: str) -> None:
@@ -116,11 +175,51 @@ def macvtap_mode(name: str) -> str | None:
     return None
 
 
+def kind(name: str) -> str | None:
+    """Return what kind of link it is, as ``ip link add`` names it; ``None`` for a network card."""
+    with _rtnetlink(f"the kind of {name} could not be read") as netlink:
+        for found in netlink.get_links(_index(name)):
+            info = found.get_attr("IFLA_LINKINFO")
+            return info.get_attr("IFLA_INFO_KIND") if info else None
+    return None
+
+
 def _mode_name(mode: object) -> str:
     """pyroute2 decodes the mode to its kernel name in some versions, to its number in others."""
     if isinstance(mode, int):
         return _MODE_NAMES.get(mode, str(mode))
     return "passthrough" if mode == "passthru" else str(mode)
+
+
+def _control() -> socket.socket:
+    return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+
+@contextlib.contextmanager
+def _settings(failure: str) -> t.Iterator[socket.socket]:
+    try:
+        with _control() as control:
+            yield control
+    except OSError as exc:
+        raise LinkError(f"{failure}: {exc.strerror or exc}") from exc
+
+
+def _set_mac(control: socket.socket, name: str, mac: str) -> None:
+    address = bytes.fromhex(mac.replace(":", ""))
+    hwaddr = _IFREQ_HWADDR.pack(name.encode("ascii"), _ARPHRD_ETHER, address)
+    fcntl.ioctl(control, _SIOCSIFHWADDR, hwaddr)
+
+
+def _set_mtu(control: socket.socket, name: str, mtu: int) -> None:
+    fcntl.ioctl(control, _SIOCSIFMTU, _IFREQ_NUMBER.pack(name.encode("ascii"), mtu))
+
+
+def _set_flags(control: socket.socket, name: str, more: int, less: int) -> None:
+    ifname = name.encode("ascii")
+    answer = fcntl.ioctl(control, _SIOCGIFFLAGS, _IFREQ_FLAGS.pack(ifname, 0))
+    _name, flags = _IFREQ_FLAGS.unpack(answer)
+    wanted = _IFREQ_FLAGS.pack(ifname, flags & ~less | more)
+    fcntl.ioctl(control, _SIOCSIFFLAGS, wanted)
 
 
 def _index(name: str) -> int:

@@ -11,7 +11,7 @@ import typing as t
 
 from .._audit.auditor import Auditor
 from .._audit.messages import Messages
-from .._device import TUN_PATH, VHOST_NET_PATH, Device, format_rdev
+from .._device import VHOST_NET_PATH, Device
 from .._errors import (
     AuditError,
     DeviceError,
@@ -20,9 +20,12 @@ from .._errors import (
     VirtauditError,
 )
 from . import device, holdings, link, sysfs
+from .backends import backend_of
+from .backends.base import Backend
 from .device import Attempt
 from .holdings import Holding
 from .interface import Interface
+from .nic_link import NicLink
 
 # Called after each open with the interface and all that is open for it.
 Noted = t.Callable[[Interface, list[Device]], None]
@@ -45,6 +48,7 @@ class OpenedDevices:
         self._note = note
         self._devices: list[tuple[str, Device]] = []
         self._links: list[str] = []
+        self._prepared: list[tuple[Backend, NicLink]] = []
         # The index of each interface's tap or macvtap, by its MAC.
         self._made: dict[str, tuple[str, int | None]] = {}
 
@@ -65,14 +69,16 @@ class OpenedDevices:
             if mac not in stuck:
                 close = self._messages.net_close(mac, opened, opened.fd)
                 self._auditor.write_anyway(close)
-        self._devices.clear()
         kept = {self._made[mac][0] for mac in stuck}
         for name in self._links:
             with contextlib.suppress(LinkError):
                 if name not in kept:
                     link.remove(name)
-        self._links.clear()
-        self._made.clear()
+        for backend, each in self._prepared:
+            with contextlib.suppress(LinkError):
+                if each.mac not in stuck:
+                    backend.remove(each)
+        self._forget()
         if stuck:
             self._auditor.missed = True
             raise StuckError(_words(stuck, failure)) from failure
@@ -83,49 +89,46 @@ class OpenedDevices:
         Raises :class:`DeviceError`, :class:`LinkError`, or :class:`AuditError` when an open
         could not be recorded.
         """
-        if interface.type == "bridge":
-            queues = self._open_tap(interface)
-        else:
-            queues = self._open_macvtap(interface)
+        backend = backend_of(interface.type)
+        queues = backend.open(interface, self)
+        self._prepare(backend, interface)
         return queues + self._open_vhost(interface)
 
     def handed_over(self) -> None:
         """Close our copies of the fds: qemu holds them now, so this gives nothing up."""
         for _mac, opened in self._devices:
             os.close(opened.fileno())
+        self._forget()
+
+    def _forget(self) -> None:
         self._devices.clear()
         self._links.clear()
         self._made.clear()
+        self._prepared.clear()
 
-    def _open_tap(self, interface: Interface) -> list[Device]:
-        def first(opened: Device) -> None:
-            device.become_tap(opened, interface.ifname, interface.queues, first=True)
+    def made_link(self, ifname: str) -> None:
+        """Take a link that does not go with its last descriptor, to remove it when it is not handed over."""
+        self._links.append(ifname)
 
-        def further(opened: Device) -> None:
-            device.become_tap(opened, interface.ifname, interface.queues, first=False)
+    def _prepare(self, backend: Backend, interface: Interface) -> None:
+        """Put the link on its network before a frame can pass, on record where the network keeps frames apart.
 
-        setups = [first] + [further] * (interface.queues - 1)
-        devices = [self._open_node(interface, TUN_PATH, setup) for setup in setups]
-        link.join_bridge(
-            interface.ifname, interface.mac, interface.source, interface.mtu
-        )
-        return devices
-
-    def _open_macvtap(self, interface: Interface) -> list[Device]:
-        def setup(opened: Device) -> None:
-            device.become_macvtap(opened, interface.ifname, interface.queues)
-
-        index = link.add_macvtap(
-            interface.ifname, interface.mac, interface.source, interface.mode
-        )
-        self._links.append(interface.ifname)
-        path = f"/dev/tap{index}"
-        self._verify_node(interface, path)
-        link.bring_up(interface.ifname, interface.mtu)
-        return [
-            self._open_node(interface, path, setup)
-            for _number in range(interface.queues)
-        ]
+        Raises :class:`LinkError` or :class:`AuditError`.
+        """
+        mac, name, network = interface.mac, interface.ifname, interface.network
+        link = NicLink(name, sysfs.ifindex(name), mac, network)
+        self._prepared.append((backend, link))
+        try:
+            backend.prepare(link)
+        except LinkError:
+            if network.is_prepared:
+                record = self._messages.net_prepare(mac, name, network, success=False)
+                self._auditor.write_anyway(record)
+            raise
+        if network.is_prepared:
+            self._auditor.write(
+                self._messages.net_prepare(mac, name, network, success=True)
+            )
 
     def _open_vhost(self, interface: Interface) -> list[Device]:
         if interface.vhost == "off" or not interface.is_virtio:
@@ -133,7 +136,7 @@ class OpenedDevices:
         devices: list[Device] = []
         for _number in range(interface.queues):
             try:
-                devices.append(self._open_node(interface, VHOST_NET_PATH, None))
+                devices.append(self.open_node(interface, VHOST_NET_PATH, None))
             except DeviceError:
                 if interface.vhost == "required" or devices:
                     raise
@@ -141,7 +144,7 @@ class OpenedDevices:
                 break
         return devices
 
-    def _open_node(
+    def open_node(
         self, interface: Interface, path: str, setup: t.Callable[[Device], None] | None
     ) -> Device:
         """Open a node, make it what it should be, and put the open(2) on record."""
@@ -190,18 +193,6 @@ class OpenedDevices:
         return self._auditor.write(
             self._messages.net_open(interface.mac, opened, success)
         )
-
-    @staticmethod
-    def _verify_node(interface: Interface, path: str) -> None:
-        expected = sysfs.macvtap_rdev(interface.ifname)
-        found = device.rdev_of(path)
-        if expected is None or found is None:
-            raise DeviceError(
-                f"macvtap {interface.ifname} got no node {path}; is devtmpfs mounted on /dev?"
-            )
-        major, minor = map(int, expected.split(":"))
-        if found != format_rdev(os.makedev(major, minor)):
-            raise DeviceError(f"{path} is not the node of macvtap {interface.ifname}")
 
 
 def _words(stuck: t.Mapping[str, Holding], failure: BaseException | None) -> str:

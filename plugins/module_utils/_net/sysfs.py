@@ -18,6 +18,14 @@ _IFF_UP = 0x1
 # include/uapi/linux/if_tun.h
 _IFF_TAP = 0x2
 _IFF_PERSIST = 0x800
+# include/uapi/linux/if_bridge.h: BR_STATE_*
+_PORT_STATES = {
+    0: "disabled",
+    1: "listening",
+    2: "learning",
+    3: "forwarding",
+    4: "blocking",
+}
 _TAP_CLASSES = ("macvtap", "ipvtap")
 
 
@@ -129,6 +137,44 @@ def name_of(index: int) -> str | None:
 def is_persistent(name: str) -> bool:
     """Tell whether a tap stays when its last descriptor is closed."""
     return bool(int(_read(name, "tun_flags") or "0", 16) & _IFF_PERSIST)
+
+
+def has_stp(bridge: str) -> bool:
+    """Tell whether a bridge takes part in the spanning tree."""
+    return _read(bridge, "bridge/stp_state") not in (None, "0")
+
+
+def filters_vlans(bridge: str) -> bool:
+    """Tell whether a bridge keeps VLANs apart."""
+    return _read(bridge, "bridge/vlan_filtering") == "1"
+
+
+def default_vid(bridge: str) -> int | None:
+    """Return the VLAN that a bridge gives a new port, ``None`` where it gives none."""
+    return _number(bridge, "bridge/default_pvid") or None
+
+
+def forward_delay(bridge: str) -> float:
+    """Return the seconds that a bridge's spanning tree listens, and again learns, before a port forwards."""
+    return (_number(bridge, "bridge/forward_delay") or 0) / 100
+
+
+def port_flag(name: str, flag: str) -> bool | None:
+    """Return a flag of a bridge's port, ``None`` where it has none of that name."""
+    text = _read(name, f"brport/{flag}")
+    return None if text is None else text != "0"
+
+
+def set_port_flag(name: str, flag: str, value: bool) -> None:
+    """Set a flag of a bridge's port. Raises :class:`OSError`."""
+    with open(f"{_NET}/{name}/brport/{flag}", "w", encoding="ascii") as handle:
+        handle.write("1" if value else "0")
+
+
+def port_state(name: str) -> str | None:
+    """Return what the spanning tree lets a bridge's port do: ``disabled``, ``listening``, ..., ``forwarding``."""
+    number = _number(name, "brport/state")
+    return None if number is None else _PORT_STATES.get(number, str(number))
 
 
 def _related(name: str, prefix: str) -> list[str]:

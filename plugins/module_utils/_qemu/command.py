@@ -14,8 +14,9 @@ import typing as t
 
 from .._audit.mode import Mode
 from .._errors import OptionError
-from .._net.interface import Interface, compact
+from .._net.interface import Interface
 from .arguments import Refusal, refusals
+from .ids import MONITOR_ARGUMENT, device_id, netdev_id
 
 # Root ports are packed eight to a slot of pcie.0, from a slot that -nodefaults leaves free.
 _FIRST_SLOT = 0x10
@@ -24,11 +25,7 @@ _PORTS_PER_SLOT = 8
 MAX_PORTS = (_LAST_SLOT - _FIRST_SLOT + 1) * _PORTS_PER_SLOT
 
 _MEMORY = re.compile(r"[1-9][0-9]*[KMGTkmgt]?", re.ASCII)
-_DEVICE_PATH = re.compile(r"/machine/peripheral/net-([0-9a-f]{12})")
 _NO_PCIE = re.compile(r"(?:type=)?(?:pc|pc-i440fx.*|isapc|microvm|none)(?:,.*)?")
-
-# What makes the monitor of a VM that this collection starts.
-MONITOR_ARGUMENT = "chardev=virtaudit,mode=control"
 
 # What a guest that breaks out of qemu may not do: gain privileges, start programs.
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
@@ -37,7 +34,7 @@ _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=d
 class QemuOptions(t.NamedTuple):
     """The option ``qemu``: how to start a VM that does not run."""
 
-    binary: str
+    binary: str | None
     machine: str
     accel: str
     cpu: str | None
@@ -121,25 +118,6 @@ def _why(refusal: Refusal) -> str:
         f"{argument} gives the VM {gives}, and no record would know of it. Leave it out; the option interfaces gives a VM"
         " its network devices"
     )
-
-
-def netdev_id(mac: str) -> str:
-    """Return the id of the back end of a NIC."""
-    return f"hostnet-{compact(mac)}"
-
-
-def device_id(mac: str) -> str:
-    """Return the id of the front end of a NIC."""
-    return f"net-{compact(mac)}"
-
-
-def mac_of(path: str) -> str | None:
-    """Return the MAC of a NIC that this collection made, by its QOM path; ``None`` for somebody else's.
-
-    The guest can rewrite the MAC that some models report, and not the id.
-    """
-    match = _DEVICE_PATH.fullmatch(path)
-    return ":".join(re.findall("..", match.group(1))) if match else None
 
 
 def netdev(

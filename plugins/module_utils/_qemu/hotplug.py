@@ -18,7 +18,7 @@ from .._errors import MonitorError, ProcessError, QmpError, StuckError
 from .._net import holdings
 from .._net.interface import Interface, compact
 from .._proc import Process
-from . import command
+from . import command, ids
 from .monitor import Monitor
 
 # A device_del that is sent before the guest is up is lost, so it is repeated.
@@ -93,8 +93,8 @@ def roll_back(monitor: Monitor, mac: str, count: int) -> None:
     names = [*_queue_names(mac, count), *_vhost_names(mac, count)]
     monitor.try_all(
         [
-            ("device_del", {"id": command.device_id(mac)}),
-            ("netdev_del", {"id": command.netdev_id(mac)}),
+            ("device_del", {"id": ids.device_id(mac)}),
+            ("netdev_del", {"id": ids.netdev_id(mac)}),
             *(("closefd", {"fdname": name}) for name in names),
         ]
     )

@@ -37,13 +37,24 @@ _ENVIRONMENT = {"LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ"}
 _GIVEN_BACK = "The VM does not run, and what was opened for it is closed again"
 
 
-def find_binary(binary: str) -> str:
-    """Return the path of qemu. Raises :class:`OptionError` when there is none."""
-    path = shutil.which(binary)
+def usual_binaries() -> list[str]:
+    """Return where distributions have qemu for the host's own architecture, the likeliest first.
+
+    RHEL's family, all of them under the kernel's name of the architecture, SUSE's, Debian's and Proxmox.
+    """
+    machine = re.sub(r"i.86", "x86_64", os.uname().machine)
+    system = f"qemu-system-{machine}"
+    return ["/usr/libexec/qemu-kvm", system, "/usr/bin/qemu-kvm", "/usr/bin/kvm"]
+
+
+def find_binary(binary: str | None) -> str:
+    """Return the path of qemu, by default of the distribution's. Raises :class:`OptionError` when there is none."""
+    names = usual_binaries() if binary is None else [binary]
+    path = next(filter(None, map(shutil.which, names)), None)
     if path is None:
         raise OptionError(
             "qemu.binary",
-            f"{binary} is not on this host, or not executable; install qemu"
+            f"{' or '.join(names)} is not on this host, or not executable; install qemu"
             " (Debian: qemu-system-x86, RHEL: qemu-kvm, its binary is /usr/libexec/qemu-kvm)",
         )
     return path

@@ -14,7 +14,7 @@ import re
 import typing as t
 
 from .._proc import Process, all_processes, group_of
-from .command import MONITOR_ARGUMENT
+from .ids import MONITOR_ARGUMENT
 from .monitor import Monitor
 
 # Debian, RHEL, Proxmox; Nix puts a dot before a program that it has wrapped.
@@ -73,11 +73,17 @@ def find_qemu(uuid: str, uids: t.Collection[int] = ()) -> Process | None:
     return starting
 
 
-def find_named(name: str, uids: t.Collection[int] = ()) -> tuple[Process, Told] | None:
-    """Return a qemu that was started with the name of a VM and runs as root or as one of ``uids``."""
+def find_named(
+    name: str, uids: t.Collection[int] = (), beside: str | None = None
+) -> tuple[Process, Told] | None:
+    """Return a qemu that was started with the name of a VM, but not with the UUID ``beside``.
+
+    It runs as root or as one of ``uids``.
+    """
     for process in all_processes():
         found = told(process.command_line())
-        if found.name == name and is_qemu(process):
+        other = beside is None or found.uuid != beside
+        if found.name == name and other and is_qemu(process):
             uid = process.uid()
             if uid == _ROOT or uid in uids:
                 return process, found

@@ -1,48 +1,61 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What an earlier run, or the VM's end, left over of a task's VM: asked, and said in check mode."""
+"""What earlier tasks, or ends that nobody saw, left over: found at the start of each task, then done or foreseen."""
 
 from __future__ import annotations
 
 import typing as t
 
+from .._audit.origin import Origin
 from .._vm import identity
-from .._vm.macvtap import has_link
-from .._vm.note import Note
-from .._vm.session import Session
+from .._vm.history import History
+from .._vm.remains import has_remains
+from .._vm.vm import Vm
+from .other_vms import end_other_vms, foresee_other_vms
 from .steps import Step, steps_of
 
 if t.TYPE_CHECKING:
     from .._task.result import Report
 
 
-def steps_due(session: Session) -> list[Step]:
+def repair_first(vm: Vm, report: Report, origin: Origin, check_mode: bool) -> None:
+    """Do what is left to do on this host before a task begins, or say it in check mode.
+
+    Raises :class:`VirtauditError` for what is left of the task's own VM.
+    """
+    if check_mode:
+        foresee_other_vms(vm.uuid, report)
+        foresee(vm, report)
+        return
+    end_other_vms(vm.uuid, report, origin)
+    if is_due(vm):
+        # Most tasks need it not, and each task compiles what it imports.
+        from .resume import repair_as_noted
+
+        repair_as_noted(vm, report, origin)
+
+
+def is_due(vm: Vm) -> bool:
+    """Tell whether something is left to do for the VM of a task, or an earlier task was cut off."""
+    return vm.note is not None and (vm.note.busy is not None or bool(steps_due(vm)))
+
+
+def steps_due(vm: Vm) -> list[Step]:
     """Return what is left to do for the VM of a task, in order."""
-    note = session.note
+    note = vm.note
     if note is None:
         return []
-    return steps_of(note, not _is_dead(note), session.nics, has_link)
+    alive = not identity.has_ended(note)
+    return steps_of(note, History(note), alive, vm.nics, has_remains)
 
 
-def needs_repair(session: Session) -> bool:
-    """Tell whether something is left to do, or an earlier task was cut off."""
-    note = session.note
-    return note is not None and (note.busy is not None or bool(steps_due(session)))
-
-
-def foresee_repair(session: Session, report: Report) -> None:
-    """Say in check mode what the run does, and show the session as that will leave it."""
-    for step in steps_due(session):
+def foresee(vm: Vm, report: Report) -> None:
+    """Say in check mode what the run does, and show the VM as that will leave it."""
+    for step in steps_due(vm):
         report.warnings.append(step.foreseen)
         report.changed |= step.records
         if step.action == "end":
-            session.disconnect()
+            vm.disconnect()
         elif step.action == "take_back" and step.nic is not None:
-            session.nics.pop(step.nic.mac, None)
-
-
-def _is_dead(note: Note) -> bool:
-    """Tell whether the qemu that was noted has ended."""
-    process = identity.noted(note)
-    return process is not None and not process.is_alive()
+            vm.nics.pop(step.nic.mac, None)

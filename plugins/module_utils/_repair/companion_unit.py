@@ -16,7 +16,7 @@ from .._files import write_whole
 from .._qemu import systemd
 from .._vm import statedir
 from .._vm.note import Note
-from .._vm.session import Session
+from .._vm.vm import Vm
 from . import companion
 
 if t.TYPE_CHECKING:
@@ -25,7 +25,7 @@ if t.TYPE_CHECKING:
 _SUFFIX = ".pyz"
 
 
-def watch(session: Session, note: Note, report: Report) -> None:
+def watch(vm: Vm, note: Note, report: Report) -> None:
     """Make the companion unit of a VM that has just started, where systemd runs.
 
     A VM without one is no hole: the next task on this host records its end. So a failure is a warning.
@@ -33,10 +33,10 @@ def watch(session: Session, note: Note, report: Report) -> None:
     if note.unit is None or note.pid is None:
         return
     try:
-        with statedir.host_locked(session.timeout):
+        with statedir.host_locked(vm.target.timeout):
             note.companion = _lay_down()
-            session.state.save(note)
-            _remove_others(session.uuid, note.companion)
+            vm.state.save(note)
+            _remove_others(vm.uuid, note.companion)
         command = [sys.executable, "-I", note.companion]
         command += [note.uuid, str(note.pid), str(note.start_time)]
         systemd.run_after(note.unit, note.uuid, command)

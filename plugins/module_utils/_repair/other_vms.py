@@ -13,6 +13,7 @@ from .._errors import BusyError, VirtauditError
 from .._proc import boot_id
 from .._qemu.process import find_qemu
 from .._vm import identity, statedir
+from .._vm.history import History
 from .._vm.note import Note
 from .._vm.statedir import VmState
 from .steps import end_of
@@ -21,11 +22,12 @@ if t.TYPE_CHECKING:
     from .._task.result import Report
 
 
-def settle_others(uuid: str, report: Report, origin: Origin) -> None:
+def end_other_vms(uuid: str, report: Report, origin: Origin) -> None:
     """Do what is due for every VM but one whose qemu is gone, and report it as late.
 
-    How much its records must be proved is what the task said that gave it its NICs. A VM that a
-    task or its companion works on is left to them. A failure here is no more than a warning.
+    How much its records must be proved is what the task said that gave it its NICs. They have no ticket: that of a
+    task says why something is done to the VM that it names. A VM that a task or its companion works on is left to
+    them. A failure here is no more than a warning.
     """
     for state in statedir.other_vms(uuid):
         note = _note_of(state)
@@ -33,7 +35,7 @@ def settle_others(uuid: str, report: Report, origin: Origin) -> None:
             continue
         with Auditor(note.audit) as auditor:
             try:
-                report.warnings += _settle_one(state, auditor, origin)
+                report.warnings += _end_one(state, auditor, origin)
             except BusyError:
                 pass
             except VirtauditError as exc:
@@ -42,8 +44,8 @@ def settle_others(uuid: str, report: Report, origin: Origin) -> None:
                 report.auditor.add(auditor)
 
 
-def foresee_others(uuid: str, report: Report) -> None:
-    """Say what :func:`settle_others` would do, for check mode; ``report`` is changed where it would write a record."""
+def foresee_other_vms(uuid: str, report: Report) -> None:
+    """Say what :func:`end_other_vms` would do, for check mode; ``report`` is changed where it would write a record."""
     for state in statedir.other_vms(uuid):
         note = _note_of(state)
         if note is None or not _is_due(note) or state.is_locked():
@@ -54,7 +56,7 @@ def foresee_others(uuid: str, report: Report) -> None:
             except VirtauditError as exc:
                 report.warnings.append(_not_settled(note, exc))
                 continue
-        step = end_of(note)
+        step = end_of(note, History(note))
         report.changed |= step.records
         report.warnings.append(step.foreseen)
 
@@ -80,15 +82,15 @@ def _note_of(state: VmState, write: bool = False) -> Note | None:
     return note
 
 
-def _settle_one(state: VmState, auditor: Auditor, origin: Origin) -> list[str]:
+def _end_one(state: VmState, auditor: Auditor, origin: Origin) -> list[str]:
     with state.locked(0):
         note = _note_of(state, write=True)
         if note is None or not _is_due(note):
             return []
-        from .vm_end import settle
+        from .vm_end import end_vm_late
 
         auditor.prepare()
-        return [settle(note, state, auditor, origin)]
+        return [end_vm_late(note, state, auditor, origin)]
 
 
 def _seems_gone(note: Note) -> bool:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a task that was cut off left half done: finished or taken back, recorded."""
+"""Does what a task that was cut off, or the end of a VM, left over: finishes it or takes it back, and records it."""
 
 from __future__ import annotations
 
@@ -13,123 +13,121 @@ from .._audit.origin import Origin
 from .._device import Device, fds_of
 from .._errors import ProcessError, StuckError
 from .._net import holdings
+from .._net.backends import backend_of
 from .._qemu import hotplug
 from .._vm import identity
-from .._vm.history import NicPast, Past
-from .._vm.macvtap import remove_link
+from .._vm.history import NicHistory
 from .._vm.note import NicNote, Note
-from .._vm.session import Session
+from .._vm.remains import remove_remains
+from .._vm.vm import Vm
 from .check import steps_due
 from .steps import Step
-from .vm_end import record_end, settle
+from .vm_end import end_vm_late, record_nic_end
 
 if t.TYPE_CHECKING:
     from .._task.result import Report
 
 
-def end_process(session: Session, note: Note) -> bool:
+def end_process(vm: Vm, note: Note) -> bool:
     """End the qemu of a start that was never finished, and no other one; tell whether it has ended."""
-    process = session.disconnect()
+    process = vm.disconnect()
     known = identity.noted(note)
     if known is not None:
         process = known
-    elif session.qmp_socket != note.qmp_socket:
+    elif vm.qmp_socket != note.qmp_socket:
         # The task was given the monitor of one that something else started.
         process = None
     return process is None or process.end()
 
 
-def repair_as_noted(session: Session, report: Report, origin: Origin) -> None:
-    """Repair, and prove the records as the strictest task asked whose work is repaired, not as this one does."""
-    note = session.note
+def repair_as_noted(vm: Vm, report: Report, origin: Origin) -> None:
+    """Repair, and prove the records as the strictest task asked whose work is repaired, not as this one does.
+
+    They are records of this task all the same, and have its ticket.
+    """
+    note = vm.note
     if note is None:
         return
-    with Auditor(note.audit) as auditor:
+    with Auditor(note.audit, report.auditor.ticket) as auditor:
         try:
             auditor.prepare()
-            report.warnings += repair(session, auditor, origin)
+            report.warnings += repair(vm, auditor, origin)
         finally:
             report.auditor.add(auditor)
 
 
-def repair(session: Session, auditor: Auditor, origin: Origin) -> list[str]:
-    """Record and remove what an earlier run or the VM's end left; return what was done, in words."""
-    note = session.note
-    if note is None:
-        return []
-    steps = steps_due(session)
-    if any(step.action == "end" for step in steps):
-        if note.booting and not end_process(session, note):
-            raise ProcessError(
-                f"the start of VM {note.name} had been cut off, and its qemu (pid {note.pid}) cannot be ended: it waits"
-                " in the kernel, mostly for its storage, and holds its network devices. Run the task again when it has ended"
-            )
-        done = [settle(note, session.state, auditor, origin)]
-        session.note = None
+def repair(vm: Vm, auditor: Auditor, origin: Origin) -> list[str]:
+    """Do all steps that are due for a VM; return what was done, in words. Raises :class:`VirtauditError`."""
+    note, steps = vm.note, steps_due(vm)
+    if note is not None and any(step.action == "end" for step in steps):
+        done = [_end(vm, note, auditor, origin)]
     else:
-        past = Past(note)
-        session.begin(note)
-        for step in steps:
-            _do(session, note, step, past, auditor, origin)
-        done = [step.reported for step in steps if step.action != "go_on"]
-        session.finish(note)
-    session.look()
+        with vm.change(auditor) as note:
+            for step in steps:
+                _do(vm, note, step, auditor, vm.messages(origin))
+        done = [step.reported for step in steps]
+    vm.look()
     return done
 
 
-def _do(
-    session: Session,
-    note: Note,
-    step: Step,
-    past: Past,
-    auditor: Auditor,
-    origin: Origin,
-) -> None:
+def _end(vm: Vm, note: Note, auditor: Auditor, origin: Origin) -> str:
+    """Record the end of a VM, or of its start. Raises :class:`ProcessError` when its qemu cannot be ended."""
+    if note.booting and not end_process(vm, note):
+        raise ProcessError(
+            f"the start of VM {note.name} had been cut off, and its qemu (pid {note.pid}) cannot be ended: it waits"
+            " in the kernel, mostly for its storage, and holds its network devices. Run the task again when it has ended"
+        )
+    done = end_vm_late(note, vm.state, auditor, origin)
+    vm.note = None
+    return done
+
+
+def _do(vm: Vm, note: Note, step: Step, auditor: Auditor, messages: Messages) -> None:
     """Do one step for a VM that lives."""
-    messages, nic = session.messages(origin), step.nic
+    nic = step.nic
     if nic is None:
-        session.live.monitor.execute("cont")
+        vm.live.monitor.execute("cont")
         note.frozen = False
         return
-    known = past.nic(nic)
+    history = vm.history.nic(nic)
     if step.action == "confirm":
-        _confirm(session, note, nic, known, auditor, messages)
-    elif step.action == "take_back":
-        _take_back(session, note, nic)
-        record_end(nic, known, "attach", auditor, messages)
-    elif step.action == "record_end":
-        record_end(nic, known, "attach", auditor, messages)
-    if step.action != "confirm":
-        auditor.prove()
-        remove_link(nic)
-        if step.action != "take_back" and nic.mac in session.nics:
+        _confirm(vm, note, nic, history, auditor, messages)
+    else:
+        if step.action == "take_back":
+            _take_back(vm, note, nic)
+        if step.action != "forget":
+            record_nic_end(nic, history, "attach", auditor, messages)
+            auditor.prove()
+            # What is on record is not recorded again, also when its link cannot be removed.
             nic.phase = "revoked"
-        else:
+        remove_remains(nic)
+        if step.action == "take_back" or nic.mac not in vm.nics:
             del note.interfaces[nic.mac]
-    session.state.save(note)
+    vm.state.save(note)
 
 
 def _confirm(
-    session: Session,
+    vm: Vm,
     note: Note,
     nic: NicNote,
-    known: NicPast,
+    history: NicHistory,
     auditor: Auditor,
     messages: Messages,
 ) -> None:
     """Finish a hot-plug that was cut off after qemu had the NIC."""
-    nic.devices = _handed_over(session, note, nic)
-    if not known.granted:
+    nic.devices = _handed_over(vm, note, nic)
+    if not history.granted:
         fds = fds_of(nic.devices)
-        auditor.write(messages.net_grant("attach", nic.mac, fds, success=True))
+        on = backend_of(nic.type).observe(nic.link)
+        auditor.write(messages.net_grant("attach", nic.mac, fds, True, nic.ifname, on))
         auditor.prove()
     nic.phase = "held"
 
 
-def _take_back(session: Session, note: Note, nic: NicNote) -> None:
+def _take_back(vm: Vm, note: Note, nic: NicNote) -> None:
     """Take back a hot-plug that was cut off. Raises :class:`StuckError` when somebody keeps its device."""
-    hotplug.roll_back(session.live.monitor, nic.mac, nic.queues)
-    process = session.live.process
+    hotplug.roll_back(vm.live.monitor, nic.mac, nic.queues)
+    process = vm.live.process
     holding = holdings.wait_free(nic.ifname, nic.ifindex, process)
     if holding is not None:
         raise StuckError(
@@ -139,9 +137,9 @@ def _take_back(session: Session, note: Note, nic: NicNote) -> None:
         )
 
 
-def _handed_over(session: Session, note: Note, nic: NicNote) -> list[Device]:
+def _handed_over(vm: Vm, note: Note, nic: NicNote) -> list[Device]:
     """Return what qemu holds of an interface, with the events of our opens where they are known."""
-    process = session.live.process
+    process = vm.live.process
     others = [
         other
         for other in note.interfaces.values()

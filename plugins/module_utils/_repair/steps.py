@@ -15,6 +15,7 @@ import typing as t
 from .._vm.note import NicNote, Note
 
 if t.TYPE_CHECKING:
+    from .._vm.history import History
     from .._vm.nic import Nic
 
 Action = t.Literal["end", "go_on", "confirm", "take_back", "record_end", "forget"]
@@ -48,17 +49,19 @@ class Step:
 
 def steps_of(
     note: Note,
+    history: History,
     alive: bool,
     nics: t.Mapping[str, Nic],
-    has_link: t.Callable[[NicNote], bool],
+    has_remains: t.Callable[[NicNote], bool],
 ) -> list[Step]:
     """Return what is left to do, in order; nothing for a VM that is as it is noted.
 
-    ``alive``: its noted process lives. ``nics`` are those that were observed, by MAC; ``has_link`` tells whether
-    the macvtap of an interface is there, and nobody holds it.
+    ``history`` is what a task that was cut off has on record. ``alive``: the noted process lives. ``nics`` are those
+    that were observed, by MAC; ``has_remains`` tells whether something that was made for an interface is there, and
+    nobody holds it.
     """
     if note.booting or not alive:
-        return [end_of(note)]
+        return [end_of(note, history)]
     steps = []
     # Noted before it may stand still; what was cut off then is still under way.
     if note.frozen and note.busy is not None:
@@ -67,23 +70,38 @@ def steps_of(
             Step("go_on", what, "it will be let go on", "it goes on again", False)
         )
     for nic in note.interfaces.values():
-        step = _step_of(note, nic, nics.get(nic.mac), has_link)
+        step = _step_of(note, history, nic, nics.get(nic.mac), has_remains)
         if step is not None:
             steps.append(step)
     return steps
 
 
-def end_of(note: Note) -> Step:
+def end_of(note: Note, history: History) -> Step:
     """Return the step for a VM whose qemu is gone, or whose start was never finished."""
-    held = any(nic.phase != "revoked" for nic in note.interfaces.values())
-    records = _is_audited(note) and (note.started or note.booting or held)
+    nics = any(_is_end_due(history, nic) for nic in note.interfaces.values())
+    operation, result = history.control()
     if note.booting:
         what = f"the start of VM {note.name} had been cut off"
         will = "it will be recorded as failed and undone"
-        return Step("end", what, will, "it was recorded as failed and undone", records)
-    what = f"qemu (pid {note.pid}) of VM {note.name} had ended by itself"
-    will = "its end will be put on record, late"
-    return Step("end", what, will, "its end is on record now, late", records)
+        done = "it was recorded as failed and undone"
+        control = operation is None or (operation, result) == ("start", "success")
+    elif (operation, result) == ("stop", "success"):
+        what = f"qemu (pid {note.pid}) of VM {note.name} had ended, and not all of that was on record"
+        will, done = "the rest will be put on record, late", "the rest is now, late"
+        control = False
+    else:
+        what = f"qemu (pid {note.pid}) of VM {note.name} had ended by itself"
+        will = "its end will be put on record, late"
+        done, control = "its end is on record now, late", note.started
+    return Step("end", what, will, done, _is_audited(note) and (control or nics))
+
+
+def _is_end_due(history: History, nic: NicNote) -> bool:
+    """Tell whether a record of the end of an interface is missing: of its detach or its failed attach, or a close."""
+    if nic.phase == "revoked":
+        return False
+    found = history.nic(nic)
+    return found.granted or not found.settled or bool(found.outstanding)
 
 
 def _is_audited(note: Note) -> bool:
@@ -92,16 +110,18 @@ def _is_audited(note: Note) -> bool:
 
 def _step_of(
     note: Note,
+    history: History,
     nic: NicNote,
     found: Nic | None,
-    has_link: t.Callable[[NicNote], bool],
+    has_remains: t.Callable[[NicNote], bool],
 ) -> Step | None:
-    records = _is_audited(note)
+    records = _is_audited(note) and _is_end_due(history, nic)
     if nic.phase == "opening":
         what = f"the attach of {nic.mac} had been cut off"
         if found is not None and found.is_whole:
             what += " after qemu had it"
             will = "it will be put on record"
+            records = _is_audited(note) and not history.nic(nic).granted
             return Step("confirm", what, will, "it is on record now", records, nic)
         will = "it will be recorded as failed and undone"
         done = "it was recorded as failed and undone"
@@ -112,8 +132,8 @@ def _step_of(
         what = f"qemu had given up {nic.mac} of VM {note.name} before this task"
         will, done = "it will be put on record, late", "it is on record now, late"
         return Step("record_end", what, will, done, records, nic)
-    if has_link(nic):
-        what = f"an earlier task left the macvtap {nic.ifname} of {nic.mac} behind"
+    if has_remains(nic):
+        what = f"an earlier task left {nic.ifname}, the link of {nic.mac}, or its filter behind"
         return Step("forget", what, "it will be removed", "it is removed", False, nic)
     if found is None:
         what = f"the guest of VM {note.name} has let go of {nic.mac}, whose host side was closed before this task"

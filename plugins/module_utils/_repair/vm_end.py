@@ -18,76 +18,75 @@ from .._audit.origin import Origin
 from .._errors import StuckError
 from .._net import holdings
 from .._net.holdings import Holding
-from .._vm.history import NicPast, Past
-from .._vm.macvtap import remove_link
+from .._net.network import network_of
+from .._vm.history import History, NicHistory
 from .._vm.note import NicNote, Note
+from .._vm.remains import remove_remains
 from .._vm.statedir import VmState
 from .steps import end_of
 
 _STOPPED_BY_US = ("shutdown", "destroyed")
 
 
-def bury(
+def end_vm(
     note: Note,
     state: VmState,
     auditor: Auditor,
     origin: Origin,
     reason: str,
-    past: Past,
+    history: History,
 ) -> None:
     """Record what the end of a VM means, and remove what is left of it.
 
-    ``reason`` is VIRT_CONTROL's: ``shutdown``, ``destroyed``, ``crashed``. What ``past`` has is not
+    ``reason`` is VIRT_CONTROL's: ``shutdown``, ``destroyed``, ``crashed``. What ``history`` has is not
     written again. Raises :class:`AuditError`, :class:`LinkError`, :class:`StuckError`;
     the note stays then.
     """
     messages = _messages_of(note, origin)
-    if (note.started or reason in _STOPPED_BY_US) and past.control() != (
+    if (note.started or reason in _STOPPED_BY_US) and history.control() != (
         "stop",
         "success",
     ):
         auditor.write(messages.control("stop", reason, note.pid or 0, success=True))
-    _record_ends(note, state, "attach", past, auditor, messages)
+    _record_ends(note, state, "attach", history, auditor, messages)
     _forget(note, state)
 
 
-def record_end(
-    nic: NicNote, past: NicPast, grant: str, auditor: Auditor, messages: Messages
+def record_nic_end(
+    nic: NicNote, history: NicHistory, grant: str, auditor: Auditor, messages: Messages
 ) -> None:
     """Record that qemu holds nothing of an interface: its detach, or its failed ``grant``, and each close."""
-    if past.granted:
+    if history.granted:
         auditor.write(messages.net_detach(nic.mac, success=True))
-    elif not past.settled:
-        auditor.write(messages.net_grant(grant, nic.mac, [], success=False))
-    for opened in past.outstanding:
+    elif not history.settled:
+        on = network_of(nic.link, nic.type)
+        auditor.write(messages.net_grant(grant, nic.mac, [], False, *on))
+    for opened in history.outstanding:
         auditor.write(messages.net_close(nic.mac, opened, opened.fd))
 
 
-def settle(note: Note, state: VmState, auditor: Auditor, origin: Origin) -> str:
+def end_vm_late(note: Note, state: VmState, auditor: Auditor, origin: Origin) -> str:
     """Do what is due for a VM whose qemu is gone and whose lock is held; return it in words.
 
     Raises :class:`AuditError`, :class:`LinkError`, :class:`StateError`, :class:`StuckError`; the note stays then, for
     the next run.
     """
-    past = Past(note)
-    done = end_of(note).reported
+    history = History(note)
+    done = end_of(note, history).reported
     state.begin(note)
     if note.booting:
-        _undo_start(note, state, auditor, origin, past)
+        _undo_start(note, state, auditor, origin, history)
         return done
-    recorded = past.control() == ("stop", "success")
-    bury(note, state, auditor, origin, how_it_ended(note, state), past)
-    if recorded:
-        return f"the rest of the end of VM {note.name} (qemu, pid {note.pid}) is on record now, late"
+    end_vm(note, state, auditor, origin, how_it_ended(note, state), history)
     return done
 
 
 def _undo_start(
-    note: Note, state: VmState, auditor: Auditor, origin: Origin, past: Past
+    note: Note, state: VmState, auditor: Auditor, origin: Origin, history: History
 ) -> None:
     messages = _messages_of(note, origin)
-    _record_ends(note, state, "start", past, auditor, messages)
-    operation, result = past.control()
+    _record_ends(note, state, "start", history, auditor, messages)
+    operation, result = history.control()
     if (operation, result) == ("start", "success"):
         auditor.write(messages.control("stop", "failed", note.pid or 0, success=True))
     elif operation is None:
@@ -110,7 +109,7 @@ def _record_ends(
     note: Note,
     state: VmState,
     grant: str,
-    past: Past,
+    history: History,
     auditor: Auditor,
     messages: Messages,
 ) -> None:
@@ -128,7 +127,7 @@ def _record_ends(
         if holding is not None:
             stuck[nic.mac] = holding
             continue
-        record_end(nic, past.nic(nic), grant, auditor, messages)
+        record_nic_end(nic, history.nic(nic), grant, auditor, messages)
         recorded.append(nic)
     auditor.prove()
     if stuck:
@@ -149,5 +148,5 @@ def _messages_of(note: Note, origin: Origin) -> Messages:
 def _forget(note: Note, state: VmState) -> None:
     # After the last record: importing what removes links takes longer than all of them.
     for nic in note.interfaces.values():
-        remove_link(nic)
+        remove_remains(nic)
     state.remove()

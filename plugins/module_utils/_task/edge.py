@@ -19,6 +19,7 @@ from ansible.module_utils.common.respawn import (
 )
 
 from .._audit.auditor import Auditor
+from .._audit.ticket import parse_ticket
 from .._errors import VirtauditError
 from .result import Report, printable
 
@@ -53,6 +54,7 @@ def run_module(module: AnsibleModule, run: Run) -> t.NoReturn:
         report = Report(auditor)
 
         def run_and_prove() -> None:
+            auditor.ticket = parse_ticket(module.params["ticket"])
             run(module.params, module.check_mode, report)
             auditor.prove()
 

@@ -19,10 +19,11 @@ if t.TYPE_CHECKING:
 
 # The kernel's records and the note have the same clock, in ticks of a different length.
 _SLACK_SECONDS = 0.1
+_TURNS = ("start", "attach", "detach")
 
 
 @dataclasses.dataclass
-class NicPast:
+class NicHistory:
     """What is on record of one interface.
 
     ``outstanding`` devices were opened and not closed; their ``fd`` is ``None`` when only the log knows
@@ -35,17 +36,20 @@ class NicPast:
     settled: bool = False
 
 
-def of_note(note: NicNote) -> NicPast:
+def of_note(note: NicNote) -> NicHistory:
     """Return what the note says: all its devices are open, and handed over when it is held."""
-    return NicPast([*note.devices], granted=note.phase == "held")
+    return NicHistory([*note.devices], granted=note.phase == "held")
 
 
-class Past:
-    """The records of one VM since a task began that did not end. Without a log, what the note says."""
+class History:
+    """The records of one VM since a task began that did not end. Without such a task, what the note says.
 
-    def __init__(self, note: Note) -> None:
+    To be made before the next task is noted: it reads the log from when the note says that one began.
+    """
+
+    def __init__(self, note: Note | None) -> None:
         self.records: list[Logged] = []
-        if note.busy is not None:
+        if note is not None and note.busy is not None:
             # Seldom needed, and what reads logs takes a while to import.
             from .._log.recent import records_of
 
@@ -58,31 +62,27 @@ class Past:
                 return logged.record.fields.get("op"), logged.record.fields.get("res")
         return None, None
 
-    def granted_fds(self, mac: str) -> list[int]:
-        """Return the fd numbers of the last hand-over of an interface that is on record, in the order of its opens."""
-        for logged in reversed(self.records):
-            fields = logged.record.fields
-            if fields.get("new-net") == mac and fields.get("fds"):
-                return [int(fd) for fd in str(fields["fds"]).split(",")]
-        return []
-
-    def nic(self, note: NicNote) -> NicPast:
-        """Return what is on record of one interface."""
+    def nic(self, note: NicNote) -> NicHistory:
+        """Return what is on record of one interface: the note from before these records, and what they change."""
         mine = [logged for logged in self.records if _speaks_of(logged, note.mac)]
-        logged_events = {logged.event for logged in mine}
-        # What the log does not have was opened before the task, or has not landed yet.
-        past = of_note(note)
-        noted: dict[str | None, Device] = {
-            opened.event: opened
-            for opened in past.outstanding
-            if opened.event in logged_events
-        }
-        past.outstanding = [
-            opened for opened in past.outstanding if opened.event not in noted
-        ]
+        if not mine:
+            return of_note(note)
+        from .._analysis.devices import NicDevices
+
+        noted, earlier = _split(note.devices, mine)
+        on_record = NicDevices()
+        if note.phase == "held" and not _begins_with_grant(mine):
+            on_record.held, on_record.exact = earlier, True
+        else:
+            on_record.released = earlier
         for logged in mine:
-            _take(past, logged, noted)
-        return past
+            on_record.take(logged)
+        return NicHistory(
+            # No close is due for a device whose open is not on record.
+            [_as_noted(each, noted) for each in on_record.outstanding if each.path],
+            granted=on_record.held is not None,
+            settled=on_record.settled,
+        )
 
 
 def _speaks_of(logged: Logged, mac: str) -> bool:
@@ -90,33 +90,45 @@ def _speaks_of(logged: Logged, mac: str) -> bool:
     return mac in (fields.get("net"), fields.get("new-net"), fields.get("old-net"))
 
 
-def _take(past: NicPast, logged: Logged, noted: dict[str | None, Device]) -> None:
-    fields = logged.record.fields
-    reason, success = fields.get("reason"), fields.get("res") == "success"
-    if reason == "open" and success:
-        past.outstanding.append(noted.get(logged.event) or _unconfirmed(past, logged))
-        past.settled = False
-    elif reason == "close":
-        _close(past, str(fields.get("path")), fields.get("fd"))
-    elif reason in ("start", "attach"):
-        past.granted, past.settled = success, not success
-    elif reason == "detach" and success:
-        past.granted, past.settled = False, True
+def _begins_with_grant(records: t.Iterable[Logged]) -> bool:
+    """Tell whether a hand-over comes before any detach: then what is noted was opened before it, and not handed over."""
+    for logged in records:
+        fields = logged.record.fields
+        if fields.get("res") == "success" and fields.get("reason") in _TURNS:
+            return fields["reason"] != "detach"
+    return False
 
 
-def _close(past: NicPast, path: str, fd: str | None) -> None:
-    same = [opened for opened in past.outstanding if opened.path == path]
-    exact = [opened for opened in same if str(opened.fd) == fd]
-    for opened in (exact or same)[:1]:
-        past.outstanding.remove(opened)
+def _split(
+    devices: t.Iterable[Device], records: t.Iterable[Logged]
+) -> tuple[dict[str, Device], list[Device]]:
+    """Return the noted devices whose open is among the records, by its event, and those that were opened before.
+
+    The open of one that is noted without an event may have landed all the same: it is that of the same path.
+    """
+    opens = {
+        logged.event: logged.record.fields.get("path")
+        for logged in records
+        if logged.record.fields.get("reason") == "open"
+        and logged.record.fields.get("res") == "success"
+    }
+    noted: dict[str, Device] = {}
+    earlier = []
+    for opened in devices:
+        event = opened.event
+        if event is None:
+            landed = (each for each, path in opens.items() if path == opened.path)
+            event = next((each for each in landed if each not in noted), None)
+        if event in opens:
+            noted[event] = opened
+        else:
+            earlier.append(opened)
+    return noted, earlier
 
 
-def _unconfirmed(past: NicPast, logged: Logged) -> Device:
-    """Return the device of an open that only the log confirms; it may be noted, without an event."""
-    fields = logged.record.fields
-    path = str(fields.get("path"))
-    for opened in past.outstanding:
-        if opened.event is None and opened.path == path:
-            past.outstanding.remove(opened)
-            return dataclasses.replace(opened, event=logged.event)
-    return Device(path, fields.get("rdev"), fields.get("dev"), None, logged.event)
+def _as_noted(opened: Device, noted: t.Mapping[str, Device]) -> Device:
+    """Return a device with the descriptor that is noted, where no record says which one it has."""
+    known = noted.get(opened.event or "")
+    if known is None or opened.fd is not None:
+        return opened
+    return dataclasses.replace(opened, fd=known.fd)

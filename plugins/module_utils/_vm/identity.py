@@ -9,13 +9,18 @@ it runs, its uid, the peer of the monitor's socket (SO_PEERCRED), and the UUID t
 
 from __future__ import annotations
 
+import contextlib
+import os
+import pwd
 import typing as t
 
 from .._errors import OptionError, ProcessError, UnreachableError
 from .._proc import Process, all_processes
 from .._qemu.monitor import Monitor
-from .._qemu.process import find_named, is_qemu, owner_of_cpus, told
+from .._qemu.process import find_named, find_qemu, is_qemu, owner_of_cpus, told
 from .note import Note
+from .statedir import VmState
+from .target import Target
 
 _NO_UUID = "00000000-0000-0000-0000-000000000000"
 _ROOT = 0
@@ -26,6 +31,32 @@ def noted(note: Note | None) -> Process | None:
     if note is None or note.pid is None or note.start_time is None:
         return None
     return Process(note.pid, note.start_time)
+
+
+def has_ended(note: Note) -> bool:
+    """Tell whether a VM's note names a process, and that one has ended."""
+    process = noted(note)
+    return process is not None and not process.is_alive()
+
+
+def expected(target: Target, uuid: str, note: Note | None) -> Process | None:
+    """Return the living process that a VM should be, as far as its note or /proc tell before it is asked.
+
+    Raises :class:`OptionError` for a VM that runs without a monitor of ours, where the task gives none.
+    """
+    known = noted(note)
+    if known is not None:
+        return known if known.is_alive() else None
+    if target.qmp_socket is not None:
+        return None
+    found = find_qemu(uuid, [*uids_of(note), *_uids_named(target.user)])
+    if found is not None and not os.path.exists(VmState(uuid).qmp_socket):
+        raise OptionError(
+            "qmp_socket",
+            f"the VM runs (pid {found.pid}) and was not started by this collection;"
+            " give the path of a QMP socket of its own",
+        )
+    return found
 
 
 def uids_of(note: Note | None) -> list[int]:
@@ -100,20 +131,29 @@ def require_ended(
             raise unreached
 
 
-def refuse_namesake(name: str, uuid: str, others: t.Iterable[Note], uid: int) -> None:
+def refuse_namesake(
+    name: str, uuid: str, others: t.Iterable[Note], uid: int, ends: bool = False
+) -> None:
     """Refuse to start a VM whose name another VM of this host has, under another UUID.
 
-    ``others`` are the notes of this host's other VMs, ``uid`` is that which qemu is to run with.
-    Raises :class:`OptionError`.
+    ``others`` are the notes of this host's other VMs, ``uid`` is that which qemu is to run with. ``ends``: a
+    qemu of this UUID is ended before, which check mode only foresees. Raises :class:`OptionError`.
     """
     for note in others:
         known = noted(note)
         if note.name == name and known is not None and known.is_alive():
             raise _namesake(name, uuid, known, note.uuid)
-    found = find_named(name, [uid])
+    found = find_named(name, [uid], uuid if ends else None)
     if found is not None:
         process, said = found
         raise _namesake(name, uuid, process, said.uuid)
+
+
+def _uids_named(user: str | None) -> list[int]:
+    """Return the uid of a user that a task names for qemu, if there is such a user."""
+    with contextlib.suppress(KeyError):
+        return [pwd.getpwnam(user).pw_uid] if user else []
+    return []
 
 
 def _namesake(

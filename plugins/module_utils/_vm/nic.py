@@ -8,11 +8,14 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from .._audit.network import Network
 from .._device import Device, fds_of
-from .._net import holdings, link, sysfs
+from .._net import holdings, sysfs
+from .._net.backends import backend_of
 from .._net.interface import Interface, compact, sits_on_pci
+from .._net.nic_link import NicLink
 from .._proc import Process
-from .._qemu.command import mac_of
+from .._qemu.ids import mac_of
 from .._qemu.nics import FrontEnd, Inventory
 from .note import NicNote, Note
 
@@ -66,11 +69,17 @@ class Nic:
         """Return the bridge or the lower device, as the kernel knows it."""
         if self.ifname is None or not sysfs.exists(self.ifname):
             return self.note.source if self.note else None
-        return (
-            sysfs.master(self.ifname)
-            if self.type == "bridge"
-            else sysfs.lower(self.ifname)
-        )
+        return backend_of(self.type).source_of(self.ifname)
+
+    @property
+    def network(self) -> Network:
+        """Return the network that it is on, as the kernel shows it. What nobody noted is not looked at."""
+        noted = self.note.link.network if self.note else Network()
+        if self.ifname is None or not sysfs.exists(self.ifname):
+            return noted
+        index = sysfs.ifindex(self.ifname)
+        link = NicLink(self.ifname, index, self.mac, noted)
+        return backend_of(self.type).observe(link)
 
     @property
     def vhost(self) -> bool | None:
@@ -82,13 +91,26 @@ class Nic:
     @property
     def mode(self) -> str | None:
         """Return a macvtap's mode."""
-        if (
-            self.type == "bridge"
-            or self.ifname is None
-            or not sysfs.exists(self.ifname)
-        ):
+        if self.ifname is None or not sysfs.exists(self.ifname):
             return None
-        return link.macvtap_mode(self.ifname)
+        return backend_of(self.type).mode_of(self.ifname)
+
+    def as_note(self) -> NicNote:
+        """Return an entry for the VM's note; this collection did not attach the NIC."""
+        return NicNote(
+            mac=self.mac,
+            type=self.type,
+            source=self.source or "",
+            mode=None,
+            model=self.front_end.model if self.front_end else "",
+            ifname=self.ifname or "",
+            ifindex=sysfs.ifindex(self.ifname) if self.ifname else None,
+            queues=self.queues,
+            netdev=self.netdev,
+            phase="held" if self.devices else "revoked",
+            made=False,
+            devices=self.devices,
+        )
 
     def result(self) -> dict[str, t.Any]:
         """Return the module's value for the NIC, without ``action``."""
@@ -98,6 +120,7 @@ class Nic:
             "source": self.source,
             "ifname": self.ifname,
             "queues": self.queues,
+            "network": self.network.result(),
             "devices": [opened.result() for opened in self.devices],
         }
 
@@ -188,18 +211,74 @@ def _as_now(process: Process, opened: Device, ifindex: int | None) -> Device | N
     return dataclasses.replace(opened, dev=found.dev) if same else None
 
 
-def strange_devices(name: str, process: Process, nics: t.Iterable[Nic]) -> list[str]:
-    """Return in words which network devices a VM of ours holds that no task gave it."""
+def strange_devices(
+    name: str,
+    process: Process,
+    nics: t.Iterable[Nic],
+    cut_off: t.Collection[NicNote] = (),
+) -> list[str]:
+    """Return in words which network devices a VM of ours holds that no task gave it.
+
+    ``cut_off`` are attaches that are finished or taken back before, which check mode only foresees.
+    """
     given = [opened for nic in nics if nic.note is not None for opened in nic.devices]
     return [
         f"VM {name} (qemu, pid {process.pid}) holds {holdings.words(found)}, which no task gave it and no record knows."
         " Find out who started or changed this VM; vm_net_audit_info with verify: true lists it"
         for found in holdings.beside(process, given)
+        if not any(_may_be_of(nic, found) for nic in cut_off)
     ]
+
+
+def _may_be_of(nic: NicNote, opened: Device) -> bool:
+    """Tell whether a device can be that of an attach that was cut off."""
+    new_vhost = opened.is_vhost and opened.fd not in nic.others
+    return new_vhost or opened.dev == nic.ifname
+
+
+class Move(t.NamedTuple):
+    """The network that an attached NIC is on, and the one that a task asks for."""
+
+    before: Network
+    after: Network
+
+    @property
+    def differences(self) -> list[str]:
+        """Return in which ways they differ, in words."""
+        found = []
+        for change in self.before.changes(self.after):
+            (name, have), (_name, want) = change.items()
+            found.append(f"{name[len('old-'):]} is {have}, asked is {want}")
+        return found
+
+
+def move_of(wanted: Interface, nic: Nic) -> Move | None:
+    """Return what makes a NIC what a task asks without its guest, ``None`` where that takes another NIC."""
+    if _lasting_differences(wanted, nic):
+        return None
+    move = _move(wanted, nic)
+    moves = backend_of(nic.type).moves
+    return move if moves or move.before.source == move.after.source else None
 
 
 def differences(wanted: Interface, nic: Nic) -> list[str]:
     """Return in which ways an attached NIC is not what a task asks, in words."""
+    lasting = _lasting_differences(wanted, nic)
+    if not nic.is_whole or (nic.note is not None and nic.note.pending):
+        return lasting
+    return lasting + _move(wanted, nic).differences
+
+
+def _move(wanted: Interface, nic: Nic) -> Move:
+    before, after = nic.network, wanted.network
+    if wanted.mtu is None:
+        # One that the task does not name is left as it is.
+        return Move(before, dataclasses.replace(after, mtu=before.mtu))
+    mtu = sysfs.mtu(nic.ifname) if nic.ifname else None
+    return Move(dataclasses.replace(before, mtu=str(mtu)), after)
+
+
+def _lasting_differences(wanted: Interface, nic: Nic) -> list[str]:
     if nic.front_end is None:
         return ["the guest has let go of it, and qemu still holds its devices"]
     if not nic.devices:
@@ -208,15 +287,16 @@ def differences(wanted: Interface, nic: Nic) -> list[str]:
         return ["a detach is pending: the guest was asked to let go of it"]
     pairs: list[tuple[str, object, object]] = [
         ("type", nic.type, wanted.type),
-        ("source", nic.source, wanted.source),
         ("model", nic.front_end.model, wanted.qom_type),
         ("queues", nic.queues, wanted.queues),
         ("ifname", nic.ifname, wanted.ifname),
     ]
-    if wanted.type == "direct" and nic.type == "direct":
+    if wanted.type == nic.type and wanted.mode:
         pairs.append(("mode", nic.mode, wanted.mode))
-    if wanted.mtu is not None and nic.ifname is not None:
-        pairs.append(("mtu", sysfs.mtu(nic.ifname), wanted.mtu))
+    if (nic.note is None or not nic.note.made) and wanted.network.is_prepared:
+        return [
+            "it was attached by something else, whose links get no VLAN, filter or isolation of this collection"
+        ]
     if wanted.vhost != "auto" and nic.vhost is not None:
         pairs.append(
             (

@@ -13,7 +13,10 @@ import json
 import typing as t
 
 from .._audit.mode import MODES, Mode
+from .._audit.network import Network
 from .._device import Device
+from .._net.nic_link import NicLink
+from .._proc import Process
 
 _VERSION = 1
 
@@ -27,6 +30,7 @@ class NicNote:
     ``phase``: ``opening`` until the hand-over is on record, ``held`` while qemu has it,
     ``revoked`` when the host side is closed and the guest still has its NIC.
     ``pending``: the guest was asked to let go and has not. ``made``: this collection attached it.
+    ``network``: what its link was put on, beside ``source``; ``updating``: what it is being put on.
     ``others``: the vhost-net fds that qemu held before, which nothing else tells from those of this interface.
     """
 
@@ -44,6 +48,19 @@ class NicNote:
     others: list[int] = dataclasses.field(default_factory=list)
     ifindex: int | None = None
     devices: list[Device] = dataclasses.field(default_factory=list)
+    network: Network = dataclasses.field(default_factory=Network)
+    updating: Network | None = None
+
+    @property
+    def link(self) -> NicLink:
+        """Return its link on the host, on the network that it was put on."""
+        network = dataclasses.replace(self.network, source=self.source)
+        return NicLink(self.ifname, self.ifindex, self.mac, network)
+
+    def put_on(self, network: Network) -> None:
+        """Note the network that its link is on now."""
+        self.source, self.network = network.source or "", network
+        self.updating = None
 
 
 @dataclasses.dataclass
@@ -77,6 +94,42 @@ class Note:
     uid: int | None = None
     interfaces: dict[str, NicNote] = dataclasses.field(default_factory=dict)
 
+    @property
+    def is_unfinished(self) -> bool:
+        """Tell whether something was begun and is neither finished nor undone."""
+        opening = any(nic.phase == "opening" for nic in self.interfaces.values())
+        return self.booting or self.frozen or opening
+
+    def bind(self, process: Process) -> None:
+        """Note which process the VM is."""
+        self.pid, self.start_time = process.pid, process.start_time
+
+    def unrecord(self, event: str, fields: t.Mapping[str, str | None]) -> None:
+        """Note a NIC as it was before a record that the audit daemon has not written to its log.
+
+        The next task reads the log, and records what is missing there.
+        """
+        reason = fields.get("reason")
+        mac = fields.get("new-net") or fields.get("old-net") or fields.get("net")
+        nic = self.interfaces.get(mac or "")
+        if nic is None:
+            return
+        if reason in ("detach", "close") and nic.phase == "revoked":
+            nic.phase = "held"
+        elif reason in ("start", "attach") and nic.phase == "held":
+            nic.phase = "opening"
+        elif reason == "open":
+            # No close is due for an open that is not on record.
+            nic.devices = [opened for opened in nic.devices if opened.event != event]
+
+    def forget_foreign(self) -> None:
+        """Forget the NICs that something else attached, as far as no detach of them is under way."""
+        self.interfaces = {
+            mac: nic
+            for mac, nic in self.interfaces.items()
+            if nic.made or nic.pending or nic.phase != "held"
+        }
+
 
 def encode(note: Note) -> str:
     """Return a note as JSON."""
@@ -101,6 +154,12 @@ def decode(text: str) -> Note:
                 "devices": [
                     Device(**_known(Device, item)) for item in entry.get("devices", [])
                 ],
+                "network": Network(**_known(Network, entry.get("network", {}))),
+                "updating": (
+                    Network(**_known(Network, entry["updating"]))
+                    if entry.get("updating")
+                    else None
+                ),
             }
         )
         for mac, entry in data.get("interfaces", {}).items()

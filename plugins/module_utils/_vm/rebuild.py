@@ -10,11 +10,12 @@ import os
 import time
 import typing as t
 
+from .._audit.network import Network
 from .._net import sysfs
 from .._proc import Process, boot_id
-from .._qemu import command, systemd
+from .._qemu import ids, systemd
 from .._qemu.process import find_qemu, told
-from .history import Past
+from .history import History
 from .note import NicNote, Note
 from .statedir import VmState
 
@@ -49,11 +50,11 @@ def _rebuild(state: VmState, process: Process | None) -> Note | None:
         # What was under way is not known: the repair that this calls for finds out.
         busy=time.time() - time.clock_gettime(time.CLOCK_BOOTTIME),
     )
-    past = Past(note)
+    history = History(note)
     if process is not None:
         note.name = told(process.command_line()).name or ""
-        note.pid, note.start_time = process.pid, process.start_time
-    for logged in past.records:
+        note.bind(process)
+    for logged in history.records:
         _learn(note, logged)
     if not note.name:
         return None
@@ -63,8 +64,8 @@ def _rebuild(state: VmState, process: Process | None) -> Note | None:
         note.pid_file = os.path.exists(state.pid_file)
         scope = systemd.scope_of(state.uuid)
         note.unit = scope if scope and systemd.is_loaded(scope) else None
-    for mac in dict.fromkeys(filter(None, map(_mac_of, past.records))):
-        nic = _rebuild_nic(mac, past)
+    for mac in dict.fromkeys(filter(None, map(_mac_of, history.records))):
+        nic = _rebuild_nic(mac, history)
         if nic is not None:
             note.interfaces[mac] = nic
     return note
@@ -100,24 +101,37 @@ def _mac_of(logged: Logged) -> str | None:
     return fields.get("net") or fields.get("new-net") or fields.get("old-net")
 
 
-def _rebuild_nic(mac: str, past: Past) -> NicNote | None:
+def _network_of(mac: str, history: History) -> Network:
+    """Return the network that an interface was put on, by its records: the last one that says a value counts."""
+    known: dict[str, str | None] = {}
+    for logged in history.records:
+        fields = logged.record.fields
+        if _mac_of(logged) == mac and fields.get("res") == "success":
+            for field in dataclasses.fields(Network):
+                for name in (field.name, f"new-{field.name}"):
+                    if name in fields:
+                        value = fields[name]
+                        plain = value in ("none", "no", "up")
+                        known[field.name] = None if plain else value
+    return Network(**known)
+
+
+def _rebuild_nic(mac: str, history: History) -> NicNote | None:
     """Return the note of an interface of which something is open by the log, ``None`` when nothing is."""
-    nic = NicNote(mac, "bridge", "", None, "", "", 0, command.netdev_id(mac), "opening")
-    known = past.nic(nic)
+    nic = NicNote(mac, "bridge", "", None, "", "", 0, ids.netdev_id(mac), "opening")
+    known = history.nic(nic)
     if not known.outstanding:
         return None
     first = known.outstanding[0]
     nic.ifname = first.dev or ""
     nic.queues = sum(not opened.is_vhost for opened in known.outstanding)
     nic.ifindex = sysfs.ifindex(nic.ifname)
+    nic.network = _network_of(mac, history)
     if first.is_tap:
         nic.source = sysfs.master(nic.ifname) or ""
     else:
         nic.type, nic.source = "direct", sysfs.lower(nic.ifname) or ""
     if known.granted:
         nic.phase = "held"
-        nic.devices = [
-            dataclasses.replace(opened, fd=fd)
-            for opened, fd in zip(known.outstanding, past.granted_fds(mac))
-        ]
+        nic.devices = [opened for opened in known.outstanding if opened.fd is not None]
     return nic

@@ -1,37 +1,63 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which VM a task speaks of."""
+"""The VM that a task names."""
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import re
 import typing as t
 import uuid as uuidlib
 
+from .._audit.mode import Mode
 from .._errors import OptionError
+from .._text import check_text
 
 _MAX_NAME_BYTES = 255
 _MACHINE_ID = re.compile(r"[0-9a-f]{32}")
 _MACHINE_ID_PATHS = ("/etc/machine-id", "/var/lib/dbus/machine-id")
 
 
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """What a task says of its VM.
+
+    ``uuid`` and ``qmp_socket`` are ``None`` where the task does not give them, ``user`` where it does not name
+    the user that qemu is to run with. ``timeout`` is in seconds.
+    """
+
+    name: str
+    uuid: str | None
+    qmp_socket: str | None
+    user: str | None
+    audit: Mode
+    timeout: float
+
+    @classmethod
+    def of(cls, params: t.Mapping[str, t.Any]) -> Target:
+        """Check a module's parameters. Raises :class:`OptionError`."""
+        timeout = float(params["timeout"])
+        if not 0 < timeout < math.inf:
+            raise OptionError(
+                "timeout", f"{timeout:g} is not a positive number of seconds"
+            )
+        return cls(
+            name=parse_name(params["name"]),
+            uuid=None if params["uuid"] is None else parse_uuid(params["uuid"]),
+            qmp_socket=params["qmp_socket"],
+            user=(params.get("qemu") or {}).get("user"),
+            audit=params["audit"],
+            timeout=timeout,
+        )
+
+
 def parse_name(name: str) -> str:
     """Check the option ``name``. Any text is a name that qemu can be started with."""
     if not name:
         raise OptionError("name", "a VM needs a name")
-    if "\0" in name:
-        raise OptionError("name", "a name cannot hold a NUL byte")
-    try:
-        size = len(name.encode("utf-8"))
-    except UnicodeEncodeError as exc:
-        raise OptionError("name", f"{name!r} is no text that UTF-8 can hold") from exc
-    if size > _MAX_NAME_BYTES:
-        raise OptionError(
-            "name",
-            f"the name has {size} bytes; at most {_MAX_NAME_BYTES} fit into a record",
-        )
-    return name
+    return check_text("name", name, _MAX_NAME_BYTES)
 
 
 def parse_uuid(text: str) -> str:

@@ -32,9 +32,11 @@ _UNSET = 4294967295
 # ECS: the values of event.type that go with event.category host.
 _TYPES = {
     "open": "access",
+    "prepare": "change",
     "close": "end",
     "start": "change",
     "attach": "change",
+    "update": "change",
     "detach": "change",
     "vm_start": "start",
     "vm_stop": "end",
@@ -120,6 +122,8 @@ class Lines:
             "mac": record.mac,
             "devices": _devices(fields),
             "fds": _numbers(fields.get("fds")),
+            "network": record.network,
+            "ticket": record.ticket,
             "result": fields.get("res"),
             "auid": record.auid,
             "ses": record.ses,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ...module_utils._analysis.grants import network_of, whole_network
 from ...module_utils._errors import OptionError
 from ...module_utils._time import parse_time
 from .ledger import parse_event
@@ -50,6 +51,16 @@ class Record(t.NamedTuple):
         """The NIC that it is about."""
         get = self.fields.get
         return get("net") or get("new-net") or get("old-net")
+
+    @property
+    def ticket(self) -> str | None:
+        """Why the task was run, where it said so."""
+        return self.fields.get("ticket")
+
+    @property
+    def network(self) -> dict[str, str | None] | None:
+        """What it says of the network that its NIC is on, after a change; ``None`` when it says nothing."""
+        return whole_network(network_of(self.fields), network_of(self.fields, "new-"))
 
 
 class Finding(t.NamedTuple):

@@ -14,7 +14,6 @@ from .records import Finding, Record, Severity
 Style = t.Literal["plain", "warn", "bad"]
 Styled = tuple[str, Style]
 
-HEADER = ("HOST", "VM", "MAC", "DEVICE", "ACTION", "RESULT", "EVENT")
 _GAP = "  "
 # What is left of a name tells it from others, if there is room for so many columns.
 _LEAST = 12
@@ -24,18 +23,30 @@ _EVENTS = 10
 # The worst first. Of missing records every host is named, whatever else there is.
 _MISSING, _BAD, _MEDIUM, _LOW = range(4)
 _RANKS: dict[Severity, int] = {"high": _BAD, "medium": _MEDIUM, "low": _LOW}
+# So many columns of a network, which may have many VLANs or addresses, and of a ticket: all of it is in the trail.
+_NETWORK = 60
+_TICKET = 32
+_HAND_OVERS = ("start", "attach", "update", "detach")
+_BEFORE = ("open", "prepare")
 
 
 class Row(t.NamedTuple):
-    """One hand-over, detach, or open that failed."""
+    """One hand-over, change or detach, or what failed before it. ``network`` and ``ticket`` may be empty."""
 
     host: str
     vm: str
     mac: str
     device: str
+    network: str
     action: str
     result: str
     event: str
+    ticket: str
+
+
+_HEADER = Row(*(name.upper() for name in Row._fields))
+# Columns that are left out where no row has something in them.
+_OPTIONAL = ("network", "ticket")
 
 
 class Summary:
@@ -59,14 +70,21 @@ class Summary:
             fields = record.fields
             reason, failed = fields.get("reason"), fields.get("res") != "success"
             if record.type != "VIRT_RESOURCE" or (
-                reason not in ("start", "attach", "detach")
-                and not (reason == "open" and failed)
+                reason not in _HAND_OVERS and not (reason in _BEFORE and failed)
             ):
                 continue
             device = fields.get("path") or devices.get(record.mac)
-            texts: list[str | None] = [host, fields.get("vm"), record.mac, device]
-            texts += [reason, fields.get("res"), record.event or "not confirmed"]
-            row = Row(*(printable(text or "?") for text in texts))
+            row = Row(
+                host=printable(host),
+                vm=printable(fields.get("vm") or "?"),
+                mac=printable(record.mac or "?"),
+                device=printable(device or "?"),
+                network=_cut(printable(_network_of(record)), _NETWORK),
+                action=printable(reason or "?"),
+                result=printable(fields.get("res") or "?"),
+                event=record.event or "not confirmed",
+                ticket=_cut(printable(record.ticket or ""), _TICKET),
+            )
             self._keep(row, failed or not record.confirmed)
 
     def add_finding(self, host: str, finding: Finding) -> None:
@@ -117,43 +135,67 @@ class Summary:
         if not rows:
             return []
         left_out = self._left_out + len(self._good) - len(good)
-        widths = [
-            max(map(columns_of, cells))
-            for cells in zip(HEADER, *(row for row, _style in rows))
-        ]
-        fits = width is None or sum(widths) + len(_GAP) * (len(widths) - 1) <= width
-        lines = _one_line_each(rows, widths) if fits else _two_lines_each(rows, width)
+        lines = _one_line_each(rows)
+        if (
+            width is not None
+            and max(columns_of(text) for text, _style in lines) > width
+        ):
+            lines = _some_lines_each(rows, width)
         if left_out:
             lines.append((f"... and {left_out} more, all in the trail", "plain"))
         return lines
 
 
-def _one_line_each(
-    rows: t.Sequence[tuple[Row, Style]], widths: t.Sequence[int]
-) -> list[Styled]:
-    styled: list[tuple[t.Sequence[str], Style]] = [(HEADER, "plain"), *rows]
+def _network_of(record: Record) -> str:
+    """Return what a record says of a NIC's network, and of a change of it both sides."""
+    fields = record.fields
+    changed = [key[4:] for key in fields if key.startswith("old-") and key != "old-net"]
+    if changed:
+        return " ".join(
+            f"{name}: {fields[f'old-{name}'] or 'none'} -> {fields.get(f'new-{name}') or 'none'}"
+            for name in changed
+        )
+    network = dict(record.network or {})
+    said = [network.pop("source", None)]
+    said += [f"{name}={value}" for name, value in network.items() if value]
+    return " ".join(text for text in said if text)
+
+
+def _one_line_each(rows: t.Sequence[tuple[Row, Style]]) -> list[Styled]:
+    empty = [
+        name
+        for name in _OPTIONAL
+        if not any(getattr(row, name) for row, _style in rows)
+    ]
+    styled: list[tuple[list[str], Style]] = [
+        ([text for name, text in zip(Row._fields, row) if name not in empty], style)
+        for row, style in ((_HEADER, "plain"), *rows)
+    ]
+    widths = [
+        max(map(columns_of, cells))
+        for cells in zip(*(cells for cells, _style in styled))
+    ]
     return [
         (_GAP.join(map(_pad, cells, widths)).rstrip(), style) for cells, style in styled
     ]
 
 
-def _two_lines_each(
-    rows: t.Sequence[tuple[Row, Style]], width: int | None
-) -> list[Styled]:
-    """Where the screen is narrow: whose and which NIC, and below it the rest."""
+def _some_lines_each(rows: t.Sequence[tuple[Row, Style]], width: int) -> list[Styled]:
+    """Where the screen is narrow: whose and which NIC, below it what became of it, and below that network and ticket."""
     lines: list[Styled] = []
-    for cells, style in ((HEADER, "plain"), *rows):
-        host, vm, mac, device, action, result, event = cells
-        below = [_GAP + _pad(action, 6), _pad(result, 7), device, event]
-        lines.append((_fit([host, vm, mac], (1, 0), width), style))
+    last = any(row.network or row.ticket for row, _style in rows)
+    for row, style in ((_HEADER, "plain"), *rows):
+        below = [_GAP + _pad(row.action, 6), _pad(row.result, 7), row.device, row.event]
+        lines.append((_fit([row.host, row.vm, row.mac], (1, 0), width), style))
         lines.append((_fit(below, (2,), width), style))
+        if last and (row.network or row.ticket):
+            cells = [text for text in (row.network, row.ticket) if text]
+            lines.append((_fit([_GAP + cells[0], *cells[1:]], (0,), width), style))
     return lines
 
 
-def _fit(cells: list[str], names: t.Sequence[int], width: int | None) -> str:
+def _fit(cells: list[str], names: t.Sequence[int], width: int) -> str:
     """Join cells, with these of them cut, the first one first, where they are too wide: they are as long as anybody likes."""
-    if width is None:
-        return _GAP.join(cells)
     # Cut down to nothing only where it must be.
     for least in (_LEAST, 1):
         for index in names:

@@ -4,8 +4,9 @@
 
 """Say how the bridges of a host differ from those that the role wants, and what stands against it.
 
-Runs on the host as root, with a JSON list as its argument: the wanted bridges, as words.py prints them.
-Changes nothing. Prints JSON: problems (each a sentence), and what there is to do.
+Runs on the host as root, with a JSON object as its argument: ``bridges``, those that are wanted, as words.py prints them,
+and ``networkd``, whether systemd-networkd runs. Changes nothing. Prints JSON: problems (each a sentence), and what there is
+to do. What Open vSwitch has to do for its bridges, openvswitch.py says.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from pathlib import Path
 NETWORK = Path("/etc/systemd/network")
 # The alias of a link, which tells that the role made it, or made it a port.
 MARK = "virtaudit.qemu"
+# Options of a bridge, in the words of ip(8).
+VLANS = {"default_pvid": "vlan_default_pvid", "vlan_filtering": "vlan_filtering"}
 IPV6 = os.path.isdir("/proc/sys/net/ipv6")
 Link = dict[str, t.Any]
 
@@ -66,15 +69,9 @@ def addresses(link: Link) -> set[str]:
 class Bridges:
     """The bridges that are wanted, those that are there, and the way from the one to the other."""
 
-    def __init__(
-        self,
-        wanted: list[dict[str, t.Any]],
-        networkd: bool,
-        network_manager: bool = False,
-    ) -> None:
+    def __init__(self, wanted: list[dict[str, t.Any]], networkd: bool) -> None:
         self.wanted: dict[str, dict[str, t.Any]] = {b["name"]: b for b in wanted}
         self.networkd = networkd
-        self.network_manager = network_manager
         seen = links()
         # Nothing of the role's is there then, and what speaks against it shows later.
         self.blind = seen is None
@@ -85,7 +82,9 @@ class Bridges:
         named = [re.findall(r"^(?:Name|Bridge)=(.*)$", text, re.M) for text in texts]
         marked = {n: i for n, i in self.links.items() if i.get("ifalias") == MARK}
         # The bridges and ports that the role made.
-        self.made = {names[0] for names in named if len(names) == 1}
+        self.made = {
+            names[0] for path, names in zip(self.files, named) if "@" not in path.name
+        }
         self.made |= {name for name, link in marked.items() if is_bridge(link)}
         self.ports = {names[0]: names[1] for names in named if len(names) == 2}
         self.ports |= {
@@ -103,33 +102,26 @@ class Bridges:
 
     def stale_files(self) -> list[str]:
         names = set()
-        for name, bridge in self.wanted.items():
-            if self.networkd:
-                names |= {
-                    f"50-virtaudit-{name}.netdev",
-                    f"50-virtaudit-{name}.network",
-                    *(
-                        f"50-virtaudit-{name}@{port}.network"
-                        for port in bridge.get("ports") or []
-                    ),
-                }
-        return [str(path) for path in self.files if path.name not in names]
+        for name, bridge in self.wanted.items() if self.networkd else ():
+            ports = [f"{name}@{port}.network" for port in bridge.get("ports") or []]
+            names |= {f"{name}.network", *ports}
+            if not by_openvswitch(bridge):
+                names.add(f"{name}.netdev")
+        wanted = {f"50-virtaudit-{name}" for name in names}
+        return [str(path) for path in self.files if path.name not in wanted]
 
     def check(self) -> None:
         """Find what stands against it, so that it is refused before anything is changed."""
-        if self.wanted and self.network_manager and not self.networkd:
-            self.problems.append(
-                f"hypervisor_bridges: NetworkManager runs this host's network, and a bridge of the role's would be gone at"
-                f" the next boot. Make {', '.join(self.wanted)} with it (nmcli connection add type bridge ifname NAME), and"
-                " leave hypervisor_bridges empty"
-            )
         for name in self.wanted:
             link = self.links.get(name)
-            if link is not None and not is_bridge(link):
+            other = by_openvswitch(self.wanted[name])
+            kind = "openvswitch" if other else "bridge"
+            if link is not None and not is_bridge(link, kind):
+                what = "bridge of Open vSwitch's" if other else "bridge"
                 self.problem(
-                    name, "name", f"{name} is a link of this host, and no bridge"
+                    name, "name", f"{name} is a link of this host, and no {what}"
                 )
-            elif link is not None and name not in self.made:
+            elif link is not None and name not in self.made and not other:
                 self.problem(
                     name,
                     "name",
@@ -164,7 +156,11 @@ class Bridges:
                 "mtu",
                 f"{port} can have an MTU of {link['max_mtu']} at most, and would drop what is longer",
             )
-        elif link.get("master") not in (None, name, self.ports.get(port)):
+        elif link.get("master") not in (None, name, self.ports.get(port)) and not (
+            # Of which bridge it is a port then, openvswitch.py sees.
+            by_openvswitch(self.wanted[name])
+            and link["master"] == "ovs-system"
+        ):
             self.problem(name, "ports", f"{port} is a port of {link['master']}")
         elif link.get("master") is None and addresses(link):
             self.problem(
@@ -186,7 +182,7 @@ class Bridges:
                 if self.owner(port) is None:
                     todo.append(f'link set dev {port} alias ""')
         for name in sorted(self.made - set(self.wanted)):
-            if name in self.links:
+            if is_bridge(self.links.get(name, {})):
                 todo.append(f"link delete dev {name}")
         return todo
 
@@ -196,45 +192,43 @@ class Bridges:
         if link is None:
             return []
         todo = []
-        if link.get("address") != bridge["mac"]:
+        if link.get("address") != bridge["mac"] and not by_openvswitch(bridge):
             todo.append(f"link set dev {name} address {bridge['mac']}")
         has = link.get("linkinfo", {}).get("info_data", {})
-        for option, word in (
-            ("default_pvid", "vlan_default_pvid"),
-            ("vlan_filtering", "vlan_filtering"),
-        ):
+        for option, word in VLANS.items():
             value = bridge.get(option)
             if value is not None and int(value) != has.get(word):
                 todo.append(f"link set dev {name} type bridge {word} {int(value)}")
-        routes = advertised_routes(name)
         # While they come in, it makes no sense to delete them.
-        if routes and takes_advertisements(name):
+        if takes_advertisements(name):
             todo.append(f"echo 0 >/proc/sys/net/ipv6/conf/{name}/accept_ra")
-        todo += [f"-6 route delete {r} dev {name} proto ra" for r in routes]
-        return todo
+        return todo + [
+            f"-6 route delete {r} dev {name} proto ra" for r in advertised_routes(name)
+        ]
 
     def commands(self, name: str) -> list[str]:
         """What ip(8) would have to do for a bridge now. Nothing when all is as it should be."""
         bridge, link = self.wanted[name], self.links.get(name)
+        openvswitch = by_openvswitch(bridge)
         todo = []
         if link is None:
-            todo = [f"link add name {name} address {bridge['mac']} type bridge"]
-            if bridge.get("default_pvid") is not None:
-                todo[0] += f" vlan_default_pvid {bridge['default_pvid']}"
-            if bridge.get("vlan_filtering") is not None:
-                todo[0] += f" vlan_filtering {int(bridge['vlan_filtering'])}"
+            more = [
+                f" {word} {int(bridge[option])}"
+                for option, word in VLANS.items()
+                if bridge.get(option) is not None
+            ]
+            line = f"link add name {name} address {bridge['mac']} type bridge"
+            todo = [] if openvswitch else [line + "".join(more)]
             mode = "eui64" if IPV6 else "none"
             link = {"flags": [], "mtu": None, "inet6_addr_gen_mode": mode}
         todo += self.settings(name)
-        todo += self.mark(name, link)
+        todo += [] if openvswitch else self.mark(name, link)
         if link.get("inet6_addr_gen_mode", "none") != "none":
             # Before it is up: else it gets a link-local address, and takes part in the VMs' network.
             todo.append(f"link set dev {name} addrgenmode none")
-        if (takes_advertisements(name) if name in self.links else IPV6) and not any(
-            "accept_ra" in line for line in todo
-        ):
+        if name not in self.links and IPV6:
             todo.append(f"echo 0 >/proc/sys/net/ipv6/conf/{name}/accept_ra")
-        if bridge.get("mtu") not in (None, link["mtu"]):
+        if bridge.get("mtu") not in (None, link["mtu"]) and not openvswitch:
             todo.append(f"link set dev {name} mtu {bridge['mtu']}")
         if "UP" not in link["flags"]:
             todo.append(f"link set dev {name} up")
@@ -246,15 +240,20 @@ class Bridges:
             f"address add {a} dev {name}" for a in sorted(wanted - addresses(link))
         ]
         for port in bridge.get("ports") or []:
-            there = self.links.get(port, {"flags": []})
-            # Else the port drops what the bridge passes on.
-            if bridge.get("mtu") not in (None, there.get("mtu")):
-                todo.append(f"link set dev {port} mtu {bridge['mtu']}")
-            if there.get("master") != name:
-                todo.append(f"link set dev {port} master {name}")
-            todo += self.mark(port, there)
-            if "UP" not in there["flags"]:
-                todo.append(f"link set dev {port} up")
+            todo += self.port_commands(bridge, port)
+        return todo
+
+    def port_commands(self, bridge: dict[str, t.Any], port: str) -> list[str]:
+        link, todo = self.links.get(port, {"flags": []}), []
+        # Else the port drops what the bridge passes on.
+        if bridge.get("mtu") not in (None, link.get("mtu")):
+            todo.append(f"link set dev {port} mtu {bridge['mtu']}")
+        if not by_openvswitch(bridge):
+            if link.get("master") != bridge["name"]:
+                todo.append(f"link set dev {port} master {bridge['name']}")
+            todo += self.mark(port, link)
+        if "UP" not in link["flags"]:
+            todo.append(f"link set dev {port} up")
         return todo
 
     def mark(self, name: str, link: Link) -> list[str]:
@@ -264,24 +263,21 @@ class Bridges:
         return [f"link set dev {name} alias {MARK}"]
 
 
-def is_bridge(link: Link) -> bool:
-    return bool(link.get("linkinfo", {}).get("info_kind") == "bridge")
+def is_bridge(link: Link, kind: str = "bridge") -> bool:
+    return bool(link.get("linkinfo", {}).get("info_kind") == kind)
 
 
-def runs(unit: str) -> bool:
-    if not os.path.isdir("/run/systemd/system"):
-        return False
-    command = ["systemctl", "is-active", "--quiet", unit]
-    return subprocess.run(command, check=False).returncode == 0
+def by_openvswitch(bridge: dict[str, t.Any]) -> bool:
+    """Whether Open vSwitch makes the bridge: then openvswitch.py sees to it, and its ports, and here to their links."""
+    return bridge.get("type") == "openvswitch"
 
 
 def main() -> None:
-    wanted = json.loads(sys.argv[1])
-    bridges = Bridges(wanted, runs("systemd-networkd"), runs("NetworkManager"))
+    asked = json.loads(sys.argv[1])
+    bridges = Bridges(asked["bridges"], asked["networkd"])
     bridges.check()
     found = {
         "problems": bridges.problems,
-        "networkd": bridges.networkd,
         "blind": bridges.blind,
         "stale_files": bridges.stale_files(),
         "removals": bridges.removals(),

@@ -5,7 +5,8 @@
 """Say what of a host is not yet as the role wants it, bridges aside, and what stands against it.
 
 Runs on the host as root, with a JSON object as its argument: the role's state, vhost, user and
-packages, and the places where qemu may be. Changes nothing. Prints JSON: problems (each a sentence), and what there is to do.
+packages, the names of its bridges, and the places where qemu may be. Changes nothing. Prints JSON: problems (each a
+sentence), and what there is to do.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import json
 import os
 import pwd
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -151,6 +153,23 @@ def owner(process: Path) -> int | None:
         return None
 
 
+def runs(unit: str) -> bool:
+    if not os.path.isdir("/run/systemd/system"):
+        return False
+    return run("systemctl", "is-active", "--quiet", unit).returncode == 0
+
+
+def unkept_bridges(names: list[str], networkd: bool, manager: bool) -> list[str]:
+    """Why nothing would make the bridges at the next boot. Where no manager of networks runs, the role says it instead."""
+    if not names or networkd or not manager:
+        return []
+    return [
+        f"hypervisor_bridges: NetworkManager runs this host's network, and a bridge of the role's would be gone at"
+        f" the next boot. Make {', '.join(names)} with it (nmcli connection add type bridge ifname NAME), and"
+        " leave hypervisor_bridges empty"
+    ]
+
+
 def executable(path: str) -> bool:
     return os.path.isfile(path) and os.access(path, os.X_OK)
 
@@ -161,6 +180,8 @@ def main() -> None:
     user = User(options["user"])
     problems = [] if os.geteuid() == 0 else ["the role needs root: become: true"]
     problems += state_problems(options["state"]) + user.problems(options["state"])
+    networkd = runs("systemd-networkd")
+    problems += unkept_bridges(options["bridges"], networkd, runs("NetworkManager"))
     if options["state"] == "present":
         problems += modules.problems(options["vhost"])
     found: dict[str, t.Any] = {
@@ -170,11 +191,13 @@ def main() -> None:
         "load": [{"name": name, "shows": MODULES[name]} for name in modules.load],
         "absent": modules.absent,
         "state_leftovers": state_leftovers(),
+        "networkd": networkd,
+        "openvswitch": shutil.which("ovs-vsctl") is not None,
         "systemd": os.path.isdir("/run/systemd/system"),
         "user_is_foreign": user.entry is not None and not user.made,
         "user_mark": MARK,
         "groups": user.groups,
-        "binary": next(filter(executable, options["binaries"]), options["binaries"][0]),
+        "binary": next(filter(executable, options["binaries"]), None),
         "pyroute2": importlib.util.find_spec("pyroute2") is not None,
     }
     print(json.dumps(found))

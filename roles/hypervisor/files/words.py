@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Say what is wrong with the list of bridges itself, whatever the host is like, and give each bridge its MAC address.
+"""Say what is wrong with the list of bridges itself, whatever the host is like, and give each bridge its type and MAC address.
 
 Runs on the host, with a JSON list as its argument: the wanted bridges. Prints JSON: problems, each a sentence, and the
 bridges.
@@ -52,6 +52,12 @@ def check_words(bridges: list[dict[str, t.Any]]) -> list[str]:
             problems.append(
                 f"hypervisor_bridges: {name}: default_pvid: {pvid} is not in 0 to 4094"
             )
+        problems += [
+            f"hypervisor_bridges: {name}: {option}: a bridge of Open vSwitch's always tells VLANs apart, and each of its"
+            " ports has its own; leave it out"
+            for option in ("vlan_filtering", "default_pvid")
+            if bridge.get("type") == "openvswitch" and bridge.get(option) is not None
+        ]
         mtu = bridge.get("mtu")
         if mtu is not None and not 68 <= mtu <= 65535:
             problems.append(
@@ -86,7 +92,10 @@ def pinned_mac(bridge: dict[str, t.Any]) -> str:
 
 def main() -> None:
     wanted = json.loads(sys.argv[1])
-    bridges = [{**bridge, "mac": pinned_mac(bridge)} for bridge in wanted]
+    bridges = [
+        {**bridge, "type": bridge.get("type") or "bridge", "mac": pinned_mac(bridge)}
+        for bridge in wanted
+    ]
     print(json.dumps({"problems": check_words(wanted), "bridges": bridges}))
 
 

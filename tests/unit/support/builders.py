@@ -20,6 +20,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.note import (
     NicNote,
     Note,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.target import Target
 
 MAC = "52:54:00:00:00:01"
 UUID = "c1e2f3a4-0001-4000-8000-000000000011"
@@ -94,6 +95,11 @@ def an_item(**changes: t.Any) -> dict[str, t.Any]:
         "vhost": "auto",
         "ifname": None,
         "mtu": None,
+        "vlan": None,
+        "filter": "none",
+        "addresses": None,
+        "isolated": False,
+        "link": "up",
     }
     assert set(changes) <= set(item)
     return {**item, **changes}
@@ -122,3 +128,17 @@ def macvtap(fd: int, dev: str = "vt525400000001") -> Device:
 def vhost(fd: int, dev: str = "vt525400000001") -> Device:
     """Return an open vhost-net."""
     return Device("/dev/vhost-net", "0A:EE", dev, fd, f"1.000:{fd}")
+
+
+def a_target(**changes: t.Any) -> Target:
+    """Return what a task says of a VM that this collection started."""
+    values: dict[str, t.Any] = {
+        "name": "web01",
+        "uuid": UUID,
+        "qmp_socket": None,
+        "user": None,
+        "audit": "required",
+        "timeout": 1.0,
+        **changes,
+    }
+    return Target(**values)

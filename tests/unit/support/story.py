@@ -16,6 +16,9 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.messages imp
     Messages,
     Vm,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.network import (
+    Network,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.origin import Origin
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.record import Record
 from ansible_collections.virtaudit.qemu.plugins.module_utils._device import Device
@@ -32,7 +35,7 @@ _ORIGIN = Origin("/usr/bin/python3", None, None)
 class Story:
     """Grows by one record with each call; an event's id is ``<time>.000:<serial>``.
 
-    ``libvirt`` tells it as libvirt does: without ``dev`` and ``fds``.
+    ``libvirt`` tells it as libvirt does: without ``dev`` and ``fds``. ``ticket`` stands in what comes from then on.
     """
 
     def __init__(
@@ -45,6 +48,8 @@ class Story:
         self.items: list[Item] = []
         self.time, self.serial = 1000, 100
         self.libvirt, self.node = libvirt, node
+        self.ticket: str | None = None
+        self.auid = 1000
         self._says = Messages(Vm(name, uuid, "kvm"), _ORIGIN)
 
     def vm(self, name: str, uuid: str) -> Story:
@@ -68,14 +73,37 @@ class Story:
         return self._say(self._says.net_close(mac, device, fd))
 
     def start(
-        self, mac: str = MAC, fds: t.Sequence[int] = (7,), ok: bool = True
+        self,
+        mac: str = MAC,
+        fds: t.Sequence[int] = (7,),
+        ok: bool = True,
+        network: Network | None = None,
     ) -> Story:
-        return self._say(self._says.net_grant("start", mac, fds if ok else [], ok))
+        return self._hand_over("start", mac, fds, ok, network)
 
     def attach(
-        self, mac: str = MAC, fds: t.Sequence[int] = (7,), ok: bool = True
+        self,
+        mac: str = MAC,
+        fds: t.Sequence[int] = (7,),
+        ok: bool = True,
+        network: Network | None = None,
     ) -> Story:
-        return self._say(self._says.net_grant("attach", mac, fds if ok else [], ok))
+        return self._hand_over("attach", mac, fds, ok, network)
+
+    def prepare(self, network: Network, mac: str = MAC, ok: bool = True) -> Story:
+        return self._say(self._says.net_prepare(mac, f"vt{mac[-2:]}", network, ok))
+
+    def update(
+        self, before: Network, after: Network, mac: str = MAC, ok: bool = True
+    ) -> Story:
+        dev = f"vt{mac[-2:]}"
+        for record in self._says.net_updates(mac, dev, before, after, ok):
+            self._say(record)
+        return self
+
+    def for_ticket(self, ticket: str | None) -> Story:
+        self.ticket = ticket
+        return self
 
     def detach(self, mac: str = MAC, ok: bool = True) -> Story:
         return self._say(self._says.net_detach(mac, ok))
@@ -132,6 +160,18 @@ class Story:
         self.time += seconds
         return self
 
+    def _hand_over(
+        self,
+        reason: str,
+        mac: str,
+        fds: t.Sequence[int],
+        ok: bool,
+        network: Network | None,
+    ) -> Story:
+        dev = f"vt{mac[-2:]}" if network is not None else None
+        fds = fds if ok else []
+        return self._say(self._says.net_grant(reason, mac, fds, ok, dev, network))
+
     def _event(self) -> str:
         self.serial += 1
         return f"{self.time}.000:{self.serial}"
@@ -144,9 +184,10 @@ class Story:
                 if key not in ("dev", "fds", "fd")
             }
             record = Record(record.type, fields)
-        event = self._event()
+        record = record.with_ticket(self.ticket)
+        event, time = self._event(), float(self.time)
         return self._add(
-            Logged(event, float(self.time), record, self.node, pid, 0, 1000, 3, "root")
+            Logged(event, time, record, self.node, pid, 0, self.auid, 3, "root")
         )
 
     def _add(self, item: Item) -> Story:

@@ -20,6 +20,8 @@ CASES = [
     ("lint", "", False, 0, 0, 0),
     ("lint", "nox > * codeqa: success, took 2 seconds\n", True, 1, 0, 0),
     ("lint", "nox > * lint: success\n", False, 0, 0, 0),
+    ("lint", "nox > Session shell was successful in a second.\n", True, 1, 0, 0),
+    ("lint", "nox > Session shell failed.\n", False, 0, 1, 0),
     ("lint", "nox > * codeqa: success\nnox > * typing: aborted\n", False, 1, 1, 0),
     ("lint", "nox > * codeqa: success\nnox > * typing: skipped\n", False, 1, 1, 0),
     (

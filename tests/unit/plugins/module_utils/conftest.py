@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._log import files
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log import auditd_conf
 
 
 @pytest.fixture(name="path")
@@ -20,5 +20,5 @@ def fixture_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     configuration.write_text(
         f"# log_file = /none\nlog_group = adm\nLog_File = {path}\n"
     )
-    monkeypatch.setattr(files, "_CONFIGURATION", str(configuration))
+    monkeypatch.setattr(auditd_conf, "_CONFIGURATION", str(configuration))
     return path

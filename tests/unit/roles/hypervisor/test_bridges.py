@@ -55,7 +55,6 @@ def host(
         wanted: list[dict[str, t.Any]],
         *there: dict[str, t.Any],
         networkd: bool = False,
-        manager: bool = False,
         takes: bool = False,
         routes: tuple[str, ...] = (),
         files: t.Mapping[str, str] | None = None,
@@ -66,7 +65,7 @@ def host(
         monkeypatch.setattr(bridges, "takes_advertisements", lambda _name: takes)
         monkeypatch.setattr(bridges, "advertised_routes", lambda _name: list(routes))
         macs = [{"mac": MAC, **bridge} for bridge in wanted]
-        found = bridges.Bridges(macs, networkd, manager)
+        found = bridges.Bridges(macs, networkd)
         found.check()
         return found
 
@@ -151,13 +150,43 @@ def test_an_mtu_that_a_port_cannot_have(
     assert host(wanted, link("p0", max_mtu=0)).problems == []
 
 
-def test_where_networkmanager_runs_the_network(
+def test_a_new_bridge_of_open_vswitch(host: t.Callable[..., bridges.Bridges]) -> None:
+    wanted = {
+        "name": "ovs0",
+        "type": "openvswitch",
+        "mtu": 1400,
+        "addresses": ["192.0.2.1/24"],
+        "ports": ["p0"],
+    }
+    found = host([wanted], link("p0", flags=["BROADCAST"]))
+    assert found.problems == []
+    # Open vSwitch itself makes it and gives it its MAC address, its MTU and its port.
+    assert found.commands("ovs0") == [
+        "link set dev ovs0 addrgenmode none",
+        "echo 0 >/proc/sys/net/ipv6/conf/ovs0/accept_ra",
+        "link set dev ovs0 up",
+        "address add 192.0.2.1/24 dev ovs0",
+        "link set dev p0 mtu 1400",
+        "link set dev p0 up",
+    ]
+
+
+def test_one_of_open_vswitch_that_is_as_it_should_be(
     host: t.Callable[..., bridges.Bridges],
 ) -> None:
-    (problem,) = host([{"name": "br0"}], manager=True).problems
-    assert "nmcli connection add type bridge" in problem
-    assert host([], mine("br1"), manager=True).problems == []
-    assert host([{"name": "br0"}], manager=True, networkd=True).problems == []
+    files = {
+        "50-virtaudit-ovs0.network": "[Match]\nName=ovs0\n",
+        "50-virtaudit-ovs0@p0.network": "[Match]\nName=p0\n",
+    }
+    there = link("ovs0", "openvswitch"), link("p0", master="ovs-system")
+    wanted = {"name": "ovs0", "type": "openvswitch", "ports": ["p0"]}
+    found = host([wanted], *there, networkd=True, files=files)
+    assert (found.problems, found.commands("ovs0"), found.removals()) == ([], [], [])
+    assert found.stale_files() == []
+    # No longer wanted, only its files are for here.
+    found = host([], *there, networkd=True, files=files)
+    assert (found.problems, found.removals()) == ([], [])
+    assert len(found.stale_files()) == len(files)
 
 
 def test_what_is_no_longer_wanted(host: t.Callable[..., bridges.Bridges]) -> None:
@@ -213,6 +242,16 @@ def test_networkd(host: t.Callable[..., bridges.Bridges]) -> None:
     [
         ({"name": "br0"}, [link("br0", "bridge")], "did not make"),
         ({"name": "p0"}, [link("p0")], "no bridge"),
+        (
+            {"name": "br0", "type": "openvswitch"},
+            [mine("br0")],
+            "no bridge of Open vSwitch's",
+        ),
+        (
+            {"name": "br0", "ports": ["p0"]},
+            [link("p0", master="ovs-system")],
+            "p0 is a port of ovs-system",
+        ),
         ({"name": "br0", "ports": ["p0"]}, [], "no link p0"),
         (
             {"name": "br0", "ports": ["p0"]},

@@ -44,3 +44,12 @@ def test_a_state_directory_that_anyone_can_read(state: Path) -> None:
     host.RULES.touch()
     (problem,) = host.state_problems("present")
     assert "run the role auditd again" in problem
+
+
+def test_bridges_where_networkmanager_runs_the_network() -> None:
+    (problem,) = host.unkept_bridges(["br0", "br1"], networkd=False, manager=True)
+    assert "nmcli connection add type bridge" in problem
+    assert "br0, br1" in problem
+    assert host.unkept_bridges([], networkd=False, manager=True) == []
+    assert host.unkept_bridges(["br0"], networkd=True, manager=True) == []
+    assert host.unkept_bridges(["br0"], networkd=False, manager=False) == []

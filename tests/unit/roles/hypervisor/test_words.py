@@ -58,3 +58,9 @@ def test_a_mac_that_stays(monkeypatch: pytest.MonkeyPatch) -> None:
         words.pinned_mac({"name": "br0", "mac": "02:AA:00:00:00:01"})
         == "02:aa:00:00:00:01"
     )
+
+
+def test_vlans_of_a_bridge_of_open_vswitch() -> None:
+    wanted = {"name": "ovs0", "type": "openvswitch", "vlan_filtering": True}
+    (problem,) = words.check_words([wanted])
+    assert "ovs0: vlan_filtering: a bridge of Open vSwitch's" in problem

@@ -32,7 +32,7 @@ LINE = re.compile(
 )
 FIELD = re.compile(r'([\w-]+)=("[^"]*"|\S*)(?: |$)')
 HEX = re.compile(r"(?:[0-9A-F]{2})+")
-MAY_BE_HEX = ("vm", "path", "dev", "exe")
+MAY_BE_HEX = ("vm", "path", "dev", "exe", "source", "ticket")
 DEVICE = re.compile(r"/dev/(?:net/tun|tap\d+|vhost-net)")
 
 Record = dict[str, t.Any]

@@ -14,6 +14,9 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._analysis.history i
 from ansible_collections.virtaudit.qemu.plugins.module_utils._analysis.trail import (
     Trail,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.network import (
+    Network,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.parse import Logged
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import MAC
 from ansible_collections.virtaudit.qemu.tests.unit.support.story import Story
@@ -115,6 +118,82 @@ def test_the_network() -> None:
     assert (after["ticket"], after["until"]) == ("CHG-1", None)
 
 
+ON_BR0 = Network("br0", "42", "address", "192.0.2.7", "yes")
+IN_QUARANTINE = Network("br0", "666", isolated="yes", link="down")
+
+
+def a_fleets_life() -> Story:
+    """A NIC that is prepared and handed over, quarantined, moved to another bridge, and detached."""
+    story = Story().for_ticket("CHG-1").machine_id().open().prepare(ON_BR0)
+    story.start(network=ON_BR0).booted().later(100).for_ticket("INC-2")
+    story.auid = 2000
+    story.update(ON_BR0, IN_QUARANTINE).later(100).for_ticket(None)
+    story.update(IN_QUARANTINE, Network("br1", link="up")).later(100)
+    return story.for_ticket("CHG-3").detach()
+
+
+def test_each_network_is_a_row() -> None:
+    trail, rows = judge(a_fleets_life())
+    assert [
+        (row["since"][14:19], row["until"][14:19], row["event"], row["end_event"])
+        for row in rows
+    ] == [
+        ("16:40", "18:20", "1000.000:104", "1100.000:106"),
+        ("18:20", "20:00", "1100.000:106", "1200.000:110"),
+        ("20:00", "21:40", "1200.000:110", "1300.000:114"),
+    ]
+    assert [tuple(row["network"].values()) for row in rows] == [
+        ("br0", "42", "address", "yes", None),
+        ("br0", "666", None, "yes", "down"),
+        ("br1", None, None, None, "up"),
+    ]
+    assert [row["ticket"] for row in rows] == ["CHG-1", "INC-2", "INC-2"]
+    assert [row["auid"] for row in rows] == [1000, 2000, 2000]
+    assert {row["ifname"] for row in rows} == {"vt01"}
+    assert trail.findings.all() == []
+    assert trail.grants() == []
+
+
+def test_what_is_held_says_the_network_of_now() -> None:
+    story = a_fleets_life()
+    story.items.pop()
+    trail, _rows = judge(story)
+    (grant,) = (each.result() for each in trail.grants())
+    assert grant["network"]["source"] == "br1"
+    assert (grant["ticket"], grant["auid"]) == ("INC-2", 1000)
+    assert (grant["since"], grant["event"]) == (
+        "1970-01-01T00:16:40.000Z",
+        "1000.000:104",
+    )
+
+
+def test_a_session_says_the_ticket_and_the_network() -> None:
+    trail, _rows = judge(a_fleets_life())
+    (session,) = (each.result(False) for each in trail.sessions.values())
+    assert session["ticket"] == "CHG-1"
+    (nic,) = session["resources"]
+    assert (nic["reason"], nic["resource"], nic["end"]) == (
+        "start",
+        MAC,
+        "1970-01-01T00:21:40.000Z",
+    )
+    assert nic["network"]["source"] == "br1"
+
+
+def test_an_update_of_something_else_is_no_other_network() -> None:
+    story = Story().machine_id().open().start(network=ON_BR0).booted().later(10)
+    story.update(ON_BR0, Network(**{**vars(ON_BR0), "addresses": "192.0.2.8"}))
+    story.update(Network("br0"), Network("br0", mtu="9000"))
+    assert len(judge(story)[1]) == 1
+
+
+def test_an_update_says_what_an_old_hand_over_did_not() -> None:
+    story = Story().machine_id().open().start().booted().later(10)
+    story.update(Network("br0", "1"), Network("br0", "2"))
+    _trail, (before, after) = judge(story)
+    assert (before["network"]["vlan"], after["network"]["vlan"]) == ("1", "2")
+
+
 def test_what_not_root_sent_proves_nothing() -> None:
     story = Story().machine_id().open().start().booted().later(10)
     for forged in (story.detach, story.stop, story.machine_id):
@@ -143,6 +222,44 @@ def test_a_preparation_that_failed() -> None:
     )
     codes = {finding.code for finding in judge(story)[0].findings.all()}
     assert codes == {"failed_prepare", "unclaimed_open"}
+
+
+def failed_prepare(story: Story) -> tuple[str, str]:
+    """Return the severity of the finding, and what followed."""
+    (finding,) = (
+        each for each in judge(story)[0].findings.all() if each.code == "failed_prepare"
+    )
+    said = finding.result()["message"]
+    assert said.startswith(
+        f"The network of {MAC} of VM web01 could not be prepared at 1970-01-01T00:16:40.000Z: its VLAN, filter or"
+        " isolation is not in place. See the task for the reason, and run it again."
+    )
+    return finding.severity, said.partition("run it again.")[2].strip()
+
+
+def test_what_followed_a_preparation_that_failed() -> None:
+    def begin() -> Story:
+        return Story().machine_id().open().open().prepare(ON_BR0, ok=False)
+
+    closed = begin().start(ok=False).close().close(fd=8).booted(ok=False)
+    assert failed_prepare(closed) == (
+        "medium",
+        "Nothing was handed over: its devices were closed by 1970-01-01T00:16:40.000Z (1000.000:107).",
+    )
+    assert failed_prepare(closed.later(9).machine_id()) == (
+        "low",
+        "It is over: the VM was started anew.",
+    )
+    again = begin().close().close().later(9).open().prepare(ON_BR0).attach()
+    assert failed_prepare(again) == (
+        "low",
+        "It was prepared at 1970-01-01T00:16:49.000Z (1009.000:108).",
+    )
+    severity, followed = failed_prepare(begin().start(fds=(7, 8)).booted())
+    assert severity == "high"
+    assert followed.startswith(
+        "It was handed over at 1970-01-01T00:16:40.000Z (1000.000:105) all the same:"
+    )
 
 
 def test_libvirt_says_twice_that_vhost_net_failed() -> None:

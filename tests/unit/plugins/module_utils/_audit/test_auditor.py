@@ -380,3 +380,15 @@ def test_another_namespace_is_named(monkeypatch: pytest.MonkeyPatch, kind: str) 
     assert "not written" not in warning
     assert kernel.texts == [TEXT]
     assert kernel.listeners == []
+
+
+def test_each_record_has_the_ticket(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = install(monkeypatch, Kernel())
+    record = Record("VIRT_CONTROL", {"op": "start", "exe": "/x", "res": "success"})
+    with Auditor("required", "CHG 1") as auditor:
+        auditor.prepare()
+        auditor.write(record)
+        auditor.write_anyway(record)
+        found = [each["fields"]["ticket"] for each in auditor.records]
+    assert found == ["CHG 1"] * 2
+    assert kernel.texts == ['op=start ticket=4348472031 exe="/x" res=success'] * 2

@@ -17,7 +17,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import names
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.daemon import (
     Daemon,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._log import files
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log import auditd_conf
 
 SLEEP = "import time; print(flush=True); time.sleep(600)"
 
@@ -105,7 +105,7 @@ def test_a_daemon_without_a_configuration_takes_the_defaults(
     monkeypatch.setattr(
         Daemon, "command_line", lambda _self: ["auditd", "-c", str(tmp_path)]
     )
-    assert Daemon(1, 1).log() == files.log_path("/nonexistent")
+    assert Daemon(1, 1).log() == auditd_conf.log_path("/nonexistent")
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,18 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.messages imp
     Messages,
     Vm,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.network import (
+    MAX_LIST_BYTES,
+    Network,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.origin import Origin
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.record import Record
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.record import (
+    MAX_TEXT_BYTES,
+    Record,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.ticket import (
+    MAX_TICKET_BYTES,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._device import Device
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net.device import Attempt
 from ansible_collections.virtaudit.qemu.tests.unit.support.reference import (
@@ -33,6 +43,12 @@ KVM = Messages(
 )
 TCG = Messages(Vm("web01", UUID, "qemu"), Origin("/usr/bin/python3.11", None, None))
 ODD = Messages(Vm("a b' uuid=x", UUID, "kvm"), Origin("/opt/my py", None, None))
+
+LINK = "vt525400000001"
+ON_BR0 = Network("br0")
+FILTERED = Network("br0", "42", "address", "192.0.2.7,2001:db8::/64")
+ISOLATED = Network("br0", isolated="yes")
+TRUNK = Network("br0", "10,20-30", link="down")
 
 # record, type, text
 RECORDS = [
@@ -82,6 +98,42 @@ RECORDS = [
         f'virt=kvm resrc=net reason=attach {VM} old-net="?" new-net="{MAC}" fds=? {END}failed',
     ),
     (
+        KVM.net_grant("start", MAC, [31, 32], True, LINK, ON_BR0),
+        "VIRT_RESOURCE",
+        f'virt=kvm resrc=net reason=start {VM} old-net="?" new-net="{MAC}" fds=31,32'
+        f' dev="{LINK}" source="br0" {END}success',
+    ),
+    (
+        KVM.net_grant("start", MAC, [31, 32], True, LINK, FILTERED),
+        "VIRT_RESOURCE",
+        f'virt=kvm resrc=net reason=start {VM} old-net="?" new-net="{MAC}" fds=31,32'
+        f' dev="{LINK}" source="br0" vlan="42" filter="address" {END}success',
+    ),
+    (
+        TCG.net_grant("attach", MAC, [5], True, LINK, TRUNK),
+        "VIRT_RESOURCE",
+        f'virt=qemu resrc=net reason=attach {VM} old-net="?" new-net="{MAC}" fds=5'
+        f' dev="{LINK}" source="br0" vlan="10,20-30" link="down" {BARE}success',
+    ),
+    (
+        KVM.net_grant("attach", MAC, [], False, LINK, Network()),
+        "VIRT_RESOURCE",
+        f'virt=kvm resrc=net reason=attach {VM} old-net="?" new-net="{MAC}" fds=?'
+        f' dev="{LINK}" {END}failed',
+    ),
+    (
+        KVM.net_prepare(MAC, LINK, FILTERED, True),
+        "VIRT_RESOURCE",
+        f'virt=kvm resrc=net reason=prepare {VM} net={MAC} dev="{LINK}" source="br0" vlan="42"'
+        f' filter="address" addresses="192.0.2.7,2001:db8::/64" {END}success',
+    ),
+    (
+        KVM.net_prepare(MAC, LINK, ISOLATED, False),
+        "VIRT_RESOURCE",
+        f'virt=kvm resrc=net reason=prepare {VM} net={MAC} dev="{LINK}" source="br0"'
+        f' isolated="yes" {END}failed',
+    ),
+    (
         KVM.net_detach(MAC, True),
         "VIRT_RESOURCE",
         f'virt=kvm resrc=net reason=detach {VM} old-net="{MAC}" new-net="?" {END}success',
@@ -122,12 +174,63 @@ def test_text(record: Record, record_type: str, text: str) -> None:
     assert record.text() == text
 
 
+# before, after, success, the pairs of each record
+UPDATES = [
+    (ON_BR0, Network("br1"), True, ['old-source="br0" new-source="br1"']),
+    (ON_BR0, Network("br0", "42"), True, ['old-vlan=? new-vlan="42"']),
+    (TRUNK, Network("br0", link="down"), True, ['old-vlan="10,20-30" new-vlan=?']),
+    (
+        ON_BR0,
+        FILTERED,
+        False,
+        [
+            'old-vlan=? new-vlan="42"',
+            'old-filter="none" new-filter="address"',
+            'old-addresses=? new-addresses="192.0.2.7,2001:db8::/64"',
+        ],
+    ),
+    (ON_BR0, ISOLATED, True, ['old-isolated="no" new-isolated="yes"']),
+    (
+        ON_BR0,
+        Network("br0", link="down"),
+        True,
+        ['old-link="up" new-link="down"'],
+    ),
+    (
+        Network("br0", link="down"),
+        Network("br0", link="up"),
+        True,
+        ['old-link="down" new-link="up"'],
+    ),
+    (ON_BR0, Network("br0", mtu="9000"), True, ['old-mtu=? new-mtu="9000"']),
+    (ON_BR0, Network("br0", link="up", filter="none"), True, []),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "success", "pairs"), UPDATES)
+def test_updates(
+    before: Network, after: Network, success: bool, pairs: list[str]
+) -> None:
+    result = "success" if success else "failed"
+    records = KVM.net_updates(MAC, LINK, before, after, success)
+    assert {record.type for record in records} <= {"VIRT_RESOURCE"}
+    assert [record.text() for record in records] == [
+        f'virt=kvm resrc=net reason=update {VM} net={MAC} dev="{LINK}" {pair} {END}{result}'
+        for pair in pairs
+    ]
+
+
 # ours, words of libvirt's record of the same kind, our own fields
 SAME_KIND = [
     (KVM.net_open(MAC, TUN, True), "reason=open", ["dev"]),
     (KVM.net_close(MAC, TUN, 3), "reason=open", ["dev", "fd"]),
     (KVM.net_grant("start", MAC, [3], True), "resrc=net reason=start", ["fds"]),
     (KVM.net_grant("attach", MAC, [3], True), "reason=attach", ["fds"]),
+    (
+        KVM.net_grant("start", MAC, [3], True, LINK, FILTERED).with_ticket("CHG-1"),
+        "resrc=net reason=start",
+        ["fds", "dev", "source", "vlan", "filter", "ticket"],
+    ),
     (KVM.net_detach(MAC, True), "reason=detach", []),
     (KVM.control("start", "booted", 1, True), "op=start", []),
     (KVM.control("stop", "destroyed", 1, True), "op=stop", []),
@@ -150,3 +253,44 @@ def test_libvirts_fields_in_libvirts_order(
     assert keys[before_exe - len(own) : before_exe] == own
     for libvirts in alike:
         assert [key for key in keys if key not in own] == libvirts
+
+
+# ticket, as the record has it
+TICKETS = [
+    ("CHG-1234", '"CHG-1234"'),
+    ("https://t.example.org/1", '"https://t.example.org/1"'),
+    ("CHG 1", "4348472031"),
+    ("x,uuid=y", "782C757569643D79"),
+    ("' res=failed", "27207265733D6661696C6564"),
+    ('"', "22"),
+    ("a\nb\x1b", "610A621B"),
+    ("Störung", "5374C3B672756E67"),
+    ("?", "3F"),
+]
+
+
+@pytest.mark.parametrize(("ticket", "text"), TICKETS)
+@pytest.mark.parametrize("record", [record for record, _type, _text in RECORDS])
+def test_ticket(record: Record, ticket: str, text: str) -> None:
+    with_it = record.with_ticket(ticket)
+    own, exe, origin = record.text().partition(" exe=")
+    assert with_it.text() == f"{own} ticket={text}{exe}{origin}"
+    assert Record.parse(record.type, with_it.text()) == with_it
+    assert record.with_ticket(None) is record
+
+
+def test_the_longest_records_fit() -> None:
+    odd = Messages(
+        Vm(" " * 255, UUID, "kvm"), Origin("/usr/bin/" + "p" * 200, "::", "pts/1000")
+    )
+    before, after = (
+        Network(each * 15, each * MAX_LIST_BYTES, "address", each * MAX_LIST_BYTES)
+        for each in "ab"
+    )
+    records = [
+        odd.net_prepare(MAC, "d" * 15, before, True),
+        *odd.net_updates(MAC, "d" * 15, before, after, True),
+    ]
+    texts = [record.with_ticket(" " * MAX_TICKET_BYTES).text() for record in records]
+    assert 7000 < max(map(len, texts)) <= MAX_TEXT_BYTES
+    assert all(text.endswith(" res=success") for text in texts)

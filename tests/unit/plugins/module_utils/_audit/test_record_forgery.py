@@ -102,5 +102,20 @@ def test_every_encoded_field_is_quoted_or_upper_case_hex(value: str) -> None:
             assert bytes.fromhex(text) == os.fsencode(value)
 
 
+@given(outside_text)
+@example("CHG-1 uuid=forged")
+@example("CHG-1' res=success")
+def test_no_ticket_forges_a_field(ticket: str) -> None:
+    text = (
+        a_record("web01", "/dev/net/tun", "vt1", "/x", "a").with_ticket(ticket).text()
+    )
+    assert keys_of(text) == [*KEYS[:-2], "ticket", *KEYS[-2:]]
+    assert text.count("=") == len(KEYS) + 1
+    assert "'" not in text
+    assert first(text, "uuid") == UUID
+    assert first(text, "res") == "failed"
+    assert decode(first(text, "ticket")) == os.fsencode(ticket)
+
+
 def _bytes(value: str | None) -> bytes | None:
     return None if value is None else os.fsencode(value)

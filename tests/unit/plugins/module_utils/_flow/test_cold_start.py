@@ -22,7 +22,6 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.nic import Nic
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
     MAC,
     a_nic_note,
-    a_note,
     an_interface,
     macvtap,
     tun,
@@ -31,7 +30,6 @@ from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
 from ansible_collections.virtaudit.qemu.tests.unit.support.qemu import FakeQemu
 
 GIVEN = [tun(31), vhost(32)]
-NOTE = a_note(interfaces={MAC: a_nic_note(devices=GIVEN)})
 
 
 def holding(*devices: Device) -> FakeQemu:
@@ -41,7 +39,7 @@ def holding(*devices: Device) -> FakeQemu:
 
 
 def test_it_holds_what_it_was_given() -> None:
-    cold_start._require_exact(NOTE, holding(*GIVEN).process)
+    cold_start._require_exact(holding(*GIVEN).process, GIVEN)
 
 
 @pytest.mark.parametrize(
@@ -62,14 +60,13 @@ def test_it_holds_what_it_was_given() -> None:
 )
 def test_too_little_and_too_much(held: list[Device], words: str) -> None:
     with pytest.raises(ProcessError, match=re.escape(words)):
-        cold_start._require_exact(NOTE, holding(*held).process)
+        cold_start._require_exact(holding(*held).process, GIVEN)
 
 
 def test_a_vm_without_interfaces() -> None:
-    note = a_note()
-    cold_start._require_exact(note, holding().process)
+    cold_start._require_exact(holding().process, [])
     with pytest.raises(ProcessError, match="did not give it"):
-        cold_start._require_exact(note, holding(tun(40, "tap9")).process)
+        cold_start._require_exact(holding(tun(40, "tap9")).process, [])
 
 
 def test_the_descriptors_of_a_back_end() -> None:
@@ -80,7 +77,7 @@ def test_the_descriptors_of_a_back_end() -> None:
 
 
 def test_what_a_running_vm_holds_beside_its_interfaces_is_said() -> None:
-    ours = Nic(MAC, None, "n", GIVEN, NOTE.interfaces[MAC])
+    ours = Nic(MAC, None, "n", GIVEN, a_nic_note(devices=GIVEN))
     # Added by hand, through the VM's monitor.
     strange: t.Any = Nic("52:54:00:00:00:09", None, "m", [tun(40, "tap9")], None)
     qemu = holding(*GIVEN, tun(40, "tap9"))
@@ -89,3 +86,10 @@ def test_what_a_running_vm_holds_beside_its_interfaces_is_said() -> None:
         "VM web01 (qemu, pid 4711) holds /dev/net/tun (tap9) as descriptor 40,"
     )
     assert nic.strange_devices("web01", holding(*GIVEN).process, [ours]) == []
+
+
+def test_what_an_attach_that_was_cut_off_has_left_is_not_strange() -> None:
+    left = a_nic_note(phase="opening", ifname="tap9", others=[11])
+    qemu = holding(tun(40, "tap9"), vhost(11), vhost(41)).process
+    said = nic.strange_devices("web01", qemu, [], [left])
+    assert [text.partition(" as ")[2][:13] for text in said] == ["descriptor 11"]

@@ -8,11 +8,17 @@ import os
 
 import pytest
 
+from ansible_collections.virtaudit.qemu.plugins.module_utils._analysis.place import (
+    Place,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._analysis.trail import (
     Trail,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.netlink import (
     Status,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.network import (
+    Network,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._device import Device
 from ansible_collections.virtaudit.qemu.plugins.module_utils._flow import compare
@@ -211,3 +217,31 @@ def test_lost_records(
     trail = Trail()
     compare.add_lost(trail.findings, NOW)
     assert [each.code for each in trail.findings.all()] == codes
+
+
+def placed(*holders: Holder, source: str, filtered: bool | None = None) -> Look:
+    look = host(*holders)
+    look.places["vt01"] = Place(source, True, filtered)
+    return look
+
+
+@pytest.mark.parametrize(
+    ("look", "codes", "unchecked"),
+    [
+        (placed(qemu(TAP), source="br0", filtered=True), [], []),
+        (placed(qemu(TAP), source="br0"), [], [f"{MAC} of VM web01"]),
+        (placed(qemu(TAP), source="br1", filtered=True), ["moved_port"], []),
+        (placed(qemu(TAP), source="br0", filtered=False), ["missing_filter"], []),
+        # Another VM may have a link of that name by now.
+        (placed(qemu(), source="br1", filtered=False), ["stale_grant"], []),
+    ],
+)
+def test_a_link_that_is_not_as_its_record_says(
+    look: Look, codes: list[str], unchecked: list[str]
+) -> None:
+    story = Story().open().attach(network=Network("br0", filter="mac"))
+    trail = Trail()
+    trail.read(story.items, NOW)
+    compare.compare(trail, look, look, 0.0, NOW)
+    assert [each.code for each in trail.findings.all()] == codes
+    assert compare.unchecked_filters(trail, look) == unchecked

@@ -16,7 +16,11 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.auditor impo
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import OptionError
 from ansible_collections.virtaudit.qemu.plugins.module_utils._flow import detach
-from ansible_collections.virtaudit.qemu.plugins.module_utils._log import recent
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log import (
+    known,
+    recent,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.known import Known
 from ansible_collections.virtaudit.qemu.plugins.module_utils._task.result import (
     Report,
 )
@@ -35,6 +39,7 @@ from ansible_collections.virtaudit.qemu.tests.unit.support.host import (
 )
 
 OTHER = "52:54:00:00:00:02"
+OTHER_UUID = "c1e2f3a4-0001-4000-8000-000000000099"
 WHOLE = Nic(MAC, None, "n", [tun(31)], None)
 GUEST_SIDE = Nic(OTHER, None, "n", [], None)
 
@@ -69,7 +74,8 @@ def test_refused_macs(macs: list[str] | None, words: str) -> None:
     ("force", "stop", "actions", "pending"),
     [
         (False, "never", ["detached", "absent"], [False, True]),
-        (True, "never", ["revoked", "absent"], [False, True]),
+        # The card is pulled out too.
+        (True, "never", ["revoked", "absent"], [False, False]),
         (True, "destroy", ["detached", "detached"], [False, False]),
     ],
 )
@@ -86,6 +92,7 @@ def test_what_is_foreseen(
 def fixture_params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, t.Any]:
     """A detach from a VM whose qemu is gone."""
     monkeypatch.setattr(recent, "records_of", lambda uuid, since: [])
+    logs_know(monkeypatch, Known(vm=True, macs={MAC}, begin=0.0))
     a_base(tmp_path, monkeypatch)
     return {
         "name": "web01",
@@ -99,6 +106,11 @@ def fixture_params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str,
     }
 
 
+def logs_know(monkeypatch: pytest.MonkeyPatch, what: Known) -> None:
+    """Have the host's logs know this of any VM."""
+    monkeypatch.setattr(known, "look_up", lambda _uuid, _name, _macs: what)
+
+
 def run(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     with Auditor(params["audit"]) as auditor:
         report = Report(auditor)
@@ -106,7 +118,7 @@ def run(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
         return report.result()
 
 
-@pytest.mark.parametrize("macs", [["all"], [MAC], [OTHER]])
+@pytest.mark.parametrize("macs", [["all"], [MAC]])
 def test_check_mode_foresees_the_end_of_a_vm(
     params: dict[str, t.Any], monkeypatch: pytest.MonkeyPatch, macs: list[str]
 ) -> None:
@@ -124,3 +136,64 @@ def test_check_mode_foresees_the_end_of_a_vm(
     assert foreseen.partition(";")[0] == words.partition(";")[0]
     again = run(params, False)
     assert (again["changed"], again["warnings"]) == (False, [])
+
+
+NO_SUCH_NIC = (
+    f"{OTHER} is not known: VM web01 has no such NIC, and no record of it is in this host's audit logs, which begin at"
+    " 1970-01-01T00:00:00.000Z. Nothing was detached; look at the MAC"
+)
+NO_LOG = "there is no audit log on this host that can be read"
+NO_SUCH_VM = f"VM web01 (uuid {UUID}) is not known: none runs here, and"
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+@pytest.mark.parametrize(
+    ("logs", "macs", "warnings"),
+    [
+        # What was detached before is no typo.
+        (Known(vm=True, macs={MAC}, begin=0.0), [MAC], []),
+        (Known(vm=True, macs={MAC}, begin=0.0), ["all"], []),
+        (Known(vm=True, macs={MAC}, begin=0.0), [MAC, OTHER], [NO_SUCH_NIC]),
+        (
+            Known(),
+            [MAC, OTHER],
+            [
+                f"{NO_SUCH_VM} {NO_LOG}. Nothing was detached; look at the name, the uuid and the host"
+            ],
+        ),
+        (
+            Known(namesakes={OTHER_UUID}, begin=0.0),
+            ["all"],
+            [
+                f"{NO_SUCH_VM} no record of it is in this host's audit logs, which begin at 1970-01-01T00:00:00.000Z."
+                f" Nothing was detached; a VM of that name has the uuid {OTHER_UUID}: give it"
+            ],
+        ),
+    ],
+)
+def test_what_nobody_knows(
+    params: dict[str, t.Any],
+    monkeypatch: pytest.MonkeyPatch,
+    logs: Known,
+    macs: list[str],
+    warnings: list[str],
+    check_mode: bool,
+) -> None:
+    kernel = a_kernel(monkeypatch)
+    logs_know(monkeypatch, logs)
+    params["macs"] = macs
+    found = run(params, check_mode)
+    assert found["warnings"] == warnings
+    assert {each["action"] for each in found["interfaces"]} <= {"absent"}
+    assert (found["changed"], kernel.texts) == (False, [])
+
+
+def test_a_mac_that_a_vm_never_had_whose_end_is_late(
+    params: dict[str, t.Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_kernel(monkeypatch)
+    a_vm()
+    params["macs"] = [MAC, OTHER]
+    found = run(params, False)
+    assert found["warnings"][1:] == [NO_SUCH_NIC]
+    assert [each["action"] for each in found["interfaces"]] == ["detached", "absent"]

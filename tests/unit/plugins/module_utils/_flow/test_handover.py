@@ -16,7 +16,9 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.auditor impo
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.messages import (
     Messages,
-    Vm,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.messages import (
+    Vm as AuditedVm,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.origin import Origin
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
@@ -25,15 +27,14 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._flow import handover
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.note import Note
-from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.session import (
-    Session,
-)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.statedir import VmState
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.vm import Vm
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
     MAC,
     UUID,
     a_nic_note,
     a_note,
+    a_target,
     an_interface,
     tun,
     vhost,
@@ -49,27 +50,20 @@ from ansible_collections.virtaudit.qemu.tests.unit.support.host import (
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.kernel import Kernel
 
+HELD = [tun(31), vhost(32)]
 OTHER = "c1e2f3a4-0001-4000-8000-000000000013"
-MESSAGES = Messages(Vm("web01", UUID, "kvm"), Origin("/usr/bin/python3", None, None))
+MESSAGES = Messages(
+    AuditedVm("web01", UUID, "kvm"), Origin("/usr/bin/python3", None, None)
+)
 
 
-@pytest.fixture(name="session")
-def fixture_session(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> t.Iterator[Session]:
-    """A task for a VM that does not run."""
+@pytest.fixture(name="vm")
+def fixture_vm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> t.Iterator[Vm]:
+    """A VM that does not run, and that a task has the lock of."""
     a_base(tmp_path, monkeypatch)
-    params: dict[str, t.Any] = {
-        "name": "web01",
-        "uuid": UUID,
-        "qmp_socket": None,
-        "audit": "best_effort",
-        "timeout": 1,
-    }
-    session = Session(params, False)
-    session.uuid, session.state = UUID, VmState(UUID)
-    with session.state.locked(1):
-        yield session
+    vm = Vm(a_target(audit="best_effort"), UUID, None)
+    with vm.state.locked(1):
+        yield vm
 
 
 def loaded() -> Note:
@@ -78,59 +72,57 @@ def loaded() -> Note:
     return note
 
 
-def test_what_will_be_opened_is_noted_first(session: Session) -> None:
-    handover.claim(session, a_note(audit="off"), [an_interface(queues=2)])
+def test_what_will_be_opened_is_noted_first(vm: Vm) -> None:
+    handover.claim(vm, a_note(audit="off"), [an_interface(queues=2)])
     nic = loaded().interfaces[MAC]
     assert (nic.phase, nic.ifname, nic.queues) == ("opening", "vt525400000001", 2)
     assert nic.netdev == "hostnet-525400000001"
     assert nic.devices == []
-    assert loaded().busy is not None
     # The stricter of what the tasks of this VM asked.
     assert loaded().audit == "best_effort"
 
 
-def test_the_second_vm_does_not_get_a_mac(session: Session, start: Start) -> None:
+def test_the_second_vm_does_not_get_a_mac(vm: Vm, start: Start) -> None:
     process = process_of(start())
     ids: dict[str, t.Any] = {"pid": process.pid, "start_time": process.start_time}
     a_vm(OTHER, name="web02", **ids)
     with pytest.raises(OptionError, match="is held by another VM: web02"):
-        handover.claim(session, a_note(), [an_interface()])
+        handover.claim(vm, a_note(), [an_interface()])
     assert VmState(UUID).load() is None
 
 
-def test_a_grant_is_recorded_with_the_numbers_that_are_noted(
-    session: Session, monkeypatch: pytest.MonkeyPatch
+def test_a_grant_is_recorded_with_the_numbers_that_qemu_has(
+    vm: Vm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kernel = a_kernel(monkeypatch)
-    nic = a_nic_note(phase="opening", devices=[tun(31), vhost(32)])
-    note = a_note(interfaces={MAC: nic})
+    note = a_note(interfaces={MAC: a_nic_note(phase="opening")})
     with Auditor("required") as auditor:
         handover.record_grant(
-            session, note, auditor, MESSAGES, "attach", an_interface()
+            vm, note, auditor, MESSAGES, "attach", an_interface(), HELD
         )
     (text,) = kernel.texts
     assert "reason=attach" in text
     assert f'new-net="{MAC}"' in text
     assert "fds=31,32" in text
     assert loaded().interfaces[MAC].phase == "held"
+    assert loaded().interfaces[MAC].devices == HELD
 
 
 def test_what_cannot_be_recorded_is_not_noted_as_held(
-    session: Session, monkeypatch: pytest.MonkeyPatch
+    vm: Vm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a_kernel(monkeypatch, Kernel(echoes=False))
     note = a_note(interfaces={MAC: a_nic_note(phase="opening", devices=[tun(31)])})
     with Auditor("required") as auditor, pytest.raises(AuditError):
         handover.record_grant(
-            session, note, auditor, MESSAGES, "attach", an_interface()
+            vm, note, auditor, MESSAGES, "attach", an_interface(), HELD
         )
     assert note.interfaces[MAC].phase == "opening"
     assert VmState(UUID).load() is None
 
 
 def test_the_value_of_the_module() -> None:
-    note = a_note(interfaces={MAC: a_nic_note(devices=[tun(31)])})
-    value = handover.attached(note, an_interface())
+    value = handover.attached(an_interface(), [tun(31)])
     assert (value["mac"], value["action"], value["queues"]) == (MAC, "attached", 1)
     assert value["devices"] == [
         {

@@ -18,7 +18,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._flow import hot_pl
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net import holdings
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.hotplug import plug
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import Inventory
-from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.session import Live
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.vm import Live
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
     MAC,
     a_nic_note,
@@ -84,7 +84,7 @@ def test_a_qemu_that_does_not_answer_keeps_it_unless_it_has_ended(
 def test_what_was_claimed_and_not_attached_is_forgotten(
     monkeypatch: pytest.MonkeyPatch, changes: dict[str, t.Any], kept: bool
 ) -> None:
-    monkeypatch.setattr(hot_plug, "has_link", lambda nic: nic.type == "direct")
+    monkeypatch.setattr(hot_plug, "has_remains", lambda nic: nic.type == "direct")
     note = a_note(interfaces={MAC: a_nic_note(**changes)})
     hot_plug._drop_unfinished(note)
     assert (MAC in note.interfaces) is kept

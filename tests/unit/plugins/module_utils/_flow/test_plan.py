@@ -9,6 +9,9 @@ import typing as t
 
 import pytest
 
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.network import (
+    Network,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
     MismatchError,
     OptionError,
@@ -28,16 +31,15 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import (
     Inventory,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm import statedir
-from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.nic import Nic
-from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.session import (
-    Live,
-    Session,
-)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.nic import Move, Nic
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.vm import Live, Vm
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
     MAC,
     QEMU,
+    UUID,
     a_nic_note,
     a_note,
+    a_target,
     an_interface,
     tun,
 )
@@ -62,7 +64,7 @@ def fixture_looked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(
         host,
         "check",
-        lambda interfaces, leftovers: looked.extend(
+        lambda interfaces, leftovers, known: looked.extend(
             [each.mac for each in interfaces] + [f"-{name}" for name in leftovers]
         ),
     )
@@ -71,34 +73,26 @@ def fixture_looked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return looked
 
 
-def a_session(
+def a_vm(
     running: bool = True,
     nics: dict[str, Nic] | None = None,
     free_ports: list[str] | None = None,
     has_ports: bool = True,
-) -> Session:
-    session = Session(
-        {
-            "name": "web01",
-            "uuid": None,
-            "qmp_socket": None,
-            "timeout": 1,
-            "audit": "required",
-        },
-        True,
-    )
+) -> Vm:
+    vm = Vm(a_target(), UUID, None)
     qemu = FakeQemu()
     # Nothing is in any of the ports.
     qemu.answers["qom-list"] = lambda given: []
+    qemu.answers["qom-get"] = lambda given: True
     ports = ["p0", "p1"] if free_ports is None else free_ports
     inventory = Inventory([], {}, ports, has_ports)
     if running:
-        session._live = Live(qemu.process, qemu.monitor, inventory, nics or {})
-    return session
+        vm._live = Live(qemu.process, qemu.monitor, inventory, nics or {})
+    return vm
 
 
 def params(**changes: t.Any) -> dict[str, t.Any]:
-    return {"qemu": None, "on_mismatch": "fail", **changes}
+    return {"qemu": None, "on_mismatch": "fail", "exclusive": False, **changes}
 
 
 @pytest.fixture(name="differ")
@@ -106,11 +100,12 @@ def fixture_differ(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The differences that are found for every NIC."""
     words: list[str] = []
     monkeypatch.setattr(plan, "differences", lambda wanted, nic: words)
+    monkeypatch.setattr(plan, "move_of", lambda wanted, nic: None)
     return words
 
 
 def test_cold_start(looked: list[str]) -> None:
-    found = make_plan(a_session(running=False), [ONE, TWO], params(qemu=QEMU))
+    found = make_plan(a_vm(running=False), [ONE, TWO], params(qemu=QEMU))
     assert [(step.action, step.nic, step.replace) for step in found.steps] == [
         ("attach", None, False)
     ] * 2
@@ -122,7 +117,7 @@ def test_cold_start(looked: list[str]) -> None:
 
 def test_a_stopped_vm_needs_qemu(looked: list[str]) -> None:
     with pytest.raises(OptionError, match="VM web01 does not run; give the") as caught:
-        make_plan(a_session(running=False), [ONE], params())
+        make_plan(a_vm(running=False), [ONE], params())
     assert caught.value.option == "qemu"
     assert looked == []
 
@@ -131,11 +126,11 @@ def test_a_stopped_vm_needs_qemu(looked: list[str]) -> None:
 def test_the_option_qemu_is_checked_even_when_it_is_not_needed(running: bool) -> None:
     bad = {**QEMU, "memory": "lots"}
     with pytest.raises(OptionError, match=r"qemu\.memory"):
-        make_plan(a_session(running), [ONE], params(qemu=bad))
+        make_plan(a_vm(running), [ONE], params(qemu=bad))
 
 
 def test_hot_plug(looked: list[str]) -> None:
-    found = make_plan(a_session(), [ONE, TWO], params(qemu=QEMU))
+    found = make_plan(a_vm(), [ONE, TWO], params(qemu=QEMU))
     assert found == Plan([Step(ONE, "attach"), Step(TWO, "attach")], None, ["p0", "p1"])
     assert found.changes
     assert looked == [ONE.mac, TWO.mac]
@@ -143,19 +138,19 @@ def test_hot_plug(looked: list[str]) -> None:
 
 @pytest.mark.usefixtures("differ")
 def test_unchanged_is_not_looked_at_again(looked: list[str]) -> None:
-    session = a_session(nics={MAC: ATTACHED})
-    found = make_plan(session, [ONE], params())
+    vm = a_vm(nics={MAC: ATTACHED})
+    found = make_plan(vm, [ONE], params())
     assert found == Plan([Step(ONE, "unchanged", ATTACHED)], None, [])
     assert not found.changes
     assert looked == []
-    assert make_plan(session, [ONE, TWO], params()).changes
+    assert make_plan(vm, [ONE, TWO], params()).changes
     assert looked == [TWO.mac]
 
 
 def test_mismatch(differ: list[str]) -> None:
     differ += ["queues is 1, asked is 2", "mtu is 1500, asked is 9000"]
     with pytest.raises(MismatchError) as caught:
-        make_plan(a_session(nics={MAC: ATTACHED}), [TWO, ONE], params())
+        make_plan(a_vm(nics={MAC: ATTACHED}), [TWO, ONE], params())
     assert str(caught.value) == (
         f"interfaces[0]: {MAC} is attached to VM web01 otherwise: queues is 1, asked is 2;"
         " mtu is 1500, asked is 9000. Nothing was changed; use on_mismatch: replace to take"
@@ -165,8 +160,8 @@ def test_mismatch(differ: list[str]) -> None:
 
 def test_replace(differ: list[str], looked: list[str]) -> None:
     differ.append("queues is 1, asked is 2")
-    session = a_session(nics={MAC: ATTACHED}, free_ports=[])
-    found = make_plan(session, [ONE], params(on_mismatch="replace"))
+    vm = a_vm(nics={MAC: ATTACHED}, free_ports=[])
+    found = make_plan(vm, [ONE], params(on_mismatch="replace"))
     # It takes the port that it gives back.
     assert found.steps == [Step(ONE, "attach", ATTACHED, replace=True)]
     # Looked at before it is taken out; its own link is no hindrance.
@@ -179,21 +174,21 @@ def test_what_cannot_replace_it_is_refused_before(
 ) -> None:
     differ.append("source is br0, asked is br9")
 
-    def check(interfaces: t.Any, leftovers: t.Any) -> None:
+    def check(interfaces: t.Any, leftovers: t.Any, known: t.Any) -> None:
         raise interfaces[0].error(refused, "cannot be")
 
     monkeypatch.setattr(host, "check", check)
     with pytest.raises(OptionError, match=refused):
-        make_plan(a_session(nics={MAC: ATTACHED}), [ONE], params(on_mismatch="replace"))
+        make_plan(a_vm(nics={MAC: ATTACHED}), [ONE], params(on_mismatch="replace"))
 
 
 def test_what_sat_on_usb_gives_no_port_back(differ: list[str]) -> None:
     differ.append("model is usb-net, asked is virtio-net-pci")
     usb = FRONT_END._replace(model="usb-net")
     nic = dataclasses.replace(ATTACHED, front_end=usb)
-    session = a_session(nics={MAC: nic}, free_ports=[])
+    vm = a_vm(nics={MAC: nic}, free_ports=[])
     with pytest.raises(OptionError, match="finds no free PCIe root port"):
-        make_plan(session, [ONE], params(on_mismatch="replace"))
+        make_plan(vm, [ONE], params(on_mismatch="replace"))
 
 
 @pytest.mark.parametrize(
@@ -210,12 +205,12 @@ def test_what_sat_on_usb_gives_no_port_back(differ: list[str]) -> None:
 def test_ports(
     interfaces: list[t.Any], free: list[str], has_ports: bool, refused: t.Any
 ) -> None:
-    session = a_session(free_ports=free, has_ports=has_ports)
+    vm = a_vm(free_ports=free, has_ports=has_ports)
     if refused is None:
-        assert make_plan(session, interfaces, params()).ports == free
+        assert make_plan(vm, interfaces, params()).ports == free
         return
     with pytest.raises(OptionError, match="finds no free PCIe root port") as caught:
-        make_plan(session, interfaces, params())
+        make_plan(vm, interfaces, params())
     assert caught.value.option == refused.option
     assert f"has {len(free)} free and the task needs 2" in str(caught.value)
 
@@ -234,32 +229,68 @@ def test_a_mac_of_another_vm(
         statedir.VmState, "is_locked", lambda state: owner == "starting"
     )
     monkeypatch.setattr(statedir, "other_notes", lambda uuid: [note])
-    session = a_session(running)
+    vm = a_vm(running)
     if owner in ("replaced", "cut off"):
-        assert make_plan(session, [TWO, ONE], params(qemu=QEMU)).changes
+        assert make_plan(vm, [TWO, ONE], params(qemu=QEMU)).changes
         return
     with pytest.raises(OptionError, match="is held by another VM: db01") as caught:
-        make_plan(session, [TWO, ONE], params(qemu=QEMU))
+        make_plan(vm, [TWO, ONE], params(qemu=QEMU))
     assert caught.value.option == "interfaces[0].mac"
 
 
 def test_planned_result_and_diff() -> None:
-    session = a_session(nics={MAC: ATTACHED})
+    vm = a_vm(nics={MAC: ATTACHED})
     steps = [Step(ONE, "unchanged", ATTACHED), Step(TWO, "attach")]
     asked = {
         "type": "bridge",
         "source": "br0",
         "ifname": TWO.ifname,
         "queues": 1,
+        "network": TWO.network.result(),
     }
     assert planned_result(Plan(steps, None, [])) == [
         {**ATTACHED.result(), "action": "unchanged"},
         {"mac": TWO.mac, **asked, "devices": [], "action": "attached"},
     ]
-    diff = make_diff(session, Plan(steps, None, []))
+    diff = make_diff(vm, Plan(steps, None, []))
     assert diff["before"]["interfaces"].keys() == {MAC}
     assert diff["after"]["interfaces"][MAC] == diff["before"]["interfaces"][MAC]
     assert diff["after"]["interfaces"][TWO.mac] == asked
     assert (diff["before"]["running"], diff["after"]["running"]) == (True, True)
-    stopped = make_diff(a_session(running=False), Plan(steps[1:], None, []))
+    stopped = make_diff(a_vm(running=False), Plan(steps[1:], None, []))
     assert stopped["before"] == {"running": False, "interfaces": {}}
+
+
+@pytest.mark.usefixtures("differ")
+def test_exclusive_takes_out_what_the_task_does_not_list() -> None:
+    other = dataclasses.replace(ATTACHED, mac=USB.mac)
+    vm = a_vm(nics={MAC: ATTACHED, USB.mac: other})
+    assert not make_plan(vm, [ONE], params()).changes
+    found = make_plan(vm, [ONE], params(exclusive=True))
+    assert (found.changes, found.others) == (True, (other,))
+    assert [item["action"] for item in planned_result(found)] == [
+        "unchanged",
+        "detached",
+    ]
+    diff = make_diff(vm, found)
+    assert diff["before"]["interfaces"].keys() == {MAC, USB.mac}
+    assert diff["after"]["interfaces"].keys() == {MAC}
+    assert not make_plan(a_vm(nics={}), [], params(exclusive=True)).changes
+
+
+def test_what_can_be_changed_in_place_is(
+    differ: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    differ.append("source is br0, asked is br1")
+    move = Move(Network("br0"), Network("br1", link="down"))
+    monkeypatch.setattr(plan, "move_of", lambda wanted, nic: move)
+    monkeypatch.setattr(host, "check_source", lambda interface: None)
+    vm = a_vm(nics={MAC: ATTACHED})
+    found = make_plan(vm, [ONE], params(on_mismatch="update"))
+    assert found.steps == [Step(ONE, "update", ATTACHED, move=move)]
+    assert found.changes
+    (result,) = planned_result(found)
+    assert (result["action"], result["source"]) == ("updated", "br1")
+    assert result["network"]["link"] == "down"
+    with pytest.raises(MismatchError, match="on_mismatch: update to change it"):
+        make_plan(vm, [ONE], params())

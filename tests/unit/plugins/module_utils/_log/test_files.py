@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._log import files
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log import (
+    auditd_conf,
+    files,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.files import (
     LogFile,
     host_logs,
@@ -25,9 +28,9 @@ def first(seconds: int) -> bytes:
 
 
 def test_path_is_the_daemons(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert files.log_path() == str(path)
-    monkeypatch.setattr(files, "_CONFIGURATION", "/nonexistent")
-    assert files.log_path() == "/var/log/audit/audit.log"
+    assert auditd_conf.log_path() == str(path)
+    monkeypatch.setattr(auditd_conf, "_CONFIGURATION", "/nonexistent")
+    assert auditd_conf.log_path() == "/var/log/audit/audit.log"
 
 
 def test_rotated_files_are_older_by_their_number(path: Path) -> None:

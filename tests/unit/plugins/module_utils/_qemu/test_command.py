@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu import command
+from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu import command, ids
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.command import (
     Backend,
 )
@@ -145,7 +145,7 @@ def test_netdev(
 ) -> None:
     arguments = build(backend, version=version)
     if json_taken:
-        netdev_id = command.netdev_id(backend.interface.mac)
+        netdev_id = ids.netdev_id(backend.interface.mac)
         assert parsed(arguments, "-netdev") == [
             {"type": "tap", "id": netdev_id, **members}
         ]

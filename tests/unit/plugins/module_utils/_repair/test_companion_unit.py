@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import types
 import typing as t
 from pathlib import Path
 
@@ -26,7 +25,11 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._task.result import
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.note import Note
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.statedir import VmState
-from ansible_collections.virtaudit.qemu.tests.unit.support.builders import UUID
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.vm import Vm
+from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
+    UUID,
+    a_target,
+)
 from ansible_collections.virtaudit.qemu.tests.unit.support.host import a_base, a_vm
 
 SCOPE = "virtaudit-x.scope"
@@ -50,9 +53,9 @@ def fixture_made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, list[s
 
 
 def make(note: Note) -> Report:
-    session: t.Any = types.SimpleNamespace(uuid=UUID, timeout=1.0, state=VmState(UUID))
+    vm = Vm(a_target(), UUID, None)
     report = Report(Auditor("required"))
-    companion_unit.watch(session, note, report)
+    companion_unit.watch(vm, note, report)
     return report
 
 

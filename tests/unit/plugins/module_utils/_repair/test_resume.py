@@ -30,22 +30,20 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import (
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._repair import resume
 from ansible_collections.virtaudit.qemu.plugins.module_utils._repair.check import (
-    foresee_repair,
+    foresee,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._task.result import (
     Report,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.nic import Nic
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.note import Note
-from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.session import (
-    Live,
-    Session,
-)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.statedir import VmState
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.vm import Live, Vm
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
     MAC,
     UUID,
     a_nic_note,
+    a_target,
     tun,
     vhost,
 )
@@ -81,26 +79,18 @@ class Fake(FakeQemu):
         self.log.append(("close", {}))
 
 
-def a_session(
+def a_task_on(
     note: Note, process: Process | None = None, socket: str | None = None, **nics: Nic
-) -> Session:
-    """Return a session that has met the process, if there is one."""
-    params = {
-        "name": "web01",
-        "uuid": UUID,
-        "qmp_socket": socket,
-        "audit": "off",
-        "timeout": 1,
-    }
-    session = Session(params, False)
-    session.uuid, session.state, session.note = UUID, VmState(UUID), note
+) -> Vm:
+    """Return a task's VM, which has met the process, if there is one."""
+    vm = Vm(a_target(qmp_socket=socket, audit="off"), UUID, note)
     if process is not None:
         inventory = Inventory([], {}, [], True)
         by_mac = {nic.mac: nic for nic in nics.values()}
         qemu = Fake()
         qemu.answers["query-kvm"] = lambda given: {"enabled": True}
-        session._live = Live(process, qemu.monitor, inventory, by_mac)
-    return session
+        vm._live = Live(process, qemu.monitor, inventory, by_mac)
+    return vm
 
 
 @pytest.mark.parametrize("noted", [True, False])
@@ -114,9 +104,9 @@ def test_only_the_qemu_of_the_start_is_ended(
     if noted:
         changes = {"pid": process.pid, "start_time": process.start_time}
     note = a_vm(booting=True, **changes)
-    session = a_session(note, process_of(met), "/run/foreign.sock" if given else None)
-    assert resume.end_process(session, note)
-    assert not session.running
+    vm = a_task_on(note, process_of(met), "/run/foreign.sock" if given else None)
+    assert resume.end_process(vm, note)
+    assert not vm.running
     assert (ours.poll() is None) is not noted
     # Found by the VM's own monitor, it is the one of the start.
     assert (met.poll() is None) is (noted or given)
@@ -130,7 +120,7 @@ def test_a_qemu_that_cannot_be_ended_gives_nothing_up(
     note = a_vm(booting=True, pid=process.pid, start_time=process.start_time)
     monkeypatch.setattr(Process, "end", lambda self: False)
     with Auditor("required") as auditor, pytest.raises(ProcessError, match="cannot be"):
-        resume.repair(a_session(note, process), auditor, ORIGIN)
+        resume.repair(a_task_on(note, process), auditor, ORIGIN)
     assert kernel.texts == []
     assert VmState(UUID).load() == note
 
@@ -141,22 +131,34 @@ def test_what_is_repaired_is_proved_as_it_was_asked_for(
     monkeypatch: pytest.MonkeyPatch, noted: str
 ) -> None:
     kernel = a_kernel(monkeypatch)
-    session = a_session(a_vm(audit=noted))
-    monkeypatch.setattr(session, "look", lambda: None)
+    vm = a_task_on(a_vm(audit=noted))
+    monkeypatch.setattr(vm, "look", lambda: None)
     with Auditor("off") as auditor:
         report = Report(auditor)
-        resume.repair_as_noted(session, report, ORIGIN)
+        resume.repair_as_noted(vm, report, ORIGIN)
     wanted = [] if noted == "off" else ["stop crashed", "detach", "close"]
     assert told(kernel) == wanted
     assert len(report.result()["audit"]["records"]) == len(wanted)
     assert VmState(UUID).load() is None
 
 
+def test_what_is_repaired_has_the_ticket_of_the_task(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kernel = a_kernel(monkeypatch)
+    vm = a_task_on(a_vm())
+    monkeypatch.setattr(vm, "look", lambda: None)
+    with Auditor("required", "CHG-1") as auditor:
+        resume.repair_as_noted(vm, Report(auditor), ORIGIN)
+    assert len(kernel.texts) == 3
+    assert all(' ticket="CHG-1" exe=' in text for text in kernel.texts)
+
+
 def test_what_cannot_be_proved_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     a_kernel(monkeypatch, Kernel(enabled=0))
     note = a_vm()
     with Auditor("off") as auditor, pytest.raises(AuditError):
-        resume.repair_as_noted(a_session(note), Report(auditor), ORIGIN)
+        resume.repair_as_noted(a_task_on(note), Report(auditor), ORIGIN)
     assert VmState(UUID).load() == note
 
 
@@ -165,7 +167,7 @@ def test_the_vhost_net_of_others_is_not_taken_for_ours() -> None:
     process.held = {each.fileno(): each for each in (vhost(20), tun(21), vhost(22))}
     nic = a_nic_note(phase="opening", devices=[tun(7), vhost(8)], others=[20])
     note = a_vm(interfaces={MAC: nic})
-    held = resume._handed_over(a_session(note, process.process), note, nic)
+    held = resume._handed_over(a_task_on(note, process.process), note, nic)
     assert [(each.fd, each.event) for each in held] == [
         (21, "1.000:7"),
         (22, "1.000:8"),
@@ -186,18 +188,18 @@ def test_what_is_not_given_back_is_not_recorded_as_closed(
     me = Process.of(os.getpid())
     assert me is not None
     note = a_vm(pid=me.pid, start_time=me.start_time, interfaces={MAC: nic})
-    session = a_session(note, process.process)
+    vm = a_task_on(note, process.process)
     with (
         Auditor("required") as auditor,
         pytest.raises(StuckError, match="cannot be taken back"),
     ):
-        resume.repair(session, auditor, ORIGIN)
+        resume.repair(vm, auditor, ORIGIN)
     assert kernel.texts == []
     process.held.clear()
     monkeypatch.setattr(holdings, "wait_free", lambda *link: None)
-    monkeypatch.setattr(session, "look", lambda: None)
+    monkeypatch.setattr(vm, "look", lambda: None)
     with Auditor("required") as auditor:
-        resume.repair(session, auditor, ORIGIN)
+        resume.repair(vm, auditor, ORIGIN)
     assert told(kernel) == ["attach", "close"]
 
 
@@ -219,11 +221,9 @@ def test_check_mode_sees_what_the_repair_will_leave(
     phase = changes.pop("phase", "held")
     nic = a_nic_note(phase=phase, devices=[tun(31)])
     ids: dict[str, t.Any] = {"pid": process.pid, "start_time": process.start_time}
-    session = a_session(
-        a_vm(interfaces={MAC: nic}, **ids, **changes), process, nic=found
-    )
+    vm = a_task_on(a_vm(interfaces={MAC: nic}, **ids, **changes), process, nic=found)
     with Auditor("off") as auditor:
         report = Report(auditor)
-        foresee_repair(session, report)
+        foresee(vm, report)
     assert report.changed is does
-    assert (MAC in session.nics) is left
+    assert (MAC in vm.nics) is left

@@ -10,18 +10,31 @@ import typing as t
 
 import pytest
 
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.messages import (
+    Messages,
+    Vm,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.origin import Origin
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.record import Record
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.parse import Logged
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import FrontEnd
 from ansible_collections.virtaudit.qemu.plugins.module_utils._repair.steps import (
     steps_of,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.history import History
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.nic import Nic
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
     MAC,
+    UUID,
     a_nic_note,
     a_note,
     tun,
 )
 
+SAYS = Messages(Vm("web01", UUID, "kvm"), Origin("/usr/bin/python3", None, None))
+STOP = SAYS.control("stop", "crashed", 1, True)
+# No task was cut off, or it had not come to its first record.
+NOTHING = History(None)
 FRONT_END = FrontEnd("/machine/peripheral/net", "virtio-net-pci", MAC, "hostnet")
 WHOLE = Nic(MAC, FRONT_END, "hostnet", [tun(31)], None)
 GUEST_SIDE = Nic(MAC, FRONT_END, "hostnet", [], None)
@@ -55,7 +68,7 @@ def test_an_interface_of_a_vm_that_lives(
 ) -> None:
     note = a_note(interfaces={MAC: a_nic_note(phase=phase)}, audit=audit)
     nics = {} if found is None else {MAC: found}
-    steps = steps_of(note, True, nics, lambda nic: link)
+    steps = steps_of(note, NOTHING, True, nics, lambda nic: link)
     assert [step.action for step in steps] == ([] if action is None else [action])
     for step in steps:
         assert step.nic is note.interfaces[MAC]
@@ -79,7 +92,7 @@ def test_the_end_of_a_vm_is_the_only_step(
     alive: bool, changes: dict[str, t.Any], records: bool, words: str
 ) -> None:
     (step,) = steps_of(
-        a_note(frozen=True, **changes), alive, {MAC: WHOLE}, lambda nic: True
+        a_note(frozen=True, **changes), NOTHING, alive, {MAC: WHOLE}, lambda nic: True
     )
     assert (step.action, step.records) == ("end", records)
     assert words in step.foreseen
@@ -87,19 +100,94 @@ def test_the_end_of_a_vm_is_the_only_step(
 
 def test_a_vm_without_a_record_of_its_own_has_that_of_its_interfaces() -> None:
     note = a_note(started=False, interfaces={MAC: a_nic_note()})
-    (step,) = steps_of(note, False, {}, lambda nic: False)
+    (step,) = steps_of(note, NOTHING, False, {}, lambda nic: False)
     assert step.records
     note.interfaces[MAC].phase = "revoked"
-    (step,) = steps_of(note, False, {}, lambda nic: False)
+    (step,) = steps_of(note, NOTHING, False, {}, lambda nic: False)
     assert not step.records
 
 
 def test_a_guest_that_stands_still_goes_on_first() -> None:
     note = a_note(frozen=True, interfaces={MAC: a_nic_note(phase="opening")})
     # The task that noted it has ended since, and somebody may have paused the guest.
-    steps = steps_of(note, True, {}, lambda nic: False)
+    steps = steps_of(note, NOTHING, True, {}, lambda nic: False)
     assert [step.action for step in steps] == ["take_back"]
     note.busy = 1.0
-    steps = steps_of(note, True, {}, lambda nic: False)
+    steps = steps_of(note, NOTHING, True, {}, lambda nic: False)
     assert [step.action for step in steps] == ["go_on", "take_back"]
     assert not steps[0].records
+
+
+def on_record(*records: Record) -> History:
+    """Return the history of a task that was cut off after these records."""
+    history = History(None)
+    history.records = [
+        Logged(f"1.000:{serial}", 1.0, record)
+        for serial, record in enumerate(records, 1)
+    ]
+    return history
+
+
+DETACHED = (SAYS.net_detach(MAC, True), SAYS.net_close(MAC, tun(31), 31))
+FAILED = (
+    SAYS.net_grant("start", MAC, [], False),
+    SAYS.control("start", "booted", 0, False),
+)
+
+
+@pytest.mark.parametrize(
+    ("phase", "found", "records", "action", "due"),
+    [
+        ("held", None, DETACHED[:1], "record_end", True),
+        ("held", None, DETACHED, "record_end", False),
+        (
+            "opening",
+            None,
+            [SAYS.net_grant("attach", MAC, [], False)],
+            "take_back",
+            False,
+        ),
+        (
+            "opening",
+            WHOLE,
+            [SAYS.net_grant("attach", MAC, [31], True)],
+            "confirm",
+            False,
+        ),
+    ],
+)
+def test_what_is_on_record_is_not_recorded_again(
+    phase: t.Any,
+    found: Nic | None,
+    records: t.Sequence[Record],
+    action: str,
+    due: bool,
+) -> None:
+    devices = [tun(31)] if phase == "held" else []
+    note = a_note(interfaces={MAC: a_nic_note(phase=phase, devices=devices)})
+    nics = {} if found is None else {MAC: found}
+    (step,) = steps_of(note, on_record(*records), True, nics, lambda nic: False)
+    assert (step.action, step.records) == (action, due)
+
+
+@pytest.mark.parametrize(
+    ("changes", "records", "due", "words"),
+    [
+        ({}, [STOP, *DETACHED], False, "not all of that was on record"),
+        ({}, [STOP, *DETACHED[:1]], True, "the rest will be put on record, late"),
+        ({}, DETACHED, True, "had ended by itself"),
+        ({"started": False}, DETACHED, False, "had ended by itself"),
+        ({"booting": True}, [*FAILED, *DETACHED[1:]], False, "had been cut off"),
+        ({"booting": True}, FAILED, True, "had been cut off"),
+        ({"booting": True}, FAILED[:1], True, "had been cut off"),
+    ],
+)
+def test_what_is_on_record_of_an_end(
+    changes: dict[str, t.Any], records: t.Sequence[Record], due: bool, words: str
+) -> None:
+    nic = a_nic_note(phase="opening" if changes.get("booting") else "held")
+    nic.devices = [tun(31)]
+    note = a_note(interfaces={MAC: nic}, **changes)
+    (step,) = steps_of(note, on_record(*records), False, {}, lambda nic: False)
+    assert (step.action, step.records) == ("end", due)
+    assert words in step.foreseen

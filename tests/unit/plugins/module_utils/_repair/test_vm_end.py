@@ -53,7 +53,7 @@ def fixture_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def settle(note: Note, mode: t.Any = "required") -> str:
     state = VmState(note.uuid)
     with Auditor(mode) as auditor, state.locked(0):
-        return vm_end.settle(note, state, auditor, ORIGIN)
+        return vm_end.end_vm_late(note, state, auditor, ORIGIN)
 
 
 def test_a_vm_that_died(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,7 +61,7 @@ def test_a_vm_that_died(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     removed: list[tuple[str, int]] = []
     monkeypatch.setattr(
         vm_end,
-        "remove_link",
+        "remove_remains",
         lambda nic: removed.append((nic.mac, len(kernel.texts))),
     )
     nics = {
@@ -129,7 +129,7 @@ def test_what_cannot_be_recorded_stays_noted(monkeypatch: pytest.MonkeyPatch) ->
 def test_what_the_daemon_drops_stays_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proof, "_DISK_SECONDS", 0.05)
     removed: list[str] = []
-    monkeypatch.setattr(vm_end, "remove_link", lambda nic: removed.append(nic.mac))
+    monkeypatch.setattr(vm_end, "remove_remains", lambda nic: removed.append(nic.mac))
     kernel = a_kernel(monkeypatch, Kernel(writes=False))
     note = a_vm()
     with pytest.raises(AuditError, match="has suspended its logging"):

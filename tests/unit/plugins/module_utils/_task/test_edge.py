@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import typing as t
 
 import pytest
@@ -13,11 +15,15 @@ import pytest
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
     VirtauditError,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._task import edge
 from ansible_collections.virtaudit.qemu.plugins.module_utils._task.answer import (
     Answer,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._task.reader import (
     run_reader,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._task.result import (
+    Report,
 )
 
 
@@ -28,11 +34,11 @@ class Ended(Exception):
 class FakeModule:
     """Keeps how it was ended."""
 
-    params: t.ClassVar[dict[str, t.Any]] = {}
+    check_mode = False
 
-    def __init__(self) -> None:
+    def __init__(self, **params: t.Any) -> None:
+        self.params = params
         self.end: tuple[str, dict[str, t.Any]] = ("", {})
-
         self.warnings: list[str] = []
 
     def warn(self, text: str) -> None:
@@ -95,3 +101,36 @@ def test_what_utf_8_cannot_hold_is_written_out(fails: bool) -> None:
     assert result["events"] == [{"fields": {"\\x80": None, "vm": "\u00e9\\xff"}}]
     assert module.warnings == ["no \\xff"]
     assert result.get("msg") == ("/tmp/\\xff" if fails else None)
+
+
+@pytest.mark.parametrize(
+    ("given", "ticket", "problem"),
+    [
+        ("CHG 1", "CHG 1", None),
+        ("", None, None),
+        (None, None, None),
+        ("x" * 257, None, "ticket: the ticket has 257 bytes"),
+    ],
+)
+def test_the_records_get_the_ticket(
+    monkeypatch: pytest.MonkeyPatch,
+    given: str | None,
+    ticket: str | None,
+    problem: str | None,
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(edge, "_require_pyroute2", lambda _module: None)
+    monkeypatch.setattr(signal, "signal", lambda _number, _how: None)
+    module = FakeModule(audit="off", ticket=given)
+    tickets: list[str | None] = []
+
+    def run(_params: t.Any, _check_mode: bool, report: Report) -> None:
+        tickets.append(report.auditor.ticket)
+
+    with pytest.raises(Ended):
+        edge.run_module(t.cast(t.Any, module), run)
+    how, result = module.end
+    # What is refused is refused before anything is done.
+    assert tickets == ([] if problem else [ticket])
+    assert how == ("fail" if problem else "exit")
+    assert result.get("msg", "").startswith(problem or "")

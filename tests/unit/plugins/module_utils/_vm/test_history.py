@@ -16,7 +16,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._device import Devi
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log import recent
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.parse import Logged
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.history import (
-    Past,
+    History,
     of_note,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.note import NicNote
@@ -41,7 +41,7 @@ DETACH = SAYS.net_detach(MAC, True)
 NO_DETACH = SAYS.net_detach(MAC, False)
 
 
-def in_log(monkeypatch: pytest.MonkeyPatch, records: list[Record]) -> Past:
+def in_log(monkeypatch: pytest.MonkeyPatch, records: list[Record]) -> History:
     """Return the past of a task that was cut off; its records have the serials 1, 2, and so on."""
     logged = [
         Logged(f"1.000:{serial}", 1.0, record)
@@ -54,7 +54,7 @@ def in_log(monkeypatch: pytest.MonkeyPatch, records: list[Record]) -> Past:
         return logged
 
     monkeypatch.setattr(recent, "records_of", records_of)
-    found = Past(a_note(busy=100.0))
+    found = History(a_note(busy=100.0))
     assert asked == [(UUID, pytest.approx(99.9))]
     return found
 
@@ -75,7 +75,7 @@ CASES: list[
         False,
     ),
     ("opening", [tun(1)], [OPEN_TUN, CLOSE_TUN], [], False, False),
-    ("opening", [tun(1)], [OPEN_TUN, ATTACH], [("/dev/net/tun", 1)], True, False),
+    ("opening", [tun(1)], [OPEN_TUN, ATTACH], [("/dev/net/tun", 10)], True, False),
     ("opening", [tun(1)], [OPEN_TUN, NO_ATTACH], [("/dev/net/tun", 1)], False, True),
     ("opening", [tun(1)], [OPEN_TUN, NO_ATTACH, CLOSE_TUN], [], False, True),
     ("opening", [], [SAYS.net_open(MAC, tun(1), False)], [], False, False),
@@ -93,6 +93,18 @@ CASES: list[
         False,
     ),
     ("held", [], [START, DETACH], [], False, True),
+    # The task before began right after the hand-over, and its open is older than what is read here.
+    ("held", [tun(10)], [START], [("/dev/net/tun", 10)], True, False),
+    ("held", [tun(10)], [ATTACH, DETACH], [("/dev/net/tun", 10)], False, True),
+    ("held", [tun(10)], [ATTACH, DETACH, CLOSE_TUN], [], False, True),
+    (
+        "held",
+        [tun(10)],
+        [DETACH, CLOSE_TUN, OPEN_TUN, ATTACH],
+        [("/dev/net/tun", 10)],
+        True,
+        False,
+    ),
     ("opening", [], [SAYS.net_open(OTHER, tun(1), True)], [], False, False),
     ("held", [], [SAYS.net_detach(OTHER, True)], [], True, False),
 ]
@@ -136,10 +148,10 @@ def test_without_a_task_that_was_cut_off_no_log_is_read(
 ) -> None:
     monkeypatch.setattr(recent, "records_of", None)
     note = a_nic_note(devices=[tun(31)])
-    found = Past(a_note()).nic(note)
+    found = History(a_note()).nic(note)
     assert found == of_note(note)
     assert (found.granted, found.settled) == (True, False)
-    assert Past(a_note()).control() == (None, None)
+    assert History(a_note()).control() == (None, None)
 
 
 @pytest.mark.parametrize(

@@ -22,10 +22,13 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.monitor impor
     Monitor,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm import identity
-from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.session import (
-    Session,
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.find import find_vm
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.vm import Vm
+from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
+    UUID,
+    a_note,
+    a_target,
 )
-from ansible_collections.virtaudit.qemu.tests.unit.support.builders import UUID, a_note
 from ansible_collections.virtaudit.qemu.tests.unit.support.children import (
     Start,
     a_program,
@@ -34,15 +37,10 @@ from ansible_collections.virtaudit.qemu.tests.unit.support.children import (
 from ansible_collections.virtaudit.qemu.tests.unit.support.host import a_base, a_vm
 
 
-def a_session(tmp_path: Path) -> Session:
-    params = {
-        "name": "web01",
-        "uuid": UUID,
-        "qmp_socket": str(tmp_path / "gone.sock"),
-        "audit": "required",
-        "timeout": 1,
-    }
-    return Session(params, True)
+def looked_at(tmp_path: Path) -> t.ContextManager[Vm]:
+    """Look at a VM whose monitor nobody serves."""
+    target = a_target(qmp_socket=str(tmp_path / "gone.sock"))
+    return find_vm(target, True, [])
 
 
 @pytest.fixture(name="only")
@@ -64,7 +62,7 @@ def test_it_has_ended(
         process_of(start(*words, program=a_program(tmp_path / "kvm"))),
         process_of(start("-name", "web01", name="/usr/bin/qemu-system-x86_64")),
     )
-    with a_session(tmp_path) as looked:
+    with looked_at(tmp_path) as looked:
         assert not looked.running
         # An attach would have nothing to attach to.
         with pytest.raises(UnreachableError, match="there is no QMP socket"):
@@ -90,7 +88,7 @@ def test_one_that_may_be_it_runs(
 ) -> None:
     a_base(tmp_path, monkeypatch)
     only(process_of(start(*words, program=a_program(tmp_path / "qemu-kvm"))))
-    with pytest.raises(UnreachableError), a_session(tmp_path):
+    with pytest.raises(UnreachableError), looked_at(tmp_path):
         pass
 
 
@@ -101,7 +99,7 @@ def test_the_noted_process_lives_under_any_name(
     process = process_of(start())
     a_vm(pid=process.pid, start_time=process.start_time)
     only()
-    with pytest.raises(UnreachableError), a_session(tmp_path):
+    with pytest.raises(UnreachableError), looked_at(tmp_path):
         pass
 
 
@@ -197,3 +195,15 @@ def test_a_namesake_is_not_started_beside_one_that_runs(
     by_hand = start("-name", "guest=web01", program=a_program(tmp_path / "kvm"))
     with pytest.raises(OptionError, match=f"no UUID of its own .pid {by_hand.pid}."):
         identity.refuse_namesake("web01", UUID, [], os.getuid())
+
+
+def test_a_start_that_was_cut_off_is_no_namesake_of_itself(
+    start: Start, tmp_path: Path
+) -> None:
+    words = ("-name", "guest=web01", "-uuid", UUID)
+    start(*words, program=a_program(tmp_path / "kvm"))
+    with pytest.raises(OptionError, match=f"UUID {UUID}"):
+        identity.refuse_namesake("web01", UUID, [], os.getuid())
+    identity.refuse_namesake("web01", UUID, [], os.getuid(), ends=True)
+    with pytest.raises(OptionError, match=f"UUID {UUID}"):
+        identity.refuse_namesake("web01", OTHER, [], os.getuid(), ends=True)

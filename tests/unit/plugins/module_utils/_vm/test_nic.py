@@ -8,6 +8,9 @@ import typing as t
 
 import pytest
 
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.network import (
+    Network,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net import link, sysfs
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import (
     FrontEnd,
@@ -41,6 +44,7 @@ def fixture_net(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sysfs, "master", lambda name: "br0")
     monkeypatch.setattr(sysfs, "lower", lambda name: "eth0")
     monkeypatch.setattr(sysfs, "mtu", lambda name: 1500)
+    monkeypatch.setattr(sysfs, "is_up", lambda name: True)
     monkeypatch.setattr(link, "macvtap_mode", lambda name: "vepa")
 
 
@@ -128,6 +132,7 @@ def test_result() -> None:
         "source": "br0",
         "ifname": IFNAME,
         "queues": 2,
+        "network": Network("br0").result(),
         "devices": [each.result() for each in (tun(31), tun(32), vhost(33))],
     }
 

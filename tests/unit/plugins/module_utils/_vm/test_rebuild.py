@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 import time
-import typing as t
 from pathlib import Path
 
 import pytest
 
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.auditor import (
     Auditor,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.network import (
+    Network,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.origin import Origin
 from ansible_collections.virtaudit.qemu.plugins.module_utils._device import Device
@@ -29,11 +31,15 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._task.result import
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm import (
     rebuild,
-    session,
     statedir,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.find import find_vm
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.statedir import VmState
-from ansible_collections.virtaudit.qemu.tests.unit.support.builders import MAC, UUID
+from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
+    MAC,
+    UUID,
+    a_target,
+)
 from ansible_collections.virtaudit.qemu.tests.unit.support.children import (
     Start,
     a_program,
@@ -96,6 +102,17 @@ def test_from_the_log(state: VmState) -> None:
     assert state.load() == note
     kept = Path(state.path, "state.json.unreadable").read_text()
     assert kept == '{"version": 1, "name": "we'
+
+
+def test_the_network_of_a_nic(state: VmState, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Network("br0", vlan="42", filter="address", addresses="192.0.2.7")
+    story = Story().machine_id().open().prepare(first).start(fds=(31,), network=first)
+    story.update(first, Network("br1", vlan="42", filter="mac"))
+    a_log(monkeypatch, story.booted(pid=DEAD["pid"]))
+    note = rebuild.read_note(state, write=False)
+    assert note is not None
+    network = note.interfaces[MAC].network
+    assert (network.vlan, network.filter, network.addresses) == ("42", "mac", None)
 
 
 def test_without_writing(state: VmState) -> None:
@@ -170,7 +187,7 @@ def test_the_next_task_of_another_vm_records_the_end(
     kernel = a_kernel(monkeypatch)
     with Auditor("off") as auditor:
         report = Report(auditor)
-        other_vms.settle_others("another", report, ORIGIN)
+        other_vms.end_other_vms("another", report, ORIGIN)
     assert told(kernel) == ENDED
     assert not Path(state.path).exists()
     assert "its end is on record now, late" in report.warnings[0]
@@ -191,15 +208,9 @@ def test_a_task_says_so(
     state: VmState, monkeypatch: pytest.MonkeyPatch, check_mode: bool
 ) -> None:
     before = {path.name for path in Path(state.path).iterdir()}
-    params: dict[str, t.Any] = {
-        "name": "web01",
-        "uuid": UUID,
-        "qmp_socket": None,
-        "audit": "required",
-        "timeout": 1,
-    }
-    with session.Session(params, check_mode) as looked:
+    warnings: list[str] = []
+    with find_vm(a_target(), check_mode, warnings) as looked:
         assert looked.note is not None
-        assert "the audit log and /proc tell" in looked.warnings[0]
+    assert "the audit log and /proc tell" in warnings[0]
     after = {path.name for path in Path(statedir.BASE, UUID).iterdir()}
     assert after - before == (set() if check_mode else {"state.json.unreadable"})

@@ -165,6 +165,43 @@ def test_what_a_record_becomes(lines: list[Line]) -> None:
     assert lines[4]["virtaudit"]["devices"][0]["fd"] == 7
 
 
+def test_the_network_and_the_ticket(
+    tmp_path: Path, validator: jsonschema.Draft202012Validator
+) -> None:
+    said = {"source": "br0", "vlan": "42", "filter": "mac", "ticket": "CHG 1"}
+    trail = Trail("/play.yml", 10)
+    trail.open(str(tmp_path / "trail"))
+    trail.write(
+        trail.collector.whole(
+            an_answer(
+                a_result(
+                    an_item(1, reason="prepare", path=None, **said),
+                    an_item(
+                        2, **{"old-link": "up", "new-link": "down"}, reason="update"
+                    ),
+                    an_item(3),
+                )
+            )
+        )
+    )
+    trail.close()
+    (path,) = (tmp_path / "trail").iterdir()
+    lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+    assert [
+        error.message for each in lines for error in validator.iter_errors(each)
+    ] == []
+    none = dict.fromkeys(("source", "vlan", "filter", "isolated", "link"))
+    assert [
+        (each["event"]["type"], ours["network"], ours["ticket"])
+        for each in lines[1:4]
+        if (ours := each["virtaudit"])
+    ] == [
+        (["change"], {**none, "source": "br0", "vlan": "42", "filter": "mac"}, "CHG 1"),
+        (["change"], {**none, "link": "down"}, None),
+        (["access"], None, None),
+    ]
+
+
 def test_what_a_finding_becomes(lines: list[Line]) -> None:
     line = lines[10]
     assert {key: line["event"][key] for key in ("kind", "action", "reason")} == {

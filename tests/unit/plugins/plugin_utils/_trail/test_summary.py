@@ -94,6 +94,53 @@ def test_at_80_columns_a_row_is_two_lines(summary: Summary) -> None:
     ]
 
 
+@pytest.fixture(name="moved")
+def fixture_moved() -> Summary:
+    summary = Summary(9)
+    network = {"source": "br0", "vlan": "42", "filter": "address", "ticket": "CHG-1"}
+    summary.add_records("hv1", granted(1, **network))
+    changed = {"old-vlan": "42", "new-vlan": None, "ticket": "INC 2 " + "x" * 250}
+    summary.add_records("hv1", [a_record(3, reason="update", path=None, **changed)])
+    failed = {"res": "failed", "path": None, "source": "br0"}
+    summary.add_records("hv1", [a_record(4, reason="prepare", **failed)])
+    summary.add_records("hv1", [a_record(5, reason="prepare", source="br0")])
+    return summary
+
+
+def test_networks_and_tickets_have_columns_where_there_are_some(moved: Summary) -> None:
+    header, failed, attached, updated = (text for text, _style in moved.table(None))
+    assert header.split() == [
+        *("HOST", "VM", "MAC", "DEVICE", "NETWORK", "ACTION", "RESULT", "EVENT"),
+        "TICKET",
+    ]
+    network, ticket = header.index("NETWORK"), header.index("TICKET")
+    assert failed[network:].split() == ["br0", "prepare", "failed", "1795420505.004:4"]
+    assert attached[network:].startswith("br0 vlan=42 filter=address  attach ")
+    assert attached[ticket:] == "CHG-1"
+    assert updated[network:].startswith("vlan: 42 -> none            update ")
+    # All of it is in the trail.
+    assert updated[ticket:] == "INC 2 " + "x" * 25 + "\u2026"
+
+
+def test_a_network_with_many_addresses_is_cut() -> None:
+    summary = Summary(1)
+    changed = {"old-addresses": None, "new-addresses": "192.0.2.7," * 200}
+    summary.add_records("hv1", [a_record(3, reason="update", path=None, **changed)])
+    _header, row = (text for text, _style in summary.table(None))
+    assert "  addresses: none -> 192.0.2.7,192" in row
+    assert columns_of(row) < 160
+
+
+def test_at_80_columns_they_have_a_line_below(moved: Summary) -> None:
+    lines = [text for text, _style in moved.table(80)]
+    assert len(lines) == 12
+    assert max(map(columns_of, lines)) <= 80
+    assert lines[2].split() == ["NETWORK", "TICKET"]
+    assert lines[5].split() == ["br0"]
+    assert lines[8] == "  br0 vlan=42 filter=address  CHG-1"
+    assert lines[11].startswith("  vlan: 42 -> none  INC 2 x")
+
+
 @pytest.mark.parametrize("width", [40, 60, 80])
 def test_names_are_cut_before_what_tells_a_nic(width: int) -> None:
     summary = Summary(2)

@@ -12,21 +12,14 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import MonitorError
-from ansible_collections.virtaudit.qemu.plugins.module_utils._vm import session
-from ansible_collections.virtaudit.qemu.tests.unit.support.builders import UUID
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm import vm
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.find import find_vm
+from ansible_collections.virtaudit.qemu.tests.unit.support.builders import a_target
 from ansible_collections.virtaudit.qemu.tests.unit.support.children import (
     children,
     process_of,
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.host import a_base, a_vm
-
-PARAMS = {
-    "name": "web01",
-    "uuid": UUID,
-    "qmp_socket": None,
-    "audit": "required",
-    "timeout": 1,
-}
 
 
 def look(
@@ -41,8 +34,8 @@ def look(
             child.kill()
         raise MonitorError(f"{path} is gone")
 
-    monkeypatch.setattr(session, "Monitor", gone)
-    with session.Session(PARAMS, check_mode=False) as looked:
+    monkeypatch.setattr(vm, "Monitor", gone)
+    with find_vm(a_target(), False, []) as looked:
         return looked.running
 
 
@@ -58,6 +51,6 @@ def test_a_qemu_that_lives_and_does_not_answer_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a_base(tmp_path, monkeypatch)
-    monkeypatch.setattr(session, "_ENDING_SECONDS", 0.01)
+    monkeypatch.setattr(vm, "_ENDING_SECONDS", 0.01)
     with children() as start, pytest.raises(MonitorError, match="is gone"):
         look(start(), False, monkeypatch)

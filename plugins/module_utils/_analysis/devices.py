@@ -1,0 +1,123 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The devices of one interface, as its records tell. Pure.
+
+The one fold of these records: who reads the trail asks it, and the repair of a task that was cut off.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from .._device import Device
+from .._log.parse import Logged
+from .grants import Opened, claim
+from .sessions import number
+
+
+@dataclasses.dataclass
+class NicDevices:
+    """What is on record of one interface, record by record.
+
+    ``waiting`` are opens that no hand-over has claimed. ``held`` are the devices that the VM was given, ``None``
+    where it was given none or gave them back; ``exact`` tells whether the hand-over said their descriptors.
+    ``released`` are devices that are not the VM's any more and whose closes are still to come. ``settled``: since
+    the last open, a failed hand-over or the detach is on record.
+    """
+
+    waiting: list[Opened] = dataclasses.field(default_factory=list)
+    held: list[Device] | None = None
+    exact: bool = False
+    released: list[Device] = dataclasses.field(default_factory=list)
+    settled: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether nothing is held and no open waits for its hand-over."""
+        return self.held is None and not self.waiting
+
+    @property
+    def outstanding(self) -> list[Device]:
+        """Return the devices that were opened and not closed."""
+        waiting = [opened.device for opened in self.waiting]
+        return [*self.released, *(self.held or ()), *waiting]
+
+    def take(self, logged: Logged) -> None:
+        """Take a record of this interface that this collection wrote."""
+        fields = logged.record.fields
+        reason, success = fields.get("reason"), fields.get("res") == "success"
+        if reason == "open" and success:
+            self.open(logged)
+        elif reason == "close" and success:
+            self.close(fields.get("path"), number(fields.get("fd")))
+        elif reason in ("start", "attach") and success:
+            left = self.hand_over(fds_of_record(logged))
+            self.released += [opened.device for opened in left]
+        elif reason in ("start", "attach"):
+            self.settled = True
+        elif reason == "detach" and success:
+            self.detach()
+
+    def open(self, logged: Logged) -> None:
+        """Take an open that succeeded."""
+        fields = logged.record.fields
+        path, rdev, dev = (
+            fields.get("path") or "?",
+            fields.get("rdev"),
+            fields.get("dev"),
+        )
+        self.waiting.append(Opened(logged, Device(path, rdev, dev, None, logged.event)))
+        self.settled = False
+
+    def close(self, path: str | None, fd: int | None) -> bool:
+        """Take a close; tell whether it was that of the last device that the VM held."""
+        if self.held and fd is not None:
+            # Of an open that the logs do not have any more, only the number is known.
+            left = [
+                each
+                for each in self.held
+                if each.fd != fd or each.path not in (None, path)
+            ]
+            if len(left) < len(self.held):
+                self.held = left
+                return self.exact and not left
+        if not _remove(self.released, path, fd):
+            for opened in self.waiting:
+                if opened.device.path == path:
+                    self.waiting.remove(opened)
+                    break
+        return False
+
+    def hand_over(self, fds: list[int | None]) -> list[Opened]:
+        """Take a hand-over that succeeded, with the descriptors of qemu's; return the opens that it did not claim."""
+        # What was opened before the records that are read here began is handed over too.
+        known = self.released[: max(0, len(fds) - len(self.waiting))]
+        devices, left = claim(self.waiting, fds)
+        lost = [each for each in devices if each.path is None]
+        for device, each in zip(known, lost):
+            devices[devices.index(each)] = dataclasses.replace(device, fd=each.fd)
+            self.released.remove(device)
+        self.held, self.exact = devices, bool(fds)
+        self.waiting, self.settled = [], False
+        return left
+
+    def detach(self) -> None:
+        """Take a detach that succeeded: the closes of what was held are still to come."""
+        self.released += self.held or ()
+        self.held, self.settled = None, True
+
+
+def fds_of_record(logged: Logged) -> list[int | None]:
+    """Return the descriptors that a hand-over names, in the order of the opens; libvirt's names none."""
+    fds = logged.record.fields.get("fds") or ""
+    return [number(fd) for fd in fds.split(",") if fd]
+
+
+def _remove(devices: list[Device], path: str | None, fd: int | None) -> bool:
+    """Remove the device that a close names, or else one of its path; tell whether there was one."""
+    same = [each for each in devices if each.path == path]
+    exact = [each for each in same if each.fd == fd]
+    for each in (exact or same)[:1]:
+        devices.remove(each)
+    return bool(same)

@@ -1,0 +1,87 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Where the host has the links of NICs, against what their records say. Pure."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._time import iso
+from .findings import Code, Finding, Findings
+from .grants import Grant
+
+
+class Place(t.NamedTuple):
+    """Where the host has a link at one moment.
+
+    ``source`` is the bridge that a tap is a port of, or the lower device of a macvtap, ``None`` for none of them.
+    ``filtered`` tells whether this collection's packet filter is there for the link, ``None`` where nobody looked.
+    """
+
+    source: str | None
+    is_tap: bool
+    filtered: bool | None = None
+
+
+def compare_place(
+    grant: Grant, seen: t.Sequence[Place | None], findings: Findings, now: float
+) -> None:
+    """Add what is wrong with the link of a grant that its VM holds.
+
+    ``seen`` are the observations of its link, ``None`` for one without the link: what a task changes in between is in
+    one of them only, and is no finding. ``now`` is the time in seconds since the epoch.
+    """
+    network, places = grant.network, [each for each in seen if each is not None]
+    if network is None or len(places) < len(seen):
+        return
+    if network["source"] and all(each.source != network["source"] for each in places):
+        message = _moved(grant, network["source"], places[-1])
+        findings.add(_finding("moved_port", grant, message, now))
+    if network["filter"] and all(each.filtered is False for each in places):
+        message = _unfiltered(grant, network["filter"])
+        findings.add(_finding("missing_filter", grant, message, now))
+
+
+def _moved(grant: Grant, recorded: str, place: Place) -> str:
+    link = grant.link
+    if place.is_tap:
+        where = f"a port of {place.source}" if place.source else "a port of no bridge"
+        back = f"put it back ('ip link set {link} master {recorded}')"
+    else:
+        where = f"on {place.source}" if place.source else "on no network device"
+        back = "attach it anew where it belongs"
+    return (
+        f"{_nic(grant)} is on {recorded} by its record of {iso(grant.placed.time)}, and its link {link} is {where}: it"
+        f" was moved, and nobody recorded that. Find out who did it, then {back}, or run vm_net_attach for the VM, which"
+        " puts it where the task says and records it."
+    )
+
+
+def _unfiltered(grant: Grant, recorded: str) -> str:
+    return (
+        f"{_nic(grant)} has the filter {recorded} by its record of {iso(grant.placed.time)}, and nftables has no rule of"
+        f" this collection for its link {grant.link}: the guest can send under any address. Something removed the rules, as"
+        " 'nft flush ruleset' and a reload of a firewall do. Run vm_net_attach for the VM, which puts the filter back, and"
+        " find out what removed it."
+    )
+
+
+def _nic(grant: Grant) -> str:
+    return f"{grant.mac} of VM {grant.vm}"
+
+
+def _finding(code: Code, grant: Grant, message: str, now: float) -> Finding:
+    return Finding(
+        code=code,
+        severity="high",
+        message=message,
+        time=now,
+        events=[grant.placed.event],
+        node=grant.node,
+        vm=grant.vm,
+        uuid=grant.uuid,
+        mac=grant.mac,
+        dev=grant.link,
+        auid=grant.placed.auid,
+    )

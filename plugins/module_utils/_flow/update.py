@@ -1,0 +1,87 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Changes the network of an attached NIC in place, without its guest: apply, read back, record."""
+
+from __future__ import annotations
+
+import contextlib
+import typing as t
+
+from .._audit.auditor import Auditor
+from .._audit.messages import Messages
+from .._audit.network import Network
+from .._errors import LinkError, VirtauditError
+from .._net.backends import backend_of
+from .._net.nic_link import NicLink
+from .._qemu.carrier import set_carrier
+from .._vm.nic import Move, Nic
+from .._vm.note import NicNote, Note
+from .._vm.vm import Vm
+from .plan import Step, updated
+
+
+def update(
+    vm: Vm, note: Note, step: Step, auditor: Auditor, messages: Messages
+) -> dict[str, t.Any]:
+    """Put a NIC on the network that the task asks for; return the module's value for it.
+
+    Each value that changes is one record. What fails half way is taken back, with those records as failed. Raises
+    :class:`VirtauditError`.
+    """
+    nic, move = step.nic, step.move
+    if nic is None or move is None or nic.ifname is None:
+        raise LinkError(f"{step.interface.mac} has no link that could be updated")
+    entry = note.interfaces.setdefault(nic.mac, nic.as_note())
+    entry.ifname, old = nic.ifname, entry.link.network
+    if entry.updating is not None:
+        # What an update that was cut off has put in place goes with this one.
+        _put(vm, nic, entry.link.on(entry.updating), old)
+    entry.updating = move.after
+    vm.state.save(note)
+    try:
+        _put(vm, nic, entry.link, move.after)
+        _require(entry, move.after)
+    except VirtauditError:
+        with contextlib.suppress(VirtauditError):
+            _put(vm, nic, entry.link.on(move.after), old)
+            entry.updating = None
+        _record(auditor, messages, entry, move, success=False)
+        raise
+    _record(auditor, messages, entry, move, success=True)
+    entry.put_on(move.after)
+    vm.state.save(note)
+    return updated(nic.result(), move)
+
+
+def _put(vm: Vm, nic: Nic, link: NicLink, network: Network) -> None:
+    """Put a link on a network, and let the guest see whether its NIC has a carrier. Raises :class:`VirtauditError`.
+
+    The guest's side follows the host's, which is what keeps a quarantine.
+    """
+    backend_of(nic.type).update(link, network)
+    if nic.front_end is not None and link.network.link != network.link:
+        set_carrier(vm.live.monitor, nic.front_end.path, network.link != "down")
+
+
+def _require(entry: NicNote, network: Network) -> None:
+    """Require that the kernel has a link on a network. Raises :class:`LinkError`."""
+    found = backend_of(entry.type).observe(entry.link.on(network))
+    wrong = Move(found, network).differences
+    if wrong:
+        raise LinkError(
+            f"{entry.ifname} was put on its network, and the kernel says otherwise: {'; '.join(wrong)}"
+        )
+
+
+def _record(
+    auditor: Auditor, messages: Messages, entry: NicNote, move: Move, success: bool
+) -> None:
+    records = messages.net_updates(
+        entry.mac, entry.ifname, move.before, move.after, success
+    )
+    for record in records:
+        if success:
+            auditor.write(record)
+        else:
+            auditor.write_anyway(record)

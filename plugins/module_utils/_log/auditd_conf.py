@@ -1,0 +1,32 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the audit daemon of this host is told: ``auditd.conf(5)``."""
+
+from __future__ import annotations
+
+import re
+
+_CONFIGURATION = "/etc/audit/auditd.conf"
+_DEFAULT_LOG = "/var/log/audit/audit.log"
+
+
+def log_path(configuration: str | None = None) -> str:
+    """Return the audit daemon's log file on this host."""
+    return setting("log_file", configuration) or _DEFAULT_LOG
+
+
+def setting(name: str, configuration: str | None = None) -> str:
+    """Return an option of the audit daemon on this host (``auditd.conf(5)``), empty when it is not given.
+
+    Of an option that is given twice the daemon takes the last.
+    """
+    option = re.compile(rf"^\s*{name}\s*=\s*(\S+)", re.MULTILINE | re.IGNORECASE)
+    try:
+        with open(
+            configuration or _CONFIGURATION, encoding="utf-8", errors="replace"
+        ) as handle:
+            found: list[str] = option.findall(handle.read())
+    except OSError:
+        return ""
+    return found[-1] if found else ""

@@ -1,0 +1,83 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The IP addresses and networks that a NIC may use: the option ``addresses``. Pure.
+
+Source: RFC 4291, appendix A, for the link-local address that is made of a MAC.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import typing as t
+
+from .._errors import OptionError
+
+IpNetwork = t.Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
+
+# A NIC with more is a router, and wants networks.
+MAX_ADDRESSES = 256
+
+
+def parse_addresses(option: str, items: t.Sequence[str]) -> tuple[IpNetwork, ...]:
+    """Return the networks of the option ``addresses``, single addresses among them, each once and in order.
+
+    Raises :class:`OptionError` for what is no address or network, for host bits, for what no NIC can have for a
+    source, and for more than :data:`MAX_ADDRESSES`.
+    """
+    if len(items) > MAX_ADDRESSES:
+        raise OptionError(
+            option,
+            f"{len(items)} addresses are more than the {MAX_ADDRESSES} that a NIC can have; name networks (192.0.2.0/28)"
+            " instead",
+        )
+    parsed = [_parse(f"{option}[{number}]", item) for number, item in enumerate(items)]
+    unique = sorted(set(parsed), key=lambda each: (each.version, each))
+    # What lies in another one is allowed by that.
+    return tuple(
+        network
+        for network in unique
+        if not any(_within(network, other) for other in unique if other != network)
+    )
+
+
+def texts(networks: t.Iterable[IpNetwork]) -> list[str]:
+    """Return networks in words: single addresses without their prefix length."""
+    return [str(each[0]) if each.num_addresses == 1 else str(each) for each in networks]
+
+
+def link_local(mac: str) -> ipaddress.IPv6Network:
+    """Return the link-local address that a guest makes of its MAC (EUI-64), as a network of one."""
+    raw = bytes.fromhex(mac.replace(":", ""))
+    interface_id = bytes([raw[0] ^ 2, *raw[1:3], 0xFF, 0xFE, *raw[3:]])
+    return ipaddress.IPv6Network((b"\xfe\x80" + bytes(6) + interface_id, 128))
+
+
+def _within(network: IpNetwork, other: IpNetwork) -> bool:
+    if isinstance(network, ipaddress.IPv4Network):
+        return isinstance(other, ipaddress.IPv4Network) and network.subnet_of(other)
+    return isinstance(other, ipaddress.IPv6Network) and network.subnet_of(other)
+
+
+def _parse(option: str, item: str) -> IpNetwork:
+    text = item.strip()
+    try:
+        network = ipaddress.ip_network(text, strict=True)
+    except ValueError:
+        raise OptionError(option, _problem(text)) from None
+    if network.is_multicast:
+        raise OptionError(option, f"{text} is multicast, which nobody sends from")
+    if network.num_addresses == 1 and (network.is_unspecified or network.is_loopback):
+        raise OptionError(option, f"{text} is no address that a NIC can have")
+    return network
+
+
+def _problem(text: str) -> str:
+    try:
+        inside = ipaddress.ip_interface(text)
+    except ValueError:
+        return f"{text!r} is no IP address and no network (192.0.2.7, 192.0.2.0/28, 2001:db8::7)"
+    return (
+        f"{text} is an address and not a network: it has host bits. Name the address {inside.ip}, or the network"
+        f" {inside.network}"
+    )

@@ -1,0 +1,165 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A tap that is a port of a Linux bridge."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ..._audit.network import Network
+from ..._device import TUN_PATH, Device
+from ..._errors import LinkError
+from .. import link as links
+from .. import sysfs
+from ..interface import Interface
+from ..nic_link import NicLink
+from .base import Backend, Nodes
+
+if t.TYPE_CHECKING:
+    from ..port import PortFlags
+
+# Each task compiles what it imports: what only opens a tap, or keeps VLANs and ports apart, is imported there.
+
+
+class Bridge(Backend):
+    """A tap that is a port of a Linux bridge."""
+
+    kind = "bridge"
+    family = "bridge"
+    left = "the filter"
+    moves = True
+
+    def check(self, interface: Interface, leftovers: object) -> None:
+        """Require a bridge, with VLAN filtering where VLANs are asked. Raises :class:`OptionError`."""
+        bridge = interface.source
+        if not sysfs.is_bridge(bridge):
+            raise interface.error(
+                "source",
+                f"{bridge} is no bridge; use type: direct for a macvtap on a network device",
+            )
+        if interface.vlan is not None and not sysfs.filters_vlans(bridge):
+            raise interface.error(
+                "vlan",
+                f"bridge {bridge} does not keep VLANs apart, so every VM on it would get this one's frames; turn its VLAN"
+                f" filtering on ('ip link set {bridge} type bridge vlan_filtering 1'; see first that its uplink has the"
+                f" VLANs that it needs: 'bridge vlan show')",
+            )
+        self._check_filter(interface)
+
+    def complaints(self, source: str, ifname: str | None) -> list[str]:
+        """Say that a bridge is down, or that its spanning tree keeps a port silent."""
+        if not sysfs.is_bridge(source):
+            return []
+        if not sysfs.is_up(source):
+            return [
+                f"bridge {source} is down, so the NIC reaches nothing; bring it up ('ip link set {source} up')"
+            ]
+        if not sysfs.has_stp(source):
+            return []
+        state = sysfs.port_state(ifname) if ifname else None
+        delay = 2 * sysfs.forward_delay(source)
+        if ifname is None and delay:
+            return [
+                f"bridge {source} takes part in the spanning tree, which keeps a new port silent for {delay:g} s: a guest"
+                f" that asks for its address at boot may miss it. Turn that off where no loop can be ('ip link set {source}"
+                " type bridge stp_state 0'), or lower its forward delay"
+            ]
+        if state not in (None, "forwarding"):
+            return [
+                f"the spanning tree of bridge {source} has the port {ifname} {state}, so the NIC reaches nothing now"
+            ]
+        return []
+
+    def open(self, interface: Interface, nodes: Nodes) -> list[Device]:
+        """Open /dev/net/tun for each queue of a new tap."""
+        from .. import device
+
+        def setup(opened: Device, first: bool) -> None:
+            device.become_tap(opened, interface.ifname, interface.queues, first=first)
+
+        setups = [lambda opened: setup(opened, True)]
+        setups += [lambda opened: setup(opened, False)] * (interface.queues - 1)
+        return [nodes.open_node(interface, TUN_PATH, each) for each in setups]
+
+    def observe(self, link: NicLink) -> Network:
+        """Return the network that a tap is on now, by the kernel. Raises :class:`LinkError`."""
+        network, vlan = super().observe(link), link.vlan
+        if sysfs.master(link.ifname) is None:
+            return dataclasses.replace(network, vlan=None, isolated=None)
+        if vlan is not None:
+            from .. import port_vlan
+
+            found = port_vlan.read(link.ifname)
+            if not found.matches(vlan):
+                network = dataclasses.replace(network, vlan=str(found))
+        if not _is_plain(link):
+            from .. import port
+
+            if _flags_of(link) != port.read(link.ifname, link.mac):
+                network = dataclasses.replace(network, isolated=None, filter=None)
+        return network
+
+    def update(self, link: NicLink, network: Network) -> None:
+        """Move a tap to another bridge, or change its VLANs, filter, flags and MTU. Raises :class:`LinkError`."""
+        new, here = link.on(network), sysfs.master(link.ifname)
+        if here != network.source:
+            # What the port has of VLANs and flags goes with the bridge that it leaves.
+            links.take_down(link.ifname)
+            if here is not None:
+                links.leave_bridge(link.ifname, here)
+            self._set_filter(new, link)
+            self._connect(new)
+            self._set_port(new, None)
+        else:
+            if network.filter is not None:
+                self._set_filter(new, link)
+            self._set_port(new, link)
+            if network.filter is None:
+                self._set_filter(new, link)
+            if network.mtu is not None and network.mtu != str(sysfs.mtu(link.ifname)):
+                links.set_port_mtu(link.ifname, str(here), int(network.mtu))
+        self._set_link(new)
+
+    def source_of(self, ifname: str) -> str | None:
+        """Return the bridge that a tap is a port of."""
+        return sysfs.master(ifname)
+
+    def _connect(self, link: NicLink) -> None:
+        network = link.network
+        mtu = None if network.mtu is None else int(network.mtu)
+        links.join_bridge(link.ifname, link.mac, str(network.source), mtu)
+
+    def _set_port(self, link: NicLink, before: NicLink | None) -> None:
+        name, bridge, vlan = link.ifname, str(link.network.source), link.vlan
+        if link.network.vlan is not None and vlan is None:
+            raise LinkError(f"the VLANs {link.network.vlan} of {name} cannot be read")
+        plain = before is None or _is_plain(before)
+        had_vlan = before is not None and before.network.vlan is not None
+        if vlan is None and not had_vlan and plain and _is_plain(link):
+            return
+        from .. import port, port_vlan
+
+        if before is not None and _flags_of(before).pinned:
+            # The entry stands in each of the port's VLANs, and goes from those that it has now.
+            port.unpin(name, link.mac)
+        if vlan is not None:
+            port_vlan.apply(name, vlan)
+        elif had_vlan:
+            port_vlan.apply_default(name, bridge)
+        if not plain or not _is_plain(link):
+            port.apply(name, link.mac, _flags_of(link))
+
+
+def _is_plain(link: NicLink) -> bool:
+    """Tell whether a port has the flags that the kernel gives a new one."""
+    return link.network.isolated != "yes" and link.network.filter is None
+
+
+def _flags_of(link: NicLink) -> PortFlags:
+    from .. import port
+
+    network = link.network
+    isolated = network.isolated == "yes"
+    return port.flags_for(isolated, network.filter is not None, str(network.source))

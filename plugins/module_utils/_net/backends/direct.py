@@ -1,0 +1,175 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A macvtap on a network device."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from ..._audit.network import Network
+from ..._device import Device, format_rdev
+from ..._errors import DeviceError, LinkError
+from .. import link as links
+from .. import sysfs
+from ..interface import Interface
+from ..nic_link import NicLink
+from .base import Backend, Nodes
+
+_MACVLANS = ("macvlan", "macvtap")
+
+
+class Direct(Backend):
+    """A macvtap on a network device."""
+
+    kind = "direct"
+    family = "netdev"
+    left = "the macvtap"
+    moves = False
+
+    def check(self, interface: Interface, leftovers: t.Collection[str]) -> None:
+        """Require a lower device that is up, free, and takes what is asked. Raises :class:`OptionError`."""
+        lower = interface.source
+        if not sysfs.is_up(lower):
+            raise interface.error(
+                "source",
+                f"{lower} is down, and a macvtap on it would be; bring it up first",
+            )
+        master = sysfs.master(lower)
+        if master is not None:
+            raise interface.error(
+                "source", f"{lower} is a port of {master}; a macvtap needs it free"
+            )
+        parent = sysfs.lower(lower)
+        if parent is not None and links.kind(lower) in _MACVLANS:
+            raise interface.error(
+                "source",
+                f"{lower} is a macvlan, and the kernel would put the macvtap on its parent {parent}; name {parent} itself",
+            )
+        users = [name for name in sysfs.uppers(lower) if name not in leftovers]
+        if interface.mode == "passthrough" and users:
+            raise interface.error(
+                "mode",
+                f"passthrough takes {lower} as a whole, and it is in use by {', '.join(users)}",
+            )
+        for user in users:
+            if (
+                sysfs.macvtap_rdev(user) is not None
+                and links.macvtap_mode(user) == "passthrough"
+            ):
+                raise interface.error(
+                    "source",
+                    f"{lower} is taken as a whole by {user} (mode passthrough)",
+                )
+        lower_mtu = sysfs.mtu(lower)
+        if (
+            interface.mtu is not None
+            and lower_mtu is not None
+            and interface.mtu > lower_mtu
+        ):
+            raise interface.error(
+                "mtu", f"{interface.mtu} is more than the {lower_mtu} bytes of {lower}"
+            )
+        self._check_filter(interface)
+
+    def complaints(self, source: str, ifname: str | None) -> list[str]:
+        """Say that the lower device is down."""
+        if sysfs.is_up(source):
+            return []
+        return [f"{source} is down, so the NIC reaches nothing; bring it up"]
+
+    def open(self, interface: Interface, nodes: Nodes) -> list[Device]:
+        """Make a macvtap, and open its node for each queue."""
+        from .. import device
+
+        def setup(opened: Device) -> None:
+            device.become_macvtap(opened, interface.ifname, interface.queues)
+
+        index = links.add_macvtap(
+            interface.ifname, interface.mac, interface.source, interface.mode
+        )
+        nodes.made_link(interface.ifname)
+        if interface.mode == "passthrough":
+            # The kernel made it with the lower device's MAC. It gives the lower one the guest's by this, and its own
+            # back when the macvtap goes, whoever removes it.
+            links.set_mac(interface.ifname, interface.mac)
+        path = f"/dev/tap{index}"
+        _verify_node(interface, path)
+        return [
+            nodes.open_node(interface, path, setup)
+            for _number in range(interface.queues)
+        ]
+
+    def update(self, link: NicLink, network: Network) -> None:
+        """Change the filter and the MTU of a macvtap. It cannot move. Raises :class:`LinkError`."""
+        if network.source != sysfs.lower(link.ifname):
+            raise LinkError(
+                f"the macvtap {link.ifname} cannot move to {network.source}; detach the NIC and attach it there"
+                " (on_mismatch: replace)"
+            )
+        new = link.on(network)
+        self._set_filter(new, link)
+        if network.mtu is not None:
+            links.set_mtu(link.ifname, int(network.mtu))
+        self._set_link(new)
+
+    def remains(self, link: NicLink) -> bool:
+        """Tell whether the macvtap is there, or its rules."""
+        return _is_there(link) or super().remains(link)
+
+    def remove(self, link: NicLink) -> None:
+        """Remove the macvtap, which its last descriptor does not, then its rules. Raises :class:`LinkError`."""
+        if _is_there(link):
+            links.remove(link.ifname)
+        super().remove(link)
+
+    def mode_of(self, ifname: str) -> str | None:
+        """Return a macvtap's mode."""
+        return links.macvtap_mode(ifname)
+
+    def source_of(self, ifname: str) -> str | None:
+        """Return the lower device of a macvtap."""
+        return sysfs.lower(ifname)
+
+    def _connect(self, link: NicLink) -> None:
+        # Groups of a guest's own, as those of its neighbour discovery, are not known to the host.
+        links.receive_all_multicast(link.ifname)
+        if link.network.mtu is not None:
+            links.set_mtu(link.ifname, int(link.network.mtu))
+
+    def _set_port(self, link: NicLink, before: NicLink | None) -> None:
+        """A macvtap has no port of a bridge."""
+
+    def _check_filter(self, interface: Interface) -> None:
+        super()._check_filter(interface)
+        if interface.filter != "none":
+            from ..filter import nft
+
+            try:
+                nft.check_egress()
+            except LinkError as exc:
+                raise interface.error("filter", str(exc)) from exc
+
+
+def _is_there(link: NicLink) -> bool:
+    name = link.ifname
+    if sysfs.macvtap_rdev(name) is None or sysfs.lower(name) != link.network.source:
+        return False
+    # The index is not known yet when a task was cut off between making the link and noting it. In mode passthrough
+    # its MAC may be the lower device's then.
+    return link.ifindex in (None, sysfs.ifindex(name))
+
+
+def _verify_node(interface: Interface, path: str) -> None:
+    from .. import device
+
+    expected = sysfs.macvtap_rdev(interface.ifname)
+    found = device.rdev_of(path)
+    if expected is None or found is None:
+        raise DeviceError(
+            f"macvtap {interface.ifname} got no node {path}; is devtmpfs mounted on /dev?"
+        )
+    major, minor = map(int, expected.split(":"))
+    if found != format_rdev(os.makedev(major, minor)):
+        raise DeviceError(f"{path} is not the node of macvtap {interface.ifname}")

@@ -1,0 +1,165 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Puts the filter of a NIC in place, sees whether it is there, and takes it away.
+
+Writes with libnftables (``libnftables(3)``, the Python module ``nftables``), one transaction a NIC.
+"""
+
+from __future__ import annotations
+
+import glob
+import importlib
+import importlib.machinery
+import importlib.util
+import sys
+import typing as t
+
+from ..._errors import LinkError
+from .. import sysfs
+from . import table
+from .elements import Element, Rights, elements_of
+from .ruleset import TABLE, Family, build, hook_of
+
+_MISSING = (
+    "the Python library nftables is missing on the host (Debian: the package python3-nftables), and without it no"
+    " filter can be put in place; install it, or use filter: none"
+)
+
+
+def check(family: Family) -> None:
+    """Require that filters can be put in place here. Changes nothing. Raises :class:`LinkError`."""
+    run("")
+    if table.state_of(family) == "foreign":
+        raise LinkError(
+            f"the table {family} {TABLE} of nftables was not made by this collection; see what it is for"
+            f" ('nft list table {family} {TABLE}'), then remove it ('nft delete table {family} {TABLE}')"
+        )
+
+
+def check_egress() -> None:
+    """Require that the kernel can filter what a macvtap sends. Changes nothing. Raises :class:`LinkError`."""
+    try:
+        run(
+            "add table netdev virtaudit_probe\nadd chain netdev virtaudit_probe probe"
+            ' { type filter hook egress device "lo" priority 0; policy accept; }',
+            dry=True,
+        )
+    except LinkError as exc:
+        raise LinkError(
+            f"this kernel cannot filter what a macvtap sends (that needs Linux 5.16 with CONFIG_NETFILTER_EGRESS): {exc}"
+        ) from exc
+
+
+def put(ifname: str, rights: Rights, before: Rights | None = None) -> None:
+    """Filter what the NIC behind a link sends, and read it back. ``before`` is what it was allowed until now.
+
+    Nothing of the NIC's passes unfiltered on the way. Raises :class:`LinkError`.
+    """
+    family = family_of(ifname)
+    check(family)
+    index = rights.ifindex
+    if sysfs.exists(str(index)):
+        # nft takes a number for the name of a link where there is one.
+        raise LinkError(
+            f"a link of this host is called {index}, which nft cannot tell from the index of {ifname}; rename it"
+        )
+    lines = [] if table.state_of(family) == "whole" else [build(family)]
+    if family == "netdev":
+        lines += _hook(ifname, index)
+    new = elements_of(rights)
+    old = [] if before is None else elements_of(before)
+    lines += _changes("add", family, [each for each in old if each not in new])
+    lines += _changes("delete", family, [each for each in old if each not in new])
+    lines += _changes("add", family, new)
+    run("\n".join(lines))
+    missing = missing_of(ifname, rights)
+    if missing is not None:
+        raise LinkError(f"the filter of {ifname} was put in place, and {missing}")
+
+
+def missing_of(ifname: str, rights: Rights) -> str | None:
+    """Return what is missing of a NIC's filter, ``None`` when it is whole. Raises :class:`LinkError`."""
+    family = family_of(ifname)
+    state = table.state_of(family)
+    if state != "whole":
+        return f"the table {family} {TABLE} of nftables is {state}"
+    if family == "netdev" and not table.enters(hook_of(rights.ifindex), ifname):
+        return (
+            f"the chain {hook_of(rights.ifindex)} of nftables does not take its frames"
+        )
+    for element in elements_of(rights):
+        if not table.has(family, element):
+            return f"the element {{ {element.text()} }} is not in nftables' set {element.set}"
+    return None
+
+
+def remove(family: Family, rights: Rights) -> None:
+    """Take away what stands of a NIC's filter; what is not there is no error. Raises :class:`LinkError`."""
+    if table.state_of(family) in ("missing", "foreign"):
+        return
+    elements = [each for each in elements_of(rights) if table.has(family, each)]
+    # A delete alone fails where there is nothing; nft 1.0.6 has no destroy.
+    lines = _changes("add", family, elements) + _changes("delete", family, elements)
+    if family == "netdev":
+        chain = f"chain netdev {TABLE} {hook_of(rights.ifindex)}"
+        lines += [f"add {chain}", f"flush {chain}", f"delete {chain}"]
+    if lines:
+        run("\n".join(lines))
+
+
+def family_of(ifname: str) -> Family:
+    """Return the table that filters a link: that of bridge ports, or that of macvtaps."""
+    return "bridge" if sysfs.is_tun(ifname) else "netdev"
+
+
+def run(commands: str, dry: bool = False) -> None:
+    """Have libnftables run commands as one transaction, or only try them. Raises :class:`LinkError`."""
+    try:
+        library = _module().Nftables()
+    except (ImportError, OSError) as exc:
+        raise LinkError(f"{_MISSING} ({exc})") from exc
+    if not commands:
+        return
+    library.set_dry_run(dry)
+    code, _output, error = library.cmd(commands)
+    if code:
+        first = next((line for line in error.splitlines() if line.strip()), "no reason")
+        raise LinkError(
+            f"nftables refused the filter: {first.replace('Error: ', '', 1)}"
+        )
+
+
+def _module() -> t.Any:
+    """Return the module ``nftables``. Distributions have it for their own Python, and it works with any.
+
+    Raises :class:`ImportError`.
+    """
+    try:
+        return importlib.import_module("nftables")
+    except ImportError:
+        spec = importlib.machinery.PathFinder.find_spec(
+            "nftables", glob.glob("/usr/lib/python3*/*-packages")
+        )
+        if spec is None or spec.loader is None:
+            raise
+        module = importlib.util.module_from_spec(spec)
+        sys.modules["nftables"] = module
+        spec.loader.exec_module(module)
+        return module
+
+
+def _hook(ifname: str, index: int) -> list[str]:
+    chain = f"netdev {TABLE} {hook_of(index)}"
+    return [
+        f'add chain {chain} {{ type filter hook egress device "{ifname}" priority 0; policy drop; }}',
+        f"flush chain {chain}",
+        f'add rule {chain} goto guest comment "{hook_of(index)} 1"',
+    ]
+
+
+def _changes(verb: str, family: Family, elements: t.Sequence[Element]) -> list[str]:
+    return [
+        f"{verb} element {family} {TABLE} {each.set} {{ {each.text()} }}"
+        for each in elements
+    ]

@@ -1,0 +1,113 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Short questions and orders to the kernel by netlink, for which a library would take longer than all the rest.
+
+pyroute2 takes 0.2 s to import, and libnftables reads all elements of a table to answer for one. Sources:
+``netlink(7)``, ``include/uapi/linux/netlink.h``.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import typing as t
+
+from .._errors import LinkError
+
+NETLINK_ROUTE = 0
+NETLINK_NETFILTER = 12
+NLM_F_DUMP = 0x300
+NLM_F_CREATE = 0x400
+NLM_F_REPLACE = 0x100
+NLA_F_NESTED = 0x8000
+
+_NLM_F_REQUEST = 0x1
+_NLM_F_ACK = 0x4
+_NLM_F_DUMP_INTR = 0x10
+_NLMSG_ERROR = 2
+_NLMSG_DONE = 3
+_NLA_TYPE_MASK = 0x3FFF
+_HEADER = struct.Struct("=IHHII")
+_ATTRIBUTE = struct.Struct("=HH")
+_ERROR = struct.Struct("=i")
+_BYTES = 65536
+_SECONDS = 10.0
+_TRIES = 5
+
+
+class Reply(t.NamedTuple):
+    """One message of an answer: its type, and its bytes after the header."""
+
+    type: int
+    payload: bytes
+
+
+def talk(protocol: int, kind: int, flags: int, payload: bytes) -> list[Reply]:
+    """Send one message and return the messages of the answer.
+
+    ``protocol`` is ``NETLINK_ROUTE`` or ``NETLINK_NETFILTER``; ``kind`` and ``flags`` are the header's. A dump that
+    the kernel calls inconsistent is asked for again. Raises :class:`OSError` with the kernel's errno.
+    """
+    for _try in range(_TRIES):
+        replies, interrupted = _talk(protocol, kind, flags, payload)
+        if not interrupted:
+            return replies
+    raise LinkError(
+        "the kernel's network settings changed all the time while they were read; run the task again"
+    )
+
+
+def attribute(kind: int, value: bytes) -> bytes:
+    """Return a netlink attribute, padded."""
+    padding = bytes(-len(value) % 4)
+    return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value + padding
+
+
+def nested(kind: int, *attributes: bytes) -> bytes:
+    """Return an attribute that holds others."""
+    return attribute(kind | NLA_F_NESTED, b"".join(attributes))
+
+
+def attributes(data: bytes) -> list[tuple[int, bytes]]:
+    """Return type and value of each attribute."""
+    found = []
+    while len(data) >= _ATTRIBUTE.size:
+        length, kind = _ATTRIBUTE.unpack_from(data)
+        if length < _ATTRIBUTE.size:
+            break
+        found.append((kind & _NLA_TYPE_MASK, data[_ATTRIBUTE.size : length]))
+        data = data[length + (-length % 4) :]
+    return found
+
+
+def _talk(
+    protocol: int, kind: int, flags: int, payload: bytes
+) -> tuple[list[Reply], bool]:
+    dump = flags & NLM_F_DUMP == NLM_F_DUMP
+    flags |= _NLM_F_REQUEST | (0 if dump else _NLM_F_ACK)
+    header = _HEADER.pack(_HEADER.size + len(payload), kind, flags, 1, 0)
+    replies: list[Reply] = []
+    interrupted = False
+    with socket.socket(
+        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol
+    ) as sock:
+        sock.settimeout(_SECONDS)
+        sock.sendto(header + payload, (0, 0))
+        while True:
+            datagram, (sender, _groups) = sock.recvfrom(_BYTES)
+            # Other processes can send to this socket too.
+            if sender != 0:
+                continue
+            while datagram:
+                length, answer, marks, _seq, _pid = _HEADER.unpack_from(datagram)
+                body = datagram[_HEADER.size : length]
+                datagram = datagram[length + (-length % 4) :]
+                interrupted |= bool(marks & _NLM_F_DUMP_INTR)
+                if answer in (_NLMSG_ERROR, _NLMSG_DONE):
+                    code = _ERROR.unpack_from(body)[0] if body else 0
+                    if code:
+                        raise OSError(-code, os.strerror(-code))
+                    return replies, interrupted
+                replies.append(Reply(answer, body))

@@ -1,0 +1,59 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The link of a NIC on the host, and the network that it is on. Pure."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._audit.network import Network
+
+if t.TYPE_CHECKING:
+    from .filter.elements import Rights
+    from .vlan import Vlan
+
+
+class NicLink(t.NamedTuple):
+    """The link of a NIC on the host: its name and index, the guest's MAC, and the network that it is (to be) on.
+
+    ``ifindex`` is ``None`` for a link of which nobody noted yet that it was made.
+    """
+
+    ifname: str
+    ifindex: int | None
+    mac: str
+    network: Network
+
+    @property
+    def vlan(self) -> Vlan | None:
+        """Return the VLANs that the network names."""
+        text = self.network.vlan
+        if text is None:
+            return None
+        # Few NICs have a VLAN or a filter, and each task compiles what it imports.
+        from .vlan import parse_text
+
+        return parse_text(text)
+
+    @property
+    def rights(self) -> Rights | None:
+        """Return what the network's filter lets the guest send, ``None`` where there is no filter."""
+        network, vlan = self.network, self.vlan
+        if network.filter is None or self.ifindex is None:
+            return None
+        from .addresses import parse_addresses
+        from .filter.elements import Rights
+
+        items = network.addresses.split(",") if network.addresses else []
+        return Rights(
+            ifindex=self.ifindex,
+            mac=self.mac,
+            level="address" if network.filter == "address" else "mac",
+            addresses=parse_addresses("addresses", items),
+            trunk=vlan is not None and vlan.is_trunk,
+        )
+
+    def on(self, network: Network) -> NicLink:
+        """Return the same link on another network."""
+        return self._replace(network=network)

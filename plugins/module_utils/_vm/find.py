@@ -1,0 +1,88 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Finds the VM that a task names, and keeps other tasks from it."""
+
+from __future__ import annotations
+
+import contextlib
+import typing as t
+
+from .._errors import OptionError, ProcessError, UnreachableError
+from .._proc import Process, boot_id
+from .._qemu.monitor import Monitor
+from . import identity, statedir, target
+from .note import Note
+from .statedir import VmState
+from .target import Target
+from .vm import Vm
+
+
+@contextlib.contextmanager
+def find_vm(wanted: Target, check_mode: bool, warnings: list[str]) -> t.Iterator[Vm]:
+    """Find the VM that a task names, lock it, and look at it; in check mode nothing is written and nothing locked.
+
+    What the operator should know is added to ``warnings``. Raises :class:`VirtauditError`.
+    """
+    uuid, unreached = _choose_uuid(wanted)
+    state = VmState(uuid)
+    with contextlib.ExitStack() as stack:
+        if not check_mode:
+            statedir.prepare_base()
+            stack.enter_context(state.locked(wanted.timeout))
+        note = _read_note(state, wanted.name, not check_mode, warnings)
+        vm = Vm(wanted, uuid, note, unreached)
+        vm.look()
+        try:
+            yield vm
+        finally:
+            vm.disconnect()
+
+
+def _choose_uuid(wanted: Target) -> tuple[str, UnreachableError | None]:
+    """Return the VM's UUID, and why nobody answers on the monitor that the task gave, if nobody does."""
+    reported: dict[str, str | None] = {}
+    process, unreached = None, None
+    if wanted.qmp_socket is not None:
+        try:
+            reported, process = _ask(wanted.qmp_socket, wanted.timeout)
+        except UnreachableError as exc:
+            unreached = exc
+    try:
+        return target.choose(wanted.name, wanted.uuid, reported), unreached
+    except OptionError:
+        if process is not None and wanted.qmp_socket is not None:
+            # The VM that the task names may live elsewhere: then both are named.
+            uuid = wanted.uuid or target.default_uuid(wanted.name)
+            identity.require_noted(wanted.qmp_socket, process, VmState(uuid).load())
+        raise
+
+
+def _ask(
+    qmp_socket: str, timeout: float
+) -> tuple[dict[str, str | None], Process | None]:
+    """Return what the monitor that the task gives tells of its VM, and its process, if that can be told."""
+    # The lock needs the UUID, so we ask before we lock. Disconnect before locking: a monitor serves one client
+    # at a time, and the task that has the lock needs it.
+    with Monitor(qmp_socket, timeout) as monitor:
+        reported = identity.reported(monitor)
+        with contextlib.suppress(ProcessError):
+            return reported, identity.behind(monitor, None)
+        return reported, None
+
+
+def _read_note(
+    state: VmState, name: str, write: bool, warnings: list[str]
+) -> Note | None:
+    """Return the VM's note, ``None`` for a VM that has none of this boot."""
+    note = state.load()
+    if note is None and state.has_unreadable():
+        from .rebuild import read_note
+
+        note = read_note(state, write)
+        sources = "qemu and /proc" if note is None else "the audit log and /proc"
+        warnings.append(
+            f"the note of VM {name} in {state.path} cannot be read; what {sources} tell is used"
+        )
+    # No qemu outlives its host, so the note of an earlier boot tells nothing.
+    return note if note is not None and note.boot_id == boot_id() else None

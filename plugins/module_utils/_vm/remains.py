@@ -1,0 +1,50 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What stays on the host of an interface when its last descriptor is closed: its macvtap, the rules of its filter."""
+
+from __future__ import annotations
+
+from .._errors import LinkError
+from .._net import holdings
+from .._net.backends import backend_of
+from .._net.nic_link import NicLink
+from .note import NicNote
+
+
+def has_remains(nic: NicNote) -> bool:
+    """Tell whether something that was made for an interface is there, and nobody holds it."""
+    return _is_there(nic) and holdings.holder_of(nic.ifname, nic.ifindex) is None
+
+
+def _is_there(nic: NicNote) -> bool:
+    backend = backend_of(nic.type)
+    return nic.made and any(backend.remains(link) for link in _links(nic))
+
+
+def _links(nic: NicNote) -> list[NicLink]:
+    """Return the link of an interface as it was, and as an update that was cut off may have left it."""
+    return [
+        nic.link.on(network)
+        for network in (nic.link.network, nic.updating)
+        if network is not None
+    ]
+
+
+def remove_remains(nic: NicNote, free: bool = False) -> None:
+    """Remove what is left of an interface that nobody holds. A tap goes with its last fd.
+
+    ``free``: that nobody holds it has just been found. Raises :class:`LinkError`; the interface must
+    stay noted then, for the next task to remove it.
+    """
+    if not (_is_there(nic) if free else has_remains(nic)):
+        return
+    backend = backend_of(nic.type)
+    try:
+        for link in _links(nic):
+            backend.remove(link)
+    except LinkError as exc:
+        raise LinkError(
+            f"{exc}. It is {backend.left} of {nic.mac}; that qemu has none of its devices is on record, and nobody"
+            " holds what is left. Run the task again to remove it"
+        ) from exc

@@ -1,0 +1,220 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The VM that a task works on: its note, its process, its monitor, its NICs."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import typing as t
+
+from .._audit.auditor import Auditor
+from .._audit.origin import Origin
+from .._errors import MonitorError, ProcessError, UnreachableError
+from .._proc import Process, boot_id
+from .._qemu.monitor import Monitor
+from .._qemu.nics import Inventory, free_ports, take_inventory, virt_type
+from . import identity, target
+from .history import History
+from .nic import Nic, observe_nics
+from .note import Note
+from .statedir import VmState
+from .target import Target
+
+if t.TYPE_CHECKING:
+    from .._audit.messages import Messages
+
+_ENDING_SECONDS = 1.0
+
+
+@dataclasses.dataclass
+class Live:
+    """A VM that runs: its process, the session with its monitor, and what they told last."""
+
+    process: Process
+    monitor: Monitor
+    inventory: Inventory
+    nics: dict[str, Nic]
+
+    def free_ports(self, enough: int | None = None) -> list[str]:
+        """Return the PCIe ports that have no device now, or the first ``enough`` of them."""
+        return free_ports(self.monitor, self.inventory.ports, enough)
+
+
+class Vm:
+    """A VM while a task has its lock (in check mode: looks at it). :func:`find_vm` makes it.
+
+    ``note`` is what this host knows of it, ``None`` for a VM that has no NIC of ours; ``history`` is what a task
+    that was cut off has on record of it. ``unreached`` is why nobody answers on the monitor that the task gave.
+    """
+
+    def __init__(
+        self,
+        wanted: Target,
+        uuid: str,
+        note: Note | None,
+        unreached: UnreachableError | None = None,
+    ) -> None:
+        self.target, self.uuid, self.note = wanted, uuid, note
+        self.state = VmState(uuid)
+        self.history = History(None)
+        self._unreached = unreached
+        self._live: Live | None = None
+
+    @property
+    def name(self) -> str:
+        """Return the VM's name, which its records carry."""
+        return self.target.name
+
+    @property
+    def running(self) -> bool:
+        """Tell whether the VM's qemu runs and answers."""
+        return self._live is not None
+
+    @property
+    def live(self) -> Live:
+        """Return the running VM. Raises :class:`ProcessError` when it does not run."""
+        if self._live is None:
+            raise ProcessError(f"the VM {self.name} does not run")
+        return self._live
+
+    @property
+    def nics(self) -> dict[str, Nic]:
+        """Return the NICs that the VM has, by MAC; none when it does not run."""
+        return self._live.nics if self._live else {}
+
+    @property
+    def qmp_socket(self) -> str:
+        """Return the path of the VM's monitor."""
+        return self.target.qmp_socket or (
+            self.note.qmp_socket if self.note else self.state.qmp_socket
+        )
+
+    def require_reached(self) -> None:
+        """Require that somebody listened on the monitor that the task gave. Raises :class:`UnreachableError`."""
+        if self._unreached is not None:
+            raise self._unreached
+
+    def look(self) -> None:
+        """Find the process, connect to its monitor, and take stock of its NICs. Raises :class:`VirtauditError`."""
+        self.disconnect()
+        if self._unreached is not None:
+            if self.target.uuid is None and self.note is None:
+                # Nothing tells that there ever was such a VM.
+                raise self._unreached
+            identity.require_ended(self._unreached, self.name, self.uuid, self.note)
+            return
+        process = identity.expected(self.target, self.uuid, self.note)
+        if process is None and self.target.qmp_socket is None:
+            return
+        try:
+            self._connect()
+        except MonitorError:
+            # A qemu that is about to end does not answer any more.
+            if process is None or not process.wait_end(_ENDING_SECONDS):
+                raise
+
+    def adopt(self, process: Process, monitor: Monitor) -> None:
+        """Take a running qemu as this VM, and take stock of its NICs."""
+        inventory = take_inventory(monitor)
+        nics = observe_nics(inventory, process, self.note)
+        self._live = Live(process, monitor, inventory, nics)
+
+    def refresh(self) -> None:
+        """Take stock of the NICs again, after something was changed."""
+        self.adopt(self.live.process, self.live.monitor)
+
+    def disconnect(self) -> Process | None:
+        """Leave the monitor; return the process that was behind it."""
+        live, self._live = self._live, None
+        if live is None:
+            return None
+        live.monitor.close()
+        return live.process
+
+    @contextlib.contextmanager
+    def change(self, auditor: Auditor) -> t.Iterator[Note]:
+        """Change something of the VM. Yields its note, a new one for a VM that has none.
+
+        First reads what is on record of a task that was cut off (``history``), then notes that a task is under way.
+        At the end, after an error too, it writes the note back, or removes it when it has nothing left to tell.
+        What could not be proved or undone stays noted as under way, for the next task to go on with.
+        """
+        note = self.note = self.note or self.new_note(self.virt(), started=False)
+        self.history = History(note)
+        self.state.begin(note)
+        try:
+            yield note
+        finally:
+            # A VM whose end is on record has no note any more.
+            if self.note is not None:
+                self._settle(note, auditor)
+
+    def _settle(self, note: Note, auditor: Auditor) -> None:
+        auditor.prove_anyway()
+        for event, record in auditor.unproved.items():
+            note.unrecord(event, record.fields)
+        if auditor.missed or note.is_unfinished or identity.has_ended(note):
+            self.state.save(note)
+            return
+        # What something else attached is its owner's again, once nothing of ours is under way.
+        note.forget_foreign()
+        if note.started or note.interfaces:
+            note.busy = None
+            self.state.save(note)
+        else:
+            self.state.remove()
+            self.note = None
+
+    def virt(self) -> str:
+        """Return ``kvm`` or ``qemu`` for the VM's records."""
+        if self._live is not None:
+            return virt_type(self._live.monitor)
+        return self.note.virt if self.note else "qemu"
+
+    def new_note(self, virt: str, started: bool, unit: str | None = None) -> Note:
+        """Return a fresh note of this VM, bound to its process where there is one."""
+        note = Note(
+            name=self.name,
+            uuid=self.uuid,
+            virt=virt,
+            boot_id=boot_id(),
+            qmp_socket=self.qmp_socket,
+            started=started,
+            audit=self.target.audit,
+            unit=unit,
+        )
+        if self._live is not None:
+            note.bind(self._live.process)
+        return note
+
+    def messages(self, origin: Origin, virt: str | None = None) -> Messages:
+        """Return the maker of the VM's records."""
+        from .._audit.messages import Messages
+        from .._audit.messages import Vm as AuditedVm
+
+        return Messages(AuditedVm(self.name, self.uuid, virt or self.virt()), origin)
+
+    def result(self) -> dict[str, t.Any]:
+        """Return the modules' ``vm`` value, without ``started``."""
+        live = self._live
+        return {
+            "name": self.name,
+            "uuid": self.uuid,
+            "pid": live.process.pid if live else None,
+            "qmp_socket": self.qmp_socket if live else None,
+            "unit": self.note.unit if live and self.note else None,
+        }
+
+    def _connect(self) -> None:
+        monitor = Monitor(self.qmp_socket, self.target.timeout)
+        try:
+            found = identity.behind(monitor, self.note)
+            identity.require_noted(self.qmp_socket, found, self.note)
+            # Records with another VM's name would be false.
+            target.choose(self.name, self.uuid, identity.reported(monitor))
+            self.adopt(found, monitor)
+        except BaseException:
+            monitor.close()
+            raise

@@ -1,0 +1,141 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Check mode beside the real run in one situation: what it says is what the run does, and it changes nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import uuid as uuidlib
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.virtaudit.qemu.tests.fault import host, runner, witness
+from ansible_collections.virtaudit.qemu.tests.fault.scenarios import EVERY_MAC, detach
+from ansible_collections.virtaudit.qemu.tests.fault.situations import (
+    Situation,
+    other,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """What check mode said and the real run did in one situation."""
+
+    situation: str
+    said: str
+    done: str
+    agree: bool
+
+
+def attempt(situation: Situation, rows: list[Row]) -> tuple[runner.Result, list[str]]:
+    """Make a situation, and run its task in check mode and then in earnest; add a row, and return what is wrong."""
+    uuid, second = str(uuidlib.uuid4()), str(uuidlib.uuid4())
+    uuids = [uuid, second]
+    try:
+        situation.leave(*uuids)
+        name, arguments = situation.task(uuid)
+        before = _state(uuids)
+        said = runner.run_module(name, {**arguments, "_ansible_check_mode": True})
+        problems = _differences("check mode changed", before, _state(uuids))
+        records = len(witness.records(uuid) + witness.records(second))
+        done = runner.run_module(name, arguments)
+        written = len(witness.records(uuid) + witness.records(second)) - records
+    finally:
+        ends = [
+            runner.run_module(*detach(uuid, stop_vm="destroy")),
+            runner.run_module(*other(detach(second, stop_vm="destroy"))),
+        ]
+        left = [
+            f"at the end: {text}"
+            for each in uuids
+            for text in witness.violations(each, EVERY_MAC, [], False)
+        ]
+        for each in uuids:
+            host.sweep(each, EVERY_MAC)
+    problems += [
+        f"the VM cannot be stopped: {end.get('msg', 'no result')}"
+        for end in ends
+        if end.get("failed", not end)
+    ]
+    foreseen, did = _essence(said), _essence(done)
+    differences = _differences("check mode and the run differ in", foreseen, did)
+    if bool(written) and not done.get("changed"):
+        differences.append(f"the run wrote {written} records and is not changed")
+    rows.append(Row(situation.name, _words(foreseen), _words(did), not differences))
+    return done, [*problems, *differences, *left]
+
+
+def table(rows: list[Row]) -> str:
+    """Return the rows in columns, and a closing line."""
+    lines = [
+        f"  {row.situation:<18} {'same' if row.agree else 'OTHER'}  said: {row.said}"
+        + ("" if row.agree else f"\n  {'':<25} did:  {row.done}")
+        for row in rows
+    ]
+    agreed = sum(row.agree for row in rows)
+    lines.append(
+        f"check mode foresaw what the run did in {agreed} of {len(rows)} situations"
+    )
+    return "\n".join(lines)
+
+
+def _essence(result: runner.Result) -> dict[str, Any]:
+    """Return what a result tells of what is done: not what only the kernel numbers, nor in which words."""
+    warnings = [str(each["event"]["msg"]) for each in result.get("warnings", [])]
+    return {
+        "failed": result.get("msg") if result.get("failed", not result) else None,
+        "changed": result.get("changed"),
+        "started": result.get("vm", {}).get("started"),
+        "interfaces": [
+            (nic["mac"], nic["action"], nic.get("pending"))
+            for nic in result.get("interfaces", [])
+        ],
+        # After the matter itself comes what is done about it: before, or afterwards.
+        "warnings": [text.partition("; ")[0] for text in warnings],
+    }
+
+
+def _words(essence: dict[str, Any]) -> str:
+    actions = [action for _mac, action, _pending in essence["interfaces"]]
+    words = ["changed" if essence["changed"] else "unchanged", *actions]
+    words += [] if essence["failed"] is None else [f"failed: {essence['failed']}"]
+    return "; ".join([" ".join(words), *essence["warnings"]])
+
+
+def _differences(what: str, first: dict[str, Any], second: dict[str, Any]) -> list[str]:
+    return [
+        f"{what} {key}: {first.get(key)} and {second.get(key)}"
+        for key in sorted({*first, *second})
+        if first.get(key) != second.get(key)
+    ]
+
+
+def _state(uuids: list[str]) -> dict[str, Any]:
+    """Return what there is of VMs on the host: what check mode must leave as it is."""
+    links = subprocess.run(
+        ["ip", "-j", "link"], capture_output=True, text=True, check=True
+    ).stdout
+    state: dict[str, Any] = {
+        # Whether a link has a carrier follows what it is connected to, a moment later.
+        "links": {
+            link["ifname"]: (link["address"], link.get("master"), "UP" in link["flags"])
+            for link in json.loads(links)
+        }
+    }
+    for uuid in uuids:
+        notes = Path(host.STATE, uuid)
+        pids = witness.qemus(uuid)
+        state[f"records of {uuid}"] = len(witness.records(uuid))
+        state[f"processes of {uuid}"] = pids
+        state[f"devices of {uuid}"] = [witness.held(pid) for pid in pids]
+        state[f"running of {uuid}"] = witness.going(uuid)
+        state[f"notes of {uuid}"] = {
+            each.name: each.read_bytes()
+            for each in (notes.iterdir() if notes.is_dir() else ())
+            if each.is_file()
+        }
+    return state

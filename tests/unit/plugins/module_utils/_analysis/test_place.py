@@ -1,0 +1,108 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.virtaudit.qemu.plugins.module_utils._analysis.findings import (
+    Finding,
+    Findings,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._analysis.place import (
+    Place,
+    compare_place,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._analysis.trail import (
+    Trail,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.network import (
+    Network,
+)
+from ansible_collections.virtaudit.qemu.tests.unit.support.builders import MAC, UUID
+from ansible_collections.virtaudit.qemu.tests.unit.support.story import Story
+
+NOW = 5000.0
+BR0, BR1, NONE = (Place(source, True) for source in ("br0", "br1", None))
+FILTERED, BARE = (Place("br0", True, filtered) for filtered in (True, False))
+ON_BR0, BY_MAC = Network("br0"), Network("br0", filter="mac")
+
+
+def found(network: Network | None, *seen: Place | None) -> list[Finding]:
+    trail, findings = Trail(), Findings()
+    trail.read(Story().open().attach(network=network).items, NOW)
+    (grant,) = trail.grants()
+    compare_place(grant, seen, findings, NOW)
+    return findings.all()
+
+
+@pytest.mark.parametrize(
+    ("network", "seen", "codes"),
+    [
+        (ON_BR0, (BR0, BR0), []),
+        (ON_BR0, (BR1, BR1), ["moved_port"]),
+        (ON_BR0, (NONE, NONE), ["moved_port"]),
+        (ON_BR0, (NONE, BR1), ["moved_port"]),
+        # A task moves it while the logs are read.
+        (ON_BR0, (BR1, BR0), []),
+        (ON_BR0, (BR0, BR1), []),
+        # The link is in another network namespace, has another name, or goes.
+        (ON_BR0, (None, None), []),
+        (ON_BR0, (BR1, None), []),
+        # The record does not say where it is.
+        (None, (BR1, BR1), []),
+        (BY_MAC, (FILTERED, FILTERED), []),
+        (BY_MAC, (BARE, BARE), ["missing_filter"]),
+        (BY_MAC, (BARE, FILTERED), []),
+        # Nobody looked.
+        (BY_MAC, (BR0, BR0), []),
+        (BY_MAC, (BR1, BR1), ["moved_port"]),
+        (ON_BR0, (BARE, BARE), []),
+    ],
+)
+def test_what_is_wrong(
+    network: Network | None, seen: tuple[Place | None, ...], codes: list[str]
+) -> None:
+    assert [each.code for each in found(network, *seen)] == codes
+
+
+def test_a_tap_that_was_moved() -> None:
+    (finding,) = found(ON_BR0, BR1, BR1)
+    assert finding.result() == {
+        "code": "moved_port",
+        "severity": "high",
+        "message": f"{MAC} of VM web01 is on br0 by its record of 1970-01-01T00:16:40.000Z, and its link vt01 is a port of"
+        " br1: it was moved, and nobody recorded that. Find out who did it, then put it back ('ip link set vt01 master"
+        " br0'), or run vm_net_attach for the VM, which puts it where the task says and records it.",
+        "time": "1970-01-01T01:23:20.000Z",
+        "events": ["1000.000:102"],
+        "node": None,
+        "vm": "web01",
+        "uuid": UUID,
+        "mac": MAC,
+        "dev": "vt01",
+        "path": None,
+        "pid": None,
+        "fd": None,
+        "exe": None,
+        "auid": 1000,
+    }
+    (finding,) = found(ON_BR0, NONE, NONE)
+    assert "its link vt01 is a port of no bridge:" in finding.message
+
+
+def test_a_macvtap_on_another_device() -> None:
+    (finding,) = found(Network("eth1"), *[Place("eth2", False)] * 2)
+    assert "is on eth1 by" in finding.message
+    assert "its link vt01 is on eth2:" in finding.message
+    assert "ip link" not in finding.message
+
+
+def test_a_filter_that_was_flushed() -> None:
+    (finding,) = found(BY_MAC, BARE, BARE)
+    assert finding.severity == "high"
+    assert finding.message.startswith(
+        f"{MAC} of VM web01 has the filter mac by its record of 1970-01-01T00:16:40.000Z, and nftables has no rule of this"
+        " collection for its link vt01: the guest can send under any address."
+    )

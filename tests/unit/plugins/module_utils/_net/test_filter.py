@@ -1,0 +1,115 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The pure part of the filter; what it lets through is tested with frames, in the target vm_net_filter."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net.addresses import (
+    parse_addresses,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net.filter.elements import (
+    Rights,
+    elements_of,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net.filter.ruleset import (
+    SETS,
+    build,
+    labels,
+)
+
+MAC = "52:54:00:00:00:01"
+
+
+def rights(*addresses, level="address", trunk=False):
+    return Rights(17, MAC, level, parse_addresses("addresses", addresses), trunk)
+
+
+def by_set(given):
+    found = {}
+    for element in elements_of(given):
+        found.setdefault(element.set, []).append(element.text())
+    return found
+
+
+def test_the_level_mac_allows_the_mac_alone():
+    assert by_set(rights(level="mac")) == {
+        "nics": ["17"],
+        "macs": ["17 . 52:54:00:00:00:01"],
+        "nd_macs": ["17 . 0x525400000001"],
+    }
+
+
+def test_only_a_trunk_may_send_tags():
+    assert by_set(rights(level="mac", trunk=True))["trunks"] == ["17"]
+
+
+def test_addresses_and_networks_stand_in_their_sets():
+    found = by_set(rights("192.0.2.7", "198.51.100.0/24", "2001:db8::/32"))
+
+    assert found["addressed"] == ["17"]
+    assert found["addresses4"] == ["17 . 192.0.2.7"]
+    assert found["networks4"] == ["17 . 198.51.100.0-198.51.100.255"]
+    assert found["networks6"] == [
+        "17 . 2001:db8::-2001:db8:ffff:ffff:ffff:ffff:ffff:ffff"
+    ]
+    assert found["target_networks6"] == [
+        "17 . 0x20010db8000000000000000000000000-0x20010db8ffffffffffffffffffffffff"
+    ]
+
+
+def test_a_nic_with_an_ipv6_address_has_the_link_local_one_of_its_mac():
+    found = by_set(rights("2001:db8::7"))
+
+    assert found["addresses6"] == ["17 . 2001:db8::7", "17 . fe80::5054:ff:fe00:1"]
+    assert len(found["targets6"]) == 2
+
+
+@pytest.mark.parametrize("addresses", [("192.0.2.7",), ("fe80::/10",)])
+def test_no_link_local_address_is_added_without_ipv6_or_where_it_is_named(addresses):
+    assert "addresses6" not in by_set(rights(*addresses))
+
+
+def test_the_kernel_s_key_pads_each_part():
+    keys = {element.set: element for element in elements_of(rights("192.0.2.0/24"))}
+
+    assert keys["macs"].key() == struct.pack("=I", 17) + bytes.fromhex(
+        "5254000000010000"
+    )
+    assert keys["networks4"].key() == struct.pack(">I", 17) + bytes([192, 0, 2, 0])
+    assert keys["networks4"].key_end() == struct.pack(">I", 17) + bytes(
+        [192, 0, 2, 255]
+    )
+
+
+@pytest.mark.parametrize("family", ["bridge", "netdev"])
+def test_each_set_that_elements_go_to_and_each_chain_is_made(family):
+    text = build(family)
+
+    for name in SETS:
+        assert f"add set {family} virtaudit_1 {name} " in text
+    for chain, rules in labels(family).items():
+        assert f"add chain {family} virtaudit_1 {chain}" in text
+        for label in rules:
+            assert f'comment "{label}"' in text
+
+
+def test_every_chain_ends_with_a_verdict_for_what_it_does_not_name():
+    last = {}
+    for line in build("bridge").splitlines():
+        words = line.split()
+        if words[:2] == ["add", "rule"]:
+            last[words[4]] = line.partition(" comment")[0]
+    del last["from_guests"]
+
+    assert set(last) == set(labels("bridge")) - {"from_guests"}
+    for chain, rule in last.items():
+        assert rule.split()[-1] in ("drop", "accept") or " goto " in rule, chain
+    assert [chain for chain, rule in last.items() if rule.endswith("accept")] == [
+        "guest_ip6"
+    ]

@@ -1,0 +1,84 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import OptionError
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net.vlan import (
+    Vlan,
+    parse_text,
+    parse_vlan,
+)
+
+OPTION = "interfaces[0].vlan"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected", "text"),
+    [
+        ({"tag": 1}, Vlan(1), "1"),
+        ({"tag": 4094}, Vlan(4094), "4094"),
+        ({"trunk": ["10"]}, Vlan(None, ((10, 10),)), "trunk:10"),
+        ({"trunk": [10, "20-30"]}, Vlan(None, ((10, 10), (20, 30))), "trunk:10,20-30"),
+        ({"trunk": ["20-25", "22-30"]}, Vlan(None, ((20, 30),)), "trunk:20-30"),
+        (
+            {"trunk": ["5", "10-12"], "native": 5},
+            Vlan(5, ((10, 12),)),
+            "trunk:10-12,native:5",
+        ),
+        (
+            {"trunk": ["10-12"], "native": 11},
+            Vlan(11, ((10, 10), (12, 12))),
+            "trunk:10,12,native:11",
+        ),
+        ({"trunk": ["1-4094"]}, Vlan(None, ((1, 4094),)), "trunk:1-4094"),
+    ],
+)
+def test_vlans_are_read_and_written(value, expected, text):
+    vlan = parse_vlan(OPTION, value)
+
+    assert vlan == expected
+    assert str(vlan) == text
+    assert parse_text(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "option", "words"),
+    [
+        ({"tag": 0}, f"{OPTION}.tag", "1 to 4094"),
+        ({"tag": 4095}, f"{OPTION}.tag", "1 to 4094"),
+        ({"tag": -1}, f"{OPTION}.tag", "1 to 4094"),
+        ({"trunk": ["0"]}, f"{OPTION}.trunk[0]", "1 to 4094"),
+        ({"trunk": ["10", "4000-4095"]}, f"{OPTION}.trunk[1]", "1 to 4094"),
+        ({"trunk": ["30-20"]}, f"{OPTION}.trunk[0]", "turned round"),
+        ({"trunk": ["ten"]}, f"{OPTION}.trunk[0]", "neither a tag"),
+        ({"trunk": ["1,2"]}, f"{OPTION}.trunk[0]", "neither a tag"),
+        ({"trunk": ["\u0661"]}, f"{OPTION}.trunk[0]", "neither a tag"),
+        ({"trunk": ["10"], "native": 11}, f"{OPTION}.native", "not among"),
+        ({"trunk": ["10"], "native": 0}, f"{OPTION}.native", "1 to 4094"),
+        ({"trunk": ["10"], "native": 10}, f"{OPTION}.trunk", "use tag: 10"),
+        ({"trunk": [*range(1, 4094, 2)]}, f"{OPTION}.trunk", "do not fit into an"),
+        ({"native": 10}, f"{OPTION}.native", "give trunk"),
+        ({"tag": 10, "trunk": ["11"]}, f"{OPTION}.trunk", "either a tag"),
+        ({"tag": 10, "native": 10}, f"{OPTION}.native", "either a tag"),
+        ({"trunk": []}, OPTION, "give tag"),
+        ({}, OPTION, "give tag"),
+    ],
+)
+def test_bad_vlans_are_refused_with_the_option_s_name(value, option, words):
+    with pytest.raises(OptionError, match=words) as refused:
+        parse_vlan(OPTION, value)
+
+    assert refused.value.option == option
+
+
+def test_no_vlan_is_none():
+    assert parse_vlan(OPTION, None) is None
+
+
+@pytest.mark.parametrize("text", ["", "x", "trunk:", "trunk:1;2", "native:5", "10,20"])
+def test_a_text_that_names_no_vlans_is_none(text):
+    assert parse_text(text) is None
