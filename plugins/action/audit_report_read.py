@@ -26,6 +26,7 @@ _KEPT = (
     "findings",
     "sessions",
     "history",
+    "events",
     "stats",
     "asked",
 )

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import os
 import typing as t
 from pathlib import Path
 
@@ -26,6 +25,9 @@ from ansible_collections.virtaudit.qemu.plugins.plugin_utils._report.fleet impor
 )
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._report.known import (
     parse_known,
+)
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._report.place import (
+    absolute,
 )
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._report.report import (
     Request,
@@ -61,7 +63,7 @@ class ActionModule(ActionBase):
             request = Request(
                 hosts=hosts,
                 answers=answers,
-                directory=_directory(str(options["dest"])),
+                directory=Path(absolute("dest", str(options["dest"]))),
                 known=_known(options["known"]),
                 fail_on=_fail_on(options["fail_on"]),
             )
@@ -100,26 +102,6 @@ class ActionModule(ActionBase):
                 "messages": [str(each["message"]) for each in failing[:_NAMED]],
             },
         }
-
-
-def _directory(dest: str) -> Path:
-    """Return the directory of the report: a relative one is seen from where ansible-playbook was started."""
-    if dest == "~" or dest.startswith("~/"):
-        home = os.environ.get("HOME")
-        if not home:
-            raise OptionError(
-                "dest", f"{dest} needs HOME in the environment; give an absolute path"
-            )
-        dest = home + dest[1:]
-    if os.path.isabs(dest):
-        return Path(os.path.normpath(dest))
-    here = os.environ.get("PWD")
-    if not here or not os.path.isabs(here):
-        raise OptionError(
-            "dest",
-            f"{dest} is relative, and the environment has no PWD to see it from; give an absolute path",
-        )
-    return Path(os.path.normpath(os.path.join(here, dest)))
 
 
 def _fail_on(codes: t.Sequence[str]) -> list[str]:

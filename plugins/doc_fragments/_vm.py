@@ -14,46 +14,49 @@ class ModuleDocFragment:
 options:
   name:
     description:
-      - The VM's name, as its records carry it. Any text without a NUL byte, at most 255 bytes.
+      - The VM's name, as it stands in the records. Any text without a NUL byte, at most 255 bytes.
     type: str
     required: true
   uuid:
     description:
       - The VM's UUID.
-      - By default the one that the qemu behind O(qmp_socket) reports, else the UUIDv5 of the host's
-        machine id and O(name), which is the same on each run.
+      - By default the UUID that the qemu behind O(qmp_socket) reports, or else the UUIDv5 of the host's machine id and
+        O(name). The latter is the same on each run, and another one on each host. Give the UUID if the VM moves between
+        hosts.
     type: str
   qmp_socket:
     description:
       - Path of a QMP socket of the VM, for a qemu that something else started.
-      - A monitor serves one client at a time, so this must be one that nothing else holds.
+      - A monitor serves one client at a time, so no other program may use this one.
       - A VM that this collection started needs none.
     type: path
   audit:
     description:
-      - How much the records must be proved.
-      - V(required) hands over nothing unless auditing is enabled, an audit daemon lives, the kernel has echoed each
-        record with its event id, and the daemon has written it to its log. The task fails otherwise, and what was
-        opened is closed.
-      - Where C(auditd.conf) says that no log is written, the kernel's echo is all the proof, with a warning.
-      - V(best_effort) turns the same into warnings.
-      - V(off) writes no record.
-      - The end of a VM that no task asked for, and what a task left that was cut off, is recorded as the strictest
-        task asked that gave the VM interfaces.
+      - Whether each record must be proved to be in the log of the audit daemon.
+      - With V(required) the task hands over nothing unless auditing is enabled, an audit daemon lives, the kernel has
+        echoed each record with its event id, and the daemon has written it to its log. Otherwise the task closes what
+        it opened, and fails.
+      - If C(auditd.conf) says that the daemon writes no log, the kernel's echo is the only proof, and the task warns of that.
+      - With V(best_effort) the task only warns.
+      - With V(off) the task writes no record.
+      - If a VM ends without a task, or a task is cut off, the strictest of the tasks that gave the VM interfaces
+        decides how the records of that are proved.
     type: str
     choices: [required, best_effort, 'off']
     default: required
   ticket:
     description:
-      - Why the task is run, as the number of a change or an incident. It stands in each record that the task writes about
-        its VM, with what it repairs of earlier tasks on that VM, and so in the trail, in grants and in the history.
-      - The ends of other VMs that the task records late have no ticket, since it says nothing of them.
-      - Any text without a NUL byte, at most 256 bytes of UTF-8. An empty one is none.
+      - Why the task is run, such as the number of a change or an incident. It stands in each record that the task
+        writes about its VM, also in those that repair earlier tasks on that VM. So it is in the trail, in the grants
+        and in the history.
+      - The late ends of other VMs that the task records have no ticket, because the ticket is not about them.
+      - Any text without a NUL byte, at most 256 bytes of UTF-8. An empty text is no ticket.
     type: str
 requirements:
   - Linux with audit, tun and macvtap
   - Python 3.9 or newer
   - pyroute2 0.7.2 or newer
+  - the Python module nftables, where an interface has a filter
   - qemu 6.2 or newer
 author:
   - virtaudit contributors (@virtaudit)

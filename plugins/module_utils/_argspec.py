@@ -85,6 +85,7 @@ def attach_options() -> Spec:
             "options": _INTERFACE,
         },
         "qemu": {"type": "dict", "options": _QEMU},
+        "exclusive": {"type": "bool", "default": False},
         "on_mismatch": {
             "type": "str",
             "choices": ["update", "fail", "replace"],

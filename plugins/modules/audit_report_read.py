@@ -14,6 +14,7 @@ description:
   - Runs M(virtaudit.qemu.vm_net_audit_info) on the host and keeps its answer in a temporary file on the controller, where
     M(virtaudit.qemu.audit_report_write) finds it. Ansible keeps the results of all hosts in memory, which for a fleet is
     too much.
+  - M(virtaudit.qemu.trail_reconcile) takes the answers too.
   - An answer that does not come, or a task that fails, is kept too, with its reason.
   - The playbook C(virtaudit.qemu.audit_report) uses it.
 author:
@@ -26,6 +27,9 @@ attributes:
     support: full
     description: Changes nothing.
 options:
+  mac:
+    description: As O(virtaudit.qemu.vm_net_audit_info#module:mac).
+    type: str
   logs:
     description: As O(virtaudit.qemu.vm_net_audit_info#module:logs).
     type: list
@@ -36,6 +40,10 @@ options:
   until:
     description: As O(virtaudit.qemu.vm_net_audit_info#module:until).
     type: str
+  events:
+    description: As O(virtaudit.qemu.vm_net_audit_info#module:events), for M(virtaudit.qemu.trail_reconcile).
+    type: bool
+    default: false
   history:
     description: As O(virtaudit.qemu.vm_net_audit_info#module:history).
     type: bool
@@ -47,6 +55,7 @@ options:
 """
 
 EXAMPLES = r"""
+---
 - name: Read the trail
   virtaudit.qemu.audit_report_read:
     verify: true

@@ -81,6 +81,7 @@ options:
 """
 
 EXAMPLES = r"""
+---
 - name: Write the report
   virtaudit.qemu.audit_report_write:
     hosts: "{{ groups.hypervisors }}"

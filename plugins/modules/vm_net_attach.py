@@ -11,23 +11,24 @@ module: vm_net_attach
 short_description: Give a VM its network interfaces as audited file descriptors
 version_added: 1.0.0
 description:
-  - Opens the network devices of a VM on the host (C(/dev/net/tun), macvtap's C(/dev/tapN), C(/dev/vhost-net)),
-    writes a Linux audit record for every open, and hands the file descriptors to qemu.
-  - A VM that does not run is started with them, all or nothing. A running VM gets them by hot-plug, one after
-    the other; the first failure ends the task, and what was done before it is kept and returned.
-  - Nothing reaches qemu before its record is proved to stand in the audit log, see O(audit).
-  - All interfaces of a VM belong in one task; that is also many times faster than a loop.
-  - Where systemd runs, a VM that is started gets a companion unit, which records the end of the VM when no task asked
-    for it.
-  - Before anything else, the ends of other VMs of this collection on the host that nothing has recorded yet are
-    recorded, with a warning that it is late.
+  - Opens the network devices of a VM on the host (C(/dev/net/tun), the C(/dev/tapN) of a macvtap, C(/dev/vhost-net)),
+    writes a Linux audit record for each open, and hands the file descriptors to qemu.
+  - If the VM does not run, the module starts it with all of them or not at all. If the VM runs, the module hot-plugs
+    them one after the other. The first failure ends the task, which keeps and returns what it did before.
+  - Nothing reaches qemu before its record is proved to be in the audit log, see O(audit).
+  - All interfaces of a VM belong in one task. This is also many times faster than a loop.
+  - Where systemd runs, a VM that the module starts gets a companion unit. The unit records the end of the VM if no task
+    asks for that end.
+  - At its beginning the module records the ends of other VMs of this collection on the host that nobody has recorded
+    yet, and warns that this is late.
 extends_documentation_fragment:
   - virtaudit.qemu._vm
   - virtaudit.qemu._vm.attributes
 options:
   interfaces:
     description:
-      - The network interfaces (NICs) that the VM shall have. Others that it has are left alone.
+      - The network interfaces (NICs) that the VM shall have. The module leaves other NICs of the VM alone, unless
+        O(exclusive=true).
     type: list
     elements: dict
     required: true
@@ -49,7 +50,7 @@ options:
         required: true
       mode:
         description:
-          - The macvtap's mode, with O(interfaces[].type=direct) only; V(vepa) when none is given.
+          - The macvtap's mode. Only O(interfaces[].type=direct) has one. V(vepa) if none is given.
           - V(passthrough) takes the lower device as a whole.
         type: str
         choices: [vepa, bridge, private, passthrough]
@@ -58,29 +59,84 @@ options:
         type: str
         default: virtio-net-pci
       queues:
-        description: Number of queues, 1 to 256. More than one needs virtio-net.
+        description: Number of queues, 1 to 256. Only virtio-net can have more than one.
         type: int
         default: 1
       vhost:
         description:
           - Whether the kernel's vhost-net serves the NIC.
-          - V(auto) tries C(/dev/vhost-net) and goes on without it, with the failed open on record.
+          - V(auto) tries C(/dev/vhost-net). If the open fails, the module records that and goes on without vhost-net.
         type: str
         choices: [auto, required, 'off']
         default: auto
       ifname:
-        description: Name of the tap or macvtap, at most 15 bytes. V(vt) and the MAC's digits when none is given.
+        description: Name of the tap or macvtap, at most 15 bytes. By default V(vt) and the digits of the MAC address.
         type: str
       mtu:
         description:
           - MTU in bytes, 68 to 65521 (with V(direct) 65535), for the link and, with virtio-net, the guest.
-          - Without it a tap takes its bridge's and a macvtap its lower device's.
+          - By default a tap takes the MTU of its bridge, and a macvtap that of its lower device.
+          - The bridge keeps its own MTU, whatever its ports have.
         type: int
+      vlan:
+        description:
+          - The VLANs of the NIC, with O(interfaces[].type=bridge), on a bridge with VLAN filtering. The NIC has these and
+            no other, before the first frame can pass.
+          - Without it the NIC has the VLAN that the bridge gives to a new port.
+          - A macvtap has the VLAN of its lower device; name a VLAN device (C(eth0.42)) as O(interfaces[].source).
+        type: dict
+        suboptions:
+          tag:
+            description: An access port. What the guest sends and gets has no tag, and is in this VLAN, 1 to 4094.
+            type: int
+          trunk:
+            description: A trunk. The tags, and ranges of them (V(10-20)), with which the guest sends and gets frames.
+            type: list
+            elements: str
+          native:
+            description: That of the tags of O(interfaces[].vlan.trunk) whose frames have none.
+            type: int
+      filter:
+        description:
+          - What the guest may send. The filter is in place before the first frame can pass, and drops what it does not
+            name.
+          - V(mac) lets IPv4, IPv6 and ARP pass with the NIC's own MAC as the source, also where ARP and neighbour
+            discovery name it. No VLAN tags pass but a trunk's, no router advertisements and redirects, no answers of DHCP
+            servers, no frames between switches (BPDUs, LLDP), no neighbour discovery behind extension headers or in
+            fragments.
+          - V(address) is all of that, and only O(interfaces[].addresses) pass as the source of IP, ARP and neighbour
+            discovery, and as the target of neighbour advertisements. A DHCP client, the probe whether an address is free,
+            and with an IPv6 address the link-local address that is made of the MAC, pass too. A guest that makes its
+            link-local address otherwise needs it, or V(fe80::/10), among its addresses.
+          - On a bridge that takes part in the spanning tree a BPDU of the guest's disables its port, until the link is
+            taken down and up again.
+          - The filter is a table of nftables, V(virtaudit_1). It needs the Python module C(nftables)
+            (Debian has it as C(python3-nftables)), and with O(interfaces[].type=direct) Linux 5.16.
+        type: str
+        choices: [none, mac, address]
+        default: none
+      addresses:
+        description:
+          - The IP addresses and networks that the guest may use, with O(interfaces[].filter=address) only; at most 256.
+        type: list
+        elements: str
+      isolated:
+        description:
+          - Whether the NIC exchanges no frame with other isolated NICs of the bridge, with
+            O(interfaces[].type=bridge) only. It gets no unicast that is not its own, either.
+        type: bool
+        default: false
+      link:
+        description:
+          - V(down) is a quarantine. The guest sees no carrier, and the host's port passes nothing.
+        type: str
+        choices: [up, down]
+        default: up
   qemu:
     description:
-      - How to start the VM when it does not run. Without it a VM that does not run is an error.
-      - qemu runs detached from the task with its seccomp sandbox on, and in a systemd scope of its own under
-        C(machine.slice) where systemd runs.
+      - How to start the VM if it does not run. The module ignores this option for a VM that runs. Without it, the task fails if the VM does not run.
+      - qemu runs on after the task, in its seccomp sandbox. Where systemd runs, qemu is in a systemd scope of its own
+        under C(machine.slice).
     type: dict
     suboptions:
       binary:
@@ -91,16 +147,16 @@ options:
             P(virtaudit.qemu.hypervisor#role) says which one that is in the fact C(hypervisor_qemu_binary).
         type: str
       machine:
-        description: Machine type, one with PCI Express.
+        description: Machine type. It must have PCI Express.
         type: str
         default: q35
       accel:
-        description: Accelerator. Records say C(virt=kvm) or C(virt=qemu) by it.
+        description: Accelerator. The records have C(virt=kvm) with V(kvm), and C(virt=qemu) with V(tcg).
         type: str
         choices: [kvm, tcg]
         default: kvm
       cpu:
-        description: CPU model; qemu's default when none is given.
+        description: CPU model. By default that of qemu.
         type: str
       memory:
         description: Size of the memory, in MiB or with a suffix as in V(4G).
@@ -112,35 +168,46 @@ options:
         default: 1
       args:
         description:
-          - Further arguments of qemu, such as its disks. Each word is an item, there is no shell.
-          - Those that this module sets itself are refused, and those that give the VM a network device
-            (C(-netdev), C(-device) with a NIC or one of the host's devices, the node of a tap in any option).
-          - Those that open a second monitor or another way into qemu (C(-qmp), C(-monitor), C(-mon), C(-serial mon:),
-            C(-gdb), C(-qtest), C(-plugin)) are refused with O(audit=required); otherwise the task warns and says
-            what they open.
+          - Further arguments of qemu, such as its disks. Each word is an item of its own; no shell splits them.
+          - The module refuses arguments that it sets itself, and arguments that give the VM a network device
+            (C(-netdev), C(-device) with a NIC or a device of the host, the node of a tap in any option).
+          - With O(audit=required) it also refuses arguments that open a second monitor or another way into qemu
+            (C(-qmp), C(-monitor), C(-mon), C(-serial mon:), C(-gdb), C(-qtest), C(-plugin)). Otherwise the task warns
+            and says what they open.
         type: list
         elements: str
         default: []
       user:
-        description: Unprivileged user to run qemu as; the user of the task (root) when none is given.
+        description: The unprivileged user that runs qemu. By default the user of the task, which is root.
         type: str
       paused:
-        description: Leave the VM stopped before its first instruction.
+        description: Whether to leave the VM stopped before its first instruction.
         type: bool
         default: false
       hotplug_ports:
-        description: Number of spare PCIe root ports, each for one NIC to be hot-plugged later.
+        description: Number of spare PCIe root ports. Each is for one NIC that you hot-plug later.
         type: int
         default: 8
+  exclusive:
+    description:
+      - Whether the VM shall have no other NICs than O(interfaces). Others that it has are detached with the guest's help, and
+        recorded, after what is attached.
+    type: bool
+    default: false
   on_mismatch:
     description:
       - What to do when a MAC is attached to this VM already, but otherwise than asked.
+      - V(update) changes in place what can be, without the guest and with one record for each value. These are the bridge,
+        O(interfaces[].vlan), O(interfaces[].filter), O(interfaces[].addresses), O(interfaces[].isolated),
+        O(interfaces[].link), and the link's O(interfaces[].mtu), which the guest learns at its next start. What fails half
+        way is taken back. It fails when something else differs, as the model.
+      - V(fail) changes nothing and fails.
       - V(replace) unplugs it with the guest's help, then attaches it as asked.
     type: str
-    choices: [fail, replace]
-    default: fail
+    choices: [update, fail, replace]
+    default: update
   timeout:
-    description: Seconds for qemu to answer, and for another task on the same VM to finish.
+    description: How many seconds the task waits for an answer of qemu, and for another task on the same VM.
     type: float
     default: 10
 seealso:
@@ -182,6 +249,29 @@ EXAMPLES = r"""
       - mac: '52:54:00:00:00:05'
         source: br0
     ticket: CHG-1234
+
+- name: Put a NIC into VLAN 42, and let it use two addresses only
+  virtaudit.qemu.vm_net_attach:
+    name: web01
+    interfaces:
+      - mac: '52:54:00:00:00:05'
+        source: br0
+        vlan:
+          tag: 42
+        filter: address
+        addresses: [192.0.2.7, '2001:db8::7']
+
+- name: Quarantine it
+  virtaudit.qemu.vm_net_attach:
+    name: web01
+    interfaces:
+      - mac: '52:54:00:00:00:05'
+        source: br0
+        vlan:
+          tag: 42
+        filter: address
+        addresses: [192.0.2.7, '2001:db8::7']
+        link: down
 
 - name: Attach a NIC to a VM that something else started
   virtaudit.qemu.vm_net_attach:
@@ -253,8 +343,40 @@ interfaces:
       description: The number of queues.
       type: int
       returned: always
+    network:
+      description: The network that the NIC is on.
+      type: dict
+      returned: always
+      contains:
+        source:
+          description: The bridge, or the lower device.
+          type: str
+          returned: always
+        vlan:
+          description: Its VLAN as V(42), or a trunk's as V(trunk:10,20-30,native:5); null without one.
+          type: str
+          returned: always
+        filter:
+          description: V(none), V(mac) or V(address).
+          type: str
+          returned: always
+        addresses:
+          description: The addresses and networks that the filter lets pass.
+          type: list
+          elements: str
+          returned: always
+        isolated:
+          description: Whether it is isolated.
+          type: bool
+          returned: always
+        link:
+          description: V(up) or V(down).
+          type: str
+          returned: always
     action:
-      description: V(attached), or V(unchanged) when it was attached as asked. In check mode V(attached) if it would be.
+      description:
+        - V(attached), V(updated) when it was changed in place, V(unchanged) when it was attached as asked, or V(detached)
+          when O(exclusive=true) took it out. In check mode what it would be.
       type: str
       returned: always
     devices:

@@ -11,23 +11,24 @@ module: vm_net_audit_info
 short_description: Tell which VM holds which network device, since when and by whom, from the audit logs
 version_added: 1.0.0
 description:
-  - Reads the audit daemon's logs back. It tells which VM holds which network devices, and what in the trail should not
-    be, each finding with the events that it rests on.
+  - Reads the logs of the audit daemon. It tells which VM holds which network devices. It also tells what should not be,
+    as findings, each with the events that it rests on.
   - Reads the records of libvirt as well as those of this collection.
-  - With O(name), O(uuid) or O(mac) it reads the logs backwards, and no further than to the start of the VM's last run or
-    of the host, unless O(since) or O(verify) asks for more. A name then stands for the VM that had it last, a MAC for
-    all VMs that had to do with it since the host booted.
-  - Where the kernel records opens of C(/dev/net/tun), C(/dev/vhost-net) and macvtap nodes, or V(TUNSETIFF), and no VM is
-    asked for, these are compared with what the openers recorded. The rules, on a 64-bit x86 host, whatever their keys
-    are, are V(-a always,exit -F arch=b64 -F path=/dev/net/tun -F perm=rw), the same for C(/dev/vhost-net),
+  - With O(name), O(uuid) or O(mac) it reads the logs backwards. It stops at the start of the VM's last run or of the
+    host, unless O(since) or O(verify) asks for more. A name then means the VM that had it last, and a MAC address means
+    all VMs that had it since the host booted.
+  - If the kernel records opens of C(/dev/net/tun), C(/dev/vhost-net) and macvtap nodes, or V(TUNSETIFF), and you ask
+    for no single VM, the module compares them with the records of those who opened them. The audit rules for that on a
+    64-bit x86 host, with any key, are V(-a always,exit -F arch=b64 -F path=/dev/net/tun -F perm=rw), the same for C(/dev/vhost-net),
     V(-a always,exit -F arch=b64 -S open,creat,openat,openat2,open_by_handle_at -F devmajor=N) with macvtap's C(N) of
     C(/proc/devices), and V(-a always,exit -F arch=b64 -S ioctl -F a1=0x400454ca).
-  - The order of events is that of the kernel's serial numbers, so a clock that was set back does no harm.
-  - A record that, by the kernel's word, not root sent is no evidence. It changes no grant and is a finding.
-  - Of a log of more than 32 MiB root keeps an index in C(/var/cache/virtaudit), so that a VM that was started long ago is
-    found at once. It can be deleted at any time; check mode writes none.
-  - Nothing outlives a boot of the host, which shows in serial numbers that begin anew, with a V(SYSTEM_BOOT) record or
-    without one. Such a record in the midst of the host's others is a container's and does not count.
+  - The module orders events by the kernel's serial numbers, so a clock that was set back does no harm.
+  - The kernel writes into each record which user sent it. A record of another user than root proves nothing. It changes no grant, and it is a finding.
+  - If root reads a log of more than 32 MiB, the module keeps an index of it in C(/var/cache/virtaudit), to find a VM at
+    once that was started long ago. You can delete it at any time. Check mode writes no index.
+  - All grants end when the host boots. The module sees a boot by serial numbers that begin anew, with or without a
+    V(SYSTEM_BOOT) record. A container also writes such a record, in the middle of the host's other records; the module
+    ignores it.
 extends_documentation_fragment:
   - virtaudit.qemu._vm.attributes
 attributes:
@@ -46,20 +47,21 @@ options:
     type: str
   logs:
     description:
-      - The log files to read, in any order, with directories, globs and tar archives of logs. What C(gzip), C(xz), C(bzip2)
-        and, where that is installed, C(zstd) packed is unpacked. Records that stand in several of them count once.
-      - Raw and enriched logs of C(auditd) are read, and what syslog, the journal, C(grep) and collectors make of them; see
-        R(Logs that can be read, ansible_collections.virtaudit.qemu.docsite.logs). What cannot be read is in
-        RV(stats.unread), in the warnings and in the finding V(unread_records).
-      - They must be of one host, unless each line names its node or its host.
-      - Rotated files in one directory, as C(audit.log.2) or C(audit.log-20260131.gz), are read by their numbers or dates,
-        all others by the times of their first records.
-      - By default the host's own log and its rotated files.
+      - The log files to read, in any order. Directories, globs and tar archives of logs are possible. The module
+        unpacks files of C(gzip), C(xz), C(bzip2) and, if it is installed, C(zstd). A record that stands in several
+        files counts once.
+      - The module reads raw and enriched logs of C(auditd), and copies of them by syslog, the journal, C(grep) and collectors; see
+        R(Logs that can be read, ansible_collections.virtaudit.qemu.docsite.logs). RV(stats.unread), the warnings and
+        the finding V(unread_records) tell what could not be read.
+      - The logs must be of one host, unless each line names its node or its host.
+      - The module reads rotated files of one directory, such as C(audit.log.2) or C(audit.log-20260131.gz), in the
+        order of their numbers or dates, and all others in the order of the times of their first records.
+      - By default the module reads the host's own log and its rotated files.
     type: list
     elements: path
   since:
     description:
-      - Leave out findings, sessions and events from before this time. Grants are what is held, however old.
+      - Leave out findings, sessions and events from before this time. RV(grants) has all that VMs hold, however old it is.
       - ISO 8601, in the host's time zone unless it has an offset, or seconds since the epoch.
     type: str
   until:
@@ -67,22 +69,22 @@ options:
     type: str
   events:
     description:
-      - Return the records too, and the resources, AVC and anomaly records of each session. The result grows with the
-        log then; use O(since) or ask for one VM.
+      - Whether to return the records too, and the resources, AVC and anomaly records of each session. The result then
+        grows with the log. Use O(since), or ask for one VM.
     type: bool
     default: false
   history:
     description:
-      - Return who held which NIC from when to when, too, in RV(history). All of the logs is read for it.
+      - Whether to return in RV(history) who held which NIC from when to when. The module reads all of the logs for that.
     type: bool
     default: false
   verify:
     description:
-      - Compare the trail with the host as it is now. Every qemu counts, whoever started it, with the network devices that
-        C(/proc) shows; so do taps and macvtaps of the task's network namespace without a VM, and the records that the
-        kernel has lost.
-      - Of O(logs), those that name only other hosts are refused. Those that name none are taken for this host's, with a
-        warning.
+      - Whether to compare the trail with the host as it is now. The module looks at the network devices that C(/proc)
+        shows for every qemu, whoever started it, at taps and macvtaps without a VM in the task's network namespace, and
+        at the number of records that the kernel has lost.
+      - The module refuses O(logs) that name only other hosts. It takes O(logs) that name no host for those of this
+        host, and warns.
     type: bool
     default: false
 requirements:
@@ -522,7 +524,7 @@ sessions:
       elements: str
       returned: always
     resources:
-      description: What it had, only NICs without O(events). An open stands here as a resource too.
+      description: What it had. Without O(events), only its NICs. An open stands here as a resource too.
       type: list
       elements: dict
       returned: always
@@ -538,7 +540,7 @@ sessions:
           returned: always
           sample: start
         resource:
-          description: What it is; for a NIC its MAC address, for what is passed through its device or path.
+          description: The MAC address of a NIC, or the device or path of a device that is passed through.
           type: str
           returned: always
           sample: 52:54:00:00:00:01

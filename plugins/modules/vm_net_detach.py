@@ -13,13 +13,13 @@ version_added: 1.0.0
 description:
   - Unplugs network interfaces from a running VM with its guest's help, closes their host side, and writes audit
     records of the detach and of every device that qemu gave up.
-  - A detach is reported, and recorded as success, only when C(/proc) shows that qemu holds the devices no more.
-  - Before anything else, the ends of other VMs of this collection on the host that nothing has recorded yet are
-    recorded, with a warning that it is late.
-  - A MAC that neither the VM nor its records ever had, and a VM that neither the host nor its audit logs know, is a
-    warning, since a revocation with a typo must not be silent.
-  - A guest that does not let go in time makes the task fail, with V(pending) in RV(interfaces[].action) and nothing
-    closed; a later run finishes it.
+  - The module reports a detach, and records it as a success, only when C(/proc) shows that qemu no longer holds the devices.
+  - At its beginning the module records the ends of other VMs of this collection on the host that nobody has recorded
+    yet, and warns that this is late.
+  - The module warns of a MAC address that neither the VM nor its records ever had, and of a VM that neither the host
+    nor its audit logs know, because a revocation with a typo must not be silent.
+  - If the guest does not let go in time, the task fails, closes nothing, and returns V(pending) in
+    RV(interfaces[].action). A later run finishes the detach.
 extends_documentation_fragment:
   - virtaudit.qemu._vm
   - virtaudit.qemu._vm.attributes
@@ -27,30 +27,31 @@ options:
   macs:
     description:
       - The MAC addresses of the interfaces, or V(all).
-      - Required unless O(stop_vm) stops the VM, which gives up all of them.
+      - Required unless O(stop_vm) stops the VM. A VM that ends gives up all of its interfaces.
     type: list
     elements: str
   force:
     description:
-      - Close the host side at once, even if the guest does not let go of its NIC. A guest that runs has a second
-        more to let go of the card; then the card is pulled out of the machine, with the guest's CPUs frozen for some
-        milliseconds, so that its MAC and its port are free. The guest may show a dead interface until its next boot.
-      - Newer qemu (10.0, and updates of 8.2 and 9) keeps the devices as long as the NIC is in the machine. There the card
-        is pulled out at once.
-      - Where the machine has no way to pull a card out (no ACPI hot-plug), the guest keeps a NIC without a network until
-        it lets go of it or is reset, and the task warns.
+      - Whether to close the host side at once, even if the guest does not let go of its NIC. A guest that runs gets one
+        more second to let go of the card. Then the module stops the guest's CPUs for some milliseconds and pulls the
+        card out of the machine, so that its MAC address and its port are free. The guest may show a dead interface
+        until its next boot.
+      - A newer qemu (10.0, and updates of 8.2 and 9) keeps the devices as long as the NIC is in the machine. The module
+        pulls the card out at once there.
+      - If the machine has no way to pull a card out (no ACPI hot-plug), the guest keeps a NIC without a network until
+        it lets go of it or is reset. The task warns of that.
     type: bool
     default: false
   stop_vm:
     description:
-      - Whether to stop the VM, which gives up all its interfaces, whatever O(macs) names.
-      - V(shutdown) presses the guest's power button and waits for it, V(destroy) ends qemu.
+      - Whether to stop the VM. It then gives up all its interfaces, whatever O(macs) names.
+      - V(shutdown) presses the guest's power button and waits for the guest. V(destroy) ends qemu.
     type: str
     choices: [never, shutdown, destroy]
     default: never
   timeout:
     description:
-      - Seconds for the guest to let go or to shut down, for qemu to answer, and for another task on the same VM to finish.
+      - How many seconds the task waits for the guest to let go or to shut down, for an answer of qemu, and for another task on the same VM.
     type: float
     default: 20
 seealso:

@@ -81,14 +81,23 @@ def _event(time: float, serial: int) -> str:
 def _session(grant: Data, past: bool) -> Data:
     began = iso(BEGAN - 3600) if past else grant["since"]
     nic = {
-        "type": "net", "reason": "start", "resource": grant["mac"], "path": None,
-        "dev": None, "success": True, "start": began, "end": None,
+        "type": "net",
+        "reason": "start",
+        "resource": grant["mac"],
+        "path": None,
+        "dev": None,
+        "success": True,
+        "start": began,
+        "end": None,
         "event": grant["event"],
     }
     same = {key: grant[key] for key in ("node", "vm", "uuid", "auid", "ses", "exe")}
     return {
         **same,
-        "user": "root", "uid": 0, "pid": 4711, "start": began,
+        "user": "root",
+        "uid": 0,
+        "pid": 4711,
+        "start": began,
         "stop": iso(BEGAN - 60) if past else None,
         "end": "stopped" if past else "running",
         "reason": "destroyed" if past else None,
@@ -118,6 +127,9 @@ def unrecorded(number: int, **other: t.Any) -> Data:
         "time": iso(BEGAN + number),
         "events": [_event(BEGAN, 5000 + number)],
         **dict.fromkeys(("node", "vm", "uuid", "mac", "dev", "fd")),
-        "path": "/dev/net/tun", "pid": number, "exe": "/usr/bin/ip", "auid": 1000,
+        "path": "/dev/net/tun",
+        "pid": number,
+        "exe": "/usr/bin/ip",
+        "auid": 1000,
     }
     return {**finding, **other}

@@ -35,12 +35,13 @@ TERMINAL = """\
 
 
 def play(*arguments: str, **environment: str) -> str:
-    """Return what ansible-playbook printed; CalledProcessError when it failed."""
+    """Return what ansible-playbook printed, the callback's table last; CalledProcessError when it failed."""
     command = ["ansible-playbook", *arguments]
     done = subprocess.run(
         command,
         env={**os.environ, "ANSIBLE_NOCOLOR": "1", **environment},
         stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         check=False,
     )

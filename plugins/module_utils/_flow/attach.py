@@ -16,7 +16,7 @@ from .._repair.check import repair_first
 from .._vm.find import find_vm
 from .._vm.nic import strange_devices
 from .._vm.target import Target
-from .plan import make_diff, make_plan, planned_result
+from .plan import complaints, make_diff, make_plan, planned_result
 
 if t.TYPE_CHECKING:
     from .._task.result import Report
@@ -42,6 +42,7 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool, report: Report) -> None
             from .._qemu.command import monitors
 
             report.warnings += monitors(plan.start)
+        report.warnings += complaints(plan)
         report.vm = {**vm.result(), "started": False}
         if not plan.changes:
             report.auditor.look()

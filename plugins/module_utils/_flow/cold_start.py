@@ -24,7 +24,7 @@ from .._repair.resume import end_process
 from .._vm.note import Note
 from .._vm.remains import has_remains
 from .._vm.vm import Vm
-from .handover import attached, claim, noting, record_grant
+from .handover import attached, claim, noting, record_grant, take_carriers
 
 if t.TYPE_CHECKING:
     from .._task.result import Report
@@ -95,6 +95,7 @@ def _start(
             devices = {each.mac: opened.open(each) for each in interfaces}
             auditor.check()
             process = _launch(vm, note, qemu, program, interfaces, devices)
+            take_carriers(vm, interfaces)
             for each in interfaces:
                 held = devices[each.mac]
                 record_grant(vm, note, auditor, messages, "start", each, held)

@@ -17,6 +17,7 @@ from .._net.interface import Interface
 from .._net.opened import Noted
 from .._proc import Process
 from .._qemu import ids
+from .._qemu.carrier import set_carrier
 from .._vm import statedir
 from .._vm.note import NicNote, Note
 from .._vm.vm import Vm
@@ -65,6 +66,14 @@ def noting(vm: Vm, note: Note) -> Noted:
         vm.state.save(note)
 
     return note_opened
+
+
+def take_carriers(vm: Vm, interfaces: t.Iterable[Interface]) -> None:
+    """Have the guest see no carrier on those NICs whose link is to be down. Raises :class:`MonitorError`."""
+    for interface in interfaces:
+        if interface.link == "down":
+            path = f"/machine/peripheral/{ids.device_id(interface.mac)}"
+            set_carrier(vm.live.monitor, path, False)
 
 
 def record_grant(

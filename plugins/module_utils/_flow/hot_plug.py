@@ -18,10 +18,11 @@ from .._net.interface import Interface
 from .._net.network import network_of
 from .._net.opened import OpenedDevices
 from .._qemu import hotplug, ids
+from .._vm.nic import Nic
 from .._vm.note import Note
 from .._vm.remains import has_remains
 from .._vm.vm import Live, Vm
-from .handover import attached, claim, noting, record_grant
+from .handover import attached, claim, noting, record_grant, take_carriers
 from .plan import Plan, Step
 from .update import update
 
@@ -63,10 +64,31 @@ def hot_plug(vm: Vm, plan: Plan, report: Report, origin: Origin) -> None:
                     if nic.phase == "held":
                         report.changed = True
                         report.interfaces.append(attached(step.interface, nic.devices))
+            if plan.others:
+                _detach_others(vm, note, plan.others, report, messages)
         finally:
             auditor.prove_anyway()
             if not auditor.missed:
                 _drop_unfinished(note)
+
+
+def _detach_others(
+    vm: Vm, note: Note, nics: t.Sequence[Nic], report: Report, messages: Messages
+) -> None:
+    """Detach the NICs that the task does not list. Raises :class:`PendingError` when the guest keeps one."""
+    from .release import Outcome, release, require_gone
+
+    outcomes: list[Outcome] = []
+    values = {nic.mac: nic.result() for nic in nics}
+    try:
+        release(vm, note, nics, False, report, messages, outcomes)
+    finally:
+        gone = [each for each in outcomes if each.action == "detached"]
+        report.changed |= bool(gone)
+        report.interfaces += [
+            {**values[each.mac], "action": each.action} for each in gone
+        ]
+    require_gone(vm.name, vm.target.timeout, False, outcomes)
 
 
 def _drop_unfinished(note: Note) -> None:
@@ -98,6 +120,7 @@ def _plug(
             auditor.check()
             held = hotplug.plug(live.monitor, live.process, interface, devices, port)
             try:
+                take_carriers(vm, [interface])
                 record_grant(vm, note, auditor, messages, "attach", interface, held)
             except Exception:
                 if nic.phase == "held":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import typing as t
 
 from .._errors import MismatchError, OptionError
+from .._net.backends import backend_of
 from .._net.interface import Interface
 from .._vm import identity, statedir
 from .._vm.nic import Move, Nic, differences, move_of
@@ -33,17 +34,23 @@ class Step(t.NamedTuple):
 
 
 class Plan(t.NamedTuple):
-    """All steps; ``start`` is how to start the VM when it does not run; ``ports`` where new NICs go."""
+    """All steps; ``start`` is how to start the VM when it does not run; ``ports`` where new NICs go.
+
+    ``others`` are the NICs that the task does not list and that go, after all that is attached.
+    """
 
     steps: list[Step]
     start: QemuOptions | None
     ports: list[str]
+    others: tuple[Nic, ...] = ()
 
     @property
     def changes(self) -> bool:
         """Tell whether anything is to do."""
-        return self.start is not None or any(
-            step.action != "unchanged" for step in self.steps
+        return (
+            self.start is not None
+            or bool(self.others)
+            or any(step.action != "unchanged" for step in self.steps)
         )
 
 
@@ -61,7 +68,8 @@ def make_plan(
             _step(vm, interface, params["on_mismatch"]) for interface in interfaces
         ]
         _check_new(vm, steps)
-        return Plan(steps, None, _ports(vm, steps))
+        others = _others(vm, interfaces) if params["exclusive"] else ()
+        return Plan(steps, None, _ports(vm, steps), others)
     if qemu is None:
         raise OptionError(
             "qemu",
@@ -72,13 +80,19 @@ def make_plan(
 
     launch.find_binary(qemu.binary)
     uid, _gid = launch.ids_of(qemu.user)
-    others = statedir.other_notes(vm.uuid)
+    notes = statedir.other_notes(vm.uuid)
     # A start that was cut off is undone before; only check mode still finds it here.
     ends = vm.note is not None and vm.note.booting
-    identity.refuse_namesake(vm.name, vm.uuid, others, uid, ends)
+    identity.refuse_namesake(vm.name, vm.uuid, notes, uid, ends)
     steps = [Step(interface, "attach") for interface in interfaces]
     _check_new(vm, steps)
     return Plan(steps, qemu, [])
+
+
+def _others(vm: Vm, interfaces: t.Sequence[Interface]) -> tuple[Nic, ...]:
+    """Return the NICs that the VM has and the task does not list, by MAC."""
+    listed = {interface.mac for interface in interfaces}
+    return tuple(nic for mac, nic in sorted(vm.nics.items()) if mac not in listed)
 
 
 def _step(vm: Vm, interface: Interface, on_mismatch: str) -> Step:
@@ -120,7 +134,13 @@ def _check_new(vm: Vm, steps: t.Sequence[Step]) -> None:
     noted = vm.note.interfaces.values() if vm.note else ()
     leftovers = {nic.ifname for nic in noted if nic.made and nic.mac not in vm.nics}
     replaced = {step.nic.ifname for step in new if step.nic is not None}
-    host.check(interfaces, leftovers | {name for name in replaced if name})
+    others = statedir.other_notes(vm.uuid) if interfaces else []
+    known = {
+        nic.ifname: nic.mac
+        for note in (*others, *([vm.note] if vm.note else []))
+        for nic in note.interfaces.values()
+    }
+    host.check(interfaces, leftovers | {name for name in replaced if name}, known)
 
 
 def refuse_foreign_macs(vm: Vm, interfaces: t.Sequence[Interface]) -> None:
@@ -167,6 +187,19 @@ def _ports(vm: Vm, steps: t.Sequence[Step]) -> list[str]:
     return free
 
 
+def complaints(plan: Plan) -> list[str]:
+    """Return what is wrong with the networks that the NICs are, or will be, on, though they can be made."""
+    found = []
+    for step in plan.steps:
+        wanted, nic = step.interface, step.nic
+        # A new port has its spanning tree before it.
+        stays = nic is not None and not step.replace and nic.source == wanted.source
+        ifname = nic.ifname if nic is not None and stays else None
+        for words in backend_of(wanted.type).complaints(wanted.source, ifname):
+            found.append(f"{wanted.option} ({wanted.mac}): {words}")
+    return found
+
+
 def planned_result(plan: Plan) -> list[dict[str, t.Any]]:
     """Return the module's ``interfaces`` as far as they can be known before anything is opened."""
     planned = []
@@ -177,6 +210,7 @@ def planned_result(plan: Plan) -> list[dict[str, t.Any]]:
             planned.append(updated(step.nic.result(), step.move))
         else:
             planned.append({**asked(step.interface), "action": "attached"})
+    planned += [{**nic.result(), "action": "detached"} for nic in plan.others]
     return planned
 
 
@@ -209,6 +243,8 @@ def make_diff(vm: Vm, plan: Plan) -> dict[str, t.Any]:
         elif step.nic is not None and step.move is not None:
             planned = updated(step.nic.result(), step.move)
             after[step.interface.mac] = _essence(planned)
+    for nic in plan.others:
+        del after[nic.mac]
     return {
         "before": {"running": vm.running, "interfaces": before},
         "after": {"running": True, "interfaces": after},

@@ -14,6 +14,7 @@ from .._audit.network import Network
 from .._errors import LinkError, VirtauditError
 from .._net.backends import backend_of
 from .._net.nic_link import NicLink
+from .._qemu.carrier import set_carrier
 from .._vm.nic import Move, Nic
 from .._vm.note import NicNote, Note
 from .._vm.vm import Vm
@@ -60,15 +61,7 @@ def _put(vm: Vm, nic: Nic, link: NicLink, network: Network) -> None:
     """
     backend_of(nic.type).update(link, network)
     if nic.front_end is not None and link.network.link != network.link:
-        vm.live.monitor.execute(
-            "set_link",
-            {"name": _device_name(nic.front_end.path), "up": network.link != "down"},
-        )
-
-
-def _device_name(path: str) -> str:
-    """Return the name of a device by its path in qemu's object tree, /machine/peripheral/NAME."""
-    return path.rpartition("/")[2]
+        set_carrier(vm.live.monitor, nic.front_end.path, network.link != "down")
 
 
 def _require(entry: NicNote, network: Network) -> None:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tarfile
-import tempfile
 
 from .files import LogFile
 
@@ -26,6 +24,9 @@ def members(log: LogFile, stack: contextlib.ExitStack) -> list[LogFile]:
 
     Raises :class:`OSError` when the archive is broken, or there is no room to unpack it.
     """
+    # Imported only here: few logs stand in an archive.
+    import tarfile
+
     whole = _unpacked(log, stack) if log.compressed else log
     found = []
     with open(os.dup(whole.fd()), "rb") as raw:
@@ -49,6 +50,8 @@ def members(log: LogFile, stack: contextlib.ExitStack) -> list[LogFile]:
 
 def _unpacked(log: LogFile, stack: contextlib.ExitStack) -> LogFile:
     """Unpack an archive to a file without a name."""
+    import tempfile
+
     handle = tempfile.TemporaryFile()  # noqa: SIM115 # closed with the stack
     stack.callback(handle.close)
     for block in log.blocks(_COPY_BYTES):

@@ -11,7 +11,7 @@ import re
 # journalctl -o short, short-precise, short-full, short-iso, short-unix; a time alone from a report.
 _STAMP = re.compile(
     r"(?:(?P<unix>\d{9,11}\.\d+)"
-    r"|(?:[A-Z][a-z]{2} )?(?P<date>\d{4}-\d\d-\d\d)[T ](?P<at>\d\d:\d\d:\d\d)(?:[.,](?P<part>\d+))?(?: ?(?P<zone>Z|[+-]\d\d:?\d\d|[A-Z]{3,5}))?"
+    r"|(?:[A-Z][a-z]{2} )?(?P<date>\d{4}-\d\d-\d\d)[T ](?P<at>\d\d:\d\d:\d\d)(?:[.,](?P<part>\d+))?(?: ?(?P<zone>Z|[+-]\d\d(?::?\d\d)?|[A-Z]{3,5}))?"
     r"|(?P<month>[A-Z][a-z]{2}) (?P<day>[ \d]?\d) (?P<clock>\d\d:\d\d:\d\d)(?:\.(?P<fraction>\d+))?"
     r"|(?P<alone>\d\d:\d\d:\d\d)(?:\.(?P<rest>\d+))?)",
     re.ASCII,
@@ -78,7 +78,8 @@ class Clock:
             if zone and (zone == "Z" or zone in ("UTC", "GMT")):
                 return found.replace(tzinfo=datetime.timezone.utc).timestamp() + part
             if zone and zone[0] in "+-":
-                offset = zone if ":" in zone else f"{zone[:3]}:{zone[3:]}"
+                # A zone without a name is its hours alone.
+                offset = f"{zone[:3]}:{zone[3:].lstrip(':') or '00'}"
                 return (
                     datetime.datetime.fromisoformat(
                         f"{found.isoformat()}{offset}"

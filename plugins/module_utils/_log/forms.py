@@ -34,6 +34,8 @@ _DATE = (
     r"(?:(?:\d{4} )?[A-Z][a-z]{2} [ \d]?\d (?:\d{4} )?\d\d:\d\d:\d\d(?:\.\d+)?"
     r"|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?)"
 )
+# A host's name does not end in a colon, as a tag does: what follows on a tag was chosen by whoever wrote the message.
+_HOST = r"(?P<host>[^\s=\"']*[^\s=\"':])"
 # grep -H, -n and -C; cat -n and less -N.
 _GREP = r"(?:[^\s'\"=<>{]*[/.][^\s'\"=]*[:-])?(?:\d{1,12}[:-]| *\d{1,12}(?:\t| {1,2}))?"
 _HEADERS = tuple(
@@ -42,10 +44,14 @@ _HEADERS = tuple(
         # Blanks, from a mail or a template that has only the message.
         r"[\s>|*-]*",
         # RFC 5424.
-        rf"(?:\d+ )?(?:<\d{{1,3}}>)?1 {_DATE} (?P<host>\S+) (?P<tag>\S+) \S+ \S+ (?:-|(?:\[(?:[^\]\\]|\\.)*\])+) ?(?:\ufeff)?",
+        rf"(?:\d+ )?(?:<\d{{1,3}}>)?1 (?:{_DATE}|-) (?P<host>\S+) (?P<tag>\S+) \S+ \S+ (?:-|(?:\[(?:[^\]\\]|\\.)*\])+) ?(?:\ufeff)?",
         # RFC 3164, with or without a tag.
-        rf"(?:<\d{{1,3}}>)?(?:{_DATE} )?(?:(?P<host>[^\s=\"']+) )?(?:[a-z0-9]+\.[a-z]+ )?(?P<tag>[^\s:\[=\"']+)(?:\[\d+\])?: ?(?:\[ *\d+\.\d+\] )?(?:audit: )?",
-        rf"(?:<\d{{1,3}}>)?{_DATE} (?P<host>[^\s=\"']+) ",
+        rf"(?:<\d{{1,3}}>)?(?:{_DATE} )?(?:{_HOST} )?(?:[a-z0-9]+\.[a-z]+ )?(?P<tag>[^\s:\[=\"']+)(?:\[\d+\])?: ?(?:\[ *\d+\.\d+\] )?(?:audit: )?",
+        rf"(?:<\d{{1,3}}>)?{_DATE} {_HOST} ",
+        # A tag without a colon.
+        rf"(?:<\d{{1,3}}>)?{_DATE} {_HOST} (?P<tag>[^\s:\[=\"']*audi[^\s:\[=\"']*) ",
+        # ts(1), and others that put a time before each line.
+        rf"(?:{_DATE}|\d\d:\d\d:\d\d(?:\.\d+)?|\d{{9,11}}\.\d+) ",
         # dmesg(1), with -T, -x and the caller too.
         r"(?:<\d{1,3}>)?(?:[a-z]+ *:[a-z]+ *: )?\[[A-Za-z0-9 :.]{5,40}\](?:\[ *[CT]\d+\])? (?:audit: )?",
         r"audit: ",

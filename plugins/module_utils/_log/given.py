@@ -17,12 +17,11 @@ from .grepped import names_files
 from .items import serial_of
 from .lines import read_line
 from .packed import foreign_packing
-from .refused import refusal
 from .scan import Line
 from .unread import Unread
 
 _PLAIN_LINE = re.compile(
-    rb"(?:node=\S+ )?type=(?:[A-Z][A-Z0-9_]*|UNKNOWN\[(?!250[0-2])\d+\]) msg=audit\(\d|----|time->|\s*\Z"
+    rb"(?:node=\S+ )?type=(?![A-Z]+250[0-2])(?:[A-Z][A-Z0-9_]*|UNKNOWN\[(?!250[0-2])\d+\]) msg=audit\(\d|----|time->|\s*\Z"
 )
 _LOG_NAME = re.compile(r"audit[^/]*\.log[^/]*\Z")
 _SAMPLES, _SAMPLE_BYTES = 12, 2048
@@ -144,6 +143,9 @@ def _problem(log: LogFile, head: bytes) -> str | None:
     if b"\r" in head and b"\n" not in head:
         return "its lines end in CR alone: change them with tr '\\r' '\\n'"
     if _AUDIT.search(head) is None and not _anywhere(log):
+        # Imported only here: most files are audit logs.
+        from .refused import refusal
+
         reason = refusal(head.decode("utf-8", "replace"))
         return reason or "it has no audit record"
     return None

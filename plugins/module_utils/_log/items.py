@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing as t
 
 from .._audit.kernel import KernelOpen
@@ -55,6 +56,8 @@ class Alert:
 Item = t.Union[Logged, Boot, Mark, Alert, KernelOpen]
 
 
+# It is asked several times of each record.
+@functools.lru_cache(maxsize=256)
 def serial_of(event: str) -> int:
     """Return the number that the kernel gave an event; it counts up from each boot. 0: the log does not have it."""
     return int(event.rpartition(":")[2])

@@ -17,6 +17,7 @@ from .files import BROKEN, LogFile
 from .forwards import lines_with
 from .grepped import in_order_of_files
 from .items import Alert, Boot, HeaderHost, Item, Mark, Other
+from .message import says_what
 from .parse import HEAD, Logged, parse_virt
 from .scan import Line
 from .unread import Unread
@@ -25,10 +26,11 @@ _ANY = re.compile(HEAD % "[A-Z_0-9]+", re.ASCII)
 
 VIRT_NEEDLE = b"VIRT_"
 # Character devices, and TUNSETIFF.
-KERNEL_NEEDLES = (b" mode=020", b" a1=400454ca a2=")
+KERNEL_NEEDLES = (b"mode=020", b"400454ca a2=")
 ALERT_NEEDLES = (b"type=AVC msg=audit(", b"type=ANOM_")
-# In logs that auditd did not write: types by number, and boots of a journal.
+# In logs that auditd did not write: types by number or broken, and boots of a journal.
 OTHER_NEEDLES = (
+    b" uuid=",
     b"type=250",
     b"[250",
     b"AUDIT250",
@@ -55,6 +57,16 @@ _OTHERS = frozenset(
         "VIRT_MIGRATE_IN",
         "VIRT_MIGRATE_OUT",
     )
+)
+
+
+# What follows on the type of a VM's record, should that be damaged.
+_OF_A_VM = re.compile(
+    r"audit\(\d+\.\d+:\d+\): (?:user )?pid=\d[^']* msg='(?:virt=\w+ )?(?:resrc|op|vm)=[^']* uuid=[^']* res=(?:success|failed)'"
+)
+_UNKNOWN = (
+    "which VM it is of, or what happened to it or to which of its resources, is not told in known words (uuid, op,"
+    " resrc, reason and what they need): the record is broken, or of a newer program"
 )
 
 
@@ -106,13 +118,15 @@ def _parse(text: str, before: bytes, macvtap: Major | None) -> Item | None:
 def read_line(line: Line, clock: Clock, macvtap: Major | None = None) -> Read:
     """Read a line in whatever form; what it says of VMs is never passed over in silence."""
     item = parse_line(line, macvtap)
+    if isinstance(item, Mark):
+        return Read((item,), _broken_type(_text(line)))
     if item is not None:
-        return Read((item,))
+        return Read((item,)) if _says_what(item) else Read(problem=_UNKNOWN)
     text = _text(line)
     match = _ANY.match(text)
     if match is not None and not _is_of_vm(match["type"]):
         # Another record, whatever stands in it.
-        return Read()
+        return Read(problem=_broken_type(text))
     # Imported only here: auditd's own log can do without.
     from .forms import read_form
 
@@ -128,11 +142,25 @@ def read_line(line: Line, clock: Clock, macvtap: Major | None = None) -> Read:
             if head is None or _is_of_vm(head["type"]):
                 problem = problem or _broken(each)
             continue
+        if not _says_what(found):
+            problem = problem or _UNKNOWN
+            continue
         if form.host is not None and found.node is None:
             found = dataclasses.replace(found, node=HeaderHost(form.host))
         clock.last = found.time
         items.append(found)
-    return Read(items, problem)
+    return Read(items, problem if items or problem else _broken_type(text))
+
+
+def _broken_type(text: str) -> str | None:
+    """Return what is wrong with a record that is of no VM by its type, where all the rest of it is."""
+    if any(kind in text for kind in _OTHERS) or not _OF_A_VM.search(text):
+        return None
+    return "its type is no VM's, and what it says is: the type is broken"
+
+
+def _says_what(item: Item) -> bool:
+    return not isinstance(item, Logged) or says_what(item.record)
 
 
 def _is_of_vm(kind: str) -> bool:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 
 from .auditd_conf import setting
 
@@ -49,6 +48,9 @@ class OwnNodes:
 
 def _addresses() -> frozenset[str]:
     """Return the host's addresses (``proc(5)``)."""
+    # Imported only here: the addresses are asked for only where a record's name is not the host's.
+    import socket
+
     found = set()
     with contextlib.suppress(OSError), open("/proc/net/if_inet6") as handle:
         for line in handle:

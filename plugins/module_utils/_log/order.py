@@ -12,6 +12,7 @@ where the file has them.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import typing as t
 
@@ -52,14 +53,15 @@ def in_order(
 
     ``doubts`` takes the first record after each boot that only the numbers tell of: it may be another host's.
     """
-    streams: dict[str | None, _Stream] = {}
+    streams: dict[str | None, _Stream] = collections.defaultdict(_Stream)
     for position, item in enumerate(items):
-        stream = streams.setdefault(item.node, _Stream())
+        stream = streams[item.node]
         if isinstance(item, Mark) and item.daemon:
             stream.daemon_started = True
             continue
         newest = stream.newest
-        unnumbered_boot = isinstance(item, Boot) and not serial_of(item.event)
+        number = serial_of(item.event)
+        unnumbered_boot = isinstance(item, Boot) and not number
         if unnumbered_boot or (newest is not None and boots_between(newest, item)):
             if (
                 not (stream.daemon_started or isinstance(item, Boot))
@@ -71,15 +73,13 @@ def in_order(
             yield Boot(item.event, item.time, item.node)
         stream.daemon_started = False
         # One without a number comes after those that were read before it.
-        serial = serial_of(item.event) or (serial_of(newest.event) if newest else 0)
+        serial = number or (serial_of(newest.event) if newest else 0)
         if not isinstance(item, Boot):
             stream.waiting.append((serial, position, item))
             # Not at each record: to sort what is nearly in order takes next to nothing.
             if len(stream.waiting) >= 2 * _WINDOW:
                 yield from stream.drain(_WINDOW)
-        if serial_of(item.event) and (
-            newest is None or serial > serial_of(newest.event)
-        ):
+        if number and (newest is None or number > serial_of(newest.event)):
             stream.newest = item
     for stream in streams.values():
         yield from stream.drain(0)

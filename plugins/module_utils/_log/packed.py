@@ -9,8 +9,6 @@ programs have it.
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import typing as t
 import zlib
 
@@ -113,6 +111,10 @@ def _decompressor(
 
 
 def _zstd(fd: int) -> t.Iterator[bytes]:
+    # Imported only here: few logs are packed so, and each takes its time.
+    import shutil
+    import subprocess
+
     if fd < 0:
         raise PackedError(
             "it is packed by zstd within an archive: unpack the archive first"

@@ -9,14 +9,12 @@ A line is ``[node=N ]type=T msg=audit(<seconds>.<ms>:<serial>): ...``; an enrich
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import re
 
 from .._audit.record import MESSAGE_TYPES, Record, known_id
-from .._errors import RecordError
-from .old import parse_old
+from .message import macs_in, read_message
 
 HEAD = (
     r"(?:node=(?P<node>[^\s'\"]+) )?type=(?P<type>%s)"
@@ -33,16 +31,6 @@ _VIRT = re.compile(
 )
 _USER = re.compile(r'\bUID="([^"]*)"')
 _RESULT = re.compile(r" res=(?:success|failed)\)?\Z", re.ASCII)
-# What libvirt before 0.9.9 and its libaudit wrote: a colon before exe, values in single quotes.
-_OLD = (": exe=", "='")
-# What a terminal, a word processor or a crash put into a text. Neither libvirt nor this collection writes it.
-_FOREIGN = re.compile("[\x00-\x08\x0b-\x1f\x7f\u2018\u2019\u201c\u201d]|&(?:quot|#34);")
-# A UUID as others write it: it would not be found by the one that is asked for.
-_OTHER_UUID = re.compile(r"\{.*|[0-9A-Fa-f]{32}", re.ASCII)
-_MAC = re.compile(
-    r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}|[0-9A-F]{2}(?::[0-9A-F]{2}){5}", re.ASCII
-)
-_BARE_HEX_NAME = re.compile(r"(?:^| )vm=([0-9A-Fa-f]+)(?: |:|\Z)", re.ASCII)
 
 
 @dataclasses.dataclass
@@ -70,15 +58,12 @@ def parse_virt(text: str) -> Logged | None:
     match = _VIRT.fullmatch(text)
     if match is None:
         return None
-    record = _record(match["type"], match["text"])
-    if record is None:
-        return None
-    node, _type, event, time, _serial, pid, uid, auid, ses, _text, names, lost = (
+    node, kind, event, time, _serial, pid, uid, auid, ses, said, names, lost = (
         match.groups()
     )
-    if lost and not _RESULT.search(match["text"]):
+    record = read_message(kind, said)
+    if record is None or (lost and not _RESULT.search(said)):
         return None
-    user = _USER.search(names or lost) if names or lost else None
     return Logged(
         event=event,
         time=float(time),
@@ -88,71 +73,15 @@ def parse_virt(text: str) -> Logged | None:
         uid=0 if uid == "root" else int(uid),
         auid=_id(auid),
         ses=_id(ses),
-        user=user.group(1) if user else None,
+        user=_user(names or lost),
     )
 
 
-def _record(kind: str, text: str) -> Record | None:
-    record = None
-    with contextlib.suppress(RecordError):
-        if not any(word in text for word in _OLD):
-            record = Record.parse(kind, text)
-    record = record or parse_old(kind, text)
-    return record if record is not None and _is_sound(record, text) else None
-
-
-def _is_sound(record: Record, text: str) -> bool:
-    """Tell whether a text says which VM it speaks of, and with what result, in the words of its writer.
-
-    Something that changed it on its way would else make another VM of it, or a failure, without a word.
-    """
-    fields = record.fields
-    if fields.get("res") not in ("success", "failed") or _is_foreign(text):
-        return False
-    uuid = fields.get("uuid")
-    if uuid is None:
-        # Docker has no UUID and no virt=.
-        return record.type == "VIRT_CONTROL" and "virt" not in fields
-    if not fields.get("vm") or f"uuid={uuid}" not in text:
-        return False
-    if not _is_uuid(uuid):
-        return False
-    if fields.get("resrc") == "net" and not all(map(_is_mac, _macs(record))):
-        return False
-    bare = None if ' vm="' in text else _BARE_HEX_NAME.search(text)
-    return bare is None or _is_hex_name(bare[1])
-
-
-def _is_foreign(text: str) -> bool:
-    # Nearly all texts are plain, which is told ten times as fast.
-    if text.isascii() and text.isprintable() and "&" not in text:
-        return False
-    return _FOREIGN.search(text) is not None
-
-
-# The same few stand in many records.
-@functools.lru_cache(maxsize=1024)
-def _is_uuid(text: str) -> bool:
-    return _OTHER_UUID.fullmatch(text) is None and text in (text.lower(), text.upper())
-
-
-@functools.lru_cache(maxsize=1024)
-def _is_mac(text: str) -> bool:
-    return _MAC.fullmatch(text) is not None
-
-
-def _is_hex_name(text: str) -> bool:
-    """Tell whether a name without quotes can be told: as libaudit encodes it, or as it is, its quotes lost."""
-    if len(text) % 2:
-        return False
-    if text == text.upper():
-        return True
-    try:
-        name = bytes.fromhex(text).decode("utf-8")
-    except UnicodeDecodeError:
-        return True
-    # In lower case it is hex only where one was needed.
-    return name.isascii() and name.isprintable() and not set(name) & set(" \"'=")
+@functools.lru_cache(maxsize=256)
+def _user(names: str | None) -> str | None:
+    """Return the name of the sender, of what auditd adds to an enriched record."""
+    match = _USER.search(names) if names else None
+    return match.group(1) if match else None
 
 
 def _id(number: str | None) -> int | None:
@@ -173,9 +102,4 @@ def uuid_of(logged: Logged) -> str | None:
 
 def macs_of(logged: Logged) -> set[str]:
     """Return the MACs that a record names."""
-    return {mac.lower() for mac in _macs(logged.record)}
-
-
-def _macs(record: Record) -> list[str]:
-    named = (record.fields.get(key) for key in ("net", "new-net", "old-net"))
-    return [mac for mac in named if mac]
+    return {mac.lower() for mac in macs_in(logged.record)}

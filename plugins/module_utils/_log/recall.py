@@ -24,7 +24,6 @@ from .lines import (
     read_backwards,
     read_log,
 )
-from .lookup import Lookup
 from .names import Names
 from .parse import Logged, is_root, macs_of, uuid_of
 from .scan import BOOT_NEEDLES
@@ -251,6 +250,9 @@ def _newest_first(
     wanted: Wanted,
     unread: Unread,
 ) -> t.Iterator[Item]:
+    # Imported only here: what reads all of the logs has no index.
+    from .lookup import Lookup
+
     needles = [*needles, *BOOT_NEEDLES]
     lookup = Lookup(terms, logs.keep_index) if terms else None
     for log in reversed(logs.files):

@@ -6,30 +6,39 @@
 from __future__ import annotations
 
 import os
+import re
 import typing as t
 
 from .. import _device
 from .._errors import OptionError
-from . import link, sysfs
+from . import holdings, link, sysfs
 from .backends import backend_of
 from .interface import Interface
 
+_MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 
-def check(interfaces: t.Sequence[Interface], leftovers: t.Collection[str] = ()) -> None:
+
+def check(
+    interfaces: t.Sequence[Interface],
+    leftovers: t.Collection[str] = (),
+    known: t.Mapping[str, str] | None = None,
+) -> None:
     """Refuse interfaces that this host cannot make. Raises :class:`OptionError`.
 
-    ``leftovers`` are links of this VM that are removed before anything is made.
+    ``leftovers`` are links of this VM that are removed before anything is made, ``known`` are the guests' MACs of the
+    links that this collection made.
     """
     # Once for all of them: a host has hundreds of links.
     carriers = _carriers(leftovers) if interfaces else {}
     for interface in interfaces:
-        _check(interface, leftovers, carriers)
+        _check(interface, leftovers, carriers, known or {})
 
 
 def _check(
     interface: Interface,
     leftovers: t.Collection[str],
     carriers: t.Mapping[str, t.Sequence[str]],
+    known: t.Mapping[str, str],
 ) -> None:
     check_source(interface, leftovers)
     if sysfs.exists(interface.ifname) and interface.ifname not in leftovers:
@@ -38,7 +47,7 @@ def _check(
             f"{interface.ifname} is taken by another link of this host; give another ifname, or remove that"
             " link if no VM holds it",
         )
-    _check_mac(interface, carriers)
+    _check_mac(interface, carriers, known)
     if interface.vhost == "required" and not os.path.exists(_device.VHOST_NET_PATH):
         raise interface.error(
             "vhost",
@@ -66,18 +75,38 @@ def _carriers(leftovers: t.Collection[str]) -> dict[str, list[str]]:
     return found
 
 
-def _check_mac(interface: Interface, carriers: t.Mapping[str, t.Sequence[str]]) -> None:
+def _check_mac(
+    interface: Interface,
+    carriers: t.Mapping[str, t.Sequence[str]],
+    known: t.Mapping[str, str],
+) -> None:
     """Look for a link that carries the MAC: another VM's, whoever started it."""
     taps = carriers.get(link.guest_side_mac(interface.mac), ())
     macvtaps = carriers.get(interface.mac, ())
     holders = [
-        *(name for name in taps if sysfs.is_tun(name)),
+        *(
+            name
+            for name in taps
+            if sysfs.is_tun(name) and _may_serve(name, interface.mac, known)
+        ),
         *(name for name in macvtaps if sysfs.macvtap_rdev(name) is not None),
     ]
     if holders:
         raise held_elsewhere(
             interface, f"the link {holders[0]} of this host carries it"
         )
+
+
+def _may_serve(name: str, mac: str, known: t.Mapping[str, str]) -> bool:
+    """Tell whether a tap may be that of a guest's MAC: its own MAC tells all of it but the first byte."""
+    if name in known:
+        return known[name] == mac
+    holding = holdings.holder_of(name, sysfs.ifindex(name))
+    if holding is None or holding.process is None:
+        return True
+    words = " ".join(holding.process.command_line()).lower()
+    told = {found for found in _MAC.findall(words) if found[2:] == mac[2:]}
+    return not told or mac in told
 
 
 def held_elsewhere(interface: Interface, where: str) -> OptionError:

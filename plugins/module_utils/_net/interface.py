@@ -202,11 +202,11 @@ def _parse(option: str, item: t.Mapping[str, t.Any]) -> Interface:
         vhost=item["vhost"],
         ifname=item["ifname"] or f"vt{compact(mac)}",
         mtu=item["mtu"],
-        vlan=_parse_vlan(f"{option}.vlan", item.get("vlan")),
-        filter=item.get("filter") or "none",
-        addresses=_parse_addresses(f"{option}.addresses", item.get("addresses")),
-        isolated=bool(item.get("isolated")),
-        link=item.get("link") or "up",
+        vlan=_parse_vlan(f"{option}.vlan", item["vlan"]),
+        filter=item["filter"],
+        addresses=_parse_addresses(f"{option}.addresses", item["addresses"]),
+        isolated=item["isolated"],
+        link=item["link"],
     )
     for suboption, reason in kind.refused.items():
         if getattr(interface, suboption):

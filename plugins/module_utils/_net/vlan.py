@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import typing as t
 
+from .._audit.network import MAX_LIST_BYTES
 from .._errors import OptionError
 
 FIRST_VID = 1
@@ -98,7 +99,13 @@ def parse_vlan(option: str, value: t.Mapping[str, t.Any] | None) -> Vlan | None:
                 f"{option}.trunk",
                 f"the native VLAN {native} is all that the trunk has; use tag: {native}",
             )
-    return Vlan(native, _ranges(vids))
+    vlan = Vlan(native, _ranges(vids))
+    if len(str(vlan)) > MAX_LIST_BYTES:
+        raise OptionError(
+            f"{option}.trunk",
+            f"its {len(vlan.tagged)} tags and ranges do not fit into an audit record; name wider ranges",
+        )
+    return vlan
 
 
 def parse_text(text: str) -> Vlan | None:

@@ -99,7 +99,18 @@ def free_ports(
                 for port in asked
             ]
         )
-        free += [port for port, found in zip(asked, listings) if _is_free(found)]
+        empty = [port for port, found in zip(asked, listings) if _is_free(found)]
+        # One with hotplug=off takes no device; older kinds of port have no such property.
+        plugs = monitor.try_all(
+            [
+                (
+                    "qom-get",
+                    {"path": f"/machine/peripheral/{port}", "property": "hotplug"},
+                )
+                for port in empty
+            ]
+        )
+        free += [port for port, takes in zip(empty, plugs) if takes is not False]
         if enough is not None and len(free) >= enough:
             break
     return free

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 import typing as t
 
+from .._audit.network import Network
 from .._net import sysfs
 from .._proc import Process, boot_id
 from .._qemu import ids, systemd
@@ -99,6 +101,21 @@ def _mac_of(logged: Logged) -> str | None:
     return fields.get("net") or fields.get("new-net") or fields.get("old-net")
 
 
+def _network_of(mac: str, history: History) -> Network:
+    """Return the network that an interface was put on, by its records: the last one that says a value counts."""
+    known: dict[str, str | None] = {}
+    for logged in history.records:
+        fields = logged.record.fields
+        if _mac_of(logged) == mac and fields.get("res") == "success":
+            for field in dataclasses.fields(Network):
+                for name in (field.name, f"new-{field.name}"):
+                    if name in fields:
+                        value = fields[name]
+                        plain = value in ("none", "no", "up")
+                        known[field.name] = None if plain else value
+    return Network(**known)
+
+
 def _rebuild_nic(mac: str, history: History) -> NicNote | None:
     """Return the note of an interface of which something is open by the log, ``None`` when nothing is."""
     nic = NicNote(mac, "bridge", "", None, "", "", 0, ids.netdev_id(mac), "opening")
@@ -109,6 +126,7 @@ def _rebuild_nic(mac: str, history: History) -> NicNote | None:
     nic.ifname = first.dev or ""
     nic.queues = sum(not opened.is_vhost for opened in known.outstanding)
     nic.ifindex = sysfs.ifindex(nic.ifname)
+    nic.network = _network_of(mac, history)
     if first.is_tap:
         nic.source = sysfs.master(nic.ifname) or ""
     else:

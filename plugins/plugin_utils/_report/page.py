@@ -44,7 +44,7 @@ class Group(t.NamedTuple):
     new: int
 
 
-def _network(grant: Data) -> str:
+def network_text(grant: Data) -> str:
     """Return what a NIC is on as one text."""
     network = grant.get("network") or {}
     words = [str(network["source"])] if network.get("source") else []
@@ -73,7 +73,7 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters.update(
-        clock=clock, network=_network, device=device_text, megabytes=_megabytes
+        clock=clock, network=network_text, device=device_text, megabytes=_megabytes
     )
     return environment
 

@@ -19,7 +19,7 @@ _GRANT = (
     *("host", "vm", "uuid", "mac", "source", "vlan", "filter", "isolated", "link"),
     *("since", "auid", "ses", "exe", "ticket", "event", "devices", "live", "new"),
 )
-_HISTORY = (
+HISTORY = (
     *("host", "vm", "uuid", "mac", "source", "vlan", "filter", "isolated", "link"),
     *("ifname", "since", "until", "auid", "ticket", "event", "end_event"),
 )
@@ -29,7 +29,7 @@ _FINDING = (
 )
 CSV = {
     "grants.csv": ("grants", _GRANT),
-    "history.csv": ("history", _HISTORY),
+    "history.csv": ("history", HISTORY),
     "findings.csv": ("findings", _FINDING),
 }
 # A spreadsheet takes a cell that begins so for a formula, and names of VMs come from outside.
@@ -65,10 +65,7 @@ class Tables:
         self._count[section] += 1
         if section in self._tables:
             columns, writer = self._tables[section]
-            network = item.get("network") or {}
-            writer.writerow(
-                [_cell(item.get(name, network.get(name))) for name in columns]
-            )
+            writer.writerow(row_of(item, columns))
 
     def finish(self, head: Data) -> None:
         """Put the JSON document together: ``head`` first, then the sections."""
@@ -90,6 +87,12 @@ class Tables:
         """Close what is open."""
         for handle in (*self._files, *self._sections.values()):
             handle.close()
+
+
+def row_of(item: Data, columns: t.Iterable[str]) -> list[str]:
+    """Return the cells of an item; what its network says stands among them."""
+    network = item.get("network") or {}
+    return [_cell(item.get(name, network.get(name))) for name in columns]
 
 
 def _create(path: Path) -> t.TextIO:

@@ -35,6 +35,8 @@ NAME = re.compile(
     re.ASCII,
 )
 _SEAL = re.compile(rb',"hash":"([0-9a-f]{64})"\}\}\n', re.ASCII)
+# What no line that breaks off has: something after its seal.
+_SEALED = re.compile(rb',"hash":"[0-9a-f]{64}"\}\}.', re.ASCII)
 _SEAL_BYTES = len(',"hash":""}}\n') + 64
 
 Document = dict[str, t.Any]
@@ -147,6 +149,8 @@ def check_file(path: str) -> Checked:
         try:
             for line in handle:
                 if not line.endswith(b"\n") and not found.closed:
+                    if _SEALED.search(line) is not None:
+                        raise BrokenError(found.lines + 1, "its end was changed")
                     found.torn = True
                     break
                 _follow(found, line)
@@ -241,7 +245,7 @@ def _problem_of_link(
 def _stands(anchor: Anchor, file: Checked) -> bool:
     if anchor.get("closed"):
         return file.closed and file.head == anchor["hash"]
-    return _has_line(file.path, anchor["hash"])
+    return holds_line(file.path, anchor["hash"])
 
 
 _ORPHAN = BrokenError(1, "it continues no run, though there were runs before it")
@@ -251,7 +255,8 @@ def _all_began_at_once(each: Checked, known: t.Mapping[str, Checked]) -> bool:
     return all(not other.anchors for other in known.values() if other.name < each.name)
 
 
-def _has_line(path: str, digest: str) -> bool:
+def holds_line(path: str, digest: str) -> bool:
+    """Tell whether a file has a line of this hash. Raises :class:`OSError`."""
     with open(_open_regular(path), "rb") as handle:
         return any(line.endswith(ending(digest)) for line in handle)
 

@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 
 from .chain import Document
+from .earlier import Earlier
 from .ledger import Event, Machine, parse_event
 from .lines import Gap, Lines
 from .records import (
@@ -36,6 +38,7 @@ class Collector:
     def __init__(self, lines: Lines, summary: Summary) -> None:
         self.play: str | None = None
         self.machines: dict[str, Machine] = {}
+        self.earlier: Earlier | None = None
         self._lines, self._summary = lines, summary
         # How many items of a loop have come by themselves before the whole of it.
         self._items: dict[tuple[str, str], int] = {}
@@ -164,7 +167,7 @@ class Collector:
             event = _event(record)
             if event is not None:
                 read.add(event)
-                if machine.recall(event):
+                if machine.recall(event) and not self._had(task.machine, event):
                     fresh.append(record)
         asked = question(data)
         # Of records that have another shape nobody can say which they are.
@@ -174,6 +177,12 @@ class Collector:
             *self._written(task, fresh),
             *self._malformed(task, malformed, "records"),
         ]
+
+    def _had(self, machine: str, event: Event) -> bool:
+        """Tell whether an earlier run has this record in its file: an id is in one line of a directory."""
+        if self.earlier is None:
+            return False
+        return self.earlier.has(json.dumps(machine).encode("ascii"), event)
 
     def _written(self, task: Task, records: t.Sequence[Record]) -> list[Document]:
         return [self._lines.record(task, self.play, record) for record in records]

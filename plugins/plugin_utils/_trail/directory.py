@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import datetime
+import grp
 import os
 import stat
 import typing as t
@@ -82,6 +83,20 @@ def _refuse_others(path: str, status: os.stat_result) -> None:
         raise TrailError(
             f"{problem}, who could replace the trail; give a directory of mode 0700 as dir"
         )
+
+
+def group_id(name: str) -> int:
+    """Return the number of a group. Raises :class:`TrailError`."""
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError as exc:
+        raise TrailError(f"group: there is no group {name}") from exc
+
+
+def share(fd: int, gid: int, mode: int) -> None:
+    """Let the members of a group read. Raises :class:`OSError`."""
+    os.fchown(fd, -1, gid)
+    os.fchmod(fd, mode)
 
 
 def trail_names(directory: int) -> list[str]:

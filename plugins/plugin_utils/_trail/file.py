@@ -11,7 +11,15 @@ import os
 import typing as t
 
 from .chain import Document, seal
-from .directory import TrailError, new_name, open_directory, previous, trail_names
+from .directory import (
+    TrailError,
+    group_id,
+    new_name,
+    open_directory,
+    previous,
+    share,
+    trail_names,
+)
 
 _NEW = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -23,8 +31,18 @@ class TrailFile:
     buffer of this process, each of them could write again.
     """
 
-    def __init__(self, directory: str, run: str, began: datetime.datetime) -> None:
-        """Make it. Raises :class:`TrailError` when the directory is not ours alone or cannot be written."""
+    def __init__(
+        self,
+        directory: str,
+        run: str,
+        began: datetime.datetime,
+        group: str | None = None,
+    ) -> None:
+        """Make it. Raises :class:`TrailError` when the directory is not ours alone or cannot be written.
+
+        With a ``group``, its members can read the file and look into the directory.
+        """
+        gid = None if group is None else group_id(group)
         self.lines = 0
         self._size = 0
         try:
@@ -35,6 +53,9 @@ class TrailFile:
                 name = new_name(run, began, names)
                 self.path = os.path.join(directory, name)
                 self._fd = os.open(name, _NEW, 0o600, dir_fd=self._directory)
+                if gid is not None:
+                    share(self._directory, gid, 0o750)
+                    share(self._fd, gid, 0o640)
             except BaseException:
                 os.close(self._directory)
                 raise
@@ -70,6 +91,13 @@ class TrailFile:
             raise TrailError(
                 f"{self.path} cannot be written: {problem.strerror}"
             ) from problem
+
+    def sync(self) -> None:
+        """See what is written to the disk. Raises :class:`TrailError`."""
+        try:
+            os.fsync(self._fd)
+        except OSError as exc:
+            raise TrailError(f"{self.path} cannot be written: {exc.strerror}") from exc
 
     def close(self, closing: Document | None) -> None:
         """Write the closing line, if there is one, and see all of it to the disk. Raises :class:`TrailError`."""

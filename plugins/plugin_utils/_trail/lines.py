@@ -16,6 +16,7 @@ import typing as t
 
 from ...module_utils._time import iso
 from .chain import END, START, Document
+from .ecs import file_of, message_of, related
 from .ledger import parse_event
 from .records import Finding, Record
 from .results import Task
@@ -24,6 +25,7 @@ from .run import Run
 _ECS = {"version": "8.11.0"}
 _MODULE = "virtaudit"
 _DATASET = "virtaudit.trail"
+_PROVIDER = "virtaudit.qemu.audit_trail"
 # The kernel's word for "no login".
 _UNSET = 4294967295
 
@@ -51,17 +53,26 @@ class Lines:
 
     def __init__(self, run: Run) -> None:
         self._run = run.fields()
+        self._inventory = run.inventory
+        self._person = run.person
         self._host = {"name": run.controller}
         self._began = iso(run.began.timestamp())
 
     def opening(self) -> Document:
         """Return the first line."""
-        return self._own(self._began, START, "success", {})
+        ours = {"inventory": self._inventory}
+        return self._own(self._began, START, "success", ours)
 
-    def closing(self, summary: t.Mapping[str, t.Any], failure: str | None) -> Document:
-        """Return the last line: what was counted, and why some of it is not in the file."""
-        outcome = "success" if failure is None else "failure"
-        return self._own(_now(), END, outcome, {"summary": summary, "failure": failure})
+    def closing(
+        self,
+        summary: t.Mapping[str, t.Any],
+        failure: str | None,
+        broken_off: str | None = None,
+    ) -> Document:
+        """Return the last line: what was counted, why some of it is not in the file, and what broke the run off."""
+        outcome = "success" if failure is None and broken_off is None else "failure"
+        ours = {"summary": summary, "failure": failure, "broken_off": broken_off}
+        return self._own(_now(), END, outcome, ours)
 
     def record(self, task: Task, play: str | None, record: Record) -> Document:
         """Return the line of a record."""
@@ -90,11 +101,18 @@ class Lines:
         }
         if record.node is not None:
             document["host"]["hostname"] = record.node
-        if record.auid is not None and record.auid != _UNSET:
-            document["user"] = {"id": str(record.auid)}
+        auid = None if record.auid in (None, _UNSET) else str(record.auid)
+        document["user"] = {"name": self._person}
+        if auid is not None:
+            document["user"]["id"] = auid
         document.update(_process(record))
+        document.update(file_of(fields))
         if (address := fields.get("addr")) is not None:
             document["source"] = _source(address)
+        users = [self._person, auid]
+        hosts = [task.machine, record.node]
+        document["related"] = related(users, hosts, document.get("source"))
+        document["message"] = message_of(record)
         document["virtaudit"] = {
             **self._run,
             **_task(task, play),
@@ -120,6 +138,9 @@ class Lines:
             "@timestamp": _now(),
             "ecs": _ECS,
             "host": {"name": task.machine},
+            "user": {"name": self._person},
+            "related": related([self._person], [task.machine], None),
+            "message": finding.message,
             "virtaudit": {
                 **self._run,
                 **_task(task, play),
@@ -147,6 +168,8 @@ class Lines:
             "@timestamp": now,
             "ecs": _ECS,
             "host": {"name": task.machine},
+            "user": {"name": self._person},
+            "message": reason,
             "virtaudit": {**self._run, **_task(task, play)},
         }
         event: Document = {
@@ -162,6 +185,7 @@ class Lines:
             "@timestamp": time,
             "ecs": _ECS,
             "host": self._host,
+            "user": {"name": self._person},
             "virtaudit": {**self._run, **ours},
         }
         event = {"kind": "state", "action": action, "outcome": outcome}
@@ -170,7 +194,8 @@ class Lines:
 
 def _closed(document: Document, event: Document) -> Document:
     """Put the event last, where the chain wants it."""
-    return {**document, "event": {**event, "module": _MODULE, "dataset": _DATASET}}
+    ours = {"module": _MODULE, "dataset": _DATASET, "provider": _PROVIDER}
+    return {**document, "event": {**event, **ours}}
 
 
 def _now() -> str:
@@ -205,7 +230,9 @@ def _process(record: Record) -> Document:
 @functools.lru_cache(maxsize=1024)
 def _source(address: str) -> Document:
     try:
-        return {"address": address, "ip": str(ipaddress.ip_address(address))}
+        # A field of type ip takes no zone: fe80::1%eth0 would have the whole line refused.
+        ip = str(ipaddress.ip_address(address)).partition("%")[0]
+        return {"address": address, "ip": ip}
     except ValueError:
         return {"address": address}
 

@@ -15,8 +15,19 @@ import subprocess
 import typing as t
 import uuid
 
+from .origin import collection_of, inventory_of, job_of, user_of
+
 # The kernel's word for "no login", (uid_t)-1.
 _UNSET = 4294967295
+
+
+@dataclasses.dataclass(frozen=True)
+class Told:
+    """What Ansible was told for a run: extra variables, the sources of the inventory, and the limit."""
+
+    extra_vars: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
+    inventory: t.Sequence[str] = ()
+    limit: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,10 +41,14 @@ class Run:
     user: str
     auid: int | None
     controller: str
+    job: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    collection: t.Mapping[str, str] | None = None
+    inventory: t.Mapping[str, t.Any] | None = None
 
     @classmethod
-    def begin(cls, playbook: str | None) -> Run:
-        """Look at this process and at the repository of the playbook. Never fails."""
+    def begin(cls, playbook: str | None, told: Told | None = None) -> Run:
+        """Look at this process and at the repositories of the playbook and the inventory. Never fails."""
+        told, auid = told or Told(), _auid()
         if playbook is not None:
             # An ad-hoc task has a name in place of a file.
             playbook = os.path.abspath(playbook) if os.path.exists(playbook) else None
@@ -43,15 +58,27 @@ class Run:
             playbook=playbook,
             revision=None if playbook is None else _revision(playbook),
             user=_user(),
-            auid=_auid(),
+            auid=auid,
             controller=socket.gethostname(),
+            job=job_of(told.extra_vars, os.environ, auid),
+            collection=collection_of(playbook),
+            inventory=inventory_of(told.inventory, told.limit, _revision),
         )
+
+    @property
+    def person(self) -> str:
+        """Who runs it, as far as that is told."""
+        return user_of(self.job) or self.user
 
     def fields(self) -> dict[str, t.Any]:
         """Return what is the same on each line."""
+        playbook: dict[str, t.Any] = {"path": self.playbook, "revision": self.revision}
+        if self.collection is not None:
+            playbook["collection"] = self.collection
         return {
             "run": {"id": self.id},
-            "playbook": {"path": self.playbook, "revision": self.revision},
+            "playbook": playbook,
+            "job": self.job,
             "controller": {
                 "name": self.controller,
                 "user": self.user,

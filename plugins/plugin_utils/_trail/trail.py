@@ -6,33 +6,47 @@
 
 from __future__ import annotations
 
+import os
+
 from .chain import Document
 from .collector import Collector
 from .directory import TrailError
+from .earlier import Earlier
 from .file import TrailFile
+from .heads import Head
 from .lines import Lines
-from .run import Run
+from .run import Run, Told
 from .summary import Styled, Summary
 
 
 class Trail:
     """Goes on collecting when it cannot be written: ``failure`` then says why, and ``unwritten`` counts."""
 
-    def __init__(self, playbook: str | None, rows: int) -> None:
+    def __init__(
+        self, playbook: str | None, rows: int, told: Told | None = None
+    ) -> None:
         self.failure: str | None = None
         self.unwritten = 0
         self.records = 0
-        self._run = Run.begin(playbook)
+        self._run = Run.begin(playbook, told)
         self._lines = Lines(self._run)
         self._summary = Summary(rows)
         self.collector = Collector(self._lines, self._summary)
         self._file: TrailFile | None = None
 
-    def open(self, directory: str) -> None:
+    @property
+    def run_id(self) -> str:
+        """The id of the run."""
+        return self._run.id
+
+    def open(self, directory: str, group: str | None = None) -> None:
         """Make the file. Raises :class:`TrailError`, once: after that nothing is written."""
         try:
-            self._file = TrailFile(directory, self._run.id, self._run.began)
+            run = self._run
+            self._file = TrailFile(directory, run.id, run.began, group)
             self._file.append([self._lines.opening()])
+            own = os.path.basename(self._file.path)
+            self.collector.earlier = Earlier.of(directory, own)
         except TrailError as exc:
             self.failure = str(exc)
             raise
@@ -54,14 +68,34 @@ class Trail:
             kinds = [document["event"]["kind"] for document in documents[:written]]
             self.records += kinds.count("event")
 
-    def close(self) -> None:
+    def sync(self) -> None:
+        """See what is written to the disk. Raises :class:`TrailError`, once."""
+        if self._file is None or self.failure is not None:
+            return
+        try:
+            self._file.sync()
+        except TrailError as exc:
+            self.failure = str(exc)
+            raise
+
+    def head(self) -> Head | None:
+        """Return how the file ends; ``None`` without one."""
+        if self._file is None or not self._file.lines:
+            return None
+        path = os.path.realpath(self._file.path)
+        return Head(self._file.lines, self._file.head, self._run.id, path)
+
+    def close(self, broken_off: str | None = None) -> None:
         """Write what is left and the closing line, also where something before it could not be written.
 
-        Raises :class:`TrailError`.
+        ``broken_off`` says what ended the run before its time. Raises :class:`TrailError`.
         """
         try:
             self.write(self.collector.uncollected())
         finally:
+            if self.collector.earlier is not None:
+                self.collector.earlier.close()
+                self.collector.earlier = None
             totals = self.collector.totals()
             for host in totals["hosts"]:
                 if host["missing"]:
@@ -75,7 +109,7 @@ class Trail:
                     "previous_run": self._file.previous,
                     **totals,
                 }
-                closing = self._lines.closing(summary, self.failure)
+                closing = self._lines.closing(summary, self.failure, broken_off)
                 self._file.close(closing if self._file.lines else None)
 
     def problems(self) -> list[Styled]:

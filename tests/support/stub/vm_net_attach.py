@@ -40,6 +40,8 @@ def record(number: int, vm: str, event: str) -> dict[str, t.Any]:
         "terminal": None,
         "res": "success",
     }
+    if run := os.environ.get("VIRTAUDIT_RUN"):
+        fields["run"] = run
     return {
         "type": "VIRT_RESOURCE",
         "event": event,

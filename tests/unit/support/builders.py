@@ -95,6 +95,11 @@ def an_item(**changes: t.Any) -> dict[str, t.Any]:
         "vhost": "auto",
         "ifname": None,
         "mtu": None,
+        "vlan": None,
+        "filter": "none",
+        "addresses": None,
+        "isolated": False,
+        "link": "up",
     }
     assert set(changes) <= set(item)
     return {**item, **changes}

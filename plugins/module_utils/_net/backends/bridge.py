@@ -50,6 +50,8 @@ class Bridge(Backend):
 
     def complaints(self, source: str, ifname: str | None) -> list[str]:
         """Say that a bridge is down, or that its spanning tree keeps a port silent."""
+        if not sysfs.is_bridge(source):
+            return []
         if not sysfs.is_up(source):
             return [
                 f"bridge {source} is down, so the NIC reaches nothing; bring it up ('ip link set {source} up')"
@@ -119,7 +121,7 @@ class Bridge(Backend):
             if network.filter is None:
                 self._set_filter(new, link)
             if network.mtu is not None and network.mtu != str(sysfs.mtu(link.ifname)):
-                links.set_port_mtu(link.ifname, here, int(network.mtu))
+                links.set_port_mtu(link.ifname, str(here), int(network.mtu))
         self._set_link(new)
 
     def source_of(self, ifname: str) -> str | None:

@@ -98,13 +98,14 @@ def remove(family: Family, rights: Rights) -> None:
     """Take away what stands of a NIC's filter; what is not there is no error. Raises :class:`LinkError`."""
     if table.state_of(family) in ("missing", "foreign"):
         return
-    elements = elements_of(rights)
+    elements = [each for each in elements_of(rights) if table.has(family, each)]
     # A delete alone fails where there is nothing; nft 1.0.6 has no destroy.
     lines = _changes("add", family, elements) + _changes("delete", family, elements)
     if family == "netdev":
         chain = f"chain netdev {TABLE} {hook_of(rights.ifindex)}"
         lines += [f"add {chain}", f"flush {chain}", f"delete {chain}"]
-    run("\n".join(lines))
+    if lines:
+        run("\n".join(lines))
 
 
 def family_of(ifname: str) -> Family:

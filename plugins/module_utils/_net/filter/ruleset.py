@@ -20,6 +20,9 @@ Family = t.Literal["bridge", "netdev"]
 # The table's comment. A table of the same name without it belongs to somebody else.
 COMMENT = "made by virtaudit.qemu: filters of VM NICs"
 
+# nft adds to a rule what its fields depend on, mostly by the type in the Ethernet header, which a frame with a VLAN tag
+# does not match. "meta protocol" before them spares that, and looks behind the tag.
+
 # Each set with its key. The payload at a bit offset of the transport header has no name in nft 1.0.6.
 _SETS = {
     "nics": "type iface_index",
@@ -39,11 +42,12 @@ SETS = tuple(_SETS)
 _CHAINS: dict[str, list[str]] = {
     "guest": [
         "meta {key} . ether saddr != @macs drop",
-        # Two tags, and tags of a NIC that has no trunk.
-        "ether type 8021ad drop",
-        "meta {key} != @trunks ether type 8021q drop",
         # Spanning tree, LLDP, pause and the like are between switches.
         "ether daddr 01:80:c2:00:00:00-01:80:c2:00:00:0f drop",
+        # By the header itself: new kernels look through a second tag and through PPPoE for the protocol.
+        "ether type != {{ arp, ip, ip6, 8021q }} drop",
+        "meta {key} != @trunks ether type 8021q drop",
+        "vlan type != {{ arp, ip, ip6 }} drop",
         "meta protocol arp goto guest_arp",
         # A packet whose headers do not lead to a protocol has none here, and is dropped.
         "meta protocol ip meta l4proto 0-255 goto guest_ip4",
@@ -51,17 +55,17 @@ _CHAINS: dict[str, list[str]] = {
         "drop",
     ],
     "guest_arp": [
-        "arp htype != 1 drop",
-        "arp ptype != ip drop",
-        "arp hlen != 6 drop",
-        "arp plen != 4 drop",
-        "arp operation != {{ request, reply }} drop",
-        "meta {key} . arp saddr ether != @macs drop",
+        "meta protocol arp arp htype != 1 drop",
+        "meta protocol arp arp ptype != ip drop",
+        "meta protocol arp arp hlen != 6 drop",
+        "meta protocol arp arp plen != 4 drop",
+        "meta protocol arp arp operation != {{ request, reply }} drop",
+        "meta protocol arp meta {key} . arp saddr ether != @macs drop",
         "meta {key} != @addressed accept",
         # A probe whether an address is free (RFC 5227).
-        "arp saddr ip 0.0.0.0 accept",
-        "meta {key} . arp saddr ip @addresses4 accept",
-        "meta {key} . arp saddr ip @networks4 accept",
+        "meta protocol arp arp saddr ip 0.0.0.0 accept",
+        "meta protocol arp meta {key} . arp saddr ip @addresses4 accept",
+        "meta protocol arp meta {key} . arp saddr ip @networks4 accept",
         "drop",
     ],
     "guest_ip4": [
@@ -75,28 +79,28 @@ _CHAINS: dict[str, list[str]] = {
     ],
     "guest_ip6": [
         # The first fragment has to hold all headers (RFC 7112): what hides them is not looked into.
-        "frag nexthdr {{ 0, 43, 44, 60 }} drop",
+        "meta protocol ip6 frag nexthdr {{ 0, 43, 44, 60 }} drop",
         "udp sport 547 drop",
         "udp dport 546 drop",
-        "icmpv6 type {{ nd-router-advert, nd-redirect }} drop",
-        "icmpv6 type {{ nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert }} goto guest_nd",
+        "meta protocol ip6 icmpv6 type {{ nd-router-advert, nd-redirect }} drop",
+        "meta protocol ip6 icmpv6 type {{ nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert }} goto guest_nd",
         "meta {key} != @addressed accept",
         # Reports of multicast groups while the guest has no address yet (RFC 3590).
-        "ip6 saddr :: icmpv6 type {{ mld-listener-report, mld-listener-done, mld2-listener-report }} accept",
+        "meta protocol ip6 ip6 saddr :: icmpv6 type {{ mld-listener-report, mld-listener-done, mld2-listener-report }} accept",
         "jump own_source",
         "accept",
     ],
     "guest_nd": [
         # Neither behind another header nor in fragments (RFC 6980).
         "ip6 nexthdr != icmpv6 drop",
-        "icmpv6 type nd-router-solicit goto guest_rs",
+        "meta protocol ip6 icmpv6 type nd-router-solicit goto guest_rs",
         "meta {key} @addressed jump own_nd",
         "ip6 length 24 accept",
-        "icmpv6 type nd-neighbor-solicit ip6 length 32 @th,192,16 0x0e01 accept",
+        "meta protocol ip6 icmpv6 type nd-neighbor-solicit ip6 length 32 @th,192,16 0x0e01 accept",
         "meta {key} . @th,208,48 != @nd_macs drop",
-        "icmpv6 type nd-neighbor-solicit ip6 length 32 @th,192,16 0x0101 accept",
-        "icmpv6 type nd-neighbor-solicit ip6 length 40 @th,192,16 0x0101 @th,256,16 0x0e01 accept",
-        "icmpv6 type nd-neighbor-advert ip6 length 32 @th,192,16 0x0201 accept",
+        "meta protocol ip6 icmpv6 type nd-neighbor-solicit ip6 length 32 @th,192,16 0x0101 accept",
+        "meta protocol ip6 icmpv6 type nd-neighbor-solicit ip6 length 40 @th,192,16 0x0101 @th,256,16 0x0e01 accept",
+        "meta protocol ip6 icmpv6 type nd-neighbor-advert ip6 length 32 @th,192,16 0x0201 accept",
         "drop",
     ],
     "guest_rs": [
@@ -108,9 +112,9 @@ _CHAINS: dict[str, list[str]] = {
     # The rest return when the packet is the NIC's own.
     "own_rs": ["ip6 saddr :: return", "goto own_source"],
     "own_nd": [
-        "icmpv6 type nd-neighbor-advert jump own_target",
+        "meta protocol ip6 icmpv6 type nd-neighbor-advert jump own_target",
         # Duplicate address detection asks for the own address without having one.
-        "icmpv6 type nd-neighbor-solicit ip6 saddr :: goto own_target",
+        "meta protocol ip6 icmpv6 type nd-neighbor-solicit ip6 saddr :: goto own_target",
         "goto own_source",
     ],
     "own_source": [

@@ -108,7 +108,8 @@ def has(family: Family, element: Element) -> bool:
     try:
         return bool(_ask(_GETSETELEM, 0, family, request))
     except OSError as exc:
-        if exc.errno == errno.ENOENT:
+        # EINVAL: somebody made a set of that name with another key.
+        if exc.errno in (errno.ENOENT, errno.EINVAL):
             return False
         raise LinkError(
             f"the set {element.set} of nftables could not be read: {exc.strerror or exc}"

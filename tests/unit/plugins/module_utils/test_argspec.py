@@ -56,6 +56,6 @@ def test_a_detach_is_gentle(option: str, default: object) -> None:
     assert defaults(_argspec.detach_options())[option] == default
 
 
-def test_a_mismatch_is_an_error() -> None:
-    assert ATTACH["on_mismatch"]["default"] == "fail"
+def test_a_mismatch_is_mended_in_place() -> None:
+    assert ATTACH["on_mismatch"]["default"] == "update"
     assert _argspec.vm_options(30.0)["timeout"]["default"] == 30.0

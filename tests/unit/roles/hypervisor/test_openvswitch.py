@@ -65,7 +65,8 @@ def switch(monkeypatch: pytest.MonkeyPatch) -> Look:
 
 def test_a_new_bridge(switch: Look) -> None:
     wanted = {"name": "ovs0", "mtu": 9000, "ports": ["p0"]}
-    for there in (None, {}):
+    empty: dict[str, t.Any] = {}
+    for there in (None, empty):
         found = switch([wanted, {"name": "br0", "type": "bridge"}], there)
         assert (found.problems(), found.removals()) == ([], [])
         assert found.commands() == [

@@ -31,9 +31,11 @@ from markdown_it import MarkdownIt
 # Commands that pages show and that are not run by this, with where they are.
 ELSEWHERE = {
     "ansible-galaxy collection install": "this run has installed the artefact that it built",
+    "ansible-navigator": "it needs a container engine",
     "git clone": "this is a checkout",
     "make demo": "a layer of its own",
     "make test": "this is a part of it",
+    "xdg-open": "it needs a desktop",
 }
 
 

@@ -59,7 +59,7 @@ def checksum(data: bytes) -> int:
     total = sum(struct.unpack(f"!{(len(data) + 1) // 2}H", data + bytes(len(data) % 2)))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
+    return int(~total & 0xFFFF)
 
 
 def ip4(source: str, destination: str, protocol: int, payload: bytes) -> bytes:
@@ -277,7 +277,7 @@ def guest_fd(pid: int, ifname: str) -> int:
             fd = libc.syscall(_SYS_PIDFD_GETFD, pidfd, int(entry), 0)
             if fd < 0:
                 raise OSError(ctypes.get_errno(), "pidfd_getfd")
-            return fd
+            return int(fd)
     raise LookupError(f"pid {pid} holds no descriptor of {ifname}")
 
 
@@ -305,6 +305,9 @@ def main() -> None:
     address = given.get("address", "192.0.2.7")
     address6 = given.get("address6", "2001:db8::7")
     frames = kinds(mac, address, address6)
+    if "vid" in given:
+        tag = (0x8100, int(given["vid"]))
+        frames = {kind: tagged(frame, tag) for kind, frame in frames.items()}
     chosen = given["kinds"].split(",") if "kinds" in given else list(frames)
     fd = guest_fd(int(pid), ifname)
     mark = ethernet(BROADCAST, mac, 0x0806, arp(1, mac, NO_IP, "203.0.113.99"))

@@ -101,6 +101,17 @@ READ: dict[str, str | bytes] = {
     "syslog, 0x1D as #035": before(f"{SHORT}audispd: ", ENRICHED).replace(
         "\x1d", "#035"
     ),
+    "RFC 5424 without a time": before("<14>1 - hv1 audispd 771 - - "),
+    "a tag without a colon": before(f"{SHORT}tag_auditd "),
+    **{
+        f"a time before each line, {stamp}": before(f"{stamp} ")
+        for stamp in (
+            "May 12 12:47:59",
+            "2024-05-12 12:47:59",
+            "12:47:59",
+            "1715510879.123456",
+        )
+    },
     "RFC 5424 with data": before(
         '<110>1 2024-05-12T12:47:59Z hv1 audispd 771 - [m@1 x="y z"] '
     ),
@@ -153,6 +164,12 @@ READ: dict[str, str | bytes] = {
     "journal short-full": each(
         lambda line: f"Sun 2024-05-12 12:47:59 CEST hv1 audit[1661]: {line.type} {line.body}"
     ),
+    **{
+        f"journal short-full, {zone}": each(
+            lambda line, zone=zone: f"Sun 2024-05-12 12:47:59 {zone} hv1 audit[1661]: {line.type} {line.body}"
+        )
+        for zone in ("UTC", "+03", "-03", "+0545")
+    },
     "journal short-unix": each(
         lambda line: f"1715510879.{line.part}000 hv1 audit[1661]: {line.type} {line.body}"
     ),
@@ -248,6 +265,18 @@ READ: dict[str, str | bytes] = {
 }
 SAID: dict[str, tuple[str | bytes, str]] = {
     "another program's tag": (before(f"{SHORT}alice: "), "tag is 'alice'"),
+    "another program's tag, without a host": (
+        before("May 12 12:47:59 alice: audispd: "),
+        "no header that is known",
+    ),
+    "another program's tag, and one without a colon": (
+        before("May 12 12:47:59 alice: audit "),
+        "no header that is known",
+    ),
+    "a number in the type's name": (
+        RAW.replace("VIRT_RESOURCE", "UNKNOWN2501"),
+        "the type is broken",
+    ),
     "an unknown header": (before("this was in the log: <<"), "no header that is known"),
     "in the midst of a command": (
         "type=USER_CMD msg=audiT(1.0:1): pid=1 msg='cmd=" + LINES[5] + "'\n",
@@ -289,6 +318,30 @@ SAID: dict[str, tuple[str | bytes, str]] = {
             ('"web01"', "77656220c3bc"),
             ('"web01"', "\u201cweb01\u201d"),
             ('"web01"', '"web\x0801"'),
+        )
+    },
+    **{
+        f"{old} as {new}": (RAW.replace(old, new), "not told in known words")
+        for old, new in (
+            ("resrc=net ", ""),
+            ("resrc=net", "resrc=nat"),
+            ("resrc=net", "resrc=?"),
+            ("reason=open ", ""),
+            ("reason=open", "reason=o`en"),
+            ("reason=start ", "reason=? "),
+            ("reason=start ", "reason=stbrt "),
+            ("reason=start ", "reason=hotplugged "),
+            ("new-net=", "new-nat="),
+            (" net=", " nut="),
+            ("path=", "pbth="),
+            (" rdev=", " dev="),
+            (UUID, UUID[:-1]),
+            (UUID, UUID[8:]),
+            (UUID, f"g{UUID[1:]}"),
+            ("op=start ", ""),
+            ("op=start", "op=stert"),
+            ("op=start", "op=?"),
+            ("op=start", "op="),
         )
     },
     "a cut record": (RAW[: RAW.index("new-net") + 20], "cut"),
@@ -369,6 +422,23 @@ def test_what_is_said(name: str, tmp_path: Path) -> None:
         if "lines" in problem:
             assert "unread_records" in [each["code"] for each in result["findings"]]
             assert problem["line"] >= 1
+
+
+@pytest.mark.parametrize("kind", ["disk", "cgroup", "vfio-ap", "iommu", "nvram2"])
+@pytest.mark.parametrize("reason", ["start", "allow", "blockcopy"])
+def test_other_resources_of_a_newer_libvirt_are_read(
+    kind: str, reason: str, tmp_path: Path
+) -> None:
+    other = (
+        LINES[5]
+        .replace("resrc=net reason=start", f"resrc={kind} reason={reason}")
+        .replace(" old-net", f" old-{kind}")
+        .replace(f'new-net="{MAC}"', f'new-{kind}="/dev/x"')
+    )
+    result = ask([write(tmp_path / "log", f"{RAW}{other}\n")])
+    assert answer(result) == WEB01
+    assert result["stats"]["unread"] == []
+    assert len(result["events"]) == len(LINES) + 1
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -566,3 +636,16 @@ def test_another_form_after_much_of_auditds(
     for asked in ({}, {"name": "web01"}):
         result = ask([path], **asked)
         assert answer(result) == WEB01
+
+
+@pytest.mark.parametrize("kind", ["VIQT_RESOURCE", "V1RT_RESOURCE", "virt_resource"])
+def test_a_broken_type_is_said_to_who_asks_for_the_vm(
+    kind: str, tmp_path: Path
+) -> None:
+    # To find those of all VMs would take a search of its own through each log.
+    broken = LINES[5].replace("VIRT_RESOURCE", kind)
+    path = write(tmp_path / "log", f"{RAW}{broken}\n")
+    for asked in ({"name": "web01"}, {"uuid": UUID}):
+        (problem,) = ask([path], **asked)["stats"]["unread"]
+        assert (problem["lines"], problem["line"]) == (1, len(LINES) + 1)
+        assert "the type is broken" in problem["problem"]

@@ -9,6 +9,9 @@ import typing as t
 
 import pytest
 
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.network import (
+    Network,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
     MismatchError,
     OptionError,
@@ -28,7 +31,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import (
     Inventory,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm import statedir
-from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.nic import Nic
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.nic import Move, Nic
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.vm import Live, Vm
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
     MAC,
@@ -61,7 +64,7 @@ def fixture_looked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(
         host,
         "check",
-        lambda interfaces, leftovers: looked.extend(
+        lambda interfaces, leftovers, known: looked.extend(
             [each.mac for each in interfaces] + [f"-{name}" for name in leftovers]
         ),
     )
@@ -80,6 +83,7 @@ def a_vm(
     qemu = FakeQemu()
     # Nothing is in any of the ports.
     qemu.answers["qom-list"] = lambda given: []
+    qemu.answers["qom-get"] = lambda given: True
     ports = ["p0", "p1"] if free_ports is None else free_ports
     inventory = Inventory([], {}, ports, has_ports)
     if running:
@@ -88,7 +92,7 @@ def a_vm(
 
 
 def params(**changes: t.Any) -> dict[str, t.Any]:
-    return {"qemu": None, "on_mismatch": "fail", **changes}
+    return {"qemu": None, "on_mismatch": "fail", "exclusive": False, **changes}
 
 
 @pytest.fixture(name="differ")
@@ -170,7 +174,7 @@ def test_what_cannot_replace_it_is_refused_before(
 ) -> None:
     differ.append("source is br0, asked is br9")
 
-    def check(interfaces: t.Any, leftovers: t.Any) -> None:
+    def check(interfaces: t.Any, leftovers: t.Any, known: t.Any) -> None:
         raise interfaces[0].error(refused, "cannot be")
 
     monkeypatch.setattr(host, "check", check)
@@ -255,3 +259,38 @@ def test_planned_result_and_diff() -> None:
     assert (diff["before"]["running"], diff["after"]["running"]) == (True, True)
     stopped = make_diff(a_vm(running=False), Plan(steps[1:], None, []))
     assert stopped["before"] == {"running": False, "interfaces": {}}
+
+
+@pytest.mark.usefixtures("differ")
+def test_exclusive_takes_out_what_the_task_does_not_list() -> None:
+    other = dataclasses.replace(ATTACHED, mac=USB.mac)
+    vm = a_vm(nics={MAC: ATTACHED, USB.mac: other})
+    assert not make_plan(vm, [ONE], params()).changes
+    found = make_plan(vm, [ONE], params(exclusive=True))
+    assert (found.changes, found.others) == (True, (other,))
+    assert [item["action"] for item in planned_result(found)] == [
+        "unchanged",
+        "detached",
+    ]
+    diff = make_diff(vm, found)
+    assert diff["before"]["interfaces"].keys() == {MAC, USB.mac}
+    assert diff["after"]["interfaces"].keys() == {MAC}
+    assert not make_plan(a_vm(nics={}), [], params(exclusive=True)).changes
+
+
+def test_what_can_be_changed_in_place_is(
+    differ: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    differ.append("source is br0, asked is br1")
+    move = Move(Network("br0"), Network("br1", link="down"))
+    monkeypatch.setattr(plan, "move_of", lambda wanted, nic: move)
+    monkeypatch.setattr(host, "check_source", lambda interface: None)
+    vm = a_vm(nics={MAC: ATTACHED})
+    found = make_plan(vm, [ONE], params(on_mismatch="update"))
+    assert found.steps == [Step(ONE, "update", ATTACHED, move=move)]
+    assert found.changes
+    (result,) = planned_result(found)
+    assert (result["action"], result["source"]) == ("updated", "br1")
+    assert result["network"]["link"] == "down"
+    with pytest.raises(MismatchError, match="on_mismatch: update to change it"):
+        make_plan(vm, [ONE], params())

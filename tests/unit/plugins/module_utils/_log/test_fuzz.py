@@ -28,7 +28,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.kernel impor
     KernelOpen,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log import lines as log
-from ansible_collections.virtaudit.qemu.plugins.module_utils._log import parse
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log import message, parse
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.clock import Clock
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.files import LogFile
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.items import Item
@@ -197,6 +197,19 @@ def check_loosely(item: parse.Logged, line: bytes) -> None:
             assert value in text or raw in text
 
 
+def check_glance(line: bytes) -> None:
+    """The text of a record is read at a glance as it is when it is looked at closely, or not at all."""
+    match = parse._VIRT.fullmatch(line.decode("utf-8", "surrogateescape"))
+    if match is None:
+        return
+    record = message._at_a_glance(match["type"], match["text"])
+    if record is not None:
+        closely = message._closely(match["type"], match["text"])
+        assert closely is not None
+        assert record.type == closely.type
+        assert list(record.fields.items()) == list(closely.fields.items())
+
+
 def is_said(line: bytes, read: log.Read) -> bool:
     """Nothing that names a record of a VM is passed over in silence, but another record that has the word in it."""
     if b"VIRT_" not in line or read.problem is not None:
@@ -216,6 +229,7 @@ def test_mutated_lines(tmp_path: Path) -> None:
         line = mutate(rng, known)
         read = log.read_line(Line(line, previous), clock)
         assert is_said(line, read), line
+        check_glance(line)
         accepted += bool(read.items)
         for item in read.items:
             check(item, line, previous)

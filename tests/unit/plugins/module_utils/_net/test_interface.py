@@ -10,6 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.network import (
+    Network,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import OptionError
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net.interface import (
     Interface,
@@ -212,3 +215,73 @@ def test_model(model: str, virtio: bool, pci: bool) -> None:
 
 def test_compact() -> None:
     assert compact(MAC) == "525400000001"
+
+
+@pytest.mark.parametrize(
+    ("changes", "suboption", "words"),
+    [
+        ({"filter": "address"}, "addresses", "needs the addresses"),
+        ({"addresses": ["192.0.2.7"]}, "addresses", "filter: none looks at no address"),
+        (
+            {"filter": "mac", "addresses": ["192.0.2.7"]},
+            "addresses",
+            "filter: mac looks at no address",
+        ),
+        (
+            {"filter": "address", "addresses": ["192.0.2.7/24"]},
+            "addresses[0]",
+            "host bits",
+        ),
+        (
+            {
+                "filter": "address",
+                "addresses": [
+                    f"2001:db8:1111:2222:3333:4444:5555:{number:x}"
+                    for number in range(0x1000, 0x1100)
+                ],
+            },
+            "addresses",
+            "do not fit into an audit record",
+        ),
+        ({"vlan": {"tag": 4095}}, "vlan.tag", "1 to 4094"),
+        (
+            {"type": "direct", "vlan": {"tag": 4}},
+            "vlan",
+            "name a VLAN device as source",
+        ),
+        ({"type": "direct", "isolated": True}, "isolated", "only a port of a bridge"),
+        ({"ifname": "vt-web"}, "ifname", "systemd"),
+        ({"ifname": "vb-web"}, "ifname", "systemd"),
+    ],
+)
+def test_a_network_that_cannot_be_is_refused_by_the_option_s_name(
+    changes: dict[str, t.Any], suboption: str, words: str
+) -> None:
+    with pytest.raises(OptionError, match=words) as refused:
+        parse_interfaces([an_item(**changes)])
+    assert refused.value.option == f"interfaces[0].{suboption}"
+
+
+def test_the_network_of_an_interface_is_said_as_records_carry_it() -> None:
+    (plain,) = parse_interfaces([an_item()])
+    assert plain.network == Network("br0")
+    assert not plain.network.is_prepared
+    item = an_item(
+        vlan={"tag": None, "trunk": ["10", "20-30"], "native": 10},
+        filter="address",
+        addresses=["2001:db8::7", "192.0.2.7"],
+        isolated=True,
+        link="down",
+        mtu=9000,
+    )
+    (full,) = parse_interfaces([item])
+    assert full.network == Network(
+        source="br0",
+        vlan="trunk:20-30,native:10",
+        filter="address",
+        addresses="192.0.2.7,2001:db8::7",
+        isolated="yes",
+        link="down",
+        mtu="9000",
+    )
+    assert full.network.is_prepared

@@ -60,6 +60,7 @@ def test_vlans_are_read_and_written(value, expected, text):
         ({"trunk": ["10"], "native": 11}, f"{OPTION}.native", "not among"),
         ({"trunk": ["10"], "native": 0}, f"{OPTION}.native", "1 to 4094"),
         ({"trunk": ["10"], "native": 10}, f"{OPTION}.trunk", "use tag: 10"),
+        ({"trunk": [*range(1, 4094, 2)]}, f"{OPTION}.trunk", "do not fit into an"),
         ({"native": 10}, f"{OPTION}.native", "give trunk"),
         ({"tag": 10, "trunk": ["11"]}, f"{OPTION}.trunk", "either a tag"),
         ({"tag": 10, "native": 10}, f"{OPTION}.native", "either a tag"),

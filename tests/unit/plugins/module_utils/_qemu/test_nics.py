@@ -118,9 +118,24 @@ def test_free_ports_are_looked_for_until_there_are_enough() -> None:
     before = len(qemu.log)
     # The first port is taken.
     assert free_ports(qemu.monitor, ports, 1) == ["virtaudit-port1"]
-    assert len(qemu.log) == before + 2
+    # Two ports were listed, and the free one asked whether it takes a device.
+    assert len(qemu.log) == before + 3
     assert free_ports(qemu.monitor, ports, 9) == free_ports(qemu.monitor, ports)
     assert free_ports(qemu.monitor, [], 1) == []
+
+
+def test_a_port_that_takes_no_device_is_left_alone() -> None:
+    qemu = a_qemu(TREE)
+    get = qemu.answers["qom-get"]
+
+    def answer(given: t.Any) -> t.Any:
+        if given["property"] == "hotplug":
+            return given["path"] != "/machine/peripheral/virtaudit-port1"
+        return get(given)
+
+    qemu.answers["qom-get"] = answer
+    ports = take_inventory(qemu.monitor).ports
+    assert free_ports(qemu.monitor, ports) == ["virtaudit-port10"]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,9 @@ import pytest
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.auditor import (
     Auditor,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.network import (
+    Network,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.origin import Origin
 from ansible_collections.virtaudit.qemu.plugins.module_utils._device import Device
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log import recent
@@ -99,6 +102,17 @@ def test_from_the_log(state: VmState) -> None:
     assert state.load() == note
     kept = Path(state.path, "state.json.unreadable").read_text()
     assert kept == '{"version": 1, "name": "we'
+
+
+def test_the_network_of_a_nic(state: VmState, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Network("br0", vlan="42", filter="address", addresses="192.0.2.7")
+    story = Story().machine_id().open().prepare(first).start(fds=(31,), network=first)
+    story.update(first, Network("br1", vlan="42", filter="mac"))
+    a_log(monkeypatch, story.booted(pid=DEAD["pid"]))
+    note = rebuild.read_note(state, write=False)
+    assert note is not None
+    network = note.interfaces[MAC].network
+    assert (network.vlan, network.filter, network.addresses) == ("42", "mac", None)
 
 
 def test_without_writing(state: VmState) -> None:

@@ -124,7 +124,19 @@ def test_what_a_record_becomes(lines: list[Line]) -> None:
         "@timestamp": "2026-11-23T07:55:05.001Z",
         "ecs": {"version": "8.11.0"},
         "host": {"name": "hv1"},
-        "user": {"id": "1000"},
+        "user": {
+            "name": ours["job"].get("login", ours["controller"]["user"]),
+            "id": "1000",
+        },
+        "file": {"path": "/dev/net/tun", "type": "device"},
+        "related": {
+            "user": [ours["job"].get("login", ours["controller"]["user"]), "1000"],
+            "hosts": ["hv1"],
+            "ip": ["10.0.2.2"],
+        },
+        "message": f"VIRT_RESOURCE virt=kvm resrc=net reason=open vm=web01 uuid={UUID} net=52:54:00:00:00:01"
+        " path=/dev/net/tun rdev=0A:C8 dev=vt525400000001 exe=/usr/bin/python3.11 hostname=? addr=10.0.2.2"
+        " terminal=? res=success",
         "process": {"executable": "/usr/bin/python3.11"},
         "source": {"address": "10.0.2.2", "ip": "10.0.2.2"},
         "event": {
@@ -138,6 +150,7 @@ def test_what_a_record_becomes(lines: list[Line]) -> None:
             "reason": "open",
             "module": "virtaudit",
             "dataset": "virtaudit.trail",
+            "provider": "virtaudit.qemu.audit_trail",
             "sequence": 2,
         },
     }

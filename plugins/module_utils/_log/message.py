@@ -1,0 +1,196 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The text of a VIRT record, what stands inside ``msg='...'``: its fields, where all of it can be believed. Pure."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import re
+
+from .._audit.record import Record, decode
+from .._errors import RecordError
+from .old import parse_old
+
+# What libvirt before 0.9.9 and its libaudit wrote: a colon before exe, values in single quotes.
+_OLD = (": exe=", "='")
+# What a terminal, a word processor or a crash put into a text. Neither libvirt nor this collection writes it.
+_FOREIGN = re.compile("[\x00-\x08\x0b-\x1f\x7f\u2018\u2019\u201c\u201d]|&(?:quot|#34);")
+# A UUID as others write it: it would not be found by the one that is asked for.
+_OTHER_UUID = re.compile(r"\{.*|[0-9A-Fa-f]{32}", re.ASCII)
+_A_MAC = r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}|[0-9A-F]{2}(?::[0-9A-F]{2}){5}"
+_MAC = re.compile(_A_MAC, re.ASCII)
+_BARE_HEX_NAME = re.compile(r"(?:^| )vm=([0-9A-Fa-f]+)(?: |:|\Z)", re.ASCII)
+
+# A field as this collection and today's libvirt write it, and what stands in the fields that an answer rests on.
+_PLAIN_FIELD = re.compile(
+    r'([A-Za-z][A-Za-z0-9_-]*)=("[!#-%(-~]*"|[!#-%(-~]*)', re.ASCII
+)
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_SOUND = {
+    "vm": re.compile(r'"(?!\?").+"'),
+    "uuid": _UUID,
+    "res": re.compile("success|failed"),
+    **dict.fromkeys(
+        ("net", "old-net", "new-net"),
+        re.compile(rf'"\?"|\?|(?P<q>"?)(?:{_A_MAC})(?P=q)'),
+    ),
+}
+_NAMED = frozenset(("vm", "uuid", "res"))
+# libvirt's src/conf/domain_audit.c; init is LXC's.
+_OPS = frozenset(("start", "stop", "init"))
+# Of a record of a NIC, by its reason: the fields of which one has to hold a MAC.
+_NICS: dict[str | None, tuple[str, ...]] = {
+    "open": ("net",),
+    "close": ("net",),
+    "prepare": ("net",),
+    "start": ("new-net",),
+    "attach": ("new-net",),
+    "detach": ("old-net",),
+    "update": ("net", "new-net", "old-net"),
+}
+_DEVICE = frozenset(("path", "rdev"))
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*", re.ASCII)
+
+
+def read_message(kind: str, text: str) -> Record | None:
+    """Read the text of a message; ``None`` when it was damaged, or does not say what happened to which VM."""
+    return _at_a_glance(kind, text) or _closely(kind, text)
+
+
+class _OddError(ValueError):
+    """A field is not as this collection and today's libvirt write it."""
+
+
+def _at_a_glance(kind: str, text: str) -> Record | None:
+    """Read the text of nearly all records, whose fields are sound by themselves; ``None``: look at it closely.
+
+    What it returns is what :func:`_closely` returns, in a quarter of the time.
+    """
+    try:
+        found = [*map(_plain_field, text.split(" "))]
+    except _OddError:
+        return None
+    fields = dict(found)
+    whole = len(fields) == len(found) and fields.keys() >= _NAMED
+    return Record(kind, fields) if whole and ": exe=" not in text else None
+
+
+# The same few stand in many records.
+@functools.lru_cache(maxsize=8192)
+def _plain_field(text: str) -> tuple[str, str | None]:
+    """Read a field. Raises :class:`_OddError` when it is none, or may be damaged."""
+    match = _PLAIN_FIELD.fullmatch(text)
+    if match is None:
+        raise _OddError(text)
+    key, raw = match.groups()
+    sound = _SOUND.get(key)
+    if sound is not None and sound.fullmatch(raw) is None:
+        raise _OddError(text)
+    return key, decode(key, raw)
+
+
+def _closely(kind: str, text: str) -> Record | None:
+    record = None
+    with contextlib.suppress(RecordError):
+        if not any(word in text for word in _OLD):
+            record = Record.parse(kind, text)
+    record = record or parse_old(kind, text)
+    return record if record is not None and _is_sound(record, text) else None
+
+
+def _is_sound(record: Record, text: str) -> bool:
+    """Tell whether a text says which VM it speaks of, and with what result, in the words of its writer.
+
+    Something that changed it on its way would else make another VM of it, or a failure, without a word.
+    """
+    fields = record.fields
+    if fields.get("res") not in ("success", "failed") or _is_foreign(text):
+        return False
+    uuid = fields.get("uuid")
+    if uuid is None:
+        # Docker has no UUID and no virt=.
+        return record.type == "VIRT_CONTROL" and "virt" not in fields
+    if not fields.get("vm") or f"uuid={uuid}" not in text:
+        return False
+    if not _is_uuid(uuid):
+        return False
+    if fields.get("resrc") == "net" and not all(map(_is_mac, macs_in(record))):
+        return False
+    bare = None if ' vm="' in text else _BARE_HEX_NAME.search(text)
+    return bare is None or _is_hex_name(bare[1])
+
+
+def _is_foreign(text: str) -> bool:
+    # Nearly all texts are plain, which is told ten times as fast.
+    if text.isascii() and text.isprintable() and "&" not in text:
+        return False
+    return _FOREIGN.search(text) is not None
+
+
+# The same few stand in many records.
+@functools.lru_cache(maxsize=1024)
+def _is_uuid(text: str) -> bool:
+    return _OTHER_UUID.fullmatch(text) is None and text in (text.lower(), text.upper())
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_mac(text: str) -> bool:
+    return _MAC.fullmatch(text) is not None
+
+
+def _is_hex_name(text: str) -> bool:
+    """Tell whether a name without quotes can be told: as libaudit encodes it, or as it is, its quotes lost."""
+    if len(text) % 2:
+        return False
+    if text == text.upper():
+        return True
+    try:
+        name = bytes.fromhex(text).decode("utf-8")
+    except UnicodeDecodeError:
+        return True
+    # In lower case it is hex only where one was needed.
+    return name.isascii() and name.isprintable() and not set(name) & set(" \"'=")
+
+
+def says_what(record: Record) -> bool:
+    """Tell whether a record says in known words what happened to a NIC, or to the VM.
+
+    Of other resources a newer libvirt may have kinds and reasons that are not known here.
+    """
+    fields = record.fields
+    uuid = fields.get("uuid")
+    if uuid is None:
+        # A container's has other words, and no UUID.
+        return record.type == "VIRT_CONTROL"
+    if not _is_whole_uuid(uuid):
+        return False
+    if record.type == "VIRT_CONTROL":
+        return fields.get("op") in _OPS
+    if record.type != "VIRT_RESOURCE":
+        return True
+    reason = fields.get("reason")
+    if fields.get("resrc") == "net":
+        named = any(map(fields.get, _NICS.get(reason, ())))
+        return named and (reason not in ("open", "close") or fields.keys() >= _DEVICE)
+    if macs_in(record):
+        # Nothing but a NIC has a MAC.
+        return False
+    return _is_word(fields.get("resrc") or "") and _is_word(reason or "")
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_whole_uuid(text: str) -> bool:
+    return _UUID.fullmatch(text.lower()) is not None
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_word(text: str) -> bool:
+    return _WORD.fullmatch(text) is not None
+
+
+def macs_in(record: Record) -> list[str]:
+    """Return the MACs that a record names, as it has them."""
+    named = (record.fields.get(key) for key in ("net", "new-net", "old-net"))
+    return [mac for mac in named if mac]

@@ -1,0 +1,56 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Members of a line that a SIEM searches by, made of what else stands in it.
+
+https://www.elastic.co/guide/en/ecs/current/ecs-related.html and ecs-file.html
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from .chain import Document
+from .records import Record
+
+
+def related(
+    users: t.Iterable[str | None],
+    hosts: t.Iterable[str | None],
+    source: t.Mapping[str, str] | None,
+) -> Document:
+    """Return all users, hosts and addresses of a line, each once."""
+    found: Document = {
+        "user": [user for user in dict.fromkeys(users) if user],
+        "hosts": [host for host in dict.fromkeys(hosts) if host],
+    }
+    if source is not None and "ip" in source:
+        found["ip"] = [source["ip"]]
+    return found
+
+
+def file_of(fields: t.Mapping[str, str | None]) -> Document:
+    """Return the device as a file, where the record names one: libvirt's macvtap is an interface."""
+    path = fields.get("path")
+    if path is None or not path.startswith("/"):
+        return {}
+    return {"file": {"path": path, "type": "device"}}
+
+
+def message_of(record: Record) -> str:
+    """Return a record as one text, to search and to read: its type, and its fields as auditd writes them."""
+    words = [
+        f"{name}={'?' if value is None else _quoted(value)}"
+        for name, value in record.fields.items()
+    ]
+    return " ".join([record.type, *words])
+
+
+def _quoted(value: str) -> str:
+    plain = value.isascii() and value.isprintable() and '"' not in value
+    if plain and " " not in value:
+        return value
+    return (
+        f'"{value}"' if plain else value.encode("utf-8", "surrogatepass").hex().upper()
+    )

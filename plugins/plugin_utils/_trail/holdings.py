@@ -1,0 +1,84 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the files of a trail's directory have of each host's records."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+from .chain import Checked, Document
+from .ledger import Event, Events, parse_event
+
+
+class Written(t.NamedTuple):
+    """A record as a file has it."""
+
+    event: Event
+    run: str
+    file: str
+    user: str | None
+    vm: str | None
+    mac: str | None
+
+
+class Holdings:
+    """The events that the files have, 16 bytes each; what else a line says is read again where it is needed."""
+
+    def __init__(self, files: t.Sequence[Checked]) -> None:
+        self._files = files
+        self.hosts: dict[str, Events] = {}
+        self.runs: set[str] = set()
+        for each in files:
+            if each.run is not None:
+                self.runs.add(each.run)
+            for document in _records(each):
+                event = _event(document)
+                if event is not None:
+                    host = str(document["host"]["name"])
+                    self.hosts.setdefault(host, Events()).add(event)
+
+    def details(
+        self, wanted: t.Mapping[str, t.AbstractSet[Event]]
+    ) -> dict[str, list[Written]]:
+        """Return what the files say of these events, by host."""
+        found: dict[str, list[Written]] = {}
+        for each in self._files if wanted else ():
+            for document in _records(each):
+                host, event = str(document["host"]["name"]), _event(document)
+                if event is not None and event in wanted.get(host, ()):
+                    written = _written(each, document, event)
+                    found.setdefault(host, []).append(written)
+        return found
+
+
+def _records(file: Checked) -> t.Iterator[Document]:
+    """Return the lines of records of a file, as far as it was found sound."""
+    with open(file.path, "rb") as handle:
+        for number, line in enumerate(handle, 1):
+            if number > file.lines:
+                return
+            if b'"event":{"kind":"event"' in line:
+                document = json.loads(line)
+                if document["event"]["kind"] == "event":
+                    yield document
+
+
+def _event(document: Document) -> Event | None:
+    event = document["event"].get("id")
+    return parse_event(event) if isinstance(event, str) else None
+
+
+def _written(file: Checked, document: Document, event: Event) -> Written:
+    ours = document["virtaudit"]
+    user = document.get("user") or {}
+    return Written(
+        event=event,
+        run=str(file.run),
+        file=file.name,
+        user=user.get("name") or ours["controller"]["user"],
+        vm=ours["vm"]["name"],
+        mac=ours["mac"],
+    )

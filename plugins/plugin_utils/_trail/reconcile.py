@@ -1,0 +1,189 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Holds the files of all runs against the hosts' logs: what one has and the other has not. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import typing as t
+
+from ...module_utils._time import iso
+from .ledger import Event, Events, format_event, parse_event
+from .records import Record
+
+Data = dict[str, t.Any]
+
+# The modules of this collection say that they are Python; libvirt's daemons are not.
+_OURS = re.compile(r"(?:^|/)(?:python[0-9.]*|platform-python[0-9.]*)$", re.ASCII)
+# What is written of a VM that ended by itself, by its companion on the host: no task, and so no file, has it.
+_ENDS = ("detach", "close")
+_NAMED = 20
+
+
+@dataclasses.dataclass
+class HostLog:
+    """What a host's logs have. ``first`` and ``last`` are the milliseconds between which they have all."""
+
+    name: str
+    records: list[Record]
+    first: int
+    last: int
+
+
+@dataclasses.dataclass
+class Compared:
+    """What is said of one host. The groups are for people and for JSON."""
+
+    host: str
+    counts: dict[str, int]
+    not_in_files: list[Data] = dataclasses.field(default_factory=list)
+    missing: set[Event] = dataclasses.field(default_factory=set)
+
+
+def compare(
+    log: HostLog, written: Events, runs: t.AbstractSet[str], begin: int
+) -> Compared:
+    """Compare a host's log with the events of the files. ``begin``: when the oldest run of the files began, in milliseconds."""
+    counts = dict.fromkeys(
+        (
+            "records",
+            "matched",
+            "not_in_files",
+            "not_on_host",
+            "ends",
+            "others",
+            "before",
+            "unchecked",
+        ),
+        0,
+    )
+    seen: set[Event] = set()
+    unknown: list[tuple[Event, Record]] = []
+    for record in log.records:
+        event = None if record.event is None else parse_event(record.event)
+        if event is None or event in seen or not record.type.startswith("VIRT_"):
+            continue
+        seen.add(event)
+        counts["records"] += 1
+        kind = _kind(record, event, written, begin)
+        counts[kind] += 1
+        if kind == "not_in_files":
+            unknown.append((event, record))
+    missing = set()
+    for event in written:
+        if event in seen:
+            continue
+        if log.first <= event[0] <= log.last:
+            missing.add(event)
+        else:
+            counts["unchecked"] += 1
+    counts["not_on_host"] = len(missing)
+    return Compared(log.name, counts, _groups(log.name, unknown, runs), missing)
+
+
+def _kind(record: Record, event: Event, written: Events, begin: int) -> str:
+    if event in written:
+        return "matched"
+    if _OURS.search(record.fields.get("exe") or "") is None:
+        return "others"
+    if event[0] < begin:
+        return "before"
+    return "ends" if _is_end(record) else "not_in_files"
+
+
+def _is_end(record: Record) -> bool:
+    """Tell whether it is of a VM that ended without a task: nobody was logged in for it, and no run is named."""
+    if record.auid is not None or record.fields.get("run"):
+        return False
+    if record.type == "VIRT_CONTROL":
+        return record.fields.get("op") == "stop"
+    return record.fields.get("reason") in _ENDS
+
+
+def _groups(
+    host: str, unknown: list[tuple[Event, Record]], runs: t.AbstractSet[str]
+) -> list[Data]:
+    """Put records together that are of one run, or where none is named, of one login."""
+    by: dict[tuple[t.Any, ...], list[tuple[Event, Record]]] = {}
+    for event, record in unknown:
+        run = record.fields.get("run")
+        key = (run,) if run else (None, record.auid, record.ses)
+        by.setdefault(key, []).append((event, record))
+    return [_group(host, items, runs) for items in by.values()]
+
+
+def _group(
+    host: str, items: list[tuple[Event, Record]], runs: t.AbstractSet[str]
+) -> Data:
+    items.sort(key=lambda item: item[0])
+    record = items[0][1]
+    run = record.fields.get("run")
+    if run is None:
+        why = "no run is named: a run without the callback, an ad-hoc task, or a file that was removed"
+    elif run in runs:
+        why = f"the file of run {run} does not have them"
+    else:
+        why = f"the file of run {run} is not there"
+    return {
+        "host": host,
+        "run": run,
+        "why": why,
+        "auid": record.auid,
+        "ses": record.ses,
+        "addr": record.fields.get("addr"),
+        **_extent([event for event, _record in items]),
+        "vms": _some(record.fields.get("vm") for _event, record in items),
+        "macs": _some(record.mac for _event, record in items),
+        "actions": _some(
+            record.fields.get("reason") or record.fields.get("op")
+            for _event, record in items
+        ),
+    }
+
+
+def _extent(events: list[Event]) -> Data:
+    return {
+        "count": len(events),
+        "since": iso(events[0][0] / 1000),
+        "until": iso(events[-1][0] / 1000),
+        "events": [format_event(event) for event in events[:_NAMED]],
+    }
+
+
+def _some(texts: t.Iterable[str | None]) -> list[str]:
+    return [text for text in dict.fromkeys(texts) if text][:_NAMED]
+
+
+def not_on_host(host: str, written: t.Sequence[t.Any]) -> list[Data]:
+    """Return records that files have and the host has not, a group for each run."""
+    by: dict[str, list[t.Any]] = {}
+    for each in written:
+        by.setdefault(each.run, []).append(each)
+    groups = []
+    for run, items in by.items():
+        items.sort(key=lambda each: each.event)
+        first = items[0]
+        groups.append(
+            {
+                "host": host,
+                "run": run,
+                "file": first.file,
+                "user": first.user,
+                **_extent([each.event for each in items]),
+                "vms": _some(each.vm for each in items),
+                "macs": _some(each.mac for each in items),
+            }
+        )
+    return groups
+
+
+def missing_files(
+    anchors: t.Iterable[t.Mapping[str, t.Any]], names: t.Collection[str]
+) -> list[str]:
+    """Return files that other files continue and that are not there."""
+    found = {str(anchor["file"]) for anchor in anchors}
+    return sorted(name for name in found if os.path.basename(name) not in names)

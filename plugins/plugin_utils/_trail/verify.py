@@ -1,0 +1,172 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Checks trails: each file, that each run continues the one before, and that nothing is missing at either end.
+
+Needs nothing but Python:
+
+    PYTHONPATH=plugins/plugin_utils python3 -m _trail.verify [OPTION...] FILE_OR_DIRECTORY
+
+ends with 0 (sound), 1 (broken, cut, or not as it was known) or 3 (unfinished)
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import typing as t
+
+from .chain import Checked, check_files, holds_line, trail_files
+from .heads import Head, HeadError, check_signature, read_heads
+
+
+class Verdict(t.NamedTuple):
+    """What is said of a file, or of one that is missing. ``status`` is as of the command."""
+
+    status: int
+    text: str
+
+
+def verify(
+    path: str,
+    begin: str | None = None,
+    head: str | None = None,
+    heads: t.Sequence[Head] = (),
+    signers: str | None = None,
+) -> list[Verdict]:
+    """Check a directory or a file.
+
+    ``begin``: the name of the oldest file that must be there, or how it begins. ``head``: a hash that a line must
+    have. ``heads``: how files ended. ``signers``: an allowed-signers file; each run that ended is to be signed.
+    Raises :class:`OSError`.
+    """
+    files = check_files(trail_files(path))
+    if not files:
+        return [Verdict(1, f"BROKEN      there is no trail in {path}")]
+    whole = os.path.isdir(path)
+    missing = _missing(path, files, heads, begin) if whole else []
+    if head is not None and not any(holds_line(each.path, head) for each in files):
+        missing.append(
+            Verdict(1, f"BROKEN      {path}: no line has the known head {head}")
+        )
+    told = {os.path.basename(each.file): each for each in heads}
+    first = files[0] if whole else None
+    return [
+        *missing,
+        *(
+            _judge(each, files, begin, told.get(each.name), signers, each is first)
+            for each in files
+        ),
+    ]
+
+
+def _judge(
+    each: Checked,
+    files: t.Sequence[Checked],
+    begin: str | None,
+    known: Head | None,
+    signers: str | None,
+    first: bool,
+) -> Verdict:
+    if each.problem is not None:
+        return Verdict(1, each.describe())
+    if known is not None and known.head != each.head:
+        return Verdict(
+            1,
+            f"BROKEN      {each.path}: it ended with {known.lines} lines and head {known.head}, and ends now with"
+            f" {each.lines} lines and head {each.head}: it was cut or rewritten",
+        )
+    if first and (cut := _cut(each, begin)):
+        return Verdict(1, f"CUT         {each.path}: {cut}")
+    if not each.closed:
+        by = _anchored(each, files)
+        if by is None:
+            return Verdict(3, each.describe())
+        return Verdict(
+            0,
+            f"anchored    {each.path}: {each.lines} lines, {each.records} records, head {each.head}; its run did not end"
+            f" well, and {by} vouches for these lines",
+        )
+    if signers is not None:
+        try:
+            who = check_signature(signers, f"{each.path}.sig", each.head)
+        except HeadError as exc:
+            return Verdict(1, f"BROKEN      {each.path}: {exc}")
+        return Verdict(0, f"{each.describe()}, signed by {who}")
+    return Verdict(0, each.describe())
+
+
+def _cut(first: Checked, begin: str | None) -> str | None:
+    """Tell what is missing before the oldest file."""
+    if begin is not None:
+        if first.name.startswith(begin) or first.name < begin:
+            return None
+        return f"it is cut at its start: {begin}, from which on it should be there, is missing"
+    if not first.anchors:
+        return None
+    names = " and ".join(str(anchor["file"]) for anchor in first.anchors)
+    return (
+        f"it is cut at its start: this run continues {names}, which is not there. Where older files were put away, give"
+        " the name of the oldest that is kept as trail_verify_from"
+    )
+
+
+def _anchored(each: Checked, files: t.Sequence[Checked]) -> str | None:
+    """Return the file of a later run that saw this one end where it ends now."""
+    for other in files:
+        for anchor in other.anchors:
+            if anchor["file"] == each.name and anchor["hash"] == each.head:
+                return other.name
+    return None
+
+
+def _missing(
+    path: str, files: t.Sequence[Checked], heads: t.Sequence[Head], begin: str | None
+) -> list[Verdict]:
+    """Return what is known to have been in the directory and is not."""
+    here = os.path.realpath(path)
+    # A copy of a trail stands elsewhere; then all that is known may be of it.
+    ours = [each for each in heads if os.path.dirname(each.file) == here]
+    names = {each.name for each in files}
+    found = []
+    for each in ours or heads:
+        name = os.path.basename(each.file)
+        put_away = begin is not None and name < begin
+        if name not in names and not put_away:
+            found.append(
+                Verdict(
+                    1,
+                    f"BROKEN      {each.file}: it is missing, and is known to have had {each.lines} lines and"
+                    f" head {each.head}",
+                )
+            )
+    return found
+
+
+def main(arguments: t.Sequence[str]) -> int:
+    """Check and print; return the exit status."""
+    parser = argparse.ArgumentParser(prog="verify")
+    parser.add_argument("path")
+    parser.add_argument("--from", dest="begin")
+    parser.add_argument("--head")
+    parser.add_argument("--heads-from")
+    parser.add_argument("--signers")
+    options = parser.parse_args(arguments)
+    try:
+        heads = read_heads(options.heads_from) if options.heads_from else []
+        verdicts = verify(
+            options.path, options.begin, options.head, heads, options.signers
+        )
+    except (OSError, HeadError) as exc:
+        print(f"BROKEN      {exc}")
+        return 1
+    for verdict in verdicts:
+        print(verdict.text)
+    states = {verdict.status for verdict in verdicts}
+    return 1 if 1 in states else max(states)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,216 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How a run of the callback ends, what it proves then, and who is said to have started it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import typing as t
+from pathlib import Path
+
+import ansible
+import pytest
+
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.chain import (
+    Checked,
+    check_files,
+    trail_files,
+)
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.heads import (
+    check_signature,
+)
+from ansible_collections.virtaudit.qemu.tests.support.stub.collection import (
+    make_collection,
+)
+
+MODULE = "virtaudit.qemu.vm_net_attach"
+PLAYBOOK = [sys.executable, "-m", "ansible.cli.playbook"]
+Line = dict[str, t.Any]
+
+
+class Place:
+    """Where a run is started, and where its trail goes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.trail = path, path / "trail"
+        make_collection(path)
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            # ansible-test's environment for units has Ansible only on its own path.
+            "PYTHONPATH": str(Path(ansible.__file__).parents[1]),
+            "LC_ALL": "C.UTF-8",
+            "ANSIBLE_HOME": str(path / "home"),
+            "ANSIBLE_COLLECTIONS_PATH": str(path),
+            "ANSIBLE_CALLBACKS_ENABLED": "virtaudit.qemu.audit_trail",
+            "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
+            "VIRTAUDIT_TRAIL_DIR": str(self.trail),
+            "VIRTAUDIT_TRAIL_ANCHOR": "none",
+        }
+
+    def start(
+        self, tasks: list[dict[str, t.Any]], *args: str, **environment: str
+    ) -> subprocess.Popen[str]:
+        play = {"hosts": "localhost", "gather_facts": False, "connection": "local"}
+        (self.path / "play.yml").write_text(json.dumps([{**play, "tasks": tasks}]))
+        return subprocess.Popen(
+            [*PLAYBOOK, "-i", "localhost,", *args, "play.yml"],
+            cwd=self.path,
+            env={**self.environment, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(
+        self, tasks: list[dict[str, t.Any]], *args: str, **environment: str
+    ) -> tuple[str, str]:
+        """Return what a run has printed on stdout and on stderr."""
+        with self.start(tasks, *args, **environment) as child:
+            return child.communicate(timeout=120)
+
+    def files(self) -> list[Checked]:
+        return check_files(trail_files(str(self.trail)))
+
+    def lines(self) -> list[Line]:
+        """Return the lines of the newest file."""
+        text = Path(trail_files(str(self.trail))[-1]).read_text(encoding="utf-8")
+        return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.fixture(name="place")
+def fixture_place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def attach(serial: int, **more: t.Any) -> dict[str, t.Any]:
+    return {MODULE: {"name": "web01", "serial": serial}, **more}
+
+
+def wait_for(place: Place, action: str) -> None:
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        written = place.trail.is_dir() and trail_files(str(place.trail))
+        if written and action in [line["event"]["action"] for line in place.lines()]:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"no line {action}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_is_broken_off_has_a_closing_line(
+    place: Place, number: signal.Signals
+) -> None:
+    pause = {"ansible.builtin.command": "sleep 15"}
+    with place.start([attach(1), pause]) as child:
+        wait_for(place, "open")
+        if number == signal.SIGINT:
+            # As a terminal does.
+            os.killpg(child.pid, number)
+        else:
+            child.send_signal(number)
+        child.communicate(timeout=60)
+    assert child.returncode != 0
+    assert [each.status for each in place.files()] == ["sound"]
+    end = place.lines()[-1]
+    assert end["event"]["action"] == "run_end"
+    assert end["event"]["outcome"] == "failure"
+    assert "broken off" in end["virtaudit"]["broken_off"]
+    assert end["virtaudit"]["summary"]["sent"] == 1
+
+
+def test_a_broken_include_has_a_closing_line(place: Place) -> None:
+    (place.path / "bad.yml").write_text("- name: [")
+    _stdout, stderr = place.run(
+        [attach(1), {"ansible.builtin.include_tasks": "bad.yml"}]
+    )
+    assert [each.status for each in place.files()] == ["sound"], stderr
+
+
+def test_a_run_that_is_killed_is_vouched_for_by_the_next(place: Place) -> None:
+    with place.start([attach(1), {"ansible.builtin.command": "sleep 15"}]) as child:
+        wait_for(place, "open")
+        os.killpg(child.pid, signal.SIGKILL)
+        child.communicate(timeout=60)
+    place.run([attach(2)])
+    assert [each.status for each in place.files()] == ["unfinished", "sound"]
+    assert place.files()[1].anchors[0]["hash"] == place.files()[0].head
+
+
+JOB = {
+    "awx_user_name": "alice",
+    "awx_job_id": 4711,
+    "awx_job_template_name": "Give VMs their NICs",
+    "tower_user_name": "alice",
+    "awx_password": "s3cret",
+    "secret": "s3cret",
+}
+
+
+def test_who_started_it_is_said(place: Place) -> None:
+    place.run(
+        [attach(1)],
+        *("-e", json.dumps(JOB), "--limit", "localhost"),
+        JOB_ID="4711",
+        AWX_ISOLATED_DATA_DIR="/runner/artifacts/ident-1",
+    )
+    lines = place.lines()
+    for line in lines:
+        job = line["virtaudit"]["job"]
+        assert (job["awx_user_name"], job["awx_job_id"]) == ("alice", "4711")
+        assert job["awx_job_template_name"] == "Give VMs their NICs"
+        assert (job["JOB_ID"], job["runner_ident"]) == ("4711", "ident-1")
+        assert line["user"]["name"] == "alice"
+    assert "s3cret" not in json.dumps(lines)
+    inventory = lines[0]["virtaudit"]["inventory"]
+    assert inventory["sources"] == ["localhost,"]
+    assert inventory["limit"] == "localhost"
+    assert len(inventory["hash"]) == 64
+
+
+def test_the_modules_know_the_run(place: Place) -> None:
+    place.run([attach(1), attach(2, environment={"OTHER": "1"})])
+    records = [line for line in place.lines() if line["event"]["kind"] == "event"]
+    runs = [line["virtaudit"]["fields"]["run"] for line in records]
+    assert runs == [place.lines()[0]["virtaudit"]["run"]["id"]] * 2
+
+
+def test_stdout_is_left_to_the_stdout_callback(place: Place) -> None:
+    stdout, stderr = place.run([attach(1)], VIRTAUDIT_TRAIL_PROGRESS="1")
+    assert "AUDIT TRAIL" not in stdout
+    assert "AUDIT TRAIL" in stderr
+    assert "head " in stderr
+
+
+def test_the_head_is_signed(place: Place) -> None:
+    key, signers = place.path / "key", place.path / "signers"
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "-", "-f", str(key)],
+        check=True,
+    )
+    public = key.with_suffix(".pub").read_text(encoding="ascii")
+    signers.write_text(f"auditor {public}", encoding="ascii")
+    place.run([attach(1)], VIRTAUDIT_TRAIL_SIGN_KEY=str(key))
+    (file,) = place.files()
+    who = check_signature(str(signers), f"{file.path}.sig", file.head)
+    assert who == "auditor"
+
+
+def test_a_head_that_cannot_be_proved_is_said(place: Place) -> None:
+    _stdout, stderr = place.run([attach(1)], VIRTAUDIT_TRAIL_SIGN_KEY="/nonexistent")
+    assert "cannot be signed with /nonexistent" in stderr
+
+
+def test_a_group_can_read(place: Place) -> None:
+    place.run([attach(1)], VIRTAUDIT_TRAIL_GROUP="adm")
+    (file,) = place.files()
+    modes = [os.stat(path).st_mode & 0o777 for path in (place.trail, Path(file.path))]
+    assert modes == [0o750, 0o640]

@@ -1,0 +1,106 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What back ends decide; that the kernel does it is shown in the target vm_net_filter and on virtual hypervisors."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.network import (
+    Network,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import LinkError
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net import sysfs
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net.backends import (
+    backend_of,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net.nic_link import (
+    NicLink,
+)
+
+MAC = "52:54:00:00:00:01"
+
+
+@pytest.fixture(name="macvtap", autouse=True)
+def fixture_macvtap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host with a macvtap vt0 of index 12 on eth0, whose MAC is still eth0's."""
+    monkeypatch.setattr(
+        sysfs, "macvtap_rdev", lambda name: "246:1" if name == "vt0" else None
+    )
+    monkeypatch.setattr(sysfs, "ifindex", lambda name: 12)
+    monkeypatch.setattr(sysfs, "lower", lambda name: "eth0")
+    monkeypatch.setattr(sysfs, "address", lambda name: "02:00:00:00:00:09")
+
+
+@pytest.mark.parametrize(
+    ("ifname", "ifindex", "source", "left"),
+    [
+        ("vt0", 12, "eth0", True),
+        # Nobody noted the index: the task was cut off before the first open.
+        ("vt0", None, "eth0", True),
+        # Another one of the same name.
+        ("vt0", 11, "eth0", False),
+        ("vt0", None, "eth1", False),
+        ("vt1", None, "eth0", False),
+    ],
+)
+def test_a_macvtap_that_is_left_is_known(
+    ifname: str, ifindex: int | None, source: str, left: bool
+) -> None:
+    found = NicLink(ifname, ifindex, MAC, Network(source))
+    assert backend_of("direct").remains(found) is left
+
+
+def test_a_tap_leaves_nothing_without_a_filter() -> None:
+    found = NicLink("vt0", 12, MAC, Network("br0", vlan="42", isolated="yes"))
+    assert found.rights is None
+    assert not backend_of("bridge").remains(found)
+
+
+def test_what_a_filter_allows_follows_from_the_network() -> None:
+    network = Network(
+        "br0", vlan="trunk:10,20", filter="address", addresses="192.0.2.7,2001:db8::/64"
+    )
+    rights = NicLink("vt0", 12, MAC, network).rights
+    assert rights is not None
+    assert (rights.ifindex, rights.mac, rights.level) == (12, MAC, "address")
+    assert rights.trunk
+    assert [str(each) for each in rights.addresses] == [
+        "192.0.2.7/32",
+        "2001:db8::/64",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("up", "stp", "state", "ifname", "words"),
+    [
+        (True, False, None, None, None),
+        (False, False, None, None, "bridge br0 is down"),
+        (True, True, None, None, "silent for 30 s"),
+        (True, True, "listening", "vt0", "has the port vt0 listening"),
+        (True, True, "forwarding", "vt0", None),
+    ],
+)
+def test_a_bridge_that_passes_nothing_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+    up: bool,
+    stp: bool,
+    state: str | None,
+    ifname: str | None,
+    words: str | None,
+) -> None:
+    monkeypatch.setattr(sysfs, "is_bridge", lambda name: True)
+    monkeypatch.setattr(sysfs, "is_up", lambda name: up)
+    monkeypatch.setattr(sysfs, "has_stp", lambda name: stp)
+    monkeypatch.setattr(sysfs, "forward_delay", lambda name: 15.0)
+    monkeypatch.setattr(sysfs, "port_state", lambda name: state)
+    said = backend_of("bridge").complaints("br0", ifname)
+    assert [words in each for each in said] == ([] if words is None else [True])
+
+
+def test_a_macvtap_cannot_move() -> None:
+    before, after = Network("eth0"), Network("eth1")
+    with pytest.raises(LinkError, match="cannot move to eth1"):
+        backend_of("direct").update(NicLink("vt0", 12, MAC, before), after)

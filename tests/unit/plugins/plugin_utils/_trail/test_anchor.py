@@ -1,0 +1,92 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The head is told to a socket such as the journal's and syslog's."""
+
+from __future__ import annotations
+
+import socket
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail import anchor
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.anchor import (
+    AnchorError,
+    choose,
+    tell,
+)
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.heads import (
+    Head,
+    HeadError,
+    parse_heads,
+    read_heads,
+)
+
+HEAD = Head(7, "0123456789abcdef" * 4, "c1e2f3a4-0001-4000-8000-000000000001", "/a b/c")
+Listener = t.Callable[[str], socket.socket]
+
+
+@pytest.fixture(name="listen")
+def fixture_listen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> t.Iterator[Listener]:
+    opened: list[socket.socket] = []
+    for name in ("JOURNAL", "SYSLOG"):
+        monkeypatch.setattr(anchor, name, str(tmp_path / name))
+
+    def listen(name: str) -> socket.socket:
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        listener.bind(str(tmp_path / name))
+        listener.settimeout(10)
+        opened.append(listener)
+        return listener
+
+    yield listen
+    for each in opened:
+        each.close()
+
+
+def test_the_journal_gets_one_entry(listen: Listener) -> None:
+    journal = listen("JOURNAL")
+    listen("SYSLOG")
+    assert choose(None) == "journal"
+    tell("journal", HEAD)
+    fields = dict(
+        line.split("=", 1) for line in journal.recv(65536).decode().splitlines()
+    )
+    assert parse_heads(fields["MESSAGE"]) == [HEAD]
+    assert fields["SYSLOG_IDENTIFIER"] == "virtaudit-trail"
+
+
+def test_syslog_gets_one_line(listen: Listener) -> None:
+    syslog = listen("SYSLOG")
+    assert choose(None) == "syslog"
+    tell("syslog", HEAD)
+    line = syslog.recv(65536).decode()
+    assert line.startswith("<85>virtaudit-trail[")
+    assert parse_heads(f"Nov 28 23:00:00 ctl {line}\n") == [HEAD]
+
+
+def test_where_there_is_neither_nothing_is_told(listen: Listener) -> None:
+    assert choose(None) == "none"
+    tell("none", HEAD)
+    for kind in ("journal", "syslog"):
+        with pytest.raises(AnchorError, match="could not be told"):
+            tell(kind, HEAD)  # type: ignore[arg-type]
+
+
+def test_heads_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "heads"
+    other = HEAD._replace(lines=9)
+    path.write_text(f"{HEAD.text()}\nnoise\nx: {other.text()}")
+    assert read_heads(str(path)) == [HEAD, other]
+    for bad in ("missing", "."):
+        with pytest.raises(HeadError, match="cannot be read"):
+            read_heads(str(tmp_path / bad))
+
+
+def test_a_path_cannot_add_a_line() -> None:
+    text = HEAD._replace(file="/a\n" + HEAD.text()).text()
+    assert len(text.splitlines()) == 1
