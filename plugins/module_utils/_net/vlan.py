@@ -142,6 +142,11 @@ def _vid(option: str, vid: int) -> int:
     return vid
 
 
+def of_vids(native: int | None, tagged: t.Iterable[int]) -> Vlan:
+    """Return the VLANs with these ids: ``native`` without a tag, ``tagged`` with one."""
+    return Vlan(native, _ranges({*tagged} - {native}))
+
+
 def _ranges(vids: t.Iterable[int]) -> tuple[tuple[int, int], ...]:
     found: list[tuple[int, int]] = []
     for vid in sorted(vids):
