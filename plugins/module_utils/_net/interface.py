@@ -36,7 +36,10 @@ class _Kind(t.NamedTuple):
     refused: dict[str, str]
 
 
-_NO_IDS = dict.fromkeys(("port_profile", "interface_id"), "only a port of Open vSwitch (type: openvswitch) has external_ids")
+_NO_IDS = dict.fromkeys(
+    ("port_profile", "interface_id"),
+    "only a port of Open vSwitch (type: openvswitch) has external_ids",
+)
 _KINDS = {
     "bridge": _Kind(
         mode="",
