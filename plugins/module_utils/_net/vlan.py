@@ -142,6 +142,11 @@ def _vid(option: str, vid: int) -> int:
     return vid
 
 
+def of_vids(native: int | None, tagged: t.Iterable[int]) -> Vlan:
+    """Return the VLANs with these ids: ``native`` without a tag, ``tagged`` with one."""
+    return Vlan(native, ranges_of({*tagged} - {native}))
+
+
 def ranges_of(vids: t.Iterable[int]) -> tuple[tuple[int, int], ...]:
     """Return VLAN ids as ranges (first, last), in order and apart."""
     found: list[tuple[int, int]] = []

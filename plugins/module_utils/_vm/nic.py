@@ -12,7 +12,7 @@ import typing as t
 from .._audit.network import Network
 from .._device import Device, fds_of
 from .._net import holdings, sysfs
-from .._net.backends import backend_of
+from .._net.backends import backend_of, kind_of
 from .._net.interface import Interface, compact, sits_on_pci
 from .._net.nic_link import NicLink
 from .._proc import Process
@@ -60,10 +60,9 @@ class Nic:
 
     @property
     def type(self) -> str:
-        """Return ``bridge`` or ``direct``."""
-        if self.devices:
-            return "bridge" if self.devices[0].is_tap else "direct"
-        return self.note.type if self.note else "bridge"
+        """Return the type of interface that it is, as the option ``type`` names it."""
+        noted = self.note.type if self.note else None
+        return kind_of(self.devices[0], noted) if self.devices else noted or "bridge"
 
     @property
     def source(self) -> str | None:
