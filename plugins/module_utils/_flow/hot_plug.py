@@ -24,7 +24,6 @@ from .._vm.remains import has_remains
 from .._vm.vm import Live, Vm
 from .handover import attached, claim, noting, record_grant, take_carriers
 from .plan import Plan, Step
-from .update import update
 
 if t.TYPE_CHECKING:
     from .._task.result import Report
@@ -50,6 +49,8 @@ def hot_plug(vm: Vm, plan: Plan, report: Report, origin: Origin) -> None:
                     )
                     continue
                 if step.action == "update":
+                    from .update import update
+
                     report.interfaces.append(update(vm, note, step, auditor, messages))
                     report.changed = True
                     continue
