@@ -15,8 +15,10 @@ import typing as t
 from .._audit.mode import Mode
 from .._errors import OptionError
 from .._net.interface import Interface
-from .arguments import Refusal, refusals
 from .ids import MONITOR_ARGUMENT, device_id, netdev_id
+
+if t.TYPE_CHECKING:
+    from .arguments import Refusal
 
 # Root ports are packed eight to a slot of pcie.0, from a slot that -nodefaults leaves free.
 _FIRST_SLOT = 0x10
@@ -87,6 +89,9 @@ def parse_qemu(
     for argument in qemu.args:
         if "\0" in argument:
             raise OptionError("qemu.args", "an argument cannot hold a NUL byte")
+    # A hot-plug has no such arguments, and each task compiles what it imports.
+    from .arguments import refusals
+
     for refusal in refusals(qemu.args):
         if refusal.kind != "monitor" or audit == "required":
             raise OptionError("qemu.args", _why(refusal))
@@ -95,6 +100,8 @@ def parse_qemu(
 
 def monitors(qemu: QemuOptions) -> list[str]:
     """Return, in words, which further monitors and the like the arguments give a VM."""
+    from .arguments import refusals
+
     return [
         f"qemu.args: {refusal.argument} gives the VM {refusal.gives}: whoever reaches it can give the VM network devices"
         " that no record knows. It is allowed because this task does not say audit: required"
