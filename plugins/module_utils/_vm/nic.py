@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing as t
 
 from .._audit.network import Network
@@ -25,7 +26,8 @@ class Nic:
     """One NIC of a running VM.
 
     ``front_end`` is ``None`` when the guest has let go of it; ``devices`` are those that
-    qemu really holds, none after a revocation.
+    qemu really holds, none after a revocation. The kernel is asked once for its source and its network: a NIC is what
+    was there when the task looked, and :meth:`Vm.refresh` looks again.
     """
 
     mac: str
@@ -64,14 +66,14 @@ class Nic:
             return "bridge" if self.devices[0].is_tap else "direct"
         return self.note.type if self.note else "bridge"
 
-    @property
+    @functools.cached_property
     def source(self) -> str | None:
         """Return the bridge or the lower device, as the kernel knows it."""
         if self.ifname is None or not sysfs.exists(self.ifname):
             return self.note.source if self.note else None
         return backend_of(self.type).source_of(self.ifname)
 
-    @property
+    @functools.cached_property
     def network(self) -> Network:
         """Return the network that it is on, as the kernel shows it. What nobody noted is not looked at."""
         noted = self.note.link.network if self.note else Network()
