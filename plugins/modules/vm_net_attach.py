@@ -469,19 +469,25 @@ audit:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._argspec import (
-    attach_options,
-    audit_options,
-    vm_options,
-)
-from ansible_collections.virtaudit.qemu.plugins.module_utils._flow.attach import run
-from ansible_collections.virtaudit.qemu.plugins.module_utils._task.edge import (
-    run_module,
+from ansible_collections.virtaudit.qemu.plugins.module_utils._bytecode import (
+    use_kept_bytecode,
 )
 
 
 def main() -> None:
     """Run the module."""
+    use_kept_bytecode()
+    # Imported only now, from the bytecode that the host keeps.
+    from ansible_collections.virtaudit.qemu.plugins.module_utils._argspec import (
+        attach_options,
+        audit_options,
+        vm_options,
+    )
+    from ansible_collections.virtaudit.qemu.plugins.module_utils._flow.attach import run
+    from ansible_collections.virtaudit.qemu.plugins.module_utils._task.edge import (
+        run_module,
+    )
+
     module = AnsibleModule(
         argument_spec={**vm_options(timeout=10), **audit_options(), **attach_options()},
         supports_check_mode=True,

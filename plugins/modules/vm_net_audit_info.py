@@ -713,19 +713,25 @@ import functools
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._argspec import (
-    audit_info_options,
-)
-from ansible_collections.virtaudit.qemu.plugins.module_utils._flow.audit_info import (
-    run,
-)
-from ansible_collections.virtaudit.qemu.plugins.module_utils._task.reader import (
-    run_reader,
+from ansible_collections.virtaudit.qemu.plugins.module_utils._bytecode import (
+    use_kept_bytecode,
 )
 
 
 def main() -> None:
     """Run the module."""
+    use_kept_bytecode()
+    # Imported only now, from the bytecode that the host keeps.
+    from ansible_collections.virtaudit.qemu.plugins.module_utils._argspec import (
+        audit_info_options,
+    )
+    from ansible_collections.virtaudit.qemu.plugins.module_utils._flow.audit_info import (
+        run,
+    )
+    from ansible_collections.virtaudit.qemu.plugins.module_utils._task.reader import (
+        run_reader,
+    )
+
     module = AnsibleModule(argument_spec=audit_info_options(), supports_check_mode=True)
     # Check mode writes nothing, not even what speeds up the next time.
     run_reader(module, functools.partial(run, keep_index=not module.check_mode))

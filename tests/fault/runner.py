@@ -11,6 +11,7 @@ import importlib
 import io
 import json
 import os
+import pkgutil
 import select
 import signal
 import sys
@@ -20,10 +21,15 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ansible_collections.virtaudit.qemu.plugins import module_utils
+
 Result = dict[str, Any]
 _TASK_SECONDS = 300
 
 importlib.import_module("pyroute2")
+# The modules import them only when they run.
+for _found in pkgutil.walk_packages(module_utils.__path__, f"{module_utils.__name__}."):
+    importlib.import_module(_found.name)
 
 
 def module_name(name: str) -> str:

@@ -113,6 +113,7 @@ def main() -> None:
         "links": links(),
         "switch": switch(),
         "state": state_directory(),
+        "bytecode": Path("/var/cache/virtaudit/bytecode").exists(),
         "user": user(),
         "pyroute2": loads("pyroute2"),
         "qemu": run("sh", "-c", "command -v qemu-system-x86_64 || true").strip(),

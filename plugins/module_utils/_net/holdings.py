@@ -24,9 +24,9 @@ from .._device import (
     VHOST_NET_PATH,
     VHOST_NET_RDEV,
     Device,
-    fds_of,
     format_rdev,
 )
+from .._files import read_kernel_file
 from .._proc import Process, all_processes, raise_exhausted
 from . import sysfs
 
@@ -109,8 +109,20 @@ def kept(process: Process, devices: t.Sequence[Device]) -> list[Device]:
 
 def beside(process: Process, known: t.Iterable[Device]) -> list[Device]:
     """Return the network devices that a process holds beside those that are known, by their descriptors."""
-    fds = set(fds_of(opened for opened in known if still_at(process, opened)))
-    return [opened for opened in of(process) if opened.fd not in fds]
+    # Each descriptor is looked at once: there are some for each NIC.
+    given: dict[int | None, list[Device]] = {}
+    for opened in known:
+        given.setdefault(opened.fd, []).append(opened)
+    return [
+        opened
+        for opened in of(process)
+        if not any(_is_still(each, opened) for each in given.get(opened.fd, []))
+    ]
+
+
+def _is_still(known: Device, now: Device) -> bool:
+    """Tell whether what stands at a descriptor now can be the device that is known to have stood there."""
+    return now.rdev == known.rdev and now.dev in (None, known.dev)
 
 
 def words(opened: Device) -> str:
@@ -211,10 +223,8 @@ def _interface_of(process: Process, fd: int, path: str, rdev: int) -> str | None
 def _tun_name(process: Process, fd: int) -> str | None:
     for thread in process.files():
         try:
-            with open(
-                f"{thread}/fdinfo/{fd}", encoding="utf-8", errors="replace"
-            ) as handle:
-                match = _IFF_LINE.search(handle.read())
+            said = read_kernel_file(f"{thread}/fdinfo/{fd}")
+            match = _IFF_LINE.search(said.decode("utf-8", "replace"))
             return match.group(1) if match else None
         except OSError as exc:
             raise_exhausted(exc)

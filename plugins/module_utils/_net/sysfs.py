@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import socket
 
+from .._files import read_kernel_file
 from .._proc import raise_exhausted
 
 _NET = "/sys/class/net"
@@ -188,8 +189,7 @@ def _related(name: str, prefix: str) -> list[str]:
 
 def _read(name: str, attribute: str) -> str | None:
     try:
-        with open(f"{_NET}/{name}/{attribute}", encoding="ascii") as handle:
-            return handle.read().strip()
+        return read_kernel_file(f"{_NET}/{name}/{attribute}").decode("ascii").strip()
     except OSError as exc:
         raise_exhausted(exc)
     except UnicodeDecodeError:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import os
 import signal
@@ -20,6 +21,7 @@ from ansible.module_utils.common.respawn import (
 
 from .._audit.auditor import Auditor
 from .._audit.ticket import parse_ticket
+from .._bytecode import finder
 from .._errors import VirtauditError
 from .result import Report, printable
 
@@ -94,9 +96,21 @@ def end(
     result, failure = printable(result), printable(failure)
     for warning in result.pop("warnings"):
         module.warn(warning)
+    if not module.check_mode:
+        _keep_bytecode_at_exit()
     if failure:
         module.fail_json(**failure, **result)
     module.exit_json(**result)
+
+
+def _keep_bytecode_at_exit() -> None:
+    """Have the bytecode of what had to be compiled kept, once the result is out."""
+    found = finder()
+    if found is not None and found.compiled:
+        # Imported now: Ansible removes what it sent before the process exits.
+        from .._bytecode_keep import keep_bytecode
+
+        atexit.register(keep_bytecode)
 
 
 def _require_pyroute2(module: AnsibleModule) -> None:

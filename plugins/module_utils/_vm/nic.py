@@ -26,7 +26,8 @@ class Nic:
     """One NIC of a running VM.
 
     ``front_end`` is ``None`` when the guest has let go of it; ``devices`` are those that
-    qemu really holds, none after a revocation.
+    qemu really holds, none after a revocation. The kernel is asked once for its source and its network: a NIC is what
+    was there when the task looked, and :meth:`Vm.refresh` looks again.
     """
 
     mac: str
@@ -64,7 +65,7 @@ class Nic:
         noted = self.note.type if self.note else None
         return kind_of(self.devices[0], noted) if self.devices else noted or "bridge"
 
-    @property
+    @functools.cached_property
     def source(self) -> str | None:
         """Return the bridge or the lower device, as the kernel knows it."""
         if self.ifname is None or not sysfs.exists(self.ifname):

@@ -1,0 +1,139 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How the time of a task grows with the NICs of a VM, and what the kept bytecode spares it.
+
+The VM is a small Linux under TCG. Each side is a task of one ansible-playbook. A task that finds no bytecode of
+the collection on the host compiles what it imports, as each task would without it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ansible_collections.virtaudit.qemu.tests.benchmark.support import (
+    host,
+    playbook,
+    script,
+)
+from ansible_collections.virtaudit.qemu.tests.benchmark.support.figures import (
+    Figure,
+    Wanted,
+)
+from ansible_collections.virtaudit.qemu.tests.benchmark.support.playbook import (
+    Task,
+    Timed,
+)
+
+NAME, UUID = "vabench-growth", "be7cbe7c-0000-4000-8000-000000000201"
+COUNTS = (1, 4, 16, 64)
+BYTECODE = "/var/cache/virtaudit/bytecode"
+DETACH = "virtaudit.qemu.vm_net_detach"
+
+
+def attach(count: int, qemu: object = None) -> Task:
+    """Return the task that gives the VM so many NICs."""
+    nics = [
+        {"mac": f"52:54:00:be:09:{number:02x}", "source": host.BRIDGE}
+        for number in range(count)
+    ]
+    vm = {"name": NAME, "uuid": UUID}
+    return {"virtaudit.qemu.vm_net_attach": {**vm, "interfaces": nics, "qemu": qemu}}
+
+
+def one_round() -> list[Task]:
+    """Return the tasks of one round."""
+    vm = {"name": NAME, "uuid": UUID}
+    forget = {"ansible.builtin.file": {"path": BYTECODE, "state": "absent"}}
+    tasks: list[Task] = []
+    for count in COUNTS:
+        tasks += [
+            {"name": f"attach {count}", **attach(count)},
+            {"name": f"again {count}", **attach(count)},
+            {"name": f"noop {count}", "noop": {}},
+        ]
+        if count == 1:
+            tasks += [
+                {"name": "forget", **forget},
+                {"name": "compiles", **attach(count)},
+                {"name": "compiled", **attach(count)},
+            ]
+        tasks.append({"name": f"detach {count}", DETACH: {**vm, "macs": ["all"]}})
+    return tasks
+
+
+@contextlib.contextmanager
+def vm(work: Path, guest: Path) -> Iterator[None]:
+    """Have the VM run with a guest that is up."""
+    serial = work / "serial"
+    boot = ["-kernel", f"{guest}/vmlinuz", "-initrd", f"{guest}/initrd"]
+    says = ["-append", "console=ttyS0 quiet", "-serial", f"file:{serial}"]
+    qemu = {"accel": "tcg", "memory": "192", "hotplug_ports": max(COUNTS)}
+    end = {DETACH: {"name": NAME, "uuid": UUID, "stop_vm": "destroy"}}
+    start = attach(0, {**qemu, "args": [*boot, *says]})
+    try:
+        playbook.run([{"name": "begin", **start}], work)
+        host.wait_for_text(serial, "GUEST-READY")
+        yield
+    finally:
+        playbook.run([{"name": "end", **end}], work)
+
+
+def figures(times: Sequence[Timed]) -> list[Figure]:
+    """Return the table."""
+
+    def ms(task: str) -> list[float]:
+        return [each.seconds * 1000 for each in times if each.task == task]
+
+    def grown(what: str, verb: str) -> Figure:
+        sides = {f"{count} NICs": ms(f"{verb} {count}") for count in COUNTS}
+        return Figure(what, "ms", sides)
+
+    same, nothing = "a re-run", "a no-op module"
+    return [
+        grown("attach, by NICs", "attach"),
+        grown("re-run, by NICs", "again"),
+        grown("detach, by NICs", "detach"),
+        *(
+            Figure(
+                f"re-run, {count} NICs, beside a no-op module",
+                "ms",
+                {same: ms(f"again {count}"), nothing: ms(f"noop {count}")},
+                (same, nothing),
+                Wanted("at most", 1.25) if count in (1, 16) else None,
+            )
+            for count in COUNTS
+        ),
+        Figure(
+            "re-run, 1 NIC, by bytecode",
+            "ms",
+            {"the host has none": ms("compiles"), "it is kept": ms("compiled")},
+            ("the host has none", "it is kept"),
+            note="without it Python compiles what the task imports, and the task keeps it for the next one",
+        ),
+    ]
+
+
+def main() -> None:
+    """Measure, and leave the machine as it was."""
+    rounds = script.rounds(5)
+    script.end_by_exception()
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+        work = Path(name)
+        stack.enter_context(host.auditing())
+        stack.enter_context(host.bridge())
+        stack.enter_context(host.state_in_memory())
+        stack.enter_context(vm(work, host.guest(work)))
+        script.say(f"growth: {rounds} rounds, and one before them")
+        # The first round fills caches and is not counted.
+        tasks = [task for _number in range(rounds + 1) for task in one_round()]
+        times = playbook.run(tasks, work)[len(one_round()) :]
+    script.finish(figures(times))
+
+
+if __name__ == "__main__":
+    main()
