@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Files that several processes share: locks on directories, files written whole."""
+"""Files that several processes share: locks on directories, and files that are written as a whole."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _acquire(path: str) -> int | None:
         raise StateError(f"{path} cannot be used: {exc.strerror}") from exc
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Its last owner may have removed the directory while we waited.
+        # The last owner of the lock may have removed the directory while this process waited.
         if os.path.samestat(os.fstat(fd), os.lstat(path)):
             return fd
     except (BlockingIOError, FileNotFoundError):
@@ -65,7 +65,7 @@ def _acquire(path: str) -> int | None:
 
 
 def write_whole(path: str, content: str | bytes) -> None:
-    """Write a file of root's so that a crash leaves the old one or the new one, whole.
+    """Write a file that root owns. After a crash there is either the whole old file or the whole new one.
 
     Raises :class:`StateError`.
     """
