@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What an answer from the logs rests on: the time that they cover, and what of them could not be read."""
+"""Says what an answer from the logs rests on: the time that they cover, and what could not be read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .._time import iso
 if t.TYPE_CHECKING:
     from .._log.copies import Copies
 
-# A question for the time until now goes beyond each log.
+# A question about the time until now always goes beyond the end of a log.
 _RECENT_SECONDS = 3600.0
 
 
@@ -44,7 +44,7 @@ class Extent:
 
     @classmethod
     def of(cls, files: t.Sequence[LogFile], first: float, last: float) -> Extent:
-        """Look at the begins and ends of logs; ``first`` and ``last`` are of what was read."""
+        """Look at the beginnings and ends of logs. ``first`` and ``last`` are the times of what was read."""
         begins = [first, *(log.first_event()[0] for log in files)]
         ends = [last]
         for log in files:
@@ -77,7 +77,7 @@ def warnings_of(
     read: Read,
     doubts: t.Sequence[Item],
 ) -> list[str]:
-    """Return what the answer does not rest on, in words for an operator."""
+    """Return a sentence for the operator about each part that the answer lacks."""
     given = logs.host is None
     return [
         *(_missing(each) for each in logs.unread),
