@@ -127,16 +127,16 @@ def _beyond(extent: Extent, wanted: Wanted, given: bool) -> t.Iterator[str]:
     """Say which part of the time that is asked for the logs do not reach."""
     first, last = extent.first, extent.last
     if first is None or last is None:
-        yield "the logs have no record: they tell nothing of who held what"
+        yield "the logs have no record, so they do not tell who held what"
         return
     if wanted.since is not None and wanted.since < first:
-        yield f"since: the logs begin at {iso(first)}; what was before that they do not tell"
+        yield f"since: the logs begin at {iso(first)}; they do not tell what was before that"
     if wanted.until is not None and wanted.until < first:
         yield f"until: the logs begin at {iso(first)}, after that; the answer is empty for want of logs"
     if given and wanted.since is not None and wanted.since > last:
-        yield f"since: the logs end at {iso(last)}, before that; what came after it they do not tell"
+        yield f"since: the logs end at {iso(last)}, before that; they do not tell what came after it"
     if given and wanted.until is not None and wanted.until > last + _RECENT_SECONDS:
-        yield f"until: the logs end at {iso(last)}; what came after that they do not tell"
+        yield f"until: the logs end at {iso(last)}; they do not tell what came after that"
 
 
 def _unknown(
@@ -162,7 +162,7 @@ def _unknown(
 
 
 def _guessed(log: LogFile) -> str:
-    return f"{log.path}: of its lines some have {'; '.join(sorted(log.clock.guesses))}"
+    return f"{log.path}: some of its lines have {'; '.join(sorted(log.clock.guesses))}"
 
 
 def _ends_within(log: LogFile) -> bool:

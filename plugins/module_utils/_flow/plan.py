@@ -116,7 +116,7 @@ def _step(vm: Vm, interface: Interface, on_mismatch: str) -> Step:
         else "on_mismatch: update to change it in place without the guest, or "
     )
     raise MismatchError(
-        f"{interface.option}: {interface.mac} is attached to VM {vm.name} otherwise: {'; '.join(found)}."
+        f"{interface.option}: {interface.mac} is attached to VM {vm.name} with other settings: {'; '.join(found)}."
         f" Nothing was changed; use {hint}on_mismatch: replace to take it out and attach it as asked"
     )
 

@@ -131,7 +131,7 @@ def parse_mac(option: str, text: str) -> str:
         problem = f"{text!r} is no MAC address (six bytes in hex, as 52:54:00:12:34:56)"
         if mac.isdecimal():
             # YAML 1.1 has numbers to the base of 60.
-            problem += "; YAML takes one of digits only for a number: quote it"
+            problem += "; YAML reads a MAC that has only digits as a number: quote it"
         raise OptionError(option, problem)
     if int(mac[:2], 16) & 1:
         raise OptionError(
@@ -262,7 +262,7 @@ def _check_filter(interface: Interface) -> None:
     if interface.filter != "address" and interface.addresses:
         raise interface.error(
             "addresses",
-            f"filter: {interface.filter} looks at no address; use filter: address, or leave the addresses out",
+            f"filter: {interface.filter} uses no addresses; use filter: address, or leave the addresses out",
         )
     if len(interface.network.addresses or "") > MAX_LIST_BYTES:
         raise interface.error(

@@ -248,7 +248,9 @@ class Move(t.NamedTuple):
         found = []
         for change in self.before.changes(self.after):
             (name, have), (_name, want) = change.items()
-            found.append(f"{name[len('old-'):]} is {have}, asked is {want}")
+            found.append(
+                f"{name[len('old-'):]} is {have}, and the task asks for {want}"
+            )
         return found
 
 
@@ -309,7 +311,7 @@ def _lasting_differences(wanted: Interface, nic: Nic) -> list[str]:
         # A NIC that this collection did not attach has a name of its own, and the task did not ask for our default name.
         pairs = [pair for pair in pairs if pair[0] != "ifname"]
     return [
-        f"{what} is {have}, asked is {want}"
+        f"{what} is {have}, and the task asks for {want}"
         for what, have, want in pairs
         if have != want
     ]
