@@ -40,7 +40,7 @@ class Grant:
 
     ``exact``: each device is on record with its descriptor. ``live`` is ``None`` until it was
     looked at. ``run`` counts the VM's starts. ``network`` is where its record says what it is on:
-    source, vlan, filter, isolated and link, ``None`` where one is not. ``move`` is the last update of it.
+    source, vlan, filter, isolated and link, ``None`` where one is not. ``move`` is the last update of the network.
     ``ticket`` is the last one that was given for the hand-over or an update.
     """
 

@@ -23,7 +23,7 @@ _ROUNDED_SECONDS = 1.5
 class Copies:
     """Tells which records were read before. ``copies`` counts them.
 
-    ``mixed``: some logs are of a form that has no numbers, so that times have to do.
+    ``mixed``: some logs have a form without numbers, so that only their times can be compared.
     """
 
     def __init__(self, mixed: bool) -> None:

@@ -86,7 +86,7 @@ def parse_line(line: Line, macvtap: Major | None = None) -> Item | None:
 
 
 def _text(line: Line) -> str:
-    # A log that went through Windows has a CR at each line's end.
+    # A log that was edited or copied with Windows has a CR at the end of each line.
     return line.text.decode("utf-8", "surrogateescape").rstrip("\r")
 
 

@@ -135,7 +135,7 @@ def _record_ends(
         state.save(note)
         held = "; ".join(f"{mac}: {holding}" for mac, holding in stuck.items())
         raise StuckError(
-            f"VM {note.name} (pid {note.pid}) has ended, and not all that it had is free: {held}. No detach and no close"
+            f"VM {note.name} (pid {note.pid}) has ended, and somebody still holds a part of what it had: {held}. No detach and no close"
             " of it is on record; end that process, and run the task again"
         )
 
