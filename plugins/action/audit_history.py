@@ -7,18 +7,11 @@
 from __future__ import annotations
 
 import typing as t
+from pathlib import Path
 
-from ansible import constants
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
-
-from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
-    OptionError,
-)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._time import parse_time
-from ansible_collections.virtaudit.qemu.plugins.plugin_utils._report.answers import (
-    answers_directory,
-    forget_answers,
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._report.controller_action import (
+    ControllerAction,
 )
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._report.history import (
     find,
@@ -29,41 +22,31 @@ from ansible_collections.virtaudit.qemu.plugins.plugin_utils._report.place impor
     absolute,
 )
 
-_SPEC: dict[str, t.Any] = {
-    "hosts": {"type": "list", "elements": "str", "required": True},
-    "dest": {"type": "str", "required": True},
-    "since": {"type": "str"},
-}
 
+class ActionModule(ControllerAction):
+    """Puts the histories of all hosts together."""
 
-class ActionModule(ActionBase):
-    """Runs on the controller, without a connection."""
+    PREFIX = "audit_history"
+    SPEC: t.Mapping[str, t.Any] = {
+        "dest": {"type": "str", "required": True},
+        "since": {"type": "str"},
+    }
 
-    TRANSFERS_FILES = False
-
-    def run(
-        self, tmp: t.Any = None, task_vars: dict[str, t.Any] | None = None
+    def make(
+        self,
+        options: t.Mapping[str, t.Any],
+        hosts: list[str],
+        answers: Path,
+        check_mode: bool,
     ) -> dict[str, t.Any]:
-        """Put the answers together, and write them as CSV."""
-        super().run(tmp, task_vars)
-        _validation, options = self.validate_argument_spec(argument_spec=_SPEC)
-        hosts = [str(host) for host in options["hosts"]]
-        answers = answers_directory(str(constants.DEFAULT_LOCAL_TMP))
+        """Write the answer as CSV, and return it as lines for people too."""
+        dest = absolute("dest", str(options["dest"]))
         since = options["since"]
-        try:
-            dest = absolute("dest", str(options["dest"]))
-            begin = None if since is None else parse_time("since", str(since))
-            if self._task.check_mode:
-                return {"changed": True, "dest": dest}
-            found = find(answers, hosts, begin)
-            write_csv(dest, found.held)
-        except OptionError as exc:
-            raise AnsibleActionFail(f"audit_history_{exc}") from None
-        except OSError as exc:
-            raise AnsibleActionFail(f"audit_history_dest: {exc}") from None
-        finally:
-            if not self._task.check_mode:
-                forget_answers(answers, hosts)
+        begin = None if since is None else parse_time("since", str(since))
+        if check_mode:
+            return {"changed": True, "dest": dest}
+        found = find(answers, hosts, begin)
+        write_csv(dest, found.held)
         return {
             "changed": True,
             "dest": dest,

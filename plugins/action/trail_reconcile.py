@@ -11,17 +11,11 @@ import os
 import typing as t
 from pathlib import Path
 
-from ansible import constants
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
-
-from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
-    OptionError,
-)
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._report.answers import (
     answer_name,
-    answers_directory,
-    forget_answers,
+)
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._report.controller_action import (
+    ControllerAction,
 )
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._report.place import (
     absolute,
@@ -31,48 +25,38 @@ from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.reconciliati
     table,
 )
 
-_SPEC: dict[str, t.Any] = {
-    "hosts": {"type": "list", "elements": "str", "required": True},
-    "path": {"type": "str", "required": True},
-    "dest": {"type": "str"},
-    "begin": {"type": "str"},
-}
 _NAMED = 100
 
 
-class ActionModule(ActionBase):
-    """Runs on the controller, without a connection."""
+class ActionModule(ControllerAction):
+    """Compares all files with all hosts."""
 
-    TRANSFERS_FILES = False
+    PREFIX = "trail_reconcile"
+    SPEC: t.Mapping[str, t.Any] = {
+        "path": {"type": "str", "required": True},
+        "dest": {"type": "str"},
+        "begin": {"type": "str"},
+    }
 
-    def run(
-        self, tmp: t.Any = None, task_vars: dict[str, t.Any] | None = None
+    def make(
+        self,
+        options: t.Mapping[str, t.Any],
+        hosts: list[str],
+        answers: Path,
+        check_mode: bool,
     ) -> dict[str, t.Any]:
-        """Compare, write the whole as JSON, and return it short."""
-        super().run(tmp, task_vars)
-        _validation, options = self.validate_argument_spec(argument_spec=_SPEC)
-        hosts = [str(host) for host in options["hosts"]]
-        answers = answers_directory(str(constants.DEFAULT_LOCAL_TMP))
-        try:
-            path = absolute("path", str(options["path"]))
-            dest = options["dest"] and absolute("dest", str(options["dest"]))
-            if self._task.check_mode:
-                return {"changed": dest is not None}
-            result = reconcile(path, hosts, _reader(answers), options["begin"])
-            if dest is not None:
-                _write(dest, result)
-        except OptionError as exc:
-            raise AnsibleActionFail(f"trail_reconcile_{exc}") from None
-        except OSError as exc:
-            raise AnsibleActionFail(f"trail_reconcile: {exc}") from None
-        finally:
-            if not self._task.check_mode:
-                forget_answers(answers, hosts)
-        lines = table(result)
+        """Write the whole answer as JSON, and return it short."""
+        path = absolute("path", str(options["path"]))
+        dest = options["dest"] and absolute("dest", str(options["dest"]))
+        if check_mode:
+            return {"changed": dest is not None}
+        result = reconcile(path, hosts, _reader(answers), options["begin"])
+        if dest is not None:
+            _write(dest, result)
         return {
             "changed": dest is not None,
             "sound": result["sound"],
-            "lines": lines[:_NAMED],
+            "lines": table(result)[:_NAMED],
             "dest": dest,
         }
 

@@ -258,7 +258,8 @@ class CallbackModule(CallbackBase):
         """A play begins."""
         self._end_if_aborted()
         self._play = str(play.get_name())
-        self._extra_vars = dict(play.get_variable_manager().extra_vars)
+        manager = play.get_variable_manager()
+        self._extra_vars = dict(getattr(manager, "extra_vars", None) or {})
         if self._trail is not None:
             self._guard(self._trail.sync)
             self._trail.collector.play = self._play

@@ -13,7 +13,11 @@ Spec = dict[str, t.Any]
 
 _INTERFACE: Spec = {
     "mac": {"type": "str", "required": True},
-    "type": {"type": "str", "choices": ["bridge", "direct"], "default": "bridge"},
+    "type": {
+        "type": "str",
+        "choices": ["bridge", "direct", "openvswitch"],
+        "default": "bridge",
+    },
     "source": {"type": "str", "required": True},
     "mode": {"type": "str", "choices": ["vepa", "bridge", "private", "passthrough"]},
     "model": {"type": "str", "default": "virtio-net-pci"},
@@ -37,6 +41,8 @@ _INTERFACE: Spec = {
     "addresses": {"type": "list", "elements": "str"},
     "isolated": {"type": "bool", "default": False},
     "link": {"type": "str", "choices": ["up", "down"], "default": "up"},
+    "port_profile": {"type": "str"},
+    "interface_id": {"type": "str"},
 }
 
 _QEMU: Spec = {

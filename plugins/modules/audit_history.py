@@ -40,6 +40,7 @@ options:
 """
 
 EXAMPLES = r"""
+---
 - name: Answer
   virtaudit.qemu.audit_history:
     hosts: "{{ groups.hypervisors }}"

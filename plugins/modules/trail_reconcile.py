@@ -46,6 +46,7 @@ options:
 """
 
 EXAMPLES = r"""
+---
 - name: Compare
   virtaudit.qemu.trail_reconcile:
     hosts: "{{ groups.hypervisors }}"

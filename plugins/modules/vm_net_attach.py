@@ -41,8 +41,11 @@ options:
         description:
           - V(bridge) makes a tap that is a port of the bridge O(interfaces[].source).
           - V(direct) makes a macvtap on the network device O(interfaces[].source).
+          - V(openvswitch) makes a tap that is a port of the bridge O(interfaces[].source) of Open vSwitch. The port and all
+            its settings are one transaction in the switch's database. The module removes the port's row when the VM gives
+            the NIC up.
         type: str
-        choices: [bridge, direct]
+        choices: [bridge, direct, openvswitch]
         default: bridge
       source:
         description: The bridge, or the lower device.
@@ -83,6 +86,7 @@ options:
           - The VLANs of the NIC, with O(interfaces[].type=bridge), on a bridge with VLAN filtering. The NIC has these and
             no other, before the first frame can pass.
           - Without it the NIC has the VLAN that the bridge gives to a new port.
+          - A port of Open vSwitch without it is a trunk of all VLANs, as the switch has it.
           - A macvtap has the VLAN of its lower device; name a VLAN device (C(eth0.42)) as O(interfaces[].source).
         type: dict
         suboptions:
@@ -132,6 +136,14 @@ options:
         type: str
         choices: [up, down]
         default: up
+      port_profile:
+        description: The profile that the port's external_ids name (C(port-profile)), with O(interfaces[].type=openvswitch) only.
+        type: str
+      interface_id:
+        description:
+          - The UUID by which a controller knows the port (C(iface-id) in its external_ids), with
+            O(interfaces[].type=openvswitch) only. By default it is made of the MAC.
+        type: str
   qemu:
     description:
       - How to start the VM if it does not run. The module ignores this option for a VM that runs. Without it, the task fails if the VM does not run.

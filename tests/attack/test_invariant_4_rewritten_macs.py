@@ -27,14 +27,18 @@ MACS = [str(REWRITTEN["mac"]), str(OTHER["mac"])]
 # hw/net/vmxnet3.c: in BAR 1, the first four bytes of the MAC and the last two.
 _MACL, _MACH = 0x28, 0x30
 _FIRMWARE_SECONDS = 60
+_STUB_SECONDS = 10
 
 
 class Memory:
     """The memory of a guest, by gdb's remote protocol: what a driver in the guest writes to a device."""
 
     def __init__(self, monitor: str, path: Path) -> None:
+        # Of a guest that runs the stub takes no packet.
+        qmp.call(monitor, "stop")
         hmp(monitor, f"gdbserver unix:{path},server=on,wait=off")
         self._stub = socket.socket(socket.AF_UNIX)
+        self._stub.settimeout(_STUB_SECONDS)
         self._stub.connect(str(path))
         # By physical address, and so to devices too.
         self._ask("Qqemu.PhyMemMode:1")
@@ -89,6 +93,7 @@ def rewrite_mac(monitor: str, work: Path, mac: str) -> None:
     memory.write(base + _MACH, address[4:] + bytes(2))
     memory.close()
     hmp(monitor, "gdbserver none")
+    qmp.call(monitor, "cont")
 
 
 def reported_macs(monitor: str) -> list[str]:

@@ -28,6 +28,7 @@ class Network:
     ``source``: the bridge, the switch or the lower device. ``vlan``: its VLAN, as ``42``, or the VLANs of a trunk.
     ``filter``: ``mac`` or ``address``. ``addresses``: what ``address`` lets the NIC send as, joined by commas.
     ``isolated``: ``yes``. ``link``: ``down`` while the NIC is in quarantine. ``mtu``: bytes, where a task asked for it.
+    ``port_profile``, ``interface_id``: what tells controllers of Open vSwitch which port it is.
     """
 
     source: str | None = None
@@ -37,6 +38,8 @@ class Network:
     isolated: str | None = None
     link: str | None = None
     mtu: str | None = None
+    port_profile: str | None = None
+    interface_id: str | None = None
 
     @property
     def is_prepared(self) -> bool:

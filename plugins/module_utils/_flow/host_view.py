@@ -8,16 +8,21 @@ Sources: ``proc(5)``; ``/sys/class/net``, of this network namespace only.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import typing as t
 
 from .._analysis.place import Place
 from .._device import Device
-from .._net import holdings, sysfs
+from .._errors import LinkError
+from .._net import holdings, ovs_port, sysfs
 from .._net.filter import table
 from .._proc import Process, all_processes
 from .._qemu.process import is_qemu, told
 from .._vm import identity, statedir
+
+# The master of each port of Open vSwitch whose datapath is the kernel's.
+_SWITCH = "ovs-system"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,13 +94,26 @@ def _places_of(names: t.Iterable[str]) -> dict[str, Place]:
         index = sysfs.ifindex(name)
         if index is not None:
             kinds[sysfs.is_tap(name)][name] = index
+    switched = _switched()
     places = {}
     for is_tap, links in kinds.items():
         filtered = table.filtered(links, "bridge" if is_tap else "netdev")
         for name in links:
             source = sysfs.master(name) if is_tap else sysfs.lower(name)
+            if is_tap and source in (None, _SWITCH):
+                if switched is None:
+                    # The database does not answer, so nobody knows where the port is.
+                    continue
+                source = switched.get(name)
             places[name] = Place(source, is_tap, filtered[name])
     return places
+
+
+def _switched() -> dict[str, str] | None:
+    """Return the bridge of each port of Open vSwitch, ``None`` where its database does not answer."""
+    with contextlib.suppress(LinkError):
+        return ovs_port.bridge_of_ports()
+    return None
 
 
 def _is_tap(name: str) -> bool:

@@ -24,7 +24,6 @@ from .._vm.remains import has_remains
 from .._vm.vm import Live, Vm
 from .handover import attached, claim, noting, record_grant, take_carriers
 from .plan import Plan, Step
-from .update import update
 
 if t.TYPE_CHECKING:
     from .._task.result import Report
@@ -50,6 +49,8 @@ def hot_plug(vm: Vm, plan: Plan, report: Report, origin: Origin) -> None:
                     )
                     continue
                 if step.action == "update":
+                    from .update import update
+
                     report.interfaces.append(update(vm, note, step, auditor, messages))
                     report.changed = True
                     continue
@@ -64,15 +65,15 @@ def hot_plug(vm: Vm, plan: Plan, report: Report, origin: Origin) -> None:
                     if nic.phase == "held":
                         report.changed = True
                         report.interfaces.append(attached(step.interface, nic.devices))
-            if plan.others:
-                _detach_others(vm, note, plan.others, report, messages)
+            if plan.unlisted:
+                _detach_unlisted(vm, note, plan.unlisted, report, messages)
         finally:
             auditor.prove_anyway()
             if not auditor.missed:
                 _drop_unfinished(note)
 
 
-def _detach_others(
+def _detach_unlisted(
     vm: Vm, note: Note, nics: t.Sequence[Nic], report: Report, messages: Messages
 ) -> None:
     """Detach the NICs that the task does not list. Raises :class:`PendingError` when the guest keeps one."""

@@ -36,20 +36,20 @@ class Step(t.NamedTuple):
 class Plan(t.NamedTuple):
     """All steps; ``start`` is how to start the VM when it does not run; ``ports`` where new NICs go.
 
-    ``others`` are the NICs that the task does not list and that go, after all that is attached.
+    ``unlisted`` are the NICs that the task does not list and that go, after all that is attached.
     """
 
     steps: list[Step]
     start: QemuOptions | None
     ports: list[str]
-    others: tuple[Nic, ...] = ()
+    unlisted: tuple[Nic, ...] = ()
 
     @property
     def changes(self) -> bool:
         """Tell whether anything is to do."""
         return (
             self.start is not None
-            or bool(self.others)
+            or bool(self.unlisted)
             or any(step.action != "unchanged" for step in self.steps)
         )
 
@@ -68,8 +68,8 @@ def make_plan(
             _step(vm, interface, params["on_mismatch"]) for interface in interfaces
         ]
         _check_new(vm, steps)
-        others = _others(vm, interfaces) if params["exclusive"] else ()
-        return Plan(steps, None, _ports(vm, steps), others)
+        unlisted = _unlisted(vm, interfaces) if params["exclusive"] else ()
+        return Plan(steps, None, _ports(vm, steps), unlisted)
     if qemu is None:
         raise OptionError(
             "qemu",
@@ -89,7 +89,7 @@ def make_plan(
     return Plan(steps, qemu, [])
 
 
-def _others(vm: Vm, interfaces: t.Sequence[Interface]) -> tuple[Nic, ...]:
+def _unlisted(vm: Vm, interfaces: t.Sequence[Interface]) -> tuple[Nic, ...]:
     """Return the NICs that the VM has and the task does not list, by MAC."""
     listed = {interface.mac for interface in interfaces}
     return tuple(nic for mac, nic in sorted(vm.nics.items()) if mac not in listed)
@@ -210,7 +210,7 @@ def planned_result(plan: Plan) -> list[dict[str, t.Any]]:
             planned.append(updated(step.nic.result(), step.move))
         else:
             planned.append({**asked(step.interface), "action": "attached"})
-    planned += [{**nic.result(), "action": "detached"} for nic in plan.others]
+    planned += [{**nic.result(), "action": "detached"} for nic in plan.unlisted]
     return planned
 
 
@@ -243,7 +243,7 @@ def make_diff(vm: Vm, plan: Plan) -> dict[str, t.Any]:
         elif step.nic is not None and step.move is not None:
             planned = updated(step.nic.result(), step.move)
             after[step.interface.mac] = _essence(planned)
-    for nic in plan.others:
+    for nic in plan.unlisted:
         del after[nic.mac]
     return {
         "before": {"running": vm.running, "interfaces": before},

@@ -59,7 +59,7 @@ def _put(vm: Vm, nic: Nic, link: NicLink, network: Network) -> None:
 
     The guest's side follows the host's, which is what keeps a quarantine.
     """
-    backend_of(nic.type).update(link, network)
+    backend_of(nic.type).update(link._replace(vm=vm.uuid), network)
     if nic.front_end is not None and link.network.link != network.link:
         set_carrier(vm.live.monitor, nic.front_end.path, network.link != "down")
 

@@ -25,6 +25,8 @@ from .unread import Unread
 _ANY = re.compile(HEAD % "[A-Z_0-9]+", re.ASCII)
 
 VIRT_NEEDLE = b"VIRT_"
+# As a daemon has it that does not know the type's name: type=UNKNOWN[2501].
+NAMELESS_NEEDLE = b"[250"
 # Character devices, and TUNSETIFF.
 KERNEL_NEEDLES = (b"mode=020", b"400454ca a2=")
 ALERT_NEEDLES = (b"type=AVC msg=audit(", b"type=ANOM_")
@@ -32,7 +34,6 @@ ALERT_NEEDLES = (b"type=AVC msg=audit(", b"type=ANOM_")
 OTHER_NEEDLES = (
     b" uuid=",
     b"type=250",
-    b"[250",
     b"AUDIT250",
     b": SYSTEM_BOOT ",
     b"=SYSTEM_BOOT ",

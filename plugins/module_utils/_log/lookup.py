@@ -10,7 +10,7 @@ import typing as t
 from . import index
 from .files import LogFile
 from .forwards import lines_with
-from .lines import VIRT_NEEDLE
+from .lines import NAMELESS_NEEDLE, VIRT_NEEDLE
 from .scan import BOOT_NEEDLES, Line
 
 
@@ -36,7 +36,9 @@ class Lookup:
         far = searched >= index.SMALLEST_BYTES and log.path not in self._tried
         if self._keep and missing and far:
             self._tried.add(log.path)
-            known = index.build(log, lines_with(log, [VIRT_NEEDLE, *BOOT_NEEDLES]))
+            known = index.build(
+                log, lines_with(log, [VIRT_NEEDLE, NAMELESS_NEEDLE, *BOOT_NEEDLES])
+            )
         if known is None or known.covered < before:
             return None
         return known.lines(log, self._terms, before)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import re
+import typing as t
 
 from .._audit.record import Record, decode
 from .._errors import RecordError
@@ -50,7 +51,7 @@ _NICS: dict[str | None, tuple[str, ...]] = {
     "detach": ("old-net",),
     "update": ("net", "new-net", "old-net"),
 }
-_DEVICE = frozenset(("path", "rdev"))
+_RDEV = re.compile(r"[0-9A-F]{2,}:[0-9A-F]{2,}|", re.ASCII)
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*", re.ASCII)
 
 
@@ -173,11 +174,18 @@ def says_what(record: Record) -> bool:
     reason = fields.get("reason")
     if fields.get("resrc") == "net":
         named = any(map(fields.get, _NICS.get(reason, ())))
-        return named and (reason not in ("open", "close") or fields.keys() >= _DEVICE)
+        return named and (reason not in ("open", "close") or _has_device(fields))
     if macs_in(record):
         # Nothing but a NIC has a MAC.
         return False
     return _is_word(fields.get("resrc") or "") and _is_word(reason or "")
+
+
+def _has_device(fields: t.Mapping[str, str | None]) -> bool:
+    """Tell whether a record names a device; a missing number is the writer's word, a missing field is not."""
+    if "path" not in fields or "rdev" not in fields:
+        return False
+    return _RDEV.fullmatch(fields["rdev"] or "") is not None
 
 
 @functools.lru_cache(maxsize=1024)

@@ -18,6 +18,7 @@ from .items import Alert, Boot, Item, Mark, Other
 from .lines import (
     ALERT_NEEDLES,
     KERNEL_NEEDLES,
+    NAMELESS_NEEDLE,
     OTHER_NEEDLES,
     VIRT_NEEDLE,
     last_mark,
@@ -79,7 +80,7 @@ def read_all(
 def _read_all(
     logs: Logs, wanted: Wanted, details: bool, log_ends: t.Callable[[], None]
 ) -> t.Iterator[Item]:
-    needles = [VIRT_NEEDLE, *BOOT_NEEDLES, *KERNEL_NEEDLES]
+    needles = [VIRT_NEEDLE, NAMELESS_NEEDLE, *BOOT_NEEDLES, *KERNEL_NEEDLES]
     if details:
         needles += ALERT_NEEDLES
     macvtap = logs.host.macvtap if logs.host is not None else None

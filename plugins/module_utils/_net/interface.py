@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import typing as t
+import uuid as uuidlib
 
 from .._audit.network import MAX_LIST_BYTES, Network
 from .._errors import OptionError
@@ -35,10 +36,20 @@ class _Kind(t.NamedTuple):
     refused: dict[str, str]
 
 
+_NO_IDS = dict.fromkeys(
+    ("port_profile", "interface_id"),
+    "only a port of Open vSwitch (type: openvswitch) has external_ids",
+)
 _KINDS = {
     "bridge": _Kind(
         mode="",
         # drivers/net/tun.c: the largest of a frame, less its Ethernet header
+        max_mtu=65521,
+        mtu_reason="is more than the 65521 bytes of a tap",
+        refused={"mode": "only type=direct (macvtap) has a mode", **_NO_IDS},
+    ),
+    "openvswitch": _Kind(
+        mode="",
         max_mtu=65521,
         mtu_reason="is more than the 65521 bytes of a tap",
         refused={"mode": "only type=direct (macvtap) has a mode"},
@@ -51,6 +62,7 @@ _KINDS = {
             "vlan": "a macvtap has the VLAN of its lower device; name a VLAN device as source (eth0.42), or use"
             " type: bridge",
             "isolated": "only a port of a bridge can be isolated; use mode: private",
+            **_NO_IDS,
         },
     ),
 }
@@ -80,6 +92,8 @@ class Interface(t.NamedTuple):
     addresses: tuple[IpNetwork, ...] = ()
     isolated: bool = False
     link: str = "up"
+    port_profile: str | None = None
+    interface_id: str | None = None
 
     @property
     def network(self) -> Network:
@@ -92,6 +106,8 @@ class Interface(t.NamedTuple):
             isolated="yes" if self.isolated else None,
             link="down" if self.link == "down" else None,
             mtu=None if self.mtu is None else str(self.mtu),
+            port_profile=self.port_profile,
+            interface_id=self.interface_id,
         )
 
     @property
@@ -188,6 +204,15 @@ def _parse_addresses(
     return parse_addresses(option, items)
 
 
+def _parse_interface_id(option: str, text: str | None) -> str | None:
+    if text is None:
+        return None
+    try:
+        return str(uuidlib.UUID(text))
+    except ValueError as exc:
+        raise OptionError(f"{option}.interface_id", f"{text!r} is no UUID") from exc
+
+
 def _parse(option: str, item: t.Mapping[str, t.Any]) -> Interface:
     mac = parse_mac(f"{option}.mac", item["mac"])
     kind = _KINDS[item["type"]]
@@ -207,6 +232,8 @@ def _parse(option: str, item: t.Mapping[str, t.Any]) -> Interface:
         addresses=_parse_addresses(f"{option}.addresses", item["addresses"]),
         isolated=item["isolated"],
         link=item["link"],
+        port_profile=item["port_profile"],
+        interface_id=_parse_interface_id(option, item["interface_id"]),
     )
     for suboption, reason in kind.refused.items():
         if getattr(interface, suboption):

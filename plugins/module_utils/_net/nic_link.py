@@ -17,13 +17,15 @@ if t.TYPE_CHECKING:
 class NicLink(t.NamedTuple):
     """The link of a NIC on the host: its name and index, the guest's MAC, and the network that it is (to be) on.
 
-    ``ifindex`` is ``None`` for a link of which nobody noted yet that it was made.
+    ``ifindex`` is ``None`` for a link of which nobody noted yet that it was made. ``vm`` is the UUID of its VM, where a
+    task is about to put the link on a network.
     """
 
     ifname: str
     ifindex: int | None
     mac: str
     network: Network
+    vm: str | None = None
 
     @property
     def vlan(self) -> Vlan | None:

@@ -116,7 +116,8 @@ class OpenedDevices:
         Raises :class:`LinkError` or :class:`AuditError`.
         """
         mac, name, network = interface.mac, interface.ifname, interface.network
-        link = NicLink(name, sysfs.ifindex(name), mac, network)
+        vm = self._messages.vm.uuid
+        link = NicLink(name, sysfs.ifindex(name), mac, network, vm)
         self._prepared.append((backend, link))
         try:
             backend.prepare(link)

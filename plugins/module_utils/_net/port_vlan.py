@@ -16,7 +16,7 @@ import typing as t
 
 from .._errors import LinkError
 from . import netlink, sysfs
-from .vlan import Vlan
+from .vlan import Vlan, ranges_of
 
 _RTM_DELLINK = 17
 _RTM_SETLINK = 19
@@ -49,13 +49,15 @@ class PortVlans(t.NamedTuple):
         return self.pvid == vlan.native and self.vids == vlan.vids()
 
     def __str__(self) -> str:
-        """Return them in words for a message."""
-        if not self.vids:
-            return "none"
-        return ", ".join(
-            f"{vid}{' untagged' if untagged else ''}{' PVID' if vid == self.pvid else ''}"
+        """Return them as records have VLANs; in bridge(8)'s words where no NIC is given such."""
+        bare = {vid for vid, untagged in self.vids.items() if untagged}
+        if self.vids and bare == ({self.pvid} - {None}):
+            return str(Vlan(self.pvid, ranges_of(set(self.vids) - bare)))
+        words = (
+            f"{vid}{'-untagged' if untagged else ''}{'-PVID' if vid == self.pvid else ''}"
             for vid, untagged in sorted(self.vids.items())
         )
+        return ",".join(words) or "none"
 
 
 def read(name: str) -> PortVlans:

@@ -99,7 +99,7 @@ def parse_vlan(option: str, value: t.Mapping[str, t.Any] | None) -> Vlan | None:
                 f"{option}.trunk",
                 f"the native VLAN {native} is all that the trunk has; use tag: {native}",
             )
-    vlan = Vlan(native, _ranges(vids))
+    vlan = Vlan(native, ranges_of(vids))
     if len(str(vlan)) > MAX_LIST_BYTES:
         raise OptionError(
             f"{option}.trunk",
@@ -120,7 +120,7 @@ def parse_text(text: str) -> Vlan | None:
         first, _dash, last = part.partition("-")
         vids.update(range(int(first), min(int(last or first), LAST_VID) + 1))
     native = match["native"]
-    return Vlan(None if native is None else int(native), _ranges(vids))
+    return Vlan(None if native is None else int(native), ranges_of(vids))
 
 
 def _range(option: str, text: str) -> tuple[int, int]:
@@ -142,7 +142,13 @@ def _vid(option: str, vid: int) -> int:
     return vid
 
 
-def _ranges(vids: t.Iterable[int]) -> tuple[tuple[int, int], ...]:
+def of_vids(native: int | None, tagged: t.Iterable[int]) -> Vlan:
+    """Return the VLANs with these ids: ``native`` without a tag, ``tagged`` with one."""
+    return Vlan(native, ranges_of({*tagged} - {native}))
+
+
+def ranges_of(vids: t.Iterable[int]) -> tuple[tuple[int, int], ...]:
+    """Return VLAN ids as ranges (first, last), in order and apart."""
     found: list[tuple[int, int]] = []
     for vid in sorted(vids):
         if found and found[-1][1] == vid - 1:

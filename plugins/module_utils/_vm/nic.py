@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing as t
 
 from .._audit.network import Network
 from .._device import Device, fds_of
 from .._net import holdings, sysfs
-from .._net.backends import backend_of
+from .._net.backends import backend_of, kind_of
 from .._net.interface import Interface, compact, sits_on_pci
 from .._net.nic_link import NicLink
 from .._proc import Process
@@ -59,10 +60,9 @@ class Nic:
 
     @property
     def type(self) -> str:
-        """Return ``bridge`` or ``direct``."""
-        if self.devices:
-            return "bridge" if self.devices[0].is_tap else "direct"
-        return self.note.type if self.note else "bridge"
+        """Return the type of interface that it is, as the option ``type`` names it."""
+        noted = self.note.type if self.note else None
+        return kind_of(self.devices[0], noted) if self.devices else noted or "bridge"
 
     @property
     def source(self) -> str | None:
@@ -71,7 +71,7 @@ class Nic:
             return self.note.source if self.note else None
         return backend_of(self.type).source_of(self.ifname)
 
-    @property
+    @functools.cached_property
     def network(self) -> Network:
         """Return the network that the NIC is on, as the kernel shows it. It does not look at a NIC that nobody noted."""
         noted = self.note.link.network if self.note else Network()
@@ -268,7 +268,9 @@ def differences(wanted: Interface, nic: Nic) -> list[str]:
     lasting = _lasting_differences(wanted, nic)
     if not nic.is_whole or (nic.note is not None and nic.note.pending):
         return lasting
-    return lasting + _move(wanted, nic).differences
+    # What kind of NIC it is comes first, then where it is, then its details.
+    kind = sum(each.startswith(("type is", "model is")) for each in lasting)
+    return lasting[:kind] + _move(wanted, nic).differences + lasting[kind:]
 
 
 def _move(wanted: Interface, nic: Nic) -> Move:

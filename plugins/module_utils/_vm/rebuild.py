@@ -12,6 +12,7 @@ import typing as t
 
 from .._audit.network import Network
 from .._net import sysfs
+from .._net.backends import backend_of, kind_of
 from .._proc import Process, boot_id
 from .._qemu import ids, systemd
 from .._qemu.process import find_qemu, told
@@ -127,10 +128,8 @@ def _rebuild_nic(mac: str, history: History) -> NicNote | None:
     nic.queues = sum(not opened.is_vhost for opened in known.outstanding)
     nic.ifindex = sysfs.ifindex(nic.ifname)
     nic.network = _network_of(mac, history)
-    if first.is_tap:
-        nic.source = sysfs.master(nic.ifname) or ""
-    else:
-        nic.type, nic.source = "direct", sysfs.lower(nic.ifname) or ""
+    nic.type = kind_of(first, None)
+    nic.source = backend_of(nic.type).source_of(nic.ifname) or ""
     if known.granted:
         nic.phase = "held"
         nic.devices = [opened for opened in known.outstanding if opened.fd is not None]

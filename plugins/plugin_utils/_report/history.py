@@ -44,9 +44,9 @@ def find(answers: Path, hosts: t.Sequence[str], since: float | None) -> Found:
             found.silent.append({"host": host, "problem": problem})
             continue
         found.held.extend({"host": host, **each} for each in answer.history)
-        problem = _short(answer.stats, since)
-        if problem is not None:
-            found.short.append({"host": host, "problem": problem})
+        short = _short(answer.stats, since)
+        if short is not None:
+            found.short.append({"host": host, "problem": short})
     found.held.sort(key=lambda each: (each["since"], each["host"]))
     return found
 

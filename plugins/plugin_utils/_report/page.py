@@ -17,7 +17,7 @@ from .answer import SEVERITIES, Data
 from .tables import device_text
 from .timeline import Row, Scale, clock
 
-_HERE = Path(__file__).parent
+_HERE = Path(__file__).parents[3] / "playbooks" / "templates" / "audit_report"
 # Bars are placed by style attributes, so styles are inline; of scripts only the page's own runs.
 _POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{}';"

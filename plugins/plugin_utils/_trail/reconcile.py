@@ -107,11 +107,11 @@ def _is_end(record: Record) -> bool:
 def _groups(
     host: str, unknown: list[tuple[Event, Record]], runs: t.AbstractSet[str]
 ) -> list[Data]:
-    """Put records together that are of one run, or where none is named, of one login."""
+    """Put records together that are of one run, or where none is named, of one task, which is a process on the host."""
     by: dict[tuple[t.Any, ...], list[tuple[Event, Record]]] = {}
     for event, record in unknown:
         run = record.fields.get("run")
-        key = (run,) if run else (None, record.auid, record.ses)
+        key = (run,) if run else (None, record.auid, record.ses, record.pid)
         by.setdefault(key, []).append((event, record))
     return [_group(host, items, runs) for items in by.values()]
 

@@ -119,7 +119,7 @@ def _milliseconds(text: t.Any) -> int:
 
 def table(result: Data) -> list[str]:
     """Return what does not agree, as lines for people."""
-    rows = [_COLUMNS]
+    rows: list[tuple[str, ...]] = [_COLUMNS]
     for group in result["not_in_files"]:
         who = "no login" if group["auid"] is None else f"auid {group['auid']}"
         from_where = f" from {group['addr']}" if group["addr"] else ""

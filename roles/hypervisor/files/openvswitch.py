@@ -16,9 +16,14 @@ import shutil
 import subprocess
 import sys
 import typing as t
+from pathlib import Path
 
 # In external_ids of a bridge or a port, which tells that the role made it.
 MARK = ("virtaudit-role", "hypervisor")
+DATABASES = (
+    Path("/etc/openvswitch/conf.db"),
+    Path("/var/lib/openvswitch/conf.db"),
+)
 SET_MARK = f"external-ids:{MARK[0]}={MARK[1]}"
 Row = dict[str, t.Any]
 
@@ -134,6 +139,12 @@ class Switch:
         return todo
 
 
+def has_ours() -> bool:
+    """Whether the database of an Open vSwitch that does not run may have bridges of the role's."""
+    texts = (path.read_text(errors="replace") for path in DATABASES if path.exists())
+    return any(MARK[0] in text for text in texts)
+
+
 def unanswered(installs: bool, wanted: bool) -> list[str]:
     """Why bridges of Open vSwitch cannot be made on a host without it."""
     if not wanted or installs:
@@ -153,9 +164,8 @@ def main() -> None:
     try:
         switch = Switch(asked["bridges"], there)
     except subprocess.CalledProcessError as exc:
-        # Stopped, it has nothing to be changed.
-        switch = Switch(asked["bridges"] if wanted else [], there=False)
-        if wanted:
+        switch = Switch(asked["bridges"], there=False)
+        if wanted or has_ours():
             problems.append(
                 f"hypervisor_bridges: type: openvswitch: Open vSwitch does not answer ({exc.stderr.strip()}); start it"
                 " first"

@@ -100,6 +100,8 @@ def an_item(**changes: t.Any) -> dict[str, t.Any]:
         "addresses": None,
         "isolated": False,
         "link": "up",
+        "port_profile": None,
+        "interface_id": None,
     }
     assert set(changes) <= set(item)
     return {**item, **changes}

@@ -5,8 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import typing as t
+
+from ..._device import Device
+from ..._errors import LinkError
 
 if t.TYPE_CHECKING:
     from .base import Backend
@@ -24,4 +28,23 @@ def backend_of(kind: str) -> Backend:
         from .direct import Direct
 
         return Direct()
+    if kind == "openvswitch":
+        from .openvswitch import OpenVSwitch
+
+        return OpenVSwitch()
     raise KeyError(kind)
+
+
+def kind_of(device: Device, noted: str | None) -> str:
+    """Return the type of the interface that an open queue belongs to; ``noted`` is what is known of it."""
+    if not device.is_tap:
+        return "direct"
+    if noted is not None and noted != "direct":
+        return noted
+    from ..ovsdb import is_installed
+
+    if device.dev is not None and is_installed():
+        with contextlib.suppress(LinkError):
+            if backend_of("openvswitch").source_of(device.dev) is not None:
+                return "openvswitch"
+    return "bridge"

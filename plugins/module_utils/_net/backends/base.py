@@ -12,7 +12,6 @@ import typing as t
 from ..._audit.network import Network
 from ..._device import Device
 from ..._errors import LinkError
-from .. import link as links
 from .. import sysfs
 from ..interface import Interface
 from ..nic_link import NicLink
@@ -71,6 +70,8 @@ class Backend(abc.ABC):
 
         All that keeps frames apart is in place, and read back, before the first one can pass.
         """
+        from .. import link as links
+
         links.disable_ipv6(link.ifname)
         self._connect(link)
         self._set_filter(link, None)
@@ -163,6 +164,8 @@ class Backend(abc.ABC):
 
     def _set_link(self, link: NicLink) -> None:
         """Bring a link up, or take it down, as its network says."""
+        from .. import link as links
+
         up = link.network.link != "down"
         if up is not sysfs.is_up(link.ifname):
             (links.bring_up if up else links.take_down)(link.ifname)

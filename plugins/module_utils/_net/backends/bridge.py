@@ -11,7 +11,6 @@ import typing as t
 from ..._audit.network import Network
 from ..._device import TUN_PATH, Device
 from ..._errors import LinkError
-from .. import link as links
 from .. import sysfs
 from ..interface import Interface
 from ..nic_link import NicLink
@@ -20,7 +19,8 @@ from .base import Backend, Nodes
 if t.TYPE_CHECKING:
     from ..port import PortFlags
 
-# Each task compiles what it imports: what only opens a tap, or keeps VLANs and ports apart, is imported there.
+# Each task compiles what it imports: what only makes and changes a tap, or keeps VLANs and ports apart, is
+# imported there.
 
 
 class Bridge(Backend):
@@ -103,6 +103,8 @@ class Bridge(Backend):
 
     def update(self, link: NicLink, network: Network) -> None:
         """Move a tap to another bridge, or change its VLANs, filter, flags and MTU. Raises :class:`LinkError`."""
+        from .. import link as links
+
         new, here = link.on(network), sysfs.master(link.ifname)
         if here != network.source:
             # What the port has of VLANs and flags goes with the bridge that it leaves.
@@ -127,6 +129,8 @@ class Bridge(Backend):
         return sysfs.master(ifname)
 
     def _connect(self, link: NicLink) -> None:
+        from .. import link as links
+
         network = link.network
         mtu = None if network.mtu is None else int(network.mtu)
         links.join_bridge(link.ifname, link.mac, str(network.source), mtu)

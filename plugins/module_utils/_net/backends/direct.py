@@ -11,7 +11,6 @@ import typing as t
 from ..._audit.network import Network
 from ..._device import Device, format_rdev
 from ..._errors import DeviceError, LinkError
-from .. import link as links
 from .. import sysfs
 from ..interface import Interface
 from ..nic_link import NicLink
@@ -30,6 +29,8 @@ class Direct(Backend):
 
     def check(self, interface: Interface, leftovers: t.Collection[str]) -> None:
         """Require a lower device that is up, free, and takes what is asked. Raises :class:`OptionError`."""
+        from .. import link as links
+
         lower = interface.source
         if not sysfs.is_up(lower):
             raise interface.error(
@@ -82,6 +83,7 @@ class Direct(Backend):
     def open(self, interface: Interface, nodes: Nodes) -> list[Device]:
         """Make a macvtap, and open its node for each queue."""
         from .. import device
+        from .. import link as links
 
         def setup(opened: Device) -> None:
             device.become_macvtap(opened, interface.ifname, interface.queues)
@@ -103,6 +105,8 @@ class Direct(Backend):
 
     def update(self, link: NicLink, network: Network) -> None:
         """Change the filter and the MTU of a macvtap. It cannot move. Raises :class:`LinkError`."""
+        from .. import link as links
+
         if network.source != sysfs.lower(link.ifname):
             raise LinkError(
                 f"the macvtap {link.ifname} cannot move to {network.source}; detach the NIC and attach it there"
@@ -120,12 +124,16 @@ class Direct(Backend):
 
     def remove(self, link: NicLink) -> None:
         """Remove the macvtap, which its last descriptor does not, then its rules. Raises :class:`LinkError`."""
+        from .. import link as links
+
         if _is_there(link):
             links.remove(link.ifname)
         super().remove(link)
 
     def mode_of(self, ifname: str) -> str | None:
         """Return a macvtap's mode."""
+        from .. import link as links
+
         return links.macvtap_mode(ifname)
 
     def source_of(self, ifname: str) -> str | None:
@@ -133,6 +141,8 @@ class Direct(Backend):
         return sysfs.lower(ifname)
 
     def _connect(self, link: NicLink) -> None:
+        from .. import link as links
+
         # Groups of a guest's own, as those of its neighbour discovery, are not known to the host.
         links.receive_all_multicast(link.ifname)
         if link.network.mtu is not None:

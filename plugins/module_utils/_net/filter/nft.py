@@ -8,6 +8,7 @@ Writes with libnftables (``libnftables(3)``, the Python module ``nftables``), on
 
 from __future__ import annotations
 
+import functools
 import glob
 import importlib
 import importlib.machinery
@@ -29,14 +30,22 @@ _MISSING = (
 
 def check(family: Family) -> None:
     """Require that filters can be put in place here. Changes nothing. Raises :class:`LinkError`."""
-    run("")
-    if table.state_of(family) == "foreign":
+    _library()
+    _usable(family)
+
+
+def _usable(family: Family) -> table.State:
+    """Return how a table is. Raises :class:`LinkError` for one that is somebody else's."""
+    state = table.state_of(family)
+    if state == "foreign":
         raise LinkError(
             f"the table {family} {TABLE} of nftables was not made by this collection; see what it is for"
             f" ('nft list table {family} {TABLE}'), then remove it ('nft delete table {family} {TABLE}')"
         )
+    return state
 
 
+@functools.cache
 def check_egress() -> None:
     """Require that the kernel can filter what a macvtap sends. Changes nothing. Raises :class:`LinkError`."""
     try:
@@ -57,14 +66,14 @@ def put(ifname: str, rights: Rights, before: Rights | None = None) -> None:
     Nothing of the NIC's passes unfiltered on the way. Raises :class:`LinkError`.
     """
     family = family_of(ifname)
-    check(family)
+    state = _usable(family)
     index = rights.ifindex
     if sysfs.exists(str(index)):
         # nft takes a number for the name of a link if there is a link of that name.
         raise LinkError(
             f"a link of this host is called {index}, which nft cannot tell from the index of {ifname}; rename it"
         )
-    lines = [] if table.state_of(family) == "whole" else [build(family)]
+    lines = [] if state == "whole" else [build(family)]
     if family == "netdev":
         lines += _hook(ifname, index)
     new = elements_of(rights)
@@ -115,12 +124,7 @@ def family_of(ifname: str) -> Family:
 
 def run(commands: str, dry: bool = False) -> None:
     """Let libnftables run commands as one transaction, or only try them. Raises :class:`LinkError`."""
-    try:
-        library = _module().Nftables()
-    except (ImportError, OSError) as exc:
-        raise LinkError(f"{_MISSING} ({exc})") from exc
-    if not commands:
-        return
+    library = _library()
     library.set_dry_run(dry)
     code, _output, error = library.cmd(commands)
     if code:
@@ -128,6 +132,17 @@ def run(commands: str, dry: bool = False) -> None:
         raise LinkError(
             f"nftables refused the filter: {first.replace('Error: ', '', 1)}"
         )
+
+
+def _library() -> t.Any:
+    """Return a new session with libnftables: one that ran commands before reads the whole table for the next.
+
+    Raises :class:`LinkError`.
+    """
+    try:
+        return _module().Nftables()
+    except (ImportError, OSError) as exc:
+        raise LinkError(f"{_MISSING} ({exc})") from exc
 
 
 def _module() -> t.Any:

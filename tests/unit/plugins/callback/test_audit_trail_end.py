@@ -190,6 +190,30 @@ def test_stdout_is_left_to_the_stdout_callback(place: Place) -> None:
     assert "head " in stderr
 
 
+_ONE_DOCUMENT = """
+import json
+from ansible.plugins.callback import CallbackBase
+class CallbackModule(CallbackBase):
+    CALLBACK_TYPE = "stdout"
+    CALLBACK_NAME = "one_json"
+    def v2_playbook_on_stats(self, stats):
+        self._display.display(json.dumps({"hosts": sorted(stats.processed)}))
+"""
+
+
+def test_a_callback_that_prints_json_prints_one_document(place: Place) -> None:
+    plugins = place.path / "stdout_plugins"
+    plugins.mkdir()
+    (plugins / "one_json.py").write_text(_ONE_DOCUMENT)
+    stdout, stderr = place.run(
+        [attach(1)],
+        ANSIBLE_CALLBACK_PLUGINS=str(plugins),
+        ANSIBLE_STDOUT_CALLBACK="one_json",
+    )
+    assert json.loads(stdout) == {"hosts": ["localhost"]}, stderr
+    assert "AUDIT TRAIL" in stderr
+
+
 def test_the_head_is_signed(place: Place) -> None:
     key, signers = place.path / "key", place.path / "signers"
     subprocess.run(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import typing as t
+from pathlib import Path
 
 import pytest
 
@@ -118,3 +119,13 @@ def test_a_host_without_it() -> None:
     assert openvswitch.unanswered(installs=False, wanted=False) == []
     (problem,) = openvswitch.unanswered(installs=False, wanted=True)
     assert "install it first" in problem
+
+
+def test_one_that_does_not_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    database = tmp_path / "conf.db"
+    monkeypatch.setattr(openvswitch, "DATABASES", (database, tmp_path / "none"))
+    assert not openvswitch.has_ours()
+    database.write_text('{"Bridge":{"name":"theirs"}}')
+    assert not openvswitch.has_ours()
+    database.write_text('{"external_ids":["map",[["virtaudit-role","hypervisor"]]]}')
+    assert openvswitch.has_ours()

@@ -6,7 +6,8 @@
 Writes to a copy of the descriptor that qemu holds (pidfd_getfd(2)), so the frames take the guest's way; reads with
 a packet socket on a link that is not the host's side of the same bridge. Prints JSON: how often each kind arrived.
 
-Usage: frames.py PID IFNAME WITNESS MAC [address=IP] [address6=IP] [vid=N] [kinds=a,b]
+Usage: frames.py PID IFNAME WITNESS MAC [address=IP] [address6=IP] [vid=N] [gains=N] [kinds=a,b]
+With vid each frame is sent with that VLAN tag, with gains each is to arrive with that one beside it.
 """
 
 from __future__ import annotations
@@ -291,11 +292,16 @@ def send(fd: int, frame: bytes) -> bool:
     return True
 
 
-def arrivals(fd: int, witness: Witness, frame: bytes, mark: bytes) -> int:
-    """Send a frame, and a mark that passes; return how often the frame arrived before the mark."""
+def arrivals(
+    fd: int, witness: Witness, frame: bytes, mark: bytes, *tags: tuple[int, int]
+) -> int:
+    """Send a frame, and a mark that passes; return how often the frame arrived before the mark.
+
+    ``tags`` are those that frames have got on the way.
+    """
     send(fd, frame)
     send(fd, mark)
-    return witness.frames(mark).count(frame)
+    return witness.frames(tagged(mark, *tags)).count(tagged(frame, *tags))
 
 
 def main() -> None:
@@ -305,18 +311,19 @@ def main() -> None:
     address = given.get("address", "192.0.2.7")
     address6 = given.get("address6", "2001:db8::7")
     frames = kinds(mac, address, address6)
+    mark = ethernet(BROADCAST, mac, 0x0806, arp(1, mac, NO_IP, "203.0.113.99"))
     if "vid" in given:
         tag = (0x8100, int(given["vid"]))
         frames = {kind: tagged(frame, tag) for kind, frame in frames.items()}
+        mark = tagged(mark, tag)
+    gained = [(0x8100, int(given["gains"]))] if "gains" in given else []
     chosen = given["kinds"].split(",") if "kinds" in given else list(frames)
     fd = guest_fd(int(pid), ifname)
-    mark = ethernet(BROADCAST, mac, 0x0806, arp(1, mac, NO_IP, "203.0.113.99"))
     with Witness(link) as witness:
-        print(
-            json.dumps(
-                {kind: arrivals(fd, witness, frames[kind], mark) for kind in chosen}
-            )
-        )
+        counted = {
+            kind: arrivals(fd, witness, frames[kind], mark, *gained) for kind in chosen
+        }
+    print(json.dumps(counted))
 
 
 if __name__ == "__main__":

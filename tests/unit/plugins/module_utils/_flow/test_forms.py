@@ -165,8 +165,9 @@ READ: dict[str, str | bytes] = {
         lambda line: f"Sun 2024-05-12 12:47:59 CEST hv1 audit[1661]: {line.type} {line.body}"
     ),
     **{
-        f"journal short-full, {zone}": each(
-            lambda line, zone=zone: f"Sun 2024-05-12 12:47:59 {zone} hv1 audit[1661]: {line.type} {line.body}"
+        f"journal short-full, {zone}": "".join(
+            f"Sun 2024-05-12 12:47:59 {zone} hv1 audit[1661]: {parts(line).type} {parts(line).body}\n"
+            for line in LINES
         )
         for zone in ("UTC", "+03", "-03", "+0545")
     },
@@ -335,6 +336,7 @@ SAID: dict[str, tuple[str | bytes, str]] = {
             (" net=", " nut="),
             ("path=", "pbth="),
             (" rdev=", " dev="),
+            ("rdev=0A:C8", "rdev=0A:"),
             (UUID, UUID[:-1]),
             (UUID, UUID[8:]),
             (UUID, f"g{UUID[1:]}"),
@@ -649,3 +651,17 @@ def test_a_broken_type_is_said_to_who_asks_for_the_vm(
         (problem,) = ask([path], **asked)["stats"]["unread"]
         assert (problem["lines"], problem["line"]) == (1, len(LINES) + 1)
         assert "the type is broken" in problem["problem"]
+
+
+def test_types_without_a_name_in_the_midst_of_a_large_log(tmp_path: Path) -> None:
+    before_it, after_it = (
+        "".join(
+            f"type=CONFIG_CHANGE msg=audit({second}.000:{number}): auid=0 op=x res=1\n"
+            for number in range(first, first + 30_000)
+        )
+        for second, first in ((1715510000, 1), (1715599999, 30_001))
+    )
+    content = before_it + t.cast(str, READ["an old daemon"]) + after_it
+    path = write(tmp_path / "log", content)
+    for asked in ({}, {"name": "web01"}):
+        assert answer(ask([path], **asked)) == WEB01

@@ -270,7 +270,7 @@ def test_exclusive_takes_out_what_the_task_does_not_list() -> None:
     vm = a_vm(nics={MAC: ATTACHED, USB.mac: other})
     assert not make_plan(vm, [ONE], params()).changes
     found = make_plan(vm, [ONE], params(exclusive=True))
-    assert (found.changes, found.others) == (True, (other,))
+    assert (found.changes, found.unlisted) == (True, (other,))
     assert [item["action"] for item in planned_result(found)] == [
         "unchanged",
         "detached",

@@ -10,8 +10,14 @@ import struct
 
 import pytest
 
+from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import LinkError
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net import sysfs
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net.addresses import (
     parse_addresses,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net.filter import (
+    nft,
+    table,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net.filter.elements import (
     Rights,
@@ -113,3 +119,43 @@ def test_every_chain_ends_with_a_verdict_for_what_it_does_not_name():
     assert [chain for chain, rule in last.items() if rule.endswith("accept")] == [
         "guest_ip6"
     ]
+
+
+@pytest.mark.parametrize(
+    ("state", "makes"), [("whole", False), ("damaged", True), ("missing", True)]
+)
+def test_the_table_is_written_only_where_it_is_not_whole(monkeypatch, state, makes):
+    ran = []
+    monkeypatch.setattr(table, "state_of", lambda family: state)
+    monkeypatch.setattr(nft, "run", ran.append)
+    monkeypatch.setattr(nft, "missing_of", lambda ifname, asked: None)
+    monkeypatch.setattr(sysfs, "is_tun", lambda name: True)
+
+    nft.put("vt0", rights("192.0.2.7"))
+
+    assert ("add table" in ran[0]) is makes
+    assert "add element bridge virtaudit_1 macs { 17 . 52:54:00:00:00:01 }" in ran[0]
+
+
+def test_other_addresses_are_added_and_the_old_ones_go_in_one_transaction(monkeypatch):
+    ran = []
+    monkeypatch.setattr(table, "state_of", lambda family: "whole")
+    monkeypatch.setattr(nft, "run", ran.append)
+    monkeypatch.setattr(nft, "missing_of", lambda ifname, asked: None)
+    monkeypatch.setattr(sysfs, "is_tun", lambda name: True)
+
+    nft.put("vt0", rights("192.0.2.8"), rights("192.0.2.7"))
+
+    (commands,) = ran
+    assert "delete element bridge virtaudit_1 addresses4 { 17 . 192.0.2.7 }" in commands
+    assert "add element bridge virtaudit_1 addresses4 { 17 . 192.0.2.8 }" in commands
+    assert "delete element bridge virtaudit_1 macs" not in commands
+
+
+def test_a_table_of_somebody_else_is_left_alone(monkeypatch):
+    monkeypatch.setattr(table, "state_of", lambda family: "foreign")
+    monkeypatch.setattr(sysfs, "is_tun", lambda name: True)
+
+    with pytest.raises(LinkError, match="was not made by this collection"):
+        nft.put("vt0", rights("192.0.2.7"))
+    nft.remove("bridge", rights("192.0.2.7"))

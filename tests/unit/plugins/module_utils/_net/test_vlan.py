@@ -7,6 +7,9 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import OptionError
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net.port_vlan import (
+    PortVlans,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net.vlan import (
     Vlan,
     parse_text,
@@ -82,3 +85,27 @@ def test_no_vlan_is_none():
 @pytest.mark.parametrize("text", ["", "x", "trunk:", "trunk:1;2", "native:5", "10,20"])
 def test_a_text_that_names_no_vlans_is_none(text):
     assert parse_text(text) is None
+
+
+@pytest.mark.parametrize(
+    ("pvid", "vids", "text"),
+    [
+        (42, {42: True}, "42"),
+        (None, {10: False, 11: False}, "trunk:10-11"),
+        (5, {5: True, 10: False}, "trunk:10,native:5"),
+        (None, {}, "none"),
+        # By hand: two VLANs leave without a tag, or what comes in goes elsewhere.
+        (42, {7: True, 42: True}, "7-untagged,42-untagged-PVID"),
+        (42, {42: False}, "42-PVID"),
+    ],
+)
+def test_what_a_port_has_is_said_in_the_words_of_records(pvid, vids, text):
+    assert str(PortVlans(pvid, vids)) == text
+
+
+def test_a_port_matches_its_vlan_and_no_more():
+    trunk = Vlan(5, ((10, 11),))
+    assert PortVlans(5, {5: True, 10: False, 11: False}).matches(trunk)
+    assert not PortVlans(5, {1: True, 5: True, 10: False, 11: False}).matches(trunk)
+    assert not PortVlans(None, {5: True, 10: False, 11: False}).matches(trunk)
+    assert not PortVlans(5, {5: False, 10: False, 11: False}).matches(trunk)

@@ -72,9 +72,10 @@ def test_syslog_gets_one_line(listen: Listener) -> None:
 def test_where_there_is_neither_nothing_is_told(listen: Listener) -> None:
     assert choose(None) == "none"
     tell("none", HEAD)
-    for kind in ("journal", "syslog"):
+    kinds: tuple[anchor.Kind, ...] = ("journal", "syslog")
+    for kind in kinds:
         with pytest.raises(AnchorError, match="could not be told"):
-            tell(kind, HEAD)  # type: ignore[arg-type]
+            tell(kind, HEAD)
 
 
 def test_heads_of_a_file(tmp_path: Path) -> None:

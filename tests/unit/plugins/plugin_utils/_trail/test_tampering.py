@@ -119,6 +119,14 @@ def leave_out_a_record(runs: Runs) -> None:
     runs.heads[4] = head_of(runs.paths[4])
 
 
+def remove_the_newest(runs: Runs) -> None:
+    runs.paths[4].unlink()
+
+
+def write_the_newest_anew(runs: Runs) -> None:
+    reseal(runs.paths[4], change_a_vm)
+
+
 # The way, what is done, and what finds it.
 WAYS: list[tuple[str, t.Callable[[Runs], object], Found]] = [
     ("a line of a file is changed", edit, "file"),
@@ -144,10 +152,10 @@ WAYS: list[tuple[str, t.Callable[[Runs], object], Found]] = [
     ),
     (
         "the newest file is written anew",
-        lambda runs: reseal(runs.paths[4], change_a_vm),
+        write_the_newest_anew,
         "heads",
     ),
-    ("the newest file is removed", lambda runs: runs.paths[4].unlink(), "heads"),
+    ("the newest file is removed", remove_the_newest, "heads"),
     ("all files are removed, and another run is made", drop_the_old, "heads"),
     ("a record is left out before its head is told", leave_out_a_record, "host"),
 ]
@@ -172,22 +180,19 @@ def test_there_are_thirteen_ways() -> None:
     assert len({name for name, _done, _found in WAYS}) == 13
 
 
-def test_the_newest_removed_or_rewritten_and_another_run_since(tmp_path: Path) -> None:
+@pytest.mark.parametrize("harm", [remove_the_newest, write_the_newest_anew])
+def test_the_newest_is_harmed_and_another_run_came_since(
+    tmp_path: Path, harm: t.Callable[[Runs], None]
+) -> None:
     """The next run continues what it finds, so only what was told elsewhere has it."""
-    for number, harm in enumerate(
-        (
-            lambda runs: runs.paths[4].unlink(),
-            lambda runs: reseal(runs.paths[4], change_a_vm),
-        )
-    ):
-        runs = Runs(tmp_path / str(number))
-        harm(runs)
-        write_trail(runs.directory, 6)
-        assert {verdict.status for verdict in runs.check()} == {0}
-        wrong = [each.text for each in runs.check(heads=runs.heads) if each.status]
-        assert len(wrong) == 1
-        assert runs.paths[4].name in wrong[0]
-        assert {each.status for each in runs.check(head=runs.heads[4].head)} == {0, 1}
+    runs = Runs(tmp_path)
+    harm(runs)
+    write_trail(runs.directory, 6)
+    assert {verdict.status for verdict in runs.check()} == {0}
+    wrong = [each.text for each in runs.check(heads=runs.heads) if each.status]
+    assert len(wrong) == 1
+    assert runs.paths[4].name in wrong[0]
+    assert {each.status for each in runs.check(head=runs.heads[4].head)} == {0, 1}
 
 
 def test_older_files_may_be_put_away_when_it_is_said(tmp_path: Path) -> None:

@@ -1,0 +1,147 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A tap that is a port of a bridge of Open vSwitch."""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid as uuidlib
+
+from ..._audit.network import Network
+from ..._device import TUN_PATH, Device
+from ..._errors import LinkError
+from .. import link as links
+from .. import ovs_port, ovsdb, sysfs
+from ..interface import Interface
+from ..nic_link import NicLink
+from ..ovs_port import OvsPort
+from .base import Backend, Nodes
+
+
+class OpenVSwitch(Backend):
+    """A tap that is a port of a bridge of Open vSwitch.
+
+    The row of the port stays when the tap goes with its last descriptor: it is removed then.
+    """
+
+    kind = "openvswitch"
+    family = "netdev"
+    left = "the port in Open vSwitch's database"
+    moves = True
+
+    def check(self, interface: Interface, leftovers: object) -> None:
+        """Require a switch that runs and has the bridge. Raises :class:`OptionError`."""
+        try:
+            ovsdb.require_switch()
+            known = ovs_port.bridges()
+        except LinkError as exc:
+            raise interface.error("source", str(exc)) from exc
+        if interface.source not in known:
+            raise interface.error(
+                "source",
+                f"{interface.source} is no bridge of Open vSwitch ('ovs-vsctl list-br' names them)",
+            )
+        if interface.filter != "none":
+            raise interface.error(
+                "filter",
+                "this collection does not filter ports of Open vSwitch; use filter: none and the switch's own OpenFlow"
+                " rules, or type: bridge",
+            )
+
+    def complaints(self, source: str, ifname: str | None) -> list[str]:
+        """Say why the switch does not use a port."""
+        port = ovs_port.read(ifname) if ifname is not None else None
+        if port is None or port.error is None:
+            return []
+        return [
+            f"Open vSwitch does not use the port {ifname} of {source}, so the NIC reaches nothing: {port.error}"
+        ]
+
+    def open(self, interface: Interface, nodes: Nodes) -> list[Device]:
+        """Open /dev/net/tun for each queue of a new tap."""
+        from .. import device
+
+        def setup(opened: Device, first: bool) -> None:
+            device.become_tap(opened, interface.ifname, interface.queues, first=first)
+
+        setups = [lambda opened: setup(opened, True)]
+        setups += [lambda opened: setup(opened, False)] * (interface.queues - 1)
+        return [nodes.open_node(interface, TUN_PATH, each) for each in setups]
+
+    def observe(self, link: NicLink) -> Network:
+        """Return the network that a tap is on now, by the database. Raises :class:`LinkError`."""
+        port = ovs_port.read(link.ifname)
+        network = dataclasses.replace(
+            super().observe(link), source=port.bridge if port else None
+        )
+        if port is None:
+            return dataclasses.replace(network, vlan=None, isolated=None)
+        vlan = None if port.vlan is None else str(port.vlan)
+        named = network.interface_id is not None
+        return dataclasses.replace(
+            network,
+            vlan=vlan,
+            isolated="yes" if port.protected else None,
+            port_profile=port.ids.get(ovs_port.PROFILE),
+            interface_id=port.ids.get(ovs_port.INTERFACE) if named else None,
+        )
+
+    def update(self, link: NicLink, network: Network) -> None:
+        """Move a tap to another bridge, or change its VLANs and the rest in place. Raises :class:`LinkError`."""
+        new, port = link.on(network), ovs_port.read(link.ifname)
+        if port is None or port.bridge != network.source:
+            links.take_down(link.ifname)
+            if port is not None:
+                ovs_port.remove(link.ifname)
+            ovs_port.add(link.ifname, _port_of(new, port))
+        else:
+            ovs_port.update(link.ifname, _port_of(new, port))
+        self._set_mtu(new)
+        self._set_link(new)
+
+    def remains(self, link: NicLink) -> bool:
+        """Tell whether the port's row is there without its tap. Raises :class:`LinkError`."""
+        if sysfs.exists(link.ifname) or not ovsdb.is_installed():
+            return False
+        port = ovs_port.read(link.ifname)
+        return port is not None and port.ids.get(ovs_port.MAC) == link.mac
+
+    def remove(self, link: NicLink) -> None:
+        """Remove the port's row, which does not go with the tap. Raises :class:`LinkError`."""
+        if self.remains(link):
+            ovs_port.remove(link.ifname)
+
+    def source_of(self, ifname: str) -> str | None:
+        """Return the bridge that a tap is a port of."""
+        return ovs_port.bridge_of_ports().get(ifname)
+
+    def _connect(self, link: NicLink) -> None:
+        links.set_mac(link.ifname, links.guest_side_mac(link.mac))
+        self._set_mtu(link)
+        ovs_port.add(link.ifname, _port_of(link, None))
+
+    def _set_port(self, link: NicLink, before: NicLink | None) -> None:
+        """The port has its settings from the transaction that made it."""
+
+    @staticmethod
+    def _set_mtu(link: NicLink) -> None:
+        bridge, own = str(link.network.source), sysfs.mtu(str(link.network.source))
+        if link.network.mtu is None:
+            return
+        mtu = int(link.network.mtu)
+        if own is not None and mtu < own:
+            ovs_port.keep_mtu(bridge, own)
+        links.set_mtu(link.ifname, mtu)
+
+
+def _port_of(link: NicLink, before: OvsPort | None) -> OvsPort:
+    """Return the port that a network asks for; ``before`` is the port that the link has."""
+    network = link.network
+    if network.vlan is not None and link.vlan is None:
+        raise LinkError(f"the VLANs {network.vlan} of {link.ifname} cannot be read")
+    vm = link.vm or (before.ids.get(ovs_port.VM) if before is not None else None)
+    given = network.interface_id or str(uuidlib.uuid5(uuidlib.NAMESPACE_OID, link.mac))
+    ids = ovs_port.ids_of(link.mac, vm, given, network.port_profile)
+    source, isolated = str(network.source), network.isolated == "yes"
+    return OvsPort(source, link.vlan, isolated, ids)

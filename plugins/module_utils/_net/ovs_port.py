@@ -1,0 +1,175 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The port of a tap on a bridge of Open vSwitch: its row, made, read, changed and removed.
+
+Source: ``ovs-vswitchd.conf.db(5)``, tables Bridge, Port and Interface; libvirt's ``virNetDevOpenvswitchAddPort()``
+for the external_ids that controllers look for.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._errors import LinkError
+from . import ovsdb
+from .vlan import Vlan, of_vids
+
+MAC, INTERFACE, VM, PROFILE = "attached-mac", "iface-id", "vm-id", "port-profile"
+_STATUS = "iface-status"
+
+
+class OvsPort(t.NamedTuple):
+    """A port of a bridge of Open vSwitch.
+
+    ``vlan`` is ``None`` where the row names none: the port is a trunk of all VLANs then. ``ids`` are the external_ids
+    of its interface, ``error`` is why the switch could not use it.
+    """
+
+    bridge: str
+    vlan: Vlan | None
+    protected: bool
+    ids: dict[str, str]
+    error: str | None = None
+
+
+def bridges() -> dict[str, str]:
+    """Return the datapath type of each bridge by its name. Raises :class:`LinkError`."""
+    rows = ovsdb.select("Bridge", ["name", "datapath_type"])
+    return {row["name"]: row["datapath_type"] or "system" for row in rows}
+
+
+def bridge_of_ports() -> dict[str, str]:
+    """Return the name of the bridge of each port; nothing on a host without Open vSwitch. Raises :class:`LinkError`."""
+    if not ovsdb.is_installed():
+        return {}
+    names = {
+        row["_uuid"]: row["name"] for row in ovsdb.select("Port", ["_uuid", "name"])
+    }
+    return {
+        names[uuid]: row["name"]
+        for row in ovsdb.select("Bridge", ["name", "ports"])
+        for uuid in ovsdb.as_list(row["ports"])
+        if uuid in names
+    }
+
+
+def read(name: str) -> OvsPort | None:
+    """Return a port, ``None`` where there is none of that name. Raises :class:`LinkError`."""
+    columns = ["tag", "trunks", "vlan_mode", "protected"]
+    rows = ovsdb.select("Port", columns, name=name)
+    bridge = bridge_of_ports().get(name) if rows else None
+    if bridge is None:
+        return None
+    links = ovsdb.select("Interface", ["external_ids", "error"], name=name)
+    link = links[0] if links else {"external_ids": {}, "error": []}
+    (row,) = rows
+    errors = ovsdb.as_list(link["error"])
+    return OvsPort(
+        bridge,
+        _vlan_of(row),
+        bool(row["protected"]),
+        link["external_ids"],
+        str(errors[0]) if errors else None,
+    )
+
+
+def add(name: str, port: OvsPort) -> None:
+    """Make a tap a port of a bridge, with all its settings at once. Raises :class:`LinkError`.
+
+    What is left of a port of that name, whose tap is gone, is removed before: the switch does not take a new tap for it.
+    """
+    if read(name) is not None:
+        remove(name)
+    row = {
+        "name": name,
+        "interfaces": ["named-uuid", "link"],
+        **_settings(port),
+    }
+    link = {"name": name, "external_ids": ovsdb.as_map(port.ids)}
+    ovsdb.change(
+        [
+            _insert("Interface", link, "link"),
+            _insert("Port", row, "port"),
+            _mutate_ports(port.bridge, "insert", ["named-uuid", "port"]),
+        ]
+    )
+    made = read(name)
+    if made is None or made.error is not None:
+        remove(name)
+        raise LinkError(
+            f"Open vSwitch could not use {name} as a port of {port.bridge}: {made.error if made else 'its row is gone'}"
+        )
+
+
+def update(name: str, port: OvsPort) -> None:
+    """Change the VLANs, the isolation and the external_ids of a port on the bridge that it is on. Raises :class:`LinkError`."""
+    ids = {"external_ids": ovsdb.as_map(port.ids)}
+    ovsdb.change(
+        [_update("Port", name, _settings(port)), _update("Interface", name, ids)]
+    )
+
+
+def remove(name: str) -> None:
+    """Remove a port from its bridge; one that is not there is no error. Raises :class:`LinkError`."""
+    rows = ovsdb.select("Port", ["_uuid"], name=name)
+    bridge = bridge_of_ports().get(name) if rows else None
+    if bridge is not None:
+        ovsdb.change([_mutate_ports(bridge, "delete", ["uuid", rows[0]["_uuid"]])])
+
+
+def keep_mtu(bridge: str, mtu: int) -> None:
+    """Have a bridge's own link keep its MTU: the switch would give it the smallest of its ports'. Raises :class:`LinkError`."""
+    rows = ovsdb.select("Interface", ["mtu_request"], name=bridge)
+    if rows and not ovsdb.as_list(rows[0]["mtu_request"]):
+        ovsdb.change([_update("Interface", bridge, {"mtu_request": mtu})])
+
+
+def ids_of(
+    mac: str, vm: str | None, interface_id: str, profile: str | None
+) -> dict[str, str]:
+    """Return the external_ids by which controllers know a NIC, named as libvirt names them."""
+    found = {MAC: mac, INTERFACE: interface_id, _STATUS: "active"}
+    more = {VM: vm, PROFILE: profile}
+    return {**found, **{name: value for name, value in more.items() if value}}
+
+
+def _settings(port: OvsPort) -> ovsdb.Row:
+    vlan = port.vlan
+    tag, trunks, mode = [], [], []
+    if vlan is not None:
+        tag = [] if vlan.native is None else [vlan.native]
+        trunks = [vid for first, last in vlan.tagged for vid in range(first, last + 1)]
+        native = "access" if not trunks else "native-untagged"
+        mode = ["trunk" if not tag else native]
+    return {
+        "tag": ovsdb.as_set(tag),
+        "trunks": ovsdb.as_set(trunks),
+        "vlan_mode": ovsdb.as_set(mode),
+        "protected": port.protected,
+    }
+
+
+def _vlan_of(row: ovsdb.Row) -> Vlan | None:
+    tags, trunks = ovsdb.as_list(row["tag"]), ovsdb.as_list(row["trunks"])
+    if not tags and not trunks:
+        return None
+    return of_vids(tags[0] if tags else None, trunks)
+
+
+def _insert(table: str, row: ovsdb.Row, name: str) -> ovsdb.Operation:
+    return {"op": "insert", "table": table, "row": row, "uuid-name": name}
+
+
+def _update(table: str, name: str, row: ovsdb.Row) -> ovsdb.Operation:
+    where = [["name", "==", name]]
+    return {"op": "update", "table": table, "where": where, "row": row}
+
+
+def _mutate_ports(bridge: str, how: str, uuid: list[str]) -> ovsdb.Operation:
+    return {
+        "op": "mutate",
+        "table": "Bridge",
+        "where": [["name", "==", bridge]],
+        "mutations": [["ports", how, ["set", [uuid]]]],
+    }

@@ -1,0 +1,175 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Talks to Open vSwitch's database: transactions, and whether the switch has taken them over.
+
+Sources: RFC 7047, the Open vSwitch database management protocol; ``ovs-vswitchd.conf.db(5)``. A call of ovs-vsctl(8)
+takes 30 ms and Python's IDL 280 ms to start; a transaction on the socket takes half a millisecond.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+import typing as t
+
+from .._errors import LinkError
+from .._proc import Process
+
+RUN_DIR = "/run/openvswitch"
+# Where the database stays while it is not served.
+_FILES = ("/etc/openvswitch/conf.db", "/var/lib/openvswitch/conf.db")
+_SCHEMA = "Open_vSwitch"
+_ROOT = "Open_vSwitch"
+# How long the switch may take over a change, and how often it is asked.
+_SECONDS = 5.0
+_STEP_SECONDS = 0.001
+
+Operation = dict[str, t.Any]
+Row = dict[str, t.Any]
+
+
+def is_installed() -> bool:
+    """Tell whether this host has a database of Open vSwitch's, served or not."""
+    return os.path.exists(_socket_path()) or any(map(os.path.exists, _FILES))
+
+
+def require_switch() -> None:
+    """Require that the database is served and the switch runs. Raises :class:`LinkError`."""
+    if not os.path.exists(_socket_path()):
+        raise LinkError(
+            f"Open vSwitch's database does not answer: there is no {_socket_path()}; start it ('systemctl start"
+            " openvswitch-switch' on Debian)"
+        )
+    if not _switch_runs():
+        raise LinkError(
+            "ovs-vswitchd does not run, so a port would pass nothing; start it ('systemctl start openvswitch-switch'"
+            " on Debian)"
+        )
+
+
+def select(table: str, columns: t.Sequence[str], **where: str) -> list[Row]:
+    """Return rows of a table by the values of their columns, each as Python has it. Raises :class:`LinkError`."""
+    conditions = [[name, "==", value] for name, value in where.items()]
+    operation = {
+        "op": "select",
+        "table": table,
+        "where": conditions,
+        "columns": [*columns],
+    }
+    (result,) = _transact([operation])
+    return [
+        {name: plain(value) for name, value in row.items()} for row in result["rows"]
+    ]
+
+
+def change(operations: t.Sequence[Operation]) -> None:
+    """Make one transaction, and wait until the switch has taken it over. Raises :class:`LinkError`."""
+    more: list[Operation] = [
+        {
+            "op": "mutate",
+            "table": _ROOT,
+            "where": [],
+            "mutations": [["next_cfg", "+=", 1]],
+        },
+        {"op": "select", "table": _ROOT, "where": [], "columns": ["next_cfg"]},
+    ]
+    wanted = _transact([*operations, *more])[-1]["rows"][0]["next_cfg"]
+    deadline = time.monotonic() + _SECONDS
+    while select(_ROOT, ["cur_cfg"])[0]["cur_cfg"] < wanted:
+        if time.monotonic() >= deadline:
+            raise LinkError(
+                f"ovs-vswitchd did not take over a change within {_SECONDS:g} s; see its log"
+            )
+        time.sleep(_STEP_SECONDS)
+
+
+def as_map(values: t.Mapping[str, str]) -> list[t.Any]:
+    """Return a map as the protocol writes it."""
+    return ["map", [[name, value] for name, value in sorted(values.items())]]
+
+
+def as_set(values: t.Iterable[t.Any]) -> list[t.Any]:
+    """Return a set as the protocol writes it."""
+    return ["set", [*values]]
+
+
+def plain(value: t.Any) -> t.Any:
+    """Return a value of the protocol as Python has it: sets as lists, maps as dicts, a UUID as its text."""
+    if isinstance(value, list) and len(value) == 2:
+        kind, content = value
+        if kind == "set":
+            return [plain(each) for each in content]
+        if kind == "map":
+            return {plain(name): plain(each) for name, each in content}
+        if kind in ("uuid", "named-uuid"):
+            return content
+    return value
+
+
+def as_list(value: t.Any) -> list[t.Any]:
+    """Return a column that holds any number of values as a list: the protocol writes a set of one as that one."""
+    return value if isinstance(value, list) else [value]
+
+
+def _socket_path() -> str:
+    return f"{RUN_DIR}/db.sock"
+
+
+def _switch_runs() -> bool:
+    try:
+        with open(f"{RUN_DIR}/ovs-vswitchd.pid", encoding="ascii") as handle:
+            process = Process.of(int(handle.read()))
+    except (OSError, ValueError):
+        return False
+    return process is not None and process.is_alive()
+
+
+def _transact(operations: t.Sequence[Operation]) -> list[t.Any]:
+    request = {"method": "transact", "params": [_SCHEMA, *operations], "id": 0}
+    try:
+        reply = _call(json.dumps(request).encode("utf-8"))
+    except (OSError, ValueError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else str(exc)
+        raise LinkError(
+            f"Open vSwitch's database ({_socket_path()}) does not answer: {reason or exc}; is openvswitch-switch"
+            " running?"
+        ) from exc
+    if reply.get("error"):
+        raise LinkError(f"Open vSwitch's database refused a request: {reply['error']}")
+    results: list[t.Any] = reply["result"]
+    for result in results:
+        if result and "error" in result:
+            raise LinkError(
+                f"Open vSwitch's database refused a change: {result.get('details') or result['error']}"
+            )
+    return results
+
+
+def _call(request: bytes) -> dict[str, t.Any]:
+    """Send a request; return its reply. The server may ask in between whether we are still there."""
+    decoder = json.JSONDecoder()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(_SECONDS)
+        connection.connect(_socket_path())
+        connection.sendall(request)
+        text = ""
+        while True:
+            data = connection.recv(65536)
+            if not data:
+                raise ValueError("it closed the connection")
+            text += data.decode("utf-8", "replace")
+            while text:
+                try:
+                    message, end = decoder.raw_decode(text)
+                except ValueError:
+                    break
+                text = text[end:].lstrip()
+                if message.get("method") == "echo":
+                    answer = {"result": message["params"], "error": None}
+                    answer["id"] = message["id"]
+                    connection.sendall(json.dumps(answer).encode("utf-8"))
+                elif message.get("id") == 0:
+                    return t.cast("dict[str, t.Any]", message)

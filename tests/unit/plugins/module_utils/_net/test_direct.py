@@ -1,0 +1,52 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.network import (
+    Network,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net import sysfs
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net.backends import (
+    backend_of,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net.nic_link import (
+    NicLink,
+)
+from ansible_collections.virtaudit.qemu.tests.unit.support.builders import MAC
+
+
+@pytest.mark.parametrize(
+    ("ifindex", "lower", "rdev", "found"),
+    [
+        (7, "eth1", "246:1", True),
+        # The index is not noted yet. Its MAC tells nothing: in mode passthrough it is the lower device's.
+        (None, "eth1", "246:1", True),
+        (8, "eth1", "246:1", False),
+        (7, "eth2", "246:1", False),
+        (None, "eth2", "246:1", False),
+        (None, "eth1", None, False),
+    ],
+)
+def test_which_macvtap_remains_of_a_nic(
+    monkeypatch: pytest.MonkeyPatch,
+    ifindex: int | None,
+    lower: str,
+    rdev: str | None,
+    found: bool,
+) -> None:
+    monkeypatch.setattr(sysfs, "macvtap_rdev", lambda _name: rdev)
+    monkeypatch.setattr(sysfs, "ifindex", lambda _name: 7)
+    monkeypatch.setattr(sysfs, "lower", lambda _name: lower)
+    monkeypatch.setattr(sysfs, "address", lambda _name: "52:54:00:99:99:99")
+    link = NicLink("vt525400000001", ifindex, MAC, Network(source="eth1"))
+    assert backend_of("direct").remains(link) is found
+
+
+def test_each_type_has_one_back_end() -> None:
+    for kind in ("bridge", "direct"):
+        assert backend_of(kind).kind == kind
+        assert backend_of(kind) is backend_of(kind)

@@ -1,0 +1,183 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Ports of Open vSwitch, against a server that speaks the database's protocol; the real one is asked by integration."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
+    LinkError,
+    OptionError,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net import ovs_port, ovsdb
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net.backends import (
+    backend_of,
+    kind_of,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net.interface import (
+    parse_interfaces,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net.vlan import Vlan
+from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
+    MAC,
+    an_interface,
+    an_item,
+    macvtap,
+    tun,
+)
+
+
+@pytest.fixture(name="run_dir", autouse=True)
+def fixture_run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(ovsdb, "RUN_DIR", str(tmp_path))
+    monkeypatch.setattr(ovsdb, "_FILES", ())
+    return tmp_path
+
+
+def serve(run_dir: Path, *replies: t.Any) -> list[t.Any]:
+    """Answer one request after the other; return what was asked, as it comes in."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(run_dir / "db.sock"))
+    listener.listen()
+    asked: list[t.Any] = []
+
+    def answer() -> None:
+        for reply in replies:
+            connection, _address = listener.accept()
+            with connection:
+                asked.append(json.loads(connection.recv(65536)))
+                if isinstance(reply, bytes):
+                    connection.sendall(reply)
+                    continue
+                echo = {"method": "echo", "params": [], "id": "echo"}
+                result = {"result": reply, "error": None, "id": 0}
+                connection.sendall(
+                    (json.dumps(echo) + json.dumps(result)).encode("ascii")
+                )
+                assert json.loads(connection.recv(4096))["id"] == "echo"
+        listener.close()
+
+    threading.Thread(target=answer, daemon=True).start()
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        (["set", []], []),
+        (["set", [1, 2]], [1, 2]),
+        (["map", [["a", "b"]]], {"a": "b"}),
+        (["uuid", "c1e2"], "c1e2"),
+        (7, 7),
+        ("x", "x"),
+    ],
+)
+def test_values_of_the_protocol(value: t.Any, found: t.Any) -> None:
+    assert ovsdb.plain(value) == found
+
+
+@pytest.mark.parametrize(
+    ("vlan", "tag", "trunks", "mode"),
+    [
+        (None, [], [], []),
+        (Vlan(42), [42], [], ["access"]),
+        (Vlan(None, ((10, 12),)), [], [10, 11, 12], ["trunk"]),
+        (Vlan(5, ((10, 10),)), [5], [10], ["native-untagged"]),
+    ],
+)
+def test_a_row_says_the_vlans_and_back(
+    vlan: Vlan | None, tag: list[int], trunks: list[int], mode: list[str]
+) -> None:
+    row = ovs_port._settings(ovs_port.OvsPort("br0", vlan, True, {}))
+    assert row["tag"] == ["set", tag]
+    assert row["trunks"] == ["set", trunks]
+    assert row["vlan_mode"] == ["set", mode]
+    assert row["protected"] is True
+    read = {name: ovsdb.plain(value) for name, value in row.items()}
+    assert ovs_port._vlan_of(read) == vlan
+
+
+def test_one_value_is_no_list(run_dir: Path) -> None:
+    rows = [{"rows": [{"tag": 42, "trunks": ["set", []]}]}]
+    asked = serve(run_dir, rows)
+    (row,) = ovsdb.select("Port", ["tag", "trunks"], name="vt0")
+    assert ovs_port._vlan_of(row) == Vlan(42)
+    ((_schema, operation),) = [each["params"] for each in asked]
+    assert operation["where"] == [["name", "==", "vt0"]]
+
+
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        (b"", "it closed the connection"),
+        (b'{"id": 0, "result": null, "error": "unknown database"}', "unknown database"),
+        ([{"error": "constraint violation", "details": "no row"}], "no row"),
+    ],
+)
+def test_what_the_database_refuses(run_dir: Path, reply: t.Any, words: str) -> None:
+    serve(run_dir, reply)
+    with pytest.raises(LinkError, match=words):
+        ovsdb.select("Port", ["tag"])
+
+
+def test_a_change_that_the_switch_does_not_take_over(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ovsdb, "_SECONDS", 0.0)
+    wanted = [{}, {"count": 1}, {"rows": [{"next_cfg": 2}]}]
+    serve(run_dir, wanted, [{"rows": [{"cur_cfg": 1}]}])
+    monkeypatch.setattr(socket.socket, "settimeout", lambda self, seconds: None)
+    with pytest.raises(LinkError, match="did not take over"):
+        ovsdb.change([{"op": "comment"}])
+
+
+def test_a_switch_that_does_not_run_is_refused(run_dir: Path) -> None:
+    (interface,) = parse_interfaces([an_item(type="openvswitch", source="br0")])
+    backend = backend_of("openvswitch")
+    with pytest.raises(OptionError, match="source: Open vSwitch's database does not"):
+        backend.check(interface, ())
+    (run_dir / "db.sock").touch()
+    with pytest.raises(OptionError, match="ovs-vswitchd does not run"):
+        backend.check(interface, ())
+
+
+def test_nothing_is_asked_without_open_vswitch() -> None:
+    assert not ovsdb.is_installed()
+    assert ovs_port.bridge_of_ports() == {}
+    assert kind_of(tun(3), None) == "bridge"
+    assert kind_of(macvtap(3), None) == "direct"
+    assert kind_of(tun(3), "openvswitch") == "openvswitch"
+
+
+@pytest.mark.parametrize("suboption", ["port_profile", "interface_id"])
+@pytest.mark.parametrize("kind", ["bridge", "direct"])
+def test_other_kinds_have_no_external_ids(kind: str, suboption: str) -> None:
+    uuid = "11111111-2222-4333-8444-555555555555"
+    item = an_item(type=kind, mode=None, **{suboption: uuid})
+    with pytest.raises(OptionError, match=f"{suboption}: only a port of Open vSwitch"):
+        parse_interfaces([item])
+
+
+def test_an_interface_id_is_a_uuid() -> None:
+    with pytest.raises(OptionError, match=r"interfaces\[0\].interface_id: 'x' is no"):
+        parse_interfaces([an_item(type="openvswitch", interface_id="x")])
+
+
+def test_the_ids_that_controllers_look_for() -> None:
+    assert an_interface().port_profile is None
+    assert ovs_port.ids_of(MAC, "vm", "port", None) == {
+        "attached-mac": MAC,
+        "iface-id": "port",
+        "iface-status": "active",
+        "vm-id": "vm",
+    }
+    assert ovs_port.ids_of(MAC, None, "port", "web")["port-profile"] == "web"
