@@ -20,7 +20,7 @@ _LOCK_STEP_SECONDS = 0.05
 def lock_directory(
     path: str, timeout: float, what: str, meaning: str
 ) -> t.Iterator[None]:
-    """Hold a lock on a directory, made where there is none; wait at most ``timeout`` seconds for it.
+    """Hold a lock on a directory. Make the directory if it is missing. Wait at most ``timeout`` seconds for the lock.
 
     Raises :class:`BusyError` when somebody else keeps ``what`` it stands for, with the ``meaning`` of that
     for the task; :class:`StateError`.

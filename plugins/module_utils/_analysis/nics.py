@@ -29,7 +29,7 @@ _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}", re.ASCII)
 
 
 class Ending(t.Protocol):
-    """What ends a grant: a record, or a boot of the host."""
+    """The end of a grant: a record, or a boot of the host."""
 
     @property
     def time(self) -> float: ...

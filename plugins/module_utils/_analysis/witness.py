@@ -31,7 +31,7 @@ class Witness:
         self._findings = findings
         # By process.
         self._opens: dict[int, list[KernelOpen]] = collections.defaultdict(list)
-        # What a TUNSETIFF can belong to: opens and records of the same process, claimed or not.
+        # Opens and records of the same process, claimed or not, to which a TUNSETIFF can belong.
         self._known: dict[int, float] = {}
         self._swept = 0.0
 

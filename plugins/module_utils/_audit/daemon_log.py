@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the audit daemon has written to its log since a moment ago.
+"""Reads what the audit daemon has lately written to its log.
 
 The daemon writes each record by itself as soon as it gets it, whatever ``flush`` in
 ``auditd.conf(5)`` says: that is about fsync(2). It renames its log when it rotates it.

@@ -231,7 +231,7 @@ def _receive(source: socket.socket, deadline: float) -> bytes | None:
     A process with CAP_NET_ADMIN may send to our port. Only the kernel's own port is 0 (``netlink(7)``).
     Raises :class:`OSError`, as ``socket.timeout`` after the deadline.
     """
-    # One that sends without end must not keep the task waiting for ever.
+    # A sender that never stops must not keep the task waiting for ever.
     left = deadline - time.monotonic()
     if left <= 0:
         raise socket.timeout("timed out")

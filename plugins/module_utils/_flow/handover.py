@@ -47,7 +47,7 @@ def claim(vm: Vm, note: Note, interfaces: t.Sequence[Interface]) -> None:
                 others=others,
                 network=interface.network,
             )
-        # What one task has on record, the end of the VM must not leave out for another one's audit: off.
+        # If one task has records, the end of the VM needs records too, even if another task says audit: off.
         note.audit = strictest(note.audit, vm.target.audit)
         vm.state.save(note)
 

@@ -43,7 +43,7 @@ class Clock:
     def __init__(self, written: float) -> None:
         self._written = datetime.datetime.fromtimestamp(written).astimezone()
         self.guesses: set[str] = set()
-        # Of the record that was read last.
+        # The time of the record that was read last.
         self.last = 0.0
 
     def written(self) -> float:

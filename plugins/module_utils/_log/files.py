@@ -65,7 +65,7 @@ class LogFile:
         self.clock = Clock(written)
         self._packing = packing_of(self.read_at(0, MAGIC_BYTES))
         self.compressed = self._packing is not None
-        # Of a log of another form than auditd's, as its first record has it.
+        # The time and number of the first record, if the log is of another form than auditd's.
         self.begins: tuple[float, int] | None = None
         # Whether all of its lines are as auditd writes them, by its begin.
         self.plain = True

@@ -188,7 +188,7 @@ def _body(log: LogFile, lines: t.Iterable[Line], covered: int) -> tuple[bytes, i
             isinstance(item, Boot) or (isinstance(item, Mark) and item.daemon)
             for item in read.items
         )
-        # What the kernel counted before and after a boot tells it.
+        # The kernel's numbers before and after a boot show it.
         if boots and beside is not None:
             terms.setdefault(BOOT, []).append(beside)
         if boots or at_boot or (VIRT_NEEDLE not in line.text and read.items):

@@ -41,7 +41,7 @@ _SOUND = {
 _NAMED = frozenset(("vm", "uuid", "res"))
 # libvirt's src/conf/domain_audit.c; init is LXC's.
 _OPS = frozenset(("start", "stop", "init"))
-# Of a record of a NIC, by its reason: the fields of which one has to hold a MAC.
+# For each reason of a NIC's record, the fields of which one has to hold a MAC.
 _NICS: dict[str | None, tuple[str, ...]] = {
     "open": ("net",),
     "close": ("net",),

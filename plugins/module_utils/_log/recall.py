@@ -106,7 +106,7 @@ def _boot(logs: Logs, wanted: Wanted) -> Mark | None:
     try:
         mark = boot_mark(logs.files, logs.host) if logs.host is not None else None
     except OSError:
-        # Who reads the log for the answer says so.
+        # The code that reads the log for the answer reports the error.
         return None
     return logs.names.unify(mark) if mark is not None and wanted.in_time(mark) else None
 

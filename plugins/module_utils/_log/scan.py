@@ -100,7 +100,7 @@ def _separator(buffer: bytes, start: int, end: int) -> int:
 
 def unpack(log: LogFile, needles: t.Sequence[bytes]) -> t.Iterator[list[Line]]:
     """Search a compressed log, block by block. Raises as :meth:`LogFile.blocks`."""
-    # What was searched, of which a little is kept, and the line that has not ended yet.
+    # The searched bytes, of which a little is kept, and the line that has not ended yet.
     done, rest, base = b"", b"", 0
     for block in log.blocks(BLOCK_BYTES):
         buffer = b"".join((done, rest, block))

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a task asks for: the interfaces of a VM, checked before anything is opened. Pure."""
+"""The interfaces that a task asks for. They are checked before anything is opened. Pure."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ MAX_IFNAME_BYTES = 15
 
 _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}")
 _IFNAME = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
-# What systemd's own .network files claim for containers and VMs of its own: a DHCP server, masquerading, addresses.
+# Names that systemd's own .network files claim for its containers and VMs, with a DHCP server, masquerading and addresses.
 _CLAIMED = re.compile(r"(?:vt|ve|vb|vz)-.*|host0", re.ASCII)
 
 
 class _Kind(t.NamedTuple):
-    """What a type of interface takes: the mode that it has by default, its largest MTU, and why it refuses options."""
+    """A type of interface: its default mode, its largest MTU, and why it refuses options."""
 
     mode: str
     max_mtu: int

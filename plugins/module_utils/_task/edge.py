@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where a module meets Ansible: the one place that ends it."""
+"""The place where a module meets Ansible. Only this file ends a module."""
 
 from __future__ import annotations
 
