@@ -103,7 +103,7 @@ class Finder:
 
 
 def _importer_of(directory: str) -> zipimport.zipimporter:
-    known = sys.path_importer_cache.get(directory)
+    known: t.Any = sys.path_importer_cache.get(directory)
     if isinstance(known, zipimport.zipimporter):
         return known
     importer = zipimport.zipimporter(directory)
