@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import typing as t
+
 import pytest
 
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import OptionError
@@ -16,7 +18,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._net.addresses impo
 OPTION = "interfaces[0].addresses"
 
 
-def test_both_families_addresses_and_networks_are_read_in_order():
+def test_both_families_addresses_and_networks_are_read_in_order() -> None:
     items = ["2001:db8::7", "192.0.2.7", " 198.51.100.0/24 ", "192.0.2.7/32"]
 
     found = parse_addresses(OPTION, items)
@@ -24,7 +26,7 @@ def test_both_families_addresses_and_networks_are_read_in_order():
     assert texts(found) == ["192.0.2.7", "198.51.100.0/24", "2001:db8::7"]
 
 
-def test_what_lies_in_a_network_is_allowed_by_that():
+def test_what_lies_in_a_network_is_allowed_by_that() -> None:
     items = [
         "192.0.2.7",
         "192.0.2.0/24",
@@ -51,14 +53,16 @@ def test_what_lies_in_a_network_is_allowed_by_that():
         ("127.0.0.1", "no address that a NIC"),
     ],
 )
-def test_bad_addresses_are_refused_with_the_option_s_name(item, words):
+def test_bad_addresses_are_refused_with_the_option_s_name(
+    item: t.Any, words: t.Any
+) -> None:
     with pytest.raises(OptionError, match=words) as refused:
         parse_addresses(OPTION, ["192.0.2.9", item])
 
     assert refused.value.option == f"{OPTION}[1]"
 
 
-def test_a_thousand_addresses_are_refused():
+def test_a_thousand_addresses_are_refused() -> None:
     items = [f"10.0.{number // 250}.{number % 250 + 1}" for number in range(1000)]
 
     with pytest.raises(OptionError, match="1000 addresses are more than") as refused:
@@ -67,5 +71,5 @@ def test_a_thousand_addresses_are_refused():
     assert refused.value.option == OPTION
 
 
-def test_the_link_local_address_is_made_of_the_mac():
+def test_the_link_local_address_is_made_of_the_mac() -> None:
     assert str(link_local("52:54:00:12:34:56")[0]) == "fe80::5054:ff:fe12:3456"

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import struct
+import typing as t
 
 import pytest
 
@@ -32,18 +33,18 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._net.filter.ruleset
 MAC = "52:54:00:00:00:01"
 
 
-def rights(*addresses, level="address", trunk=False):
+def rights(*addresses: t.Any, level: t.Any = "address", trunk: t.Any = False) -> t.Any:
     return Rights(17, MAC, level, parse_addresses("addresses", addresses), trunk)
 
 
-def by_set(given):
-    found = {}
+def by_set(given: t.Any) -> t.Any:
+    found: t.Any = {}
     for element in elements_of(given):
         found.setdefault(element.set, []).append(element.text())
     return found
 
 
-def test_the_level_mac_allows_the_mac_alone():
+def test_the_level_mac_allows_the_mac_alone() -> None:
     assert by_set(rights(level="mac")) == {
         "nics": ["17"],
         "macs": ["17 . 52:54:00:00:00:01"],
@@ -51,11 +52,11 @@ def test_the_level_mac_allows_the_mac_alone():
     }
 
 
-def test_only_a_trunk_may_send_tags():
+def test_only_a_trunk_may_send_tags() -> None:
     assert by_set(rights(level="mac", trunk=True))["trunks"] == ["17"]
 
 
-def test_addresses_and_networks_stand_in_their_sets():
+def test_addresses_and_networks_stand_in_their_sets() -> None:
     found = by_set(rights("192.0.2.7", "198.51.100.0/24", "2001:db8::/32"))
 
     assert found["addressed"] == ["17"]
@@ -69,7 +70,7 @@ def test_addresses_and_networks_stand_in_their_sets():
     ]
 
 
-def test_a_nic_with_an_ipv6_address_has_the_link_local_one_of_its_mac():
+def test_a_nic_with_an_ipv6_address_has_the_link_local_one_of_its_mac() -> None:
     found = by_set(rights("2001:db8::7"))
 
     assert found["addresses6"] == ["17 . 2001:db8::7", "17 . fe80::5054:ff:fe00:1"]
@@ -77,11 +78,13 @@ def test_a_nic_with_an_ipv6_address_has_the_link_local_one_of_its_mac():
 
 
 @pytest.mark.parametrize("addresses", [("192.0.2.7",), ("fe80::/10",)])
-def test_no_link_local_address_is_added_without_ipv6_or_where_it_is_named(addresses):
+def test_no_link_local_address_is_added_without_ipv6_or_where_it_is_named(
+    addresses: t.Any,
+) -> None:
     assert "addresses6" not in by_set(rights(*addresses))
 
 
-def test_the_kernel_s_key_pads_each_part():
+def test_the_kernel_s_key_pads_each_part() -> None:
     keys = {element.set: element for element in elements_of(rights("192.0.2.0/24"))}
 
     assert keys["macs"].key() == struct.pack("=I", 17) + bytes.fromhex(
@@ -94,7 +97,7 @@ def test_the_kernel_s_key_pads_each_part():
 
 
 @pytest.mark.parametrize("family", ["bridge", "netdev"])
-def test_each_set_that_elements_go_to_and_each_chain_is_made(family):
+def test_each_set_that_elements_go_to_and_each_chain_is_made(family: t.Any) -> None:
     text = build(family)
 
     for name in SETS:
@@ -105,7 +108,7 @@ def test_each_set_that_elements_go_to_and_each_chain_is_made(family):
             assert f'comment "{label}"' in text
 
 
-def test_every_chain_ends_with_a_verdict_for_what_it_does_not_name():
+def test_every_chain_ends_with_a_verdict_for_what_it_does_not_name() -> None:
     last = {}
     for line in build("bridge").splitlines():
         words = line.split()
@@ -124,8 +127,10 @@ def test_every_chain_ends_with_a_verdict_for_what_it_does_not_name():
 @pytest.mark.parametrize(
     ("state", "makes"), [("whole", False), ("damaged", True), ("missing", True)]
 )
-def test_the_table_is_written_only_where_it_is_not_whole(monkeypatch, state, makes):
-    ran = []
+def test_the_table_is_written_only_where_it_is_not_whole(
+    monkeypatch: pytest.MonkeyPatch, state: t.Any, makes: t.Any
+) -> None:
+    ran: t.Any = []
     monkeypatch.setattr(table, "state_of", lambda family: state)
     monkeypatch.setattr(nft, "run", ran.append)
     monkeypatch.setattr(nft, "missing_of", lambda ifname, asked: None)
@@ -137,8 +142,10 @@ def test_the_table_is_written_only_where_it_is_not_whole(monkeypatch, state, mak
     assert "add element bridge virtaudit_1 macs { 17 . 52:54:00:00:00:01 }" in ran[0]
 
 
-def test_other_addresses_are_added_and_the_old_ones_go_in_one_transaction(monkeypatch):
-    ran = []
+def test_other_addresses_are_added_and_the_old_ones_go_in_one_transaction(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ran: t.Any = []
     monkeypatch.setattr(table, "state_of", lambda family: "whole")
     monkeypatch.setattr(nft, "run", ran.append)
     monkeypatch.setattr(nft, "missing_of", lambda ifname, asked: None)
@@ -152,7 +159,9 @@ def test_other_addresses_are_added_and_the_old_ones_go_in_one_transaction(monkey
     assert "delete element bridge virtaudit_1 macs" not in commands
 
 
-def test_a_table_of_somebody_else_is_left_alone(monkeypatch):
+def test_a_table_of_somebody_else_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(table, "state_of", lambda family: "foreign")
     monkeypatch.setattr(sysfs, "is_tun", lambda name: True)
 

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import typing as t
+
 import pytest
 
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import OptionError
@@ -40,7 +42,7 @@ OPTION = "interfaces[0].vlan"
         ({"trunk": ["1-4094"]}, Vlan(None, ((1, 4094),)), "trunk:1-4094"),
     ],
 )
-def test_vlans_are_read_and_written(value, expected, text):
+def test_vlans_are_read_and_written(value: t.Any, expected: t.Any, text: t.Any) -> None:
     vlan = parse_vlan(OPTION, value)
 
     assert vlan == expected
@@ -71,19 +73,21 @@ def test_vlans_are_read_and_written(value, expected, text):
         ({}, OPTION, "give tag"),
     ],
 )
-def test_bad_vlans_are_refused_with_the_option_s_name(value, option, words):
+def test_bad_vlans_are_refused_with_the_option_s_name(
+    value: t.Any, option: t.Any, words: t.Any
+) -> None:
     with pytest.raises(OptionError, match=words) as refused:
         parse_vlan(OPTION, value)
 
     assert refused.value.option == option
 
 
-def test_no_vlan_is_none():
+def test_no_vlan_is_none() -> None:
     assert parse_vlan(OPTION, None) is None
 
 
 @pytest.mark.parametrize("text", ["", "x", "trunk:", "trunk:1;2", "native:5", "10,20"])
-def test_a_text_that_names_no_vlans_is_none(text):
+def test_a_text_that_names_no_vlans_is_none(text: t.Any) -> None:
     assert parse_text(text) is None
 
 
@@ -99,11 +103,13 @@ def test_a_text_that_names_no_vlans_is_none(text):
         (42, {42: False}, "42-PVID"),
     ],
 )
-def test_what_a_port_has_is_said_in_the_words_of_records(pvid, vids, text):
+def test_what_a_port_has_is_said_in_the_words_of_records(
+    pvid: t.Any, vids: t.Any, text: t.Any
+) -> None:
     assert str(PortVlans(pvid, vids)) == text
 
 
-def test_a_port_matches_its_vlan_and_no_more():
+def test_a_port_matches_its_vlan_and_no_more() -> None:
     trunk = Vlan(5, ((10, 11),))
     assert PortVlans(5, {5: True, 10: False, 11: False}).matches(trunk)
     assert not PortVlans(5, {1: True, 5: True, 10: False, 11: False}).matches(trunk)

@@ -153,9 +153,12 @@ def test_the_record_of_a_task_that_was_cut_off_is_read_before_the_next_one_is_no
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[float] = []
-    monkeypatch.setattr(
-        recent, "records_of", lambda uuid, since: asked.append(since) or []
-    )
+
+    def records_of(_uuid: str, since: float) -> list[t.Any]:
+        asked.append(since)
+        return []
+
+    monkeypatch.setattr(recent, "records_of", records_of)
     a_kernel(monkeypatch)
     vm = Vm(a_target(), UUID, living(busy=100.0))
     with Auditor("off") as auditor, vm.change(auditor):
