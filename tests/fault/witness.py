@@ -67,10 +67,11 @@ def qemus(uuid: str) -> list[int]:
 
 
 def lives(pid: int) -> bool:
-    """Tell whether a process has not ended: a zombie has given up all that it held."""
+    """Tell whether a process has not ended: a zombie whose other threads are gone has given up all that it held."""
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii") as handle:
-            return handle.read().rpartition(")")[2].split()[0] != "Z"
+            zombie = handle.read().rpartition(")")[2].split()[0] == "Z"
+        return not zombie or len(os.listdir(f"/proc/{pid}/task")) > 1
     except OSError:
         return False
 
