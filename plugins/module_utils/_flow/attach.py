@@ -3,7 +3,7 @@
 
 """vm_net_attach: observe, plan, open, record, hand over, record.
 
-Ansible sends no bytecode, so each task compiles what it imports: what only some tasks do is imported by those.
+Each import takes time, also from kept bytecode: what only some tasks do is imported by those.
 """
 
 from __future__ import annotations
