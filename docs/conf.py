@@ -25,6 +25,7 @@ html_use_index = False
 # inventories would have to be fetched.
 ANSIBLE_DOCS = "https://docs.ansible.com/projects/ansible/latest"
 ANSIBLE_LABELS = {
+    "action_plugins": "plugins/action.html",
     "callback_plugins": "plugins/callback.html",
     "ansible_configuration_settings": "reference_appendices/config.html#ansible-configuration-settings",
     "common_return_values": "reference_appendices/common_return_values.html",

@@ -103,10 +103,11 @@ class Finder:
 
 
 def _importer_of(directory: str) -> zipimport.zipimporter:
-    importer = sys.path_importer_cache.get(directory)
-    if not isinstance(importer, zipimport.zipimporter):
-        importer = zipimport.zipimporter(directory)
-        sys.path_importer_cache[directory] = importer
+    known: t.Any = sys.path_importer_cache.get(directory)
+    if isinstance(known, zipimport.zipimporter):
+        return known
+    importer = zipimport.zipimporter(directory)
+    sys.path_importer_cache[directory] = t.cast(t.Any, importer)
     return importer
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What can go wrong, in words for an operator.
+"""The errors, in words for an operator.
 
 Helpers raise these and never end the module themselves. The edge
 (``_task/edge.py``) turns them into one ``fail_json``.
@@ -25,7 +25,7 @@ class VirtauditError(Exception):
 
 
 class OptionError(VirtauditError):
-    """An option was refused before anything was opened. The text starts with the option's name."""
+    """An option is refused before anything is opened. The text starts with the option's name."""
 
     def __init__(self, option: str, problem: str) -> None:
         super().__init__(f"{option}: {problem}")
@@ -49,7 +49,7 @@ class AuditNamespaceError(AuditError):
 
 
 class AuditLogError(AuditError):
-    """Records do not stand in the audit daemon's log, or it cannot be seen whether they do."""
+    """Records are missing in the audit daemon's log, or nobody can see whether they are there."""
 
 
 class LogError(VirtauditError):
@@ -85,7 +85,7 @@ class UnreachableError(MonitorError):
 
 
 class StuckError(MonitorError):
-    """Devices whose hand-over or end is not finished are held by a qemu that does not answer, or by another process."""
+    """A qemu that does not answer, or another process, holds devices whose hand-over or end is not finished."""
 
 
 class QmpError(MonitorError):
@@ -102,7 +102,7 @@ class QmpError(MonitorError):
 
 
 class MismatchError(VirtauditError):
-    """A MAC is attached already, but otherwise than the task asks."""
+    """A MAC is attached already, with other settings than the task asks for."""
 
 
 class PendingError(VirtauditError):

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Files that several processes share: locks on directories, files written whole; and the kernel's own."""
+"""Files that several processes share: locks on directories, files that are written as a whole, and the kernel's own."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def read_kernel_file(path: str) -> bytes:
 def lock_directory(
     path: str, timeout: float, what: str, meaning: str
 ) -> t.Iterator[None]:
-    """Hold a lock on a directory, made where there is none; wait at most ``timeout`` seconds for it.
+    """Hold a lock on a directory. Make the directory if it is missing. Wait at most ``timeout`` seconds for the lock.
 
     Raises :class:`BusyError` when somebody else keeps ``what`` it stands for, with the ``meaning`` of that
     for the task; :class:`StateError`.
@@ -71,7 +71,7 @@ def _acquire(path: str) -> int | None:
         raise StateError(f"{path} cannot be used: {exc.strerror}") from exc
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Its last owner may have removed the directory while we waited.
+        # The last owner of the lock may have removed the directory while this process waited.
         if os.path.samestat(os.fstat(fd), os.lstat(path)):
             return fd
     except (BlockingIOError, FileNotFoundError):
@@ -81,7 +81,7 @@ def _acquire(path: str) -> int | None:
 
 
 def write_whole(path: str, content: str | bytes) -> None:
-    """Write a file of root's so that a crash leaves the old one or the new one, whole.
+    """Write a file that root owns. After a crash there is either the whole old file or the whole new one.
 
     Raises :class:`StateError`.
     """

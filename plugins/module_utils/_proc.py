@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Processes of this host: which one it is, whether it lives, what it runs and has open, its end.
+"""Processes of this host: who a process is, whether it lives, what it runs and has open, and how it ends.
 
 Source: ``proc(5)``, ``pidfd_open(2)``.
 """
@@ -18,7 +18,7 @@ import typing as t
 
 _END_SECONDS = 5.0
 _FATE_SECONDS = 0.5
-# What says nothing of the file that was asked for: the task, or the host, is out of something.
+# These errors say nothing about the file: the task or the host has run out of something.
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _DELETED = " (deleted)"
 
@@ -26,9 +26,9 @@ P = t.TypeVar("P", bound="Process")
 
 
 def raise_exhausted(exc: OSError) -> None:
-    """Raise an error again that must not be taken for "there is no such file".
+    """Raise the error again if it does not mean "there is no such file".
 
-    A process that cannot be looked at for want of a file descriptor has not ended.
+    If there is no file descriptor left to look at a process, the process has not ended.
     """
     if exc.errno in _EXHAUSTED:
         raise exc
@@ -79,9 +79,9 @@ class Process(t.NamedTuple):
 
     @classmethod
     def of(cls: type[P], pid: int) -> P | None:
-        """Return the living process of a pid; a zombie is none.
+        """Return the living process of a pid. A zombie does not live.
 
-        A first thread that has ended is a zombie too, and the others still hold every file.
+        A first thread that has ended is a zombie too, but the other threads still hold every file.
         """
         fields = stat_fields(pid)
         if fields is None or (fields[0] in ("Z", "X") and int(fields[17]) <= 1):
@@ -89,9 +89,9 @@ class Process(t.NamedTuple):
         return cls(pid, int(fields[19]))
 
     def is_alive(self) -> bool:
-        """Tell whether this very process still runs. All who need to know whether a process lives ask here.
+        """Tell whether this very process still runs. This is the only place that decides whether a process lives.
 
-        A pidfd tells what /proc may hide; the start time tells a later process with the same pid.
+        A pidfd shows what /proc may hide. The start time shows a later process with the same pid.
         """
         try:
             pidfd = os.pidfd_open(self.pid)
@@ -109,13 +109,13 @@ class Process(t.NamedTuple):
         finally:
             os.close(pidfd)
         fields = stat_fields(self.pid)
-        # One that lives and cannot be seen in /proc is not proved to be gone.
+        # A process that lives and that /proc does not show is not proved to be gone.
         return fields is None or int(fields[19]) == self.start_time
 
     def fate(self) -> str:
-        """Return what ends a message when a qemu has ended, and nothing when it has not.
+        """Return the end of a message about a qemu that has ended, and nothing if it has not ended.
 
-        One that was killed lives on for a moment, without its files.
+        A process that was killed lives on for a moment, without its files.
         """
         return ": qemu has ended or crashed" if self.wait_end(_FATE_SECONDS) else ""
 
@@ -132,7 +132,7 @@ class Process(t.NamedTuple):
         return set()
 
     def wait_end(self, seconds: float) -> bool:
-        """Wait until the process has ended; tell whether it has."""
+        """Wait until the process has ended. Tell whether it has ended."""
         deadline = time.monotonic() + seconds
         try:
             pidfd = os.pidfd_open(self.pid)
@@ -151,7 +151,7 @@ class Process(t.NamedTuple):
         return True
 
     def kill(self) -> None:
-        """End the process with SIGKILL, never another one that has its pid by now."""
+        """End the process with SIGKILL, and never a later process with the same pid."""
         with contextlib.suppress(OSError):
             pidfd = os.pidfd_open(self.pid)
             try:
@@ -197,12 +197,15 @@ class Process(t.NamedTuple):
     def uid(self) -> int | None:
         """Return the real uid that the process runs with, ``None`` when the process is gone.
 
-        Not the owner of its directory in /proc: that is root for one that cannot be dumped.
+        This is not the owner of the directory in /proc: for a process that cannot be dumped, that is root.
         """
         return _status_number(self.pid, "Uid")
 
     def files(self) -> t.Iterator[str]:
-        """Yield where proc(5) shows the files: with the first thread, or when it has ended with any other."""
+        """Yield the directory in which proc(5) shows the files.
+
+        It is that of the first thread, or of another thread if the first has ended.
+        """
         yield f"/proc/{self.pid}"
         fields = stat_fields(self.pid)
         if fields is not None and fields[0] == "Z":

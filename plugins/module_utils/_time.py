@@ -31,7 +31,7 @@ def parse_time(option: str, text: str) -> float:
         # Python 3.9 knows no Z.
         moment = datetime.datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", text))
         seconds = moment.timestamp()
-        # UTC may have another year, and it may be one that there is not.
+        # In UTC the year may be another one, and there may be no such year.
         iso(seconds)
         return seconds
     except (ValueError, OverflowError, OSError) as exc:

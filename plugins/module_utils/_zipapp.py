@@ -19,14 +19,14 @@ import zipfile
 PACKAGE = __name__.rpartition(".")[0]
 # The name of this package in the zipapp, where Ansible's long path to it is not needed.
 _NAME = "virtaudit"
-# The first that a zip file can hold: equal sources must give equal bytes.
+# The first time that a zip file can hold. Equal sources must give equal bytes.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def pack(main: str) -> bytes:
     """Return a zipapp that calls ``main()`` of a module of this package and ends with what it returns.
 
-    It holds all of this package that has come with the task.
+    It holds all modules of this package that have come with the task.
     """
     package = sys.modules[PACKAGE]
     files = {f"{_NAME}/__init__.py": b""}

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Harms the task of a scenario at one point, runs it again, and looks at what is true then."""
+"""Harms the task of a scenario at one point, runs the task again, and checks what is true then."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _attempt_once(
     problems = []
     try:
         _prepare(scenario, uuid)
-        # A run with one system call less is no violation: no harm was done then.
+        # If a run has one system call less, no harm was done, and that is no violation.
         result, meant = harm.do(scenario.task(uuid), point, uuid)
         if not harm.dies:
             problems += _judge(scenario, harm, result, uuid)
@@ -81,7 +81,7 @@ def _attempt_once(
         granted = scenario.granted
         unrecorded = harm.blind or "audit: " in str(result.get("msg"))
         if unrecorded and _WAITS_FOR_GUEST in str(again.get("msg")):
-            # What could not be recorded was taken back; the guest is paused, and keeps its side of it.
+            # What could not be recorded was taken back. The guest is paused, and keeps its side of the NIC.
             granted = [nic["mac"] for nic in result["interfaces"]]
         elif again.get("failed", not again):
             problems.append(f"the next run fails: {again.get('msg', 'no result')}")
@@ -109,7 +109,7 @@ def _judge(
         return [f"nobody foresaw what the task met: {result['msg']}"]
     alive = bool(witness.qemus(uuid))
     if not result.get("failed"):
-        # A qemu that dies when all is handed over is found by the next run.
+        # If qemu dies when all is handed over, the next run finds it.
         if harm.blind or (scenario.running and not alive):
             return []
         return _truth(scenario.granted, scenario.running, uuid)

@@ -26,7 +26,7 @@ from ansible_collections.virtaudit.qemu.tests.fault import (
 from ansible_collections.virtaudit.qemu.tests.fault.cut import Task
 from ansible_collections.virtaudit.qemu.tests.fault.scenarios import QEMU
 
-# Far more than all of them need together: who waits longer waits for ever.
+# Far more than all of them need together. A task that waits longer would wait for ever.
 _PATIENCE = 200
 _AT_THE_DOOR_SECONDS = 120.0
 
@@ -46,7 +46,7 @@ def _name(uuid: str) -> str:
 
 
 def overlapping(count: int) -> list[str]:
-    """Let ``count`` tasks at once attach to one VM, each shares its MACs with others; then detach them so."""
+    """Let ``count`` tasks attach to one VM at once, each with MACs that others also have. Then detach them in the same way."""
     uuid = str(uuidlib.uuid4())
     macs = [_mac(number) for number in range(max(4, count // 5))]
     shares = [
@@ -112,7 +112,7 @@ def side_by_side(count: int) -> list[str]:
 
 
 def one_mac(count: int) -> list[str]:
-    """Let ``count`` VMs, half of which run, ask for one MAC at once: one gets it, the others are refused."""
+    """Let ``count`` VMs, half of which run, ask for one MAC at once. One VM gets it, and the others are refused."""
     uuids = [str(uuidlib.uuid4()) for _number in range(count)]
     mac = _mac(0)
     problems = []
@@ -145,7 +145,7 @@ def one_mac(count: int) -> list[str]:
 
 
 def _at_once(tasks: list[Task], door: str) -> list[runner.Result]:
-    """Run tasks side by side; none passes the lock on ``door`` before all have come so far."""
+    """Run tasks side by side. No task passes the lock on ``door`` before all tasks have come to it."""
     with contextlib.ExitStack() as stack:
         with _closed(door):
             processes = [stack.enter_context(tracer.start(*task)) for task in tasks]
@@ -177,7 +177,7 @@ def _closed(door: str) -> Iterator[None]:
 
 
 def _impatient(task: Task, door: str) -> list[str]:
-    """A task that waits in vain says for whom, and changes nothing."""
+    """A task that waits in vain names the task that it waits for, and changes nothing."""
     name, arguments = task
     with _closed(door):
         result = runner.run_module(name, {**arguments, "timeout": 0.5})

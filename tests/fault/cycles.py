@@ -31,7 +31,7 @@ from ansible_collections.virtaudit.qemu.tests.fault.scenarios import (
 
 _GUEST = Path(__file__).resolve().parents[1] / "support/guest/build"
 _BOOT_SECONDS = 120.0
-# Before the figures are compared, the guest and qemu's caches have seen what they need once.
+# The guest and qemu fill their caches in these cycles, before the figures are compared.
 _WARM_UP = 10
 # The kernel lays a freed macvtap's and tap's memory aside, and takes RCU's time to do it.
 _SETTLE_SECONDS = 1.0
@@ -42,7 +42,7 @@ _WOBBLE_KIB = 2 * 2048
 
 @dataclasses.dataclass(frozen=True)
 class Figures:
-    """What there is of everything at one moment."""
+    """The figures of the host at one moment."""
 
     qemu_fds: int
     qemu_rss_kib: int
@@ -102,7 +102,7 @@ def _repeat(
 
 
 def _differences(before: Figures, after: Figures, sizes: list[int]) -> list[str]:
-    """All but the memory is equal. Memory wobbles: its later half may not lie above the earlier one by more."""
+    """All figures but the memory must be equal. Memory wobbles. Its later half may lie above the earlier one by this much."""
     first, second = dataclasses.asdict(before), dataclasses.asdict(after)
     problems = [
         f"{key}: {first[key]} before, {second[key]} after"
@@ -137,7 +137,7 @@ def _recorded(records: list[witness.Fields], count: int) -> list[str]:
 
 @contextlib.contextmanager
 def _guest(uuid: str, work: str) -> Iterator[int]:
-    """Run the small Linux, which lets go of its NICs; yield the pid of its qemu."""
+    """Run the small Linux, which lets go of its NICs. Yield the pid of its qemu."""
     built = subprocess.run(
         ["sh", str(_GUEST)], capture_output=True, text=True, check=True
     )

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is done to a task, or around it, at one of its system calls."""
+"""The kinds of harm that are done to a task, or around it, at one of its system calls."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Harm:
     """One kind of harm.
 
     It is done at the points that ``strikes`` matches: by strace's ``inject``, or by ``action``,
-    which gets the VM's UUID while the task stands still after the call. ``mend`` gives the
-    host back. ``dies``: the task has no result. ``says`` is a regular expression for what a
+    which gets the VM's UUID while the task stands still after the call. ``mend`` puts the host back as it was.
+    ``dies``: the task has no result. ``says`` is a regular expression for what a
     task that fails says. ``blind``: records could not be written, so the trail is whole
     only after the next run. ``every`` N-th point is enough, and in a short run fewer still; those that
     ``always`` matches are never left out. ``around`` holds for all points.
@@ -64,13 +64,13 @@ class Harm:
         ]
 
     def explains(self, result: dict[str, Any]) -> bool:
-        """Tell whether a failed task says what is the matter."""
+        """Tell whether a failed task says what is wrong."""
         return re.search(self.says, result["msg"]) is not None
 
     def do(
         self, task: Task, point: tracer.Point, uuid: str
     ) -> tuple[dict[str, Any], bool]:
-        """Run a task and harm it; return its result, and whether it was the harm that is meant."""
+        """Run a task and harm it. Return its result, and whether the right harm was done."""
         try:
             if self.inject is not None:
                 return tracer.harm_at(*task, point, self.inject)

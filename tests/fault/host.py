@@ -48,7 +48,7 @@ plugin_dir = {directory}/plugins.d
 
 @contextlib.contextmanager
 def auditd() -> Iterator[None]:
-    """Start the audit daemon where none runs, and end then what was started."""
+    """Start the audit daemon if none runs. End the started one afterwards."""
     running = daemon()
     if not running:
         start_auditd()
@@ -82,7 +82,7 @@ def start_auditd() -> None:
 
 def stop_auditd() -> None:
     """End the audit daemon, and wait until it is gone."""
-    # By a signal: the unit of systemd refuses to be stopped by hand.
+    # Use a signal, because the unit of systemd refuses to be stopped by hand.
     os.kill(daemon(), signal.SIGTERM)
     _wait_daemon(False)
 
@@ -101,7 +101,7 @@ def enable_audit() -> None:
 
 
 def reset_lost() -> None:
-    """Have the kernel count lost records anew: those of an earlier test would be a finding of the next."""
+    """Let the kernel count lost records anew. Those of an earlier test would be a finding of the next one."""
     _auditctl("--reset-lost")
 
 
@@ -144,7 +144,7 @@ def suspend_logging() -> None:
     with open(_FILLING_LOGS, "wb", buffering=0) as handle, contextlib.suppress(OSError):
         while True:
             handle.write(b"x" * 4096)
-    # The last page of its log still has room; the record that finds none has the daemon suspend.
+    # The last page of its log still has room. The first record that finds no room makes the daemon suspend.
     for _batch in range(100):
         size = os.stat(_LOG).st_size
         _send_filling(50)
@@ -256,7 +256,7 @@ def links() -> Iterator[None]:
 
 
 def sweep(uuid: str, macs: list[str]) -> None:
-    """Remove what a violation left of a VM, so that it spoils nothing but its own result."""
+    """Remove what a violation has left of a VM, so that it spoils only its own result."""
     for pid in witness.qemus(uuid):
         os.kill(pid, signal.SIGKILL)
     for name in witness.links(macs):

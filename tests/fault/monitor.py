@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A monitor that answers slowly, with garbage or not at all: a relay before a real qemu's."""
+"""A monitor that answers slowly, with garbage or not at all. It is a relay before the monitor of a real qemu."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class _Relay:
         while True:
             client, _address = server.accept()
             if self.dead:
-                # It stays open, and nobody greets.
+                # The connection stays open, and nobody sends a greeting.
                 client.detach()
                 continue
             qemu = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -76,7 +76,7 @@ class _Relay:
                     socket.send_fds(qemu, [data], fds)
                 elif not self.dead:
                     qemu.sendall(data)
-                # A copy that stays here would be a holder of the device.
+                # A copy that stays in this process would hold the device.
                 for fd in fds:
                     os.close(fd)
             if qemu in ready:
@@ -90,7 +90,7 @@ class _Relay:
                         return
 
     def _pass(self, client: socket.socket, line: bytes) -> bool:
-        """Pass an answer on, or do what is to be done; tell whether the connection goes on."""
+        """Pass an answer on, or misbehave. Tell whether the connection goes on."""
         if self.dead:
             return True
         if "event" not in json.loads(line):
@@ -164,13 +164,13 @@ def _judge(manner: str, result: runner.Result) -> list[str]:
         if not re.search(MANNERS.get(manner, "^$"), said):
             return [f"the task says {said!r}"]
         return []
-    # An answer that came after all was done is missed by nobody.
+    # Nobody misses an answer that comes after all is done.
     return []
 
 
 @contextlib.contextmanager
 def _qemu(uuid: str, path: str) -> Iterator[None]:
-    """Run a qemu that something else than the collection started."""
+    """Run a qemu that the collection did not start."""
     words = (
         f"qemu-system-x86_64 -name guest=vafault -uuid {uuid} -machine q35 -accel tcg -m 64 -S"
         f" -nodefaults -display none -daemonize -qmp unix:{path},server=on,wait=off"

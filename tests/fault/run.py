@@ -40,7 +40,7 @@ Try = tuple[str, Callable[[], tuple[runner.Result, list[str]]]]
 
 @dataclasses.dataclass
 class Tally:
-    """What was tried so far, and at how many points something was violated."""
+    """What was tried so far, and the number of points with a violation."""
 
     show_messages: bool
     tried: int = 0

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What tasks that were cut off, and VMs that ended by themselves, leave: and the task that comes next."""
+"""Situations that tasks that were cut off, and VMs that ended by themselves, leave behind, with the task that comes next."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def kill_vm(uuid: str) -> None:
     """End a VM's qemu as a crash does."""
     for pid in witness.qemus(uuid):
         os.kill(pid, signal.SIGKILL)
-        # Of a process that is about to end, the command line goes before its descriptors.
+        # A process that is about to end loses its command line before its descriptors.
         while witness.lives(pid):
             time.sleep(0.002)
 
@@ -153,7 +153,7 @@ def _dead_both(uuid: str, other_uuid: str) -> None:
 
 
 def _taken_by_hand(uuid: str, _other: str) -> None:
-    """Somebody else has had qemu give up a NIC's host side."""
+    """Somebody else has made qemu give up a NIC's host side."""
     do(_attach_again(uuid))
     netdev = f"hostnet-{MACS[0].replace(':', '')}"
     qmp.call(f"{host.STATE}/{uuid}/qmp.sock", "netdev_del", {"id": netdev})

@@ -22,7 +22,7 @@ from typing import Any
 
 from ansible_collections.virtaudit.qemu.tests.fault import host, runner
 
-# The calls that change something outside of the process, or hand it over.
+# The system calls that change something outside of the process, or hand something over.
 CALLS = (
     "openat,ioctl,sendto,sendmsg,recvfrom,write,rename,mkdir,rmdir,unlink,flock,fsync,chmod,"
     "socket,bind,connect,listen,vfork,fork,clone,wait4,kill,pidfd_send_signal"
@@ -86,7 +86,7 @@ def list_points(
         ours = _OURS.get(call)
         found = ours.search(line) if ours else None
         path = found[1].replace(arguments["uuid"], _UUID) if found else None
-        # The node of a macvtap has a new number each time.
+        # Each macvtap has a node with a new number.
         path = _MACVTAP if path is not None and path.startswith(_MACVTAP) else path
         counts[call, path] = counts.get((call, path), 0) + 1
         if locked and (ours is None or found):
@@ -113,7 +113,7 @@ def harm_at(
 def pause_at(
     name: str, arguments: dict[str, Any], point: Point, action: Callable[[], None]
 ) -> dict[str, Any]:
-    """Run a module, and do something while it stands still after a point; return its result."""
+    """Run a module, stop it after a point, do something meanwhile, and let it go on. Return its result."""
     words = _injecting(point, arguments["uuid"], "signal=SIGSTOP")
     with _traced(name, arguments, words) as traced:
         while _STOPPED not in traced.log() and not traced.has_ended():

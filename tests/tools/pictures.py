@@ -109,6 +109,8 @@ def write_report(work: Path, began: float) -> Path:
             {
                 "audit_report_verify": False,
                 "audit_report_since": str(first),
+                # When the VMs of both hosts hold their NICs.
+                "audit_report_until": str(first + 7),
                 "audit_report_dest": str(work / "report"),
             }
         ),
@@ -152,7 +154,7 @@ def main(directory: Path) -> None:
             32 + len(lines) * 20,
         )
         page = write_report(work, began)
-        photograph(page, directory / "audit_report.png", 1200, 1640)
+        photograph(page, directory / "audit_report.png", 1200, 2200)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,16 @@ def mac(link: str) -> str:
     return str(shown["address"])
 
 
+def networkd_state(link: str) -> str:
+    """Return what networkd makes of a link, once it knows: on a busy host that takes a while."""
+    for _round in range(100):
+        listed = run("networkctl", "--no-legend", "--no-pager", "list", link).split()
+        if listed[-1] not in ("pending", "initialized"):
+            break
+        time.sleep(0.2)
+    return listed[-1]
+
+
 def links(bridge: str) -> dict[str, Any]:
     macs, managers = [mac(bridge)], {}
     for number, tap in enumerate(TAPS):
@@ -48,10 +58,9 @@ def links(bridge: str) -> dict[str, Any]:
     for tap in TAPS:
         found = run("udevadm", "info", f"/sys/class/net/{tap}").splitlines()
         wanted = ("E: NM_UNMANAGED=", "E: ID_NET_LINK_FILE=")
-        listed = run("networkctl", "--no-legend", "--no-pager", "list", tap).split()
         managers[tap] = {
             "udev": sorted(line for line in found if line.startswith(wanted)),
-            "networkd": listed[-1],
+            "networkd": networkd_state(tap),
             "mac": mac(tap),
         }
     for tap in TAPS:

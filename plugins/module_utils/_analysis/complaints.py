@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is wrong with one VM's NICs, in words for an operator. Pure."""
+"""Puts into words for an operator what is wrong with one VM's NICs. Pure."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Complaints:
         )
 
     def not_started(self, logged: Logged, mac: str) -> None:
-        """A NIC was not handed over with a start that nothing more is known of."""
+        """A NIC was not handed over, and nothing more is known about the start."""
         self._add(
             "failed_start",
             "medium",
@@ -96,7 +96,7 @@ class Complaints:
         )
 
     def unclaimed(self, mac: str, opened: Opened, how: str) -> None:
-        """A device was opened and never handed over; what a failed hand-over explains is none."""
+        """A device was opened and never handed over, and no failed hand-over explains that."""
         if opened.failed:
             return
         logged, device = opened.logged, opened.device
@@ -113,7 +113,7 @@ class Complaints:
         )
 
     def untrusted(self, logged: Logged) -> None:
-        """A record that not root sent."""
+        """A record that another user than root sent."""
         self._findings.add(
             Finding(
                 code="untrusted_record",

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The devices of one interface, as its records tell. Pure.
+"""The devices of one interface by its records. Pure.
 
-The one fold of these records: who reads the trail asks it, and the repair of a task that was cut off.
+No other place works out the devices from these records. The reader of the trail uses it, and so does the repair of a task that was cut off.
 """
 
 from __future__ import annotations
@@ -71,9 +71,9 @@ class NicDevices:
         self.settled = False
 
     def close(self, path: str | None, fd: int | None) -> bool:
-        """Take a close; tell whether it was that of the last device that the VM held."""
+        """Take a close. Tell whether it was the close of the last device that the VM held."""
         if self.held and fd is not None:
-            # Of an open that the logs do not have any more, only the number is known.
+            # If the logs no longer have the open, only the number is known.
             left = [
                 each
                 for each in self.held
@@ -90,8 +90,8 @@ class NicDevices:
         return False
 
     def hand_over(self, fds: list[int | None]) -> list[Opened]:
-        """Take a hand-over that succeeded, with the descriptors of qemu's; return the opens that it did not claim."""
-        # What was opened before the records that are read here began is handed over too.
+        """Take a hand-over that succeeded, with qemu's descriptors. Return the opens that it did not claim."""
+        # Devices whose opens come before the records that are read here are handed over, too.
         known = self.released[: max(0, len(fds) - len(self.waiting))]
         devices, left = claim(self.waiting, fds)
         lost = [each for each in devices if each.path is None]
@@ -103,19 +103,19 @@ class NicDevices:
         return left
 
     def detach(self) -> None:
-        """Take a detach that succeeded: the closes of what was held are still to come."""
+        """Take a detach that succeeded. The closes of the devices that were held are still to come."""
         self.released += self.held or ()
         self.held, self.settled = None, True
 
 
 def fds_of_record(logged: Logged) -> list[int | None]:
-    """Return the descriptors that a hand-over names, in the order of the opens; libvirt's names none."""
+    """Return the descriptors that a hand-over names, in the order of the opens. A hand-over of libvirt names none."""
     fds = logged.record.fields.get("fds") or ""
     return [number(fd) for fd in fds.split(",") if fd]
 
 
 def _remove(devices: list[Device], path: str | None, fd: int | None) -> bool:
-    """Remove the device that a close names, or else one of its path; tell whether there was one."""
+    """Remove the device that a close names, or else one with its path. Tell whether there was one."""
     same = [each for each in devices if each.path == path]
     exact = [each for each in same if each.fd == fd]
     for each in (exact or same)[:1]:

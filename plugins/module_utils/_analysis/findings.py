@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What should not be, found in the trail or on the host. Pure."""
+"""Findings: what should not be, in the trail or on the host. Pure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Code = t.Literal[
 Severity = t.Literal["high", "medium", "low"]
 
 SEVERITIES: tuple[Severity, ...] = ("high", "medium", "low")
-# A finding that comes up again and again names so many events: the result must not grow with the log.
+# The most events that a finding names, because the result must not grow with the log.
 _MAX_EVENTS = 20
 
 
@@ -62,7 +62,7 @@ class Finding:
     outcome: str | None = None
 
     def key(self) -> tuple[object, ...]:
-        """Return what makes it the same as another one."""
+        """Return the key by which two findings are the same."""
         return (
             self.code,
             self.node,
@@ -76,7 +76,7 @@ class Finding:
         )
 
     def settle(self, how: str) -> None:
-        """Note that it is over, and how that came."""
+        """Note that the finding is over, and why."""
         self.severity, self.outcome = "low", how
 
     def result(self) -> dict[str, t.Any]:
@@ -100,14 +100,14 @@ class Finding:
 
 
 class Findings:
-    """All findings. What comes up again is counted; what is older than ``since`` is left out."""
+    """All findings. One that comes up again is counted. One that is older than ``since`` is left out."""
 
     def __init__(self, since: float | None = None) -> None:
         self._since = since
         self._found: dict[tuple[object, ...], Finding] = {}
 
     def add(self, finding: Finding) -> Finding:
-        """Take a finding in; return the one that stands for it."""
+        """Add a finding. Return the one that stands for it."""
         if self._since is not None and finding.time < self._since:
             return finding
         known = self._found.setdefault(finding.key(), finding)
@@ -119,7 +119,7 @@ class Findings:
             return known
         known.count += 1
         known.last = max(known.last, finding.time)
-        # Also when it was over.
+        # This also goes for a finding that was over.
         known.severity = min(known.severity, finding.severity, key=SEVERITIES.index)
         known.outcome = None
         room = _MAX_EVENTS - len(known.events)

@@ -14,9 +14,9 @@ from .._time import iso
 
 # source: the bridge, switch or lower device.
 _NETWORK = ("source", "vlan", "filter", "isolated", "link")
-# So long a task may take for all that it changes of one NIC.
+# The longest time between two changes of one NIC by one task.
 _AT_ONCE_SECONDS = 2.0
-# What an update record calls what is not there.
+# The word of an update record for something that is not there.
 _NOTHING = {"filter": "none", "isolated": "no"}
 
 
@@ -29,7 +29,7 @@ class Move(t.NamedTuple):
     pid: int
 
     def goes_on(self, logged: Logged) -> bool:
-        """Tell whether a record of a change belongs to the same one: a task has a record for each value."""
+        """Tell whether a record belongs to the same change, because a task writes a record for each value."""
         late = logged.time - self.time
         return self.pid == logged.pid and 0 <= late <= _AT_ONCE_SECONDS
 
@@ -40,7 +40,7 @@ class Grant:
 
     ``exact``: each device is on record with its descriptor. ``live`` is ``None`` until it was
     looked at. ``run`` counts the VM's starts. ``network`` is where its record says what it is on:
-    source, vlan, filter, isolated and link, ``None`` where one is not. ``move`` is the last update of it.
+    source, vlan, filter, isolated and link, ``None`` where one is not. ``move`` is the last update of the network.
     ``ticket`` is the last one that was given for the hand-over or an update.
     """
 
@@ -146,7 +146,7 @@ def claim(
     if fds:
         split = max(0, len(waiting) - len(fds))
         mine = [opened.device for opened in waiting[split:]]
-        # The logs may begin after the opens.
+        # The logs may begin after the devices were opened.
         lost = [Device(None, None, None, None, None)] * (len(fds) - len(mine))
         devices = [
             dataclasses.replace(device, fd=fd)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Who held which NIC from when to when. Pure."""
+"""The history: who held which NIC from when to when. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .grants import Grant
 
 @dataclasses.dataclass(frozen=True)
 class Held:
-    """A VM held the devices of a NIC on one network. ``until`` is ``None`` while it does."""
+    """A VM held the devices of a NIC on one network. ``until`` is ``None`` while it still holds them."""
 
     grant: Grant
     until: float | None = None

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One VM's devices: opened, handed over, given back. Pure."""
+"""Follows one VM's devices: they are opened, handed over, given back. Pure."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from .pairs import Pairs
 from .prepared import Prepared
 from .sessions import number
 
-# An open may wait this long for its hand-over: a VM's start has time-outs of its own.
+# An open may wait this long for its hand-over, because a VM's start has time-outs of its own.
 _IN_FLIGHT_SECONDS = 60.0
-# After this long nobody waits for it any more.
+# After this time nobody waits for it any more.
 _GIVEN_UP_SECONDS = 3600.0
 _HAND_OVERS = ("start", "attach", "update")
 _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}", re.ASCII)
 
 
 class Ending(t.Protocol):
-    """What ends a grant: a record, or a boot of the host."""
+    """The end of a grant: a record, or a boot of the host."""
 
     @property
     def time(self) -> float: ...
@@ -98,7 +98,7 @@ class Nics:
             self._update(logged, new)
 
     def _replace(self, logged: Logged, old: str, new: str, reason: str) -> None:
-        """Take a change of a NIC's MAC: it keeps its devices unless others were opened."""
+        """Take a change of a NIC's MAC. The NIC keeps its devices unless others were opened."""
         grant = self._end(old, logged)
         self._hand_over(logged, new, reason, True)
         replaced = self.grants[new]
@@ -114,7 +114,7 @@ class Nics:
         if grant is None or not changed:
             return
         if grant.network is None:
-            # Its hand-over did not say it.
+            # The hand-over did not say it.
             grant.network = whole_network(network_of(fields, "old-"))
         moved = grant.moved(logged, changed)
         if moved.move != grant.move:
@@ -122,7 +122,7 @@ class Nics:
         self.grants[grant.mac] = moved
 
     def begin(self, logged: Logged) -> None:
-        """A new run of the VM begins: what an earlier one had is gone."""
+        """A new run of the VM begins. What an earlier run had is gone."""
         self._abandon("the VM was started anew", logged)
 
     def started(self, logged: Logged, success: bool) -> None:
@@ -130,7 +130,7 @@ class Nics:
         if success:
             self._report_failed_starts()
             self._run += 1
-            # Those of this run were handed over as of the next one.
+            # The opens of this run were handed over with the next run.
             for mac, grant in list(self.grants.items()):
                 if grant.run != self._run:
                     self._end(mac, logged)
@@ -139,7 +139,7 @@ class Nics:
         events = [failed.event for failed, _mac in self._failed_starts]
         macs = sorted({mac for _failed, mac in self._failed_starts} | set(self.grants))
         self._failed_starts = []
-        # libvirt says success of each NIC, and failed only of the whole.
+        # libvirt writes success for each NIC, and failed only for the start as a whole.
         self.grants = {}
         self._devices = {}
         self._complain.failed_start(logged, events, macs)
@@ -149,7 +149,7 @@ class Nics:
         self._abandon(how, end)
 
     def finish(self, now: float) -> None:
-        """Look at what was left open at the end of the trail."""
+        """Judge what is left open at the end of the trail."""
         self._report_failed_starts()
         for mac, opened in self._waiting():
             if not 0 <= now - opened.logged.time < _IN_FLIGHT_SECONDS:
@@ -177,7 +177,7 @@ class Nics:
         if grant is not None:
             grant.devices = nic.held or []
         if last:
-            # The record of its detach is lost.
+            # The record of the detach is lost.
             self._end(mac, logged)
             self._settle(mac, "closed", logged)
         elif not nic.waiting:
@@ -206,7 +206,7 @@ class Nics:
             return
         kept = self._pairs.kept(logged, mac, reason)
         fds, opens = fds_of_record(logged), bool(nic.waiting)
-        # Closes that were due before are lost.
+        # Closes that were to come before are lost.
         nic.released = []
         for opened in nic.hand_over(fds):
             self._complain.unclaimed(
@@ -236,7 +236,7 @@ class Nics:
         )
 
     def _end(self, mac: str, end: Ending) -> Grant | None:
-        """End the grant of a NIC, if there is one, and what it held; return it."""
+        """End the grant of a NIC, if there is one, with the devices that it held. Return it."""
         if mac in self._devices:
             self._devices[mac].held = None
             self._forget_empty(mac)
@@ -279,7 +279,7 @@ class Nics:
         return self._devices.setdefault(mac, NicDevices())
 
     def _forget_empty(self, mac: str) -> None:
-        """Forget an interface of which nothing is open: what has ended must not fill the memory."""
+        """Forget an interface without open devices, so that what has ended does not fill the memory."""
         nic = self._devices.get(mac)
         if nic is not None and nic.is_empty:
             del self._devices[mac]

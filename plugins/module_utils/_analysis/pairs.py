@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Pairs of libvirt's records that mean something else than each of them does. Pure.
+"""Recognises pairs of libvirt's records that mean something else than each record by itself. Pure.
 
 Source: libvirt's ``qemuInterfaceOpenVhostNet()``, which says of a vhost-net that it could not open first that
 it failed and at once that it did not, and ``qemuDomainChangeNetBridge()``, which moves a NIC to another
@@ -15,12 +15,12 @@ from .._log.parse import Logged
 from .grants import Grant
 from .witness import kind_of
 
-# What belongs together, libvirt records within so much.
+# libvirt writes the records of a pair within this time.
 _AT_ONCE_SECONDS = 2.0
 
 
 class Pairs:
-    """Holds the first record of a pair of one VM's, until the second one may come."""
+    """Keeps the first record of a pair of one VM as long as the second one may come."""
 
     def __init__(self) -> None:
         self._detached: tuple[Logged, Grant] | None = None
@@ -35,12 +35,12 @@ class Pairs:
         self._detached = self._failed = None
 
     def failed_open(self, logged: Logged, mac: str, path: str) -> None:
-        """Take an open that failed. Ours names the interface; libvirt's does not."""
+        """Take an open that failed. A record of this collection names the interface, and one of libvirt does not."""
         libvirts = "dev" not in logged.record.fields and kind_of(path) == "vhost"
         self._failed = (logged, mac) if libvirts else None
 
     def is_of_failed(self, logged: Logged, mac: str, path: str) -> bool:
-        """Tell whether an open that is said to have succeeded is the one that failed just before."""
+        """Tell whether an open with success is the same open that failed just before."""
         failed, self._failed = self._failed, None
         return (
             failed is not None
@@ -50,7 +50,7 @@ class Pairs:
         )
 
     def detached(self, logged: Logged, grant: Grant | None) -> None:
-        """Take a detach. Ours has closed the devices; libvirt's may not have."""
+        """Take a detach. A detach of this collection closes the devices, and one of libvirt may not."""
         libvirts = grant is not None and not grant.exact
         self._detached = (logged, grant) if grant is not None and libvirts else None
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where the host has the links of NICs, against what their records say. Pure."""
+"""Compares where the host has the links of NICs with what their records say. Pure."""
 
 from __future__ import annotations
 

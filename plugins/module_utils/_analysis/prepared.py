@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What was set on the link of a NIC after its open and before its hand-over: VLAN, filter, isolation. Pure."""
+"""Follows what was set on the link of a NIC between its open and its hand-over: VLAN, filter, isolation. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Prepared:
         self._failed: dict[str, Finding] = {}
 
     def is_waiting(self) -> bool:
-        """Tell whether it is not known yet what followed one of them."""
+        """Tell whether one of them still waits for what follows it."""
         return bool(self._networks or self._failed)
 
     def take(self, logged: Logged, mac: str, success: bool) -> None:
@@ -33,7 +33,7 @@ class Prepared:
         self._settle(mac, f"It was prepared at {iso(logged.time)} ({logged.event}).")
 
     def handed_over(self, logged: Logged, mac: str) -> dict[str, str | None]:
-        """Take a hand-over that succeeded; return the network that was prepared for it."""
+        """Take a hand-over that succeeded. Return the network that was prepared for it."""
         failed = self._failed.pop(mac, None)
         if failed is not None:
             failed.severity = "high"

@@ -14,7 +14,7 @@ from .._log.parse import Logged, uuid_of
 from .._time import iso
 from .grants import network_of, whole_network
 
-# failed: the start did. lost: no stop is on record, and the VM started anew or the host booted.
+# failed: the start failed. lost: no stop is on record, and the VM started anew or the host booted.
 End = t.Literal["running", "stopped", "failed", "lost"]
 
 _DENIED = re.compile(r"avc:\s+(\w+)\s+\{ ([^}]*) \}")
@@ -83,7 +83,7 @@ class Session:
 
     @property
     def key(self) -> str:
-        """Return what no other session has: two hosts without a name may have the same event."""
+        """Return a key that no other session has. Two hosts without a name may have the same event."""
         return f"{self.node} {self.event} {self.uuid}"
 
     @classmethod
@@ -109,7 +109,7 @@ class Session:
         )
 
     def close(self, end: End, logged: Logged | None) -> None:
-        """Note how it ended; a stop has a record."""
+        """Note how the session ended. A stop has a record."""
         self.end = end
         if logged is not None:
             self.stop, self.stop_event = logged.time, logged.event
@@ -147,12 +147,12 @@ class Session:
 
 
 def number(text: str | None) -> int | None:
-    """Return the number that a field holds, if it does."""
+    """Return the number in a field, if there is one."""
     return int(text) if text and re.fullmatch(r"\d{1,10}", text, re.ASCII) else None
 
 
 def take_resource(resources: list[Resource], logged: Logged) -> None:
-    """Add what a VIRT_RESOURCE record assigns, and end what it takes back."""
+    """Add what a VIRT_RESOURCE record gives to the VM, and end what it takes back."""
     fields = logged.record.fields
     kind, reason = fields.get("resrc") or "", fields.get("reason") or ""
     success = fields.get("res") == "success"

@@ -1,10 +1,10 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Records to grants, findings and sessions. Pure.
+"""Makes grants, findings and sessions of records. Pure.
 
-A VM is known by its UUID and its name, on the node where a log tells nodes apart. Names alone and MACs are
-used again, and a collector may have two hosts' VMs of one UUID.
+A VM is known by its UUID and its name, on the node where a log tells nodes apart. A name or a MAC alone is not enough,
+because both are used again, and a collector may have VMs of one UUID from two hosts.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .sessions import (
 )
 from .witness import Witness
 
-# Of a VM that something else starts no session is on record; its NICs come and go all the same.
+# A VM that something else starts has no session on record, but its NICs come and go.
 _MAX_UNSTARTED = 1000
 
 # The host, the UUID, and the name: collectors have VMs of several hosts, and copies keep the UUID.
@@ -39,7 +39,7 @@ Key = tuple[t.Optional[str], str, t.Optional[str]]
 
 
 class Trail:
-    """What the records amount to. Feed it, then :meth:`finish` it once.
+    """The meaning of the records. Feed it with them, then :meth:`finish` it once.
 
     ``since`` leaves older findings and sessions out; a grant is what is held at the end, however
     old. ``details`` keeps each session's resources and alerts. ``history`` takes the grants that ended.
@@ -59,7 +59,7 @@ class Trail:
         )
         self._nics: dict[Key, Nics] = {}
         self._running: dict[Key, Session] = {}
-        # What comes before VIRT_CONTROL op=start belongs to the session that it begins.
+        # Records before VIRT_CONTROL op=start belong to the session that it begins.
         self._resources: dict[Key, list[Resource]] = {}
         self._levels: dict[str, Key] = {}
 
@@ -86,14 +86,14 @@ class Trail:
             self._take_alert(item)
 
     def finish(self, now: float) -> None:
-        """Look at what is left over at the time ``now`` (seconds since the epoch)."""
+        """Judge what is left at the time ``now`` (seconds since the epoch)."""
         for witness in self._witnesses.values():
             witness.finish(now)
         for nics in self._nics.values():
             nics.finish(now)
 
     def grants(self) -> list[Grant]:
-        """Return what is held, the oldest first."""
+        """Return the grants that have not ended, the oldest first."""
         held = [grant for nics in self._nics.values() for grant in nics.grants.values()]
         return sorted(held, key=lambda grant: (grant.since, grant.event))
 
@@ -126,7 +126,7 @@ class Trail:
             self._stop(key, logged)
         nics = self._nics.get(key)
         if nics is not None and nics.is_empty():
-            # What has ended must not fill the memory.
+            # Forget what has ended, so that it does not fill the memory.
             del self._nics[key]
 
     def _take_resource(self, key: Key, logged: Logged) -> None:
@@ -185,7 +185,7 @@ class Trail:
         }
 
     def _end(self, key: Key, time: float, stop: Logged | None = None) -> None:
-        """End the session that runs, if one does; one that was over before ``since`` is left out."""
+        """End the session that runs, if there is one. Leave it out if it was over before ``since``."""
         session = self._running.pop(key, None)
         if session is None:
             return

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The kernel's own records of opens against those that the openers wrote. Pure.
+"""Compares the kernel's own records of opens with those that the openers wrote. Pure.
 
-An opener writes its record right after the open, so they belong together by process and time.
+An opener writes its record right after the open, so the two belong together by process and time.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from .._log.parse import Logged
 from .._time import iso
 from .findings import Finding, Findings
 
-# Between an open and its record the opener may wait for the audit system, no longer.
+# The longest time between an open and its record. In this time the opener may wait for the audit system.
 _TOGETHER_SECONDS = 10.0
-# How old an open must be before the lack of its record counts.
+# How old an open must be before its missing record counts.
 _GRACE_SECONDS = 2.0
 
 
 class Witness:
     """Holds what the kernel of one host saw until its record turns up, or is missed.
 
-    One host's: the clock of another one tells nothing of how long a record has been missing.
+    It is for one host, because the clock of another host does not tell how long a record has been missing.
     """
 
     def __init__(self, findings: Findings) -> None:
         self._findings = findings
         # By process.
         self._opens: dict[int, list[KernelOpen]] = collections.defaultdict(list)
-        # What a TUNSETIFF can belong to: opens and records of the same process, claimed or not.
+        # Opens and records of the same process, claimed or not, to which a TUNSETIFF can belong.
         self._known: dict[int, float] = {}
         self._swept = 0.0
 
@@ -43,7 +43,7 @@ class Witness:
         self._opens[opened.pid].append(opened)
 
     def recorded(self, logged: Logged, path: str) -> None:
-        """Take an open record: it accounts for what its sender opened just before."""
+        """Take an open record. It explains what its sender opened just before."""
         self._sweep(logged.time)
         self._known[logged.pid] = logged.time
         kind = kind_of(path)
@@ -55,16 +55,16 @@ class Witness:
             and opened.kind == kind
             and abs(logged.time - opened.time) <= _TOGETHER_SECONDS
         ]
-        # Ours names the interface and is one of each open(2).
+        # This collection writes one record for each open(2), and the record names the interface.
         for opened in mine[:1] if "dev" in logged.record.fields else mine:
             waiting.remove(opened)
 
     def finish(self, now: float) -> None:
-        """What is left and not brand new was never recorded."""
+        """An open that is left and not brand new was never recorded."""
         self._report(now, _GRACE_SECONDS)
 
     def _sweep(self, time: float) -> None:
-        # Not at each record: the lists are looked through as a whole.
+        # This is not done at each record, because it looks through whole lists.
         if abs(time - self._swept) > _TOGETHER_SECONDS:
             self._swept = time
             self._report(time, _TOGETHER_SECONDS)
@@ -88,7 +88,7 @@ class Witness:
 
 
 def kind_of(path: str) -> Kind:
-    """Return what a path in an open record leads to; libvirt has a macvtap's interface there."""
+    """Return what a path in an open record leads to. libvirt writes the interface of a macvtap there."""
     if path.endswith("/net/tun"):
         return "tap"
     return "vhost" if path.endswith("/vhost-net") else "macvtap"

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Writes the records of one task in one of three modes, and keeps what was written."""
+"""Writes the records of one task in one of three modes, and remembers them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Auditor:
     ``required`` raises :class:`AuditError` when it is not proved that the kernel took a record, and
     that the daemon has written it to its log; ``best_effort`` turns that into a warning, ``off``
     sends nothing. Sockets are opened at the first need, so that a task that changes nothing leaves
-    no EVENT_LISTENER record behind. ``missed`` tells that a record of what has happened is missing.
+    no EVENT_LISTENER record behind. ``missed`` tells that something has happened whose record is missing.
     ``ticket`` says why the task is run, and stands in each record.
     """
 
@@ -77,7 +77,7 @@ class Auditor:
         return dict(self._proof.pending) if self.mode == "required" else {}
 
     def check(self) -> None:
-        """Refuse to go on when a record sent now would not land, or one that was sent does not stand in the daemon's log.
+        """Refuse to go on if a record sent now would not land, or if one that was sent is not in the daemon's log.
 
         Called before anything is opened, and again before anything is handed to qemu.
         """
@@ -99,26 +99,26 @@ class Auditor:
             self._fail(str(exc), exc)
 
     def prove_anyway(self) -> None:
-        """Do the same where nothing can be refused any more: a failure becomes a warning, see :attr:`unproved`."""
+        """Do the same when nothing can be refused any more. A failure becomes a warning, see :attr:`unproved`."""
         try:
             self.prove()
         except AuditError as exc:
             self._warn(str(exc))
 
     def look(self) -> None:
-        """Look at the same for a task that has nothing to record; what is wrong is a warning."""
+        """Check the same for a task that has nothing to record. A problem is a warning."""
         problem = self._problem()
         if problem is not None:
             self._warn(f"audit: {problem}. Nothing had to be recorded")
 
     def prepare(self) -> None:
-        """Check, and listen for the echo of what will be written."""
+        """Check, and listen for the echo of the records that will be written."""
         self.check()
         self._prepared = True
         if self._proof.writes_none is not None:
             self._warn(f"audit: {self._proof.writes_none}")
         if self.mode == "off" or self._listening or namespaces.foreign():
-            # Records are sent all the same with best_effort. Where no echo comes, waiting for it is no use.
+            # With best_effort, records are sent all the same. There is no use in waiting for an echo that cannot come.
             return
         try:
             self._connect().listen()
@@ -127,7 +127,7 @@ class Auditor:
             self._refuse(exc)
 
     def write(self, record: Record) -> str | None:
-        """Write one record; return its event id, ``None`` when it is not confirmed."""
+        """Write one record. Return its event id, or ``None`` if the kernel did not confirm it."""
         if self.mode == "off":
             return None
         record = record.with_ticket(self.ticket)
@@ -146,7 +146,7 @@ class Auditor:
     def write_anyway(self, record: Record) -> str | None:
         """Write a record of something that has happened already and cannot be refused any more.
 
-        Used while an error is being handled: a failure here becomes a warning beside that error.
+        This is used while an error is being handled. A failure here becomes a warning beside that error.
         """
         try:
             return self.write(record)
@@ -155,7 +155,7 @@ class Auditor:
             return None
 
     def add(self, other: Auditor) -> None:
-        """Take what another one wrote and has to say as this one's."""
+        """Take the records and warnings of another auditor as this one's."""
         self.records += other.records
         if other.auid is not None:
             self.auid, self.ses = other.auid, other.ses
@@ -182,7 +182,7 @@ class Auditor:
             self._require_kept()
             self._proof.require_written()
         except AuditError as exc:
-            # What a daemon that has died, or hangs, has not written must not pass for being on record.
+            # If the daemon has died or hangs, records that it has not written must not pass for being on record.
             self.missed |= self._proof.outstanding() and self.mode == "required"
             return exc
         return None
@@ -202,7 +202,7 @@ class Auditor:
         if self._listening:
             confirmation = connection.send_confirmed(record)
             self._proof.pending[confirmation.event] = record
-            # The kernel echoes as well what no daemon writes down.
+            # The kernel also echoes records that no daemon writes.
             self._require_kept()
             return confirmation
         # Only best_effort gets here without an echo, and has warned of it.

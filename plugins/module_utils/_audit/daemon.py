@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The audit daemon's process: which one it is, whether it lives, which log it writes.
+"""The process of the audit daemon: who it is, whether it lives, which log it writes.
 
 Sources: ``auditd(8)``, ``auditd.conf(5)``, ``proc(5)``.
 """
@@ -17,7 +17,7 @@ _DIRECTORY = "/etc/audit"
 
 
 class Daemon(Process):
-    """The audit daemon. A zombie is none: it writes nothing, and stays registered."""
+    """The audit daemon. A zombie does not count: it writes nothing, though it stays registered."""
 
     @property
     def configuration(self) -> str:
@@ -31,7 +31,7 @@ class Daemon(Process):
         return os.path.join(_DIRECTORY, "auditd.conf")
 
     def log(self) -> str | None:
-        """Return the path of the log that it writes, ``None`` when its configuration says that it writes none."""
+        """Return the path of the daemon's log. ``None`` if its configuration says that it writes no log."""
         configuration = self.configuration
         if setting("write_logs", configuration).lower() == "no":
             return None

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the audit daemon has written to its log since a moment ago.
+"""Reads what the audit daemon has lately written to its log.
 
 The daemon writes each record by itself as soon as it gets it, whatever ``flush`` in
 ``auditd.conf(5)`` says: that is about fsync(2). It renames its log when it rotates it.
@@ -24,14 +24,14 @@ _LINE = re.compile(
     # An enriched record has names after a group separator.
     rb"[^']*msg='(?P<text>[^']*)'(?:\x1d.*)?"
 )
-# More takes longer to allocate than to read.
+# A larger piece takes longer to allocate than to read.
 _BLOCK_BYTES = 1 << 16
-# The first look often comes before the daemon has had its turn.
+# The first look often comes before the daemon has run.
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.00002, 0.01
 
 
 class DaemonLog:
-    """A log, read from the place where it ends now. Raises :class:`AuditLogError`, from every method."""
+    """A log that is read from its present end on. Every method can raise :class:`AuditLogError`."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -47,7 +47,7 @@ class DaemonLog:
     def await_records(
         self, records: t.Mapping[str, Record], seconds: float
     ) -> dict[str, Record]:
-        """Wait until records stand in the log, each whole; return those that do not after ``seconds``.
+        """Wait until records are in the log, each as a whole. Return those that are missing after ``seconds``.
 
         Records are named by their event ids.
         """
@@ -63,7 +63,7 @@ class DaemonLog:
             pause = min(pause * 2, _LONGEST_WAIT_SECONDS)
 
     def _strike_out(self, missing: dict[str, Record]) -> None:
-        """Take those out of ``missing`` that have been written since the last look."""
+        """Remove from ``missing`` the records that the daemon has written since the last look."""
         for line in self._new_lines():
             match = _LINE.fullmatch(line)
             if match is None:
@@ -75,7 +75,7 @@ class DaemonLog:
             ):
                 del missing[match["event"].decode("ascii")]
             if not missing:
-                # What follows is of others: a task's records come in its order.
+                # The following records are of others, because the records of a task come in their order.
                 return
 
     def _new_lines(self) -> t.Iterator[bytes]:
@@ -88,7 +88,7 @@ class DaemonLog:
             raise self._unreadable(self.path, exc) from exc
 
     def _read_on(self) -> t.Iterator[bytes]:
-        """Yield the whole lines from the place that was read up to, to the end of the file."""
+        """Yield the whole lines from the last place that was read to the end of the file."""
         while True:
             block = os.pread(self._fd, _BLOCK_BYTES, self._position)
             if not block:
@@ -106,7 +106,7 @@ class DaemonLog:
         newer = self._newer((status.st_dev, status.st_ino))
         if newer is None:
             return False
-        # What was written between the last look and the rotation.
+        # Lines that the daemon wrote between the last look and the rotation.
         if os.fstat(self._fd).st_size > self._position:
             return True
         fd = self._open(newer)
@@ -123,7 +123,7 @@ class DaemonLog:
             try:
                 status = os.stat(path)
             except FileNotFoundError:
-                # The daemon rotates at this moment, or has removed the file that is read.
+                # The daemon rotates its log at this moment, or has removed the file.
                 return newer if number else None
             if (status.st_dev, status.st_ino) == mine:
                 return newer

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The second witness: what the kernel itself recorded of network devices that were opened.
+"""The second witness: what the kernel itself recorded about opens of network devices.
 
-It does so where rules ask for it (``auditctl(8)``), whatever their keys are::
+The kernel does so if rules ask for it (``auditctl(8)``), with any key::
 
     -a always,exit -F arch=b64 -F path=/dev/net/tun -F perm=rw -F key=K
     -a always,exit -F arch=b64 -F path=/dev/vhost-net -F perm=rw -F key=K
@@ -35,7 +35,7 @@ _OPENS = {
     "c0000015": {5: "open", 8: _CREAT, 286: "openat", 346: _BY_HANDLE, 437: "openat2"},
     "80000016": {5: "open", 8: _CREAT, 288: "openat", 336: _BY_HANDLE, 437: "openat2"},
 }
-# Which argument has the flags; creat has none, and openat2's structure is not in this record.
+# The number of the argument that has the flags. creat has none, and the structure of openat2 is not in this record.
 _FLAGS = {"open": "a1", _CREAT: None, "openat": "a2", _BY_HANDLE: "a2", "openat2": None}
 # include/uapi/asm-generic/fcntl.h. Nothing can be read, written or set through such a descriptor;
 # udev and systemd-tmpfiles look at each node with one.
@@ -113,7 +113,7 @@ def parse_path(
 
 
 def _is_macvtap(major: int, name: str | None, time: float, known: Major | None) -> bool:
-    """Tell it by its major, where that is known, or by its name."""
+    """Tell it by the major number if it is known, or by the name."""
     if known is not None and major == known.number and time >= known.since:
         return True
     return bool(name and major in _DYNAMIC and _MACVTAP.fullmatch(name))
@@ -165,7 +165,7 @@ def _syscall_of(event: str, before: bytes) -> re.Match[str] | None:
 
 
 def _is_open(call: re.Match[str]) -> bool:
-    """Tell whether a system call opens what its path leads to, and not the path alone."""
+    """Tell whether a system call opens the node behind its path, and not only the path."""
     named = _SYSCALL_NAME.search(call["names"] or "")
     numbers = _OPENS.get(call["arch"])
     if named is not None:
@@ -173,7 +173,7 @@ def _is_open(call: re.Match[str]) -> bool:
     elif numbers is not None:
         name = numbers.get(int(call["number"]))
     else:
-        # An architecture that is not known: a call that returns a descriptor, or fails to.
+        # For an unknown architecture, take a call that returns a descriptor or fails.
         return int(call["exit"]) != 0
     if name not in _FLAGS:
         return False

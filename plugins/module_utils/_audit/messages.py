@@ -1,10 +1,10 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The records that this collection writes: which fields, in which order.
+"""The records that this collection writes, with their fields in order.
 
-Where libvirt writes the same record, its fields come first and in its order
-(``src/conf/domain_audit.c``); ours stand after them and before ``exe``.
+If libvirt writes the same record, libvirt's fields come first and in libvirt's order (``src/conf/domain_audit.c``).
+Ours stand after them and before ``exe``.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Messages(t.NamedTuple):
         return self._record("VIRT_RESOURCE", self._node("open", mac, device), success)
 
     def net_close(self, mac: str, device: DeviceLike, fd: int | None) -> Record:
-        """Return reason=close: a device that was opened is given up. ``fd`` is its number in the holder."""
+        """Return reason=close: a device is given up. ``fd`` is its number in the process that held it."""
         return self._record(
             "VIRT_RESOURCE",
             {**self._node("close", mac, device), "fd": None if fd is None else str(fd)},

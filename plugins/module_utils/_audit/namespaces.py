@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whether this process is where the kernel's audit system serves it: in the host's own namespaces.
+"""Tells whether this process runs in the host's own namespaces, in which the kernel's audit system serves it.
 
 Sources: ``namespaces(7)``; ``kernel/audit.c``: requests are refused outside of the initial user and pid
 namespaces, and records are echoed in the initial network namespace only; ``include/linux/proc_ns.h``;
@@ -25,11 +25,11 @@ def foreign() -> str | None:
 
 
 def _is_network_of_the_host() -> bool:
-    # The first network namespace has no number that is known on all kernels; here process 1 is the host's.
+    # The number of the first network namespace is not the same on all kernels. At this point process 1 is the host's.
     own, hosts = _of("self", "net"), _of("1", "net")
     if None not in (own, hosts):
         return own == hosts
-    # Where a task may not look at process 1: some settings exist in the first network namespace only.
+    # The task may not look at process 1. Some settings exist only in the first network namespace.
     return not os.path.isdir(_SETTINGS) or os.path.exists(f"{_SETTINGS}/dev_weight")
 
 

@@ -6,8 +6,8 @@
 Sources: ``include/uapi/linux/audit.h``, ``kernel/audit.c``, ``netlink(7)``.
 
 An ACK proves nothing: with auditing disabled or the backlog full the kernel drops the
-record and acknowledges it. What proves that a record was taken is its echo on the
-multicast group AUDIT_NLGRP_READLOG, which also carries the event id.
+record and acknowledges it. Only the echo on the multicast group AUDIT_NLGRP_READLOG proves that the kernel took a
+record. It also carries the event id.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _ECHO = re.compile(
 
 
 class Status(t.NamedTuple):
-    """What AUDIT_GET tells. ``pid`` is the audit daemon's, 0 when none is registered."""
+    """The answer to AUDIT_GET. ``pid`` is that of the audit daemon, or 0 if none is registered."""
 
     enabled: int
     pid: int
@@ -119,7 +119,7 @@ class AuditSocket:
         self._listener = listener
 
     def send(self, record: Record) -> None:
-        """Send a record and wait for the kernel's ACK, which proves only that the text was allowed."""
+        """Send a record and wait for the kernel's ACK. It proves only that the kernel allowed the text."""
         payload = record.text().encode("ascii") + b"\0"
         for _message in self._exchange(
             record.number, payload, NLM_F_REQUEST | NLM_F_ACK
@@ -160,7 +160,7 @@ class AuditSocket:
     def _exchange(
         self, message_type: int, payload: bytes, flags: int
     ) -> t.Iterator[tuple[int, bytes]]:
-        """Send one request; yield the answers until the ACK or the one answer has come."""
+        """Send one request. Yield the answers until the ACK or the single answer has come."""
         self._sequence += 1
         header = _HEADER.pack(
             _HEADER.size + len(payload), message_type, flags, self._sequence, 0
@@ -198,7 +198,7 @@ class AuditSocket:
                 return None
             except OSError as exc:
                 if exc.errno == errno.ENOBUFS:
-                    # Echoes of others were lost; ours may still come.
+                    # Echoes of other records were lost. Ours may still come.
                     continue
                 raise AuditError(
                     f"cannot read the kernel's audit records: {exc.strerror}"
@@ -231,7 +231,7 @@ def _receive(source: socket.socket, deadline: float) -> bytes | None:
     A process with CAP_NET_ADMIN may send to our port. Only the kernel's own port is 0 (``netlink(7)``).
     Raises :class:`OSError`, as ``socket.timeout`` after the deadline.
     """
-    # One that sends without end must not keep the task waiting for ever.
+    # A sender that never stops must not keep the task waiting for ever.
     left = deadline - time.monotonic()
     if left <= 0:
         raise socket.timeout("timed out")

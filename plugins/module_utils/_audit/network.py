@@ -14,7 +14,7 @@ Fields = dict[str, t.Optional[str]]
 # longest name and ticket it still fits into a record.
 MAX_LIST_BYTES = 3000
 
-# What a record of a hand-over says, and what one of a preparation says, in this order.
+# The fields of the record of a hand-over, and those of the record of a preparation, in this order.
 _HANDED_OVER = ("source", "vlan", "filter", "link")
 _PREPARED = ("source", "vlan", "filter", "addresses", "isolated")
 # What a change from nothing, or to nothing, is called in the options. What is not here is a missing value.

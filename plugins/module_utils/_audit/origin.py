@@ -24,7 +24,7 @@ class Origin(t.NamedTuple):
 
     @classmethod
     def of_this_process(cls) -> Origin:
-        """Look at this process and its ancestors."""
+        """Find out where this process comes from, by looking at it and its ancestors."""
         return cls(
             exe=os.readlink("/proc/self/exe"), addr=_ssh_client(), terminal=_terminal()
         )
@@ -50,8 +50,8 @@ def _terminal() -> str | None:
 
 
 def _ssh_client() -> str | None:
-    # sudo drops SSH_CONNECTION, so the ancestors are asked. The outermost one that has
-    # it stands next to sshd: what the operator's own shell sets further in has no say.
+    # sudo drops SSH_CONNECTION, so the ancestors are asked. The outermost ancestor that has it is next to sshd. What
+    # the operator's own shell sets does not count.
     found: str | None = None
     pid = os.getpid()
     while pid > 1:

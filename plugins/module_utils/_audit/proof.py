@@ -1,9 +1,9 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What proves that the records of a task are kept: one living daemon from begin to end, and its log.
+"""Proves that the records of a task are kept: the same daemon lives from begin to end, and its log has them.
 
-An echo of the kernel's proves less: it also echoes what a daemon drops that has suspended its logging.
+An echo of the kernel proves less: the kernel also echoes a record that a daemon with suspended logging drops.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if t.TYPE_CHECKING:
     from .netlink import Status
     from .record import Record
 
-# The daemon writes at once; a busy disk may take longer.
+# The daemon writes at once, but a busy disk may take longer.
 _DISK_SECONDS = 5.0
 
 
@@ -75,10 +75,10 @@ class Proof:
         daemon, log = self._daemon, self._log
         if not self._look(0.0) or daemon is None or log is None:
             return
-        # One that has died writes no more.
+        # A daemon that has died writes no more.
         if Daemon.of(daemon.pid) == daemon and not self._look(self._patience):
             return
-        # Whether it writes again is looked at later, and not waited for.
+        # The task does not wait for the daemon to write again. It looks again later.
         self._patience = 0.0
         event, record = next(iter(self.pending.items()))
         raise AuditLogError(
@@ -96,7 +96,7 @@ class Proof:
 
     def _look(self, seconds: float) -> bool:
         if self._log is None:
-            # It writes none, which is said, or none that can be read, which is an error of its own.
+            # Either the daemon writes no log, which a warning says, or the log cannot be read, which is another error.
             self.pending.clear()
         elif self.pending:
             self.pending = self._log.await_records(self.pending, seconds)

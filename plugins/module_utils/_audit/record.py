@@ -23,10 +23,10 @@ MESSAGE_TYPES: dict[str, int] = {
     "VIRT_MACHINE_ID": 2502,
 }
 
-# The kernel cuts a longer text silently, and with it the res= at its end.
+# The kernel silently cuts a longer text, and the res= at its end goes with it.
 MAX_TEXT_BYTES = 8000
 
-# Fields whose value comes from outside: quoted, or hex.
+# Fields whose value comes from outside. They are quoted or in hex.
 _BEFORE_AND_AFTER = (
     "net",
     "disk",
@@ -62,12 +62,12 @@ ENCODED_FIELDS = frozenset(
     )
 )
 
-# libvirt writes a missing value of these inside the quotes.
+# For these fields libvirt writes a missing value inside the quotes.
 _QUOTED_WHEN_MISSING = frozenset(
     ("old-net", "new-net", "old-disk", "new-disk", "old-fs", "new-fs")
 )
 
-# Where the fields of who sends a record begin.
+# The first of the fields that say who sends a record.
 _FIRST_OF_ORIGIN = "exe"
 
 # An auid or a session that is not set.
@@ -99,7 +99,7 @@ class Record:
 
     @property
     def what(self) -> str:
-        """Return what it tells, in a word: its reason, or its type."""
+        """Return what the record is about in a word: its reason, or its type."""
         return self.fields.get("reason") or self.type
 
     def text(self) -> str:
@@ -120,7 +120,10 @@ class Record:
         return text
 
     def with_ticket(self, ticket: str | None) -> Record:
-        """Return it with the ticket of its task, if there is one: after its own fields, and before its origin's."""
+        """Return the record with the ticket of its task, if there is one.
+
+        The ticket stands after the record's own fields and before those of its origin.
+        """
         if ticket is None:
             return self
         fields: dict[str, str | None] = {}
@@ -188,7 +191,7 @@ def decode(key: str, value: str) -> str | None:
 
 
 def encode_outside(value: str) -> list[str]:
-    """Return every form that a text from outside may have in a record: libvirt quotes more than we do."""
+    """Return every form that a text from outside may have in a record. libvirt quotes more than this collection does."""
     encoded = value.encode("utf-8", "surrogateescape").hex().upper()
     return [encoded] if '"' in value else [f'"{value}"', encoded]
 

@@ -3,7 +3,7 @@
 
 """vm_net_attach: observe, plan, open, record, hand over, record.
 
-Each import takes time, also from kept bytecode: what only some tasks do is imported by those.
+Each import takes time, also from kept bytecode. Code that only some tasks need is imported where they need it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if t.TYPE_CHECKING:
 
 
 def run(params: t.Mapping[str, t.Any], check_mode: bool, report: Report) -> None:
-    """Attach interfaces to a VM, starting it where it does not run. Raises :class:`VirtauditError`."""
+    """Attach interfaces to a VM. Start the VM if it does not run. Raises :class:`VirtauditError`."""
     interfaces = parse_interfaces(params["interfaces"])
     target = Target.of(params)
     origin = Origin.of_this_process()

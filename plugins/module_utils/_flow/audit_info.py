@@ -63,7 +63,7 @@ def run(params: t.Mapping[str, t.Any], answer: Answer, keep_index: bool = True) 
         logs = Logs(files, unread, Names.of(files, host), host, keep_index)
         counted = Counted(_copies(logs), wanted, details)
         doubts: list[Item] = []
-        # What a VM holds beside what is asked for is known only from everything, and so is the past.
+        # Only the whole of the logs shows what else a VM holds, and the past.
         if wanted.any_vm() or verify or history:
             found = Recalled(counted.of(_everything(logs, wanted, details, counted)))
         elif logs.in_a_row():
@@ -109,7 +109,7 @@ def _everything(
 
 
 def _copies(logs: Logs) -> Copies | None:
-    """Return what tells copies in the logs; auditd's own log of this host has none."""
+    """Return the object that finds copies of records. auditd's own log of this host has none."""
     if logs.host is not None or (len(logs.files) == 1 and logs.files[0].plain):
         return None
     return Copies(mixed=not all(log.plain for log in logs.files))
@@ -143,7 +143,7 @@ def _parse(params: t.Mapping[str, t.Any]) -> Wanted:
 
 
 def _asked(wanted: Wanted, own_logs: bool) -> dict[str, t.Any]:
-    """Say what the answer covers: results hold no arguments from ansible-core 2.21 on, and times may be the host's."""
+    """Say what the answer covers. From ansible-core 2.21 on, results do not hold the arguments, and times may be in the host's time zone."""
     return {
         "name": wanted.name,
         "uuid": wanted.uuid,
@@ -151,20 +151,20 @@ def _asked(wanted: Wanted, own_logs: bool) -> dict[str, t.Any]:
         "since": None if wanted.since is None else iso(wanted.since),
         "until": None if wanted.until is None else iso(wanted.until),
         "own_logs": own_logs,
-        # The kernel's times are those of its last tick, which may have been 10 ms ago.
+        # The kernel takes its times from its last tick, which can be 10 ms old.
         "as_of": iso(time.time() - 0.01),
     }
 
 
 def _look() -> Look:
-    # Imported only here: a look at the logs alone can do without the host's parts.
+    # This is imported only here, because reading the logs alone does not need the code for the host.
     from .host_view import look
 
     return look()
 
 
 def _check_host(logs: t.Sequence[LogFile], answer: Answer) -> None:
-    """What this host holds says nothing of the logs of another one."""
+    """What this host holds says nothing about the logs of another host."""
     hosts, own = hosts_of(logs), OwnNodes()
     others = [host for host in hosts if host is not None and host not in own]
     if others and len(others) == len(hosts):
@@ -239,7 +239,7 @@ def _matches(wanted: Wanted, vm: str | None, uuid: str | None, mac: str | None) 
 
 
 def _concerns(wanted: Wanted, finding: Finding) -> bool:
-    """Tell whether a finding is about what is asked for; one about a VM as a whole is about its NICs too."""
+    """Tell whether a finding is about what is asked for. A finding about a VM as a whole is also about its NICs."""
     if wanted.mac is not None and finding.uuid is None:
         return False
     return _matches(wanted, finding.vm, finding.uuid, finding.mac)

@@ -66,7 +66,7 @@ def cold_start(
             devices = _start(vm, note, interfaces, qemu, program, report, messages)
         except Exception:
             report.auditor.prove_anyway()
-            # What could not be recorded or removed stays noted, for the next task.
+            # What could not be recorded or removed stays noted for the next task.
             left = any(map(has_remains, note.interfaces.values()))
             if not report.auditor.missed and not left:
                 vm.state.remove()
@@ -104,7 +104,7 @@ def _start(
             auditor.write(start)
             booted = True
             auditor.prove()
-            # On record from here on: a task that is cut off leaves a VM that runs, and no half start.
+            # The start is on record from here on. If the task is cut off now, it leaves a VM that runs.
             note.booting = False
             if not qemu.paused:
                 _set_going(vm, note)
@@ -112,7 +112,7 @@ def _start(
             if end_process(vm, note):
                 _record_failure(note, report, messages, interfaces, booted)
             else:
-                # It still holds them. Nothing true can be recorded before it has ended.
+                # qemu still holds the devices. Nothing true can be recorded before it has ended.
                 auditor.missed = True
                 opened.handed_over()
             raise
@@ -121,7 +121,7 @@ def _start(
 
 
 def _set_going(vm: Vm, note: Note) -> None:
-    """Let the guest run its first instruction; a task that is cut off in between leaves that to the next one."""
+    """Let the guest run its first instruction. If the task is cut off before that, the next one does it."""
     note.frozen = True
     vm.state.save(note)
     vm.live.monitor.execute("cont")
@@ -136,7 +136,7 @@ def _launch(
     interfaces: t.Sequence[Interface],
     devices: t.Mapping[str, list[Device]],
 ) -> Process:
-    """Start qemu, and see in /proc that it holds the devices at the same numbers, and no others; return its process."""
+    """Start qemu. Check in /proc that it holds exactly the devices, at the same numbers. Return its process."""
     backends = [_backend(each, devices[each.mac]) for each in interfaces]
     listener = launch.listen(note.qmp_socket)
     arguments = command.argv(
@@ -149,7 +149,7 @@ def _launch(
         backends,
     )
     if qemu.user is None:
-        # Only root reaches the directory. That it is gone tells later that qemu ended in good order.
+        # Only root reaches the directory. If the file is gone later, qemu ended in good order.
         arguments += ["-pidfile", vm.state.pid_file]
     fds = [fd for backend in backends for fd in (*backend.queues, *backend.vhosts)]
     process, monitor = launch.start(
@@ -177,7 +177,7 @@ def _launch(
 
 
 def _require_exact(process: Process, given: t.Sequence[Device]) -> None:
-    """Require that a qemu which has just started holds what it was given, and no network device beside it.
+    """Require that a qemu that has just started holds the devices that it was given, and no other network device.
 
     Raises :class:`ProcessError`.
     """
@@ -208,12 +208,12 @@ def _record_failure(
     booted: bool,
 ) -> None:
     if report.auditor.missed:
-        # Whether the last record landed is not known. The next task reads it in the log, and goes on from there.
+        # Nobody knows whether the last record landed. The next task reads the log, and goes on from there.
         return
     for interface in interfaces:
         nic = note.interfaces[interface.mac]
         if nic.phase == "held":
-            # Its start is on record as a success already, so it ends as a detach.
+            # The start is already on record as a success, so the end is a detach.
             report.auditor.write_anyway(
                 messages.net_detach(interface.mac, success=True)
             )

@@ -1,10 +1,10 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The trail against the living host.
+"""Compares the trail with the living host.
 
-The host is looked at before and after the logs are read, and what a task changes meanwhile is no
-finding: what the host lacks must be lacking both times, and what it has too much must be there both times.
+It looks at the host before and after the logs are read, so that a change by a task meanwhile is no finding: something
+must be missing both times, or be there without a record both times.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def compare(trail: Trail, before: Look, after: Look, begin: float, now: float) -
 
 
 def unchecked_filters(trail: Trail, look: Look) -> list[str]:
-    """Return the NICs with a filter on record of which nobody looked whether it is there."""
+    """Return the NICs whose filter is on record and could not be looked at."""
     places = look.places
     return [
         f"{grant.mac} of VM {grant.vm}"
@@ -75,7 +75,7 @@ def add_lost(findings: Findings, now: float) -> None:
 
 
 class _Sight:
-    """The host at one moment, put beside the trail. ``unrecorded`` is what the trail does not account for."""
+    """The host at one moment, compared with the trail. ``unrecorded`` has the devices that the trail does not explain."""
 
     def __init__(
         self, trail: Trail, look: Look, nodes: t.Container[str | None]
@@ -98,7 +98,7 @@ class _Sight:
                 self._match(grant, left)
         for uuid, vms in self._vms.items():
             for nics in trail.nics_of(uuid):
-                # A task is about to hand it over, or the trail tells already that none did.
+                # A task is going to hand it over, or the trail says already that no task did.
                 for opened in nics.unclaimed() if nics.node in nodes else []:
                     for vm in vms:
                         if _take_one(opened, left[vm.process]):
@@ -118,7 +118,7 @@ class _Sight:
         return next(iter(self._vms.get(grant.uuid, [])), None)
 
     def _match(self, grant: Grant, left: dict[Process, list[Device]]) -> None:
-        """Take a grant's devices off what its VM holds. A second qemu may go by the same UUID."""
+        """Remove a grant's devices from those that its VM holds. A second qemu may have the same UUID."""
         for vm in self._vms.get(grant.uuid, []):
             rest = list(left[vm.process])
             held = _take(grant, rest, self._look)
@@ -130,12 +130,12 @@ class _Sight:
 
 
 def _take(grant: Grant, devices: list[Device], look: Look) -> bool:
-    """Take the devices of a grant off the list; tell whether they are all there."""
+    """Remove the devices of a grant from the list. Tell whether all of them were there."""
     if grant.exact:
-        # Each is taken, also after one that is missing.
+        # Go on after a missing device, so that each one is removed.
         missing = [each for each in grant.devices if not _take_one(each, devices)]
         return bool(grant.devices) and not missing
-    # libvirt: the interface behind a tap is known by its MAC alone, and one record stands for all queues.
+    # In libvirt's records only the MAC names the interface behind a tap, and one record is for all queues.
     macs = (grant.mac, guest_side_mac(grant.mac))
     mine = [
         device
@@ -152,7 +152,7 @@ def _take(grant: Grant, devices: list[Device], look: Look) -> bool:
 
 def _take_one(granted: Device, devices: list[Device]) -> bool:
     for device in devices:
-        # By its number: the path is that of whichever node was opened.
+        # Compare the device numbers, because a device can be opened by nodes of different paths.
         node = device.rdev == granted.rdev
         same = granted.path is None or (node and device.dev in (None, granted.dev))
         if same and granted.fd in (None, device.fd):

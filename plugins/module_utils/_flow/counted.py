@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What was read from the logs: how much, from when to when, and the events that are asked for."""
+"""Counts what was read from the logs, with the first and last times, and keeps the events that are asked for."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ def _report_outcomes(
     kept: t.Collection[str],
     pending: bool = False,
 ) -> None:
-    """Report the NICs of a VM that was to stop, in place of those that are reported already.
+    """Report the NICs of a VM that was to stop, and not those that are reported already.
 
     ``kept`` are the MACs whose devices somebody still holds, ``pending`` tells whether the guest has them.
     """
@@ -155,11 +155,11 @@ def _report_outcomes(
 
 
 def _end(vm: Vm, how: str) -> bool:
-    """End qemu as asked; tell whether it has ended. What counts is the process."""
+    """End qemu as asked. Tell whether its process has ended."""
     monitor, process = vm.live.monitor, vm.live.process
     deadline = time.monotonic() + vm.target.timeout
     with contextlib.suppress(MonitorError):
-        # It may be gone before it answers.
+        # qemu may be gone before it answers.
         monitor.execute("system_powerdown" if how == "shutdown" else "quit")
     if how == "shutdown":
         return process.wait_end(deadline - time.monotonic())
@@ -170,7 +170,7 @@ def _end(vm: Vm, how: str) -> bool:
 
 
 def _parse_macs(macs: t.Sequence[str] | None, stop_vm: str) -> list[str] | None:
-    """Return the MACs in order, each once; ``None`` means all."""
+    """Return the MACs in order, each once. ``None`` means all."""
     if macs is None:
         if stop_vm == "never":
             raise OptionError(
@@ -189,7 +189,7 @@ def _parse_macs(macs: t.Sequence[str] | None, stop_vm: str) -> list[str] | None:
 def _repair(
     vm: Vm, report: Report, origin: Origin, check_mode: bool
 ) -> dict[str, Outcome]:
-    """Do what is left of earlier tasks, or say it in check mode; return what that releases of the VM's NICs."""
+    """Do what earlier tasks have left, or say it in check mode. Return what that releases of the VM's NICs."""
     due = is_due(vm)
     released = {
         nic.mac: Outcome(nic.mac, "detached", released=nic.devices)
@@ -214,10 +214,10 @@ def _plan(
 
 
 def _predict(present: t.Sequence[Nic], force: bool, stop: str) -> list[Outcome]:
-    """Return what will become of NICs, as far as it does not depend on the guest."""
+    """Return what will become of NICs, unless it depends on the guest."""
     action: Action = "revoked" if force and stop == "never" else "detached"
     return [
-        # Its host side is closed already. Without force only the guest can do the rest.
+        # The host side is closed already. Without force, only the guest can do the rest.
         (
             Outcome(nic.mac, action, released=nic.devices)
             if nic.devices or stop != "never"

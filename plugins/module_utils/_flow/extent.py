@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What an answer from the logs rests on: the time that they cover, and what of them could not be read."""
+"""Says what an answer from the logs rests on: the time that they cover, and what could not be read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .._time import iso
 if t.TYPE_CHECKING:
     from .._log.copies import Copies
 
-# A question for the time until now goes beyond each log.
+# A question about the time until now always goes beyond the end of a log.
 _RECENT_SECONDS = 3600.0
 
 
@@ -44,7 +44,7 @@ class Extent:
 
     @classmethod
     def of(cls, files: t.Sequence[LogFile], first: float, last: float) -> Extent:
-        """Look at the begins and ends of logs; ``first`` and ``last`` are of what was read."""
+        """Look at the beginnings and ends of logs. ``first`` and ``last`` are the times of what was read."""
         begins = [first, *(log.first_event()[0] for log in files)]
         ends = [last]
         for log in files:
@@ -77,7 +77,7 @@ def warnings_of(
     read: Read,
     doubts: t.Sequence[Item],
 ) -> list[str]:
-    """Return what the answer does not rest on, in words for an operator."""
+    """Return a sentence for the operator about each part that the answer lacks."""
     given = logs.host is None
     return [
         *(_missing(each) for each in logs.unread),
@@ -127,16 +127,16 @@ def _beyond(extent: Extent, wanted: Wanted, given: bool) -> t.Iterator[str]:
     """Say which part of the time that is asked for the logs do not reach."""
     first, last = extent.first, extent.last
     if first is None or last is None:
-        yield "the logs have no record: they tell nothing of who held what"
+        yield "the logs have no record, so they do not tell who held what"
         return
     if wanted.since is not None and wanted.since < first:
-        yield f"since: the logs begin at {iso(first)}; what was before that they do not tell"
+        yield f"since: the logs begin at {iso(first)}; they do not tell what was before that"
     if wanted.until is not None and wanted.until < first:
         yield f"until: the logs begin at {iso(first)}, after that; the answer is empty for want of logs"
     if given and wanted.since is not None and wanted.since > last:
-        yield f"since: the logs end at {iso(last)}, before that; what came after it they do not tell"
+        yield f"since: the logs end at {iso(last)}, before that; they do not tell what came after it"
     if given and wanted.until is not None and wanted.until > last + _RECENT_SECONDS:
-        yield f"until: the logs end at {iso(last)}; what came after that they do not tell"
+        yield f"until: the logs end at {iso(last)}; they do not tell what came after that"
 
 
 def _unknown(
@@ -162,7 +162,7 @@ def _unknown(
 
 
 def _guessed(log: LogFile) -> str:
-    return f"{log.path}: of its lines some have {'; '.join(sorted(log.clock.guesses))}"
+    return f"{log.path}: some of its lines have {'; '.join(sorted(log.clock.guesses))}"
 
 
 def _ends_within(log: LogFile) -> bool:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a cold start and a hot-plug share: the claim before, the note and the record after."""
+"""The parts that a cold start and a hot-plug share: the claim before, and the note and the record after."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def claim(vm: Vm, note: Note, interfaces: t.Sequence[Interface]) -> None:
                 others=others,
                 network=interface.network,
             )
-        # What one task has on record, the end of the VM must not leave out for another one's audit: off.
+        # If one task has records, the end of the VM needs records too, even if another task says audit: off.
         note.audit = strictest(note.audit, vm.target.audit)
         vm.state.save(note)
 
@@ -57,7 +57,7 @@ def _vhost_fds(process: Process) -> list[int]:
 
 
 def noting(vm: Vm, note: Note) -> Noted:
-    """Return what notes the devices of an interface as they are opened."""
+    """Return a function that notes the devices of an interface when they are opened."""
 
     def note_opened(interface: Interface, devices: list[Device]) -> None:
         nic = note.interfaces[interface.mac]
@@ -69,7 +69,7 @@ def noting(vm: Vm, note: Note) -> Noted:
 
 
 def take_carriers(vm: Vm, interfaces: t.Iterable[Interface]) -> None:
-    """Have the guest see no carrier on those NICs whose link is to be down. Raises :class:`MonitorError`."""
+    """Take the carrier from the NICs whose link is to be down, as the guest sees it. Raises :class:`MonitorError`."""
     for interface in interfaces:
         if interface.link == "down":
             path = f"/machine/peripheral/{ids.device_id(interface.mac)}"

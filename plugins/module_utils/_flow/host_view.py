@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What holds network devices on this host now: every process, whoever started it, and every tap and macvtap.
+"""Looks at everything that holds network devices on this host: every process, whoever started it, and every tap and macvtap.
 
 Sources: ``proc(5)``; ``/sys/class/net``, of this network namespace only.
 """
@@ -65,7 +65,7 @@ class Look:
 
 def look() -> Look:
     """Look at every process and every link."""
-    # Links first: a tap that is made meanwhile has its holder, and is no leak.
+    # Look at the links first. A tap that somebody makes meanwhile has a holder then, and is no leak.
     links = {name: sysfs.address(name) for name in sysfs.names() if _is_tap(name)}
     places = _places_of(links)
     vms = {identity.noted(note): note for note in statedir.other_notes("")}
@@ -73,7 +73,7 @@ def look() -> Look:
     for process in all_processes():
         devices = tuple(holdings.of(process))
         note = vms.get(process)
-        # A qemu that holds nothing is of interest too: the trail may say otherwise.
+        # A qemu that holds nothing counts, too, because the trail may say that it holds something.
         runs_vm = note is not None or is_qemu(process)
         if not devices and not runs_vm:
             continue

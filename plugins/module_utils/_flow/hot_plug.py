@@ -30,7 +30,7 @@ if t.TYPE_CHECKING:
 
 
 def hot_plug(vm: Vm, plan: Plan, report: Report, origin: Origin) -> None:
-    """Attach what the plan says. Raises :class:`VirtauditError` at the first failure; what was done before it stays."""
+    """Attach what the plan says. Raises :class:`VirtauditError` at the first failure. What was done before it stays."""
     auditor, messages = report.auditor, vm.messages(origin)
     fresh = [
         step.interface
@@ -125,19 +125,19 @@ def _plug(
                 record_grant(vm, note, auditor, messages, "attach", interface, held)
             except Exception:
                 if nic.phase == "held":
-                    # On record, and true. Only the note is missing, and the next task makes it up from the log.
+                    # The record is written and true. Only the note is missing, and the next task makes it from the log.
                     opened.handed_over()
                     raise
-                # What cannot be recorded is taken back.
+                # A NIC whose attach cannot be recorded is taken back.
                 _take_back(live, interface, held)
                 raise
         except StuckError:
-            # Neither closed nor handed over: nothing true can be recorded before qemu answers.
+            # The devices are neither closed nor handed over. Nothing true can be recorded before qemu answers.
             auditor.missed = True
             opened.handed_over()
             raise
         except Exception:
-            # Whether a record that is missed landed is not known. The next task reads it in the log.
+            # Nobody knows whether the missing record landed. The next task reads the log.
             if not auditor.missed and nic.phase != "held":
                 on = network_of(nic.link, nic.type)
                 auditor.write_anyway(

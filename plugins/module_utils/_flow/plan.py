@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What an attach will do, decided before anything is opened. Check mode and the real run share it."""
+"""Decides what an attach will do, before anything is opened. Check mode and the real run share it."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def _step(vm: Vm, interface: Interface, on_mismatch: str) -> Step:
         else "on_mismatch: update to change it in place without the guest, or "
     )
     raise MismatchError(
-        f"{interface.option}: {interface.mac} is attached to VM {vm.name} otherwise: {'; '.join(found)}."
+        f"{interface.option}: {interface.mac} is attached to VM {vm.name} with other settings: {'; '.join(found)}."
         f" Nothing was changed; use {hint}on_mismatch: replace to take it out and attach it as asked"
     )
 
@@ -173,7 +173,7 @@ def _ports(vm: Vm, steps: t.Sequence[Step]) -> list[str]:
     ]
     if not needed:
         return []
-    # What is replaced leaves its own port, if it has one.
+    # A NIC that is replaced leaves its own port free, if it has one.
     fresh = [step for step in needed if step.nic is None or not step.nic.is_pci]
     free = vm.live.free_ports(len(needed))
     if vm.live.inventory.has_ports and len(fresh) > len(free):

@@ -35,7 +35,7 @@ def update(
     entry = note.interfaces.setdefault(nic.mac, nic.as_note())
     entry.ifname, old = nic.ifname, entry.link.network
     if entry.updating is not None:
-        # What an update that was cut off has put in place goes with this one.
+        # First take away what an update that was cut off has put in place.
         _put(vm, nic, entry.link.on(entry.updating), old)
     entry.updating = move.after
     vm.state.save(note)

@@ -20,11 +20,11 @@ def is_archive(log: LogFile) -> bool:
 
 
 def members(log: LogFile, stack: contextlib.ExitStack) -> list[LogFile]:
-    """Return the files in an archive, each as a log; they live as long as ``stack``.
+    """Return the files in an archive, each as a log. They live as long as ``stack``.
 
     Raises :class:`OSError` when the archive is broken, or there is no room to unpack it.
     """
-    # Imported only here: few logs stand in an archive.
+    # This is imported only here, because few logs are in an archive.
     import tarfile
 
     whole = _unpacked(log, stack) if log.compressed else log

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the audit daemon of this host is told: ``auditd.conf(5)``."""
+"""The configuration of this host's audit daemon: ``auditd.conf(5)``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def log_path(configuration: str | None = None) -> str:
 def setting(name: str, configuration: str | None = None) -> str:
     """Return an option of the audit daemon on this host (``auditd.conf(5)``), empty when it is not given.
 
-    Of an option that is given twice the daemon takes the last.
+    If an option is given twice, the daemon takes the last one.
     """
     option = re.compile(rf"^\s*{name}\s*=\s*(\S+)", re.MULTILINE | re.IGNORECASE)
     try:

@@ -21,14 +21,14 @@ Lookup = t.Callable[[LogFile, int], t.Optional[list[Line]]]
 def lines_backwards(
     log: LogFile, needles: t.Sequence[bytes], lookup: Lookup | None = None
 ) -> t.Iterator[Line]:
-    """Yield the lines that hold one of ``needles``, last first. Reads no further than it is asked to.
+    """Yield the lines that hold one of ``needles``, last first. It reads only as far as the caller asks for lines.
 
     Raises as :meth:`LogFile.blocks`.
     """
     if not log.compressed:
         yield from _backwards(log, needles, lookup)
         return
-    # What is packed can be read only forwards: put the lines aside, and read those backwards.
+    # A packed file can be read only forwards. Put the lines aside, and read those backwards.
     with spool() as aside:
         places = array.array("Q")
         for lines in unpack(log, needles):

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""When this host booted, as its own logs have it: not each boot leaves a record of itself."""
+"""Finds out from this host's own logs when it booted, because not every boot leaves a record."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .nodes import OwnNodes
 from .order import boots_between
 
 _CHUNK_BYTES = 65536
-# What may come after the record that a host goes down.
+# Records that may come after the one that says that a host goes down.
 _GOING_DOWN = frozenset(("SERVICE_STOP", "CONFIG_CHANGE", "BPF"))
 
 
@@ -54,8 +54,8 @@ def _macvtap(booted: float) -> Major | None:
 def boot_mark(logs: t.Sequence[LogFile], host: Host) -> Mark | None:
     """Return the first record since the host booted. ``None`` when it is not in the logs, or they begin later.
 
-    Its serial number tells: it starts anew with each boot. The clock alone does not, for it may have
-    been set since. Looks at a few places of the logs only; compressed ones it does not look into.
+    The serial numbers show it, because they start anew with each boot. The clock alone does not, because somebody may
+    have set it. This looks only at a few places of the logs, and not into compressed ones.
     Raises :class:`OSError`.
     """
     newer = None
@@ -102,7 +102,7 @@ class Boots:
         self._newer: Item | None = None
 
     def after(self, item: Item) -> bool:
-        """Tell whether the host booted after a record, before what was read already."""
+        """Tell whether the host booted between a record and the records that were read already."""
         if item.node not in self._own:
             return False
         newer = self._newer
@@ -113,7 +113,7 @@ class Boots:
         )
 
     def _is_marked(self, item: Item) -> bool:
-        """Tell whether a record is of an earlier boot than the mark: its number is higher, though it is older."""
+        """Tell whether a record is of an earlier boot than the mark. Its number is higher then, though it is older."""
         mark = self._mark
         return (
             mark is not None
@@ -142,6 +142,6 @@ def _within(log: LogFile, host: Host) -> Mark | None:
 def _marks(log: LogFile, position: int, host: Host) -> t.Iterator[Mark]:
     text = log.read_at(position, 2 * _CHUNK_BYTES)
     if position:
-        # It begins within a line.
+        # The piece begins within a line.
         text = text.partition(b"\n")[2]
     return (mark for mark in marks(text) if mark.node in host.nodes)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The times of lines that do not say all of theirs. Pure but for the host's time zone."""
+"""Completes the times of lines that leave out a part of them. Pure but for the host's time zone."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Clock:
     def __init__(self, written: float) -> None:
         self._written = datetime.datetime.fromtimestamp(written).astimezone()
         self.guesses: set[str] = set()
-        # Of the record that was read last.
+        # The time of the record that was read last.
         self.last = 0.0
 
     def written(self) -> float:
@@ -78,7 +78,7 @@ class Clock:
             if zone and (zone == "Z" or zone in ("UTC", "GMT")):
                 return found.replace(tzinfo=datetime.timezone.utc).timestamp() + part
             if zone and zone[0] in "+-":
-                # A zone without a name is its hours alone.
+                # The name of a zone without a name is its hours.
                 offset = f"{zone[:3]}:{zone[3:].lstrip(':') or '00'}"
                 return (
                     datetime.datetime.fromisoformat(

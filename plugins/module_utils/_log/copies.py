@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Records that stand in several of the logs, which count once. Pure.
+"""Finds records that stand in several of the logs, so that each counts once. Pure.
 
 A log may be given twice, packed or in another form, or as it was on several days.
 """
@@ -23,16 +23,16 @@ _ROUNDED_SECONDS = 1.5
 class Copies:
     """Tells which records were read before. ``copies`` counts them.
 
-    ``mixed``: some logs are of a form that has no numbers, so that times have to do.
+    ``mixed``: some logs have a form without numbers, so that only their times can be compared.
     """
 
     def __init__(self, mixed: bool) -> None:
         self.copies = 0
-        # Whether records with and without a number were read: not all copies of those can be told.
+        # Whether there were records with a number and records without one. Not all copies of these can be found.
         self.unnumbered = self.numbered = False
         self._mixed = mixed
         self._known: set[int] = set()
-        # By what they say: the times of those with and of those without a number.
+        # By the text of the records: the times of those with a number and of those without one.
         self._times: tuple[dict[int, list[float]], dict[int, list[float]]] = ({}, {})
         self._earlier: collections.Counter[int] = collections.Counter()
         self._of_log: collections.Counter[int] = collections.Counter()
@@ -48,7 +48,7 @@ class Copies:
         """Tell whether a record was read before."""
         number = serial_of(item.event)
         if isinstance(item, Mark):
-            # The end of a copy is no boot.
+            # The end of a copy does not mean that the host booted.
             newest = self._newest.get(item.node)
             return (
                 self._amid_copies

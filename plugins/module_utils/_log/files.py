@@ -1,10 +1,10 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The audit daemon's log files: which there are, held open, read in blocks from either end.
+"""The log files of the audit daemon. They are found, held open, and read in blocks from either end.
 
 Source: ``auditd.conf(5)``. A file is read as it was when it was opened: it may be rotated, grow
-or shrink meanwhile. It is read and not mapped, since a mapped file that shrinks kills its reader.
+or shrink meanwhile. It is not mapped, because a mapped file that shrinks kills its reader.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .clock import Clock
 from .packed import MAGIC_BYTES, Packing, packing_of, unpacked
 from .unread import Unread
 
-# What a log that breaks off raises.
+# The exceptions of a log that breaks off.
 BROKEN = (OSError,)
 
 # By number, or by date (logrotate(8), dateext).
@@ -65,7 +65,7 @@ class LogFile:
         self.clock = Clock(written)
         self._packing = packing_of(self.read_at(0, MAGIC_BYTES))
         self.compressed = self._packing is not None
-        # Of a log of another form than auditd's, as its first record has it.
+        # The time and number of the first record, if the log is of another form than auditd's.
         self.begins: tuple[float, int] | None = None
         # Whether all of its lines are as auditd writes them, by its begin.
         self.plain = True
@@ -93,7 +93,7 @@ class LogFile:
         return self._fd
 
     def head(self) -> bytes:
-        """Return what it begins with; nothing when that cannot be read."""
+        """Return the beginning of the content. It is empty if it cannot be read."""
         if self._head is None:
             self._head = b""
             try:
@@ -102,12 +102,12 @@ class LogFile:
                     if len(self._head) >= _HEAD_BYTES:
                         break
             except BROKEN:
-                # Whoever reads all of it says so.
+                # The code that reads all of the file reports the error.
                 pass
         return self._head
 
     def tail(self) -> bytes:
-        """Return what it ends with; of a packed file only when all of it was read. Raises :class:`OSError`."""
+        """Return the end of the content. For a packed file it is known only when all of it was read. Raises :class:`OSError`."""
         if self.compressed:
             return self._tail or b""
         position = max(0, self.size - _HEAD_BYTES)
@@ -173,7 +173,7 @@ def host_logs() -> t.Iterator[tuple[list[LogFile], Unread]]:
             stack.close()
             unread = Unread()
             files = oldest_first(open_all(_names(path), stack, unread))
-            # A rotation while they were opened would leave one out.
+            # A rotation in the meantime would leave one out.
             if _still_there(path, files):
                 break
         yield files, unread
@@ -205,7 +205,7 @@ def _rotated(path: str) -> list[str]:
 def open_all(
     paths: t.Iterable[str], stack: contextlib.ExitStack, unread: Unread
 ) -> list[LogFile]:
-    """Open each file once, whatever names lead to it; those that cannot be opened are added to ``unread``."""
+    """Open each file once, even if several names lead to it. Add those that cannot be opened to ``unread``."""
     files: list[LogFile] = []
     for path in paths:
         try:
@@ -244,7 +244,7 @@ def oldest_first(files: t.Iterable[LogFile]) -> list[LogFile]:
         [log for _number, _date, log in sorted(places, key=lambda each: each[:2])]
         for places in series.values()
     ]
-    # The clock may have been set back meanwhile, so time has no say within one.
+    # Somebody may have set the clock back meanwhile, so the times within one log do not count.
     return (
         ordered[0]
         if len(ordered) == 1

@@ -1,10 +1,10 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The forms in which operators have audit records, each turned into the line that auditd writes.
+"""Turns the forms in which operators have audit records into the line that auditd writes.
 
-A line is recognised by itself, so that a file may hold several forms. What stands before a record
-must be a known header: text that somebody chose, in the midst of another record, is never read as one.
+A line is recognised by itself, so that a file may hold several forms. Only a known header may stand before a record, so
+that text in the middle of another record is never read as a record.
 What a syslog or a journal is trusted with is what its system is: any user can write to syslog with
 ``logger(1)``. So a line whose tag is another program's is not read.
 
@@ -24,7 +24,7 @@ from .journal import fields_of, journal_line, read_entry
 from .json_forms import read_json, read_object
 from .refused import refusal
 
-# What stands where a record begins; the kernel's own log has no "msg=".
+# The beginning of a record. The kernel's own log has no "msg=".
 HEAD = re.compile(
     r"(?:node=(?P<node>[^\s'\"]+) )?type=(?P<type>[A-Z][A-Z0-9_]*|(?:UNKNOWN)?\[?\d{4}\]?) (?:msg=)?"
     r"(?=audit\(\d{1,11}\.\d{1,3}:\d{1,20}\): ?)",
@@ -34,7 +34,7 @@ _DATE = (
     r"(?:(?:\d{4} )?[A-Z][a-z]{2} [ \d]?\d (?:\d{4} )?\d\d:\d\d:\d\d(?:\.\d+)?"
     r"|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?)"
 )
-# A host's name does not end in a colon, as a tag does: what follows on a tag was chosen by whoever wrote the message.
+# A host's name does not end in a colon. A tag does, and the sender of the message chose the text after it.
 _HOST = r"(?P<host>[^\s=\"']*[^\s=\"':])"
 # grep -H, -n and -C; cat -n and less -N.
 _GREP = r"(?:[^\s'\"=<>{]*[/.][^\s'\"=]*[:-])?(?:\d{1,12}[:-]| *\d{1,12}(?:\t| {1,2}))?"
@@ -73,7 +73,7 @@ _SEPARATOR = re.compile(
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 # cat -A, cat -e, and the end of a line of Windows as an editor shows it.
 _LINE_END = re.compile(r"(?<=['\"])(?:\^M|\\n)?\$?\Z")
-# Several records on a line: the newline between them is lost.
+# Several records on a line, because the newline between them is lost.
 _JOINED = re.compile(
     r"(?<=')(?:\x1d[^'\x1d]*?)?(?:\\n|[ ,;|]{1,3})?(?=(?:node=[^\s'\"]+ )?type=(?:VIRT_[A-Z_]+|250[0-2]) msg=audit\()"
 )
@@ -112,7 +112,7 @@ def read_form(text: str, before: str, clock: Clock) -> Form:
         if found is not None:
             return _nested(found.lines, found.host, found.problem, clock)
     if _TYPE_NAME.match(text):
-        # The message beside it tells the same.
+        # The message beside it says the same.
         return _NOTHING
     if text.startswith("MESSAGE="):
         return _of_block(text, before, clock)
@@ -176,7 +176,7 @@ def _is_audit(tag: str) -> bool:
 
 
 def _body(text: str, header: str) -> str:
-    """Take away what a copy of a record has around it: escapes, blanks at its end."""
+    """Remove what a copy of a record has around it, such as escapes and blanks at its end."""
     quoted = header.endswith('"')
     if '\\"' in text:
         text = text.replace('\\"', '"').replace("\\\\", "\\")

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Logs that an operator names: files, directories, globs and archives, in whatever form."""
+"""Opens the logs that an operator names: files, directories, globs and archives, in any form."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _EVENT = re.compile(
 
 @contextlib.contextmanager
 def given_logs(paths: t.Sequence[str]) -> t.Iterator[tuple[list[LogFile], Unread]]:
-    """Open logs by their paths; return those that are audit logs, oldest first."""
+    """Open logs by their paths. Return those that are audit logs, oldest first."""
     unread = Unread()
     with contextlib.ExitStack() as stack:
         found: list[LogFile] = []
@@ -54,7 +54,7 @@ def given_logs(paths: t.Sequence[str]) -> t.Iterator[tuple[list[LogFile], Unread
             if parts is None:
                 found += [log] if _is_log(log, unread) else []
                 continue
-            # An archive of a whole host has other files too, which by their names are no audit logs.
+            # An archive of a whole host also has other files. Their names show that they are no audit logs.
             logs = [
                 part
                 for part in parts
@@ -94,7 +94,7 @@ def _files_in(path: str, unread: Unread) -> list[str]:
 
 
 def _is_log(log: LogFile, unread: Unread | None) -> bool:
-    """Look at the begin of a file: what it is, and when its first record was made."""
+    """Look at the beginning of a file to see what it is, and when its first record was made."""
     head = log.head()
     problem = _problem(log, head)
     if problem is not None:
@@ -103,7 +103,7 @@ def _is_log(log: LogFile, unread: Unread | None) -> bool:
         return False
     lines = head.removeprefix(_BOM).split(b"\n")
     if len(lines) > 1:
-        # The last one may go on.
+        # The last line may be incomplete.
         lines.pop()
     log.plain = not head.startswith(_BOM) and all(
         _PLAIN_LINE.match(line.lstrip(b"\0").rstrip(b"\r"))
@@ -120,7 +120,7 @@ def _is_log(log: LogFile, unread: Unread | None) -> bool:
 
 
 def _sampled(log: LogFile) -> t.Iterator[bytes]:
-    """Yield some lines from all over a log: what it begins as, another program may have gone on with."""
+    """Yield some lines from all over a log, because another program may have written its later part."""
     step = max(log.size // _SAMPLES, _SAMPLE_BYTES)
     for end in () if log.compressed else range(log.size, 0, -step):
         with contextlib.suppress(*BROKEN):
@@ -130,7 +130,7 @@ def _sampled(log: LogFile) -> t.Iterator[bytes]:
 
 
 def _problem(log: LogFile, head: bytes) -> str | None:
-    """Return why a file is no audit log that can be read; ``None`` when it is one, or has nothing in it."""
+    """Return why a file is no audit log that can be read. ``None`` if it is one, or if it is empty."""
     if head.startswith(_UTF16) or (
         head[1:40:2].count(b"\0") > 15 and not head.startswith(b"\0")
     ):

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where in a large log the records of each VM stand, so that none of it has to be searched again.
+"""Remembers where in a large log the records of each VM are, so that nobody has to search it again.
 
 An index is a cache: it is only root's, stands apart from the log, and holds no more than places. It is
 thrown away when the log is not the one that it was made of: by device, inode and size, by hashes of its
@@ -31,7 +31,7 @@ from .parse import Logged, macs_of, uuid_of
 from .scan import Line
 
 DIRECTORY = "/var/cache/virtaudit"
-# To search so much takes no longer than to look into an index, and so much no longer than to make one.
+# Searching this much takes no longer than looking into an index, and searching the other amount no longer than making one.
 NEAR_BYTES = 1 << 22
 SMALLEST_BYTES = 1 << 25
 _KEPT = 16
@@ -46,7 +46,7 @@ Place = tuple[int, int]
 
 
 def terms_of(logged: Logged) -> set[bytes]:
-    """Return what a record can be looked for by."""
+    """Return the terms by which a record can be found."""
     vm = logged.record.fields.get("vm")
     texts = {f"mac={mac}" for mac in macs_of(logged)}
     texts |= {f"uuid={uuid_of(logged)}", f"vm={vm}"}
@@ -166,7 +166,7 @@ def build(log: LogFile, lines: t.Iterable[Line]) -> Index | None:
     try:
         _write(path, head + body)
     except OSError:
-        # It is a cache: a full disk must not fail a question.
+        # The index is a cache. A question must not fail because the disk is full.
         return None
     return Index(body, header)
 
@@ -188,7 +188,7 @@ def _body(log: LogFile, lines: t.Iterable[Line], covered: int) -> tuple[bytes, i
             isinstance(item, Boot) or (isinstance(item, Mark) and item.daemon)
             for item in read.items
         )
-        # What the kernel counted before and after a boot tells it.
+        # The kernel's numbers before and after a boot show it.
         if boots and beside is not None:
             terms.setdefault(BOOT, []).append(beside)
         if boots or at_boot or (VIRT_NEEDLE not in line.text and read.items):
@@ -267,7 +267,7 @@ def _write(path: str, content: bytes) -> None:
 
 
 def _sweep() -> None:
-    """Keep the newest ones: what is left of logs that are gone must not fill the disk."""
+    """Keep the newest indexes, so that those of logs that are gone do not fill the disk."""
     names = [name for name in os.listdir(DIRECTORY) if name.startswith("audit-")]
     paths = [os.path.join(DIRECTORY, name) for name in names]
     with contextlib.suppress(OSError):

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the lines of an audit log amount to, line by line. Pure."""
+"""What each line of an audit log means. Pure."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .parse import Logged
 
 
 class HeaderHost(str):
-    """A host that a header names, and no record: the header is the collector's word."""
+    """A host that only a header names, and no record. The collector wrote the header."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Boot:
-    """The host booted, or with ``down`` went down; nothing that ran before has survived."""
+    """The host booted, or went down with ``down``. Nothing that ran before has survived."""
 
     event: str
     time: float
@@ -29,7 +29,7 @@ class Boot:
 
 @dataclasses.dataclass(frozen=True)
 class Mark:
-    """Some record: it shows how far the kernel has counted. ``daemon``: the audit daemon started, which the kernel does not count."""
+    """Any record. It shows how far the kernel has counted. ``daemon``: the audit daemon started, which the kernel does not count."""
 
     event: str
     time: float
@@ -59,5 +59,5 @@ Item = t.Union[Logged, Boot, Mark, Alert, KernelOpen]
 # It is asked several times of each record.
 @functools.lru_cache(maxsize=256)
 def serial_of(event: str) -> int:
-    """Return the number that the kernel gave an event; it counts up from each boot. 0: the log does not have it."""
+    """Return the number that the kernel gave to an event. It counts up from each boot. It is 0 if the log does not have it."""
     return int(event.rpartition(":")[2])

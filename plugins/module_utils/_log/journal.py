@@ -72,7 +72,7 @@ def read_entry(fields: t.Mapping[str, t.Any]) -> tuple[str | None, str | None]:
     transport = fields.get("_TRANSPORT")
     message = fields.get("MESSAGE")
     if isinstance(message, list):
-        # What is no UTF-8 stands there byte by byte.
+        # A text that is no UTF-8 is a list of bytes there.
         try:
             message = bytes(message).decode("utf-8", "surrogateescape")
         except (TypeError, ValueError):

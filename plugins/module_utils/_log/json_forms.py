@@ -99,7 +99,7 @@ def _journal(value: dict[str, t.Any]) -> Found:
     if value.get("_TRANSPORT") not in (None, "audit") or _OTHER.match(str(message)):
         return Found()
     if "VIRT_" in json.dumps(value):
-        # What names a VM's record, and is none.
+        # Text that names a record of a VM and that is no record.
         return Found(
             problem=_TIMELESS if "__REALTIME_TIMESTAMP" not in value else _BROKEN
         )

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whether the host's own logs know a VM and its NICs, that nobody finds on the host."""
+"""Finds out whether the host's own logs know a VM and its NICs that are not on the host."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Known:
 
 
 def look_up(uuid: str, name: str, macs: t.AbstractSet[str]) -> Known:
-    """Look a VM up in the host's own logs, the newest record first, and no further than needed."""
+    """Look for a VM in the host's own logs, the newest record first, and stop as soon as all is known."""
     known = Known()
     needles = [f"uuid={uuid}".encode("ascii")]
     needles += [
@@ -53,7 +53,7 @@ def _read(
     macs: t.AbstractSet[str],
     known: Known,
 ) -> bool:
-    """Take what one log knows; return whether nothing more is to be found."""
+    """Take what one log knows. Return whether nothing more can be found."""
     for line in lines_backwards(log, needles):
         logged = parse_virt(line.text.decode("utf-8", "surrogateescape"))
         if logged is None or not is_root(logged):

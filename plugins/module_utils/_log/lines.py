@@ -49,7 +49,7 @@ _WHOLE = re.compile(
     rb" msg='[^'&\x1b\x1d\n]*? uuid=[0-9A-Fa-f]{8}-[^'&\x1b\x1d\n]* res=(?:success|failed)'(?:\x1d[^']*)?\r?\Z"
 )
 _NUMBERS = frozenset(map(str, MESSAGE_TYPES.values()))
-# Those of libaudit's that say nothing of devices.
+# Types of libaudit that say nothing about devices.
 _OTHERS = frozenset(
     (
         "VIRT_INTEGRITY_CHECK",
@@ -61,7 +61,7 @@ _OTHERS = frozenset(
 )
 
 
-# What follows on the type of a VM's record, should that be damaged.
+# The text after the type of a VM's record, in case the type is damaged.
 _OF_A_VM = re.compile(
     r"audit\(\d+\.\d+:\d+\): (?:user )?pid=\d[^']* msg='(?:virt=\w+ )?(?:resrc|op|vm)=[^']* uuid=[^']* res=(?:success|failed)'"
 )
@@ -72,7 +72,7 @@ _UNKNOWN = (
 
 
 class Read(t.NamedTuple):
-    """What a line gave: records in order, and why one of a VM could not be read."""
+    """The result of a line: records in order, and why a record of a VM could not be read."""
 
     items: t.Sequence[Item] = ()
     problem: str | None = None
@@ -87,7 +87,7 @@ def parse_line(line: Line, macvtap: Major | None = None) -> Item | None:
 
 
 def _text(line: Line) -> str:
-    # A log that went through Windows has a CR at each line's end.
+    # A log that was edited or copied with Windows has a CR at the end of each line.
     return line.text.decode("utf-8", "surrogateescape").rstrip("\r")
 
 
@@ -117,7 +117,7 @@ def _parse(text: str, before: bytes, macvtap: Major | None) -> Item | None:
 
 
 def read_line(line: Line, clock: Clock, macvtap: Major | None = None) -> Read:
-    """Read a line in whatever form; what it says of VMs is never passed over in silence."""
+    """Read a line in any form. Never pass over in silence what it says about VMs."""
     item = parse_line(line, macvtap)
     if isinstance(item, Mark):
         return Read((item,), _broken_type(_text(line)))
@@ -126,9 +126,9 @@ def read_line(line: Line, clock: Clock, macvtap: Major | None = None) -> Read:
     text = _text(line)
     match = _ANY.match(text)
     if match is not None and not _is_of_vm(match["type"]):
-        # Another record, whatever stands in it.
+        # This is a record of another type. Its content does not matter.
         return Read(problem=_broken_type(text))
-    # Imported only here: auditd's own log can do without.
+    # This is imported only here, because auditd's own log does not need it.
     from .forms import read_form
 
     form = read_form(text, line.before.decode("utf-8", "surrogateescape"), clock)
@@ -251,7 +251,7 @@ def read_backwards(
             if problem is not None:
                 unread.line(log, line.offset, problem)
             for item in reversed(items):
-                # In another form a needle may stand there in other letters.
+                # In another form the needle may be written with other letters.
                 keep = isinstance(item, Logged) or not other
                 yield item if keep else Other(item.event, item.time, item.node)
     except BROKEN as exc:

@@ -16,7 +16,7 @@ from .old import parse_old
 
 # What libvirt before 0.9.9 and its libaudit wrote: a colon before exe, values in single quotes.
 _OLD = (": exe=", "='")
-# What a terminal, a word processor or a crash put into a text. Neither libvirt nor this collection writes it.
+# Characters that a terminal, a word processor or a crash puts into a text. Neither libvirt nor this collection writes them.
 _FOREIGN = re.compile("[\x00-\x08\x0b-\x1f\x7f\u2018\u2019\u201c\u201d]|&(?:quot|#34);")
 # A UUID as others write it: it would not be found by the one that is asked for.
 _OTHER_UUID = re.compile(r"\{.*|[0-9A-Fa-f]{32}", re.ASCII)
@@ -41,7 +41,7 @@ _SOUND = {
 _NAMED = frozenset(("vm", "uuid", "res"))
 # libvirt's src/conf/domain_audit.c; init is LXC's.
 _OPS = frozenset(("start", "stop", "init"))
-# Of a record of a NIC, by its reason: the fields of which one has to hold a MAC.
+# For each reason of a NIC's record, the fields of which one has to hold a MAC.
 _NICS: dict[str | None, tuple[str, ...]] = {
     "open": ("net",),
     "close": ("net",),
@@ -56,7 +56,7 @@ _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*", re.ASCII)
 
 
 def read_message(kind: str, text: str) -> Record | None:
-    """Read the text of a message; ``None`` when it was damaged, or does not say what happened to which VM."""
+    """Read the text of a message. ``None`` if it was damaged, or if it does not say what happened to which VM."""
     return _at_a_glance(kind, text) or _closely(kind, text)
 
 
@@ -78,10 +78,10 @@ def _at_a_glance(kind: str, text: str) -> Record | None:
     return Record(kind, fields) if whole and ": exe=" not in text else None
 
 
-# The same few stand in many records.
+# Many records have the same few values.
 @functools.lru_cache(maxsize=8192)
 def _plain_field(text: str) -> tuple[str, str | None]:
-    """Read a field. Raises :class:`_OddError` when it is none, or may be damaged."""
+    """Read a field. Raises :class:`_OddError` if it is no field, or if it may be damaged."""
     match = _PLAIN_FIELD.fullmatch(text)
     if match is None:
         raise _OddError(text)
@@ -104,7 +104,7 @@ def _closely(kind: str, text: str) -> Record | None:
 def _is_sound(record: Record, text: str) -> bool:
     """Tell whether a text says which VM it speaks of, and with what result, in the words of its writer.
 
-    Something that changed it on its way would else make another VM of it, or a failure, without a word.
+    Otherwise a change on its way could silently turn it into a record of another VM, or into a failure.
     """
     fields = record.fields
     if fields.get("res") not in ("success", "failed") or _is_foreign(text):
@@ -124,7 +124,7 @@ def _is_sound(record: Record, text: str) -> bool:
 
 
 def _is_foreign(text: str) -> bool:
-    # Nearly all texts are plain, which is told ten times as fast.
+    # Nearly all texts are plain, and this check is ten times as fast.
     if text.isascii() and text.isprintable() and "&" not in text:
         return False
     return _FOREIGN.search(text) is not None
@@ -142,7 +142,7 @@ def _is_mac(text: str) -> bool:
 
 
 def _is_hex_name(text: str) -> bool:
-    """Tell whether a name without quotes can be told: as libaudit encodes it, or as it is, its quotes lost."""
+    """Tell whether a name without quotes can be read: libaudit has encoded it, or it has lost its quotes."""
     if len(text) % 2:
         return False
     if text == text.upper():
@@ -151,7 +151,7 @@ def _is_hex_name(text: str) -> bool:
         name = bytes.fromhex(text).decode("utf-8")
     except UnicodeDecodeError:
         return True
-    # In lower case it is hex only where one was needed.
+    # In lower case it is hex only if the name needed an encoding.
     return name.isascii() and name.isprintable() and not set(name) & set(" \"'=")
 
 

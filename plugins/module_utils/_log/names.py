@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The names that one host's records carry: they change with ``name_format`` (``auditd.conf(5)``)."""
+"""The names of one host in its records. They change with ``name_format`` (``auditd.conf(5)``)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Names:
         return cls()
 
     def unify(self, item: _T) -> _T:
-        """Give a record of the host its newest name: a VM must not be another one by it.
+        """Give a record of the host its newest name, so that a VM does not become another one by it.
 
         The first host that a header names is the one of the records without a name.
         """
@@ -83,7 +83,7 @@ def hosts_of(logs: t.Sequence[LogFile]) -> set[str | None]:
     found = set(_nodes(logs))
     with contextlib.suppress(OSError):
         status = os.stat(log_path())
-        # This host's own log is its own, whatever it says.
+        # This host's own log counts as its own, whatever names it has.
         if any(log.identity == (status.st_dev, status.st_ino) for log in logs):
             return (found - {None}) | {os.uname().nodename}
     return found

@@ -27,7 +27,7 @@ class OwnNodes:
     def __contains__(self, node: object) -> bool:
         if node is not None and not isinstance(node, str):
             return False
-        # Each record of a log asks, and there are few nodes.
+        # This is asked for each record of a log, and there are few nodes.
         known = self._known.get(node)
         if known is None and node is not None:
             known = self._known[node] = self._is_own(node)

@@ -32,7 +32,7 @@ class _Stream:
     waiting: list[tuple[int, int, Item]] = dataclasses.field(default_factory=list)
     passed: tuple[int, Item | None] = (-1, None)
     newest: Item | None = None
-    # The audit daemon has started since the newest record.
+    # The audit daemon has started after the newest record.
     daemon_started: bool = False
 
     def drain(self, left: int) -> t.Iterator[Item]:
@@ -72,11 +72,11 @@ def in_order(
             stream.newest = newest = None
             yield Boot(item.event, item.time, item.node)
         stream.daemon_started = False
-        # One without a number comes after those that were read before it.
+        # A record without a number comes after those that were read before it.
         serial = number or (serial_of(newest.event) if newest else 0)
         if not isinstance(item, Boot):
             stream.waiting.append((serial, position, item))
-            # Not at each record: to sort what is nearly in order takes next to nothing.
+            # This is not done at each record. Sorting what is nearly in order takes next to no time.
             if len(stream.waiting) >= 2 * _WINDOW:
                 yield from stream.drain(_WINDOW)
         if number and (newest is None or number > serial_of(newest.event)):
@@ -97,5 +97,5 @@ def boots_between(older: Item, newer: Item) -> bool:
         return False
     if fell <= 0 or abs(earlier) <= _SAME_MOMENT_SECONDS:
         return False
-    # What is older by its number and by its time only comes late.
+    # A record that is older by its number and by its time only comes late.
     return earlier < 0 or (fell > 2 * _WINDOW and earlier > _LATE_SECONDS)

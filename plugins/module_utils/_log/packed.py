@@ -35,16 +35,16 @@ ReadAt = t.Callable[[int, int], bytes]
 
 
 class PackedError(OSError):
-    """It cannot be unpacked here, or is broken; the text says which."""
+    """The file cannot be unpacked here, or it is broken. The text says which."""
 
 
 def packing_of(head: bytes) -> Packing | None:
-    """Return how something is packed that begins so."""
+    """Return how a file with this beginning is packed."""
     return next((name for magic, name in _MAGIC if head.startswith(magic)), None)
 
 
 def foreign_packing(head: bytes) -> str | None:
-    """Return in words how something is packed that is not unpacked here."""
+    """Return in words how a file is packed that cannot be unpacked here."""
     return next((words for magic, words in _OTHERS if head.startswith(magic)), None)
 
 
@@ -111,7 +111,7 @@ def _decompressor(
 
 
 def _zstd(fd: int) -> t.Iterator[bytes]:
-    # Imported only here: few logs are packed so, and each takes its time.
+    # These are imported only here, because few logs are packed so, and each import takes time.
     import shutil
     import subprocess
 

@@ -1,10 +1,10 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A VIRT record as it stands in the log.
+"""Reads a VIRT record from a line of the log.
 
 A line is ``[node=N ]type=T msg=audit(<seconds>.<ms>:<serial>): ...``; an enriched one goes on with
-0x1D and names. What a program or a person chose stands in quotes or in hex, and is never searched.
+0x1D and names. Text that a program or a person chose stands in quotes or in hex. It is never searched.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _VIRT = re.compile(
     # The kernels of Enterprise Linux 6 say "user" first, and older ones know no session.
     + r"(?:user )?pid=(?P<pid>\d{1,10}) uid=(?P<uid>\d{1,10}|root) auid=(?P<auid>\d{1,10}|unset)"
     r"(?: ses=(?P<ses>\d{1,10}|unset))?(?: (?:tty|subj|label)=[^'\x1d]*?)? msg='(?P<text>[^\x1d\n]*)'"
-    # The 0x1D may be lost, or a blank by now.
+    # The 0x1D may be lost, or it may have become a blank.
     r"(?:\x1d(?P<names>(?!.* msg=audit\().*)|(?P<lost>\x20?(?:[A-Z][A-Z0-9_]*=(?:\"[^\"]*\"|[^\s\"']+)\x20?)+))?",
     re.ASCII,
 )
@@ -90,7 +90,7 @@ def _id(number: str | None) -> int | None:
 
 
 def is_root(logged: Logged) -> bool:
-    """Tell whether root sent a record, by the kernel's word; what any other user sends proves nothing."""
+    """Tell whether root sent a record, as the kernel says. A record of another user proves nothing."""
     return logged.uid == 0
 
 

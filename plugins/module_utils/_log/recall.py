@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Reads the logs: all of them forwards, or what is on record of some VMs backwards, no further than needed."""
+"""Reads the logs: all of them forwards, or the records of some VMs backwards, and only as far as needed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from .scan import BOOT_NEEDLES
 from .unread import Unread
 from .wanted import Wanted
 
-# Of more VMs all records are read: each text that is searched takes its time.
+# For more VMs than this, all records are read, because each text to search for takes time.
 _MANY_VMS = 8
 # The clock of a host may have been set back by so much.
 _APART_SECONDS = 60.0
@@ -106,7 +106,7 @@ def _boot(logs: Logs, wanted: Wanted) -> Mark | None:
     try:
         mark = boot_mark(logs.files, logs.host) if logs.host is not None else None
     except OSError:
-        # Who reads the log for the answer says so.
+        # The code that reads the log for the answer reports the error.
         return None
     return logs.names.unify(mark) if mark is not None and wanted.in_time(mark) else None
 
@@ -143,10 +143,10 @@ def recall(
     if not uuids:
         return Recalled([], since_boot)
     found: list[Item] = []
-    # Those of which nothing older can matter.
+    # VMs whose older records do not matter.
     settled: set[str] = set()
     needles = [*_of_vms(uuids), *(ALERT_NEEDLES if details else ())]
-    # No index has alerts, or all VMs.
+    # An index has no alerts, and no question about all VMs.
     indexed = not details and len(uuids) <= _MANY_VMS
     terms = [f"uuid={uuid}" for uuid in sorted(uuids)] if indexed else []
     boots = Boots(names.own, mark)
@@ -160,7 +160,7 @@ def recall(
             since_boot = True
             if wanted.is_before(item):
                 break
-            # The two tell the boot, whatever they are of.
+            # These two show a boot, whichever VM they are about.
             found += [each for each in (newer, item) if isinstance(each, Other)]
         newer = item
         if isinstance(item, Other):
@@ -206,7 +206,7 @@ def _resolve(
         if done and wanted.is_before(item):
             break
     if not uuids:
-        # Else it is noted when it is read for the answer.
+        # Otherwise it is noted when it is read for the answer.
         logs.unread.add(unread)
     return uuids, since_boot
 
@@ -227,7 +227,7 @@ def _of_vms(uuids: t.Collection[str]) -> list[bytes]:
 
 
 def _both_cases(text: str) -> list[bytes]:
-    """Return a UUID or a MAC as records may have it: ours have it in lower case."""
+    """Return the ways in which records may write a UUID or a MAC. This collection writes lower case."""
     return [each.encode("ascii") for each in sorted({text, text.upper()})]
 
 

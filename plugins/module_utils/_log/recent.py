@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is on record of one VM since a moment ago."""
+"""Reads the latest records of one VM."""
 
 from __future__ import annotations
 

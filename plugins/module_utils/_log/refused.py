@@ -1,10 +1,10 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The forms that are not read, and the command that gives one that is. Pure.
+"""The forms of logs that are not read, and the command that writes a readable form. Pure.
 
-They leave out what an answer rests on, as the devices, or interpret it so that it cannot be told apart
-from text that somebody chose.
+These forms leave out what an answer rests on, such as the devices, or they interpret it, so that it looks like text
+that somebody chose.
 """
 
 from __future__ import annotations
@@ -63,5 +63,5 @@ _FORMS = (
 
 
 def refusal(text: str) -> str | None:
-    """Return why a line, or the begin of a file, is not read and what to do; ``None`` when it is no form of these."""
+    """Return why a line, or the beginning of a file, is not read and what to do. ``None`` if it has none of these forms."""
     return next((reason for pattern, reason in _FORMS if pattern.search(text)), None)

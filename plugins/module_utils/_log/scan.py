@@ -20,9 +20,9 @@ from .files import LogFile
 BLOCK_BYTES = 1 << 21
 # The kernel cuts a record at 8970 bytes (MAX_AUDIT_MESSAGE_LENGTH); the names of an enriched one come on top.
 _LONGEST_LINE_BYTES = 1 << 16
-# How far before its PATH record an open's SYSCALL record may stand.
+# How far the SYSCALL record of an open may stand before its PATH record.
 CONTEXT_BYTES = 1 << 16
-# Where a line's type stands, after the name of its node.
+# The type of a line comes after the name of its node.
 _HEAD_BYTES = 300
 # Where a host may have booted: the lines beside one of these show whether the kernel counts anew.
 # They begin without "type=", which stands in each line.
@@ -32,7 +32,7 @@ _PATH_EVENT = re.compile(rb"type=PATH msg=audit\(([0-9.:]+)\): ")
 
 # An entry of a journal's export form goes over several lines.
 _ENTRY = b"MESSAGE="
-# Ends a line that is longer than any record, so that it is not taken for one.
+# This ends a line that is longer than any record, so that the line does not count as one.
 _CUT = b"\xff..."
 
 _libc = ctypes.CDLL(None)
@@ -85,14 +85,14 @@ def search(
         newline = _separator(buffer, end - 1, len(buffer))
         end = newline if newline >= 0 else len(buffer)
         if newline < 0 and upper < total:
-            # What does not end within reach is no line. Said is that of what it holds.
+            # A piece without an end in reach is no line. What it holds is reported.
             buffer += _CUT
             end = len(buffer)
     return _lines(buffer, begin, end, needles, lower)
 
 
 def _separator(buffer: bytes, start: int, end: int) -> int:
-    """Find what ends a line: a newline, or what a crash of the host left in place of one."""
+    """Find the end of a line: a newline, or the NULs that a crash of the host left instead."""
     newline = buffer.find(b"\n", start, end)
     null = buffer.find(b"\0", start, newline if newline >= 0 else end)
     return newline if null < 0 else null
@@ -100,7 +100,7 @@ def _separator(buffer: bytes, start: int, end: int) -> int:
 
 def unpack(log: LogFile, needles: t.Sequence[bytes]) -> t.Iterator[list[Line]]:
     """Search a compressed log, block by block. Raises as :meth:`LogFile.blocks`."""
-    # What was searched, of which a little is kept, and the line that has not ended yet.
+    # The searched bytes, of which a little is kept, and the line that has not ended yet.
     done, rest, base = b"", b"", 0
     for block in log.blocks(BLOCK_BYTES):
         buffer = b"".join((done, rest, block))
@@ -111,7 +111,7 @@ def unpack(log: LogFile, needles: t.Sequence[bytes]) -> t.Iterator[list[Line]]:
         rest = buffer[end:]
         base += end - len(done)
         if len(rest) > _LONGEST_LINE_BYTES:
-            # No record; it must neither fill the memory nor be taken for one.
+            # This is no record. It must not fill the memory, and it must not count as a record.
             yield _lines(
                 rest + _CUT, 0, len(rest) + len(_CUT), needles, base + len(done)
             )
@@ -148,13 +148,13 @@ def _lines(
 
 
 def _finder(buffer: bytes, start: int, end: int) -> t.Callable[[bytes, int], int]:
-    """Return what finds a text from a position on, before ``end``: its own position, or -1."""
+    """Return a function that finds a text between a position and ``end``. It returns the text's position, or -1."""
     base = ctypes.cast(ctypes.c_char_p(buffer), ctypes.c_void_p).value or 0
     plain = buffer.find(b"\0", start, end) < 0
 
     def find(needle: bytes, position: int) -> int:
         if plain:
-            # A NUL stands after each object of bytes.
+            # Python puts a NUL after each bytes object.
             found = _strstr(base + position, needle)
         else:
             found = _memmem(base + position, end - position, needle, len(needle))

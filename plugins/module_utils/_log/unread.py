@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What could not be read: whole logs, and lines with records of VMs."""
+"""Collects what could not be read: whole logs, and lines with records of VMs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Problem:
 
 
 class Unread:
-    """Collects what could not be read; of lines the number, and the first of each log and reason."""
+    """Collects what could not be read. For lines it keeps the number, and the first line of each log and reason."""
 
     def __init__(self) -> None:
         self._problems: dict[tuple[str, str], Problem] = {}

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is asked of the logs. Pure."""
+"""What a task asks the logs. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .items import Item
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """Which VM and NIC is asked for, ``None`` for any, and which time, in seconds since the epoch."""
+    """The VM and the NIC that a task asks about, ``None`` for any, and the time, in seconds since the epoch."""
 
     name: str | None = None
     uuid: str | None = None

@@ -33,7 +33,7 @@ def parse_addresses(option: str, items: t.Sequence[str]) -> tuple[IpNetwork, ...
         )
     parsed = [_parse(f"{option}[{number}]", item) for number, item in enumerate(items)]
     unique = sorted(set(parsed), key=lambda each: (each.version, each))
-    # What lies in another one is allowed by that.
+    # A network that lies in another one is allowed by that one.
     return tuple(
         network
         for network in unique

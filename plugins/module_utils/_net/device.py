@@ -135,7 +135,7 @@ def _verify(device: Device, ifname: str, flags: int) -> None:
         answer = fcntl.ioctl(device, _TUNGETIFF, bytes(_IFREQ.size))
     except OSError as exc:
         raise DeviceError(
-            f"{device.path} does not say what it is: {explain(exc)}"
+            f"{device.path} does not tell which interface it is: {explain(exc)}"
         ) from exc
     name, got = _IFREQ.unpack(answer)
     found = name.rstrip(b"\0").decode("ascii", "replace")

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a task asks for: the interfaces of a VM, checked before anything is opened. Pure."""
+"""The interfaces that a task asks for. They are checked before anything is opened. Pure."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ MAX_IFNAME_BYTES = 15
 
 _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}")
 _IFNAME = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
-# What systemd's own .network files claim for containers and VMs of its own: a DHCP server, masquerading, addresses.
+# Names that systemd's own .network files claim for its containers and VMs, with a DHCP server, masquerading and addresses.
 _CLAIMED = re.compile(r"(?:vt|ve|vb|vz)-.*|host0", re.ASCII)
 
 
 class _Kind(t.NamedTuple):
-    """What a type of interface takes: the mode that it has by default, its largest MTU, and why it refuses options."""
+    """A type of interface: its default mode, its largest MTU, and why it refuses options."""
 
     mode: str
     max_mtu: int
@@ -147,7 +147,7 @@ def parse_mac(option: str, text: str) -> str:
         problem = f"{text!r} is no MAC address (six bytes in hex, as 52:54:00:12:34:56)"
         if mac.isdecimal():
             # YAML 1.1 has numbers to the base of 60.
-            problem += "; YAML takes one of digits only for a number: quote it"
+            problem += "; YAML reads a MAC that has only digits as a number: quote it"
         raise OptionError(option, problem)
     if int(mac[:2], 16) & 1:
         raise OptionError(
@@ -289,7 +289,7 @@ def _check_filter(interface: Interface) -> None:
     if interface.filter != "address" and interface.addresses:
         raise interface.error(
             "addresses",
-            f"filter: {interface.filter} looks at no address; use filter: address, or leave the addresses out",
+            f"filter: {interface.filter} uses no addresses; use filter: address, or leave the addresses out",
         )
     if len(interface.network.addresses or "") > MAX_LIST_BYTES:
         raise interface.error(

@@ -3,7 +3,7 @@
 
 """What /sys/class/net tells about the links of this network namespace. Changes nothing.
 
-A file is cheaper than a netlink library: a task that changes nothing imports none.
+Reading a file is cheaper than importing a netlink library, which a task that changes nothing does not need.
 """
 
 from __future__ import annotations

@@ -130,7 +130,7 @@ def _range(option: str, text: str) -> tuple[int, int]:
     first = _vid(option, int(match[1]))
     last = _vid(option, int(match[2] or match[1]))
     if last < first:
-        raise OptionError(option, f"{text} is turned round; write {last}-{first}")
+        raise OptionError(option, f"{text} runs backwards; write {last}-{first}")
     return first, last
 
 

@@ -1,10 +1,10 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which further arguments of qemu a VM may not have: one table, and how qemu reads a word. Pure.
+"""The further arguments of qemu that a VM may not have, as one table, and how qemu reads an argument. Pure.
 
-A VM that this collection starts has no network device that it did not open, and no monitor but
-its own, through which one could be added. Sources: ``qemu-system-x86_64(1)``, ``qemu-options.hx``,
+A VM that this collection starts has only network devices that the collection opened, and only the collection's own
+monitor, because somebody could add a device through another one. Sources: ``qemu-system-x86_64(1)``, ``qemu-options.hx``,
 ``system/vl.c``, ``util/keyval.c``, of 6.2 to 10.
 """
 
@@ -21,17 +21,17 @@ Pairs = list[tuple[str, str]]
 
 
 class Value(t.NamedTuple):
-    """The value of an option. ``pairs`` is ``None`` when it should be JSON and is none."""
+    """The value of an option. ``pairs`` is ``None`` when the text should be JSON and is not."""
 
     text: str
     pairs: Pairs | None
 
     def has(self, keys: t.Collection[str]) -> bool:
-        """Tell whether it has one of some keys."""
+        """Tell whether the value has one of these keys."""
         return any(key in keys for key, _value in self.pairs or ())
 
     def matches(self, key: str, pattern: re.Pattern[str]) -> bool:
-        """Tell whether it has a key with a value that matches."""
+        """Tell whether the value has this key with a value that matches."""
         return any(
             key == own and pattern.fullmatch(value) for own, value in self.pairs or ()
         )
@@ -49,12 +49,12 @@ class Row(t.NamedTuple):
     when: t.Callable[[Value], bool] = lambda _value: True
 
 
-# What "qemu -device help" lists as network devices, on all architectures.
+# The network devices of "qemu -device help", on all architectures.
 _NICS = (
     r"virtio-net(?:-.*)?|e1000.*|igb(?:vf)?|i825.*|i82801|ne2k_.*|pcnet.*|rtl8139|tulip|rocker|vmxnet\d*|pvrdma|usb-net"
     r"|spapr-vlan|xen-net.*|sungem|sunhme|eTSEC|.*(?:emac|gmac|ethernet).*"
 )
-# What passes a device of the host through, or one that another process plays; it may be a network device.
+# These pass a device of the host through, or a device that another process emulates. It may be a network device.
 _PASSED = r"vfio-.*|vhost-vdpa-.*|vhost-user-(?:net|device|test-device).*|x-pci-proxy-dev|usb-host|usb-redir"
 _DRIVERS = re.compile(f"{_NICS}|{_PASSED}", re.ASCII)
 _BACK_ENDS = ("netdev", "vhostfd", "vhostfds", "vhostdev")
@@ -170,7 +170,7 @@ TABLE = (
         lambda value: value.pairs is None,
     ),
 )
-# The key of a value's first word, where it may be left out.
+# The key that a value's first word has when it stands there without one.
 _FIRST_KEYS = {
     "device": "driver",
     "object": "qom-type",
@@ -186,7 +186,7 @@ for _row in TABLE:
 
 
 class Refusal(t.NamedTuple):
-    """An argument that a VM may not have, as it was given with its value; ``gives`` as in :class:`Row`."""
+    """An argument that a VM may not have, with its value, as the task gave it. ``gives`` is that of :class:`Row`."""
 
     argument: str
     kind: Kind
@@ -194,10 +194,10 @@ class Refusal(t.NamedTuple):
 
 
 def refusals(arguments: t.Sequence[str]) -> t.Iterator[Refusal]:
-    """Yield those of qemu's further arguments that a VM may not have.
+    """Yield the further arguments that a VM may not have.
 
-    Each word that begins with a dash is taken for an option, also where it may be the value of the
-    one before it. qemu takes one dash or two.
+    A word that begins with a dash counts as an option, even if it could be the value of the word before it. qemu
+    accepts one dash or two.
     """
     for word, following in zip(arguments, [*arguments[1:], ""]):
         plain = _plain(word)
@@ -220,7 +220,7 @@ def refusals(arguments: t.Sequence[str]) -> t.Iterator[Refusal]:
 
 
 def _plain(word: str) -> str:
-    """Return a word with its paths in their shortest form; JSON may write each character as an escape."""
+    """Return a word with its paths in their shortest form. JSON may write each character as an escape."""
     if "{" in word:
         word = re.sub(
             r"\\u([0-9A-Fa-f]{4})", lambda match: chr(int(match[1], 16)), word
@@ -235,7 +235,10 @@ def _plain(word: str) -> str:
 
 
 def _pairs(text: str, first_key: str) -> Pairs | None:
-    """Read a value as qemu does: JSON, or keys and values between commas, of which a doubled one is none."""
+    """Read a value as qemu does: as JSON, or as keys and values between commas.
+
+    A doubled comma stands for a comma in a value.
+    """
     if text.startswith("{"):
         try:
             return _flat("", json.loads(text, object_pairs_hook=Pairs))

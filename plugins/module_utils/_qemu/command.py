@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""qemu's words for what a task asks: its command line, its netdevs and devices. Pure.
+"""Puts what a task asks for into qemu's words: the command line, the netdevs and the devices. Pure.
 
 Sources: ``qemu-system-x86_64(1)``, QMP ``netdev_add`` and ``device_add``.
 """
@@ -15,8 +15,10 @@ import typing as t
 from .._audit.mode import Mode
 from .._errors import OptionError
 from .._net.interface import Interface
-from .arguments import Refusal, refusals
 from .ids import MONITOR_ARGUMENT, device_id, netdev_id
+
+if t.TYPE_CHECKING:
+    from .arguments import Refusal
 
 # Root ports are packed eight to a slot of pcie.0, from a slot that -nodefaults leaves free.
 _FIRST_SLOT = 0x10
@@ -27,7 +29,7 @@ MAX_PORTS = (_LAST_SLOT - _FIRST_SLOT + 1) * _PORTS_PER_SLOT
 _MEMORY = re.compile(r"[1-9][0-9]*[KMGTkmgt]?", re.ASCII)
 _NO_PCIE = re.compile(r"(?:type=)?(?:pc|pc-i440fx.*|isapc|microvm|none)(?:,.*)?")
 
-# What a guest that breaks out of qemu may not do: gain privileges, start programs.
+# A guest that breaks out of qemu can neither gain privileges nor start programs.
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 
 
@@ -58,7 +60,7 @@ def parse_qemu(
 ) -> QemuOptions:
     """Check the option ``qemu``. Raises :class:`OptionError`.
 
-    Where ``audit`` asks for no proof, a second monitor is no error; see :func:`monitors`.
+    A second monitor is no error unless ``audit`` asks for a proof; see :func:`monitors`.
     """
     qemu = QemuOptions(**{**options, "args": tuple(options["args"])})
     for name in ("binary", "machine", "cpu", "user"):
@@ -87,6 +89,9 @@ def parse_qemu(
     for argument in qemu.args:
         if "\0" in argument:
             raise OptionError("qemu.args", "an argument cannot hold a NUL byte")
+    # A hot-plug has no such arguments, and each import takes time.
+    from .arguments import refusals
+
     for refusal in refusals(qemu.args):
         if refusal.kind != "monitor" or audit == "required":
             raise OptionError("qemu.args", _why(refusal))
@@ -94,7 +99,9 @@ def parse_qemu(
 
 
 def monitors(qemu: QemuOptions) -> list[str]:
-    """Return, in words, which further monitors and the like the arguments give a VM."""
+    """Return a sentence for each further monitor, or other way into qemu, that the arguments give the VM."""
+    from .arguments import refusals
+
     return [
         f"qemu.args: {refusal.argument} gives the VM {refusal.gives}: whoever reaches it can give the VM network devices"
         " that no record knows. It is allowed because this task does not say audit: required"
@@ -130,7 +137,7 @@ def netdev(
     """
     arguments: dict[str, t.Any] = {"type": "tap", "id": netdev_id(interface.mac)}
     arguments["fd" if len(queues) == 1 else "fds"] = ":".join(queues)
-    # Said either way: with vhost=on and no fd qemu would open /dev/vhost-net by itself.
+    # vhost is always given: with vhost=on and no fd, qemu would open /dev/vhost-net by itself.
     arguments["vhost"] = bool(vhosts)
     if vhosts:
         # Without vhostforce a vhost failure ends qemu, even a running one.
@@ -140,7 +147,7 @@ def netdev(
 
 
 def nic(interface: Interface, port: str | None) -> dict[str, t.Any]:
-    """Return the arguments of a NIC's front end, on a PCIe port where there is one."""
+    """Return the arguments of a NIC's front end, on a PCIe port if one is given."""
     arguments: dict[str, t.Any] = {
         "driver": interface.model,
         "id": device_id(interface.mac),
@@ -148,7 +155,7 @@ def nic(interface: Interface, port: str | None) -> dict[str, t.Any]:
         "mac": interface.mac,
     }
     if port is not None and interface.is_pci:
-        # A port has one place; without the address a second NIC is taken and never seen.
+        # A port has one place. Without the address qemu accepts a second NIC there, and the guest never sees it.
         arguments.update({"bus": port, "addr": "0x0"})
     if interface.queues > 1:
         # One vector per direction of a queue, one for changes, one for control.
@@ -245,7 +252,7 @@ def _root_port(number: int) -> dict[str, t.Any]:
 def _netdev_text(arguments: t.Mapping[str, t.Any], version: tuple[int, int]) -> str:
     if version >= (7, 2):
         return _json(arguments)
-    # Older ones take no JSON here; ids and numbers only, so nothing needs escaping.
+    # An older qemu accepts no JSON here. The values are ids and numbers, so nothing needs escaping.
     words = [
         f"{key}={'on' if value is True else 'off' if value is False else value}"
         for key, value in arguments.items()

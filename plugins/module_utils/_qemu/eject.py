@@ -3,8 +3,8 @@
 
 """Pulls a NIC out of a running machine whose guest does not let go of it.
 
-Until some 8.2 and 9.x updates and 10.0, ``netdev_del`` closes a back end at once, whatever
-the guest does. Since then (qemu commit "net: move backend cleanup to NIC cleanup") it
+Before some updates of 8.2 and 9.x and before 10.0, ``netdev_del`` closes a back end at once, whatever the guest does.
+Since then (qemu commit "net: move backend cleanup to NIC cleanup") it
 answers the same and keeps the fds until the NIC itself goes. So the NIC has to go, by the
 register that the guest's ACPI code writes when it lets go of a card: qemu then takes the
 way of an ordinary unplug. Source: qemu's ``docs/specs/acpi_pci_hotplug``.
@@ -26,10 +26,10 @@ _VALUE = re.compile(r"=\s*(0x[0-9a-f]+)\s*$", re.IGNORECASE)
 
 
 def eject(monitor: Monitor, path: str) -> None:
-    """Take the front end at a QOM path out of the machine, with the guest's CPUs frozen meanwhile.
+    """Take the front end at a QOM path out of the machine. The guest's CPUs stand still meanwhile.
 
-    The CPUs stand still because qemu ends when one of them is inside the card. Raises
-    :class:`MonitorError` when this machine has no such way; nothing is changed then.
+    qemu would end if one of the CPUs were inside the card. Raises :class:`MonitorError` if this machine has no such
+    register, and changes nothing then.
     """
     bus, select = _bus_of(monitor, path)
     base = _io_base(monitor)
@@ -60,7 +60,7 @@ def _bus_of(monitor: Monitor, path: str) -> tuple[str, int | None]:
 
 
 def _is_alone(monitor: Monitor, bus: str) -> bool:
-    """Tell whether the bus holds one card: an eject takes all that is in its slot."""
+    """Tell whether the bus holds only one card, because an eject takes all cards of a slot."""
     listing = monitor.execute("qom-list", {"path": bus})
     return sum(str(entry["name"]).startswith("child[") for entry in listing) == 1
 

@@ -21,9 +21,9 @@ from .._proc import Process
 from . import command, ids
 from .monitor import Monitor
 
-# A device_del that is sent before the guest is up is lost, so it is repeated.
+# The guest loses a device_del that comes before it is up, so the command is repeated.
 _REPEAT_SECONDS = 1.0
-# What qemu answers for some seconds after a plug and within an unplug, where the guest drives PCIe's own hot-plug.
+# If the guest drives PCIe's own hot-plug, qemu answers this for some seconds after a plug and during an unplug.
 _BUSY = "guest is busy"
 
 
@@ -34,9 +34,9 @@ def plug(
     devices: t.Sequence[Device],
     port: str | None,
 ) -> list[Device]:
-    """Give open devices to qemu and make a NIC of them; return them with qemu's fd numbers.
+    """Give open devices to qemu and make a NIC of them. Return them with their fd numbers in qemu.
 
-    Whatever fails is rolled back, and qemu holds none of the devices. Raises
+    If something fails, all is rolled back, and qemu holds none of the devices. Raises
     :class:`MonitorError` or :class:`ProcessError`; :class:`StuckError` when qemu does not
     answer any more and holds some of them, or may get one that is on its way to it.
     """
@@ -58,7 +58,7 @@ def plug(
                 + process.fate()
             )
     except BaseException as exc:
-        # A device_add that got no answer may be done all the same, and a paused guest would keep the NIC.
+        # qemu may have done a device_add though it did not answer, and a paused guest would keep the NIC.
         settled = False
         if not (adding and _is_unanswered(exc)):
             with contextlib.suppress(MonitorError):
@@ -71,7 +71,7 @@ def plug(
                 " not finished. Run the task again when qemu answers: it will be finished or taken back"
             ) from exc
         if _is_unanswered(exc) and not settled and not process.fate():
-            # A descriptor that was sent is qemu's as soon as it reads its socket again.
+            # qemu gets a descriptor that was sent as soon as it reads its socket again.
             raise StuckError(
                 f"{exc}. qemu (pid {process.pid}) may still get what was sent to it of {interface.mac}, whose hand-over"
                 " is not finished. Run the task again when qemu answers: it will be taken back"
@@ -89,7 +89,7 @@ def _words(devices: t.Sequence[Device]) -> str:
 
 
 def roll_back(monitor: Monitor, mac: str, count: int) -> None:
-    """Take back whatever :func:`plug` may have left half done, at whichever point it ended."""
+    """Take back what :func:`plug` has left, at whichever point it ended."""
     names = [*_queue_names(mac, count), *_vhost_names(mac, count)]
     monitor.try_all(
         [
@@ -109,7 +109,7 @@ class Unplugged:
 
 
 def unplug(monitor: Monitor, paths: t.Iterable[str], deadline: float) -> Unplugged:
-    """Ask the guest to let go of front ends, by QOM path; return what became of them until ``deadline``.
+    """Ask the guest to let go of front ends, by QOM path. Return what became of them until ``deadline``.
 
     ``deadline`` is in ``time.monotonic()``'s seconds. The back ends stay.
     """
@@ -133,7 +133,7 @@ def unplug(monitor: Monitor, paths: t.Iterable[str], deadline: float) -> Unplugg
                 waiting.discard(path)
         if time.monotonic() >= deadline:
             break
-    # One that was busy all the time was never asked for.
+    # qemu never asked the guest for a front end whose slot was busy all the time.
     done.refused.update({path: busy[path] for path in waiting - asked if path in busy})
     return done
 
@@ -141,7 +141,7 @@ def unplug(monitor: Monitor, paths: t.Iterable[str], deadline: float) -> Unplugg
 def _request_unplug(
     monitor: Monitor, paths: t.Sequence[str], done: Unplugged
 ) -> dict[str, str]:
-    """Send one device_del for each front end; add what became of it to ``done``.
+    """Send one device_del for each front end, and add what became of it to ``done``.
 
     Returns those that qemu refuses for the moment, with its reason: the slot is busy with an earlier plug or unplug.
     """
@@ -182,13 +182,13 @@ def revoke(
     path: str | None,
     devices: t.Sequence[Device],
 ) -> list[Device]:
-    """Take the devices of a NIC away whatever the guest does; return those that qemu still holds.
+    """Take the devices of a NIC away, whatever the guest does. Return those that qemu still holds.
 
     ``path`` is the front end's QOM path, ``None`` when the guest has let go of it.
     """
     held = close_backend(monitor, process, netdev, devices)
     if held and path is not None:
-        # This qemu keeps them as long as the card is in the machine.
+        # This qemu keeps the devices as long as the card is in the machine.
         _request_unplug(monitor, [path], Unplugged())
         held = holdings.wait_released(process, devices)
     if held and path is not None:
@@ -212,7 +212,7 @@ def pull_out(monitor: Monitor, path: str) -> bool:
 
 
 def _send(monitor: Monitor, process: Process, opened: Device, name: str) -> Device:
-    """Pass one fd; learn its number in qemu from /proc, the only place that tells for vhost-net."""
+    """Pass one fd to qemu. Learn its number there from /proc, the only place that has it for vhost-net."""
     before = process.fds()
     monitor.execute("getfd", {"fdname": name}, fd=opened.fd)
     for fd in sorted(process.fds() - before):

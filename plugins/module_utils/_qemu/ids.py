@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""By which names qemu knows what this collection gives it. Pure."""
+"""The names in qemu of what this collection gives it. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 
 from .._net.interface import compact
 
-# What makes the monitor of a VM that this collection starts.
+# The ids of the monitor of a VM that this collection starts.
 MONITOR_ARGUMENT = "chardev=virtaudit,mode=control"
 _DEVICE_PATH = re.compile(r"/machine/peripheral/net-([0-9a-f]{12})")
 
@@ -27,7 +27,7 @@ def device_id(mac: str) -> str:
 def mac_of(path: str) -> str | None:
     """Return the MAC of a NIC that this collection made, by its QOM path; ``None`` for somebody else's.
 
-    The guest can rewrite the MAC that some models report, and not the id.
+    The guest can rewrite the MAC that some models report. It cannot change the id.
     """
     match = _DEVICE_PATH.fullmatch(path)
     return ":".join(re.findall("..", match.group(1))) if match else None

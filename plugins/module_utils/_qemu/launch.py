@@ -3,8 +3,8 @@
 
 """Starts qemu with inherited fds, detached from the task, in a systemd scope where systemd runs.
 
-qemu's own ``-daemonize`` forks after the sandbox is up and is killed by ``spawn=deny``, so
-the module detaches it, and waits on the monitor where ``-daemonize`` would have waited.
+qemu's own ``-daemonize`` forks after the sandbox is up, and ``spawn=deny`` kills it. So the module detaches qemu
+itself, and waits on the monitor instead.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _OLDEST = (6, 2)
 _STDERR_BYTES = 16384
 _END_SECONDS = 5.0
 _FATE_SECONDS = 1.0
-# A task's environment may hold secrets, and the user that qemu runs as could read them.
+# The environment of a task may hold secrets. The user that runs qemu could read them.
 _ENVIRONMENT = {"LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ"}
 _GIVEN_BACK = "The VM does not run, and what was opened for it is closed again"
 
@@ -48,7 +48,7 @@ def usual_binaries() -> list[str]:
 
 
 def find_binary(binary: str | None) -> str:
-    """Return the path of qemu, by default of the distribution's. Raises :class:`OptionError` when there is none."""
+    """Return the path of qemu, by default that of the distribution. Raises :class:`OptionError` when there is none."""
     names = usual_binaries() if binary is None else [binary]
     path = next(filter(None, map(shutil.which, names)), None)
     if path is None:
@@ -138,7 +138,7 @@ def start(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                # A pipe, which ends with this task: no log that a guest could fill the host with.
+                # A pipe ends with this task. A guest could fill the host's disk through a log file.
                 stderr=write_end,
                 pass_fds=[listener.fileno(), *fds],
                 env={key: os.environ[key] for key in _ENVIRONMENT & {*os.environ}},
@@ -151,7 +151,7 @@ def start(
             ) from exc
         finally:
             os.close(write_end)
-            # Ours must go, or a dead qemu's socket would seem to be listening.
+            # Close our copy of the socket. With it, the socket of a dead qemu would still seem to listen.
             listener.close()
         try:
             monitor = Monitor(path, timeout)
@@ -160,7 +160,7 @@ def start(
         process = Process.of(child.pid)
         owner = None
         with contextlib.suppress(MonitorError):
-            # Not the peer of the socket: that is this task, until qemu listens on it.
+            # The peer of the socket does not tell: it is this task until qemu listens on the socket.
             owner = owner_of_cpus(monitor)
         if process is None or owner != process:
             monitor.close()
@@ -185,7 +185,7 @@ def _not_qemu(
 
 
 def _end_all(child: subprocess.Popen[bytes], other: Process | None = None) -> None:
-    """End what was started, with all that it has started itself in its session."""
+    """End the process that was started, and all processes of its session."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
     if other is not None:
@@ -202,7 +202,7 @@ def _why_not(
 ) -> str:
     process = Process.of(child.pid)
     ended = process is None or process.wait_end(_FATE_SECONDS)
-    # Also one that has ended: it may have started others, which hold what they inherited.
+    # Do it for a process that has ended, too. It may have started others, which hold what they inherited.
     _end_all(child)
     status = child.returncode
     if ended and status is not None:

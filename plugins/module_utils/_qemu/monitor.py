@@ -72,14 +72,14 @@ class Monitor:
         arguments: t.Mapping[str, t.Any] | None = None,
         fd: int | None = None,
     ) -> t.Any:
-        """Send one command, with a file descriptor beside it where one is given; return its value."""
+        """Send one command, and a file descriptor with it if one is given. Return its value."""
         answer = self.try_all([(command, arguments or {})], fd=fd)[0]
         if isinstance(answer, QmpError):
             raise answer
         return answer
 
     def execute_all(self, *commands: str) -> list[t.Any]:
-        """Send commands without arguments in one go; return their values."""
+        """Send commands without arguments in one go. Return their values."""
         answers = self.try_all([(command, {}) for command in commands])
         for answer in answers:
             if isinstance(answer, QmpError):
@@ -91,7 +91,7 @@ class Monitor:
         commands: t.Sequence[tuple[str, t.Mapping[str, t.Any]]],
         fd: int | None = None,
     ) -> list[t.Any]:
-        """Send commands in one go; return for each its value or its :class:`QmpError`."""
+        """Send commands in one go. Return the value or the :class:`QmpError` of each."""
         first = self._sequence + 1
         lines = []
         for command, arguments in commands:
@@ -147,7 +147,7 @@ class Monitor:
     def _greet(self) -> None:
         deadline = time.monotonic() + self.timeout
         greeting = self._receive(deadline)
-        # One that happens between two clients may come before the greeting of the second.
+        # qemu may send an event before its greeting if the event happened between two clients.
         while greeting is not None and "event" in greeting:
             self._events.append(greeting)
             greeting = self._receive(deadline)

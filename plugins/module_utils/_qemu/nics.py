@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What qemu's monitor tells of its NICs: front ends, back ends, PCI ports.
+"""Reads from qemu's monitor which NICs it has: front ends, back ends, PCI ports.
 
 Sources: QMP ``qom-list``, ``qom-get``, and ``info network`` through ``human-monitor-command``.
 """
@@ -24,7 +24,7 @@ _BACKEND = re.compile(
     r"^(?: \\ )?(?P<id>\S+): index=\d+,type=tap,(?P<rest>.*)$", re.MULTILINE
 )
 _BACKEND_FD = re.compile(r"\bfd=(\d+)")
-# Of a tap that qemu opened by itself, which has no fd there.
+# The line of a tap that qemu opened by itself. It has no fd.
 _BACKEND_IFNAME = re.compile(r"\bifname=([^,]+)")
 
 
@@ -103,7 +103,7 @@ def free_ports(
             ]
         )
         empty = [port for port, found in zip(asked, listings) if _is_free(found)]
-        # One with hotplug=off takes no device; older kinds of port have no such property.
+        # A port with hotplug=off accepts no device. Older kinds of ports have no such property.
         plugs = monitor.try_all(
             [
                 (

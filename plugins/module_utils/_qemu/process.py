@@ -1,10 +1,10 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which processes are qemus, and which VM each of them was started as.
+"""Finds out which processes are qemus, and as which VM each of them was started.
 
-A process chooses its arguments itself, argv[0] among them. The program that it runs
-(``/proc/<pid>/exe``) and its uid are the kernel's words. Sources: ``proc(5)``, ``qemu-system-x86_64(1)``.
+A process chooses its arguments itself, argv[0] among them. The kernel tells which program it runs (``/proc/<pid>/exe``)
+and its uid. Sources: ``proc(5)``, ``qemu-system-x86_64(1)``.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def is_qemu(process: Process) -> bool:
 def told(arguments: t.Sequence[str]) -> Told:
     """Return which VM a qemu was started as: ``-name``, and ``-uuid`` or ``-smbios type=1,uuid=``.
 
-    ``arguments`` are those of the process. As with qemu, the last one that tells it counts.
+    ``arguments`` are those of the process. As in qemu, the last argument that names it counts.
     """
     name = uuid = None
     for word, value in zip(arguments, arguments[1:]):
@@ -106,7 +106,7 @@ def _values(text: str, implied: str) -> dict[str, str]:
     """
     values: dict[str, str] = {}
     for number, word in enumerate(text.replace(",,", "\0").split(",")):
-        # No key has a comma: with one the word is a value that has an equals sign in it.
+        # A key has no comma. If there is one, the word is a value with an equals sign in it.
         match = _KEY.match(word)
         if match:
             values[match.group(1)] = word[match.end() :].replace("\0", ",")

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The systemd units of a VM: the scope that qemu lives in, and the companion that sees its end.
+"""The systemd units of a VM: the scope that qemu lives in, and the companion that records its end.
 
 Sources: ``systemd-run(1)``, ``systemd.unit(5)``, ``sd_booted(3)``.
 """
@@ -20,9 +20,10 @@ from .._errors import ProcessError
 _TRANSIENT = "/run/systemd/transient"
 _STEP_SECONDS = 0.02
 _RUN_SECONDS = 30.0
-# More than the companion waits for a task that works on its VM, and needs itself on a host under great load.
+# Longer than the companion waits for a task that works on its VM, plus the time that it needs itself on a
+# host under great load.
 _STOP_SECONDS = 300
-# What needs no quotes in a unit, and no thought about them.
+# Characters that need no quotes in a unit.
 _PLAIN = re.compile(r"[A-Za-z0-9/._+@:=-]+", re.ASCII)
 
 
@@ -51,10 +52,10 @@ def is_loaded(unit: str) -> bool:
 
 
 def wait_unloaded(scope: str, seconds: float) -> None:
-    """Wait until systemd has forgotten the scope of the VM's last run, whose name the next one takes.
+    """Wait until systemd has forgotten the scope of the VM's last run, because the next run has a scope of the same name.
 
-    It keeps it while the companion of that run still works. A scope that stays is no error here:
-    systemd-run says so.
+    systemd keeps the scope while the companion of that run still works. A scope that stays is no error here:
+    systemd-run reports it.
     """
     deadline = time.monotonic() + seconds
     while is_loaded(scope) and time.monotonic() < deadline:
@@ -62,7 +63,7 @@ def wait_unloaded(scope: str, seconds: float) -> None:
 
 
 def run_after(scope: str, uuid: str, command: t.Sequence[str]) -> None:
-    """Have systemd run a command when a scope has ended, however that comes about.
+    """Let systemd run a command when a scope has ended, for whatever reason.
 
     The companion is a unit that does nothing until the scope stops, and then is stopped itself.
     Raises :class:`ProcessError`.
@@ -73,8 +74,8 @@ def run_after(scope: str, uuid: str, command: t.Sequence[str]) -> None:
     properties = [
         "Type=oneshot",
         f"BindsTo={scope}",
-        # Before, so that it is stopped after the scope. The same holds for the audit daemon when
-        # the host goes down: stopped after the companion.
+        # Before= makes systemd stop the companion after the scope. When the host goes down, systemd likewise stops the
+        # audit daemon after the companion.
         f"Before={scope}",
         "After=auditd.service",
         f"TimeoutStopSec={_STOP_SECONDS}",

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What earlier tasks, or ends that nobody saw, left over: found at the start of each task, then done or foreseen."""
+"""Finds at the start of each task what earlier tasks, or ends that nobody saw, have left. Does it, or says in check mode what a run would do."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def repair_first(vm: Vm, report: Report, origin: Origin, check_mode: bool) -> No
         return
     end_other_vms(vm.uuid, report, origin)
     if is_due(vm):
-        # Most tasks need it not, and each import takes time.
+        # Most tasks do not need this, and each import takes time.
         from .resume import repair_as_noted
 
         repair_as_noted(vm, report, origin)
 
 
 def is_due(vm: Vm) -> bool:
-    """Tell whether something is left to do for the VM of a task, or an earlier task was cut off."""
+    """Tell whether something is left to do for the VM of a task, or whether an earlier task was cut off."""
     return vm.note is not None and (vm.note.busy is not None or bool(steps_due(vm)))
 
 
@@ -51,7 +51,7 @@ def steps_due(vm: Vm) -> list[Step]:
 
 
 def foresee(vm: Vm, report: Report) -> None:
-    """Say in check mode what the run does, and show the VM as that will leave it."""
+    """Say in check mode what the run would do, and show the VM as it would be then."""
     for step in steps_due(vm):
         report.warnings.append(step.foreseen)
         report.changed |= step.records

@@ -21,7 +21,7 @@ from .._vm.rebuild import read_note
 from .._vm.statedir import VmState
 from .vm_end import end_vm_late
 
-# A task that works on the VM sees the end of it too.
+# A task that works on the VM sees its end too.
 _WAIT_SECONDS = 60.0
 _STEP_SECONDS = 0.05
 
@@ -42,9 +42,9 @@ def main() -> int:
 
 
 def _see_to(state: VmState, process: Process) -> str:
-    """Do what is due for a VM that is gone; return it in words."""
+    """Do what is left to do for a VM that is gone. Return what was done, in words."""
     deadline = time.monotonic() + _WAIT_SECONDS
-    # Looked at without the lock too: the next start of the VM waits for this unit to end.
+    # This is looked at without the lock, too, because the next start of the VM waits until this unit ends.
     while _is_of(read_note(state, False, process), process):
         try:
             with state.locked(_STEP_SECONDS):
@@ -70,5 +70,5 @@ def _settle(state: VmState, process: Process) -> str:
 
 
 def _is_of(note: Note | None, process: Process) -> bool:
-    """Tell whether a note is that of a process, and not of the VM's next run."""
+    """Tell whether a note belongs to this process, and not to the VM's next run."""
     return identity.noted(note) == process

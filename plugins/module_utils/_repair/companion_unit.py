@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Has systemd see to the end of a VM, with a program that stays when the task has ended."""
+"""Lets systemd record the end of a VM, with a program that stays when the task has ended."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SUFFIX = ".pyz"
 def watch(vm: Vm, note: Note, report: Report) -> None:
     """Make the companion unit of a VM that has just started, where systemd runs.
 
-    A VM without one is no hole: the next task on this host records its end. So a failure is a warning.
+    A failure is only a warning: the next task on this host records the end of a VM without a companion.
     """
     if note.unit is None or note.pid is None:
         return
@@ -48,7 +48,7 @@ def watch(vm: Vm, note: Note, report: Report) -> None:
 
 
 def _lay_down() -> str:
-    """Write the companion's program beside the state, where it is not there yet; return its path."""
+    """Write the companion's program beside the state if it is not there yet. Return its path."""
     content = _zipapp.pack(companion.__name__[len(_zipapp.PACKAGE) + 1 :])
     path = f"{statedir.BASE}/{_zipapp.name_of(content)}"
     if _read(path) != content:
@@ -57,7 +57,7 @@ def _lay_down() -> str:
 
 
 def _read(path: str) -> bytes | None:
-    """Return what a file of root's that nobody else could write holds."""
+    """Return the content of a file that root owns and that nobody else could write."""
     with contextlib.suppress(OSError):
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(fd, "rb") as handle:
@@ -68,7 +68,7 @@ def _read(path: str) -> bytes | None:
 
 
 def _remove_others(uuid: str, kept: str) -> None:
-    """Remove the programs of older versions, as far as no VM's companion is one of them."""
+    """Remove the programs of older versions that no VM's companion uses."""
     used = {kept, *(note.companion for note in statedir.other_notes(uuid))}
     with contextlib.suppress(OSError):
         for name in os.listdir(statedir.BASE):

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The other VMs of this host: what is due for those whose end nobody saw, as on a host without systemd."""
+"""Records the ends of the host's other VMs that nobody saw, as on a host without systemd."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if t.TYPE_CHECKING:
 def end_other_vms(uuid: str, report: Report, origin: Origin) -> None:
     """Do what is due for every VM but one whose qemu is gone, and report it as late.
 
-    How much its records must be proved is what the task said that gave it its NICs. They have no ticket: that of a
-    task says why something is done to the VM that it names. A VM that a task or its companion works on is left to
-    them. A failure here is no more than a warning.
+    The task that gave the VM its NICs said how its records must be proved. They have no ticket, because the ticket of a
+    task is about the VM that the task names. If a task or the companion works on a VM, this leaves the VM to them. A
+    failure here is only a warning.
     """
     for state in statedir.other_vms(uuid):
         note = _note_of(state)
@@ -45,7 +45,7 @@ def end_other_vms(uuid: str, report: Report, origin: Origin) -> None:
 
 
 def foresee_other_vms(uuid: str, report: Report) -> None:
-    """Say what :func:`end_other_vms` would do, for check mode; ``report`` is changed where it would write a record."""
+    """Say in check mode what :func:`end_other_vms` would do. ``report`` becomes changed if it would write a record."""
     for state in statedir.other_vms(uuid):
         note = _note_of(state)
         if note is None or not _is_due(note) or state.is_locked():
@@ -66,10 +66,10 @@ def _not_settled(note: Note, problem: VirtauditError) -> str:
 
 
 def _is_due(note: Note) -> bool:
-    """Tell whether the end of a VM, or of its start, is to be settled."""
+    """Tell whether the end of a VM, or of its start, is still to be recorded."""
     if not _seems_gone(note):
         return False
-    # Paused for ever, with what it holds on record: its own next task ends it.
+    # The VM is paused for good, and what it holds is on record. The next task for it ends it.
     return note.pid is not None or not find_qemu(note.uuid, identity.uids_of(note))
 
 
@@ -99,5 +99,5 @@ def _seems_gone(note: Note) -> bool:
     process = identity.noted(note)
     if process is not None:
         return not process.is_alive()
-    # A start that was cut off before its qemu was noted; one that is under way is locked.
+    # This start was cut off before its qemu was noted. A start that is under way holds the lock.
     return note.booting

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Does what a task that was cut off, or the end of a VM, left over: finishes it or takes it back, and records it."""
+"""Finishes or takes back what a task that was cut off, or the end of a VM, has left, and records it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if t.TYPE_CHECKING:
 
 
 def end_process(vm: Vm, note: Note) -> bool:
-    """End the qemu of a start that was never finished, and no other one; tell whether it has ended."""
+    """End the qemu of a start that was never finished, and no other one. Tell whether it has ended."""
     process = vm.disconnect()
     known = identity.noted(note)
     if known is not None:
@@ -57,7 +57,7 @@ def repair_as_noted(vm: Vm, report: Report, origin: Origin) -> None:
 
 
 def repair(vm: Vm, auditor: Auditor, origin: Origin) -> list[str]:
-    """Do all steps that are due for a VM; return what was done, in words. Raises :class:`VirtauditError`."""
+    """Do all steps that are due for a VM. Return what was done, in words. Raises :class:`VirtauditError`."""
     note, steps = vm.note, steps_due(vm)
     if note is not None and any(step.action == "end" for step in steps):
         done = [_end(vm, note, auditor, origin)]
@@ -98,7 +98,7 @@ def _do(vm: Vm, note: Note, step: Step, auditor: Auditor, messages: Messages) ->
         if step.action != "forget":
             record_nic_end(nic, history, "attach", auditor, messages)
             auditor.prove()
-            # What is on record is not recorded again, also when its link cannot be removed.
+            # What is on record is not recorded again, even if its link cannot be removed.
             nic.phase = "revoked"
         remove_remains(nic)
         if step.action == "take_back" or nic.mac not in vm.nics:
@@ -138,7 +138,7 @@ def _take_back(vm: Vm, note: Note, nic: NicNote) -> None:
 
 
 def _handed_over(vm: Vm, note: Note, nic: NicNote) -> list[Device]:
-    """Return what qemu holds of an interface, with the events of our opens where they are known."""
+    """Return the devices of an interface that qemu holds, with the events of their opens if they are known."""
     process = vm.live.process
     others = [
         other

@@ -1,10 +1,10 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is left to do for a VM after a task that was cut off, or after its end. Pure.
+"""Decides what is left to do for a VM after a task that was cut off, or after its end. Pure.
 
-The one place that decides it: check mode says the steps, the run does them, for the VM of a task as for the
-others of the host.
+No other place decides it. Check mode says the steps and a run does them, for the VM of a task and for the other VMs of
+the host.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def steps_of(
     if note.booting or not alive:
         return [end_of(note, history)]
     steps = []
-    # Noted before it may stand still; what was cut off then is still under way.
+    # This was noted before the guest could stand still. Other work that was cut off then is still under way.
     if note.frozen and note.busy is not None:
         what = f"the guest of VM {note.name} stands still since a task was cut off"
         steps.append(

@@ -1,10 +1,9 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A VM that is gone: its end recorded, what is left of it removed.
+"""Records the end of a VM that is gone, and removes what is left of it.
 
-The one place for it, whether a task ended the VM, its companion unit saw it die, or a later
-task found it dead.
+No other place does it, whether a task ended the VM, its companion unit saw it die, or a later task found it dead.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ def end_vm(
     reason: str,
     history: History,
 ) -> None:
-    """Record what the end of a VM means, and remove what is left of it.
+    """Record the end of a VM, and remove what is left of it.
 
     ``reason`` is VIRT_CONTROL's: ``shutdown``, ``destroyed``, ``crashed``. What ``history`` has is not
     written again. Raises :class:`AuditError`, :class:`LinkError`, :class:`StuckError`;
@@ -55,7 +54,7 @@ def end_vm(
 def record_nic_end(
     nic: NicNote, history: NicHistory, grant: str, auditor: Auditor, messages: Messages
 ) -> None:
-    """Record that qemu holds nothing of an interface: its detach, or its failed ``grant``, and each close."""
+    """Record that qemu holds nothing of an interface any more: its detach, or its failed ``grant``, and each close."""
     if history.granted:
         auditor.write(messages.net_detach(nic.mac, success=True))
     elif not history.settled:
@@ -98,7 +97,7 @@ def _undo_start(
 def how_it_ended(note: Note, state: VmState) -> str:
     """Return VIRT_CONTROL's reason for an end that no task asked for.
 
-    Nobody gets the exit status of a qemu in a scope. A qemu that ends in good order (its guest
+    Nobody learns the exit status of a qemu in a scope. A qemu that ends in good order (its guest
     powered off, or it was told to quit) removes its pid file; one that is killed does not.
     """
     orderly = note.pid_file and not os.path.exists(state.pid_file)
@@ -136,7 +135,7 @@ def _record_ends(
         state.save(note)
         held = "; ".join(f"{mac}: {holding}" for mac, holding in stuck.items())
         raise StuckError(
-            f"VM {note.name} (pid {note.pid}) has ended, and not all that it had is free: {held}. No detach and no close"
+            f"VM {note.name} (pid {note.pid}) has ended, and somebody still holds a part of what it had: {held}. No detach and no close"
             " of it is on record; end that process, and run the task again"
         )
 
@@ -146,7 +145,7 @@ def _messages_of(note: Note, origin: Origin) -> Messages:
 
 
 def _forget(note: Note, state: VmState) -> None:
-    # After the last record: importing what removes links takes longer than all of them.
+    # This comes after the last record, because importing the code that removes links takes longer than all records.
     for nic in note.interfaces.values():
         remove_remains(nic)
     state.remove()

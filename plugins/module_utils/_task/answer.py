@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a module that only reads has read."""
+"""The result of a module that only reads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typing as t
 
 @dataclasses.dataclass
 class Answer:
-    """What a module has read, and what it was asked."""
+    """The values that a module has read, and what it was asked."""
 
     asked: dict[str, t.Any] = dataclasses.field(default_factory=dict)
     grants: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)

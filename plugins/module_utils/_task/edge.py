@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where a module meets Ansible: the one place that ends it."""
+"""The place where a module meets Ansible. Only this file ends a module."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Run = t.Callable[[t.Mapping[str, t.Any], bool, Report], None]
 
 
 class HasResult(t.Protocol):
-    """What grows while a module works, and is its result in the end."""
+    """Something that grows while a module works, and that is its result in the end."""
 
     def result(self) -> dict[str, t.Any]: ...
 
@@ -49,8 +49,8 @@ def run_module(module: AnsibleModule, run: Run) -> t.NoReturn:
             msg="opening network devices and writing audit records needs root; use become: true"
         )
     _require_pyroute2(module)
-    # As SIGTERM does it: what a task that is cut off leaves, the next one finds. Of an exception in the
-    # midst of it, contexts would make half a clean-up.
+    # SIGINT ends the task at once, as SIGTERM does, and the next task repairs what this one leaves. An exception in the
+    # middle would let the contexts do half of a clean-up.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     with Auditor(module.params["audit"]) as auditor:
         report = Report(auditor)
@@ -61,7 +61,7 @@ def run_module(module: AnsibleModule, run: Run) -> t.NoReturn:
             auditor.prove()
 
         failure = failure_of(run_and_prove, report)
-        # What a task did that fails must not pass for being on record either.
+        # The same holds for a task that fails: what it did must not pass for being on record.
         auditor.prove_anyway()
     end(module, report.result(), failure)
 
@@ -74,12 +74,12 @@ def failure_of(call: t.Callable[[], None], partial: HasResult) -> dict[str, str]
         exc.partial = partial.result()
         return {"msg": str(exc)}
     except OSError as exc:
-        # Not met where it could be explained, such as a host that is out of file descriptors.
+        # No helper could explain this error: the host is out of file descriptors, for example.
         return {
             "msg": f"the operating system refused what the task needs: {exc}. Mend that, and run the task again"
         }
     except Exception as exc:
-        # Not to lose what was done and recorded before it.
+        # The result keeps what was done and recorded before the error.
         return {
             "msg": f"an error in this collection, please report it: {type(exc).__name__}: {exc}. The result has what was"
             " done before it; the next task on this VM finds what this one left",
@@ -114,7 +114,7 @@ def _keep_bytecode_at_exit() -> None:
 
 
 def _require_pyroute2(module: AnsibleModule) -> None:
-    """Go on under the Python that has pyroute2. Looked for, not imported: that takes 0.2 s."""
+    """Go on under the Python that has pyroute2. The module is only looked for, because its import takes 0.2 s."""
     if importlib.util.find_spec("pyroute2") is not None:
         return
     if not has_respawned():

@@ -16,7 +16,7 @@ Read = t.Callable[[t.Mapping[str, t.Any], Answer], None]
 
 
 def run_reader(module: AnsibleModule, read: Read) -> t.NoReturn:
-    """Run the flow of a module that changes and records nothing, and needs no more rights than what it reads."""
+    """Run the flow of a module that changes and records nothing. It needs only the rights to read its files."""
     answer = Answer()
     failure = failure_of(lambda: read(module.params, answer), answer)
     end(module, answer.result(), failure)

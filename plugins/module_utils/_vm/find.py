@@ -20,9 +20,9 @@ from .vm import Vm
 
 @contextlib.contextmanager
 def find_vm(wanted: Target, check_mode: bool, warnings: list[str]) -> t.Iterator[Vm]:
-    """Find the VM that a task names, lock it, and look at it; in check mode nothing is written and nothing locked.
+    """Find the VM that a task names, lock it, and look at it. In check mode it writes nothing and locks nothing.
 
-    What the operator should know is added to ``warnings``. Raises :class:`VirtauditError`.
+    It adds what the operator should know to ``warnings``. Raises :class:`VirtauditError`.
     """
     uuid, unreached = _choose_uuid(wanted)
     state = VmState(uuid)
@@ -52,7 +52,7 @@ def _choose_uuid(wanted: Target) -> tuple[str, UnreachableError | None]:
         return target.choose(wanted.name, wanted.uuid, reported), unreached
     except OptionError:
         if process is not None and wanted.qmp_socket is not None:
-            # The VM that the task names may live elsewhere: then both are named.
+            # The VM that the task names may have another monitor. Then the message names both.
             uuid = wanted.uuid or target.default_uuid(wanted.name)
             identity.require_noted(wanted.qmp_socket, process, VmState(uuid).load())
         raise
@@ -61,7 +61,7 @@ def _choose_uuid(wanted: Target) -> tuple[str, UnreachableError | None]:
 def _ask(
     qmp_socket: str, timeout: float
 ) -> tuple[dict[str, str | None], Process | None]:
-    """Return what the monitor that the task gives tells of its VM, and its process, if that can be told."""
+    """Return what the given monitor tells about its VM, and the VM's process if it can be found."""
     # The lock needs the UUID, so we ask before we lock. Disconnect before locking: a monitor serves one client
     # at a time, and the task that has the lock needs it.
     with Monitor(qmp_socket, timeout) as monitor:
@@ -84,5 +84,5 @@ def _read_note(
         warnings.append(
             f"the note of VM {name} in {state.path} cannot be read; what {sources} tell is used"
         )
-    # No qemu outlives its host, so the note of an earlier boot tells nothing.
+    # No qemu survives a reboot, so a note from before the boot means nothing.
     return note if note is not None and note.boot_id == boot_id() else None

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is on record already of the task that a crash cut off: nothing is recorded twice, nothing is left out.
+"""Finds out what a task that a crash cut off has recorded already, so that nothing is recorded twice or left out.
 
-A task can die between a record and the note of it. Then the log knows what the note does not.
+A task can die between a record and the note of it. Then only the log knows.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class NicHistory:
 
 
 def of_note(note: NicNote) -> NicHistory:
-    """Return what the note says: all its devices are open, and handed over when it is held."""
+    """Return what the note says: all devices of the interface are open, and they are handed over if the interface is held."""
     return NicHistory([*note.devices], granted=note.phase == "held")
 
 
@@ -50,7 +50,7 @@ class History:
     def __init__(self, note: Note | None) -> None:
         self.records: list[Logged] = []
         if note is not None and note.busy is not None:
-            # Seldom needed, and what reads logs takes a while to import.
+            # This is seldom needed, and the code that reads logs takes a while to import.
             from .._log.recent import records_of
 
             self.records = records_of(note.uuid, note.busy - _SLACK_SECONDS)
@@ -78,7 +78,7 @@ class History:
         for logged in mine:
             on_record.take(logged)
         return NicHistory(
-            # No close is due for a device whose open is not on record.
+            # A device whose open is not on record needs no close.
             [_as_noted(each, noted) for each in on_record.outstanding if each.path],
             granted=on_record.held is not None,
             settled=on_record.settled,
@@ -91,7 +91,7 @@ def _speaks_of(logged: Logged, mac: str) -> bool:
 
 
 def _begins_with_grant(records: t.Iterable[Logged]) -> bool:
-    """Tell whether a hand-over comes before any detach: then what is noted was opened before it, and not handed over."""
+    """Tell whether a hand-over comes before any detach. Then the noted devices were opened before it and not handed over."""
     for logged in records:
         fields = logged.record.fields
         if fields.get("res") == "success" and fields.get("reason") in _TURNS:
@@ -104,7 +104,7 @@ def _split(
 ) -> tuple[dict[str, Device], list[Device]]:
     """Return the noted devices whose open is among the records, by its event, and those that were opened before.
 
-    The open of one that is noted without an event may have landed all the same: it is that of the same path.
+    The open of a device that is noted without an event may be on record all the same: it is the one of the same path.
     """
     opens = {
         logged.event: logged.record.fields.get("path")
@@ -127,7 +127,7 @@ def _split(
 
 
 def _as_noted(opened: Device, noted: t.Mapping[str, Device]) -> Device:
-    """Return a device with the descriptor that is noted, where no record says which one it has."""
+    """Return a device with the descriptor of the note if no record names its descriptor."""
     known = noted.get(opened.event or "")
     if known is None or opened.fd is not None:
         return opened

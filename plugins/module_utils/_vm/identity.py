@@ -1,10 +1,10 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which process a VM is: the one place that decides it.
+"""Decides which process a VM is. No other place decides it.
 
-What counts is what a process cannot choose: its pid and start time where they are noted, the program that
-it runs, its uid, the peer of the monitor's socket (SO_PEERCRED), and the UUID that qemu itself tells.
+It relies on what a process cannot choose: the noted pid and start time, the program that it runs, its uid, the peer of
+the monitor's socket (SO_PEERCRED), and the UUID that qemu itself tells.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ def noted(note: Note | None) -> Process | None:
 
 
 def has_ended(note: Note) -> bool:
-    """Tell whether a VM's note names a process, and that one has ended."""
+    """Tell whether a VM's note names a process that has ended."""
     process = noted(note)
     return process is not None and not process.is_alive()
 
 
 def expected(target: Target, uuid: str, note: Note | None) -> Process | None:
-    """Return the living process that a VM should be, as far as its note or /proc tell before it is asked.
+    """Return the living process that a VM should be by its note or /proc. Its monitor is asked later.
 
-    Raises :class:`OptionError` for a VM that runs without a monitor of ours, where the task gives none.
+    Raises :class:`OptionError` if the VM has no monitor of this collection and the task gives none.
     """
     known = noted(note)
     if known is not None:
@@ -60,7 +60,7 @@ def expected(target: Target, uuid: str, note: Note | None) -> Process | None:
 
 
 def uids_of(note: Note | None) -> list[int]:
-    """Return the uid that a VM's note says its qemu runs with, beside root's."""
+    """Return the uid that qemu has by the VM's note, if it is not root's."""
     return [] if note is None or note.uid is None else [note.uid]
 
 
@@ -81,8 +81,8 @@ def reported(monitor: Monitor) -> dict[str, str | None]:
 def behind(monitor: Monitor, note: Note | None) -> Process:
     """Return the qemu that serves a monitor. Raises :class:`ProcessError`.
 
-    qemu is the socket's peer, also where something else made the socket and passed it on: it listens
-    anew. Behind a relay of root's it is the process that has the threads of the VM's CPUs.
+    qemu is the peer of the socket, even if another process made the socket and passed it on, because qemu listens anew.
+    Behind a relay that root runs, qemu is the process that has the threads of the VM's CPUs.
     """
     pid = _require_server(monitor, note)
     peer = Process.of(pid)
@@ -98,7 +98,7 @@ def behind(monitor: Monitor, note: Note | None) -> Process:
 
 
 def require_noted(path: str, process: Process, note: Note | None) -> None:
-    """Require that a monitor is that of the VM's process which is noted, as long as that one lives.
+    """Require that a monitor belongs to the VM's noted process, as long as that process lives.
 
     Raises :class:`OptionError`.
     """
@@ -116,9 +116,9 @@ def require_noted(path: str, process: Process, note: Note | None) -> None:
 def require_ended(
     unreached: UnreachableError, name: str, uuid: str, note: Note | None
 ) -> None:
-    """Require that a VM whose monitor nobody serves has ended, and does not only have another monitor.
+    """If nobody serves the monitor of a VM, require that the VM has ended. It could also have another monitor.
 
-    Raises ``unreached`` when its noted process lives, or a qemu runs that is this VM or does not tell which it is.
+    Raises ``unreached`` if its noted process lives, or if a qemu runs that is this VM or does not tell which VM it is.
     """
     known = noted(note)
     if known is not None and known.is_alive():
@@ -134,7 +134,7 @@ def require_ended(
 def refuse_namesake(
     name: str, uuid: str, others: t.Iterable[Note], uid: int, ends: bool = False
 ) -> None:
-    """Refuse to start a VM whose name another VM of this host has, under another UUID.
+    """Refuse to start a VM if another VM of this host has the same name and another UUID.
 
     ``others`` are the notes of this host's other VMs, ``uid`` is that which qemu is to run with. ``ends``: a
     qemu of this UUID is ended before, which check mode only foresees. Raises :class:`OptionError`.
@@ -168,7 +168,7 @@ def _namesake(
 
 
 def _require_server(monitor: Monitor, note: Note | None = None) -> int:
-    """Return the pid of what serves a monitor; require that it is qemu, or root's."""
+    """Return the pid of the process that serves a monitor. Require that it is qemu, or that root runs it."""
     pid, uid = monitor.peer()
     peer = Process.of(pid)
     if uid != _ROOT and (peer is None or not _may_be(peer, note)):
@@ -180,7 +180,7 @@ def _require_server(monitor: Monitor, note: Note | None = None) -> int:
 
 
 def _may_be(process: Process, note: Note | None) -> bool:
-    """Tell whether a process can be a VM: the noted one, whatever its program is called, or a qemu."""
+    """Tell whether a process can be a VM: it is the noted one, with a program of any name, or it is a qemu."""
     return process == noted(note) or is_qemu(process)
 
 

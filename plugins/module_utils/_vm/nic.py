@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a VM's NICs are now: qemu's monitor and /proc put together, the note only to join them."""
+"""Tells which NICs a VM has now. It joins what qemu's monitor and /proc say, with the help of the note."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Nic:
 
     @functools.cached_property
     def network(self) -> Network:
-        """Return the network that it is on, as the kernel shows it. What nobody noted is not looked at."""
+        """Return the network that the NIC is on, as the kernel shows it. It does not look at a NIC that nobody noted."""
         noted = self.note.link.network if self.note else Network()
         if self.ifname is None or not sysfs.exists(self.ifname):
             return noted
@@ -84,7 +84,7 @@ class Nic:
 
     @property
     def vhost(self) -> bool | None:
-        """Tell whether vhost-net serves the NIC; ``None`` when nothing tells (somebody else's NIC)."""
+        """Tell whether vhost-net serves the NIC. ``None`` if nothing tells, as for a NIC that this collection did not attach."""
         if any(opened.is_vhost for opened in self.devices):
             return True
         return False if self.note else None
@@ -134,8 +134,8 @@ def observe_nics(
 ) -> dict[str, Nic]:
     """Return every NIC of a VM by MAC, back ends without a front end included.
 
-    A NIC of ours is known by its id, and one of somebody else's that is noted by its back end's: the guest
-    can rewrite the MAC of some models. Of two that say the same MAC the first is taken.
+    The guest can rewrite the MAC of some models. So a NIC of this collection is known by its id, and another NIC that
+    is noted by the id of its back end. If two NICs have the same MAC, the first one counts.
     """
     notes = dict(note.interfaces) if note else {}
     by_netdev = {known.netdev: mac for mac, known in notes.items()}
@@ -146,7 +146,7 @@ def observe_nics(
         front_end.path: mac_of(front_end.path) or by_netdev.get(front_end.netdev)
         for front_end in inventory.front_ends
     }
-    # Those that are known for sure go first.
+    # The NICs that are known for sure come first.
     for front_end in sorted(
         inventory.front_ends, key=lambda each: named[each.path] is None
     ):
@@ -177,16 +177,16 @@ def _held(
         held = [opened for opened in now if opened is not None]
         if held or known.phase == "revoked":
             return held
-        # What somebody else holds, or qemu at another descriptor, is not given up.
+        # A device is not given up as long as somebody else holds it, or qemu holds it at another descriptor.
         link_held = holdings.holder_of(known.ifname, known.ifindex, process)
         return [] if link_held is None else known.devices
-    # Not noted yet: the monitor's numbers, as far as /proc agrees.
+    # The NIC is not noted yet. Take the numbers of the monitor that /proc confirms.
     fds = inventory.backends.get(netdev)
     if fds:
         return _queues_at(process, fds)
     if fds is None:
         return []
-    # Opened by qemu itself. By the name of the tap; without one it can be each that nobody else has.
+    # qemu opened the tap itself. Find it by its name. Without a name it can be each tap that no other NIC has.
     ifname = inventory.ifnames.get(netdev)
     return [
         opened
@@ -201,7 +201,7 @@ def _queues_at(process: Process, fds: t.Iterable[int]) -> list[Device]:
 
 
 def _as_now(process: Process, opened: Device, ifindex: int | None) -> Device | None:
-    """Return a noted device under its present name, ``None`` when it is held no more."""
+    """Return a noted device under its present name. ``None`` if nobody holds it any more."""
     if holdings.still_at(process, opened):
         return opened
     found = None if opened.fd is None else holdings.at(process, opened.fd)
@@ -249,12 +249,14 @@ class Move(t.NamedTuple):
         found = []
         for change in self.before.changes(self.after):
             (name, have), (_name, want) = change.items()
-            found.append(f"{name[len('old-'):]} is {have}, asked is {want}")
+            found.append(
+                f"{name[len('old-'):]} is {have}, and the task asks for {want}"
+            )
         return found
 
 
 def move_of(wanted: Interface, nic: Nic) -> Move | None:
-    """Return what makes a NIC what a task asks without its guest, ``None`` where that takes another NIC."""
+    """Return the change that makes a NIC what a task asks for, without its guest. ``None`` if only another NIC can be that."""
     if _lasting_differences(wanted, nic):
         return None
     move = _move(wanted, nic)
@@ -263,7 +265,7 @@ def move_of(wanted: Interface, nic: Nic) -> Move | None:
 
 
 def differences(wanted: Interface, nic: Nic) -> list[str]:
-    """Return in which ways an attached NIC is not what a task asks, in words."""
+    """Return a sentence for each way in which an attached NIC differs from what a task asks for."""
     lasting = _lasting_differences(wanted, nic)
     if not nic.is_whole or (nic.note is not None and nic.note.pending):
         return lasting
@@ -275,7 +277,7 @@ def differences(wanted: Interface, nic: Nic) -> list[str]:
 def _move(wanted: Interface, nic: Nic) -> Move:
     before, after = nic.network, wanted.network
     if wanted.mtu is None:
-        # One that the task does not name is left as it is.
+        # If the task does not name it, it stays as it is.
         return Move(before, dataclasses.replace(after, mtu=before.mtu))
     mtu = sysfs.mtu(nic.ifname) if nic.ifname else None
     return Move(dataclasses.replace(before, mtu=str(mtu)), after)
@@ -309,10 +311,10 @@ def _lasting_differences(wanted: Interface, nic: Nic) -> list[str]:
             )
         )
     if nic.note is None and wanted.ifname == f"vt{compact(wanted.mac)}":
-        # Somebody else's NIC has a name of his; the default of ours is no wish.
+        # A NIC that this collection did not attach has a name of its own, and the task did not ask for our default name.
         pairs = [pair for pair in pairs if pair[0] != "ifname"]
     return [
-        f"{what} is {have}, asked is {want}"
+        f"{what} is {have}, and the task asks for {want}"
         for what, have, want in pairs
         if have != want
     ]

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The note of a VM: what this host knows of it between two runs.
+"""The note of a VM: what this host remembers of it between two runs.
 
-It is never the truth: that is qemu's monitor and /proc.
+The note is never the truth. qemu's monitor and /proc are.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Note:
 
     @property
     def is_unfinished(self) -> bool:
-        """Tell whether something was begun and is neither finished nor undone."""
+        """Tell whether something was begun that is neither finished nor undone."""
         opening = any(nic.phase == "opening" for nic in self.interfaces.values())
         return self.booting or self.frozen or opening
 
@@ -107,7 +107,7 @@ class Note:
     def unrecord(self, event: str, fields: t.Mapping[str, str | None]) -> None:
         """Note a NIC as it was before a record that the audit daemon has not written to its log.
 
-        The next task reads the log, and records what is missing there.
+        The next task reads the log, and writes the records that are missing there.
         """
         reason = fields.get("reason")
         mac = fields.get("new-net") or fields.get("old-net") or fields.get("net")
@@ -119,11 +119,11 @@ class Note:
         elif reason in ("start", "attach") and nic.phase == "held":
             nic.phase = "opening"
         elif reason == "open":
-            # No close is due for an open that is not on record.
+            # An open that is not on record needs no close.
             nic.devices = [opened for opened in nic.devices if opened.event != event]
 
     def forget_foreign(self) -> None:
-        """Forget the NICs that something else attached, as far as no detach of them is under way."""
+        """Forget the NICs that something else attached, unless a detach of them is under way."""
         self.interfaces = {
             mac: nic
             for mac, nic in self.interfaces.items()
@@ -139,9 +139,9 @@ def encode(note: Note) -> str:
 
 
 def decode(text: str) -> Note:
-    """Build a note from JSON; keys of a newer version are left out, missing ones take their defaults.
+    """Build a note from JSON. Keys of a newer version are left out, and missing keys get their defaults.
 
-    Raises :class:`ValueError`, :class:`TypeError` or :class:`AttributeError` for a text that is no note.
+    Raises :class:`ValueError`, :class:`TypeError` or :class:`AttributeError` if the text is no note.
     """
     data: dict[str, t.Any] = json.loads(text)
     known = _known(Note, data)

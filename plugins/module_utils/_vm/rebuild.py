@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A note that cannot be read, made anew from the audit log, ``/proc`` and the links."""
+"""Makes a note that cannot be read anew, from the audit log, ``/proc`` and the links."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SLACK_SECONDS = 0.1
 
 
 def read_note(state: VmState, write: bool, ended: Process | None = None) -> Note | None:
-    """Return a VM's note; one that cannot be read is made anew, and with ``write`` set aside and replaced.
+    """Return a VM's note. If it cannot be read, make a new one; with ``write``, set the old one aside and replace it.
 
     ``ended`` is the qemu whose end is known already. ``None`` when nothing is known of the VM.
     """
@@ -48,7 +48,7 @@ def _rebuild(state: VmState, process: Process | None) -> Note | None:
         boot_id=boot_id(),
         qmp_socket=state.qmp_socket,
         started=False,
-        # What was under way is not known: the repair that this calls for finds out.
+        # Nobody knows what was under way. The repair finds out.
         busy=time.time() - time.clock_gettime(time.CLOCK_BOOTTIME),
     )
     history = History(note)
@@ -59,7 +59,7 @@ def _rebuild(state: VmState, process: Process | None) -> Note | None:
         _learn(note, logged)
     if not note.name:
         return None
-    # The socket is made for what this collection starts, and for nothing else.
+    # This collection makes the socket only for VMs that it starts.
     note.started = os.path.exists(state.qmp_socket)
     if note.started:
         note.pid_file = os.path.exists(state.pid_file)
@@ -73,7 +73,7 @@ def _rebuild(state: VmState, process: Process | None) -> Note | None:
 
 
 def _learn(note: Note, logged: Logged) -> None:
-    """Take from one record what it tells of the VM; the last one that tells it counts."""
+    """Take from one record what it tells about the VM. The last record that tells something counts."""
     fields = logged.record.fields
     note.name, note.virt = str(fields.get("vm")), str(fields.get("virt"))
     if logged.record.type == "VIRT_MACHINE_ID":
@@ -103,7 +103,7 @@ def _mac_of(logged: Logged) -> str | None:
 
 
 def _network_of(mac: str, history: History) -> Network:
-    """Return the network that an interface was put on, by its records: the last one that says a value counts."""
+    """Return the network that an interface was put on, by its records. The last record with a value counts."""
     known: dict[str, str | None] = {}
     for logged in history.records:
         fields = logged.record.fields
@@ -118,7 +118,7 @@ def _network_of(mac: str, history: History) -> Network:
 
 
 def _rebuild_nic(mac: str, history: History) -> NicNote | None:
-    """Return the note of an interface of which something is open by the log, ``None`` when nothing is."""
+    """Return the note of an interface. ``None`` if none of its devices is open by the log."""
     nic = NicNote(mac, "bridge", "", None, "", "", 0, ids.netdev_id(mac), "opening")
     known = history.nic(nic)
     if not known.outstanding:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What stays on the host of an interface when its last descriptor is closed: its macvtap, the rules of its filter."""
+"""What stays on the host when the last descriptor of an interface is closed: its macvtap, and the rules of its filter."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .note import NicNote
 
 
 def has_remains(nic: NicNote) -> bool:
-    """Tell whether something that was made for an interface is there, and nobody holds it."""
+    """Tell whether something is left that was made for an interface and that nobody holds."""
     return _is_there(nic) and holdings.holder_of(nic.ifname, nic.ifindex) is None
 
 

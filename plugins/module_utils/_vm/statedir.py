@@ -82,11 +82,11 @@ class VmState:
         return None
 
     def save(self, note: Note) -> None:
-        """Write the note so that a crash leaves the old one or the new one, whole."""
+        """Write the note. After a crash there is either the whole old one or the whole new one."""
         write_whole(self._file, encode(note))
 
     def begin(self, note: Note) -> None:
-        """Note that something begins to change, before it does."""
+        """Note that a task is going to change something."""
         if note.busy is None:
             note.busy = time.time()
         self.save(note)
@@ -96,7 +96,7 @@ class VmState:
         write_whole(self.pid_file, f"{pid}\n")
 
     def set_aside(self, instead: Note | None) -> None:
-        """Keep a note that cannot be read for a person to look at, and put another one, or none, in its place.
+        """Keep a note that cannot be read, so that a person can look at it, and put another note, or none, in its place.
 
         A crash leaves the one or the other.
         """
@@ -112,13 +112,13 @@ class VmState:
                 os.unlink(self._file)
 
     def has_unreadable(self) -> bool:
-        """Tell whether there is a note, and it cannot be used."""
+        """Tell whether there is a note that cannot be used."""
         return os.path.exists(self._file) and self.load() is None
 
     def remove(self) -> None:
         """Forget the VM: its note, socket and pid file."""
         try:
-            # The note goes last: a task that is cut off here leaves the rest to the next one.
+            # The note is removed last. If the task is cut off here, the next one finds the note and removes the rest.
             for name in sorted(os.listdir(self.path), key=_NOTE.__eq__):
                 os.unlink(f"{self.path}/{name}")
         except FileNotFoundError:
@@ -150,7 +150,7 @@ def other_vms(uuid: str) -> list[VmState]:
     try:
         names = sorted(os.listdir(BASE))
     except OSError as exc:
-        # Not to know whether another VM has a MAC is no leave to use it.
+        # If nobody can tell whether another VM has a MAC, it must not be used.
         raise_exhausted(exc)
         return []
     return [VmState(name) for name in names if name != uuid]
@@ -163,7 +163,7 @@ def other_notes(uuid: str) -> list[Note]:
 
 
 def prepare_base() -> None:
-    """Make the state directory, or refuse one that somebody else could write to."""
+    """Make the state directory. Refuse one that somebody else could write to."""
     try:
         with contextlib.suppress(FileExistsError):
             os.mkdir(BASE, 0o700)

@@ -54,7 +54,7 @@ class Target:
 
 
 def parse_name(name: str) -> str:
-    """Check the option ``name``. Any text is a name that qemu can be started with."""
+    """Check the option ``name``. qemu can be started with any text as its name."""
     if not name:
         raise OptionError("name", "a VM needs a name")
     return check_text("name", name, _MAX_NAME_BYTES)
@@ -88,7 +88,7 @@ def default_uuid(name: str) -> str:
 
 
 def choose(name: str, given: str | None, reported: t.Mapping[str, str | None]) -> str:
-    """Return the UUID of a VM: as given, as its qemu reports it, or the default.
+    """Return the UUID of a VM: the given one, the one that its qemu reports, or the default.
 
     ``reported`` has ``name`` and ``uuid`` of the running qemu; a contradiction is refused,
     since records would name the wrong VM.

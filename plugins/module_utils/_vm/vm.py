@@ -30,7 +30,7 @@ _ENDING_SECONDS = 1.0
 
 @dataclasses.dataclass
 class Live:
-    """A VM that runs: its process, the session with its monitor, and what they told last."""
+    """A VM that runs: its process, the session with its monitor, and what both told last."""
 
     process: Process
     monitor: Monitor
@@ -101,7 +101,7 @@ class Vm:
         self.disconnect()
         if self._unreached is not None:
             if self.target.uuid is None and self.note is None:
-                # Nothing tells that there ever was such a VM.
+                # There is no sign that there ever was such a VM.
                 raise self._unreached
             identity.require_ended(self._unreached, self.name, self.uuid, self.note)
             return
@@ -138,8 +138,8 @@ class Vm:
         """Change something of the VM. Yields its note, a new one for a VM that has none.
 
         First reads what is on record of a task that was cut off (``history``), then notes that a task is under way.
-        At the end, after an error too, it writes the note back, or removes it when it has nothing left to tell.
-        What could not be proved or undone stays noted as under way, for the next task to go on with.
+        At the end, also after an error, it writes the note back, or removes it if the note has nothing left to tell.
+        What could not be proved or undone stays noted as under way, so that the next task goes on with it.
         """
         note = self.note = self.note or self.new_note(self.virt(), started=False)
         self.history = History(note)
@@ -147,7 +147,7 @@ class Vm:
         try:
             yield note
         finally:
-            # A VM whose end is on record has no note any more.
+            # If the end of a VM is on record, its note is gone.
             if self.note is not None:
                 self._settle(note, auditor)
 
@@ -158,7 +158,7 @@ class Vm:
         if auditor.missed or note.is_unfinished or identity.has_ended(note):
             self.state.save(note)
             return
-        # What something else attached is its owner's again, once nothing of ours is under way.
+        # A NIC that something else attached is no longer noted when no change of it is under way.
         note.forget_foreign()
         if note.started or note.interfaces:
             note.busy = None
@@ -212,7 +212,7 @@ class Vm:
         try:
             found = identity.behind(monitor, self.note)
             identity.require_noted(self.qmp_socket, found, self.note)
-            # Records with another VM's name would be false.
+            # Records with the name of another VM would be false.
             target.choose(self.name, self.uuid, identity.reported(monitor))
             self.adopt(found, monitor)
         except BaseException:

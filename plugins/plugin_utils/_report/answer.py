@@ -115,7 +115,8 @@ _MAY_LACK = {
 class Answer(t.NamedTuple):
     """What a host answered. ``grants`` and the rest are vm_net_audit_info's own values.
 
-    ``verified``: it was compared with the host. ``past``: a time was asked for.
+    ``verified``: it was compared with the host. ``past``: a time was asked for;
+    ``until``: the end of it.
     """
 
     grants: list[Data]
@@ -125,6 +126,7 @@ class Answer(t.NamedTuple):
     stats: Data
     verified: bool
     past: bool
+    until: str | None
 
 
 def read_answer(text: str) -> Answer:
@@ -157,8 +159,15 @@ def read_answer(text: str) -> Answer:
         history=_check_all({"history": [], **data}, "", "history", _HELD),
         stats=data["stats"],
         verified=data.get("verified") is True,
+        until=_until(data),
         past=any((data.get("asked") or {}).get(each) for each in ("since", "until")),
     )
+
+
+def _until(data: Data) -> str | None:
+    """Return until when was asked for, where that is a time as the modules write it."""
+    until = (data.get("asked") or {}).get("until")
+    return until if _is_time(until) else None
 
 
 def _check_all(

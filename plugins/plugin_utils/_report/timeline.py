@@ -65,7 +65,8 @@ def scale_of(answer: Answer, created: str) -> Scale:
     """Return the scale of a host."""
     times = [session["start"] for session in answer.sessions]
     times += [grant["since"] for grant in answer.grants]
-    return Scale(min(times, default=created), created)
+    end = min(created, answer.until or created)
+    return Scale(min(times, default=end), end)
 
 
 def rows_of(

@@ -23,7 +23,7 @@ import stat
 import sys
 import typing as t
 
-# What the first line of the first file carries.
+# The hash that the first line of the first file continues.
 GENESIS = "0" * 64
 
 START = "run_start"
@@ -35,7 +35,7 @@ NAME = re.compile(
     re.ASCII,
 )
 _SEAL = re.compile(rb',"hash":"([0-9a-f]{64})"\}\}\n', re.ASCII)
-# What no line that breaks off has: something after its seal.
+# A line that breaks off has nothing after its seal. This one has something.
 _SEALED = re.compile(rb',"hash":"[0-9a-f]{64}"\}\}.', re.ASCII)
 _SEAL_BYTES = len(',"hash":""}}\n') + 64
 
@@ -46,7 +46,7 @@ Status = t.Literal["sound", "unfinished", "broken"]
 
 
 def ending(digest: str) -> bytes:
-    """Return what a line of this hash ends with."""
+    """Return the end of a line with this hash."""
     return b',"hash":"%s"}}\n' % digest.encode("ascii", "replace")
 
 
@@ -59,7 +59,7 @@ def seal(document: Document) -> tuple[bytes, str]:
 
 
 class BrokenError(Exception):
-    """A line is not what was written, or not where it was written."""
+    """A line differs from what was written, or stands in another place."""
 
     def __init__(self, line: int, problem: str) -> None:
         super().__init__(f"line {line}: {problem}")
@@ -84,7 +84,7 @@ def unseal(number: int, line: bytes) -> tuple[Document, str]:
 
 
 def _has_shape(document: Document) -> bool:
-    """Tell whether what is looked at, and maybe printed, is of the right kind: a hash can be right on any text."""
+    """Tell whether a document has the right shape to be looked at and printed, because any text can have a right hash."""
     event, ours = document["event"], document["virtaudit"]
     texts = [event["action"], ours["run"]["id"], ours["previous"]["hash"]]
     for anchor in anchors(document):
@@ -97,7 +97,7 @@ def _has_shape(document: Document) -> bool:
 
 
 def anchors(document: Document) -> list[Anchor]:
-    """Return the lines of other files that the first line of one stands for: a later change of those is seen by it."""
+    """Return the lines of other files that the first line of a file continues. They show a later change of those files."""
     previous = document["virtaudit"]["previous"]
     if previous.get("file") is None:
         return []
@@ -106,7 +106,7 @@ def anchors(document: Document) -> list[Anchor]:
 
 @dataclasses.dataclass
 class Checked:
-    """What was found out about a file. ``head`` is the hash of the last line that follows from the ones before."""
+    """The result of checking a file. ``head`` is the hash of the last line that continues the ones before it."""
 
     path: str
     lines: int = 0
@@ -162,7 +162,7 @@ def check_file(path: str) -> Checked:
 
 
 def _open_regular(path: str) -> int:
-    # O_NONBLOCK: a FIFO of that name would keep us waiting.
+    # O_NONBLOCK, because opening a FIFO of that name would wait for ever.
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
@@ -196,7 +196,7 @@ def _follow(found: Checked, line: bytes) -> None:
 
 
 def is_state(document: Document, action: str) -> bool:
-    """Tell whether a line is that of the run itself: a record's action is what its host says."""
+    """Tell whether a line is about the run itself. In a record, the host chose the action."""
     event = document["event"]
     return (event["action"], event.get("kind")) == (action, "state")
 
@@ -225,13 +225,13 @@ def _problem_of_link(
     each: Checked, known: t.Mapping[str, Checked], first: bool
 ) -> BrokenError | None:
     if not each.anchors:
-        # The first run of all; several may have begun at once.
+        # This is the first run of all. Several may have begun at once.
         return None if first or _all_began_at_once(each, known) else _ORPHAN
     for anchor in each.anchors:
         name = anchor["file"]
         before = known.get(name)
         if before is None:
-            # Older files may have been put away; a gap between files that are here may not be.
+            # Older files may have been put away, but there may be no gap between the files that are here.
             if any(other < name for other in known):
                 return BrokenError(1, f"it continues {name}, which is missing")
         elif not _stands(anchor, before):

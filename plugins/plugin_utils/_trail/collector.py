@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Takes the answers of a run, and makes of them lines for the trail and what the summary needs."""
+"""Takes the answers of a run, and makes the lines of the trail and the figures of the summary from them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _NO_ANSWER = "the task failed and returned no records; what was recorded, if any
 
 
 class Collector:
-    """What is known of the run so far. Its size grows by 32 bytes a record, and by what is wrong.
+    """What is known of the run so far. It grows by 32 bytes for each record, and with what is wrong.
 
     Each method returns the lines to write.
     """
@@ -51,11 +51,11 @@ class Collector:
         return self._take(answer.task, answer.data)
 
     def attempt(self, answer: Answer) -> list[Document]:
-        """Take an attempt that is going to be repeated: its records are in no later result."""
+        """Take an attempt that will be repeated, because no later result has its records."""
         return self._take(answer.task, answer.data)
 
     def whole(self, answer: Answer) -> list[Document]:
-        """Take the result of a task. Of a loop, only the items that have not come by themselves."""
+        """Take the result of a task. For a loop, take only the items that have not come by themselves."""
         task, data = answer.task, answer.data
         seen = self._items.pop(task.key, 0)
         results = data.get("results")
@@ -98,7 +98,7 @@ class Collector:
         try:
             return self._take_data(task, data)
         except Exception as exc:
-            # Whatever a host answers, it must not cost the records of the others.
+            # A bad answer of one host must not cost the records of the others.
             reason = f"the task's result cannot be read: {type(exc).__name__}: {exc}"
             return self._gap(task, "records_malformed", reason)
 
@@ -170,7 +170,7 @@ class Collector:
                 if machine.recall(event) and not self._had(task.machine, event):
                     fresh.append(record)
         asked = question(data)
-        # Of records that have another shape nobody can say which they are.
+        # If records have another shape, nobody can say which records they are.
         covered = range(0) if malformed else asked.covered
         machine.look(read, covered, asked.uuid, asked.name)
         return [

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The directory of the trails: whom it belongs to, and which runs a new one continues."""
+"""The directory of the trails: who owns it, and which runs a new run continues."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .chain import (
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _TIME = "%Y%m%dT%H%M%S.%fZ"
-# A run looks at so many of the newest files for ends that no other run has seen: each must be opened.
+# A run looks for ends that no other run has seen in this number of the newest files, because it must open each.
 _LOOKED_AT = 100
 
 
@@ -36,7 +36,7 @@ class TrailError(VirtauditError):
 
 
 def open_directory(path: str) -> int:
-    """Open the directory of the trail, made where it is missing. Raises :class:`TrailError` and :class:`OSError`."""
+    """Open the directory of the trail. Make it if it is missing. Raises :class:`TrailError` and :class:`OSError`."""
     _make(path)
     try:
         fd = os.open(path, _DIRECTORY)
@@ -112,7 +112,7 @@ def new_name(run: str, began: datetime.datetime, names: t.Sequence[str]) -> str:
             newest = newest.replace(tzinfo=datetime.timezone.utc)
             began = max(began, newest + datetime.timedelta(microseconds=1))
         except (ValueError, OverflowError):
-            pass  # It was not this code that gave such a name.
+            pass  # Another program gave this name.
     return f"{began.strftime(_TIME)}-{run}.jsonl"
 
 
@@ -147,7 +147,7 @@ def _read(line: bytes) -> tuple[Document, str] | None:
     try:
         return unseal(0, line)
     except BrokenError:
-        # Checking the directory finds it out; this run's chain goes round it.
+        # A check of the directory finds this file. The chain of this run leaves it out.
         return None
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which records earlier runs have in their files already: an id is to be in one line of a directory."""
+"""Finds out which records earlier runs have in their files already, so that an id is in only one line of a directory."""
 
 from __future__ import annotations
 

@@ -27,8 +27,8 @@ _NEW = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O
 class TrailFile:
     """An open trail file: mode 0600, only appended to, each line chained to the one before.
 
-    Lines go to the kernel whole and at once, as Ansible's workers are forks: what stood in a
-    buffer of this process, each of them could write again.
+    Each line goes to the kernel at once and as a whole. Ansible's workers are forks of this process, and each of them
+    could write the content of a buffer again.
     """
 
     def __init__(
@@ -93,14 +93,14 @@ class TrailFile:
             ) from problem
 
     def sync(self) -> None:
-        """See what is written to the disk. Raises :class:`TrailError`."""
+        """Make sure that what is written is on the disk. Raises :class:`TrailError`."""
         try:
             os.fsync(self._fd)
         except OSError as exc:
             raise TrailError(f"{self.path} cannot be written: {exc.strerror}") from exc
 
     def close(self, closing: Document | None) -> None:
-        """Write the closing line, if there is one, and see all of it to the disk. Raises :class:`TrailError`."""
+        """Write the closing line, if there is one, and make sure that all is on the disk. Raises :class:`TrailError`."""
         try:
             if closing is not None:
                 self.append([closing])
@@ -125,4 +125,4 @@ class TrailFile:
         try:
             os.ftruncate(self._fd, self._size)
         except OSError:
-            pass  # Half a line at the end is known for what it is when the file is checked.
+            pass  # The check of the file recognises half a line at the end.

@@ -16,7 +16,7 @@ from bisect import bisect_left
 Event = tuple[int, int]
 
 _EVENT = re.compile(r"(\d{1,11})\.(\d{3}):(\d{1,19})", re.ASCII)
-# Only so many events are named in a closing line; all are counted.
+# A closing line names at most this number of events. It counts all of them.
 NAMED = 100
 
 
@@ -61,7 +61,7 @@ class Events(collections.abc.Sequence[Event]):
         return position < len(self) and self[position] == event
 
     def add(self, event: Event) -> bool:
-        """Add it; return whether it is new."""
+        """Add an event. Return whether it is new."""
         # They mostly come in order.
         after_all = not self or self[-1] < event
         position = len(self) if after_all else bisect_left(self, event)

@@ -26,7 +26,7 @@ _ECS = {"version": "8.11.0"}
 _MODULE = "virtaudit"
 _DATASET = "virtaudit.trail"
 _PROVIDER = "virtaudit.qemu.audit_trail"
-# The kernel's word for "no login".
+# The number by which the kernel says "no login".
 _UNSET = 4294967295
 
 # ECS: the values of event.type that go with event.category host.
@@ -90,7 +90,7 @@ class Lines:
             "code": record.type,
             "created": now,
         }
-        # An id is a record's own; without the kernel's there is none to make up.
+        # A record without the kernel's id gets no other one.
         event["id"] = record.event
         if reason is not None:
             event["reason"] = reason
@@ -162,7 +162,7 @@ class Lines:
         return _closed(document, event)
 
     def gap(self, task: Task, play: str | None, gap: Gap, reason: str) -> Document:
-        """Return a line that says that records are not here that may exist."""
+        """Return a line that says that records may exist that the trail does not have."""
         now = _now()
         document: Document = {
             "@timestamp": now,
@@ -193,7 +193,7 @@ class Lines:
 
 
 def _closed(document: Document, event: Document) -> Document:
-    """Put the event last, where the chain wants it."""
+    """Put the event last, because the chain needs it there."""
     ours = {"module": _MODULE, "dataset": _DATASET, "provider": _PROVIDER}
     return {**document, "event": {**event, **ours}}
 
@@ -230,7 +230,7 @@ def _process(record: Record) -> Document:
 @functools.lru_cache(maxsize=1024)
 def _source(address: str) -> Document:
     try:
-        # A field of type ip takes no zone: fe80::1%eth0 would have the whole line refused.
+        # A field of type ip accepts no zone: with fe80::1%eth0 the whole line would be refused.
         ip = str(ipaddress.ip_address(address)).partition("%")[0]
         return {"address": address, "ip": ip}
     except ValueError:
@@ -247,7 +247,7 @@ def _devices(fields: t.Mapping[str, str | None]) -> list[Document]:
 
 
 def _numbers(text: str | None) -> list[int]:
-    # By hosts' word only: what is no number is left to virtaudit.fields.
+    # Only the host says this. A value that is no number stays in virtaudit.fields.
     words = (text or "").split(",")
     if all(word.isascii() and word.isdigit() and len(word) < 10 for word in words):
         return [int(word) for word in words]

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Reads the records out of our modules' results, believing no host that they are what they should be."""
+"""Reads the records from the modules' results. It checks their shape, because a host can answer anything."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Record(t.NamedTuple):
 
 
 class Finding(t.NamedTuple):
-    """What vm_net_audit_info found that should not be, its shape checked."""
+    """A finding of vm_net_audit_info, its shape checked."""
 
     code: str
     severity: Severity
@@ -207,7 +207,7 @@ def question(data: Data) -> Question:
     end = _milliseconds(asked.get("as_of"))
     if unread or narrow or begin is None or end is None:
         return Question(_NOTHING, uuid, name)
-    # Both were cut to a millisecond: an event of that one may have been before it.
+    # Both were cut to a millisecond, so an event of that millisecond may have been before it.
     return Question(range(begin + 1, end), uuid, name)
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What Ansible hands to a callback, in the few words that the trail needs.
+"""Takes from Ansible's objects the few values that the trail needs.
 
 ansible-core 2.19 gave results public properties and deprecates the names with an underscore,
 which are all that 2.17 and 2.18 have. Nothing else looks at Ansible's objects.
@@ -17,7 +17,7 @@ _COLLECTION = "virtaudit.qemu."
 ATTACH = f"{_COLLECTION}vm_net_attach"
 DETACH = f"{_COLLECTION}vm_net_detach"
 AUDIT_INFO = f"{_COLLECTION}vm_net_audit_info"
-# Runs AUDIT_INFO, and returns what it found.
+# The action plug-in that runs AUDIT_INFO and returns what it found.
 _REPORT_READ = f"{_COLLECTION}audit_report_read"
 ASYNC_STATUS = "async_status"
 _OURS = frozenset((ATTACH, DETACH, AUDIT_INFO))
@@ -57,7 +57,7 @@ def module_of(task: t.Any) -> str | None:
     module of that name from elsewhere is not.
     """
     action = str(task.action)
-    # Asked too early, a template has no resolved name, and ansible-core 2.19 warns of the asking.
+    # A template has no resolved name yet if this asks too early, and ansible-core 2.19 then warns.
     resolved = None if "{{" in action else getattr(task, "resolved_action", None)
     name = str(resolved or action)
     if name in _OURS:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Who runs what: what each line of a run's trail says of the controller."""
+"""Who runs what, as each line of a run's trail says it about the controller."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def _revision(playbook: str) -> str | None:
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("GIT_")
     }
-    # Only look: refresh no index.
+    # Git must only look, and refresh no index.
     environment["GIT_OPTIONAL_LOCKS"] = "0"
     try:
         done = subprocess.run(

@@ -15,9 +15,9 @@ Style = t.Literal["plain", "warn", "bad"]
 Styled = tuple[str, Style]
 
 _GAP = "  "
-# What is left of a name tells it from others, if there is room for so many columns.
+# With this number of columns, the rest of a name still tells it from others.
 _LEAST = 12
-# What is wrong is never left out for want of room in the table, but a broken fleet shall not flood the terminal.
+# The table never leaves out what is wrong to save room, but a broken fleet shall not flood the terminal.
 _PROBLEMS = 50
 _EVENTS = 10
 # The worst first. Of missing records every host is named, whatever else there is.
@@ -50,7 +50,7 @@ _OPTIONAL = ("network", "ticket")
 
 
 class Summary:
-    """Keeps so many rows, failed ones first, and counts the rest."""
+    """Keeps a number of rows, failed ones first, and counts the rest."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -196,7 +196,7 @@ def _some_lines_each(rows: t.Sequence[tuple[Row, Style]], width: int) -> list[St
 
 def _fit(cells: list[str], names: t.Sequence[int], width: int) -> str:
     """Join cells, with these of them cut, the first one first, where they are too wide: they are as long as anybody likes."""
-    # Cut down to nothing only where it must be.
+    # Cut a cell down to nothing only if there is no other way.
     for least in (_LEAST, 1):
         for index in names:
             over = columns_of(_GAP.join(cells)) - width
@@ -258,7 +258,7 @@ def columns_of(text: str) -> int:
 
 
 def printable(text: str) -> str:
-    """Return a text that cannot command the terminal, whoever wrote it."""
+    """Return a text without characters that control the terminal."""
     if text.isprintable():
         return text
     return "".join(

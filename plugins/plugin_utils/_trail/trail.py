@@ -69,7 +69,7 @@ class Trail:
             self.records += kinds.count("event")
 
     def sync(self) -> None:
-        """See what is written to the disk. Raises :class:`TrailError`, once."""
+        """Make sure that what is written is on the disk. Raises :class:`TrailError`, once."""
         if self._file is None or self.failure is not None:
             return
         try:
@@ -101,7 +101,7 @@ class Trail:
                 if host["missing"]:
                     self._summary.add_missing(host)
             if self._file is not None:
-                # Without its first line a file is no trail; there may be room again for the last one.
+                # A file without its first line is no trail. There may be room again for the last one.
                 summary = {
                     "records": self.records,
                     "unwritten": self.unwritten,

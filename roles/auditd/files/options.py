@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Say what the options of the audit daemon become, and what stands against it.
+"""Say what the options of the audit daemon become, and what speaks against it.
 
-Runs on the host, with a JSON object as its argument (see ``plan``). Changes nothing. What the options mean stands in
-auditd.conf(5).
+Runs on the host, with a JSON object as its argument (see ``plan``). Changes nothing. auditd.conf(5) explains the
+options.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import typing as t
 
 CONF = "/etc/audit/auditd.conf"
 LINE = re.compile(r"[ \t]*(\w+)[ \t]*=[ \t]*(.*?)[ \t]*")
-# These end the system's work rather than go on without a log.
+# These stop the system instead of going on without a log.
 END = ("single", "halt")
 # auditd reads these only when it starts; with a changed name_format it writes "node=(null)" until then.
 STARTED_WITH = (
@@ -30,7 +30,7 @@ STARTED_WITH = (
     *("transport", "krb5_principal", "krb5_key_file"),
 )
 Values = dict[str, str]
-# Of each option that the role has set: "was", its value before or None, and "set", the role's.
+# For each option that the role has set: "was", its value before or None, and "set", the value of the role.
 Memory = dict[str, dict[str, t.Any]]
 
 
@@ -41,7 +41,7 @@ def parse(text: str) -> Values:
 
 
 def wrong(name: str, text: str, known: dict[str, t.Any]) -> str:
-    """Why the option cannot be that, or nothing."""
+    """The reason why the option cannot have that value, or nothing."""
     word, _blank, path = text.partition(" ")
     if "words" in known:
         if word.lower() not in known["words"] or (path and word.lower() != "exec"):
@@ -106,7 +106,7 @@ def render(text: str, wanted: Values, old: Memory) -> str:
 
 
 def remember(text: str, wanted: Values, old: Memory) -> Memory:
-    """What is to be remembered of the options that the role sets."""
+    """What the role has to remember of the options that it sets."""
     was = parse(text)
     return {
         name: {
@@ -114,7 +114,7 @@ def remember(text: str, wanted: Values, old: Memory) -> Memory:
             "set": wanted[name],
         }
         for name in wanted
-        # Of what the host had already, there is nothing to give back.
+        # If the host had the value already, there is nothing to give back.
         if name in old or was.get(name, "").lower() != wanted[name].lower()
     }
 
@@ -168,7 +168,7 @@ def fewer(before: Daemon, after: Daemon) -> list[str]:
 
 
 def contradictions(daemon: Daemon, host: dict[str, t.Any]) -> list[str]:
-    """What the collection lacks with these options, and what keeps auditd from starting."""
+    """What the collection would lack with these options, and what would keep auditd from starting."""
     flush, name_format = daemon.word("flush"), daemon.word("name_format")
     space = daemon.number("space_left", host["size"])
     last = daemon.number("admin_space_left", host["size"])
@@ -225,7 +225,7 @@ def plan(asked: dict[str, t.Any]) -> dict[str, t.Any]:
     wanted.update(listen)
     before = Daemon(text, known)
     for name, good in asked["preset"].items():
-        # What the role set it keeps setting: else it would be given back.
+        # The role keeps an option that it has set, because otherwise it would give the option back.
         if name not in wanted and (name in old or before.word(name) not in good):
             wanted[name] = good[0]
     hints = []

@@ -199,7 +199,7 @@ class Bridges:
             value = bridge.get(option)
             if value is not None and int(value) != has.get(word):
                 todo.append(f"link set dev {name} type bridge {word} {int(value)}")
-        # While they come in, it makes no sense to delete them.
+        # There is no use in deleting routes while new ones come in.
         if takes_advertisements(name):
             todo.append(f"echo 0 >/proc/sys/net/ipv6/conf/{name}/accept_ra")
         return todo + [
@@ -224,7 +224,7 @@ class Bridges:
         todo += self.settings(name)
         todo += [] if openvswitch else self.mark(name, link)
         if link.get("inet6_addr_gen_mode", "none") != "none":
-            # Before it is up: else it gets a link-local address, and takes part in the VMs' network.
+            # This comes before the bridge is up. Otherwise it gets a link-local address, and takes part in the VMs' network.
             todo.append(f"link set dev {name} addrgenmode none")
         if name not in self.links and IPV6:
             todo.append(f"echo 0 >/proc/sys/net/ipv6/conf/{name}/accept_ra")
@@ -245,7 +245,7 @@ class Bridges:
 
     def port_commands(self, bridge: dict[str, t.Any], port: str) -> list[str]:
         link, todo = self.links.get(port, {"flags": []}), []
-        # Else the port drops what the bridge passes on.
+        # Otherwise the port drops frames that the bridge passes on.
         if bridge.get("mtu") not in (None, link.get("mtu")):
             todo.append(f"link set dev {port} mtu {bridge['mtu']}")
         if not by_openvswitch(bridge):

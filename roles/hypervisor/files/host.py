@@ -30,7 +30,7 @@ STATE = Path("/run/virtaudit")
 RULES = Path("/etc/audit/rules.d/50-virtaudit.rules")
 # The program of the companion units stays when the last VM has gone.
 PROGRAM = ".pyz"
-# The comment of the user, which tells that the role made it.
+# The comment of the user, which says that the role made the user.
 MARK = "virtaudit.qemu"
 # What is there once a module is loaded, or when it is part of the kernel.
 MODULES = {
@@ -79,7 +79,7 @@ class Modules:
 
 
 def state_problems(wanted: str) -> list[str]:
-    """The modules refuse a state directory that somebody else could write to; so does the role."""
+    """Like the modules, the role refuses a state directory that somebody else could write to."""
     try:
         status = STATE.lstat()
     except FileNotFoundError:
@@ -104,7 +104,7 @@ def state_problems(wanted: str) -> list[str]:
 
 
 def state_leftovers() -> list[str]:
-    """What the role takes back of the state directory: files first."""
+    """What the role removes of the state directory, files first."""
     if not STATE.exists():
         return []
     programs = sorted(str(path) for path in STATE.glob(f"*{PROGRAM}"))

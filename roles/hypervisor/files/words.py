@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Say what is wrong with the list of bridges itself, whatever the host is like, and give each bridge its type and MAC address.
+"""Say what is wrong with the list of bridges on any host, and give each bridge its type and MAC address.
 
 Runs on the host, with a JSON list as its argument: the wanted bridges. Prints JSON: problems, each a sentence, and the
 bridges.
@@ -23,7 +23,7 @@ NAME = re.compile(r"(?!\d+\Z)[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}\Z", re.ASCII)
 
 
 def check_words(bridges: list[dict[str, t.Any]]) -> list[str]:
-    """What is wrong with the list itself, whatever the host is like."""
+    """What is wrong with the list on any host."""
     problems = []
     seen: set[str] = set()
     for bridge in bridges:

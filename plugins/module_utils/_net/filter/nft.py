@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Puts the filter of a NIC in place, sees whether it is there, and takes it away.
+"""Puts the filter of a NIC in place, checks whether it is there, and takes it away.
 
 Writes with libnftables (``libnftables(3)``, the Python module ``nftables``), one transaction a NIC.
 """
@@ -69,7 +69,7 @@ def put(ifname: str, rights: Rights, before: Rights | None = None) -> None:
     state = _usable(family)
     index = rights.ifindex
     if sysfs.exists(str(index)):
-        # nft takes a number for the name of a link where there is one.
+        # nft takes a number for the name of a link if there is a link of that name.
         raise LinkError(
             f"a link of this host is called {index}, which nft cannot tell from the index of {ifname}; rename it"
         )
@@ -104,7 +104,7 @@ def missing_of(ifname: str, rights: Rights) -> str | None:
 
 
 def remove(family: Family, rights: Rights) -> None:
-    """Take away what stands of a NIC's filter; what is not there is no error. Raises :class:`LinkError`."""
+    """Take away what is there of a NIC's filter. A missing part is no error. Raises :class:`LinkError`."""
     if table.state_of(family) in ("missing", "foreign"):
         return
     elements = [each for each in elements_of(rights) if table.has(family, each)]
@@ -123,7 +123,7 @@ def family_of(ifname: str) -> Family:
 
 
 def run(commands: str, dry: bool = False) -> None:
-    """Have libnftables run commands as one transaction, or only try them. Raises :class:`LinkError`."""
+    """Let libnftables run commands as one transaction, or only try them. Raises :class:`LinkError`."""
     library = _library()
     library.set_dry_run(dry)
     code, _output, error = library.cmd(commands)

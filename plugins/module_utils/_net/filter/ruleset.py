@@ -44,12 +44,12 @@ _CHAINS: dict[str, list[str]] = {
         "meta {key} . ether saddr != @macs drop",
         # Spanning tree, LLDP, pause and the like are between switches.
         "ether daddr 01:80:c2:00:00:00-01:80:c2:00:00:0f drop",
-        # By the header itself: new kernels look through a second tag and through PPPoE for the protocol.
+        # This looks at the header itself, because new kernels look behind a second tag and PPPoE for the protocol.
         "ether type != {{ arp, ip, ip6, 8021q }} drop",
         "meta {key} != @trunks ether type 8021q drop",
         "vlan type != {{ arp, ip, ip6 }} drop",
         "meta protocol arp goto guest_arp",
-        # A packet whose headers do not lead to a protocol has none here, and is dropped.
+        # A packet whose headers lead to no protocol is dropped.
         "meta protocol ip meta l4proto 0-255 goto guest_ip4",
         "meta protocol ip6 meta l4proto 0-255 goto guest_ip6",
         "drop",
@@ -78,7 +78,7 @@ _CHAINS: dict[str, list[str]] = {
         "drop",
     ],
     "guest_ip6": [
-        # The first fragment has to hold all headers (RFC 7112): what hides them is not looked into.
+        # The first fragment has to hold all headers (RFC 7112). Fragments that hide them are dropped.
         "meta protocol ip6 frag nexthdr {{ 0, 43, 44, 60 }} drop",
         "udp sport 547 drop",
         "udp dport 546 drop",
@@ -91,7 +91,7 @@ _CHAINS: dict[str, list[str]] = {
         "accept",
     ],
     "guest_nd": [
-        # Neither behind another header nor in fragments (RFC 6980).
+        # These must not come behind another header or in fragments (RFC 6980).
         "ip6 nexthdr != icmpv6 drop",
         "meta protocol ip6 icmpv6 type nd-router-solicit goto guest_rs",
         "meta {key} @addressed jump own_nd",

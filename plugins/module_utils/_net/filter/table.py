@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whether the filter's tables are whole, and whether elements stand in them: read from the kernel itself.
+"""Reads from the kernel whether the filter's tables are whole, and whether elements are in them.
 
 libnftables reads every element of a table to answer any question: 25 ms with a thousand NICs. The kernel answers
 these in microseconds. Source: ``include/uapi/linux/netfilter/nf_tables.h``, libnftnl's ``udata.h``.

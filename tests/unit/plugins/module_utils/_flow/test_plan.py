@@ -148,18 +148,21 @@ def test_unchanged_is_not_looked_at_again(looked: list[str]) -> None:
 
 
 def test_mismatch(differ: list[str]) -> None:
-    differ += ["queues is 1, asked is 2", "mtu is 1500, asked is 9000"]
+    differ += [
+        "queues is 1, and the task asks for 2",
+        "mtu is 1500, and the task asks for 9000",
+    ]
     with pytest.raises(MismatchError) as caught:
         make_plan(a_vm(nics={MAC: ATTACHED}), [TWO, ONE], params())
     assert str(caught.value) == (
-        f"interfaces[0]: {MAC} is attached to VM web01 otherwise: queues is 1, asked is 2;"
-        " mtu is 1500, asked is 9000. Nothing was changed; use on_mismatch: replace to take"
+        f"interfaces[0]: {MAC} is attached to VM web01 with other settings: queues is 1, and the task asks for 2;"
+        " mtu is 1500, and the task asks for 9000. Nothing was changed; use on_mismatch: replace to take"
         " it out and attach it as asked"
     )
 
 
 def test_replace(differ: list[str], looked: list[str]) -> None:
-    differ.append("queues is 1, asked is 2")
+    differ.append("queues is 1, and the task asks for 2")
     vm = a_vm(nics={MAC: ATTACHED}, free_ports=[])
     found = make_plan(vm, [ONE], params(on_mismatch="replace"))
     # It takes the port that it gives back.
@@ -172,7 +175,7 @@ def test_replace(differ: list[str], looked: list[str]) -> None:
 def test_what_cannot_replace_it_is_refused_before(
     differ: list[str], monkeypatch: pytest.MonkeyPatch, refused: str
 ) -> None:
-    differ.append("source is br0, asked is br9")
+    differ.append("source is br0, and the task asks for br9")
 
     def check(interfaces: t.Any, leftovers: t.Any, known: t.Any) -> None:
         raise interfaces[0].error(refused, "cannot be")
@@ -183,7 +186,7 @@ def test_what_cannot_replace_it_is_refused_before(
 
 
 def test_what_sat_on_usb_gives_no_port_back(differ: list[str]) -> None:
-    differ.append("model is usb-net, asked is virtio-net-pci")
+    differ.append("model is usb-net, and the task asks for virtio-net-pci")
     usb = FRONT_END._replace(model="usb-net")
     nic = dataclasses.replace(ATTACHED, front_end=usb)
     vm = a_vm(nics={MAC: nic}, free_ports=[])
@@ -281,7 +284,7 @@ def test_exclusive_takes_out_what_the_task_does_not_list() -> None:
 def test_what_can_be_changed_in_place_is(
     differ: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    differ.append("source is br0, asked is br1")
+    differ.append("source is br0, and the task asks for br1")
     move = Move(Network("br0"), Network("br1", link="down"))
     monkeypatch.setattr(plan, "move_of", lambda wanted, nic: move)
     monkeypatch.setattr(host, "check_source", lambda interface: None)

@@ -221,11 +221,11 @@ def test_compact() -> None:
     ("changes", "suboption", "words"),
     [
         ({"filter": "address"}, "addresses", "needs the addresses"),
-        ({"addresses": ["192.0.2.7"]}, "addresses", "filter: none looks at no address"),
+        ({"addresses": ["192.0.2.7"]}, "addresses", "filter: none uses no addresses"),
         (
             {"filter": "mac", "addresses": ["192.0.2.7"]},
             "addresses",
-            "filter: mac looks at no address",
+            "filter: mac uses no addresses",
         ),
         (
             {"filter": "address", "addresses": ["192.0.2.7/24"]},

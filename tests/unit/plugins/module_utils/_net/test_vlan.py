@@ -56,7 +56,7 @@ def test_vlans_are_read_and_written(value, expected, text):
         ({"tag": -1}, f"{OPTION}.tag", "1 to 4094"),
         ({"trunk": ["0"]}, f"{OPTION}.trunk[0]", "1 to 4094"),
         ({"trunk": ["10", "4000-4095"]}, f"{OPTION}.trunk[1]", "1 to 4094"),
-        ({"trunk": ["30-20"]}, f"{OPTION}.trunk[0]", "turned round"),
+        ({"trunk": ["30-20"]}, f"{OPTION}.trunk[0]", "runs backwards"),
         ({"trunk": ["ten"]}, f"{OPTION}.trunk[0]", "neither a tag"),
         ({"trunk": ["1,2"]}, f"{OPTION}.trunk[0]", "neither a tag"),
         ({"trunk": ["\u0661"]}, f"{OPTION}.trunk[0]", "neither a tag"),
