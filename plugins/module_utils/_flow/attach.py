@@ -3,7 +3,7 @@
 
 """vm_net_attach: observe, plan, open, record, hand over, record.
 
-Ansible sends no bytecode, so each task compiles what it imports. Code that only some tasks need is imported where they need it.
+Each import takes time, also from kept bytecode. Code that only some tasks need is imported where they need it.
 """
 
 from __future__ import annotations

@@ -188,7 +188,7 @@ def _text(addresses: tuple[IpNetwork, ...]) -> str | None:
 def _parse_vlan(option: str, value: t.Mapping[str, t.Any] | None) -> Vlan | None:
     if value is None:
         return None
-    # Few NICs have a VLAN or addresses, and each task compiles what it imports.
+    # Few NICs have a VLAN or addresses, and each import takes time.
     from .vlan import parse_vlan
 
     return parse_vlan(option, value)

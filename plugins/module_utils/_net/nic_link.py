@@ -33,7 +33,7 @@ class NicLink(t.NamedTuple):
         text = self.network.vlan
         if text is None:
             return None
-        # Few NICs have a VLAN or a filter, and each task compiles what it imports.
+        # Few NICs have a VLAN or a filter, and each import takes time.
         from .vlan import parse_text
 
         return parse_text(text)

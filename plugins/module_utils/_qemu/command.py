@@ -89,7 +89,7 @@ def parse_qemu(
     for argument in qemu.args:
         if "\0" in argument:
             raise OptionError("qemu.args", "an argument cannot hold a NUL byte")
-    # A hot-plug has no such arguments, and each task compiles what it imports.
+    # A hot-plug has no such arguments, and each import takes time.
     from .arguments import refusals
 
     for refusal in refusals(qemu.args):

@@ -13,10 +13,12 @@ import types
 import typing as t
 
 from .._errors import QmpError
+from .ids import mac_of
 from .monitor import Monitor
 
 _CONTAINERS = ("/machine/peripheral", "/machine/peripheral-anon")
 _PORT_TYPES = ("pcie-root-port", "ioh3420", "xio3130-downstream")
+_BEHIND = " \\ "
 # " \ hostnet0: index=0,type=tap,fd=31", one line per queue
 _BACKEND = re.compile(
     r"^(?: \\ )?(?P<id>\S+): index=\d+,type=tap,(?P<rest>.*)$", re.MULTILINE
@@ -68,11 +70,12 @@ def take_inventory(monitor: Monitor) -> Inventory:
         for container, name, kind in children
         if kind in _PORT_TYPES and container == _CONTAINERS[0]
     ]
-    backends, ifnames = _backends(monitor)
+    command = {"command-line": "info network"}
+    text = str(monitor.execute("human-monitor-command", command)).replace("\r", "")
+    backends, ifnames = _backends(text)
+    others = [child for child in children if child[2] not in _PORT_TYPES]
     return Inventory(
-        front_ends=_front_ends(
-            monitor, [child for child in children if child[2] not in _PORT_TYPES]
-        ),
+        front_ends=_front_ends(monitor, others, _peers(text)),
         backends=backends,
         ports=ports,
         has_ports=any(kind in _PORT_TYPES for _container, _name, kind in children)
@@ -133,35 +136,54 @@ def _child_type(entry: t.Mapping[str, t.Any]) -> str | None:
 
 
 def _front_ends(
-    monitor: Monitor, children: t.Sequence[tuple[str, str, str]]
+    monitor: Monitor,
+    children: t.Sequence[tuple[str, str, str]],
+    peers: t.Mapping[str, str],
 ) -> list[FrontEnd]:
+    """Return the NICs among a machine's devices.
+
+    The id of a NIC of ours tells its MAC, and ``peers`` its back end. What somebody else made is asked for: two commands
+    for each device.
+    """
+    found: dict[str, FrontEnd] = {}
+    asked = []
+    for container, name, kind in children:
+        path = f"{container}/{name}"
+        mac, netdev = mac_of(path), peers.get(name)
+        if mac is not None and netdev is not None:
+            found[path] = FrontEnd(path, kind, mac, netdev)
+        else:
+            asked.append((path, kind))
     commands = [
-        ("qom-get", {"path": f"{container}/{name}", "property": prop})
-        for container, name, _kind in children
+        ("qom-get", {"path": path, "property": prop})
+        for path, _kind in asked
         for prop in ("mac", "netdev")
     ]
     answers = monitor.try_all(commands) if commands else []
-    found = []
-    for index, (container, name, kind) in enumerate(children):
-        mac, netdev = answers[2 * index : 2 * index + 2]
-        if isinstance(mac, QmpError) or isinstance(netdev, QmpError):
+    for index, (path, kind) in enumerate(asked):
+        said, back_end = answers[2 * index : 2 * index + 2]
+        if isinstance(said, QmpError) or isinstance(back_end, QmpError):
             continue
-        found.append(
-            FrontEnd(
-                path=f"{container}/{name}",
-                model=kind,
-                mac=str(mac).lower(),
-                netdev=str(netdev),
-            )
-        )
-    return found
+        found[path] = FrontEnd(path, kind, str(said).lower(), str(back_end))
+    # In the order of the machine's devices.
+    paths = [f"{container}/{name}" for container, name, _kind in children]
+    return [found[path] for path in paths if path in found]
 
 
-def _backends(monitor: Monitor) -> tuple[dict[str, list[int]], dict[str, str]]:
-    """Return the fd numbers of each back end, and the taps of those that qemu opened by itself."""
-    text = str(
-        monitor.execute("human-monitor-command", {"command-line": "info network"})
-    ).replace("\r", "")
+def _peers(text: str) -> dict[str, str]:
+    """Return the back end of each front end that ``info network`` names, by their ids."""
+    peers: dict[str, str] = {}
+    front_end = None
+    for line in text.splitlines():
+        if not line.startswith(_BEHIND):
+            front_end = line.partition(":")[0] if ",type=nic," in line else None
+        elif front_end is not None:
+            peers.setdefault(front_end, line[len(_BEHIND) :].partition(":")[0])
+    return peers
+
+
+def _backends(text: str) -> tuple[dict[str, list[int]], dict[str, str]]:
+    """Return the fd numbers of each back end that ``info network`` names, and the taps of those that qemu opened by itself."""
     backends: dict[str, list[int]] = {}
     ifnames: dict[str, str] = {}
     for match in _BACKEND.finditer(text):

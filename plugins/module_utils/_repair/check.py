@@ -30,7 +30,7 @@ def repair_first(vm: Vm, report: Report, origin: Origin, check_mode: bool) -> No
         return
     end_other_vms(vm.uuid, report, origin)
     if is_due(vm):
-        # Most tasks do not need this, and each task compiles what it imports.
+        # Most tasks do not need this, and each import takes time.
         from .resume import repair_as_noted
 
         repair_as_noted(vm, report, origin)

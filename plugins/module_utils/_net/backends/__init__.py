@@ -19,7 +19,7 @@ if t.TYPE_CHECKING:
 @functools.cache
 def backend_of(kind: str) -> Backend:
     """Return the back end of a type of interface."""
-    # Each task compiles what it imports, and most have one kind only.
+    # Each import takes time, and most tasks have one kind only.
     if kind == "bridge":
         from .bridge import Bridge
 

@@ -19,7 +19,7 @@ from .base import Backend, Nodes
 if t.TYPE_CHECKING:
     from ..port import PortFlags
 
-# Each task compiles what it imports: what only makes and changes a tap, or keeps VLANs and ports apart, is
+# Each import takes time: what only makes and changes a tap, or keeps VLANs and ports apart, is
 # imported there.
 
 

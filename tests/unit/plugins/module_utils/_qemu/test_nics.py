@@ -158,3 +158,41 @@ def test_virt_type(enabled: bool, virt: str) -> None:
     qemu = FakeQemu()
     qemu.answers["query-kvm"] = lambda given: {"present": True, "enabled": enabled}
     assert virt_type(qemu.monitor) == virt
+
+
+def test_our_nics_cost_no_command_each() -> None:
+    names = [f"net-5254000000{number:02x}" for number in range(64)]
+    tree = {
+        "/machine/peripheral": [(name, "child<virtio-net-pci>") for name in names],
+        "/machine/peripheral-anon": [],
+    }
+    qemu = a_qemu(tree, "pc-q35-7.2")
+    qemu.answers["human-monitor-command"] = lambda given: "".join(
+        f"{name}: index=0,type=nic,model=virtio-net-pci,macaddr=02:00:00:00:00:99\r\n"
+        f" \\ host{name}: index=0,type=tap,fd={fd}\r\n"
+        for fd, name in enumerate(names, 30)
+    )
+    found = take_inventory(qemu.monitor).front_ends
+    # The MAC that is shown is what the guest has set.
+    assert [(each.mac, each.netdev) for each in found] == [
+        (f"52:54:00:00:00:{number:02x}", f"host{name}")
+        for number, name in enumerate(names)
+    ]
+    assert len(qemu.commands) <= 4
+
+
+def test_a_nic_of_ours_without_a_back_end_is_asked_for() -> None:
+    path = "/machine/peripheral/net-525400000001"
+    tree = {
+        "/machine/peripheral": [("net-525400000001", "child<virtio-net-pci>")],
+        "/machine/peripheral-anon": [],
+    }
+    qemu = a_qemu(tree, "pc-q35-7.2")
+    qemu.answers["human-monitor-command"] = lambda given: (
+        "net-525400000001: index=0,type=nic,model=virtio-net-pci,macaddr=52:54:00:00:00:01\r\n"
+    )
+    said = {"mac": "52:54:00:00:00:01", "netdev": ""}
+    qemu.answers["qom-get"] = lambda given: said.get(given["property"], "pc-q35-7.2")
+    assert take_inventory(qemu.monitor).front_ends == [
+        FrontEnd(path, "virtio-net-pci", "52:54:00:00:00:01", "")
+    ]
