@@ -9,7 +9,7 @@ import dataclasses
 import typing as t
 
 from ..._audit.network import Network
-from ..._device import TUN_PATH, Device
+from ..._device import Device
 from ..._errors import LinkError
 from .. import sysfs
 from ..interface import Interface
@@ -74,14 +74,9 @@ class Bridge(Backend):
 
     def open(self, interface: Interface, nodes: Nodes) -> list[Device]:
         """Open /dev/net/tun for each queue of a new tap."""
-        from .. import device
+        from .tap import open_tap
 
-        def setup(opened: Device, first: bool) -> None:
-            device.become_tap(opened, interface.ifname, interface.queues, first=first)
-
-        setups = [lambda opened: setup(opened, True)]
-        setups += [lambda opened: setup(opened, False)] * (interface.queues - 1)
-        return [nodes.open_node(interface, TUN_PATH, each) for each in setups]
+        return open_tap(interface, nodes)
 
     def observe(self, link: NicLink) -> Network:
         """Return the network that a tap is on now, by the kernel. Raises :class:`LinkError`."""
