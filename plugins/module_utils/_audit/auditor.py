@@ -18,6 +18,7 @@ from . import namespaces
 from .mode import Mode
 from .netlink import AuditSocket, Confirmation
 from .proof import Proof
+from .task import Task, run_of_environment
 
 if t.TYPE_CHECKING:
     from .record import Record
@@ -43,12 +44,13 @@ class Auditor:
     that the daemon has written it to its log; ``best_effort`` turns that into a warning, ``off``
     sends nothing. Sockets are opened at the first need, so that a task that changes nothing leaves
     no EVENT_LISTENER record behind. ``missed`` tells that something has happened whose record is missing.
-    ``ticket`` says why the task is run, and stands in each record.
+    ``ticket`` says why the task is run, and stands in each record, as the id of the run of Ansible does.
     """
 
     def __init__(self, mode: Mode, ticket: str | None = None) -> None:
         self.mode = mode
         self.ticket = ticket
+        self._run = run_of_environment()
         self.daemon: int | None = None
         self.auid: int | None = None
         self.ses: int | None = None
@@ -130,7 +132,7 @@ class Auditor:
         """Write one record. Return its event id, or ``None`` if the kernel did not confirm it."""
         if self.mode == "off":
             return None
-        record = record.with_ticket(self.ticket)
+        record = record.of_task(Task(self.ticket, self._run).fields())
         if not self._prepared:
             self.prepare()
         try:

@@ -119,17 +119,17 @@ class Record:
             )
         return text
 
-    def with_ticket(self, ticket: str | None) -> Record:
-        """Return the record with the ticket of its task, if there is one.
+    def of_task(self, task: t.Mapping[str, str]) -> Record:
+        """Return the record with what its task is known by, as its ticket.
 
-        The ticket stands after the record's own fields and before those of its origin.
+        These fields stand after the record's own and before those of its origin.
         """
-        if ticket is None:
+        if not task:
             return self
         fields: dict[str, str | None] = {}
         for key, value in self.fields.items():
             if key == _FIRST_OF_ORIGIN:
-                fields["ticket"] = ticket
+                fields.update(task)
             fields[key] = value
         return Record(self.type, fields)
 

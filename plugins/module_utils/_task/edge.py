@@ -20,7 +20,7 @@ from ansible.module_utils.common.respawn import (
 )
 
 from .._audit.auditor import Auditor
-from .._audit.ticket import parse_ticket
+from .._audit.task import parse_ticket
 from .._bytecode import finder
 from .._errors import VirtauditError
 from .result import Report, printable

@@ -1,0 +1,43 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the records of a task say of the task: the ticket, and the run of Ansible that it is a part of."""
+
+from __future__ import annotations
+
+import os
+import re
+import typing as t
+
+from .._text import check_text
+
+MAX_TICKET_BYTES = 256
+# The callback audit_trail sets it, and it is the id of the run in the trail's file.
+_RUN = "VIRTAUDIT_RUN"
+_RUN_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+
+
+class Task(t.NamedTuple):
+    """``ticket`` is why the task is run, ``run`` the run of Ansible where its callback is on."""
+
+    ticket: str | None = None
+    run: str | None = None
+
+    def fields(self) -> dict[str, str]:
+        """Return the fields that each record of the task has."""
+        named = {"ticket": self.ticket, "run": self.run}
+        return {name: value for name, value in named.items() if value is not None}
+
+
+def parse_ticket(text: str | None) -> str | None:
+    """Check the option ``ticket``; return it, and ``None`` where it is empty, as from a variable that is not set.
+
+    Raises :class:`OptionError`.
+    """
+    return check_text("ticket", text, MAX_TICKET_BYTES) if text else None
+
+
+def run_of_environment() -> str | None:
+    """Return the id of the run of Ansible, by the environment; ``None`` for a text that is no id of one."""
+    run = os.environ.get(_RUN, "")
+    return run if _RUN_ID.fullmatch(run) else None
