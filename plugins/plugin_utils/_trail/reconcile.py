@@ -16,11 +16,14 @@ from .ledger import Event, Events, format_event, parse_event
 from .records import Record
 
 Data = dict[str, t.Any]
+Writer = tuple[t.Any, ...]
 
 # The modules of this collection say that they are Python; libvirt's daemons are not.
 _OURS = re.compile(r"(?:^|/)(?:python[0-9.]*|platform-python[0-9.]*)$", re.ASCII)
-# What is written of a VM that ended by itself, by its companion on the host: no task, and so no file, has it.
+# What is written of a VM that ended by itself, by its companion on the host: no task, and so no file, has it. First
+# comes the stop, with one of these reasons.
 _ENDS = ("detach", "close")
+_BY_ITSELF = ("crashed", "shutdown")
 _NAMED = 20
 
 
@@ -61,6 +64,7 @@ def compare(
         ),
         0,
     )
+    ends = {_writer(record) for record in log.records if _is_stop(record)}
     seen: set[Event] = set()
     unknown: list[tuple[Event, Record]] = []
     for record in log.records:
@@ -69,7 +73,7 @@ def compare(
             continue
         seen.add(event)
         counts["records"] += 1
-        kind = _kind(record, event, written, begin)
+        kind = _kind(record, event, written, begin, ends)
         counts[kind] += 1
         if kind == "not_in_files":
             unknown.append((event, record))
@@ -85,23 +89,39 @@ def compare(
     return Compared(log.name, counts, _groups(log.name, unknown, runs), missing)
 
 
-def _kind(record: Record, event: Event, written: Events, begin: int) -> str:
+def _kind(
+    record: Record,
+    event: Event,
+    written: Events,
+    begin: int,
+    ends: t.AbstractSet[Writer],
+) -> str:
     if event in written:
         return "matched"
     if _OURS.search(record.fields.get("exe") or "") is None:
         return "others"
     if event[0] < begin:
         return "before"
-    return "ends" if _is_end(record) else "not_in_files"
+    is_end = _is_stop(record) or record.fields.get("reason") in _ENDS
+    return "ends" if is_end and _writer(record) in ends else "not_in_files"
 
 
-def _is_end(record: Record) -> bool:
-    """Tell whether it is of a VM that ended without a task: nobody was logged in for it, and no run is named."""
-    if record.auid is not None or record.fields.get("run"):
-        return False
-    if record.type == "VIRT_CONTROL":
-        return record.fields.get("op") == "stop"
-    return record.fields.get("reason") in _ENDS
+def _is_stop(record: Record) -> bool:
+    """Tell whether it is the stop of a VM that ended without a task: nobody was logged in for it, and no run is named."""
+    fields = record.fields
+    return (
+        record.type == "VIRT_CONTROL"
+        and fields.get("op") == "stop"
+        and fields.get("reason") in _BY_ITSELF
+        and record.auid is None
+        and not fields.get("run")
+    )
+
+
+def _writer(record: Record) -> Writer:
+    """Return who wrote a record, and of which VM: a process, with the login and the run that it had."""
+    fields = record.fields
+    return record.pid, record.auid, fields.get("run"), fields.get("uuid")
 
 
 def _groups(

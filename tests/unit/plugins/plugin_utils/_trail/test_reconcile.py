@@ -121,7 +121,8 @@ def test_what_the_logs_do_not_reach_is_only_counted(tmp_path: Path) -> None:
     ("change", "auid", "kind"),
     [
         ({"exe": "/usr/sbin/libvirtd"}, None, "others"),
-        ({"reason": "detach"}, None, "ends"),
+        # A revocation that nobody was logged in for, as by a cron job.
+        ({"reason": "detach"}, None, "not_in_files"),
         ({"reason": "detach"}, 1000, "not_in_files"),
         ({"reason": "detach", "run": "x"}, None, "not_in_files"),
         ({"reason": "attach"}, None, "not_in_files"),
@@ -136,6 +137,34 @@ def test_what_no_task_wrote_is_no_discrepancy(
     result = compare(tmp_path, hv1=log)
     assert result["hosts"][0][kind] == 1
     assert result["sound"] is (kind != "not_in_files")
+
+
+@pytest.mark.parametrize(
+    ("stop", "auid", "ends"),
+    [
+        ({"reason": "crashed"}, None, 2),
+        ({"reason": "shutdown"}, None, 2),
+        # Only a task destroys a VM.
+        ({"reason": "destroyed"}, None, 0),
+        ({"reason": "shutdown", "run": "x"}, None, 0),
+        ({"reason": "shutdown"}, 1000, 0),
+    ],
+)
+def test_what_a_companion_wrote_is_no_discrepancy(
+    tmp_path: Path, stop: dict[str, str], auid: int | None, ends: int
+) -> None:
+    write_run(tmp_path, 1, 1)
+    log = an_answer(
+        an_item(1),
+        an_item(2, op="stop", **stop),
+        an_item(3, reason="detach", **{k: v for k, v in stop.items() if k == "run"}),
+        an_item(4, reason="attach"),
+    )
+    log["events"][1]["type"] = "VIRT_CONTROL"
+    for number in (1, 2, 3):
+        log["events"][number]["auid"] = auid
+    (host,) = compare(tmp_path, hv1=log)["hosts"]
+    assert (host["ends"], host["not_in_files"]) == (ends, 3 - ends)
 
 
 @pytest.mark.parametrize(
