@@ -15,7 +15,7 @@ import typing as t
 from .._analysis.place import Place
 from .._device import Device
 from .._errors import LinkError
-from .._net import holdings, ovs_port, sysfs
+from .._net import holdings, ovs_port, ovsdb, sysfs
 from .._net.filter import table
 from .._proc import Process, all_processes
 from .._qemu.process import is_qemu, told
@@ -101,10 +101,10 @@ def _places_of(names: t.Iterable[str]) -> dict[str, Place]:
         for name in links:
             source = sysfs.master(name) if is_tap else sysfs.lower(name)
             if is_tap and source in (None, _SWITCH):
-                if switched is None:
+                if switched is None and (source or ovsdb.switch_runs()):
                     # The database does not answer, so nobody knows where the port is.
                     continue
-                source = switched.get(name)
+                source = (switched or {}).get(name)
             places[name] = Place(source, is_tap, filtered[name])
     return places
 

@@ -43,7 +43,7 @@ def require_switch() -> None:
             f"Open vSwitch's database does not answer: there is no {_socket_path()}; start it ('systemctl start"
             " openvswitch-switch' on Debian)"
         )
-    if not _switch_runs():
+    if not switch_runs():
         raise LinkError(
             "ovs-vswitchd does not run, so a port would pass nothing; start it ('systemctl start openvswitch-switch'"
             " on Debian)"
@@ -118,7 +118,8 @@ def _socket_path() -> str:
     return f"{RUN_DIR}/db.sock"
 
 
-def _switch_runs() -> bool:
+def switch_runs() -> bool:
+    """Tell whether ovs-vswitchd runs."""
     try:
         with open(f"{RUN_DIR}/ovs-vswitchd.pid", encoding="ascii") as handle:
             process = Process.of(int(handle.read()))
