@@ -83,7 +83,8 @@ def advertisement() -> bytes:
     check = ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
     body = body[:2] + struct.pack("!H", check) + body[4:]
     packet = struct.pack("!IHBB", 6 << 28, len(body), socket.IPPROTO_ICMPV6, 255)
-    ethernet = bytes.fromhex("333300000001" "525400f30001" "86dd")
+    # To all nodes, from the guest: IPv6.
+    ethernet = bytes.fromhex("33 33 00 00 00 01  52 54 00 f3 00 01  86 dd")
     return ethernet + packet + source + everyone + body
 
 
