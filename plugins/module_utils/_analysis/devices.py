@@ -72,21 +72,27 @@ class NicDevices:
 
     def close(self, path: str | None, fd: int | None) -> bool:
         """Take a close. Tell whether it was the close of the last device that the VM held."""
-        if self.held and fd is not None:
-            # If the logs no longer have the open, only the number is known.
-            left = [
-                each
-                for each in self.held
-                if each.fd != fd or each.path not in (None, path)
-            ]
-            if len(left) < len(self.held):
-                self.held = left
-                return self.exact and not left
-        if not _remove(self.released, path, fd):
-            for opened in self.waiting:
-                if opened.device.path == path:
-                    self.waiting.remove(opened)
-                    break
+        held = self.held or []
+        # If the logs no longer have the open, only the number is known.
+        exact = [
+            each
+            for each in held
+            if fd is not None and each.fd == fd and each.path in (None, path)
+        ]
+        if not exact and (_remove(self.released, path, fd) or self._drop_waiting(path)):
+            return False
+        # A hand-over that was taken back is closed by the descriptor of the task, and not by that of qemu.
+        same = exact or [each for each in held if each.path == path][:1]
+        if not same:
+            return False
+        self.held = [each for each in held if each not in same]
+        return self.exact and not self.held
+
+    def _drop_waiting(self, path: str | None) -> bool:
+        for opened in self.waiting:
+            if opened.device.path == path:
+                self.waiting.remove(opened)
+                return True
         return False
 
     def hand_over(self, fds: list[int | None]) -> list[Opened]:

@@ -34,6 +34,7 @@ OTHER = "52:54:00:00:00:02"
 OPEN_TUN = SAYS.net_open(MAC, tun(10), True)
 OPEN_VHOST = SAYS.net_open(MAC, vhost(11), True)
 CLOSE_TUN = SAYS.net_close(MAC, tun(10), 10)
+CLOSE_TAKEN_BACK = SAYS.net_close(MAC, tun(1), 1)
 START = SAYS.net_grant("start", MAC, [10], True)
 ATTACH = SAYS.net_grant("attach", MAC, [10], True)
 NO_ATTACH = SAYS.net_grant("attach", MAC, [], False)
@@ -76,6 +77,8 @@ CASES: list[
     ),
     ("opening", [tun(1)], [OPEN_TUN, CLOSE_TUN], [], False, False),
     ("opening", [tun(1)], [OPEN_TUN, ATTACH], [("/dev/net/tun", 10)], True, False),
+    # The attach landed, the task did not know, and took it back: it closed its own descriptor.
+    ("opening", [tun(1)], [OPEN_TUN, ATTACH, CLOSE_TAKEN_BACK], [], True, False),
     ("opening", [tun(1)], [OPEN_TUN, NO_ATTACH], [("/dev/net/tun", 1)], False, True),
     ("opening", [tun(1)], [OPEN_TUN, NO_ATTACH, CLOSE_TUN], [], False, True),
     ("opening", [], [SAYS.net_open(MAC, tun(1), False)], [], False, False),
