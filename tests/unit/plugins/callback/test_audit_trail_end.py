@@ -59,8 +59,10 @@ class Place:
     ) -> subprocess.Popen[str]:
         play = {"hosts": "localhost", "gather_facts": False, "connection": "local"}
         (self.path / "play.yml").write_text(json.dumps([{**play, "tasks": tasks}]))
+        # A shell starts what runs in its background with SIGINT ignored.
+        heeding = ["env", "--default-signal=INT"]
         return subprocess.Popen(
-            [*PLAYBOOK, "-i", "localhost,", *args, "play.yml"],
+            [*heeding, *PLAYBOOK, "-i", "localhost,", *args, "play.yml"],
             cwd=self.path,
             env={**self.environment, **environment},
             stdin=subprocess.DEVNULL,
@@ -68,8 +70,6 @@ class Place:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            # A shell starts what runs in its background with SIGINT ignored.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def run(
