@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.virtaudit.qemu.plugins.module_utils._analysis.place import (
+    Place,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import LinkError
 from ansible_collections.virtaudit.qemu.plugins.module_utils._flow import host_view
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net import (
@@ -58,7 +61,7 @@ def look(
     master: str | None,
     ports: dict[str, str] | None,
     runs: bool,
-) -> dict[str, host_view.Place]:
+) -> dict[str, Place]:
     """Look at one tap; ``ports`` is what Open vSwitch says, ``None`` where it does not answer."""
 
     def bridge_of_ports() -> dict[str, str]:
