@@ -33,7 +33,8 @@ Row = dict[str, t.Any]
 
 def is_installed() -> bool:
     """Tell whether this host has a database of Open vSwitch's, served or not."""
-    return os.path.exists(_socket_path()) or any(map(os.path.exists, _FILES))
+    there = [_socket_path(), *_FILES]
+    return any(map(os.path.exists, there)) or switch_runs()
 
 
 def require_switch() -> None:
