@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-import os
 import typing as t
 from pathlib import Path
 
@@ -19,6 +18,9 @@ from ansible_collections.virtaudit.qemu.plugins.plugin_utils._report.controller_
 )
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._report.place import (
     absolute,
+)
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._report.whole import (
+    written_whole,
 )
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.reconciliation import (
     reconcile,
@@ -72,9 +74,6 @@ def _reader(answers: Path) -> t.Callable[[str], str | None]:
 
 
 def _write(dest: str, result: dict[str, t.Any]) -> None:
-    part = f"{dest}.part"
-    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with open(fd, "w", encoding="utf-8") as out:
+    with written_whole(dest, 0o600) as out:
         json.dump(result, out, indent=2)
         out.write("\n")
-    os.replace(part, dest)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import typing as t
 from pathlib import Path
+
+from .whole import written_whole
 
 _NAME = "virtaudit-answers"
 
@@ -30,11 +31,8 @@ def keep_answer(directory: Path, host: str, answer: t.Mapping[str, t.Any]) -> in
     """Write what a host answered, for this user's eyes only; return its size. Raises :class:`OSError`."""
     directory.mkdir(mode=0o700, exist_ok=True)
     path = directory / answer_name(host)
-    part = path.with_suffix(".part")
-    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with open(fd, "w", encoding="utf-8") as out:
+    with written_whole(str(path), 0o600) as out:
         out.write(json.dumps(answer))
-    os.replace(part, path)
     return path.stat().st_size
 
 

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import typing as t
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from .answers import answer_name
 from .page import network_text
 from .tables import HISTORY, row_of
 from .timeline import clock
+from .whole import written_whole
 
 _COLUMNS = ("MAC", "HOST", "VM", "NETWORK", "SINCE", "UNTIL", "BY", "WHY")
 
@@ -87,10 +87,7 @@ def lines(found: Found) -> list[str]:
 
 def write_csv(path: str, held: t.Iterable[Data]) -> None:
     """Write it as CSV. Raises :class:`OSError`."""
-    part = f"{path}.part"
-    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
-    with open(fd, "w", encoding="utf-8", errors="backslashreplace", newline="") as out:
+    with written_whole(path, 0o640, errors="backslashreplace") as out:
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(HISTORY)
         writer.writerows(row_of(each, HISTORY) for each in held)
-    os.replace(part, path)
