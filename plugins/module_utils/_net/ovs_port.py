@@ -17,6 +17,7 @@ from .vlan import Vlan, of_vids
 
 MAC, INTERFACE, VM, PROFILE = "attached-mac", "iface-id", "vm-id", "port-profile"
 _STATUS = "iface-status"
+_BRIDGES = ovsdb.rows_of("Bridge", ["name", "ports"])
 
 
 class OvsPort(t.NamedTuple):
@@ -33,22 +34,21 @@ class OvsPort(t.NamedTuple):
     error: str | None = None
 
 
-def bridges() -> dict[str, str]:
-    """Return the datapath type of each bridge by its name. Raises :class:`LinkError`."""
-    rows = ovsdb.select("Bridge", ["name", "datapath_type"])
-    return {row["name"]: row["datapath_type"] or "system" for row in rows}
+def bridges() -> set[str]:
+    """Return the names of the bridges. Raises :class:`LinkError`."""
+    (rows,) = ovsdb.select(ovsdb.rows_of("Bridge", ["name"]))
+    return {row["name"] for row in rows}
 
 
 def bridge_of_ports() -> dict[str, str]:
     """Return the name of the bridge of each port; nothing on a host without Open vSwitch. Raises :class:`LinkError`."""
     if not ovsdb.is_installed():
         return {}
-    names = {
-        row["_uuid"]: row["name"] for row in ovsdb.select("Port", ["_uuid", "name"])
-    }
+    ports, rows = ovsdb.select(ovsdb.rows_of("Port", ["_uuid", "name"]), _BRIDGES)
+    names = {port["_uuid"]: port["name"] for port in ports}
     return {
         names[uuid]: row["name"]
-        for row in ovsdb.select("Bridge", ["name", "ports"])
+        for row in rows
         for uuid in ovsdb.as_list(row["ports"])
         if uuid in names
     }
@@ -56,19 +56,21 @@ def bridge_of_ports() -> dict[str, str]:
 
 def read(name: str) -> OvsPort | None:
     """Return a port, ``None`` where there is none of that name. Raises :class:`LinkError`."""
-    columns = ["tag", "trunks", "vlan_mode", "protected"]
-    rows = ovsdb.select("Port", columns, name=name)
-    bridge = bridge_of_ports().get(name) if rows else None
+    columns = ["_uuid", "tag", "trunks", "vlan_mode", "protected"]
+    ports, rows, links = ovsdb.select(
+        ovsdb.rows_of("Port", columns, name=name),
+        _BRIDGES,
+        ovsdb.rows_of("Interface", ["external_ids", "error"], name=name),
+    )
+    bridge = _bridge_of(ports[0], rows) if ports else None
     if bridge is None:
         return None
-    links = ovsdb.select("Interface", ["external_ids", "error"], name=name)
     link = links[0] if links else {"external_ids": {}, "error": []}
-    (row,) = rows
     errors = ovsdb.as_list(link["error"])
     return OvsPort(
         bridge,
-        _vlan_of(row),
-        bool(row["protected"]),
+        _vlan_of(ports[0]),
+        bool(ports[0]["protected"]),
         link["external_ids"],
         str(errors[0]) if errors else None,
     )
@@ -112,15 +114,15 @@ def update(name: str, port: OvsPort) -> None:
 
 def remove(name: str) -> None:
     """Remove a port from its bridge; one that is not there is no error. Raises :class:`LinkError`."""
-    rows = ovsdb.select("Port", ["_uuid"], name=name)
-    bridge = bridge_of_ports().get(name) if rows else None
+    ports, rows = ovsdb.select(ovsdb.rows_of("Port", ["_uuid"], name=name), _BRIDGES)
+    bridge = _bridge_of(ports[0], rows) if ports else None
     if bridge is not None:
-        ovsdb.change([_mutate_ports(bridge, "delete", ["uuid", rows[0]["_uuid"]])])
+        ovsdb.change([_mutate_ports(bridge, "delete", ["uuid", ports[0]["_uuid"]])])
 
 
 def keep_mtu(bridge: str, mtu: int) -> None:
     """Have a bridge's own link keep its MTU: the switch would give it the smallest of its ports'. Raises :class:`LinkError`."""
-    rows = ovsdb.select("Interface", ["mtu_request"], name=bridge)
+    (rows,) = ovsdb.select(ovsdb.rows_of("Interface", ["mtu_request"], name=bridge))
     if rows and not ovsdb.as_list(rows[0]["mtu_request"]):
         ovsdb.change([_update("Interface", bridge, {"mtu_request": mtu})])
 
@@ -132,6 +134,14 @@ def ids_of(
     found = {MAC: mac, INTERFACE: interface_id, _STATUS: "active"}
     more = {VM: vm, PROFILE: profile}
     return {**found, **{name: value for name, value in more.items() if value}}
+
+
+def _bridge_of(port: ovsdb.Row, rows: t.Iterable[ovsdb.Row]) -> str | None:
+    """Return the name of the bridge, among the rows of table Bridge, that has a port."""
+    for row in rows:
+        if port["_uuid"] in ovsdb.as_list(row["ports"]):
+            return str(row["name"])
+    return None
 
 
 def _settings(port: OvsPort) -> ovsdb.Row:

@@ -51,18 +51,22 @@ def require_switch() -> None:
         )
 
 
-def select(table: str, columns: t.Sequence[str], **where: str) -> list[Row]:
-    """Return rows of a table by the values of their columns, each as Python has it. Raises :class:`LinkError`."""
+def rows_of(table: str, columns: t.Sequence[str], **where: str) -> Operation:
+    """Return the operation that asks for rows of a table by the values of their columns."""
     conditions = [[name, "==", value] for name, value in where.items()]
-    operation = {
+    return {
         "op": "select",
         "table": table,
         "where": conditions,
         "columns": [*columns],
     }
-    (result,) = _transact([operation])
+
+
+def select(*questions: Operation) -> list[list[Row]]:
+    """Return the rows of each question, all of one moment, with values as Python has them. Raises :class:`LinkError`."""
     return [
-        {name: plain(value) for name, value in row.items()} for row in result["rows"]
+        [{name: plain(value) for name, value in row.items()} for row in result["rows"]]
+        for result in _transact(questions)
     ]
 
 
@@ -75,11 +79,11 @@ def change(operations: t.Sequence[Operation]) -> None:
             "where": [],
             "mutations": [["next_cfg", "+=", 1]],
         },
-        {"op": "select", "table": _ROOT, "where": [], "columns": ["next_cfg"]},
+        rows_of(_ROOT, ["next_cfg"]),
     ]
     wanted = _transact([*operations, *more])[-1]["rows"][0]["next_cfg"]
     deadline = time.monotonic() + _SECONDS
-    while select(_ROOT, ["cur_cfg"])[0]["cur_cfg"] < wanted:
+    while select(rows_of(_ROOT, ["cur_cfg"]))[0][0]["cur_cfg"] < wanted:
         if time.monotonic() >= deadline:
             raise LinkError(
                 f"ovs-vswitchd did not take over a change within {_SECONDS:g} s; see its log"

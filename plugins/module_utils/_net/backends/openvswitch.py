@@ -66,10 +66,7 @@ class OpenVSwitch(Backend):
 
     def observe(self, link: NicLink) -> Network:
         """Return the network that a tap is on now, by the database. Raises :class:`LinkError`."""
-        port = ovs_port.read(link.ifname)
-        network = dataclasses.replace(
-            super().observe(link), source=port.bridge if port else None
-        )
+        network, port = super().observe(link), ovs_port.read(link.ifname)
         if port is None:
             return dataclasses.replace(network, vlan=None, isolated=None)
         vlan = None if port.vlan is None else str(port.vlan)

@@ -109,7 +109,8 @@ def test_a_row_says_the_vlans_and_back(
 def test_one_value_is_no_list(run_dir: Path) -> None:
     rows = [{"rows": [{"tag": 42, "trunks": ["set", []]}]}]
     asked = serve(run_dir, rows)
-    (row,) = ovsdb.select("Port", ["tag", "trunks"], name="vt0")
+    question = ovsdb.rows_of("Port", ["tag", "trunks"], name="vt0")
+    ((row,),) = ovsdb.select(question)
     assert ovs_port._vlan_of(row) == Vlan(42)
     ((_schema, operation),) = [each["params"] for each in asked]
     assert operation["where"] == [["name", "==", "vt0"]]
@@ -126,7 +127,7 @@ def test_one_value_is_no_list(run_dir: Path) -> None:
 def test_what_the_database_refuses(run_dir: Path, reply: t.Any, words: str) -> None:
     serve(run_dir, reply)
     with pytest.raises(LinkError, match=words):
-        ovsdb.select("Port", ["tag"])
+        ovsdb.select(ovsdb.rows_of("Port", ["tag"]))
 
 
 def test_a_change_that_the_switch_does_not_take_over(
