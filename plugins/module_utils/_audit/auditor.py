@@ -18,7 +18,7 @@ from . import namespaces
 from .mode import Mode
 from .netlink import AuditSocket, Confirmation
 from .proof import Proof
-from .task import Task, run_of_environment
+from .task import run_of_environment
 
 if t.TYPE_CHECKING:
     from .record import Record
@@ -132,7 +132,7 @@ class Auditor:
         """Write one record. Return its event id, or ``None`` if the kernel did not confirm it."""
         if self.mode == "off":
             return None
-        record = record.of_task(Task(self.ticket, self._run).fields())
+        record = record.of_task(self.ticket, self._run)
         if not self._prepared:
             self.prepare()
         try:

@@ -119,11 +119,13 @@ class Record:
             )
         return text
 
-    def of_task(self, task: t.Mapping[str, str]) -> Record:
-        """Return the record with what its task is known by, as its ticket.
+    def of_task(self, ticket: str | None, run: str | None = None) -> Record:
+        """Return the record with the ticket of its task and the run of Ansible, as far as there are such.
 
-        These fields stand after the record's own and before those of its origin.
+        They stand after the record's own fields and before those of its origin.
         """
+        named = {"ticket": ticket, "run": run}
+        task = {name: value for name, value in named.items() if value is not None}
         if not task:
             return self
         fields: dict[str, str | None] = {}

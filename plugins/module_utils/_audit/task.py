@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import typing as t
 
 from .._text import check_text
 
@@ -15,18 +14,6 @@ MAX_TICKET_BYTES = 256
 # The callback audit_trail sets it, and it is the id of the run in the trail's file.
 _RUN = "VIRTAUDIT_RUN"
 _RUN_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
-
-
-class Task(t.NamedTuple):
-    """``ticket`` is why the task is run, ``run`` the run of Ansible where its callback is on."""
-
-    ticket: str | None = None
-    run: str | None = None
-
-    def fields(self) -> dict[str, str]:
-        """Return the fields that each record of the task has."""
-        named = {"ticket": self.ticket, "run": self.run}
-        return {name: value for name, value in named.items() if value is not None}
 
 
 def parse_ticket(text: str | None) -> str | None:

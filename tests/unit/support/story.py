@@ -184,7 +184,7 @@ class Story:
                 if key not in ("dev", "fds", "fd")
             }
             record = Record(record.type, fields)
-        record = record.of_task({"ticket": self.ticket} if self.ticket else {})
+        record = record.of_task(self.ticket)
         event, time = self._event(), float(self.time)
         return self._add(
             Logged(event, time, record, self.node, pid, 0, self.auid, 3, "root")

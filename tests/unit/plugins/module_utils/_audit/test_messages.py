@@ -227,9 +227,7 @@ SAME_KIND = [
     (KVM.net_grant("start", MAC, [3], True), "resrc=net reason=start", ["fds"]),
     (KVM.net_grant("attach", MAC, [3], True), "reason=attach", ["fds"]),
     (
-        KVM.net_grant("start", MAC, [3], True, LINK, FILTERED).of_task(
-            {"ticket": "CHG-1"}
-        ),
+        KVM.net_grant("start", MAC, [3], True, LINK, FILTERED).of_task("CHG-1"),
         "resrc=net reason=start",
         ["fds", "dev", "source", "vlan", "filter", "ticket"],
     ),
@@ -274,11 +272,11 @@ TICKETS = [
 @pytest.mark.parametrize(("ticket", "text"), TICKETS)
 @pytest.mark.parametrize("record", [record for record, _type, _text in RECORDS])
 def test_ticket(record: Record, ticket: str, text: str) -> None:
-    with_it = record.of_task({"ticket": ticket})
+    with_it = record.of_task(ticket)
     own, exe, origin = record.text().partition(" exe=")
     assert with_it.text() == f"{own} ticket={text}{exe}{origin}"
     assert Record.parse(record.type, with_it.text()) == with_it
-    assert record.of_task({}) is record
+    assert record.of_task(None) is record
 
 
 def test_the_longest_records_fit() -> None:
@@ -293,8 +291,6 @@ def test_the_longest_records_fit() -> None:
         odd.net_prepare(MAC, "d" * 15, before, True),
         *odd.net_updates(MAC, "d" * 15, before, after, True),
     ]
-    texts = [
-        record.of_task({"ticket": " " * MAX_TICKET_BYTES}).text() for record in records
-    ]
+    texts = [record.of_task(" " * MAX_TICKET_BYTES).text() for record in records]
     assert 7000 < max(map(len, texts)) <= MAX_TEXT_BYTES
     assert all(text.endswith(" res=success") for text in texts)

@@ -106,11 +106,7 @@ def test_every_encoded_field_is_quoted_or_upper_case_hex(value: str) -> None:
 @example("CHG-1 uuid=forged")
 @example("CHG-1' res=success")
 def test_no_ticket_forges_a_field(ticket: str) -> None:
-    text = (
-        a_record("web01", "/dev/net/tun", "vt1", "/x", "a")
-        .of_task({"ticket": ticket})
-        .text()
-    )
+    text = a_record("web01", "/dev/net/tun", "vt1", "/x", "a").of_task(ticket).text()
     assert keys_of(text) == [*KEYS[:-2], "ticket", *KEYS[-2:]]
     assert text.count("=") == len(KEYS) + 1
     assert "'" not in text
