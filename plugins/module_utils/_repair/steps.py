@@ -15,7 +15,7 @@ import typing as t
 from .._vm.note import NicNote, Note
 
 if t.TYPE_CHECKING:
-    from .._vm.history import History
+    from .._vm.history import History, NicHistory
     from .._vm.nic import Nic
 
 Action = t.Literal["end", "go_on", "confirm", "take_back", "record_end", "forget"]
@@ -26,7 +26,8 @@ class Step:
     """One thing that is left to do.
 
     ``what`` is the matter, ``will`` and ``done`` say what is done about it, before and afterwards. ``records``
-    tells whether it writes a record. ``nic`` is the interface that it is about, ``None`` for the VM as a whole.
+    tells whether it writes a record. ``nic`` is the interface that it is about, and ``on_record`` what is on record of
+    that; ``None`` for the VM as a whole.
     """
 
     action: Action
@@ -35,6 +36,12 @@ class Step:
     done: str
     records: bool
     nic: NicNote | None = None
+    on_record: NicHistory | None = None
+
+    @property
+    def changes(self) -> bool:
+        """Tell whether the task that does it has changed something: what is given up is a change without a record, too."""
+        return self.records or self.action in ("end", "record_end")
 
     @property
     def foreseen(self) -> str:
@@ -98,10 +105,12 @@ def end_of(note: Note, history: History) -> Step:
 
 def _is_end_due(history: History, nic: NicNote) -> bool:
     """Tell whether a record of the end of an interface is missing: of its detach or its failed attach, or a close."""
-    if nic.phase == "revoked":
-        return False
-    found = history.nic(nic)
-    return found.granted or not found.settled or bool(found.outstanding)
+    return nic.phase != "revoked" and _is_due(history.nic(nic))
+
+
+def _is_due(on_record: NicHistory) -> bool:
+    ended = not on_record.granted and on_record.settled
+    return not ended or bool(on_record.outstanding)
 
 
 def _is_audited(note: Note) -> bool:
@@ -115,34 +124,30 @@ def _step_of(
     found: Nic | None,
     has_remains: t.Callable[[NicNote], bool],
 ) -> Step | None:
-    records = _is_audited(note) and _is_end_due(history, nic)
+    on_record = history.nic(nic)
+    records = _is_audited(note) and _is_due(on_record)
     if nic.phase == "opening":
         what = f"the attach of {nic.mac} had been cut off"
         if found is not None and found.is_whole:
             what += " after qemu had it"
-            will = "it will be put on record"
-            records = _is_audited(note) and not history.nic(nic).granted
-            return Step("confirm", what, will, "it is on record now", records, nic)
+            will, done = "it will be put on record", "it is on record now"
+            records = _is_audited(note) and not on_record.granted
+            return Step("confirm", what, will, done, records, nic, on_record)
         will = "it will be recorded as failed and undone"
         done = "it was recorded as failed and undone"
-        return Step("take_back", what, will, done, records, nic)
+        return Step("take_back", what, will, done, records, nic, on_record)
     if found is not None and found.devices:
         return None
     if nic.phase == "held":
         what = f"qemu had given up {nic.mac} of VM {note.name} before this task"
         will, done = "it will be put on record, late", "it is on record now, late"
-        return Step("record_end", what, will, done, records, nic)
+        return Step("record_end", what, will, done, records, nic, on_record)
     if has_remains(nic):
         what = f"an earlier task left {nic.ifname}, the link of {nic.mac}, or its filter behind"
-        return Step("forget", what, "it will be removed", "it is removed", False, nic)
+        will, done = "it will be removed", "it is removed"
+        return Step("forget", what, will, done, False, nic, on_record)
     if found is None:
         what = f"the guest of VM {note.name} has let go of {nic.mac}, whose host side was closed before this task"
-        return Step(
-            "forget",
-            what,
-            "nothing will be recorded",
-            "nothing is to record",
-            False,
-            nic,
-        )
+        will, done = "nothing will be recorded", "nothing is to record"
+        return Step("forget", what, will, done, False, nic, on_record)
     return None

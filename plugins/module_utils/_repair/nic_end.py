@@ -1,15 +1,44 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What stays on the host when the last descriptor of an interface is closed: its macvtap, and the rules of its filter."""
+"""The end of an interface: the records that qemu holds nothing of it, and what is removed of it then."""
 
 from __future__ import annotations
+
+import typing as t
 
 from .._errors import LinkError
 from .._net import holdings
 from .._net.backends import backend_of
-from .._net.nic_link import NicLink
-from .note import NicNote
+
+if t.TYPE_CHECKING:
+    from .._audit.auditor import Auditor
+    from .._audit.messages import Messages
+    from .._net.nic_link import NicLink
+    from .._vm.history import NicHistory
+    from .._vm.note import NicNote
+
+
+def record_nic_end(
+    nic: NicNote,
+    on_record: NicHistory,
+    grant: str,
+    auditor: Auditor,
+    messages: Messages,
+) -> None:
+    """Record that qemu holds nothing of an interface any more: its detach, or its failed ``grant``, and each close.
+
+    What is ``on_record`` is not written again.
+    """
+    if on_record.granted:
+        auditor.write(messages.net_detach(nic.mac, success=True))
+    elif not on_record.settled:
+        from .._net.network import network_of
+
+        on = network_of(nic.link, nic.type)
+        auditor.write(messages.net_grant(grant, nic.mac, [], False, *on))
+    for opened in on_record.outstanding:
+        auditor.write(messages.net_close(nic.mac, opened, opened.fd))
 
 
 def has_remains(nic: NicNote) -> bool:
