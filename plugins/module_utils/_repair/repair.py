@@ -17,7 +17,8 @@ from .._vm.note import NicNote, Note
 from .._vm.vm import Vm
 from .nic_end import has_remains, record_nic_end, remove_remains
 from .other_vms import settle_other_vms
-from .steps import Step, steps_of
+from .steps import Host, Step, steps_of
+from .update_end import is_updated, settle_update
 
 if t.TYPE_CHECKING:
     from .._audit.messages import Messages
@@ -35,7 +36,8 @@ def repair_first(vm: Vm, report: Report, origin: Origin, check_mode: bool) -> No
     note = vm.note
     if note is None:
         return
-    steps = steps_of(note, vm.history, not vm.has_ended, vm.nics, has_remains)
+    host = Host(has_remains, is_updated)
+    steps = steps_of(note, vm.history, not vm.has_ended, vm.nics, host)
     report.changed |= any(step.changes for step in steps)
     if check_mode:
         _foresee(vm, steps, report)
@@ -51,6 +53,11 @@ def _foresee(vm: Vm, steps: t.Sequence[Step], report: Report) -> None:
             vm.disconnect()
         elif step.action == "take_back" and step.nic is not None:
             vm.nics.pop(step.nic.mac, None)
+        elif step.action in ("finish_update", "undo_update") and step.nic is not None:
+            nic, found = step.nic, vm.nics[step.nic.mac]
+            if nic.updating is not None and step.action == "finish_update":
+                nic.put_on(nic.updating)
+            found.source, found.network = nic.source, nic.link.network
 
 
 def _repair(
@@ -68,23 +75,35 @@ def _repair(
                 from .vm_end import end_own
 
                 end_own(vm, note, auditor, origin)
+                report.warnings += [step.reported for step in steps]
             else:
                 with vm.change(auditor):
                     messages = vm.messages(origin)
                     for step in steps:
-                        _do(vm, note, step, auditor, messages)
-            report.warnings += [step.reported for step in steps]
+                        said = _do(vm, note, step, auditor, messages)
+                        report.warnings.append(said or step.reported)
         finally:
             report.auditor.add(auditor)
     vm.look()
 
 
-def _do(vm: Vm, note: Note, step: Step, auditor: Auditor, messages: Messages) -> None:
-    """Do one step for a VM that lives."""
+def _do(
+    vm: Vm, note: Note, step: Step, auditor: Auditor, messages: Messages
+) -> str | None:
+    """Do one step for a VM that lives. Return in words what could not be done of it, if the task can go on all the same."""
+    problem = None
     nic, on_record = step.nic, step.on_record
     if nic is None or on_record is None:
         vm.live.monitor.execute("cont")
         note.frozen = False
+    elif step.action in ("finish_update", "undo_update"):
+        done = step.action == "finish_update"
+        failure = settle_update(vm, nic, done, auditor, messages)
+        if failure is not None:
+            problem = (
+                f"{step.what}; it was recorded as failed, and its link cannot be put back: {failure}. The next task tries"
+                " again"
+            )
     elif step.action == "confirm":
         nic.devices = _handed_over(vm, note, nic)
         if not on_record.granted:
@@ -106,6 +125,7 @@ def _do(vm: Vm, note: Note, step: Step, auditor: Auditor, messages: Messages) ->
         if step.action == "take_back" or nic.mac not in vm.nics:
             del note.interfaces[nic.mac]
     vm.state.save(note)
+    return problem
 
 
 def _take_back(vm: Vm, nic: NicNote) -> None:

@@ -18,7 +18,27 @@ if t.TYPE_CHECKING:
     from .._vm.history import History, NicHistory
     from .._vm.nic import Nic
 
-Action = t.Literal["end", "go_on", "confirm", "take_back", "record_end", "forget"]
+Action = t.Literal[
+    "end",
+    "go_on",
+    "confirm",
+    "take_back",
+    "finish_update",
+    "undo_update",
+    "record_end",
+    "forget",
+]
+
+
+class Host(t.NamedTuple):
+    """What is asked of the host about an interface, only where it matters.
+
+    Whether something that was made for it is there, and nobody holds it; whether its link is on the network that an
+    update was to put it on.
+    """
+
+    has_remains: t.Callable[[NicNote], bool]
+    is_updated: t.Callable[[NicNote], bool]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,13 +79,12 @@ def steps_of(
     history: History,
     alive: bool,
     nics: t.Mapping[str, Nic],
-    has_remains: t.Callable[[NicNote], bool],
+    host: Host,
 ) -> list[Step]:
     """Return what is left to do, in order; nothing for a VM that is as it is noted.
 
     ``history`` is what a task that was cut off has on record. ``alive``: the noted process lives. ``nics`` are those
-    that were observed, by MAC; ``has_remains`` tells whether something that was made for an interface is there, and
-    nobody holds it.
+    that were observed, by MAC.
     """
     if note.booting or not alive:
         return [end_of(note, history)]
@@ -77,7 +96,7 @@ def steps_of(
             Step("go_on", what, "it will be let go on", "it goes on again", False)
         )
     for nic in note.interfaces.values():
-        step = _step_of(note, history, nic, nics.get(nic.mac), has_remains)
+        step = _step_of(note, history, nic, nics.get(nic.mac), host)
         if step is not None:
             steps.append(step)
     return steps
@@ -122,7 +141,7 @@ def _step_of(
     history: History,
     nic: NicNote,
     found: Nic | None,
-    has_remains: t.Callable[[NicNote], bool],
+    host: Host,
 ) -> Step | None:
     on_record = history.nic(nic)
     records = _is_audited(note) and _is_due(on_record)
@@ -137,12 +156,12 @@ def _step_of(
         done = "it was recorded as failed and undone"
         return Step("take_back", what, will, done, records, nic, on_record)
     if found is not None and found.devices:
-        return None
+        return _step_of_update(note, history, nic, host, on_record)
     if nic.phase == "held":
         what = f"qemu had given up {nic.mac} of VM {note.name} before this task"
         will, done = "it will be put on record, late", "it is on record now, late"
         return Step("record_end", what, will, done, records, nic, on_record)
-    if has_remains(nic):
+    if host.has_remains(nic):
         what = f"an earlier task left {nic.ifname}, the link of {nic.mac}, or its filter behind"
         will, done = "it will be removed", "it is removed"
         return Step("forget", what, will, done, False, nic, on_record)
@@ -151,3 +170,24 @@ def _step_of(
         will, done = "nothing will be recorded", "nothing is to record"
         return Step("forget", what, will, done, False, nic, on_record)
     return None
+
+
+def _step_of_update(
+    note: Note, history: History, nic: NicNote, host: Host, on_record: NicHistory
+) -> Step | None:
+    if nic.updating is None:
+        return None
+    updated = host.is_updated(nic)
+    changes = nic.link.network.changes(nic.updating)
+    missing = any(
+        not history.has_update(nic.mac, change, updated) for change in changes
+    )
+    records = _is_audited(note) and missing
+    what = f"the update of {nic.mac} had been cut off"
+    if updated:
+        what += " after its link was on its new network"
+        will, done = "it will be put on record", "it is on record now"
+        return Step("finish_update", what, will, done, records, nic, on_record)
+    will = "it will be recorded as failed and undone"
+    done = "it was recorded as failed and undone"
+    return Step("undo_update", what, will, done, records, nic, on_record)
