@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 
 from .._errors import LinkError
-from .._net import holdings
+from .._net import holdings, sysfs
 from .._net.backends import backend_of
 
 if t.TYPE_CHECKING:
@@ -44,6 +44,17 @@ def record_nic_end(
 def has_remains(nic: NicNote) -> bool:
     """Tell whether something is left that was made for an interface and that nobody holds."""
     return _is_there(nic) and holdings.holder_of(nic.ifname, nic.ifindex) is None
+
+
+def link_of(nic: NicNote) -> tuple[str | None, str | None]:
+    """Return the name that the link of an interface has now, and what it is on; ``None`` for what is not there.
+
+    A link keeps its index when it is renamed.
+    """
+    name = nic.ifname if nic.ifindex is None else sysfs.name_of(nic.ifindex)
+    if name is None or not sysfs.exists(name):
+        return None, None
+    return name, backend_of(nic.type).source_of(name)
 
 
 def _is_there(nic: NicNote) -> bool:

@@ -15,7 +15,7 @@ from .._net import holdings
 from .._net.backends import backend_of
 from .._vm.note import NicNote, Note
 from .._vm.vm import Vm
-from .nic_end import has_remains, record_nic_end, remove_remains
+from .nic_end import has_remains, link_of, record_nic_end, remove_remains
 from .other_vms import settle_other_vms
 from .steps import Host, Step, steps_of
 from .update_end import is_updated, settle_update
@@ -36,7 +36,7 @@ def repair_first(vm: Vm, report: Report, origin: Origin, check_mode: bool) -> No
     note = vm.note
     if note is None:
         return
-    host = Host(has_remains, is_updated)
+    host = Host(has_remains, is_updated, link_of)
     steps = steps_of(note, vm.history, not vm.has_ended, vm.nics, host)
     report.changed |= any(step.changes for step in steps)
     if check_mode:
@@ -105,6 +105,8 @@ def _do(
                 " again"
             )
     elif step.action == "confirm":
+        # Somebody may have renamed it since.
+        nic.ifname = link_of(nic)[0] or nic.ifname
         nic.devices = _handed_over(vm, note, nic)
         if not on_record.granted:
             fds, on = fds_of(nic.devices), backend_of(nic.type).observe(nic.link)

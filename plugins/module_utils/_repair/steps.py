@@ -34,11 +34,12 @@ class Host(t.NamedTuple):
     """What is asked of the host about an interface, only where it matters.
 
     Whether something that was made for it is there, and nobody holds it; whether its link is on the network that an
-    update was to put it on.
+    update was to put it on; the name that its link has now, ``None`` when it is gone, and its source.
     """
 
     has_remains: t.Callable[[NicNote], bool]
     is_updated: t.Callable[[NicNote], bool]
+    link_of: t.Callable[[NicNote], tuple[str | None, str | None]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,8 +148,10 @@ def _step_of(
     records = _is_audited(note) and _is_due(on_record)
     if nic.phase == "opening":
         what = f"the attach of {nic.mac} had been cut off"
-        if found is not None and found.is_whole:
-            what += " after qemu had it"
+        whole = found is not None and found.is_whole
+        gone, moved = _moved(nic, whole, host)
+        what += f" after qemu had it{moved}" if whole else moved
+        if whole and not gone:
             will, done = "it will be put on record", "it is on record now"
             records = _is_audited(note) and not on_record.granted
             return Step("confirm", what, will, done, records, nic, on_record)
@@ -191,3 +194,21 @@ def _step_of_update(
     will = "it will be recorded as failed and undone"
     done = "it was recorded as failed and undone"
     return Step("undo_update", what, will, done, records, nic, on_record)
+
+
+def _moved(nic: NicNote, whole: bool, host: Host) -> tuple[bool, str]:
+    """Tell whether somebody has removed the link of an attach that was cut off, and in words what somebody did to it.
+
+    ``whole``: qemu has it. Else it goes with the task that made it, and may not have been on its network yet.
+    """
+    if nic.ifindex is None:
+        return False, ""
+    name, source = host.link_of(nic)
+    if name is None:
+        return True, f", and its link {nic.ifname} was removed since" if whole else ""
+    said = f", and its link {nic.ifname}"
+    if name != nic.ifname:
+        return False, f"{said} is named {name} now"
+    if source == nic.source or (source is None and not whole):
+        return False, ""
+    return False, f"{said} is on {source or 'no network'} now, and not on {nic.source}"

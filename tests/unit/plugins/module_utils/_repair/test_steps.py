@@ -45,9 +45,16 @@ GUEST_SIDE = Nic(MAC, FRONT_END, "hostnet", [], None)
 HOST_SIDE = Nic(MAC, None, "hostnet", [tun(31)], None)
 
 
-def a_host(link: bool = False, updated: bool = False) -> Host:
-    """Return a host with or without what was made for an interface, on the network of an update or not."""
-    return Host(lambda nic: link, lambda nic: updated)
+def a_host(
+    link: bool = False,
+    updated: bool = False,
+    now: tuple[str | None, str | None] = ("vt525400000001", "br0"),
+) -> Host:
+    """Return a host with or without what was made for an interface, on the network of an update or not.
+
+    ``now`` is the name of its link, and what that is on.
+    """
+    return Host(lambda nic: link, lambda nic: updated, lambda nic: now)
 
 
 # the interface's phase, what is observed of it, whether its macvtap is left: the step, whether it writes a record
@@ -231,3 +238,52 @@ def test_an_update_that_was_cut_off(
     note.audit = "off"
     (step,) = steps_of(note, history, True, {MAC: WHOLE}, a_host(updated=updated))
     assert not step.records
+
+
+@pytest.mark.parametrize(
+    ("found", "now", "action", "words"),
+    [
+        (WHOLE, ("vt525400000001", "br0"), "confirm", "after qemu had it;"),
+        (
+            WHOLE,
+            ("vt525400000001", "br1"),
+            "confirm",
+            "had it, and its link vt525400000001 is on br1 now, and not on br0;",
+        ),
+        (
+            WHOLE,
+            ("vt525400000001", None),
+            "confirm",
+            "had it, and its link vt525400000001 is on no network now, and not on br0;",
+        ),
+        (
+            WHOLE,
+            ("eth9", "br0"),
+            "confirm",
+            "had it, and its link vt525400000001 is named eth9 now;",
+        ),
+        (
+            WHOLE,
+            (None, None),
+            "take_back",
+            "had it, and its link vt525400000001 was removed since;",
+        ),
+        # The link went with the task that was cut off, or was not on its network yet.
+        (None, (None, None), "take_back", "had been cut off;"),
+        (None, ("vt525400000001", None), "take_back", "had been cut off;"),
+        (
+            None,
+            ("vt525400000001", "br1"),
+            "take_back",
+            "cut off, and its link vt525400000001 is on br1 now, and not on br0;",
+        ),
+    ],
+)
+def test_what_somebody_did_to_a_link_since(
+    found: Nic | None, now: tuple[str | None, str | None], action: str, words: str
+) -> None:
+    note = a_note(interfaces={MAC: a_nic_note(phase="opening", ifindex=7)})
+    nics = {} if found is None else {MAC: found}
+    (step,) = steps_of(note, NOTHING, True, nics, a_host(now=now))
+    assert step.action == action
+    assert words in step.foreseen
