@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The end of an interface: the records that qemu holds nothing of it, and what is removed of it then."""
+"""What the host shows of an interface that a task has left, and its end: the records of it, and what is removed then."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from .._net.backends import backend_of
 if t.TYPE_CHECKING:
     from .._audit.auditor import Auditor
     from .._audit.messages import Messages
+    from .._audit.record import Record
     from .._net.nic_link import NicLink
     from .._vm.history import NicHistory
     from .._vm.note import NicNote
@@ -26,19 +27,27 @@ def record_nic_end(
     auditor: Auditor,
     messages: Messages,
 ) -> None:
-    """Record that qemu holds nothing of an interface any more: its detach, or its failed ``grant``, and each close.
+    """Record that qemu holds nothing of an interface any more. What is ``on_record`` is not written again."""
+    for record in nic_end_records(nic, on_record, grant, messages):
+        auditor.write(record)
 
-    What is ``on_record`` is not written again.
-    """
+
+def nic_end_records(
+    nic: NicNote, on_record: NicHistory, grant: str, messages: Messages
+) -> list[Record]:
+    """Return the missing records of the end of an interface: of its detach, or its failed ``grant``, and of each close."""
+    records = []
     if on_record.granted:
-        auditor.write(messages.net_detach(nic.mac, success=True))
+        records.append(messages.net_detach(nic.mac, success=True))
     elif not on_record.settled:
         from .._net.network import network_of
 
         on = network_of(nic.link, nic.type)
-        auditor.write(messages.net_grant(grant, nic.mac, [], False, *on))
-    for opened in on_record.outstanding:
-        auditor.write(messages.net_close(nic.mac, opened, opened.fd))
+        records.append(messages.net_grant(grant, nic.mac, [], False, *on))
+    return records + [
+        messages.net_close(nic.mac, opened, opened.fd)
+        for opened in on_record.outstanding
+    ]
 
 
 def has_remains(nic: NicNote) -> bool:
@@ -55,6 +64,17 @@ def link_of(nic: NicNote) -> tuple[str | None, str | None]:
     if name is None or not sysfs.exists(name):
         return None, None
     return name, backend_of(nic.type).source_of(name)
+
+
+def is_updated(nic: NicNote) -> bool:
+    """Tell whether the kernel has the link of an interface on the network that an update was to put it on."""
+    if nic.updating is None:
+        return False
+    try:
+        found = backend_of(nic.type).observe(nic.link.on(nic.updating))
+    except LinkError:
+        return False
+    return not found.changes(nic.updating)
 
 
 def _is_there(nic: NicNote) -> bool:

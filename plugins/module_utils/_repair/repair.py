@@ -15,10 +15,15 @@ from .._net import holdings
 from .._net.backends import backend_of
 from .._vm.note import NicNote, Note
 from .._vm.vm import Vm
-from .nic_end import has_remains, link_of, record_nic_end, remove_remains
+from .nic_end import (
+    has_remains,
+    is_updated,
+    link_of,
+    record_nic_end,
+    remove_remains,
+)
 from .other_vms import settle_other_vms
 from .steps import Host, Step, steps_of
-from .update_end import is_updated, settle_update
 
 if t.TYPE_CHECKING:
     from .._audit.messages import Messages
@@ -97,6 +102,8 @@ def _do(
         vm.live.monitor.execute("cont")
         note.frozen = False
     elif step.action in ("finish_update", "undo_update"):
+        from .update_end import settle_update
+
         done = step.action == "finish_update"
         failure = settle_update(vm, nic, done, auditor, messages)
         if failure is not None:

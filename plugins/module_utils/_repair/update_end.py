@@ -17,17 +17,6 @@ if t.TYPE_CHECKING:
     from .._vm.vm import Vm
 
 
-def is_updated(nic: NicNote) -> bool:
-    """Tell whether the kernel has the link of an interface on the network that an update was to put it on."""
-    if nic.updating is None:
-        return False
-    try:
-        found = backend_of(nic.type).observe(nic.link.on(nic.updating))
-    except LinkError:
-        return False
-    return not found.changes(nic.updating)
-
-
 def settle_update(
     vm: Vm, nic: NicNote, done: bool, auditor: Auditor, messages: Messages
 ) -> LinkError | None:

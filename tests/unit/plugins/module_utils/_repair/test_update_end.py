@@ -30,6 +30,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import (
     Inventory,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._repair import (
+    nic_end,
     repair,
     update_end,
 )
@@ -96,7 +97,8 @@ def fixture_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
     monkeypatch.setattr(recent, "records_of", lambda uuid, since: [])
     a_base(tmp_path, monkeypatch)
     backend = FakeBackend(AFTER)
-    monkeypatch.setattr(update_end, "backend_of", lambda kind: backend)
+    for module in (nic_end, update_end):
+        monkeypatch.setattr(module, "backend_of", lambda kind: backend)
     me = Process.of(os.getpid())
     assert me is not None
     nic = a_nic_note(updating=AFTER, devices=[tun(31)])
