@@ -78,6 +78,17 @@ class Network:
                 found.append({f"old-{name}": old, f"new-{name}": new})
         return found
 
+    def before(self, change: t.Mapping[str, str | None]) -> Network:
+        """Return the network as it was before a change that the fields of an update record tell."""
+        old = {}
+        for field in dataclasses.fields(self):
+            name = f"old-{field.name}"
+            if name in change:
+                value = change[name]
+                plain = value == _DEFAULTS.get(field.name)
+                old[field.name] = None if plain else value
+        return dataclasses.replace(self, **old)
+
     def _fields(self, names: t.Sequence[str]) -> Fields:
         values = {name: getattr(self, name) for name in names}
         return {name: value for name, value in values.items() if value is not None}

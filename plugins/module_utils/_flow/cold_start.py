@@ -20,9 +20,9 @@ from .._proc import Process
 from .._qemu import command, launch, systemd
 from .._qemu.command import Backend, QemuOptions
 from .._repair.companion_unit import watch
-from .._repair.resume import end_process
+from .._repair.nic_end import has_remains
+from .._repair.vm_end import end_process
 from .._vm.note import Note
-from .._vm.remains import has_remains
 from .._vm.vm import Vm
 from .handover import attached, claim, noting, record_grant, take_carriers
 

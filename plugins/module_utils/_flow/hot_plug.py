@@ -18,9 +18,9 @@ from .._net.interface import Interface
 from .._net.network import network_of
 from .._net.opened import OpenedDevices
 from .._qemu import hotplug, ids
+from .._repair.nic_end import has_remains
 from .._vm.nic import Nic
 from .._vm.note import Note
-from .._vm.remains import has_remains
 from .._vm.vm import Live, Vm
 from .handover import attached, claim, noting, record_grant, take_carriers
 from .plan import Plan, Step

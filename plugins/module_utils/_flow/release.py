@@ -16,11 +16,10 @@ from .._errors import LinkError, PendingError
 from .._net import holdings
 from .._net.holdings import Holding
 from .._qemu import hotplug
-from .._repair.vm_end import record_nic_end
+from .._repair.nic_end import record_nic_end, remove_remains
 from .._vm.history import of_note
 from .._vm.nic import Nic
 from .._vm.note import Note
-from .._vm.remains import remove_remains
 from .._vm.vm import Vm
 
 if t.TYPE_CHECKING:
