@@ -23,7 +23,7 @@ NAME = re.compile(r"(?!\d+\Z)[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}\Z", re.ASCII)
 
 
 def check_words(bridges: list[dict[str, t.Any]]) -> list[str]:
-    """What is wrong with the list on any host."""
+    """Return what is wrong with the list on any host, one sentence for each problem."""
     problems = []
     seen: set[str] = set()
     for bridge in bridges:
@@ -77,12 +77,27 @@ def check_words(bridges: list[dict[str, t.Any]]) -> list[str]:
     return problems
 
 
+def check_machine_id(bridges: list[dict[str, t.Any]]) -> list[str]:
+    """Return a problem for each bridge whose MAC address needs the machine id, if this host has none."""
+    return [
+        f"hypervisor_bridges: {bridge['name']}: mac: this host has no machine id (/etc/machine-id), so the role cannot make"
+        " a MAC address that no other host has. Run systemd-machine-id-setup on the host, or give the bridge a mac"
+        for bridge in bridges
+        if not bridge.get("mac") and not machine_id()
+    ]
+
+
 def machine_id() -> str:
-    return Path("/etc/machine-id").read_text(encoding="utf-8").strip()
+    """Return the host's machine id, empty if it has none: an image has none before its first boot."""
+    try:
+        text = Path("/etc/machine-id").read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
+    return text if re.fullmatch("[0-9a-f]{32}", text) else ""
 
 
 def pinned_mac(bridge: dict[str, t.Any]) -> str:
-    """The bridge's MAC address: its own, or one that is the same at each run and on no other host."""
+    """Return the bridge's MAC address: the given one, or one that is the same at each run and on no other host."""
     if bridge.get("mac"):
         return str(bridge["mac"]).lower()
     seed = f"virtaudit.qemu {machine_id()} {bridge['name']}".encode()
@@ -96,7 +111,8 @@ def main() -> None:
         {**bridge, "type": bridge.get("type") or "bridge", "mac": pinned_mac(bridge)}
         for bridge in wanted
     ]
-    print(json.dumps({"problems": check_words(wanted), "bridges": bridges}))
+    problems = [*check_words(wanted), *check_machine_id(wanted)]
+    print(json.dumps({"problems": problems, "bridges": bridges}))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import typing as t
+from pathlib import Path
 
 import pytest
 
@@ -58,6 +59,22 @@ def test_a_mac_that_stays(monkeypatch: pytest.MonkeyPatch) -> None:
         words.pinned_mac({"name": "br0", "mac": "02:AA:00:00:00:01"})
         == "02:aa:00:00:00:01"
     )
+
+
+@pytest.mark.parametrize("text", [None, "", "uninitialized\n"])
+def test_a_host_without_a_machine_id(
+    text: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "machine-id"
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+    monkeypatch.setattr(words, "Path", lambda _path: path)
+    assert words.machine_id() == ""
+    wanted = [{"name": "br0"}, {"name": "br1", "mac": "02:00:00:00:00:01"}]
+    (problem,) = words.check_machine_id(wanted)
+    assert "br0: mac: this host has no machine id" in problem
+    path.write_text("0123456789abcdef" * 2 + "\n", encoding="utf-8")
+    assert words.check_machine_id(wanted) == []
 
 
 def test_vlans_of_a_bridge_of_open_vswitch() -> None:
