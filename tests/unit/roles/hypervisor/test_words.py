@@ -15,26 +15,26 @@ from ansible_collections.virtaudit.qemu.roles.hypervisor.files import words
 @pytest.mark.parametrize(
     ("wanted", "why"),
     [
-        ([{"name": ""}], "no name of a link"),
-        ([{"name": "sixteen-bytes-xx"}], "no name of a link"),
-        ([{"name": "a/b"}], "no name of a link"),
-        ([{"name": "a b"}], "no name of a link"),
-        ([{"name": "br0\n"}], "no name of a link"),
-        ([{"name": ".."}], "no name of a link"),
-        ([{"name": "br*"}], "no name of a link"),
-        ([{"name": "12"}], "no name of a link"),
-        ([{"name": "brü"}], "no name of a link"),
-        ([{"name": "br0", "ports": ["%s"]}], "no name of a link"),
+        ([{"name": ""}], "not a name of a link"),
+        ([{"name": "sixteen-bytes-xx"}], "not a name of a link"),
+        ([{"name": "a/b"}], "not a name of a link"),
+        ([{"name": "a b"}], "not a name of a link"),
+        ([{"name": "br0\n"}], "not a name of a link"),
+        ([{"name": ".."}], "not a name of a link"),
+        ([{"name": "br*"}], "not a name of a link"),
+        ([{"name": "12"}], "not a name of a link"),
+        ([{"name": "brü"}], "not a name of a link"),
+        ([{"name": "br0", "ports": ["%s"]}], "not a name of a link"),
         ([{"name": "br0"}, {"name": "br0"}], "twice"),
         ([{"name": "br0", "ports": ["p0"]}, {"name": "p0"}], "twice"),
         ([{"name": "br0", "mtu": 0}], "68 to 65535"),
         ([{"name": "br0", "default_pvid": 4095}], "0 to 4094"),
-        ([{"name": "br0", "mac": "01:00:5e:00:00:01"}], "no MAC address"),
-        ([{"name": "br0", "mac": "02:00:00:00:00"}], "no MAC address"),
-        ([{"name": "br0", "mac": "02:00:00:00:00:01\n"}], "no MAC address"),
-        ([{"name": "br0", "addresses": ["192.0.2.1"]}], "no address"),
-        ([{"name": "br0", "addresses": ["192.0.2.1/255.255.255.0"]}], "no address"),
-        ([{"name": "br0", "addresses": ["192.0.2.1/33"]}], "no address"),
+        ([{"name": "br0", "mac": "01:00:5e:00:00:01"}], "not a MAC address"),
+        ([{"name": "br0", "mac": "02:00:00:00:00"}], "not a MAC address"),
+        ([{"name": "br0", "mac": "02:00:00:00:00:01\n"}], "not a MAC address"),
+        ([{"name": "br0", "addresses": ["192.0.2.1"]}], "not an address"),
+        ([{"name": "br0", "addresses": ["192.0.2.1/255.255.255.0"]}], "not an address"),
+        ([{"name": "br0", "addresses": ["192.0.2.1/33"]}], "not an address"),
     ],
 )
 def test_words(wanted: list[dict[str, t.Any]], why: str) -> None:
@@ -80,4 +80,4 @@ def test_a_host_without_a_machine_id(
 def test_vlans_of_a_bridge_of_open_vswitch() -> None:
     wanted = {"name": "ovs0", "type": "openvswitch", "vlan_filtering": True}
     (problem,) = words.check_words([wanted])
-    assert "ovs0: vlan_filtering: a bridge of Open vSwitch's" in problem
+    assert "ovs0: vlan_filtering: a bridge of Open vSwitch always" in problem
