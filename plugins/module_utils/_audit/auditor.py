@@ -38,13 +38,13 @@ _MENDS: dict[type[AuditError], str] = {
 
 
 class Auditor:
-    """The one place through which a task writes records. Use it as a context manager.
+    """Writes all records of a task. Use it as a context manager.
 
-    ``required`` raises :class:`AuditError` when it is not proved that the kernel took a record, and
-    that the daemon has written it to its log; ``best_effort`` turns that into a warning, ``off``
-    sends nothing. Sockets are opened at the first need, so that a task that changes nothing leaves
-    no EVENT_LISTENER record behind. ``missed`` tells that something has happened whose record is missing.
-    ``ticket`` says why the task is run, and stands in each record, as the id of the run of Ansible does.
+    With ``required`` it raises :class:`AuditError` unless it is proved that the kernel took a record and that
+    the daemon has written it to its log. ``best_effort`` turns that into a warning, and ``off`` sends nothing.
+    The auditor opens its sockets only when it needs them, so that a task that changes nothing leaves no
+    EVENT_LISTENER record behind. ``missed`` tells that something has happened whose record is missing.
+    ``ticket`` says why the task is run. Each record has it, and the id of the run of Ansible.
     """
 
     def __init__(self, mode: Mode, ticket: str | None = None) -> None:
@@ -72,16 +72,16 @@ class Auditor:
 
     @property
     def unproved(self) -> dict[str, Record]:
-        """Return the records that must be proved and that the last look into the daemon's log did not find there.
-
-        Named by their event ids.
+        """Return the event ids of the records that must be proved, and that the last look into the daemon's log
+        did not find.
         """
         return dict(self._proof.pending) if self.mode == "required" else {}
 
     def check(self) -> None:
-        """Refuse to go on if a record sent now would not land, or if one that was sent is not in the daemon's log.
+        """Refuse to go on if a record sent now would not be kept, or if a record that was sent is not in the
+        daemon's log.
 
-        Called before anything is opened, and again before anything is handed to qemu.
+        The code calls this before it opens anything, and again before it hands anything to qemu.
         """
         problem = self._problem()
         if problem is not None:
@@ -90,7 +90,7 @@ class Auditor:
     def prove(self) -> None:
         """Require that the daemon has written all records of this task to its log.
 
-        Called before it is noted, or returned, that something is on record.
+        The code calls this before it notes or returns that something is on record.
         """
         if not self._proof.pending:
             return
@@ -101,26 +101,30 @@ class Auditor:
             self._fail(str(exc), exc)
 
     def prove_anyway(self) -> None:
-        """Do the same when nothing can be refused any more. A failure becomes a warning, see :attr:`unproved`."""
+        """Do the same at a point where the task can no longer refuse anything.
+
+        A failure becomes a warning, see :attr:`unproved`.
+        """
         try:
             self.prove()
         except AuditError as exc:
             self._warn(str(exc))
 
     def look(self) -> None:
-        """Check the same for a task that has nothing to record. A problem is a warning."""
+        """Check the same for a task that has nothing to record. A problem becomes a warning."""
         problem = self._problem()
         if problem is not None:
             self._warn(f"audit: {problem}. Nothing had to be recorded")
 
     def prepare(self) -> None:
-        """Check, and listen for the echo of the records that will be written."""
+        """Check, and start to listen for the echo of the records that the task will write."""
         self.check()
         self._prepared = True
         if self._proof.writes_none is not None:
             self._warn(f"audit: {self._proof.writes_none}")
         if self.mode == "off" or self._listening or namespaces.foreign():
-            # With best_effort, records are sent all the same. There is no use in waiting for an echo that cannot come.
+            # With best_effort the records are sent all the same, but nobody waits for an echo that
+            # cannot come.
             return
         try:
             self._connect().listen()
@@ -146,9 +150,9 @@ class Auditor:
         return confirmation.event if confirmation else None
 
     def write_anyway(self, record: Record) -> str | None:
-        """Write a record of something that has happened already and cannot be refused any more.
+        """Write a record of something that has happened already, so that the task can no longer refuse it.
 
-        This is used while an error is being handled. A failure here becomes a warning beside that error.
+        The code uses this while it handles an error. A failure here becomes a warning beside that error.
         """
         try:
             return self.write(record)
@@ -157,7 +161,7 @@ class Auditor:
             return None
 
     def add(self, other: Auditor) -> None:
-        """Take the records and warnings of another auditor as this one's."""
+        """Take over the records and warnings of another auditor."""
         self.records += other.records
         if other.auid is not None:
             self.auid, self.ses = other.auid, other.ses
@@ -184,7 +188,8 @@ class Auditor:
             self._require_kept()
             self._proof.require_written()
         except AuditError as exc:
-            # If the daemon has died or hangs, records that it has not written must not pass for being on record.
+            # If the daemon has died or hangs, records that it has not written must not count as
+            # being on record.
             self.missed |= self._proof.outstanding() and self.mode == "required"
             return exc
         return None
@@ -207,7 +212,7 @@ class Auditor:
             # The kernel also echoes records that no daemon writes.
             self._require_kept()
             return confirmation
-        # Only best_effort gets here without an echo, and has warned of it.
+        # Only best_effort gets here without an echo, and it has warned of that.
         connection.send(record)
         return None
 
@@ -243,10 +248,12 @@ class Auditor:
 
 
 def _elsewhere(kind: str) -> AuditNamespaceError:
-    """Return the error of a task that runs in a namespace of a container."""
-    cannot = "the kernel takes no record from there"
+    """Return the error for a task that runs in a namespace of a container."""
+    cannot = "there the kernel takes no record"
     if kind == "network":
-        cannot = "the kernel takes records from there, and its echo, which proves it, is not heard there"
+        cannot = (
+            "there the kernel takes records, but sends no echo, which would prove them"
+        )
     return AuditNamespaceError(
         f"this task does not run in the host's {kind} namespace: {cannot}"
     )

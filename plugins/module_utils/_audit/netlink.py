@@ -1,13 +1,13 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The kernel's audit system over netlink: status, send, confirm.
+"""Talks to the kernel's audit system over netlink: asks for its status, sends records, confirms them.
 
 Sources: ``include/uapi/linux/audit.h``, ``kernel/audit.c``, ``netlink(7)``.
 
-An ACK proves nothing: with auditing disabled or the backlog full the kernel drops the
-record and acknowledges it. Only the echo on the multicast group AUDIT_NLGRP_READLOG proves that the kernel took a
-record. It also carries the event id.
+An ACK proves nothing. If auditing is disabled or the backlog is full, the kernel drops the record and still
+acknowledges it. Only the echo on the multicast group AUDIT_NLGRP_READLOG proves that the kernel took a record.
+The echo also carries the event id.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ NLMSG_ERROR = 2
 NLM_F_REQUEST = 0x1
 NLM_F_ACK = 0x4
 
-# The default buffer loses the echo when other records come in a burst.
+# With a buffer of the default size the echo gets lost when other records come in a burst.
 _RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
 _DATAGRAM_BYTES = 16384
 _ANSWER_SECONDS = 10.0
@@ -50,7 +50,7 @@ _ECHO = re.compile(
 
 
 class Status(t.NamedTuple):
-    """The answer to AUDIT_GET. ``pid`` is that of the audit daemon, or 0 if none is registered."""
+    """The answer to AUDIT_GET. ``pid`` is the audit daemon's, or 0 if none is registered."""
 
     enabled: int
     pid: int
@@ -70,7 +70,7 @@ class Confirmation(t.NamedTuple):
 class AuditSocket:
     """A connection to the kernel's audit system. Use it as a context manager.
 
-    Raises :class:`AuditError` when the kernel refuses, from every method.
+    Every method raises :class:`AuditError` if the kernel refuses.
     """
 
     def __init__(self) -> None:
@@ -108,7 +108,7 @@ class AuditSocket:
     def listen(self) -> None:
         """Join the group that echoes records (CAP_AUDIT_READ, initial network namespace only).
 
-        Done once per process: the kernel writes an EVENT_LISTENER record for each join.
+        A process joins once, because the kernel writes an EVENT_LISTENER record for each join.
         """
         if self._listener is not None:
             return
@@ -119,7 +119,7 @@ class AuditSocket:
         self._listener = listener
 
     def send(self, record: Record) -> None:
-        """Send a record and wait for the kernel's ACK. It proves only that the kernel allowed the text."""
+        """Send a record and wait for the kernel's ACK, which proves only that the kernel allowed the text."""
         payload = record.text().encode("ascii") + b"\0"
         for _message in self._exchange(
             record.number, payload, NLM_F_REQUEST | NLM_F_ACK
@@ -129,14 +129,14 @@ class AuditSocket:
     def send_confirmed(self, record: Record) -> Confirmation:
         """Send a record and return the kernel's echo of it; needs :meth:`listen` first."""
         if self._listener is None:
-            raise AuditError("not listening to the kernel's audit records")
+            raise AuditError("this task does not listen to the kernel's audit records")
         self._drain(self._listener)
         self.send(record)
         confirmation = self._await_echo(self._listener, record)
         if confirmation is None:
             raise AuditError(
-                f"the kernel took a {record.type} record and did not write it"
-                " (auditing is disabled, or the backlog is full: see 'auditctl -s')"
+                f"the kernel acknowledged a {record.type} record and dropped it (auditing is disabled, or the backlog "
+                "is full: see 'auditctl -s')"
             )
         return confirmation
 
@@ -198,7 +198,7 @@ class AuditSocket:
                 return None
             except OSError as exc:
                 if exc.errno == errno.ENOBUFS:
-                    # Echoes of other records were lost. Ours may still come.
+                    # Echoes of other records got lost. The awaited echo may still come.
                     continue
                 raise AuditError(
                     f"cannot read the kernel's audit records: {exc.strerror}"
@@ -211,7 +211,7 @@ class AuditSocket:
 
     @staticmethod
     def _drain(listener: socket.socket) -> None:
-        """Forget old echoes: two queues of one interface send the same text."""
+        """Forget old echoes, because two queues of one interface send the same text."""
         listener.setblocking(False)
         while True:
             try:
@@ -226,12 +226,12 @@ class AuditSocket:
 
 
 def _receive(source: socket.socket, deadline: float) -> bytes | None:
-    """Return the next message; ``None`` for one that the kernel did not send.
+    """Return the next message, or ``None`` if somebody other than the kernel sent it.
 
-    A process with CAP_NET_ADMIN may send to our port. Only the kernel's own port is 0 (``netlink(7)``).
-    Raises :class:`OSError`, as ``socket.timeout`` after the deadline.
+    A process with CAP_NET_ADMIN may send to this port. Only the kernel's own port is 0 (``netlink(7)``). Raises
+    :class:`OSError`, and ``socket.timeout`` after the deadline.
     """
-    # A sender that never stops must not keep the task waiting for ever.
+    # A sender that never stops must not make the task wait for ever.
     left = deadline - time.monotonic()
     if left <= 0:
         raise socket.timeout("timed out")
