@@ -28,7 +28,8 @@ class Network:
     ``source``: the bridge, the switch or the lower device. ``vlan``: its VLAN, as ``42``, or the VLANs of a trunk.
     ``filter``: ``mac`` or ``address``. ``addresses``: what ``address`` lets the NIC send as, joined by commas.
     ``isolated``: ``yes``. ``link``: ``down`` while the NIC is in quarantine. ``mtu``: bytes, where a task asked for it.
-    ``port_profile``, ``interface_id``: what tells controllers of Open vSwitch which port it is.
+    ``port_profile``, ``interface_id``: what tells controllers of Open vSwitch which port it is. ``hwaddr``: the MAC of the
+    link itself, where something changed it.
     """
 
     source: str | None = None
@@ -40,6 +41,7 @@ class Network:
     mtu: str | None = None
     port_profile: str | None = None
     interface_id: str | None = None
+    hwaddr: str | None = None
 
     @property
     def is_prepared(self) -> bool:
