@@ -18,7 +18,7 @@ from .._analysis.trail import Trail
 from .._audit.netlink import AuditSocket
 from .._device import Device
 from .._log.nodes import OwnNodes
-from .._net.link import guest_side_mac
+from .._net.nic_link import guest_side_mac
 from .._proc import Process
 from .._time import iso
 from .host_view import Holder, Look

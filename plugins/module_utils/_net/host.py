@@ -11,9 +11,10 @@ import typing as t
 
 from .. import _device
 from .._errors import OptionError
-from . import holdings, link, sysfs
+from . import holdings, sysfs
 from .backends import backend_of
 from .interface import Interface
+from .nic_link import guest_side_mac
 
 _MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 
@@ -81,7 +82,7 @@ def _check_mac(
     known: t.Mapping[str, str],
 ) -> None:
     """Look for a link that carries the MAC: another VM's, whoever started it."""
-    taps = carriers.get(link.guest_side_mac(interface.mac), ())
+    taps = carriers.get(guest_side_mac(interface.mac), ())
     macvtaps = carriers.get(interface.mac, ())
     holders = [
         *(

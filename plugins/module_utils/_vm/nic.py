@@ -80,7 +80,10 @@ class Nic:
             return noted
         index = sysfs.ifindex(self.ifname)
         link = NicLink(self.ifname, index, self.mac, noted)
-        return backend_of(self.type).observe(link)
+        found = backend_of(self.type).observe(link)
+        # Whatever made the link chose its MAC.
+        made = self.note is not None and self.note.made
+        return found if made else dataclasses.replace(found, hwaddr=None)
 
     @property
     def vhost(self) -> bool | None:
@@ -276,6 +279,9 @@ def differences(wanted: Interface, nic: Nic) -> list[str]:
 
 def _move(wanted: Interface, nic: Nic) -> Move:
     before, after = nic.network, wanted.network
+    if before.hwaddr is not None:
+        own = backend_of(nic.type).hwaddr_of(nic.mac)
+        after = dataclasses.replace(after, hwaddr=own)
     if wanted.mtu is None:
         # If the task does not name it, it stays as it is.
         return Move(before, dataclasses.replace(after, mtu=before.mtu))

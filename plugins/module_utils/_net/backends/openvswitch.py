@@ -109,7 +109,7 @@ class OpenVSwitch(Backend):
         return ovs_port.bridge_of_ports().get(ifname)
 
     def _connect(self, link: NicLink) -> None:
-        links.set_mac(link.ifname, links.guest_side_mac(link.mac))
+        links.set_mac(link.ifname, self.hwaddr_of(link.mac))
         self._set_mtu(link)
         ovs_port.add(link.ifname, _port_of(link, None))
 
