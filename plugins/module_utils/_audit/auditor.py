@@ -7,34 +7,21 @@ from __future__ import annotations
 
 import typing as t
 
-from .._errors import (
-    AuditError,
-    AuditLogError,
-    AuditNamespaceError,
-    AuditPermissionError,
-    RecordError,
-)
+from .._errors import AuditError, AuditLogError, RecordError
 from . import namespaces
 from .mode import Mode
-from .netlink import AuditSocket, Confirmation
+from .netlink import AuditSocket
+from .problems import elsewhere, with_mend
 from .proof import Proof
+from .sent import Sent
 from .task import run_of_environment
 
 if t.TYPE_CHECKING:
+    from .echo import Confirmation
     from .record import Record
 
-_MEND = (
-    "Start the audit daemon ('systemctl start auditd') and enable auditing ('auditctl -e 1'),"
-    " or run the task with audit: best_effort if it may go on without proof."
-)
-_MENDS: dict[type[AuditError], str] = {
-    AuditPermissionError: "Run the task as root on the host itself (become: true), or with audit: best_effort.",
-    AuditNamespaceError: "Run the task on the host itself and not in a container, or with audit: best_effort.",
-    AuditLogError: (
-        "Make room on the disk of its log, or restart the daemon ('systemctl restart auditd', or 'service auditd restart'),"
-        " or run the task with audit: best_effort if it may go on without proof."
-    ),
-}
+# The kernel keeps 64 records for the daemon by default.
+_AT_ONCE = 32
 
 
 class Auditor:
@@ -61,6 +48,7 @@ class Auditor:
         self._prepared = False
         self._listening = False
         self._proof = Proof()
+        self._sent: list[Sent] = []
 
     def __enter__(self) -> Auditor:
         return self
@@ -130,20 +118,49 @@ class Auditor:
 
     def write(self, record: Record) -> str | None:
         """Write one record. Return its event id, or ``None`` if the kernel did not confirm it."""
+        return self.together([record])[0].event
+
+    def together(self, records: t.Iterable[Record]) -> list[Sent]:
+        """Write records in one go: send all, then wait for the kernel's echo of each."""
+        sent = [self.send(record) for record in records]
+        self.confirm()
+        return sent
+
+    def send(self, record: Record) -> Sent:
+        """Send one record, and do not wait for the kernel's echo. :meth:`confirm` does, and tells whether it came."""
         if self.mode == "off":
-            return None
-        record = record.of_task(self.ticket, self._run)
+            return Sent(record)
+        sent = Sent(record.of_task(self.ticket, self._run))
         if not self._prepared:
             self.prepare()
         try:
-            confirmation = self._send(record)
+            connection = self._connect()
+            if self._listening:
+                sent.number = connection.post(sent.record)
+            else:
+                # Only best_effort gets here without an echo, and has warned of it.
+                connection.send(sent.record)
         except AuditError as exc:
-            self._keep(record, None)
-            self.missed = self.mode == "required"
-            self._fail(f"the record reason={record.what} was not written: {exc}", exc)
-            return None
-        self._keep(record, confirmation)
-        return confirmation.event if confirmation else None
+            sent.problem = exc
+        self._sent.append(sent)
+        if len(self._sent) >= _AT_ONCE:
+            self.confirm()
+        return sent
+
+    def confirm(self) -> None:
+        """Wait for the echo of each record that was sent since the last time."""
+        sent, self._sent = self._sent, []
+        if self._listening and any(each.problem is None for each in sent):
+            self._await_echoes(sent)
+        required = self.mode == "required"
+        for each in sent:
+            each.lost = required and each.problem is not None
+            self.missed |= each.lost
+            self._keep(each.record, each.confirmation)
+        for each in sent:
+            if each.problem is not None:
+                what = f"the record reason={each.record.what} was not written"
+                self._fail(f"{what}: {each.problem}", each.problem)
 
     def write_anyway(self, record: Record) -> str | None:
         """Write a record of something that has happened already and cannot be refused any more.
@@ -180,7 +197,7 @@ class Auditor:
         try:
             kind = namespaces.foreign()
             if kind is not None:
-                raise _elsewhere(kind)
+                raise elsewhere(kind)
             self._require_kept()
             self._proof.require_written()
         except AuditError as exc:
@@ -199,17 +216,22 @@ class Auditor:
             self._socket = AuditSocket()
         return self._socket
 
-    def _send(self, record: Record) -> Confirmation | None:
-        connection = self._connect()
-        if self._listening:
-            confirmation = connection.send_confirmed(record)
-            self._proof.pending[confirmation.event] = record
+    def _await_echoes(self, sent: t.Sequence[Sent]) -> None:
+        """Take the echo of each record, or the problem with it."""
+        found = self._connect().confirmations()
+        for each in sent:
+            answer = None if each.number is None else found.get(each.number)
+            if isinstance(answer, AuditError):
+                each.problem = answer
+            elif answer is not None:
+                each.confirmation = answer
+                self._proof.pending[answer.event] = each.record
+        try:
             # The kernel also echoes records that no daemon writes.
             self._require_kept()
-            return confirmation
-        # Only best_effort gets here without an echo, and has warned of it.
-        connection.send(record)
-        return None
+        except AuditError as exc:
+            for each in sent:
+                each.confirmation, each.problem = None, each.problem or exc
 
     def _keep(self, record: Record, confirmation: Confirmation | None) -> None:
         if confirmation is not None:
@@ -233,20 +255,9 @@ class Auditor:
 
     def _fail(self, message: str, problem: AuditError) -> None:
         if self.mode == "required":
-            mend = _MENDS.get(type(problem), _MEND)
-            raise AuditError(f"audit: {message}. {mend}")
+            raise AuditError(with_mend(message, problem))
         self._warn(f"audit: {message}")
 
     def _warn(self, message: str) -> None:
         if message not in self.warnings:
             self.warnings.append(message)
-
-
-def _elsewhere(kind: str) -> AuditNamespaceError:
-    """Return the error of a task that runs in a namespace of a container."""
-    cannot = "the kernel takes no record from there"
-    if kind == "network":
-        cannot = "the kernel takes records from there, and its echo, which proves it, is not heard there"
-    return AuditNamespaceError(
-        f"this task does not run in the host's {kind} namespace: {cannot}"
-    )
