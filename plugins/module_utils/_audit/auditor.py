@@ -48,7 +48,9 @@ class Auditor:
         self._prepared = False
         self._listening = False
         self._proof = Proof()
+        # Sent and not settled, and settled as not written.
         self._sent: list[Sent] = []
+        self._bad: list[tuple[Record, AuditError]] = []
 
     def __enter__(self) -> Auditor:
         return self
@@ -129,7 +131,7 @@ class Auditor:
     def send(self, record: Record) -> Sent:
         """Send one record, and do not wait for the kernel's echo. :meth:`confirm` does, and tells whether it came."""
         if self.mode == "off":
-            return Sent(record)
+            return Sent(record, good=True)
         sent = Sent(record.of_task(self.ticket, self._run))
         if not self._prepared:
             self.prepare()
@@ -144,23 +146,17 @@ class Auditor:
             sent.problem = exc
         self._sent.append(sent)
         if len(self._sent) >= _AT_ONCE:
-            self.confirm()
+            self._settle()
         return sent
 
     def confirm(self) -> None:
         """Wait for the echo of each record that was sent since the last time."""
-        sent, self._sent = self._sent, []
-        if self._listening and any(each.problem is None for each in sent):
-            self._await_echoes(sent)
-        required = self.mode == "required"
-        for each in sent:
-            each.lost = required and each.problem is not None
-            self.missed |= each.lost
-            self._keep(each.record, each.confirmation)
-        for each in sent:
-            if each.problem is not None:
-                what = f"the record reason={each.record.what} was not written"
-                self._fail(f"{what}: {each.problem}", each.problem)
+        self._settle()
+        bad, self._bad = self._bad, []
+        for record, problem in bad:
+            self._fail(
+                f"the record reason={record.what} was not written: {problem}", problem
+            )
 
     def write_anyway(self, record: Record) -> str | None:
         """Write a record of something that has happened already and cannot be refused any more.
@@ -215,6 +211,18 @@ class Auditor:
         if self._socket is None:
             self._socket = AuditSocket()
         return self._socket
+
+    def _settle(self) -> None:
+        """Learn what became of the records that were sent."""
+        sent, self._sent = self._sent, []
+        if self._listening and any(each.problem is None for each in sent):
+            self._await_echoes(sent)
+        for each in sent:
+            self._keep(each.record, each.confirmation)
+            each.good = each.problem is None or self.mode != "required"
+            self.missed |= not each.good
+            if each.problem is not None:
+                self._bad.append((each.record, each.problem))
 
     def _await_echoes(self, sent: t.Sequence[Sent]) -> None:
         """Take the echo of each record, or the problem with it."""

@@ -9,6 +9,7 @@ No other place does it, whether a task ended the VM, its companion unit saw it d
 from __future__ import annotations
 
 import os
+import typing as t
 
 from .._audit.auditor import Auditor
 from .._audit.messages import Messages
@@ -23,6 +24,9 @@ from .._vm.note import NicNote, Note
 from .._vm.remains import remove_remains
 from .._vm.statedir import VmState
 from .steps import end_of
+
+if t.TYPE_CHECKING:
+    from .._audit.record import Record
 
 _STOPPED_BY_US = ("shutdown", "destroyed")
 
@@ -54,14 +58,23 @@ def end_vm(
 def record_nic_end(
     nic: NicNote, history: NicHistory, grant: str, auditor: Auditor, messages: Messages
 ) -> None:
-    """Record that qemu holds nothing of an interface any more: its detach, or its failed ``grant``, and each close."""
+    """Record that qemu holds nothing of an interface any more."""
+    auditor.together(nic_end_records(nic, history, grant, messages))
+
+
+def nic_end_records(
+    nic: NicNote, history: NicHistory, grant: str, messages: Messages
+) -> list[Record]:
+    """Return the records of the end of an interface: of its detach, or its failed ``grant``, and of each close."""
+    records = []
     if history.granted:
-        auditor.write(messages.net_detach(nic.mac, success=True))
+        records.append(messages.net_detach(nic.mac, success=True))
     elif not history.settled:
         on = network_of(nic.link, nic.type)
-        auditor.write(messages.net_grant(grant, nic.mac, [], False, *on))
-    for opened in history.outstanding:
-        auditor.write(messages.net_close(nic.mac, opened, opened.fd))
+        records.append(messages.net_grant(grant, nic.mac, [], False, *on))
+    return records + [
+        messages.net_close(nic.mac, opened, opened.fd) for opened in history.outstanding
+    ]
 
 
 def end_vm_late(note: Note, state: VmState, auditor: Auditor, origin: Origin) -> str:
