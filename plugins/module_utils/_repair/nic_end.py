@@ -28,8 +28,7 @@ def record_nic_end(
     messages: Messages,
 ) -> None:
     """Record that qemu holds nothing of an interface any more. What is ``on_record`` is not written again."""
-    for record in nic_end_records(nic, on_record, grant, messages):
-        auditor.write(record)
+    auditor.together(nic_end_records(nic, on_record, grant, messages))
 
 
 def nic_end_records(

@@ -154,15 +154,19 @@ def _take_back(vm: Vm, nic: NicNote) -> None:
 
 def _handed_over(vm: Vm, note: Note, nic: NicNote) -> list[Device]:
     """Return the devices of an interface that qemu holds, with the events of their opens if they are known."""
+    process = vm.live.process
+    noted = [opened for opened in nic.devices if holdings.still_at(process, opened)]
+    if any(not opened.is_vhost for opened in noted):
+        return noted
+    # A note that was made anew from the log does not have the numbers.
     others = [
         other
         for other in note.interfaces.values()
         if other is not nic and other.phase == "held"
     ]
     claimed = {opened.fd for other in others for opened in other.devices}
-    claimed.update(nic.others)
     held = []
-    for found in holdings.of(vm.live.process):
+    for found in holdings.of(process):
         ours = found.dev == nic.ifname or found.is_vhost
         if ours and found.fd not in claimed:
             found.dev = nic.ifname

@@ -44,7 +44,7 @@ class NicNote:
     ``revoked`` when the host side is closed and the guest still has its NIC.
     ``pending``: the guest was asked to let go and has not. ``made``: this collection attached it.
     ``network``: what its link was put on, beside ``source``; ``updating``: what it is being put on.
-    ``others``: the vhost-net fds that qemu held before, which nothing else tells from those of this interface.
+    ``devices``: those that were opened for it, with their numbers in qemu as soon as it has them.
     """
 
     mac: str
@@ -58,7 +58,6 @@ class NicNote:
     phase: Phase
     pending: bool = False
     made: bool = True
-    others: list[int] = dataclasses.field(default_factory=list)
     ifindex: int | None = None
     devices: list[Device] = dataclasses.field(default_factory=list)
     network: Network = dataclasses.field(default_factory=Network)

@@ -88,8 +88,7 @@ class Backend(abc.ABC):
         """
         return self._observe_at(link, self.source_of(link.ifname))
 
-    @staticmethod
-    def _observe_at(link: NicLink, source: str | None) -> Network:
+    def _observe_at(self, link: NicLink, source: str | None) -> Network:
         """Return the network of a link whose source is known."""
         network, rights = link.network, link.rights
         if rights is not None:
