@@ -18,9 +18,9 @@ LAYER = $(TOOLS).layer run
 # What uses this machine's audit daemon and links of fixed names: one run at a time on a machine.
 ALONE := flock --close /run/lock/virtaudit-tests.lock
 LAYERS := lint sanity units integration fault molecule
-# make test runs the lanes side by side: what uses the machine's audit daemon is in the second, and the third builds
-# what molecule then finds.
-LANES := --lane "lint sanity units molecule" --lane "integration fault" --lane images
+# make test runs the lanes side by side. The longest one has what uses the machine's audit daemon; the others give way
+# to it. The third one builds what molecule then finds.
+LANES := --aside "lint sanity units molecule" --lane "integration fault" --aside images
 # What make test takes a sample of, make test-all takes whole; and what it leaves out.
 TEST := UNITS=units FAULT_EVERY=20 SCENARIOS=fleet
 ALL_LAYERS := lint sanity units integration compat fault molecule molecule-tcg bench
@@ -125,8 +125,8 @@ fault: setup ## Harm tasks at each system call that matters, and check what is l
 
 # A kernel takes two processors ten minutes, once: the other layers come first.
 images: setup ## Build what molecule runs on, or find it built
-	kind=$$($(PY) extensions/molecule/vm.py accel | sed '/uml/!s/.*/qemu/'); for release in $(RELEASES); do \
-		nice -n 19 extensions/molecule/image/build $$release $$kind || exit; done
+	kind=$$($(PY) extensions/molecule/vm.py accel | sed '/uml/!s/.*/qemu/'); \
+	for release in $(RELEASES); do nice extensions/molecule/image/build $$release $$kind || exit; done
 
 # On virtual hypervisors that run as processes; with ACCEL=tcg on emulated ones, with the kernels of the releases.
 molecule: setup ## Run scenarios on virtual hypervisors, with SCENARIOS single ones
