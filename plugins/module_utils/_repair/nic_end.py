@@ -50,9 +50,14 @@ def nic_end_records(
     ]
 
 
-def has_remains(nic: NicNote) -> bool:
-    """Tell whether something is left that was made for an interface and that nobody holds."""
-    return _is_there(nic) and holdings.holder_of(nic.ifname, nic.ifindex) is None
+def has_remains(nic: NicNote, free: bool = False) -> bool:
+    """Tell whether something is left that was made for an interface and that nobody holds.
+
+    ``free``: that nobody holds it has just been found.
+    """
+    backend = backend_of(nic.type)
+    there = nic.made and any(backend.remains(link) for link in _links(nic))
+    return there and (free or holdings.holder_of(nic.ifname, nic.ifindex) is None)
 
 
 def link_of(nic: NicNote) -> tuple[str | None, str | None]:
@@ -77,11 +82,6 @@ def is_updated(nic: NicNote) -> bool:
     return not found.changes(nic.updating)
 
 
-def _is_there(nic: NicNote) -> bool:
-    backend = backend_of(nic.type)
-    return nic.made and any(backend.remains(link) for link in _links(nic))
-
-
 def _links(nic: NicNote) -> list[NicLink]:
     """Return the link of an interface as it was, and as an update that was cut off may have left it."""
     return [
@@ -97,7 +97,7 @@ def remove_remains(nic: NicNote, free: bool = False) -> None:
     ``free``: that nobody holds it has just been found. Raises :class:`LinkError`; the interface must
     stay noted then, for the next task to remove it.
     """
-    if not (_is_there(nic) if free else has_remains(nic)):
+    if not has_remains(nic, free):
         return
     backend = backend_of(nic.type)
     try:

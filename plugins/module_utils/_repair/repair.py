@@ -130,7 +130,7 @@ def _do(
             auditor.prove()
             # What is on record is not recorded again, even if its link cannot be removed.
             nic.phase = "revoked"
-        remove_remains(nic)
+        remove_remains(nic, free=step.action == "take_back")
         if step.action == "take_back" or nic.mac not in vm.nics:
             del note.interfaces[nic.mac]
     vm.state.save(note)

@@ -35,6 +35,11 @@ class NicHistory:
     granted: bool
     settled: bool = False
 
+    @property
+    def is_end_due(self) -> bool:
+        """Tell whether a record of its end is missing: of its detach or its failed hand-over, or a close."""
+        return self.granted or not self.settled or bool(self.outstanding)
+
 
 def of_note(note: NicNote) -> NicHistory:
     """Return what the note says: all devices of the interface are open, and they are handed over if the interface is held."""
