@@ -16,7 +16,7 @@ from .._errors import LinkError, PendingError
 from .._net import holdings
 from .._net.holdings import Holding
 from .._qemu import hotplug
-from .._repair.nic_end import record_nic_end, remove_remains
+from .._repair.nic_end import nic_end_records, remove_remains
 from .._vm.history import of_note
 from .._vm.nic import Nic
 from .._vm.note import Note
@@ -190,7 +190,8 @@ def _close(
     if holding is not None:
         return _keep(nic, report, messages, holding)
     devices = entry.devices
-    record_nic_end(entry, of_note(entry), "attach", report.auditor, messages)
+    for record in nic_end_records(entry, of_note(entry), "attach", messages):
+        report.auditor.write(record)
     entry.phase = "revoked"
     outcome = Outcome(nic.mac, action, released=devices)
     try:

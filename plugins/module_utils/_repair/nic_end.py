@@ -12,7 +12,6 @@ from .._net import holdings, sysfs
 from .._net.backends import backend_of
 
 if t.TYPE_CHECKING:
-    from .._audit.auditor import Auditor
     from .._audit.messages import Messages
     from .._audit.record import Record
     from .._net.nic_link import NicLink
@@ -20,22 +19,13 @@ if t.TYPE_CHECKING:
     from .._vm.note import NicNote
 
 
-def record_nic_end(
-    nic: NicNote,
-    on_record: NicHistory,
-    grant: str,
-    auditor: Auditor,
-    messages: Messages,
-) -> None:
-    """Record that qemu holds nothing of an interface any more. What is ``on_record`` is not written again."""
-    for record in nic_end_records(nic, on_record, grant, messages):
-        auditor.write(record)
-
-
 def nic_end_records(
     nic: NicNote, on_record: NicHistory, grant: str, messages: Messages
 ) -> list[Record]:
-    """Return the missing records of the end of an interface: of its detach, or its failed ``grant``, and of each close."""
+    """Return the records that qemu holds nothing of an interface any more: of its detach, or its failed ``grant``, and each close.
+
+    What is ``on_record`` is not recorded again.
+    """
     records = []
     if on_record.granted:
         records.append(messages.net_detach(nic.mac, success=True))

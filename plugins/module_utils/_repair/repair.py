@@ -13,13 +13,14 @@ from .._device import Device, fds_of
 from .._errors import StuckError
 from .._net import holdings
 from .._net.backends import backend_of
+from .._vm import identity
 from .._vm.note import NicNote, Note
 from .._vm.vm import Vm
 from .nic_end import (
     has_remains,
     is_updated,
     link_of,
-    record_nic_end,
+    nic_end_records,
     remove_remains,
 )
 from .other_vms import settle_other_vms
@@ -42,7 +43,7 @@ def repair_first(vm: Vm, report: Report, origin: Origin, check_mode: bool) -> No
     if note is None:
         return
     host = Host(has_remains, is_updated, link_of)
-    steps = steps_of(note, vm.history, not vm.has_ended, vm.nics, host)
+    steps = steps_of(note, vm.history, not identity.has_ended(note), vm.nics, host)
     report.changed |= any(step.changes for step in steps)
     if check_mode:
         _foresee(vm, steps, report)
@@ -126,7 +127,8 @@ def _do(
         if step.action == "take_back":
             _take_back(vm, nic)
         if step.action != "forget":
-            record_nic_end(nic, on_record, "attach", auditor, messages)
+            for record in nic_end_records(nic, on_record, "attach", messages):
+                auditor.write(record)
             auditor.prove()
             # What is on record is not recorded again, even if its link cannot be removed.
             nic.phase = "revoked"

@@ -17,7 +17,7 @@ from .._errors import ProcessError, StuckError
 from .._net import holdings
 from .._net.holdings import Holding
 from .._vm import identity
-from .nic_end import record_nic_end, remove_remains
+from .nic_end import nic_end_records, remove_remains
 
 if t.TYPE_CHECKING:
     from .._audit.auditor import Auditor
@@ -124,7 +124,8 @@ def _record_ends(
         if holding is not None:
             stuck[nic.mac] = holding
             continue
-        record_nic_end(nic, history.nic(nic), grant, auditor, messages)
+        for record in nic_end_records(nic, history.nic(nic), grant, messages):
+            auditor.write(record)
         recorded.append(nic)
     auditor.prove()
     if stuck:
