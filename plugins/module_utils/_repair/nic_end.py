@@ -14,7 +14,6 @@ from .._net.backends import backend_of
 if t.TYPE_CHECKING:
     from .._audit.messages import Messages
     from .._audit.record import Record
-    from .._net.nic_link import NicLink
     from .._vm.history import NicHistory
     from .._vm.note import NicNote
 
@@ -46,7 +45,7 @@ def has_remains(nic: NicNote, free: bool = False) -> bool:
     ``free``: that nobody holds it has just been found.
     """
     backend = backend_of(nic.type)
-    there = nic.made and any(backend.remains(link) for link in _links(nic))
+    there = nic.made and any(backend.remains(link) for link in nic.links)
     return there and (free or holdings.holder_of(nic.ifname, nic.ifindex) is None)
 
 
@@ -72,15 +71,6 @@ def is_updated(nic: NicNote) -> bool:
     return not found.changes(nic.updating)
 
 
-def _links(nic: NicNote) -> list[NicLink]:
-    """Return the link of an interface as it was, and as an update that was cut off may have left it."""
-    return [
-        nic.link.on(network)
-        for network in (nic.link.network, nic.updating)
-        if network is not None
-    ]
-
-
 def remove_remains(nic: NicNote, free: bool = False) -> None:
     """Remove what is left of an interface that nobody holds. A tap goes with its last fd.
 
@@ -91,7 +81,7 @@ def remove_remains(nic: NicNote, free: bool = False) -> None:
         return
     backend = backend_of(nic.type)
     try:
-        for link in _links(nic):
+        for link in nic.links:
             backend.remove(link)
     except LinkError as exc:
         raise LinkError(

@@ -13,7 +13,6 @@ from .._device import Device, fds_of
 from .._errors import StuckError
 from .._net import holdings
 from .._net.backends import backend_of
-from .._vm import identity
 from .._vm.note import NicNote, Note
 from .._vm.vm import Vm
 from .nic_end import (
@@ -43,7 +42,7 @@ def repair_first(vm: Vm, report: Report, origin: Origin, check_mode: bool) -> No
     if note is None:
         return
     host = Host(has_remains, is_updated, link_of)
-    steps = steps_of(note, vm.history, not identity.has_ended(note), vm.nics, host)
+    steps = steps_of(note, vm.history, not note.has_ended, vm.nics, host)
     report.changed |= any(step.changes for step in steps)
     if check_mode:
         _foresee(vm, steps, report)

@@ -19,6 +19,7 @@ if t.TYPE_CHECKING:
 
 # The kernel's records and the note have the same clock, in ticks of a different length.
 _SLACK_SECONDS = 0.1
+_MACS = ("net", "new-net", "old-net")
 _TURNS = ("start", "attach", "detach")
 
 
@@ -81,7 +82,11 @@ class History:
 
     def nic(self, note: NicNote) -> NicHistory:
         """Return what is on record of one interface: the note from before these records, and what they change."""
-        mine = [logged for logged in self.records if _speaks_of(logged, note.mac)]
+        mine = [
+            logged
+            for logged in self.records
+            if note.mac in map(logged.record.fields.get, _MACS)
+        ]
         if not mine:
             return of_note(note)
         from .._analysis.devices import NicDevices
@@ -100,11 +105,6 @@ class History:
             granted=on_record.held is not None,
             settled=on_record.settled,
         )
-
-
-def _speaks_of(logged: Logged, mac: str) -> bool:
-    fields = logged.record.fields
-    return mac in (fields.get("net"), fields.get("new-net"), fields.get("old-net"))
 
 
 def _begins_with_grant(records: t.Iterable[Logged]) -> bool:

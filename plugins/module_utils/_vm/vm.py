@@ -160,7 +160,7 @@ class Vm:
         auditor.prove_anyway()
         for event, record in auditor.unproved.items():
             note.unrecord(event, record.fields)
-        if auditor.missed or note.is_unfinished or identity.has_ended(note):
+        if auditor.missed or note.is_unfinished or note.has_ended:
             self.state.save(note)
             return
         # A NIC that something else attached is no longer noted when no change of it is under way.
