@@ -126,8 +126,7 @@ def _do(
         if step.action == "take_back":
             _take_back(vm, nic)
         if step.action != "forget":
-            for record in nic_end_records(nic, on_record, "attach", messages):
-                auditor.write(record)
+            auditor.together(nic_end_records(nic, on_record, "attach", messages))
             auditor.prove()
             # What is on record is not recorded again, even if its link cannot be removed.
             nic.phase = "revoked"
@@ -155,15 +154,19 @@ def _take_back(vm: Vm, nic: NicNote) -> None:
 
 def _handed_over(vm: Vm, note: Note, nic: NicNote) -> list[Device]:
     """Return the devices of an interface that qemu holds, with the events of their opens if they are known."""
+    process = vm.live.process
+    noted = [opened for opened in nic.devices if holdings.still_at(process, opened)]
+    if any(not opened.is_vhost for opened in noted):
+        return noted
+    # A note that was made anew from the log does not have the numbers.
     others = [
         other
         for other in note.interfaces.values()
         if other is not nic and other.phase == "held"
     ]
     claimed = {opened.fd for other in others for opened in other.devices}
-    claimed.update(nic.others)
     held = []
-    for found in holdings.of(vm.live.process):
+    for found in holdings.of(process):
         ours = found.dev == nic.ifname or found.is_vhost
         if ours and found.fd not in claimed:
             found.dev = nic.ifname

@@ -122,8 +122,7 @@ def _record_ends(
         if holding is not None:
             stuck[nic.mac] = holding
             continue
-        for record in nic_end_records(nic, history.nic(nic), grant, messages):
-            auditor.write(record)
+        auditor.together(nic_end_records(nic, history.nic(nic), grant, messages))
         recorded.append(nic)
     auditor.prove()
     if stuck:

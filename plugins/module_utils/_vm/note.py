@@ -30,7 +30,6 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "int | None": (int, type(None)),
     "float | None": (float, int, type(None)),
     "bool": (bool,),
-    "list[int]": (list,),
     "Mode": (str,),
     "Phase": (str,),
 }
@@ -44,7 +43,7 @@ class NicNote:
     ``revoked`` when the host side is closed and the guest still has its NIC.
     ``pending``: the guest was asked to let go and has not. ``made``: this collection attached it.
     ``network``: what its link was put on, beside ``source``; ``updating``: what it is being put on.
-    ``others``: the vhost-net fds that qemu held before, which nothing else tells from those of this interface.
+    ``devices``: those that were opened for it, with their numbers in qemu as soon as it has them.
     """
 
     mac: str
@@ -58,7 +57,6 @@ class NicNote:
     phase: Phase
     pending: bool = False
     made: bool = True
-    others: list[int] = dataclasses.field(default_factory=list)
     ifindex: int | None = None
     devices: list[Device] = dataclasses.field(default_factory=list)
     network: Network = dataclasses.field(default_factory=Network)
@@ -215,6 +213,4 @@ def _build(kind: type[_Kind], data: t.Any, **built: t.Any) -> _Kind:
             value = known[field.name] = data[field.name]
             if type(value) not in _TYPES[str(field.type)]:
                 raise TypeError(f"{field.name} is {value!r}")
-            if type(value) is list and any(type(each) is not int for each in value):
-                raise TypeError(f"{field.name} has {value!r}")
     return kind(**known)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import typing as t
 from pathlib import Path
@@ -191,8 +192,19 @@ def test_what_cannot_be_proved_stays(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_vhost_net_of_others_is_not_taken_for_ours() -> None:
     process = Fake()
     process.held = {each.fileno(): each for each in (vhost(20), tun(21), vhost(22))}
-    nic = a_nic_note(phase="opening", devices=[tun(7), vhost(8)], others=[20])
+    nic = a_nic_note(phase="opening", devices=[tun(21), vhost(22)])
     note = a_vm(interfaces={MAC: nic})
+    held = repair._handed_over(a_task_on(note, process.process), note, nic)
+    assert held == [tun(21), vhost(22)]
+
+
+def test_a_note_from_the_log_has_no_numbers() -> None:
+    process = Fake()
+    process.held = {each.fileno(): each for each in (vhost(20), tun(21), vhost(22))}
+    opened = [dataclasses.replace(each, fd=None) for each in (tun(7), vhost(8))]
+    other = a_nic_note(mac="52:54:00:00:00:02", devices=[vhost(20)])
+    nic = a_nic_note(phase="opening", devices=opened)
+    note = a_vm(interfaces={MAC: nic, "52:54:00:00:00:02": other})
     held = repair._handed_over(a_task_on(note, process.process), note, nic)
     assert [(each.fd, each.event) for each in held] == [
         (21, "1.000:7"),
