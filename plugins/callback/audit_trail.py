@@ -179,9 +179,6 @@ from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.anchor impor
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.breaking_off import (
     BreakingOff,
 )
-from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.chain import (
-    Document,
-)
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.collector import (
     Collector,
 )
@@ -190,6 +187,9 @@ from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.directory im
 )
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.heads import (
     HeadError,
+)
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.line import (
+    Document,
 )
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.results import (
     ASYNC_STATUS,

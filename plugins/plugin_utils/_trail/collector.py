@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import typing as t
 
-from .chain import Document
 from .earlier import Earlier
 from .ledger import Event, Machine, parse_event
+from .line import (
+    Document,
+)
 from .lines import Gap, Lines
 from .records import (
     Record,

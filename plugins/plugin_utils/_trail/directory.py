@@ -13,7 +13,7 @@ import stat
 import typing as t
 
 from ...module_utils._errors import VirtauditError
-from .chain import (
+from .line import (
     END,
     GENESIS,
     NAME,
@@ -24,6 +24,7 @@ from .chain import (
     is_state,
     unseal,
 )
+from .regular import open_regular
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _TIME = "%Y%m%dT%H%M%S.%fZ"
@@ -153,15 +154,12 @@ def _read(line: bytes) -> tuple[Document, str] | None:
 
 def _first_and_last(name: str, directory: int) -> tuple[bytes, bytes]:
     """Return the first and the last whole line of a file, newline included; nothing where it has none."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        fd = os.open(name, flags, dir_fd=directory)
+        with open(open_regular(name, directory), "rb") as handle:
+            return handle.readline(), _last_line(handle)
     except OSError:
+        # The check of trails says what is wrong with it.
         return b"", b""
-    with open(fd, "rb") as handle:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return b"", b""
-        return handle.readline(), _last_line(handle)
 
 
 def _last_line(handle: t.BinaryIO) -> bytes:

@@ -11,6 +11,7 @@ import re
 
 from .directory import trail_names
 from .ledger import Event, Events, parse_event
+from .regular import open_regular
 
 # The lines of this code have their members in this order.
 _HOST = re.compile(rb'"host":\{"name":("(?:[^"\\]|\\.)*")')
@@ -58,16 +59,18 @@ class Earlier:
             return 0.0
 
     def _read(self, name: str) -> None:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
-            fd = os.open(name, flags, dir_fd=self._directory)
+            with open(open_regular(name, self._directory), "rb") as handle:
+                for line in handle:
+                    self._take(line)
         except OSError:
+            # The check of trails says what is wrong with it.
             return
-        with open(fd, "rb") as handle:
-            for line in handle:
-                host, found = _HOST.search(line), _ID.search(line)
-                if host is None or found is None:
-                    continue
-                event = parse_event(found[1].decode("ascii"))
-                if event is not None:
-                    self._known.setdefault(host[1], Events()).add(event)
+
+    def _take(self, line: bytes) -> None:
+        host, found = _HOST.search(line), _ID.search(line)
+        if host is None or found is None:
+            return
+        event = parse_event(found[1].decode("ascii"))
+        if event is not None:
+            self._known.setdefault(host[1], Events()).add(event)

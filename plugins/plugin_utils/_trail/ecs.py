@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import typing as t
 
-from .chain import Document
+from .line import (
+    Document,
+)
 from .records import Record
 
 

@@ -10,7 +10,6 @@ import datetime
 import os
 import typing as t
 
-from .chain import Document, seal
 from .directory import (
     TrailError,
     group_id,
@@ -19,6 +18,10 @@ from .directory import (
     previous,
     share,
     trail_names,
+)
+from .line import (
+    Document,
+    seal,
 )
 
 _NEW = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -93,9 +96,10 @@ class TrailFile:
             ) from problem
 
     def sync(self) -> None:
-        """Make sure that what is written is on the disk. Raises :class:`TrailError`."""
+        """Make sure that what is written is on the disk, and that the file has its name there. Raises :class:`TrailError`."""
         try:
             os.fsync(self._fd)
+            os.fsync(self._directory)
         except OSError as exc:
             raise TrailError(f"{self.path} cannot be written: {exc.strerror}") from exc
 

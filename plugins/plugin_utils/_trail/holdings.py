@@ -9,8 +9,12 @@ from __future__ import annotations
 import json
 import typing as t
 
-from .chain import Checked, Document
+from .chain import (
+    Checked,
+)
 from .ledger import Event, Events, parse_event
+from .line import Document
+from .regular import open_regular
 
 
 class Written(t.NamedTuple):
@@ -56,7 +60,9 @@ class Holdings:
 
 def _records(file: Checked) -> t.Iterator[Document]:
     """Return the lines of records of a file, as far as it was found sound."""
-    with open(file.path, "rb") as handle:
+    if not file.lines:
+        return
+    with open(open_regular(file.path), "rb") as handle:
         for number, line in enumerate(handle, 1):
             if number > file.lines:
                 return
@@ -79,6 +85,6 @@ def _written(file: Checked, document: Document, event: Event) -> Written:
         run=str(file.run),
         file=file.name,
         user=user.get("name") or ours["controller"]["user"],
-        vm=ours["vm"]["name"],
-        mac=ours["mac"],
+        vm=(ours.get("vm") or {}).get("name"),
+        mac=ours.get("mac"),
     )

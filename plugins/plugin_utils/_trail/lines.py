@@ -15,9 +15,13 @@ import ipaddress
 import typing as t
 
 from ...module_utils._time import iso
-from .chain import END, START, Document
 from .ecs import file_of, message_of, related
 from .ledger import parse_event
+from .line import (
+    END,
+    START,
+    Document,
+)
 from .records import Finding, Record
 from .results import Task
 from .run import Run

@@ -12,9 +12,16 @@ import typing as t
 
 from ...module_utils._errors import OptionError
 from ...module_utils._time import parse_time
-from .chain import NAME, Checked, check_files, trail_files
+from .chain import (
+    Checked,
+    check_files,
+    trail_files,
+)
 from .holdings import Holdings
 from .ledger import Events
+from .line import (
+    NAME,
+)
 from .reconcile import Data, HostLog, compare, missing_files, not_on_host
 from .records import read_records
 from .summary import columns_of, printable

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 
-from .chain import Document
 from .collector import Collector
 from .directory import TrailError
 from .earlier import Earlier
 from .file import TrailFile
 from .heads import Head
+from .line import (
+    Document,
+)
 from .lines import Lines
 from .run import Run, Told
 from .summary import Styled, Summary

@@ -18,7 +18,12 @@ import os
 import sys
 import typing as t
 
-from .chain import Checked, check_files, holds_line, trail_files
+from .chain import (
+    Checked,
+    check_files,
+    holds_line,
+    trail_files,
+)
 from .heads import Head, HeadError, check_signature, read_heads
 
 
@@ -38,9 +43,9 @@ def verify(
 ) -> list[Verdict]:
     """Check a directory or a file.
 
-    ``begin``: the name of the oldest file that must be there, or how it begins. ``head``: a hash that a line must
-    have. ``heads``: how files ended. ``signers``: an allowed-signers file; each run that ended is to be signed.
-    Raises :class:`OSError`.
+    ``begin`` is the name of the oldest file that must be there, or the beginning of that name. ``head`` is a hash that
+    some line must have. ``heads`` say how files ended. ``signers`` is an allowed-signers file: one of them must have
+    signed each run that ended. Raises :class:`OSError`.
     """
     files = check_files(trail_files(path))
     if not files:
@@ -51,12 +56,15 @@ def verify(
         missing.append(
             Verdict(1, f"BROKEN      {path}: no line has the known head {head}")
         )
-    told = {os.path.basename(each.file): each for each in heads}
+    # Somebody who writes a file anew can tell its new head too, but cannot take the first one back.
+    told: dict[str, list[Head]] = {}
+    for each_head in heads:
+        told.setdefault(os.path.basename(each_head.file), []).append(each_head)
     first = files[0] if whole else None
     return [
         *missing,
         *(
-            _judge(each, files, begin, told.get(each.name), signers, each is first)
+            _judge(each, files, begin, told.get(each.name, ()), signers, each is first)
             for each in files
         ),
     ]
@@ -66,24 +74,30 @@ def _judge(
     each: Checked,
     files: t.Sequence[Checked],
     begin: str | None,
-    known: Head | None,
+    known: t.Sequence[Head],
     signers: str | None,
     first: bool,
 ) -> Verdict:
     if each.problem is not None:
         return Verdict(1, each.describe())
-    if known is not None and known.head != each.head:
-        return Verdict(
-            1,
-            f"BROKEN      {each.path}: it ended with {known.lines} lines and head {known.head}, and ends now with"
-            f" {each.lines} lines and head {each.head}: it was cut or rewritten",
-        )
+    for head in known:
+        if head.head != each.head:
+            return Verdict(
+                1,
+                f"BROKEN      {each.path}: it ended with {head.lines} lines and head {head.head}, and ends now with"
+                f" {each.lines} lines and head {each.head}: it was cut or rewritten",
+            )
     if first and (cut := _cut(each, begin)):
         return Verdict(1, f"CUT         {each.path}: {cut}")
     if not each.closed:
         by = _anchored(each, files)
         if by is None:
             return Verdict(3, each.describe())
+        if os.path.lexists(f"{each.path}.sig"):
+            return Verdict(
+                1,
+                f"BROKEN      {each.path}: it has a signature, so it had a closing line, which is not there",
+            )
         return Verdict(
             0,
             f"anchored    {each.path}: {each.lines} lines, {each.records} records, head {each.head}; its run did not end"
