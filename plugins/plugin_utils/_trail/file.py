@@ -104,10 +104,15 @@ class TrailFile:
             raise TrailError(f"{self.path} cannot be written: {exc.strerror}") from exc
 
     def close(self, closing: Document | None) -> None:
-        """Write the closing line, if there is one, and make sure that all is on the disk. Raises :class:`TrailError`."""
+        """Write the closing line, if there is one, and make sure that all is on the disk. Raises :class:`TrailError`.
+
+        A file without a line is removed: it proves nothing, and no later run could continue it.
+        """
         try:
             if closing is not None:
                 self.append([closing])
+            if not self.lines:
+                os.unlink(os.path.basename(self.path), dir_fd=self._directory)
             os.fsync(self._fd)
             os.fsync(self._directory)
         except OSError as exc:

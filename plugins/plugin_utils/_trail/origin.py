@@ -18,8 +18,16 @@ _JOB = re.compile(
     r"(?:awx|tower)_(?:parent_)?(?:job|user|schedule|inventory|project|workflow|execution)_\w{1,40}",
     re.ASCII,
 )
+# The names under which a person may stand, the best one first. AWX names who started a workflow, and not its jobs' users.
+_PERSONS = (
+    "awx_user_name",
+    "tower_user_name",
+    "awx_workflow_job_user_name",
+    "tower_workflow_job_user_name",
+    "login",
+)
 _LONGEST = 256
-# Of a larger inventory the hash is of another size of work than a run's start should be.
+# A larger inventory gets no hash, because a run would wait too long for it.
 _MOST_BYTES = 64 * 1024 * 1024
 _VERSION = re.compile(r"^version:\s*['\"]?([\w.+-]+)", re.MULTILINE | re.ASCII)
 
@@ -51,11 +59,8 @@ def job_of(
 
 
 def user_of(job: t.Mapping[str, str]) -> str | None:
-    """Return the person who started it, as far as that is told."""
-    for name in ("awx_user_name", "tower_user_name", "login"):
-        if job.get(name):
-            return job[name]
-    return None
+    """Return the person who started the job, if anything says so."""
+    return next((job[name] for name in _PERSONS if job.get(name)), None)
 
 
 def _short(value: object) -> str:
