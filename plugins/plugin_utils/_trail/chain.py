@@ -58,7 +58,7 @@ class Checked:
         return "sound" if self.closed else "unfinished"
 
     def describe(self) -> str:
-        """Return it as one line for people."""
+        """Return the result as one line for people."""
         if self.problem is not None:
             return f"BROKEN      {self.path}: {self.problem}"
         counted = f"{self.lines} lines, {self.records} records, head {self.head}"
@@ -144,13 +144,13 @@ def _problem_of_link(
     each: Checked, known: t.Mapping[str, Checked], first: bool
 ) -> BrokenError | None:
     if not each.anchors:
-        # This is the first run of all. Several may have begun at once.
+        # This is the first run of all. Several runs may have begun at the same time.
         return None if first or _all_began_at_once(each, known) else _ORPHAN
     for anchor in each.anchors:
         name = anchor["file"]
         before = known.get(name)
         if before is None:
-            # Older files may have been put away, but there may be no gap between the files that are here.
+            # Somebody may have moved older files away. But no file may be missing between the files that are here.
             if any(other < name for other in known):
                 return BrokenError(1, f"it continues {name}, which is missing")
         elif not _stands(anchor, before):

@@ -2,13 +2,13 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Checks trails: each file, that each run continues the one before, and that nothing is missing at either end.
+"""Checks trails: each file, that each run continues the run before, and that nothing is missing at either end.
 
-Needs nothing but Python:
+This needs nothing but Python:
 
     PYTHONPATH=plugins/plugin_utils python3 -m _trail.verify [OPTION...] FILE_OR_DIRECTORY
 
-ends with 0 (sound), 1 (broken, cut, or not as it was known) or 3 (unfinished)
+The exit status is 0 (sound), 1 (broken, cut, or different from what is known) or 3 (unfinished).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .heads import Head, HeadError, check_signature, read_heads
 
 
 class Verdict(t.NamedTuple):
-    """What is said of a file, or of one that is missing. ``status`` is as of the command."""
+    """The result for a file, or for a missing one. ``status`` is the exit status that the file alone would give."""
 
     status: int
     text: str
@@ -113,7 +113,7 @@ def _judge(
 
 
 def _cut(first: Checked, begin: str | None) -> str | None:
-    """Tell what is missing before the oldest file."""
+    """Return what is missing before the oldest file."""
     if begin is not None:
         if first.name.startswith(begin) or first.name < begin:
             return None
@@ -128,7 +128,7 @@ def _cut(first: Checked, begin: str | None) -> str | None:
 
 
 def _anchored(each: Checked, files: t.Sequence[Checked]) -> str | None:
-    """Return the file of a later run that saw this one end where it ends now."""
+    """Return the file of a later run that continues this file where it ends now."""
     for other in files:
         for anchor in other.anchors:
             if anchor["file"] == each.name and anchor["hash"] == each.head:
@@ -139,9 +139,9 @@ def _anchored(each: Checked, files: t.Sequence[Checked]) -> str | None:
 def _missing(
     path: str, files: t.Sequence[Checked], heads: t.Sequence[Head], begin: str | None
 ) -> list[Verdict]:
-    """Return what is known to have been in the directory and is not."""
+    """Return the files that were in the directory, by what is known, and are not there."""
     here = os.path.realpath(path)
-    # A copy of a trail stands elsewhere; then all that is known may be of it.
+    # A copy of a trail stands in another directory. Then each head may belong to it.
     ours = [each for each in heads if os.path.dirname(each.file) == here]
     names = {each.name for each in files}
     found = []
@@ -160,7 +160,7 @@ def _missing(
 
 
 def main(arguments: t.Sequence[str]) -> int:
-    """Check and print; return the exit status."""
+    """Check, print, and return the exit status."""
     parser = argparse.ArgumentParser(prog="verify")
     parser.add_argument("path")
     parser.add_argument("--from", dest="begin")
