@@ -429,7 +429,7 @@ def test_the_check_looks_where_the_callback_writes(
 
 @pytest.mark.parametrize("given", ["signers", "heads_from"])
 def test_no_path_is_seen_from_a_place_that_nobody_knows(
-    tmp_path: Path, given: str
+    run: Run, tmp_path: Path, given: str
 ) -> None:
     settings = {"trail_verify_path": str(tmp_path), f"trail_verify_{given}": "known"}
     done = subprocess.run(
