@@ -427,6 +427,24 @@ def test_the_check_looks_where_the_callback_writes(
     assert re.search(rf"sound .*/{where}/{written.name}:", done.stdout), done.stdout
 
 
+@pytest.mark.parametrize("given", ["signers", "heads_from"])
+def test_no_path_is_seen_from_a_place_that_nobody_knows(
+    run: Run, tmp_path: Path, given: str
+) -> None:
+    settings = {"trail_verify_path": str(tmp_path), f"trail_verify_{given}": "known"}
+    done = subprocess.run(
+        [*PLAYBOOK, "virtaudit.qemu.trail_verify", "-e", json.dumps(settings)],
+        cwd=tmp_path,
+        env=environment_of(tmp_path, tmp_path),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "the environment has no PWD" in done.stdout
+
+
 def test_quiet_prints_only_what_is_wrong(run: Run) -> None:
     environment = {"VIRTAUDIT_TRAIL_QUIET": "1"}
     ran = run([attach(1), attach(2, "Hidden", no_log=True)], environment=environment)

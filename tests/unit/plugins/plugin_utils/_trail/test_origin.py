@@ -54,6 +54,8 @@ def test_what_awx_and_the_runner_tell() -> None:
     assert user_of(job) == "alice"
     assert user_of(job_of({}, {"SUDO_USER": "bob"}, None)) == "bob"
     assert job_of({}, {}, 0) == {"login": "root"}
+    workflow = {"awx_workflow_job_user_name": "carol", "awx_workflow_job_id": 9}
+    assert user_of(job_of(workflow, {"LOGNAME": "runner"}, None)) == "carol"
 
 
 def hash_of(*sources: Path | str) -> t.Any:
