@@ -37,6 +37,7 @@ def points(scenario: Scenario) -> list[tracer.Point]:
             )
     finally:
         runner.run_module(*detach(uuid, stop_vm="destroy"))
+        host.remove_filters()
     return found
 
 

@@ -21,6 +21,8 @@ from collections.abc import Iterator
 from ansible_collections.virtaudit.qemu.tests.fault import witness
 
 BRIDGE, LOWER, PEER = "vafault-br", "vafault-lo", "vafault-pe"
+# Where a NIC moves to.
+OTHER_BRIDGE = "vafault-br2"
 # What a macvtap of mode passthrough takes as a whole, and its own MAC, which is back in the end.
 WHOLE, WHOLE_PEER, WHOLE_MAC = "vafault-wh", "vafault-wp", "52:54:00:fa:16:01"
 STATE = "/run/virtaudit"
@@ -239,6 +241,8 @@ def links() -> Iterator[None]:
     commands = [
         f"link add {BRIDGE} type bridge",
         f"link set {BRIDGE} up",
+        f"link add {OTHER_BRIDGE} type bridge",
+        f"link set {OTHER_BRIDGE} up",
         f"link add {LOWER} type veth peer name {PEER}",
         f"link set {LOWER} up",
         f"link set {PEER} up",
@@ -251,8 +255,16 @@ def links() -> Iterator[None]:
             subprocess.run(["ip", *command.split()], check=True)
         yield
     finally:
-        for name in (BRIDGE, LOWER, WHOLE):
+        for name in (BRIDGE, OTHER_BRIDGE, LOWER, WHOLE):
             subprocess.run(["ip", "link", "del", name], check=False)
+        remove_filters()
+
+
+def remove_filters() -> None:
+    """Remove the tables of the filter, so that the next filtered NIC makes them anew."""
+    for family in ("bridge", "netdev"):
+        words = ["nft", "delete", "table", family, "virtaudit_1"]
+        subprocess.run(words, check=False, capture_output=True)
 
 
 def sweep(uuid: str, macs: list[str]) -> None:
@@ -262,6 +274,7 @@ def sweep(uuid: str, macs: list[str]) -> None:
     for name in witness.links(macs):
         subprocess.run(["ip", "link", "del", name], check=False, capture_output=True)
     shutil.rmtree(f"{STATE}/{uuid}", ignore_errors=True)
+    remove_filters()
 
 
 @contextlib.contextmanager

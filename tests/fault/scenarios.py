@@ -28,8 +28,27 @@ PASSTHROUGH = {
     "mode": "passthrough",
     "vhost": "off",
 }
+FILTERED = {
+    "mac": "52:54:00:fa:17:04",
+    "source": host.BRIDGE,
+    "vhost": "off",
+    "filter": "address",
+    "addresses": ["192.0.2.7", "2001:db8::/64"],
+    "isolated": True,
+}
+FILTERED_MACVTAP = {
+    **MACVTAP,
+    "mac": "52:54:00:fa:17:05",
+    "filter": "address",
+    "addresses": ["198.51.100.0/24", "2001:db8::7"],
+}
+# As an update leaves them: moved and in quarantine, and with fewer rights.
+MOVED = {**FILTERED, "source": host.OTHER_BRIDGE, "filter": "mac", "addresses": []}
+MOVED = {**MOVED, "isolated": False, "link": "down"}
+NARROWED = {**FILTERED_MACVTAP, "addresses": ["198.51.100.7"], "link": "down"}
+FILTERED_MACS = [str(FILTERED["mac"]), str(FILTERED_MACVTAP["mac"])]
 MACS = [str(TAP["mac"]), str(MACVTAP["mac"])]
-EVERY_MAC = [*MACS, str(PASSTHROUGH["mac"])]
+EVERY_MAC = [*MACS, str(PASSTHROUGH["mac"]), *FILTERED_MACS]
 QEMU = {"accel": "tcg", "memory": "64", "paused": True}
 
 
@@ -76,6 +95,11 @@ class Scenario:
         return self.running and (alive or bool(self.granted))
 
 
+def _without_filter(nic: dict[str, Any]) -> dict[str, Any]:
+    kept = ("mac", "source", "type", "mode", "vhost")
+    return {key: nic[key] for key in kept if key in nic}
+
+
 SCENARIOS = [
     Scenario(
         "cold-start",
@@ -102,7 +126,7 @@ SCENARIOS = [
         "passthrough",
         lambda uuid: [attach(uuid, [], QEMU)],
         lambda uuid: attach(uuid, [PASSTHROUGH], QEMU),
-        EVERY_MAC[2:],
+        [str(PASSTHROUGH["mac"])],
         harms=("kill", "interrupt", "emfile", "eperm", "enobufs", "qemu-dies"),
     ),
     Scenario(
@@ -133,6 +157,45 @@ SCENARIOS = [
     Scenario(
         "stop",
         lambda uuid: [attach(uuid, [TAP, MACVTAP], QEMU)],
+        lambda uuid: detach(uuid, stop_vm="destroy"),
+        [],
+        running=False,
+    ),
+    Scenario(
+        "filter-start",
+        lambda _uuid: [],
+        lambda uuid: attach(uuid, [FILTERED, FILTERED_MACVTAP], QEMU),
+        FILTERED_MACS,
+    ),
+    Scenario(
+        "filter-plug",
+        lambda uuid: [attach(uuid, [], QEMU)],
+        lambda uuid: attach(uuid, [FILTERED, FILTERED_MACVTAP], QEMU),
+        FILTERED_MACS,
+    ),
+    Scenario(
+        "filter-update",
+        lambda uuid: [attach(uuid, [FILTERED, FILTERED_MACVTAP], QEMU)],
+        lambda uuid: attach(uuid, [MOVED, NARROWED], QEMU),
+        FILTERED_MACS,
+    ),
+    Scenario(
+        "filter-off",
+        lambda uuid: [attach(uuid, [FILTERED, FILTERED_MACVTAP], QEMU)],
+        lambda uuid: attach(
+            uuid, [_without_filter(FILTERED), _without_filter(FILTERED_MACVTAP)], QEMU
+        ),
+        FILTERED_MACS,
+    ),
+    Scenario(
+        "filter-revoke",
+        lambda uuid: [attach(uuid, [FILTERED, FILTERED_MACVTAP], QEMU)],
+        lambda uuid: detach(uuid, force=True, timeout=0.2),
+        [],
+    ),
+    Scenario(
+        "filter-stop",
+        lambda uuid: [attach(uuid, [FILTERED, FILTERED_MACVTAP], QEMU)],
         lambda uuid: detach(uuid, stop_vm="destroy"),
         [],
         running=False,

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What other tools see of a VM: ausearch, ip, /proc. Shares no code with the collection."""
+"""What other tools see of a VM: ausearch, ip, nft, /proc. Shares no code with the collection."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import socket
 import subprocess
 import time
 from collections import Counter
+
+from ansible_collections.virtaudit.qemu.tests.fault import networks
 
 STATE = "/run/virtaudit"
 _LINE = re.compile(
@@ -142,6 +144,7 @@ def violations(
     trail = records(uuid)
     found += _balance(trail, have)
     found += _grants(trail, granted, have)
+    found += networks.violations(trail)
     if links(macs) != links(granted) or len(links(granted)) != len(granted):
         found.append(f"links {sorted(links(macs))}, should be those of {granted}")
     if not running and os.path.exists(f"{STATE}/{uuid}"):

@@ -78,7 +78,7 @@ def put(ifname: str, rights: Rights, before: Rights | None = None) -> None:
         if table.has_hook(rights.ifindex):
             orders += changes.delete_hook(rights.ifindex)
         orders += changes.add_hook(ifname, rights.ifindex)
-    _transact(orders)
+    _change(orders)
     missing = missing_of(ifname, rights)
     if missing is not None:
         raise LinkError(f"the filter of {ifname} was put in place, and {missing}")
@@ -108,7 +108,7 @@ def remove(family: Family, rights: Rights) -> None:
     orders = changes.delete(family, there)
     if family == "netdev" and table.has_hook(rights.ifindex):
         orders += changes.delete_hook(rights.ifindex)
-    _transact(orders)
+    _change(orders)
 
 
 def family_of(ifname: str) -> Family:
@@ -156,8 +156,10 @@ def _module() -> t.Any:
         return module
 
 
-def _transact(orders: t.Sequence[Order]) -> None:
+def _change(orders: t.Sequence[Order]) -> None:
+    if not orders:
+        return
     try:
-        nfnetlink.transact(orders)
+        table.change(orders)
     except OSError as exc:
         raise LinkError(f"nftables refused the filter: {exc.strerror or exc}") from exc

@@ -26,27 +26,50 @@ _RULE_TABLE, _RULE_CHAIN, _RULE_USERDATA = 1, 2, 7
 _DORMANT = 1
 
 
+# What was found of each table, and of which generation of nftables that is true.
+_found: dict[Family, tuple[int, State]] = {}
+
+
 def state_of(family: Family) -> State:
     """Return how a table is: ``damaged`` is ours without some of its rules, ``foreign`` somebody else's.
 
-    Raises :class:`LinkError`.
+    The rules are read anew only when somebody has changed something of nftables since. Raises :class:`LinkError`.
     """
     try:
-        table = _table(family)
-        if table is None:
-            return "missing"
-        comment, dormant = table
-        if comment != COMMENT:
-            return "foreign"
-        found = _rule_labels(family)
-        entry = _bound_to(family, "from_guests")
+        now = nfnetlink.generation()
+        if family not in _found or _found[family][0] != now:
+            _found[family] = (now, _read_state(family))
+        return _found[family][1]
     except OSError as exc:
         raise LinkError(
             f"the table {family} {TABLE} of nftables could not be read: {exc.strerror or exc}"
         ) from exc
+
+
+def change(orders: t.Sequence[netlink.Order]) -> None:
+    """Change elements and chains of single NICs, in one transaction. Raises :class:`OSError`.
+
+    That leaves the rules alone: where nobody else has changed anything meanwhile, they are as they were.
+    """
+    before = nfnetlink.generation()
+    nfnetlink.transact(orders)
+    after = nfnetlink.generation()
+    for family, (found, state) in list(_found.items()):
+        if (found, after) == (before, before + 1):
+            _found[family] = (after, state)
+
+
+def _read_state(family: Family) -> State:
+    table = _table(family)
+    if table is None:
+        return "missing"
+    comment, dormant = table
+    if comment != COMMENT:
+        return "foreign"
+    found = _rule_labels(family)
     whole = all(found.get(chain) == rules for chain, rules in labels(family).items())
     if family == "bridge":
-        whole = whole and entry is not None
+        whole = whole and _bound_to(family, "from_guests") is not None
     return "whole" if whole and not dormant else "damaged"
 
 

@@ -142,7 +142,7 @@ class Kernel:
         monkeypatch.setattr(table, "enters", lambda chain, ifname: False)
         monkeypatch.setattr(nft, "run", self.commands.append)
         monkeypatch.setattr(nft, "missing_of", lambda ifname, asked: None)
-        monkeypatch.setattr(nfnetlink, "transact", self.transact)
+        monkeypatch.setattr(table, "change", self.transact)
         for verb in ("add", "delete", "add_hook", "delete_hook"):
             monkeypatch.setattr(changes, verb, functools.partial(self.order, verb))
 
@@ -205,7 +205,7 @@ def test_what_was_cut_off_half_way_is_taken_up(monkeypatch: pytest.MonkeyPatch) 
 
     nft.put("vt0", rights("192.0.2.8"))
     nft.put("vt0", rights("192.0.2.8"), rights("192.0.2.7"))
-    assert kernel.last() == []
+    assert len(kernel.transactions) == 1
     nft.remove("bridge", rights("192.0.2.7"))
 
     assert kernel.elements == {
@@ -230,6 +230,37 @@ def test_a_macvtap_has_a_chain_of_its_own(
     hooks = [each for each in kernel.transactions[-1] if "hook" in each[0]]
     deleted = [("delete_hook", (17,))] if there else []
     assert hooks == [*deleted, ("add_hook", ("vt0", 17))]
+
+
+@pytest.mark.parametrize(
+    ("others", "reads"), [(0, 1), (1, 2)], ids=["ours alone", "another's too"]
+)
+def test_the_rules_are_read_again_when_somebody_else_has_changed_something(
+    monkeypatch: pytest.MonkeyPatch, others: int, reads: int
+) -> None:
+    generation = 7
+    read: list[str] = []
+
+    def transact(orders: t.Any) -> None:
+        nonlocal generation
+        generation += 1 + others
+
+    monkeypatch.setattr(table, "_found", {})
+    monkeypatch.setattr(nfnetlink, "generation", lambda: generation)
+    monkeypatch.setattr(nfnetlink, "transact", transact)
+
+    def read_state(family: str) -> str:
+        read.append(family)
+        return "whole"
+
+    monkeypatch.setattr(table, "_read_state", read_state)
+
+    for _task in range(2):
+        assert table.state_of("bridge") == "whole"
+    table.change([])
+    assert table.state_of("bridge") == "whole"
+
+    assert len(read) == reads
 
 
 def test_a_wider_range_is_not_the_one_that_was_asked_for(
