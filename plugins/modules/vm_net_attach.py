@@ -14,7 +14,8 @@ description:
   - Opens the network devices of a VM on the host (C(/dev/net/tun), the C(/dev/tapN) of a macvtap, C(/dev/vhost-net)),
     writes a Linux audit record for each open, and hands the file descriptors to qemu.
   - If the VM does not run, the module starts it with all of them or not at all. If the VM runs, the module hot-plugs
-    them one after the other. The first failure ends the task, which keeps and returns what it did before.
+    them in one pass. If one of them cannot be opened or prepared, qemu gets none of them. If qemu refuses one, those before
+    it stay attached and are returned, and those behind it are closed.
   - Nothing reaches qemu before its record is proved to be in the audit log, see O(audit).
   - All interfaces of a VM belong in one task. This is also many times faster than a loop.
   - Where systemd runs, a VM that the module starts gets a companion unit. The unit records the end of the VM if no task
