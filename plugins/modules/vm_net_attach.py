@@ -15,8 +15,8 @@ description:
     C(/dev/vhost-vdpa-N)),
     writes a Linux audit record for each open, and hands the file descriptors to qemu.
   - If the VM does not run, the module starts it with all of the interfaces or not at all. If the VM runs, the module
-    hot-plugs them one after the other. The first failure ends the task. The NICs that were attached before the failure
-    stay attached, and the task returns them.
+    hot-plugs them in one pass. If one of them cannot be opened or prepared, qemu gets none of them. If qemu refuses one of
+    them, the NICs before it stay attached and the task returns them, and the module closes the devices of those behind it.
   - qemu gets no device before the record of its open is proved to be in the audit log, see O(audit).
   - Put all interfaces of a VM into one task. One task is also many times faster than a loop.
   - Where systemd runs, a VM that the module starts gets a companion unit. The unit records the end of the VM if no task
