@@ -186,6 +186,12 @@ def revoke(
 
     ``path`` is the front end's QOM path, ``None`` when the guest has let go of it.
     """
+    if path is not None and any(opened.is_vdpa for opened in devices):
+        # qemu loses a back end of this kind that is deleted under its card, and keeps the device until it ends.
+        _request_unplug(monitor, [path], Unplugged())
+        if not pull_out(monitor, path):
+            return holdings.kept(process, devices)
+        path = None
     held = close_backend(monitor, process, netdev, devices)
     if held and path is not None:
         # This qemu keeps the devices as long as the card is in the machine.

@@ -17,7 +17,7 @@ from ansible_collections.virtaudit.qemu.tests.tools.messages.words import ANY
 
 _MOST = 64  # of the texts that one expression can be
 _DEEPEST = 4  # of the names and calls that are followed
-_SAME_NAME = 5  # of the functions that a call can be of
+_SAME_NAME = 6  # of the functions that a call can be of
 
 
 @dataclass(frozen=True)

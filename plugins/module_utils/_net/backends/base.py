@@ -43,6 +43,8 @@ class Backend(abc.ABC):
     left: t.ClassVar[str]
     # Whether a link can move to another source.
     moves: t.ClassVar[bool]
+    # Whether its NICs have a link on the host.
+    has_link: t.ClassVar[bool] = True
 
     @abc.abstractmethod
     def check(self, interface: Interface, leftovers: t.Collection[str]) -> None:
