@@ -86,6 +86,11 @@ class Backend(abc.ABC):
 
         What ``link`` does not name is not looked at.
         """
+        return self._observe_at(link, self.source_of(link.ifname))
+
+    @staticmethod
+    def _observe_at(link: NicLink, source: str | None) -> Network:
+        """Return the network of a link whose source is known."""
         network, rights = link.network, link.rights
         if rights is not None:
             from ..filter import nft
@@ -96,7 +101,7 @@ class Backend(abc.ABC):
         right = own in (None, self.hwaddr_of(link.mac))
         return dataclasses.replace(
             network,
-            source=self.source_of(link.ifname),
+            source=source,
             link=None if sysfs.is_up(link.ifname) else "down",
             mtu=str(mtu) if network.mtu is not None and mtu is not None else None,
             hwaddr=None if right and network.hwaddr is None else own,

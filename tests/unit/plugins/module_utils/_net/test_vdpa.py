@@ -194,10 +194,13 @@ def test_a_device_that_went_meanwhile_is_not_opened(devices: Path) -> None:
 
 
 @pytest.mark.usefixtures("numbers")
-def test_a_holder_is_known_by_the_device_number(start: Start) -> None:
+def test_a_holder_is_known_by_the_device_number(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fd = os.open("/dev/zero", os.O_RDONLY)
     process = process_of(start(pass_fds=[fd]))
     os.close(fd)
+    monkeypatch.setattr(holdings, "all_processes", lambda: [process])
     found = holdings.at(process, fd)
     assert found == Device("/dev/zero", "01:05", "vhost-vdpa-3", fd)
     assert found.is_vdpa
