@@ -120,8 +120,10 @@ options:
             link-local address otherwise needs it, or V(fe80::/10), among its addresses.
           - On a bridge that takes part in the spanning tree a BPDU of the guest's disables its port, until the link is
             taken down and up again.
-          - The filter is a table of nftables, V(virtaudit_1). It needs the Python module C(nftables)
-            (Debian has it as C(python3-nftables)), and with O(interfaces[].type=direct) Linux 5.16.
+          - A port of Open vSwitch is filtered before the switch sees its frames. That needs the kernel's datapath, and the module
+            refuses the filter where the bridge has C(datapath_type=netdev).
+          - The filter is a table of nftables, V(virtaudit_1), or V(virtaudit_1_ingress) for ports of Open vSwitch. It
+            needs the Python module C(nftables) (Debian has it as C(python3-nftables)), and with O(interfaces[].type=direct) Linux 5.16.
         type: str
         choices: [none, mac, address]
         default: none
