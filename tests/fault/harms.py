@@ -15,7 +15,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ansible_collections.virtaudit.qemu.tests.fault import host, tracer, witness
+from ansible_collections.virtaudit.qemu.tests.fault import (
+    host,
+    switch,
+    tracer,
+    witness,
+)
 from ansible_collections.virtaudit.qemu.tests.fault.cut import Task
 
 
@@ -90,6 +95,8 @@ def _kill_qemu(uuid: str) -> None:
 
 _RECORD = r"^sendto.*nlmsg_type=0x9c[456]"
 _NOTE = r'^(?:write|rename|mkdir|fsync|openat.*"/run/virtaudit.*O_CREAT)'
+# Where Open vSwitch's database is asked, before and after the answer.
+_SWITCH = r"^(?:connect|sendto).*(?:db\.sock|Open_vSwitch)"
 _NO_AUDIT = r"auditctl -e 1|auditctl -s|systemctl start auditd"
 
 HARMS = [
@@ -196,5 +203,26 @@ HARMS = [
         around=host.small_backlog,
         blind=True,
         says=_NO_AUDIT,
+    ),
+    Harm(
+        "switch-hangs",
+        _SWITCH,
+        action=lambda _uuid: switch.hang(),
+        mend=switch.go_on,
+        says="ovs-vswitchd did not take over a change",
+    ),
+    Harm(
+        "database-gone",
+        _SWITCH,
+        action=lambda _uuid: switch.stop_database(),
+        mend=switch.start_database,
+        says="Open vSwitch's database .*does not answer",
+    ),
+    Harm(
+        "bridge-gone",
+        _SWITCH,
+        action=lambda _uuid: switch.remove_bridge(),
+        mend=switch.add_bridge,
+        says="as a port of vafault-ovs|is no bridge of Open vSwitch",
     ),
 ]

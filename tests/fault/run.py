@@ -110,7 +110,19 @@ def _scenario(scenario: Scenario, options: argparse.Namespace, tally: Tally) -> 
         if _chosen(options.parts, harm.name, scenario.name)
         and harm.name in (scenario.harms or {harm.name})
     ]
-    points = attempt.points(scenario) if harms else []
+    if not harms:
+        return
+    with scenario.around():
+        _harm_each(scenario, harms, options, tally)
+
+
+def _harm_each(
+    scenario: Scenario,
+    harms: Sequence[Harm],
+    options: argparse.Namespace,
+    tally: Tally,
+) -> None:
+    points = attempt.points(scenario)
     for harm in harms:
         struck = harm.choose(points, options.every)
         name = f"{harm.name} {scenario.name}"

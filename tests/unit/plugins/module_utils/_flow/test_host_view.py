@@ -42,6 +42,7 @@ def test_a_tap_is_where_the_kernel_or_the_switch_has_it(
 ) -> None:
     places = look(monkeypatch, master, ports, runs)
     assert places["vt1"].source == source
+    assert places["vt1"].filtered is bool(ports and source == "ovs0")
 
 
 @pytest.mark.parametrize(
@@ -74,5 +75,8 @@ def look(
     monkeypatch.setattr(sysfs, "ifindex", lambda name: 7)
     monkeypatch.setattr(sysfs, "is_tap", lambda name: True)
     monkeypatch.setattr(sysfs, "master", lambda name: master)
-    monkeypatch.setattr(table, "filtered", lambda links, family: {"vt1": None})
+    # Only the table for ports of Open vSwitch knows it.
+    monkeypatch.setattr(
+        table, "filtered", lambda links, family: {"vt1": family == "ingress"}
+    )
     return host_view._places_of(["vt1"])

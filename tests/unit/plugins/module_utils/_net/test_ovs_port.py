@@ -23,6 +23,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._net.backends impor
     backend_of,
     kind_of,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net.filter import nft
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net.interface import (
     parse_interfaces,
 )
@@ -256,3 +257,23 @@ def test_the_ids_that_controllers_look_for() -> None:
         "vm-id": "vm",
     }
     assert ovs_port.ids_of(MAC, None, "port", "web")["port-profile"] == "web"
+
+
+@pytest.mark.parametrize(("datapath", "refused"), [("netdev", True), ("", False)])
+def test_only_the_kernels_datapath_is_filtered(
+    datapath: str, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (wanted,) = parse_interfaces(
+        [an_item(type="openvswitch", source="br0", filter="mac")]
+    )
+    monkeypatch.setattr(ovsdb, "require_switch", lambda: None)
+    monkeypatch.setattr(ovs_port, "datapaths", lambda: {"br0": datapath})
+    asked: list[str] = []
+    monkeypatch.setattr(nft, "check", asked.append)
+    backend = backend_of("openvswitch")
+    if refused:
+        with pytest.raises(OptionError, match="filter: br0 has its datapath in user"):
+            backend.check(wanted, ())
+    else:
+        backend.check(wanted, ())
+    assert asked == ([] if refused else ["ingress"])
