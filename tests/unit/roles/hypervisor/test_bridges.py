@@ -267,7 +267,7 @@ def test_networkd(host: t.Callable[..., bridges.Bridges]) -> None:
         (
             {"name": "br0"},
             [mine("br1"), link("vt525400000001", "tun", master="br1")],
-            "vt525400000001 would lose it",
+            "vt525400000001 are ports of it",
         ),
     ],
 )

@@ -66,7 +66,7 @@ NOT_READY = [
 ]
 # these show when a record is sent
 NOT_WRITTEN = [
-    (Kernel(echoes=False), "took a VIRT_RESOURCE record and did not write it"),
+    (Kernel(echoes=False), "acknowledged a VIRT_RESOURCE record and dropped it"),
     (Kernel(refuse={2501: errno.EPERM}), "operation not permitted"),
     (Kernel(refuse={2501: errno.ECONNREFUSED}), "connection refused"),
 ]

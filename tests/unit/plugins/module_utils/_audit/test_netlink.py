@@ -141,7 +141,9 @@ def test_an_older_echo_of_the_same_text_confirms_nothing(kernel: Kernel) -> None
         assert audit.send_confirmed(RECORD) == OURS
         kernel.listeners[0].inbox.append(echo(TEXT, event="1.000:1"))
         kernel.echoes = False
-        with pytest.raises(AuditError, match="took a VIRT_RESOURCE record and did not"):
+        with pytest.raises(
+            AuditError, match="acknowledged a VIRT_RESOURCE record and dropped it"
+        ):
             audit.send_confirmed(RECORD)
 
 
@@ -151,7 +153,9 @@ def test_an_echo_of_another_process_confirms_nothing(kernel: Kernel) -> None:
         audit.listen()
         assert audit.send_confirmed(RECORD) == OURS
         kernel.echoes = False
-        with pytest.raises(AuditError, match="took a VIRT_RESOURCE record and did not"):
+        with pytest.raises(
+            AuditError, match="acknowledged a VIRT_RESOURCE record and dropped it"
+        ):
             audit.send_confirmed(RECORD)
 
 
@@ -179,7 +183,7 @@ def test_others_who_never_stop_keep_nobody_waiting(
 
 
 def test_confirmed_needs_listening(kernel: Kernel) -> None:
-    with AuditSocket() as audit, pytest.raises(AuditError, match="not listening"):
+    with AuditSocket() as audit, pytest.raises(AuditError, match="does not listen"):
         audit.send_confirmed(RECORD)
     assert kernel.sent == []
 
