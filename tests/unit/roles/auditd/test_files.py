@@ -239,7 +239,7 @@ def test_rules_that_have_become_immutable(host: Host) -> None:
     host.load(OURS, THEIRS)
     done = host.run("rules", given=f"-\n-e 1\n{THEIRS}\n")
     assert (done.returncode, host.calls) == (0, [])
-    assert "until it boots" in done.stdout
+    assert "until the host boots" in done.stdout
 
 
 def rule_files(host: Host, **files: str) -> None:
