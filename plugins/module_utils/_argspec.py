@@ -15,7 +15,7 @@ _INTERFACE: Spec = {
     "mac": {"type": "str", "required": True},
     "type": {
         "type": "str",
-        "choices": ["bridge", "direct", "openvswitch"],
+        "choices": ["bridge", "direct", "openvswitch", "vdpa"],
         "default": "bridge",
     },
     "source": {"type": "str", "required": True},

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import typing as t
 
 TUN_PATH = "/dev/net/tun"
 VHOST_NET_PATH = "/dev/vhost-net"
 TUN_RDEV = os.makedev(10, 200)
 VHOST_NET_RDEV = os.makedev(10, 238)
+# The name of a vdpa device's node below /dev, which is also the kernel's name of the character device.
+VDPA_NODE = re.compile(r"vhost-vdpa-[0-9]+", re.ASCII)
 
 
 @dataclasses.dataclass
@@ -44,6 +47,14 @@ class Device:
         return self.path == TUN_PATH or (
             self.rdev == format_rdev(TUN_RDEV) and not self.is_vhost
         )
+
+    @property
+    def is_vdpa(self) -> bool:
+        """Tell whether it is a vdpa device. Its major number is not fixed, so what it serves tells, which /proc knows."""
+        if self.is_tap or self.path is None or self.path.startswith("/dev/tap"):
+            return False
+        names = (self.dev or "", self.path.rpartition("/")[2])
+        return any(map(VDPA_NODE.fullmatch, names))
 
     def fileno(self) -> int:
         """Return the descriptor of a device that is open. Raises :class:`ValueError` if the trail does not have it."""

@@ -11,7 +11,8 @@ module: vm_net_attach
 short_description: Give a VM its network interfaces as audited file descriptors
 version_added: 1.0.0
 description:
-  - Opens the network devices of a VM on the host (C(/dev/net/tun), the C(/dev/tapN) of a macvtap, C(/dev/vhost-net)),
+  - Opens the network devices of a VM on the host (C(/dev/net/tun), the C(/dev/tapN) of a macvtap, C(/dev/vhost-net),
+    C(/dev/vhost-vdpa-N)),
     writes a Linux audit record for each open, and hands the file descriptors to qemu.
   - If the VM does not run, the module starts it with all of the interfaces or not at all. If the VM runs, the module
     hot-plugs them one after the other. The first failure ends the task. The NICs that were attached before the failure
@@ -45,11 +46,16 @@ options:
           - V(openvswitch) makes a tap that is a port of the bridge O(interfaces[].source) of Open vSwitch. The port and all
             its settings are one transaction in the switch's database. The module removes the port's row when the VM gives
             the NIC up.
+          - V(vdpa) opens the node of the vdpa device O(interfaces[].source), which qemu drives without a link of the host. It
+            needs qemu 7.2 or newer and a virtio-net model. The host does not see the frames, so no option that is about
+            them applies. Set the device's MAC to O(interfaces[].mac) before (C(vdpa dev config)). No real vdpa device was
+            there to test it with.
         type: str
-        choices: [bridge, direct, openvswitch]
+        choices: [bridge, direct, openvswitch, vdpa]
         default: bridge
       source:
-        description: The bridge, or the lower device.
+        description:
+          - The bridge, the lower device, or the vdpa device by its name or by the path of its node (C(/dev/vhost-vdpa-0)).
         type: str
         required: true
       mode:
@@ -68,7 +74,7 @@ options:
         default: 1
       vhost:
         description:
-          - Whether the kernel's vhost-net moves the NIC's frames.
+          - Whether the kernel's vhost-net moves the NIC's frames. A vdpa device moves them itself.
           - V(auto) tries to open C(/dev/vhost-net). If the open fails, the module records the failure and goes on
             without vhost-net.
         type: str

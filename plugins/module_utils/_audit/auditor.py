@@ -7,34 +7,21 @@ from __future__ import annotations
 
 import typing as t
 
-from .._errors import (
-    AuditError,
-    AuditLogError,
-    AuditNamespaceError,
-    AuditPermissionError,
-    RecordError,
-)
+from .._errors import AuditError, AuditLogError, RecordError
 from . import namespaces
 from .mode import Mode
-from .netlink import AuditSocket, Confirmation
+from .netlink import AuditSocket
+from .problems import elsewhere, with_mend
 from .proof import Proof
+from .sent import Sent
 from .task import run_of_environment
 
 if t.TYPE_CHECKING:
+    from .echo import Confirmation
     from .record import Record
 
-_MEND = (
-    "Start the audit daemon ('systemctl start auditd') and enable auditing ('auditctl -e 1'),"
-    " or run the task with audit: best_effort if it may go on without proof."
-)
-_MENDS: dict[type[AuditError], str] = {
-    AuditPermissionError: "Run the task as root on the host itself (become: true), or with audit: best_effort.",
-    AuditNamespaceError: "Run the task on the host itself and not in a container, or with audit: best_effort.",
-    AuditLogError: (
-        "Make room on the disk of its log, or restart the daemon ('systemctl restart auditd', or 'service auditd restart'),"
-        " or run the task with audit: best_effort if it may go on without proof."
-    ),
-}
+# The kernel keeps 64 records for the daemon by default.
+_AT_ONCE = 32
 
 
 class Auditor:
@@ -61,6 +48,9 @@ class Auditor:
         self._prepared = False
         self._listening = False
         self._proof = Proof()
+        # Sent and not settled, and settled as not written.
+        self._sent: list[Sent] = []
+        self._bad: list[tuple[Record, AuditError]] = []
 
     def __enter__(self) -> Auditor:
         return self
@@ -134,20 +124,43 @@ class Auditor:
 
     def write(self, record: Record) -> str | None:
         """Write one record. Return its event id, or ``None`` if the kernel did not confirm it."""
+        return self.together([record])[0].event
+
+    def together(self, records: t.Iterable[Record]) -> list[Sent]:
+        """Write records in one go: send all, then wait for the kernel's echo of each."""
+        sent = [self.send(record) for record in records]
+        self.confirm()
+        return sent
+
+    def send(self, record: Record) -> Sent:
+        """Send one record, and do not wait for the kernel's echo. :meth:`confirm` does, and tells whether it came."""
         if self.mode == "off":
-            return None
-        record = record.of_task(self.ticket, self._run)
+            return Sent(record, good=True)
+        sent = Sent(record.of_task(self.ticket, self._run))
         if not self._prepared:
             self.prepare()
         try:
-            confirmation = self._send(record)
+            connection = self._connect()
+            if self._listening:
+                sent.number = connection.post(sent.record)
+            else:
+                # Only best_effort gets here without an echo, and has warned of it.
+                connection.send(sent.record)
         except AuditError as exc:
-            self._keep(record, None)
-            self.missed = self.mode == "required"
-            self._fail(f"the record reason={record.what} was not written: {exc}", exc)
-            return None
-        self._keep(record, confirmation)
-        return confirmation.event if confirmation else None
+            sent.problem = exc
+        self._sent.append(sent)
+        if len(self._sent) >= _AT_ONCE:
+            self._settle()
+        return sent
+
+    def confirm(self) -> None:
+        """Wait for the echo of each record that was sent since the last time."""
+        self._settle()
+        bad, self._bad = self._bad, []
+        for record, problem in bad:
+            self._fail(
+                f"the record reason={record.what} was not written: {problem}", problem
+            )
 
     def write_anyway(self, record: Record) -> str | None:
         """Write a record of something that has happened already, so that the task can no longer refuse it.
@@ -184,7 +197,7 @@ class Auditor:
         try:
             kind = namespaces.foreign()
             if kind is not None:
-                raise _elsewhere(kind)
+                raise elsewhere(kind)
             self._require_kept()
             self._proof.require_written()
         except AuditError as exc:
@@ -204,17 +217,34 @@ class Auditor:
             self._socket = AuditSocket()
         return self._socket
 
-    def _send(self, record: Record) -> Confirmation | None:
-        connection = self._connect()
-        if self._listening:
-            confirmation = connection.send_confirmed(record)
-            self._proof.pending[confirmation.event] = record
+    def _settle(self) -> None:
+        """Learn what became of the records that were sent."""
+        sent, self._sent = self._sent, []
+        if self._listening and any(each.problem is None for each in sent):
+            self._await_echoes(sent)
+        for each in sent:
+            self._keep(each.record, each.confirmation)
+            each.good = each.problem is None or self.mode != "required"
+            self.missed |= not each.good
+            if each.problem is not None:
+                self._bad.append((each.record, each.problem))
+
+    def _await_echoes(self, sent: t.Sequence[Sent]) -> None:
+        """Take the echo of each record, or the problem with it."""
+        found = self._connect().confirmations()
+        for each in sent:
+            answer = None if each.number is None else found.get(each.number)
+            if isinstance(answer, AuditError):
+                each.problem = answer
+            elif answer is not None:
+                each.confirmation = answer
+                self._proof.pending[answer.event] = each.record
+        try:
             # The kernel also echoes records that no daemon writes.
             self._require_kept()
-            return confirmation
-        # Only best_effort gets here without an echo, and it has warned of that.
-        connection.send(record)
-        return None
+        except AuditError as exc:
+            for each in sent:
+                each.confirmation, each.problem = None, each.problem or exc
 
     def _keep(self, record: Record, confirmation: Confirmation | None) -> None:
         if confirmation is not None:
@@ -238,22 +268,9 @@ class Auditor:
 
     def _fail(self, message: str, problem: AuditError) -> None:
         if self.mode == "required":
-            mend = _MENDS.get(type(problem), _MEND)
-            raise AuditError(f"audit: {message}. {mend}")
+            raise AuditError(with_mend(message, problem))
         self._warn(f"audit: {message}")
 
     def _warn(self, message: str) -> None:
         if message not in self.warnings:
             self.warnings.append(message)
-
-
-def _elsewhere(kind: str) -> AuditNamespaceError:
-    """Return the error for a task that runs in a namespace of a container."""
-    cannot = "there the kernel takes no record"
-    if kind == "network":
-        cannot = (
-            "there the kernel takes records, but sends no echo, which would prove them"
-        )
-    return AuditNamespaceError(
-        f"this task does not run in the host's {kind} namespace: {cannot}"
-    )

@@ -15,13 +15,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 import socket
 import struct
 import time
 import typing as t
 
 from .._errors import AuditError, AuditPermissionError
+from .echo import Confirmation, read_echo
 
 if t.TYPE_CHECKING:
     from .record import Record
@@ -38,15 +38,11 @@ _RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
 _DATAGRAM_BYTES = 16384
 _ANSWER_SECONDS = 10.0
 _ECHO_SECONDS = 2.0
+_REFUSED = "the kernel's audit system refused"
 
 _HEADER = struct.Struct("=IHHII")
 # struct audit_status up to backlog: mask, enabled, failure, pid, rate_limit, backlog_limit, lost, backlog
 _STATUS = struct.Struct("=8I")
-_ECHO = re.compile(
-    rb"audit\((?P<event>\d+\.\d+:\d+)\): pid=(?P<pid>\d+) uid=\d+ auid=(?P<auid>\d+) ses=(?P<ses>\d+)"
-    rb"(?: subj=\S*(?: \([a-z]+\))?)? msg='(?P<text>.*)'",
-    re.DOTALL,
-)
 
 
 class Status(t.NamedTuple):
@@ -59,14 +55,6 @@ class Status(t.NamedTuple):
     backlog_limit: int
 
 
-class Confirmation(t.NamedTuple):
-    """The kernel's echo of a record: its event id (``<seconds>.<ms>:<serial>``) and the sender's identity."""
-
-    event: str
-    auid: int
-    ses: int
-
-
 class AuditSocket:
     """A connection to the kernel's audit system. Use it as a context manager.
 
@@ -75,6 +63,7 @@ class AuditSocket:
 
     def __init__(self) -> None:
         self._sequence = 0
+        self._posted: dict[int, Record] = {}
         self._stack = contextlib.ExitStack()
         self._listener: socket.socket | None = None
         try:
@@ -120,25 +109,34 @@ class AuditSocket:
 
     def send(self, record: Record) -> None:
         """Send a record and wait for the kernel's ACK, which proves only that the kernel allowed the text."""
-        payload = record.text().encode("ascii") + b"\0"
-        for _message in self._exchange(
-            record.number, payload, NLM_F_REQUEST | NLM_F_ACK
-        ):
+        flags = NLM_F_REQUEST | NLM_F_ACK
+        for _message in self._exchange(record.number, _payload(record), flags):
             pass
 
-    def send_confirmed(self, record: Record) -> Confirmation:
-        """Send a record and return the kernel's echo of it; needs :meth:`listen` first."""
+    def post(self, record: Record) -> int:
+        """Send a record and wait for nothing. Return its number in :meth:`confirmations`; needs :meth:`listen` first."""
         if self._listener is None:
             raise AuditError("this task does not listen to the kernel's audit records")
-        self._drain(self._listener)
-        self.send(record)
-        confirmation = self._await_echo(self._listener, record)
-        if confirmation is None:
-            raise AuditError(
+        if not self._posted:
+            self._drain(self._listener)
+        number = self._request(record.number, _payload(record), NLM_F_REQUEST)
+        self._posted[number] = record
+        return number
+
+    def confirmations(self) -> dict[int, Confirmation | AuditError]:
+        """Wait for the kernel's echo of each record that was posted. Return it, or why there is none, by its number."""
+        posted, self._posted = self._posted, {}
+        found: dict[int, Confirmation | AuditError] = {}
+        for number, refusal in self._refusals().items():
+            if posted.pop(number, None) is not None:
+                found[number] = refusal
+        problem = self._await_echoes(posted, found) if posted else None
+        for number, record in posted.items():
+            found[number] = problem or AuditError(
                 f"the kernel acknowledged a {record.type} record and dropped it (auditing is disabled, or the backlog "
                 "is full: see 'auditctl -s')"
             )
-        return confirmation
+        return found
 
     def _socket(self, groups: int) -> socket.socket:
         try:
@@ -157,57 +155,92 @@ class AuditSocket:
             raise _refused(f"cannot {what}", exc) from exc
         return opened
 
-    def _exchange(
-        self, message_type: int, payload: bytes, flags: int
-    ) -> t.Iterator[tuple[int, bytes]]:
-        """Send one request. Yield the answers until the ACK or the single answer has come."""
+    def _request(self, message_type: int, payload: bytes, flags: int) -> int:
+        """Send one request. Return its number, which its answers have too."""
         self._sequence += 1
         header = _HEADER.pack(
             _HEADER.size + len(payload), message_type, flags, self._sequence, 0
         )
         try:
             self._sender.sendto(header + payload, (0, 0))
+        except OSError as exc:
+            raise _refused(_REFUSED, exc) from exc
+        return self._sequence
+
+    def _exchange(
+        self, message_type: int, payload: bytes, flags: int
+    ) -> t.Iterator[tuple[int, bytes]]:
+        """Send one request. Yield the answers until the ACK or the single answer has come."""
+        number = self._request(message_type, payload, flags)
+        try:
             deadline = time.monotonic() + _ANSWER_SECONDS
             while True:
                 data = _receive(self._sender, deadline)
                 if data is None:
                     continue
                 _length, answer_type, _flags, sequence, _pid = _HEADER.unpack_from(data)
-                if sequence != self._sequence:
+                if sequence != number:
                     continue
                 if answer_type == NLMSG_ERROR:
-                    (code,) = struct.unpack_from("=i", data, _HEADER.size)
-                    if code:
-                        raise OSError(-code, os.strerror(-code))
+                    error = _error_of(data)
+                    if error is not None:
+                        raise error
                     return
                 yield answer_type, data[_HEADER.size :]
                 if not flags & NLM_F_ACK:
                     return
         except OSError as exc:
-            raise _refused("the kernel's audit system refused", exc) from exc
+            raise _refused(_REFUSED, exc) from exc
 
-    def _await_echo(
-        self, listener: socket.socket, record: Record
-    ) -> Confirmation | None:
-        wanted = record.text().encode("ascii")
+    def _refusals(self) -> dict[int, AuditError]:
+        """Return which of the posted records the kernel has refused. It does so before the call that sends one returns."""
+        found: dict[int, AuditError] = {}
+        self._sender.setblocking(False)
         deadline = time.monotonic() + _ECHO_SECONDS
-        while True:
+        # What is lost here has no echo either.
+        with contextlib.suppress(OSError):
+            while time.monotonic() < deadline:
+                data, address = self._sender.recvfrom(_DATAGRAM_BYTES)
+                _length, kind, _flags, number, _pid = _HEADER.unpack_from(data)
+                if address[0] == 0 and kind == NLMSG_ERROR:
+                    error = _error_of(data)
+                    if error is not None:
+                        found[number] = _refused(_REFUSED, error)
+        return found
+
+    def _await_echoes(
+        self, posted: dict[int, Record], found: dict[int, Confirmation | AuditError]
+    ) -> AuditError | None:
+        """Move the records whose echo comes from ``posted`` to ``found``. Return why no more echoes can be read."""
+        # Two queues of one interface send the same text. The kernel echoes in the order in which it was sent.
+        texts = {
+            number: (record.number, record.text().encode("ascii"))
+            for number, record in posted.items()
+        }
+        pid = os.getpid()
+        deadline = time.monotonic() + _ECHO_SECONDS
+        while posted:
             try:
-                data = _receive(listener, deadline)
+                data = _receive(t.cast(socket.socket, self._listener), deadline)
             except socket.timeout:
                 return None
             except OSError as exc:
                 if exc.errno == errno.ENOBUFS:
                     # Echoes of other records got lost. The awaited echo may still come.
                     continue
-                raise AuditError(
+                return AuditError(
                     f"cannot read the kernel's audit records: {exc.strerror}"
-                ) from exc
-            if data is None:
+                )
+            echo = read_echo(data[_HEADER.size :], pid) if data is not None else None
+            if data is None or echo is None:
                 continue
-            confirmation = _match(data, record.number, wanted)
-            if confirmation is not None:
-                return confirmation
+            sent = (_HEADER.unpack_from(data)[1], echo[0])
+            number = next((each for each in posted if texts[each] == sent), None)
+            if number is not None:
+                found[number] = echo[1]
+                del posted[number]
+                deadline = time.monotonic() + _ECHO_SECONDS
+        return None
 
     @staticmethod
     def _drain(listener: socket.socket) -> None:
@@ -240,15 +273,14 @@ def _receive(source: socket.socket, deadline: float) -> bytes | None:
     return data if address[0] == 0 else None
 
 
-def _match(data: bytes, message_type: int, text: bytes) -> Confirmation | None:
-    if _HEADER.unpack_from(data)[1] != message_type:
-        return None
-    match = _ECHO.match(data[_HEADER.size :].rstrip(b"\0"))
-    if match is None or int(match["pid"]) != os.getpid() or match["text"] != text:
-        return None
-    return Confirmation(
-        match["event"].decode("ascii"), int(match["auid"]), int(match["ses"])
-    )
+def _payload(record: Record) -> bytes:
+    return record.text().encode("ascii") + b"\0"
+
+
+def _error_of(data: bytes) -> OSError | None:
+    """Return the error that an NLMSG_ERROR carries, ``None`` for an ACK."""
+    (code,) = struct.unpack_from("=i", data, _HEADER.size)
+    return OSError(-code, os.strerror(-code)) if code else None
 
 
 def _refused(what: str, exc: OSError) -> AuditError:

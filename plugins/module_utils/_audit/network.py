@@ -29,7 +29,7 @@ class Network:
     trunk. ``filter``: ``mac`` or ``address``. ``addresses``: the addresses that ``address`` lets the NIC use,
     joined by commas. ``isolated``: ``yes``. ``link``: ``down`` while the NIC is in quarantine. ``mtu``: bytes,
     if a task asked for it. ``port_profile``, ``interface_id``: they tell a controller of Open vSwitch which
-    port it is.
+    port it is. ``hwaddr``: the MAC of the link itself, if something changed it.
     """
 
     source: str | None = None
@@ -41,6 +41,7 @@ class Network:
     mtu: str | None = None
     port_profile: str | None = None
     interface_id: str | None = None
+    hwaddr: str | None = None
 
     @property
     def is_prepared(self) -> bool:
@@ -78,6 +79,17 @@ class Network:
             if old != new:
                 found.append({f"old-{name}": old, f"new-{name}": new})
         return found
+
+    def before(self, change: t.Mapping[str, str | None]) -> Network:
+        """Return the network as it was before a change that the fields of an update record tell."""
+        old = {}
+        for field in dataclasses.fields(self):
+            name = f"old-{field.name}"
+            if name in change:
+                value = change[name]
+                plain = value == _DEFAULTS.get(field.name)
+                old[field.name] = None if plain else value
+        return dataclasses.replace(self, **old)
 
     def _fields(self, names: t.Sequence[str]) -> Fields:
         values = {name: getattr(self, name) for name in names}

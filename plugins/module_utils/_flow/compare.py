@@ -18,7 +18,7 @@ from .._analysis.trail import Trail
 from .._audit.netlink import AuditSocket
 from .._device import Device
 from .._log.nodes import OwnNodes
-from .._net.link import guest_side_mac
+from .._net.nic_link import guest_side_mac
 from .._proc import Process
 from .._time import iso
 from .host_view import Holder, Look
@@ -142,6 +142,9 @@ def _take(grant: Grant, devices: list[Device], look: Look) -> bool:
         for device in devices
         if device.dev is not None and look.links.get(device.dev) in macs
     ]
+    # A vdpa device has no link that carries the MAC.
+    nodes = {granted.rdev for granted in grant.devices if granted.is_vdpa}
+    mine += [device for device in devices if device.is_vdpa and device.rdev in nodes]
     if any(granted.is_vhost for granted in grant.devices):
         vhosts = [device for device in devices if device.is_vhost]
         mine += vhosts[: len(mine)]

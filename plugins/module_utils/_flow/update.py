@@ -59,6 +59,10 @@ def _put(vm: Vm, nic: Nic, link: NicLink, network: Network) -> None:
 
     The guest's side follows the host's, which is what keeps a quarantine.
     """
+    if network.hwaddr is not None:
+        from .._net import link as links
+
+        links.set_mac(link.ifname, network.hwaddr)
     backend_of(nic.type).update(link._replace(vm=vm.uuid), network)
     if nic.front_end is not None and link.network.link != network.link:
         set_carrier(vm.live.monitor, nic.front_end.path, network.link != "down")

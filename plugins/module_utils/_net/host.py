@@ -11,9 +11,10 @@ import typing as t
 
 from .. import _device
 from .._errors import OptionError
-from . import holdings, link, sysfs
+from . import holdings, sysfs
 from .backends import backend_of
 from .interface import Interface
+from .nic_link import guest_side_mac
 
 _MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 
@@ -58,11 +59,12 @@ def _check(
 
 def check_source(interface: Interface, leftovers: t.Collection[str] = ()) -> None:
     """Refuse a network that this host cannot put the interface on. Raises :class:`OptionError`."""
-    if not sysfs.exists(interface.source):
+    backend = backend_of(interface.type)
+    if backend.has_link and not sysfs.exists(interface.source):
         raise interface.error(
             "source", f"there is no link {interface.source} on this host"
         )
-    backend_of(interface.type).check(interface, leftovers)
+    backend.check(interface, leftovers)
 
 
 def _carriers(leftovers: t.Collection[str]) -> dict[str, list[str]]:
@@ -81,7 +83,7 @@ def _check_mac(
     known: t.Mapping[str, str],
 ) -> None:
     """Look for a link that carries the MAC: another VM's, whoever started it."""
-    taps = carriers.get(link.guest_side_mac(interface.mac), ())
+    taps = carriers.get(guest_side_mac(interface.mac), ())
     macvtaps = carriers.get(interface.mac, ())
     holders = [
         *(

@@ -17,6 +17,7 @@ import typing as t
 
 from .._errors import LinkError
 from . import sysfs
+from .nic_link import guest_side_mac
 
 _SIOCGIFFLAGS = 0x8913
 _SIOCSIFFLAGS = 0x8914
@@ -39,15 +40,6 @@ _IFREQ_HWADDR = struct.Struct("=16sH6s16x")
 _KERNEL_MODE = {"passthrough": "passthru"}
 # linux/if_link.h: enum macvlan_mode
 _MODE_NAMES = {1: "private", 2: "vepa", 4: "bridge", 8: "passthrough"}
-
-
-def guest_side_mac(mac: str) -> str:
-    """Return the MAC of the tap itself, from that of the guest's NIC.
-
-    The highest byte keeps a bridge from taking the tap's MAC for its own; libvirt does the
-    same (FE, or FA when the guest's MAC begins with FE already).
-    """
-    return ("fa" if mac.startswith("fe") else "fe") + mac[2:]
 
 
 def join_bridge(name: str, mac: str, bridge: str, mtu: int | None) -> None:

@@ -14,6 +14,15 @@ if t.TYPE_CHECKING:
     from .vlan import Vlan
 
 
+def guest_side_mac(mac: str) -> str:
+    """Return the MAC of the tap itself, from that of the guest's NIC.
+
+    The highest byte keeps a bridge from taking the tap's MAC for its own; libvirt does the
+    same (FE, or FA when the guest's MAC begins with FE already).
+    """
+    return ("fa" if mac.startswith("fe") else "fe") + mac[2:]
+
+
 class NicLink(t.NamedTuple):
     """The link of a NIC on the host: its name and index, the guest's MAC, and the network that it is (to be) on.
 

@@ -14,7 +14,7 @@ from ...module_utils._time import parse_time
 from .._trail.summary import columns_of, printable
 from .answer import Data, OddAnswerError, read_answer
 from .answers import answer_name
-from .page import network_text
+from .network import network_text
 from .tables import HISTORY, row_of
 from .timeline import clock
 from .whole import written_whole

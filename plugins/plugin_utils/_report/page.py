@@ -14,6 +14,7 @@ from pathlib import Path
 import jinja2
 
 from .answer import SEVERITIES, Data
+from .network import network_text
 from .tables import device_text
 from .timeline import Row, Scale, clock
 
@@ -42,20 +43,6 @@ class Group(t.NamedTuple):
     items: list[Data]
     hosts: int
     new: int
-
-
-def network_text(grant: Data) -> str:
-    """Return what a NIC is on as one text."""
-    network = grant.get("network") or {}
-    words = [str(network["source"])] if network.get("source") else []
-    words += [
-        f"{name} {network[name]}"
-        for name in ("vlan", "filter", "link")
-        if network.get(name)
-    ]
-    if network.get("isolated"):
-        words.append("isolated")
-    return ", ".join(words)
 
 
 def _source(name: str) -> str:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The time line of a host: for each VM, bars for its runs and NICs and marks for its findings. Pure."""
+"""The time line of a host: for each VM, bars for its runs and the networks of its NICs, and marks for its findings. Pure."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import datetime
 import typing as t
 
 from .answer import Answer, Data
+from .network import network_text
 
 
 class Bar(t.NamedTuple):
@@ -75,12 +76,17 @@ def rows_of(
     """Return the VMs of a host, those that hold something first. ``findings_at`` is the page of the findings."""
     held = _by_uuid(answer.grants)
     sessions = _by_uuid(answer.sessions)
+    history = _by_uuid(answer.history)
     marks = _by_uuid(answer.findings)
     rows = []
     for uuid, anchor in anchors.items():
         mine, grants = sessions.get(uuid, []), held.get(uuid, [])
         found = marks.get(uuid, [])
-        bars = [*_bars(mine, grants, scale), *_marks(found, scale, findings_at)]
+        nics = _networks(history.get(uuid, []), scale)
+        # An older version of the module has no history.
+        told = nics or [*_resources(mine, scale), *_grants(mine, grants, scale)]
+        runs = _runs(mine, scale)
+        bars = [*runs, *told, *_marks(found, scale, findings_at)]
         rows.append(Row(anchor, [*grants, *mine][-1]["vm"], uuid, bars, found))
     return rows
 
@@ -99,21 +105,36 @@ def anchors_of(answer: Answer, prefix: str) -> dict[str, str]:
     return {uuid: f"{prefix}v{number}" for number, uuid in enumerate(uuids)}
 
 
-def _bars(sessions: list[Data], grants: list[Data], scale: Scale) -> t.Iterator[Bar]:
-    told = set()
+def _runs(sessions: list[Data], scale: Scale) -> t.Iterator[Bar]:
     for session in sessions:
         start, stop = session["start"], session["stop"]
         end = clock(stop) if stop else session["end"]
         why = f", {session['reason']}" if session["reason"] else ""
-        shown = _end(session, stop)
         yield Bar(
             "session",
             f"VM, {session['end']}",
-            *scale.place(start, shown),
+            *scale.place(start, _end(session, stop)),
             f"{clock(start)} to {end}{why}",
         )
+
+
+def _networks(history: list[Data], scale: Scale) -> list[Bar]:
+    """Return a bar for each network that a NIC was on."""
+    bars = []
+    for held in sorted(history, key=lambda each: (each["mac"], each["since"])):
+        network, ticket = network_text(held), held.get("ticket")
+        where = f" on {network}" if network else ""
+        until = f"to {clock(held['until'])}" if held["until"] else "until now"
+        why = f", ticket {ticket}" if ticket else ""
+        text = f"{held['mac']}{where}: {clock(held['since'])} {until}{why}"
+        place = scale.place(held["since"], held["until"])
+        bars.append(Bar("nic", held["mac"], *place, text))
+    return bars
+
+
+def _resources(sessions: list[Data], scale: Scale) -> t.Iterator[Bar]:
+    for session in sessions:
         for nic in session["resources"]:
-            told.add(nic["event"])
             if not nic["success"]:
                 continue
             over = f" to {clock(nic['end'])}" if nic["end"] else ""
@@ -123,6 +144,11 @@ def _bars(sessions: list[Data], grants: list[Data], scale: Scale) -> t.Iterator[
                 *scale.place(nic["start"], _end(session, nic["end"])),
                 f"{nic['resource']}: {nic['reason']} {clock(nic['start'])}{over}",
             )
+
+
+def _grants(sessions: list[Data], grants: list[Data], scale: Scale) -> t.Iterator[Bar]:
+    """Return the bars of NICs that no run tells of."""
+    told = {nic["event"] for session in sessions for nic in session["resources"]}
     for grant in grants:
         if grant["event"] not in told:
             yield Bar(

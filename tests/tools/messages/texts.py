@@ -17,7 +17,7 @@ from ansible_collections.virtaudit.qemu.tests.tools.messages.words import ANY
 
 _MOST = 64  # how many texts one expression can give at most
 _DEEPEST = 4  # how many names and calls are followed at most
-_SAME_NAME = 5  # how many functions a call can mean at most
+_SAME_NAME = 6  # how many functions a call can mean at most
 
 
 @dataclass(frozen=True)

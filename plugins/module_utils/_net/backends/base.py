@@ -14,7 +14,7 @@ from ..._device import Device
 from ..._errors import LinkError
 from .. import sysfs
 from ..interface import Interface
-from ..nic_link import NicLink
+from ..nic_link import NicLink, guest_side_mac
 
 
 class Nodes(t.Protocol):
@@ -43,6 +43,8 @@ class Backend(abc.ABC):
     left: t.ClassVar[str]
     # Whether a link can move to another source.
     moves: t.ClassVar[bool]
+    # Whether its NICs have a link on the host.
+    has_link: t.ClassVar[bool] = True
 
     @abc.abstractmethod
     def check(self, interface: Interface, leftovers: t.Collection[str]) -> None:
@@ -84,23 +86,33 @@ class Backend(abc.ABC):
 
         What ``link`` does not name is not looked at.
         """
+        return self._observe_at(link, self.source_of(link.ifname))
+
+    def _observe_at(self, link: NicLink, source: str | None) -> Network:
+        """Return the network of a link whose source is known."""
         network, rights = link.network, link.rights
         if rights is not None:
             from ..filter import nft
 
             if nft.missing_of(link.ifname, rights) is not None:
                 network = dataclasses.replace(network, filter=None, addresses=None)
-        mtu = sysfs.mtu(link.ifname)
+        mtu, own = sysfs.mtu(link.ifname), sysfs.address(link.ifname)
+        right = own in (None, self.hwaddr_of(link.mac))
         return dataclasses.replace(
             network,
-            source=self.source_of(link.ifname),
+            source=source,
             link=None if sysfs.is_up(link.ifname) else "down",
             mtu=str(mtu) if network.mtu is not None and mtu is not None else None,
+            hwaddr=None if right and network.hwaddr is None else own,
         )
 
     def mode_of(self, ifname: str) -> str | None:
         """Return the mode of a link as the option ``mode`` names it, ``None`` for a kind without."""
         return None
+
+    def hwaddr_of(self, mac: str) -> str:
+        """Return the MAC of the link itself, from that of the guest's NIC."""
+        return guest_side_mac(mac)
 
     @abc.abstractmethod
     def update(self, link: NicLink, network: Network) -> None:

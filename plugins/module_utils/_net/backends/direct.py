@@ -130,6 +130,10 @@ class Direct(Backend):
             links.remove(link.ifname)
         super().remove(link)
 
+    def hwaddr_of(self, mac: str) -> str:
+        """Return the guest's MAC: a macvtap takes frames for its own."""
+        return mac
+
     def mode_of(self, ifname: str) -> str | None:
         """Return a macvtap's mode."""
         from .. import link as links

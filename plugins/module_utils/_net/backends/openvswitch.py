@@ -66,7 +66,8 @@ class OpenVSwitch(Backend):
 
     def observe(self, link: NicLink) -> Network:
         """Return the network that a tap is on now, by the database. Raises :class:`LinkError`."""
-        network, port = super().observe(link), ovs_port.read(link.ifname)
+        port = ovs_port.read(link.ifname)
+        network = self._observe_at(link, None if port is None else port.bridge)
         if port is None:
             return dataclasses.replace(network, vlan=None, isolated=None)
         vlan = None if port.vlan is None else str(port.vlan)
@@ -106,10 +107,11 @@ class OpenVSwitch(Backend):
 
     def source_of(self, ifname: str) -> str | None:
         """Return the bridge that a tap is a port of."""
-        return ovs_port.bridge_of_ports().get(ifname)
+        port = ovs_port.read(ifname) if ovsdb.is_installed() else None
+        return None if port is None else port.bridge
 
     def _connect(self, link: NicLink) -> None:
-        links.set_mac(link.ifname, links.guest_side_mac(link.mac))
+        links.set_mac(link.ifname, self.hwaddr_of(link.mac))
         self._set_mtu(link)
         ovs_port.add(link.ifname, _port_of(link, None))
 

@@ -3,7 +3,8 @@
 
 """Puts the filter of a NIC in place, checks whether it is there, and takes it away.
 
-Writes with libnftables (``libnftables(3)``, the Python module ``nftables``), one transaction a NIC.
+The tables with their fixed rules are written with libnftables (``libnftables(3)``, the Python module ``nftables``), once
+a host. What a NIC may send is one transaction of its own.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ import typing as t
 
 from ..._errors import LinkError
 from .. import sysfs
-from . import table
-from .elements import Element, Rights, elements_of
+from ..netlink import Order
+from . import changes, nfnetlink, table
+from .elements import Rights, elements_of
 from .ruleset import TABLE, Family, build, hook_of
 
 _MISSING = (
@@ -30,8 +32,8 @@ _MISSING = (
 
 def check(family: Family) -> None:
     """Require that filters can be put in place here. Changes nothing. Raises :class:`LinkError`."""
-    _library()
-    _usable(family)
+    if _usable(family) != "whole":
+        _library()
 
 
 def _usable(family: Family) -> table.State:
@@ -49,14 +51,11 @@ def _usable(family: Family) -> table.State:
 def check_egress() -> None:
     """Require that the kernel can filter what a macvtap sends. Changes nothing. Raises :class:`LinkError`."""
     try:
-        run(
-            "add table netdev virtaudit_probe\nadd chain netdev virtaudit_probe probe"
-            ' { type filter hook egress device "lo" priority 0; policy accept; }',
-            dry=True,
-        )
-    except LinkError as exc:
+        nfnetlink.transact(changes.probe(), dry=True)
+    except OSError as exc:
         raise LinkError(
-            f"this kernel cannot filter what a macvtap sends (that needs Linux 5.16 with CONFIG_NETFILTER_EGRESS): {exc}"
+            "this kernel cannot filter what a macvtap sends (that needs Linux 5.16 with CONFIG_NETFILTER_EGRESS):"
+            f" {exc.strerror or exc}"
         ) from exc
 
 
@@ -66,22 +65,20 @@ def put(ifname: str, rights: Rights, before: Rights | None = None) -> None:
     Nothing of the NIC's passes unfiltered on the way. Raises :class:`LinkError`.
     """
     family = family_of(ifname)
-    state = _usable(family)
-    index = rights.ifindex
-    if sysfs.exists(str(index)):
-        # nft takes a number for the name of a link if there is a link of that name.
-        raise LinkError(
-            f"a link of this host is called {index}, which nft cannot tell from the index of {ifname}; rename it"
-        )
-    lines = [] if state == "whole" else [build(family)]
-    if family == "netdev":
-        lines += _hook(ifname, index)
+    if _usable(family) != "whole":
+        run(build(family))
     new = elements_of(rights)
     old = [] if before is None else elements_of(before)
-    lines += _changes("add", family, [each for each in old if each not in new])
-    lines += _changes("delete", family, [each for each in old if each not in new])
-    lines += _changes("add", family, new)
-    run("\n".join(lines))
+    gone = [each for each in old if each not in new and table.has(family, each)]
+    if before is not None:
+        # A transaction that deletes makes the next one wait for the kernel: one without need is spared.
+        new = [each for each in new if not table.has(family, each)]
+    orders = changes.delete(family, gone) + changes.add(family, new)
+    if family == "netdev" and not table.enters(hook_of(rights.ifindex), ifname):
+        if table.has_hook(rights.ifindex):
+            orders += changes.delete_hook(rights.ifindex)
+        orders += changes.add_hook(ifname, rights.ifindex)
+    _transact(orders)
     missing = missing_of(ifname, rights)
     if missing is not None:
         raise LinkError(f"the filter of {ifname} was put in place, and {missing}")
@@ -107,14 +104,11 @@ def remove(family: Family, rights: Rights) -> None:
     """Take away what is there of a NIC's filter. A missing part is no error. Raises :class:`LinkError`."""
     if table.state_of(family) in ("missing", "foreign"):
         return
-    elements = [each for each in elements_of(rights) if table.has(family, each)]
-    # A delete alone fails where there is nothing; nft 1.0.6 has no destroy.
-    lines = _changes("add", family, elements) + _changes("delete", family, elements)
-    if family == "netdev":
-        chain = f"chain netdev {TABLE} {hook_of(rights.ifindex)}"
-        lines += [f"add {chain}", f"flush {chain}", f"delete {chain}"]
-    if lines:
-        run("\n".join(lines))
+    there = [each for each in elements_of(rights) if table.has(family, each)]
+    orders = changes.delete(family, there)
+    if family == "netdev" and table.has_hook(rights.ifindex):
+        orders += changes.delete_hook(rights.ifindex)
+    _transact(orders)
 
 
 def family_of(ifname: str) -> Family:
@@ -122,11 +116,9 @@ def family_of(ifname: str) -> Family:
     return "bridge" if sysfs.is_tun(ifname) else "netdev"
 
 
-def run(commands: str, dry: bool = False) -> None:
-    """Let libnftables run commands as one transaction, or only try them. Raises :class:`LinkError`."""
-    library = _library()
-    library.set_dry_run(dry)
-    code, _output, error = library.cmd(commands)
+def run(commands: str) -> None:
+    """Let libnftables run commands as one transaction. Raises :class:`LinkError`."""
+    code, _output, error = _library().cmd(commands)
     if code:
         first = next((line for line in error.splitlines() if line.strip()), "no reason")
         raise LinkError(
@@ -164,17 +156,8 @@ def _module() -> t.Any:
         return module
 
 
-def _hook(ifname: str, index: int) -> list[str]:
-    chain = f"netdev {TABLE} {hook_of(index)}"
-    return [
-        f'add chain {chain} {{ type filter hook egress device "{ifname}" priority 0; policy drop; }}',
-        f"flush chain {chain}",
-        f'add rule {chain} goto guest comment "{hook_of(index)} 1"',
-    ]
-
-
-def _changes(verb: str, family: Family, elements: t.Sequence[Element]) -> list[str]:
-    return [
-        f"{verb} element {family} {TABLE} {each.set} {{ {each.text()} }}"
-        for each in elements
-    ]
+def _transact(orders: t.Sequence[Order]) -> None:
+    try:
+        nfnetlink.transact(orders)
+    except OSError as exc:
+        raise LinkError(f"nftables refused the filter: {exc.strerror or exc}") from exc

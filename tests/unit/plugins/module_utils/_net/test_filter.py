@@ -6,17 +6,21 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 import typing as t
 
 import pytest
 
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import LinkError
-from ansible_collections.virtaudit.qemu.plugins.module_utils._net import sysfs
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net import netlink, sysfs
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net.addresses import (
+    MAX_ADDRESSES,
     parse_addresses,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net.filter import (
+    changes,
+    nfnetlink,
     nft,
     table,
 )
@@ -124,39 +128,134 @@ def test_every_chain_ends_with_a_verdict_for_what_it_does_not_name() -> None:
     ]
 
 
+class Kernel:
+    """Keeps elements and chains as the orders say, and what libnftables was given."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, state: str = "whole") -> None:
+        self.elements: set[tuple[str, bytes]] = set()
+        self.hooks: set[int] = set()
+        self.commands: list[str] = []
+        self.transactions: list[list[tuple[str, t.Any]]] = []
+        monkeypatch.setattr(table, "state_of", lambda family: state)
+        monkeypatch.setattr(table, "has", self.has)
+        monkeypatch.setattr(table, "has_hook", self.hooks.__contains__)
+        monkeypatch.setattr(table, "enters", lambda chain, ifname: False)
+        monkeypatch.setattr(nft, "run", self.commands.append)
+        monkeypatch.setattr(nft, "missing_of", lambda ifname, asked: None)
+        monkeypatch.setattr(nfnetlink, "transact", self.transact)
+        for verb in ("add", "delete", "add_hook", "delete_hook"):
+            monkeypatch.setattr(changes, verb, functools.partial(self.order, verb))
+
+    def has(self, family: str, element: t.Any) -> bool:
+        return (element.set, element.key()) in self.elements
+
+    def order(self, verb: str, *args: t.Any) -> list[tuple[str, t.Any]]:
+        if "hook" in verb:
+            return [(verb, args)]
+        return [(verb, each) for each in args[1]]
+
+    def transact(self, orders: list[tuple[str, t.Any]]) -> None:
+        self.transactions.append(orders)
+        for verb, each in orders:
+            if verb == "add":
+                self.elements.add((each.set, each.key()))
+            elif verb == "delete":
+                # The kernel refuses to delete what is not there.
+                self.elements.remove((each.set, each.key()))
+
+    def last(self) -> list[tuple[str, str]]:
+        return [
+            (verb, f"{each.set} {each.text()}") for verb, each in self.transactions[-1]
+        ]
+
+
 @pytest.mark.parametrize(
     ("state", "makes"), [("whole", False), ("damaged", True), ("missing", True)]
 )
 def test_the_table_is_written_only_where_it_is_not_whole(
     monkeypatch: pytest.MonkeyPatch, state: t.Any, makes: t.Any
 ) -> None:
-    ran: t.Any = []
-    monkeypatch.setattr(table, "state_of", lambda family: state)
-    monkeypatch.setattr(nft, "run", ran.append)
-    monkeypatch.setattr(nft, "missing_of", lambda ifname, asked: None)
+    kernel = Kernel(monkeypatch, state)
     monkeypatch.setattr(sysfs, "is_tun", lambda name: True)
 
     nft.put("vt0", rights("192.0.2.7"))
 
-    assert ("add table" in ran[0]) is makes
-    assert "add element bridge virtaudit_1 macs { 17 . 52:54:00:00:00:01 }" in ran[0]
+    assert kernel.commands == ([build("bridge")] if makes else [])
+    assert ("add", "macs 17 . 52:54:00:00:00:01") in kernel.last()
 
 
 def test_other_addresses_are_added_and_the_old_ones_go_in_one_transaction(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    ran: t.Any = []
-    monkeypatch.setattr(table, "state_of", lambda family: "whole")
-    monkeypatch.setattr(nft, "run", ran.append)
-    monkeypatch.setattr(nft, "missing_of", lambda ifname, asked: None)
+    kernel = Kernel(monkeypatch)
     monkeypatch.setattr(sysfs, "is_tun", lambda name: True)
 
+    nft.put("vt0", rights("192.0.2.7"))
     nft.put("vt0", rights("192.0.2.8"), rights("192.0.2.7"))
 
-    (commands,) = ran
-    assert "delete element bridge virtaudit_1 addresses4 { 17 . 192.0.2.7 }" in commands
-    assert "add element bridge virtaudit_1 addresses4 { 17 . 192.0.2.8 }" in commands
-    assert "delete element bridge virtaudit_1 macs" not in commands
+    assert kernel.last() == [
+        ("delete", "addresses4 17 . 192.0.2.7"),
+        ("add", "addresses4 17 . 192.0.2.8"),
+    ]
+
+
+def test_what_was_cut_off_half_way_is_taken_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = Kernel(monkeypatch)
+    monkeypatch.setattr(sysfs, "is_tun", lambda name: True)
+
+    nft.put("vt0", rights("192.0.2.8"))
+    nft.put("vt0", rights("192.0.2.8"), rights("192.0.2.7"))
+    assert kernel.last() == []
+    nft.remove("bridge", rights("192.0.2.7"))
+
+    assert kernel.elements == {
+        (each.set, each.key())
+        for each in elements_of(rights("192.0.2.8"))
+        if each.set == "addresses4"
+    }
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_macvtap_has_a_chain_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, there: t.Any
+) -> None:
+    kernel = Kernel(monkeypatch)
+    monkeypatch.setattr(sysfs, "is_tun", lambda name: False)
+    if there:
+        # Another link has the name that it takes frames of.
+        kernel.hooks.add(17)
+
+    nft.put("vt0", rights(level="mac"))
+
+    hooks = [each for each in kernel.transactions[-1] if "hook" in each[0]]
+    deleted = [("delete_hook", (17,))] if there else []
+    assert hooks == [*deleted, ("add_hook", ("vt0", 17))]
+
+
+def test_a_wider_range_is_not_the_one_that_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wide, narrow = (
+        next(each for each in elements_of(rights(network)) if each.last is not None)
+        for network in ("10.0.0.0/16", "10.0.0.0/24")
+    )
+    answer = netlink.attributes(
+        nfnetlink.elements("networks4", [changes.element(wide)])
+    )
+    monkeypatch.setattr(nfnetlink, "ask", lambda *question: [answer])
+
+    assert table.has("bridge", wide)
+    assert not table.has("bridge", narrow)
+
+
+def test_as_many_networks_as_a_nic_can_have_fit_into_a_message() -> None:
+    networks = [f"2001:db8:{number:x}::/48" for number in range(MAX_ADDRESSES)]
+    elements = elements_of(rights(*networks))
+
+    orders = changes.add("bridge", elements)
+
+    assert len(orders) == len({each.set for each in elements})
+    assert max(len(each.payload) for each in orders) < 65536
 
 
 def test_a_table_of_somebody_else_is_left_alone(

@@ -26,6 +26,7 @@ INFO = (
     " \\ user0: index=0,type=user,net=10.0.2.0,restrict=off\r\n"
     "hostnet-b: index=0,type=tap,fd=35\r\n"
     "own: index=0,type=tap,ifname=tap0,script=no,downscript=no\r\n"
+    "hostnet-v: index=0,type=vhost-vdpa,vhost-vdpa\r\n"
 )
 TREE: dict[str, list[tuple[str, str]]] = {
     "/machine/peripheral": [
@@ -101,7 +102,13 @@ def test_inventory() -> None:
             "user0",
         ),
     ]
-    assert found.backends == {"hostnet-a": [31, 32], "hostnet-b": [35], "own": []}
+    assert found.backends == {
+        "hostnet-a": [31, 32],
+        "hostnet-b": [35],
+        "own": [],
+        "hostnet-v": [],
+    }
+    assert found.vdpas == {"hostnet-v"}
     assert found.ifnames == {"own": "tap0"}
     assert free_ports(qemu.monitor, found.ports) == [
         "virtaudit-port1",

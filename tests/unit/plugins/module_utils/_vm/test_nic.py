@@ -19,6 +19,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import (
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.nic import (
     Nic,
     differences,
+    move_of,
     observe_nics,
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
@@ -45,6 +46,7 @@ def fixture_net(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sysfs, "lower", lambda name: "eth0")
     monkeypatch.setattr(sysfs, "mtu", lambda name: 1500)
     monkeypatch.setattr(sysfs, "is_up", lambda name: True)
+    monkeypatch.setattr(sysfs, "address", lambda name: None)
     monkeypatch.setattr(link, "macvtap_mode", lambda name: "vepa")
 
 
@@ -129,6 +131,45 @@ def test_differences(
     nic: dict[str, t.Any], asked: dict[str, t.Any], words: list[str]
 ) -> None:
     assert differences(an_interface(**asked), a_nic(**nic)) == words
+
+
+# the link's MAC, the NIC, what is asked, and the MAC that the link should have
+HWADDRS: list[tuple[str, dict[str, t.Any], dict[str, t.Any], str | None]] = [
+    ("fe:54:00:00:00:01", {}, {}, None),
+    ("02:00:00:00:00:09", {}, {}, "fe:54:00:00:00:01"),
+    ("02:00:00:00:00:09", FOREIGN, {}, None),
+    (MAC, MACVTAP, DIRECT, None),
+    ("02:00:00:00:00:09", MACVTAP, DIRECT, MAC),
+]
+
+
+@pytest.mark.parametrize(("found", "nic", "asked", "right"), HWADDRS)
+def test_a_link_whose_mac_was_overwritten_gets_it_back(
+    monkeypatch: pytest.MonkeyPatch,
+    found: str,
+    nic: dict[str, t.Any],
+    asked: dict[str, t.Any],
+    right: str | None,
+) -> None:
+    monkeypatch.setattr(sysfs, "address", lambda name: found)
+    wanted, have = an_interface(**asked), a_nic(**nic)
+
+    words = [f"hwaddr is {found}, and the task asks for {right}"] if right else []
+    assert differences(wanted, have) == words
+    move = move_of(wanted, have)
+    assert move is not None
+    assert move.after.hwaddr == right
+
+
+def test_a_mac_that_was_given_back_is_no_difference(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = "fe:54:00:00:00:01"
+    monkeypatch.setattr(sysfs, "address", lambda name: own)
+    note = a_nic_note(devices=[tun(31)])
+    note.put_on(Network("br0", hwaddr=own))
+
+    assert differences(an_interface(), a_nic(note=note)) == []
 
 
 def test_an_alias_of_a_model_is_no_difference() -> None:

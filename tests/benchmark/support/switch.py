@@ -1,0 +1,53 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Open vSwitch with its datapath in user space, which needs no kernel module."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+BRIDGE = "vabench-ovs"
+_RUN = Path("/run/openvswitch")
+_SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
+
+
+def is_installed() -> bool:
+    """Tell whether Open vSwitch can be started here."""
+    return shutil.which("ovs-vswitchd") is not None
+
+
+@contextlib.contextmanager
+def running(work: Path) -> Iterator[None]:
+    """Run a switch of our own with one bridge."""
+    if (_RUN / "db.sock").exists():
+        raise SystemExit("an Open vSwitch runs here already")
+    _RUN.mkdir(exist_ok=True)
+    database = f"{work}/ovs.db"
+    try:
+        _run("ovsdb-tool", "create", database, _SCHEMA)
+        socket, log = f"--remote=punix:{_RUN}/db.sock", f"--log-file={work}/ovs.log"
+        _run("ovsdb-server", socket, "--pidfile", "--detach", log, database)
+        _run("ovs-vsctl", "--no-wait", "init")
+        _run("ovs-vswitchd", "--pidfile", "--detach", log)
+        datapath = ["--", "set", "bridge", BRIDGE, "datapath_type=netdev"]
+        _run("ovs-vsctl", "add-br", BRIDGE, *datapath)
+        yield
+    finally:
+        for name in ("ovs-vswitchd", "ovsdb-server"):
+            pid = _RUN / f"{name}.pid"
+            with contextlib.suppress(OSError, ValueError):
+                os.kill(int(pid.read_text("ascii")), signal.SIGTERM)
+            pid.unlink(missing_ok=True)
+        (_RUN / "db.sock").unlink(missing_ok=True)
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
