@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The tasks that are harmed, what is done before them, and what is true when they have been run again."""
+"""The tasks that a run harms, what comes before them, and what must be true after they were run again."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def detach(uuid: str, **options: Any) -> Task:
 
 @dataclasses.dataclass(frozen=True)
 class Scenario:
-    """A task to harm. ``granted`` and ``running``: what is true in the end, whatever the harm.
+    """A task to harm. ``granted`` and ``running`` must be true at the end, whatever the harm.
 
     ``leaves`` leaves something for the task to repair, after the tasks ``before``. ``goes``: its guest is not paused, and
     runs in the end. ``harms``: the only ones that show something new, all when empty. ``around`` holds for all points.
@@ -105,7 +105,7 @@ class Scenario:
     )
 
     def runs_again(self, alive: bool) -> bool:
-        """Tell whether the VM should run after the next run: only an attach starts one."""
+        """Tell whether the VM should run after the next run. Only an attach starts a VM."""
         return self.running and (alive or bool(self.granted))
 
 
@@ -132,7 +132,7 @@ SCENARIOS = [
     Scenario(
         "hot-plug",
         lambda uuid: [attach(uuid, [], QEMU)],
-        # How to start the VM is for the run after one in which qemu died.
+        # A run needs this to start the VM after a run in which qemu died.
         lambda uuid: attach(uuid, [TAP, MACVTAP], QEMU),
         MACS,
     ),
@@ -156,7 +156,7 @@ SCENARIOS = [
         lambda uuid: [attach(uuid, [], QEMU)],
         lambda uuid: attach(uuid, [TAP, MACVTAP], QEMU),
         MACS,
-        # The first NIC is the VM's and not on record; the second one is asked anew.
+        # The VM has the first NIC, which is not on record. The task asks for the second one again.
         leaves=lambda uuid: cut_off(
             attach(uuid, [TAP, MACVTAP], QEMU), "record .*reason=attach"
         ),

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Run layers in lanes: the lanes side by side, the layers of a lane one after the other.
+"""Run layers in lanes. The lanes run side by side, and the layers of a lane one after the other.
 
     lanes.py --aside "lint sanity" --lane "integration fault" [make's variables]
 
@@ -25,7 +25,8 @@ import time
 from collections.abc import Sequence
 from types import FrameType
 
-# How long what was asked to end may take: molecule ends its virtual hypervisors.
+# How many seconds a layer may take to end after a signal, because molecule has to end its virtual
+# hypervisors.
 _END_SECONDS = 90
 _GIVING_WAY = ["nice", "-n", "10"]
 
@@ -53,7 +54,7 @@ class Lanes:
         for thread in threads:
             thread.start()
         for thread in threads:
-            # A signal's handler runs in this thread, between two looks.
+            # The signal handler runs in this thread, between two looks.
             while thread.is_alive():
                 thread.join(0.2)
         return not self._ended.is_set()
@@ -76,7 +77,7 @@ class Lanes:
                 start_new_session=True,
             )
             self._running[process.pid] = layer
-            # A signal that came in between found this one not there yet.
+            # A signal may have come before this process existed.
             if self._ended.is_set():
                 _signal(process.pid, signal.SIGTERM)
             code = process.wait()
@@ -92,7 +93,7 @@ class Lanes:
 
     def _end(self, number: int, _frame: FrameType | None) -> None:
         self._ended.set()
-        # No lock is taken here: this thread may hold it.
+        # This takes no lock, because this thread may hold it.
         names = ", ".join(self._running.values())
         os.write(2, f"==== signal {number}: ending {names}\n".encode())
         for group in list(self._running):
@@ -100,7 +101,7 @@ class Lanes:
 
 
 def _environment() -> dict[str, str]:
-    """Return the environment without make's: its job server's pipes do not reach here."""
+    """Return the environment without make's variables, because the pipes of its job server do not reach here."""
     return {
         key: value
         for key, value in os.environ.items()
@@ -109,7 +110,7 @@ def _environment() -> dict[str, str]:
 
 
 def _signal(group: int, number: int) -> bool:
-    """Send a signal to a group of processes; tell whether there was any."""
+    """Send a signal to a group of processes. Tell whether the group has any."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(group, number)
         return True
@@ -117,7 +118,7 @@ def _signal(group: int, number: int) -> bool:
 
 
 def _wait(group: int) -> None:
-    """Wait for what the first process of a group left running, and end what does not end."""
+    """Wait for the processes that the first process of a group left running, and end those that do not end."""
     end = time.monotonic() + _END_SECONDS
     while _signal(group, 0):
         if time.monotonic() > end:

@@ -42,7 +42,7 @@ def start(tree: Path, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, str(Path(lanes.__file__)), *words],
         cwd=tree,
-        # As below make -j, whose job server's pipes are not handed down.
+        # The environment below make -j, whose job server's pipes are not inherited.
         env={**os.environ, "MAKEFLAGS": " -j4 --jobserver-auth=98,99"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

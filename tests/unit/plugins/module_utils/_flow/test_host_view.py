@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where the host has the links of NICs."""
+"""How the module finds the place of a NIC's link on the host."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def look(
     ports: dict[str, str] | None,
     runs: bool,
 ) -> dict[str, Place]:
-    """Look at one tap; ``ports`` is what Open vSwitch says, ``None`` where it does not answer."""
+    """Look at one tap. ``ports`` is the answer of Open vSwitch, or ``None`` if it does not answer."""
 
     def bridge_of_ports() -> dict[str, str]:
         if ports is None:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The pure part of the filter; what it lets through is tested with frames, in the target vm_net_filter."""
+"""The pure part of the filter. The target vm_net_filter tests with frames what the filter lets pass."""
 
 from __future__ import annotations
 

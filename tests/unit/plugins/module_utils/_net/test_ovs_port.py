@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Ports of Open vSwitch, against a server that speaks the database's protocol; the real one is asked by integration."""
+"""Ports of Open vSwitch, against a server that speaks the database's protocol.
+
+The integration tests use a real switch.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,7 @@ def fixture_run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def serve(run_dir: Path, *replies: t.Any) -> list[t.Any]:
-    """Answer one request after the other; return what was asked, as it comes in."""
+    """Answer one request after the other. Return a list that grows with the requests."""
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(run_dir / "db.sock"))
     listener.listen()

@@ -123,7 +123,7 @@ def test_what_is_there_is_neither_followed_nor_overwritten(
     (tmp_path / "trail").mkdir(mode=0o700)
     (tmp_path / "victim").write_text("precious")
     (tmp_path / "trail" / name).symlink_to(tmp_path / "victim")
-    # It comes after the look at what there is.
+    # This happens after the look at the existing files.
     monkeypatch.setattr(os, "listdir", lambda _directory: [])
     with pytest.raises(TrailError, match="File exists"):
         open_trail(tmp_path / "trail")
@@ -137,7 +137,7 @@ def test_a_parent_that_is_no_directory(tmp_path: Path) -> None:
 
 
 def test_what_another_process_writes_stays(tmp_path: Path) -> None:
-    """Appended to, never written over."""
+    """The file is only appended to, and never overwritten."""
     file = open_trail(tmp_path)
     file.append(some_lines(1))
     with open(file.path, "ab") as handle:
@@ -196,7 +196,7 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
     found = check_file(file.path)
     assert (found.status, found.torn, found.lines) == ("unfinished", False, file.lines)
     assert 1 < file.lines < 5
-    # There is room again: the end is told.
+    # There is room again, so the callback writes the end.
     summary = {"records": file.lines - 1, "unwritten": 11 - file.lines}
     file.close(Lines(a_run()).closing(summary, "no room"))
     assert check_file(file.path).status == "sound"

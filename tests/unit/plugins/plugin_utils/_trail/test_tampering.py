@@ -1,10 +1,10 @@
 # Copyright (c) 2026, virtaudit contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ways to tamper with a directory of five runs, and what finds each.
+"""Ways to tamper with a directory of five runs, and what finds each. ``file``: the files alone show it.
 
-``file``: the files by themselves. ``heads``: the heads that were told elsewhere. ``host``: only the hosts' logs, by
-trail_reconcile. The threat model has the same list.
+``heads``: the heads on another machine show it. ``host``: only trail_reconcile finds it in the hosts' logs. The
+threat model has the same list.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Found = t.Literal["file", "heads", "host"]
 
 
 class Runs:
-    """Five runs in a directory, and what they told of their ends."""
+    """Five runs in a directory, and the heads that they sent at their ends."""
 
     def __init__(self, path: Path) -> None:
         self.directory = path / "trail"
@@ -59,7 +59,7 @@ def head_of(path: Path) -> Head:
 
 
 def reseal(path: Path, change: t.Callable[[list[t.Any]], object]) -> None:
-    """Change a file, and compute all hashes anew, as somebody would who may write it and knows how."""
+    """Change a file, and compute all hashes again. Somebody who may write the file and knows how could do that."""
     documents = [json.loads(line) for line in path.read_bytes().splitlines()]
     change(documents)
     lines, head = [], documents[0]["virtaudit"]["previous"]["hash"]
@@ -122,7 +122,7 @@ def drop_the_old(runs: Runs) -> None:
 
 
 def leave_out_a_record(runs: Runs) -> None:
-    """The controller's own user has the callback write less than it was given."""
+    """The controller's own user makes the callback write less than it got."""
     reseal(runs.paths[4], drop_a_record)
     runs.heads[4] = head_of(runs.paths[4])
 
@@ -135,7 +135,7 @@ def write_the_newest_anew(runs: Runs) -> None:
     reseal(runs.paths[4], change_a_vm)
 
 
-# The way, what is done, and what finds it.
+# The way, the function that does it, and what finds it.
 WAYS: list[tuple[str, t.Callable[[Runs], object], Found]] = [
     ("a line of a file is changed", edit, "file"),
     ("a line is removed from the middle", remove_a_line, "file"),
@@ -198,7 +198,7 @@ def cut_the_newest(runs: Runs) -> None:
 def test_the_newest_is_harmed_and_another_run_came_since(
     tmp_path: Path, harm: t.Callable[[Runs], None]
 ) -> None:
-    """The next run continues what it finds, so only what was told elsewhere has it."""
+    """The next run continues the files that it finds, so only another machine still has the head."""
     runs = Runs(tmp_path)
     harm(runs)
     write_trail(runs.directory, 6)
