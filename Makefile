@@ -17,12 +17,12 @@ TOOLS = $(COLLECTION_PY) -m ansible_collections.virtaudit.qemu.tests.tools
 LAYER = $(TOOLS).layer run
 # Layers that use this machine's audit daemon and links with fixed names take this lock, so that one runs at a time.
 ALONE := flock --close /run/lock/virtaudit-tests.lock
-LAYERS := lint sanity units integration fault molecule
+LAYERS := lint sanity units integration examples fault molecule
 # make test runs the lanes side by side. The longest lane has the layers that use the machine's audit daemon. The
-# other lanes give way to it. The third one builds the images that molecule needs.
-LANES := --aside "lint sanity units molecule" --lane "integration fault" --aside images
+# other lanes give way to it. The third one builds the images that examples and molecule need.
+LANES := --aside "lint sanity units examples molecule" --lane "integration fault" --aside images
 # make test takes samples of these layers. make test-all runs them as a whole, and also the layers that make test leaves out.
-TEST := UNITS=units FAULT_EVERY=20 SCENARIOS=fleet
+TEST := UNITS=units FAULT_EVERY=20 SCENARIOS=fleet TARGETS="--exclude docs_examples"
 ALL_LAYERS := lint sanity units integration compat fault molecule molecule-tcg bench
 ALL_LANES := --lane "lint sanity units molecule molecule-tcg" --lane "integration compat fault" --lane images
 # make fault harms a task at every N-th point.
@@ -34,6 +34,8 @@ COMPAT := integration-2.17 integration-2.21
 PIPS := 23.1.2 24.2 25.2
 # Attaches and detaches on one running VM: make fault CYCLES=1000 for the long run.
 CYCLES := 25
+# The targets of integration to run. If it is empty, all of them.
+TARGETS :=
 # The molecule scenarios to run. If it is empty, all of them.
 SCENARIOS :=
 RELEASES := bookworm trixie
@@ -48,7 +50,7 @@ export UV_PYTHON_DOWNLOADS := never
 # Tools that start a hundred times would compile themselves each time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup setup-demo packages packages-demo test test-all demo docs examples images pictures changelog format clean $(ALL_LAYERS)
+.PHONY: help setup setup-demo packages packages-demo test test-all demo docs images pictures changelog format clean examples $(ALL_LAYERS)
 
 help: ## Explain each target in a line
 	@echo "As root on Debian 12 or 13 (amd64); the targets install what they need from apt and PyPI."
@@ -100,7 +102,7 @@ sanity: setup ## Run ansible-test sanity
 
 integration: setup ## Run playbooks on this machine, with real qemu, auditd and links
 	$(PY) tests/tools/get_pip.py 24.2
-	$(ALONE) $(LAYER) $@ $(NOX) --session $@
+	$(ALONE) $(LAYER) $@ $(NOX) --session $@ -- $(TARGETS)
 
 units: setup ## Run the unit tests on the ansible-cores of UNITS
 	$(PY) tests/tools/get_pip.py $(PIPS)
@@ -114,17 +116,17 @@ compat: setup ## Run integration on the oldest and the newest ansible-core
 docs: setup ## Build the documentation site into .cache/docs/html
 	$(NOX) --session docs
 
-# A part of integration. It runs the examples of README.md, the guides and the modules' documentation.
+# A target of integration that uses nothing of this machine, so it runs beside the others on a User-Mode Linux.
 examples: setup ## Run the examples of README.md, the guides and the modules' documentation
-	$(PY) tests/tools/get_pip.py 24.2
-	$(ALONE) $(NOX) --session integration -- docs_examples
+	$(LAYER) $@ $(NOX) --session integration-uml -- docs_examples
 
 fault: setup ## Harm tasks at each system call that matters, and check what is left
 	$(ALONE) $(LAYER) $@ $(COLLECTION_PY) -m ansible_collections.virtaudit.qemu.tests.fault.run \
 		--every $(FAULT_EVERY) --cycles $(CYCLES)
 
 # Building a kernel keeps two processors busy for ten minutes, once. The other layers come first.
-images: setup ## Build what molecule runs on, or find it built
+images: setup ## Build what examples and molecule run on, or find it built
+	nice extensions/molecule/image/kernel
 	kind=$$($(PY) extensions/molecule/vm.py accel | sed '/uml/!s/.*/qemu/'); \
 	for release in $(RELEASES); do nice extensions/molecule/image/build $$release $$kind || exit; done
 
