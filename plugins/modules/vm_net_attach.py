@@ -15,8 +15,8 @@ description:
     C(/dev/vhost-vdpa-N)),
     writes a Linux audit record for each open, and hands the file descriptors to qemu.
   - If the VM does not run, the module starts it with all of the interfaces or not at all. If the VM runs, the module
-    hot-plugs them one after the other. The first failure ends the task. The NICs that were attached before the failure
-    stay attached, and the task returns them.
+    hot-plugs them in one pass. If one of them cannot be opened or prepared, qemu gets none of them. If qemu refuses one of
+    them, the NICs before it stay attached and the task returns them, and the module closes the devices of those behind it.
   - qemu gets no device before the record of its open is proved to be in the audit log, see O(audit).
   - Put all interfaces of a VM into one task. One task is also many times faster than a loop.
   - Where systemd runs, a VM that the module starts gets a companion unit. The unit records the end of the VM if no task
@@ -128,8 +128,11 @@ options:
             V(fe80::/10) to O(interfaces[].addresses).
           - If the bridge takes part in the spanning tree, a BPDU that the guest sends disables the guest's port until
             somebody takes the link down and up again.
-          - The filter is a table of nftables, V(virtaudit_1). It needs the Python module C(nftables)
-            (Debian has it as C(python3-nftables)), and with O(interfaces[].type=direct) Linux 5.16.
+          - A port of Open vSwitch is filtered before the switch sees its frames. That needs the kernel's datapath. The
+            module refuses the filter if the bridge has C(datapath_type=netdev).
+          - The filter is a table of nftables, V(virtaudit_1), or V(virtaudit_1_ingress) for ports of Open vSwitch. It
+            needs the Python module C(nftables) (Debian has it as C(python3-nftables)), and with
+            O(interfaces[].type=direct) Linux 5.16.
         type: str
         choices: [none, mac, address]
         default: none

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Situations that tasks that were cut off, and VMs that ended by themselves, leave behind, with the task that comes next."""
+"""Situations that an interrupted task or the end of a VM leaves behind, each with the task that comes next."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ OTHER_NAME = "vafault-other"
 RUNNING = {**QEMU, "paused": False}
 NICS: list[dict[str, Any]] = [TAP, MACVTAP]
 
-# Gets the UUID of the task's VM and that of another one.
+# A function that gets the UUID of the task's VM and that of another VM.
 Leave = Callable[[str, str], None]
 
 
 @dataclasses.dataclass(frozen=True)
 class Situation:
-    """What is left on the host, and the ``task`` that meets it, by the UUID of its VM."""
+    """What is left on the host, and the ``task`` that meets it, made from the UUID of its VM."""
 
     name: str
     leave: Leave
@@ -62,7 +62,7 @@ def kill_vm(uuid: str) -> None:
     """End a VM's qemu as a crash does."""
     for pid in witness.qemus(uuid):
         os.kill(pid, signal.SIGKILL)
-        # A process that is about to end loses its command line before its descriptors.
+        # A process that is ending loses its command line before its descriptors.
         while witness.lives(pid):
             time.sleep(0.002)
 

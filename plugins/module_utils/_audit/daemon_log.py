@@ -19,7 +19,8 @@ from .._errors import AuditLogError
 if t.TYPE_CHECKING:
     from .record import Record
 
-_LINE = re.compile(
+# Compiled at its first use: a task that changes nothing writes no record.
+_LINE = (
     rb"(?:node=\S+ )?type=(?P<type>VIRT_\w+) msg=audit\((?P<event>[0-9.]+:[0-9]+)\): "
     # An enriched record has names after a group separator.
     rb"[^']*msg='(?P<text>[^']*)'(?:\x1d.*)?"
@@ -65,7 +66,7 @@ class DaemonLog:
     def _strike_out(self, missing: dict[str, Record]) -> None:
         """Remove the records from ``missing`` that the daemon has written since the last look."""
         for line in self._new_lines():
-            match = _LINE.fullmatch(line)
+            match = re.fullmatch(_LINE, line)
             if match is None:
                 continue
             record = missing.get(match["event"].decode("ascii"))

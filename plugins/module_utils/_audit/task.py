@@ -13,7 +13,7 @@ from .._text import check_text
 MAX_TICKET_BYTES = 256
 # The callback audit_trail sets it. It is the id of the run in the trail's file.
 _RUN = "VIRTAUDIT_RUN"
-_RUN_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+_RUN_ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
 def parse_ticket(text: str | None) -> str | None:
@@ -27,4 +27,4 @@ def parse_ticket(text: str | None) -> str | None:
 def run_of_environment() -> str | None:
     """Return the id of the run of Ansible from the environment, or ``None`` if the text there is not such an id."""
     run = os.environ.get(_RUN, "")
-    return run if _RUN_ID.fullmatch(run) else None
+    return run if re.fullmatch(_RUN_ID, run, re.ASCII) else None

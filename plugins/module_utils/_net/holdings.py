@@ -11,7 +11,6 @@ descriptor be duplicated. Sources: ``proc(5)``, ``Documentation/networking/tunta
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 import stat
@@ -41,8 +40,7 @@ _RELEASE_SECONDS = 0.5
 _RELEASE_STEP_SECONDS = 0.002
 
 
-@dataclasses.dataclass(frozen=True)
-class Holding:
+class Holding(t.NamedTuple):
     """Somebody holds a link or a vdpa device. ``process`` and ``fd`` are ``None`` when /proc does not show who."""
 
     ifname: str

@@ -9,6 +9,7 @@ pyroute2 takes 0.2 s to import, and libnftables reads all elements of a table to
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 import struct
@@ -99,19 +100,18 @@ def transact(subsystem: int, orders: t.Sequence[Order], dry: bool = False) -> No
     Raises :class:`OSError` with the kernel's errno.
     """
     frame = NETFILTER.pack(0, 0, socket.htons(subsystem))
-    batch = [_message(_BATCH_BEGIN, 0, frame)]
-    batch += [_message(kind, flags | _NLM_F_ACK, body) for kind, flags, body in orders]
+    batch = [Order(_BATCH_BEGIN, 0, frame)]
+    batch += [each._replace(flags=each.flags | _NLM_F_ACK) for each in orders]
     if not dry:
         # Without it the kernel takes everything back.
-        batch.append(_message(_BATCH_END, 0, frame))
-    with _socket(NETLINK_NETFILTER) as sock:
-        sock.sendto(b"".join(batch), (0, 0))
-        answered = 0
-        while answered < len(orders):
-            for answer, _marks, body in _received(sock):
-                if answer == _NLMSG_ERROR:
-                    _raise(body)
-                    answered += 1
+        batch.append(Order(_BATCH_END, 0, frame))
+    answered = 0
+    for answer, _marks, body in _exchange(NETLINK_NETFILTER, batch):
+        if answer == _NLMSG_ERROR:
+            _raise(body)
+            answered += 1
+        if answered == len(orders):
+            return
 
 
 def _talk(
@@ -121,38 +121,53 @@ def _talk(
     flags |= 0 if dump else _NLM_F_ACK
     replies: list[Reply] = []
     interrupted = False
-    with _socket(protocol) as sock:
-        sock.sendto(_message(kind, flags, payload), (0, 0))
-        while True:
-            for answer, marks, body in _received(sock):
-                interrupted |= bool(marks & _NLM_F_DUMP_INTR)
-                if answer in (_NLMSG_ERROR, _NLMSG_DONE):
-                    _raise(body)
-                    return replies, interrupted
-                replies.append(Reply(answer, body))
+    for answer, marks, body in _exchange(protocol, [Order(kind, flags, payload)]):
+        interrupted |= bool(marks & _NLM_F_DUMP_INTR)
+        if answer in (_NLMSG_ERROR, _NLMSG_DONE):
+            _raise(body)
+            break
+        replies.append(Reply(answer, body))
+    return replies, interrupted
 
 
-def _socket(protocol: int) -> socket.socket:
-    sock = socket.socket(
-        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol
+# They stay open: when one is closed after something was deleted from nftables, the kernel waits until it is freed.
+_sockets: dict[int, socket.socket] = {}
+_numbers = itertools.count(1)
+
+
+def _exchange(
+    protocol: int, orders: t.Sequence[Order]
+) -> t.Iterator[tuple[int, int, bytes]]:
+    """Send messages, and yield type, flags and payload of each answer of the kernel's, without an end."""
+    number = next(_numbers)
+    sent = b"".join(
+        _HEADER.pack(
+            _HEADER.size + len(payload), kind, flags | _NLM_F_REQUEST, number, 0
+        )
+        + payload
+        for kind, flags, payload in orders
     )
-    sock.settimeout(_SECONDS)
-    return sock
-
-
-def _message(kind: int, flags: int, payload: bytes) -> bytes:
-    length = _HEADER.size + len(payload)
-    return _HEADER.pack(length, kind, flags | _NLM_F_REQUEST, 1, 0) + payload
-
-
-def _received(sock: socket.socket) -> t.Iterator[tuple[int, int, bytes]]:
-    """Receive once, and return type, flags and payload of each of the kernel's messages."""
-    datagram, (sender, _groups) = sock.recvfrom(_BYTES)
-    # Other processes can send to this socket too.
-    while datagram and sender == 0:
-        length, kind, marks, _seq, _pid = _HEADER.unpack_from(datagram)
-        yield kind, marks, datagram[_HEADER.size : length]
-        datagram = datagram[length + (-length % 4) :]
+    try:
+        if protocol not in _sockets:
+            kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
+            _sockets[protocol] = socket.socket(socket.AF_NETLINK, kind, protocol)
+            _sockets[protocol].settimeout(_SECONDS)
+        sock = _sockets[protocol]
+        sock.sendto(sent, (0, 0))
+        while True:
+            datagram, (sender, _groups) = sock.recvfrom(_BYTES)
+            # Other processes can send to this socket too, and an earlier exchange may have ended early.
+            while datagram and sender == 0:
+                length, answer, marks, asked, _pid = _HEADER.unpack_from(datagram)
+                if asked == number:
+                    yield answer, marks, datagram[_HEADER.size : length]
+                datagram = datagram[length + (-length % 4) :]
+    except OSError:
+        # What is under way on it is not known.
+        broken = _sockets.pop(protocol, None)
+        if broken is not None:
+            broken.close()
+        raise
 
 
 def _raise(body: bytes) -> None:

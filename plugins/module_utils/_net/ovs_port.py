@@ -34,10 +34,10 @@ class OvsPort(t.NamedTuple):
     error: str | None = None
 
 
-def bridges() -> set[str]:
-    """Return the names of the bridges. Raises :class:`LinkError`."""
-    (rows,) = ovsdb.select(ovsdb.rows_of("Bridge", ["name"]))
-    return {row["name"] for row in rows}
+def datapaths() -> dict[str, str]:
+    """Return the kind of datapath of each bridge: ``netdev`` is in user space. Raises :class:`LinkError`."""
+    (rows,) = ovsdb.select(ovsdb.rows_of("Bridge", ["name", "datapath_type"]))
+    return {row["name"]: row["datapath_type"] for row in rows}
 
 
 def bridge_of_ports() -> dict[str, str]:

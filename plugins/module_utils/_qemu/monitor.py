@@ -110,9 +110,8 @@ class Monitor:
                 self._send(line, fd)
         else:
             self._send(b"".join(lines), None)
-        deadline = time.monotonic() + self.timeout
         return [
-            self._answer(first + offset, command, deadline)
+            self._answer(first + offset, command)
             for offset, (command, _args) in enumerate(commands)
         ]
 
@@ -173,7 +172,8 @@ class Monitor:
         self.greeting = greeting["QMP"]
         self.execute("qmp_capabilities")
 
-    def _answer(self, number: int, command: str, deadline: float) -> t.Any:
+    def _answer(self, number: int, command: str) -> t.Any:
+        deadline = time.monotonic() + self.timeout
         while True:
             message = self._receive(deadline)
             if message is None:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import typing as t
 
 from .._audit.auditor import Auditor
@@ -28,8 +27,7 @@ if t.TYPE_CHECKING:
 _ENDING_SECONDS = 1.0
 
 
-@dataclasses.dataclass
-class Live:
+class Live(t.NamedTuple):
     """A VM that runs: its process, the session with its monitor, and what both told last."""
 
     process: Process

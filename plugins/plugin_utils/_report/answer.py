@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What one host answered, its shape checked: no host may spoil the report on the others."""
+"""Reads what one host answered, and checks its shape, so that no host can spoil the report on the others."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ SEVERITIES = ("high", "medium", "low")
 
 
 class OddAnswerError(Exception):
-    """An answer is not what vm_net_audit_info returns; the text says where."""
+    """An answer is not what vm_net_audit_info returns. The text says where."""
 
 
 class Kind(t.NamedTuple):
-    """What a value must be: ``word`` says it, ``accepts`` tells it."""
+    """What a value must be. ``word`` is for people, ``accepts`` checks a value."""
 
     word: str
     accepts: t.Callable[[t.Any], bool]
@@ -135,10 +135,10 @@ _OURS = ("host", "hosts", "id", "new", "known")
 
 
 class Answer(t.NamedTuple):
-    """What a host answered. ``grants`` and the rest are vm_net_audit_info's own values.
+    """What a host answered. ``grants`` and the others are vm_net_audit_info's own values.
 
-    ``verified``: it was compared with the host. ``past``: a time was asked for;
-    ``until``: the end of it.
+    ``verified`` says whether the trail was compared with the host. ``past`` says whether somebody asked for a time, and
+    ``until`` is the end of that time.
     """
 
     grants: list[Data]
@@ -195,7 +195,7 @@ def _finite(text: str) -> float:
 
 
 def _until(data: Data) -> str | None:
-    """Return until when was asked for, where that is a time as the modules write it."""
+    """Return the end of the time that was asked for, if it has the form that the modules write."""
     until = (data.get("asked") or {}).get("until")
     return until if _is_time(until) else None
 

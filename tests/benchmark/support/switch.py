@@ -39,6 +39,9 @@ def running(work: Path) -> Iterator[None]:
         _run("ovs-vswitchd", "--pidfile", "--detach", log)
         datapath = ["--", "set", "bridge", BRIDGE, "datapath_type=netdev"]
         _run("ovs-vsctl", "add-br", BRIDGE, *datapath)
+        # It adds the bridge to its database all the same when the switch cannot make it.
+        if not Path(f"/sys/class/net/{BRIDGE}").exists():
+            raise SystemExit(f"Open vSwitch makes no bridge: {_last_words(work)}")
         yield
     finally:
         for name in ("ovs-vswitchd", "ovsdb-server"):
@@ -50,4 +53,10 @@ def running(work: Path) -> Iterator[None]:
 
 
 def _run(*command: str) -> None:
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def _last_words(work: Path) -> str:
+    lines = (work / "ovs.log").read_text("utf-8", "replace").splitlines()
+    told = [line for line in lines if "|ERR|" in line or "|WARN|" in line]
+    return told[-1] if told else "its log says no more"

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A qemu that keeps book: its named and open fds, its netdevs and NICs, every command in order."""
+"""A fake qemu that remembers its named and open fds, its netdevs and NICs, and every command in order."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ Arguments = t.Mapping[str, t.Any]
 
 
 class FakeQemu:
-    """Its monitor and its process in one.
+    """The monitor and the process of qemu in one object. ``ours`` maps the fds of this process to devices.
 
-    ``ours`` maps the numbers of this process's fds to devices. ``fails`` maps a command, or
-    a command and how many of its kind came before, to what it raises.
+    ``fails`` maps a command, or a command and the number of such commands before it, to the exception that it
+    raises.
     """
 
     def __init__(self, ours: t.Iterable[Device] = ()) -> None:
@@ -152,7 +152,7 @@ class FakeQemu:
 
 
 def show_in_proc(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have /proc show what a fake qemu holds as it shows what a process does."""
+    """Let /proc show what a fake qemu holds, as it does for a process."""
     at, still_at = holdings.at, holdings.still_at
 
     def fake_at(process: Process | FakeQemu, fd: int) -> Device | None:

@@ -22,7 +22,7 @@ VERIFY = "INFO     attach ➜ verify: Executing\n"
 VERIFIED = "INFO     attach ➜ verify: Executed: Successful\n"
 NO_PYTHON = 'WARNING: Skipping sanity test "import" on Python 3.9 because it could not be found.\n'
 
-# layer, what it wrote, whether to believe it, passed, failed, skipped
+# layer, its output, whether it counts as good, passed, failed, skipped
 CASES = [
     ("lint", "", False, 0, 0, 0),
     ("lint", "nox > * codeqa: success, took 2 seconds\n", True, 1, 0, 0),

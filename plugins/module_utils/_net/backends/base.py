@@ -16,6 +16,9 @@ from .. import sysfs
 from ..interface import Interface
 from ..nic_link import NicLink, guest_side_mac
 
+if t.TYPE_CHECKING:
+    from ..filter.ruleset import Family
+
 
 class Nodes(t.Protocol):
     """Opens nodes and puts each open on record; owns what is opened and made until it is handed over."""
@@ -38,7 +41,7 @@ class Backend(abc.ABC):
     # The option ``type``.
     kind: t.ClassVar[str]
     # nftables' table for what its guests send.
-    family: t.ClassVar[t.Literal["bridge", "netdev"]]
+    family: t.ClassVar[Family]
     # What stays when its last descriptor is closed, in words.
     left: t.ClassVar[str]
     # Whether a link can move to another source.
@@ -94,7 +97,7 @@ class Backend(abc.ABC):
         if rights is not None:
             from ..filter import nft
 
-            if nft.missing_of(link.ifname, rights) is not None:
+            if nft.missing_of(self.family, link.ifname, rights) is not None:
                 network = dataclasses.replace(network, filter=None, addresses=None)
         mtu, own = sysfs.mtu(link.ifname), sysfs.address(link.ifname)
         right = own in (None, self.hwaddr_of(link.mac))
@@ -168,7 +171,7 @@ class Backend(abc.ABC):
         if link.rights is not None:
             from ..filter import nft
 
-            nft.put(link.ifname, link.rights, old)
+            nft.put(self.family, link.ifname, link.rights, old)
         elif old is not None:
             from ..filter import nft
 

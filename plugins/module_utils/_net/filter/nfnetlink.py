@@ -14,16 +14,18 @@ import socket
 import typing as t
 
 from .. import netlink
-from .ruleset import TABLE, Family
+from .ruleset import Family, name_of
 
 NEWTABLE, GETTABLE = 0, 1
 NEWCHAIN, GETCHAIN, DELCHAIN = 3, 4, 5
 NEWRULE, GETRULE = 6, 7
 NEWSETELEM, GETSETELEM, DELSETELEM = 12, 13, 14
+_GETGEN = 16
 
 _SUBSYSTEM = 10
-_FAMILIES = {"bridge": 7, "netdev": 5}
+_FAMILIES = {"bridge": 7, "netdev": 5, "ingress": 5}
 _LIST_TABLE, _LIST_SET, _LIST_ELEMENTS = 1, 2, 3
+_GENERATION = 1
 _COMMENT = 0
 
 
@@ -39,6 +41,12 @@ def ask(
     ]
 
 
+def generation() -> int:
+    """Return the number of transactions that nftables has carried out. Raises :class:`OSError`."""
+    (answer,) = ask(_GETGEN, 0, "bridge", b"")
+    return int.from_bytes(dict(answer)[_GENERATION], "big")
+
+
 def order(
     kind: int, family: Family, request: bytes, flags: int = netlink.NLM_F_CREATE
 ) -> netlink.Order:
@@ -51,13 +59,12 @@ def transact(orders: t.Sequence[netlink.Order], dry: bool = False) -> None:
 
     Raises :class:`OSError` with the kernel's errno.
     """
-    if orders:
-        netlink.transact(_SUBSYSTEM, orders, dry)
+    netlink.transact(_SUBSYSTEM, orders, dry)
 
 
-def elements(name: str, listed: t.Sequence[bytes]) -> bytes:
+def elements(family: Family, name: str, listed: t.Sequence[bytes]) -> bytes:
     """Return the attributes of a message about elements of one set."""
-    names = text(_LIST_TABLE, TABLE) + text(_LIST_SET, name)
+    names = text(_LIST_TABLE, name_of(family)) + text(_LIST_SET, name)
     return names + netlink.nested(_LIST_ELEMENTS, *listed)
 
 

@@ -15,7 +15,7 @@ from ..._errors import LinkError
 from .. import netlink
 from . import changes, nfnetlink
 from .elements import Element
-from .ruleset import COMMENT, TABLE, Family, hook_of, labels
+from .ruleset import COMMENT, Family, hook_of, labels, name_of, words_of
 
 State = t.Literal["whole", "damaged", "missing", "foreign"]
 
@@ -26,27 +26,50 @@ _RULE_TABLE, _RULE_CHAIN, _RULE_USERDATA = 1, 2, 7
 _DORMANT = 1
 
 
+# What was found of each table, and of which generation of nftables that is true.
+_found: dict[Family, tuple[int, State]] = {}
+
+
 def state_of(family: Family) -> State:
     """Return how a table is: ``damaged`` is ours without some of its rules, ``foreign`` somebody else's.
 
-    Raises :class:`LinkError`.
+    The rules are read anew only when somebody has changed something of nftables since. Raises :class:`LinkError`.
     """
     try:
-        table = _table(family)
-        if table is None:
-            return "missing"
-        comment, dormant = table
-        if comment != COMMENT:
-            return "foreign"
-        found = _rule_labels(family)
-        entry = _bound_to(family, "from_guests")
+        now = nfnetlink.generation()
+        if family not in _found or _found[family][0] != now:
+            _found[family] = (now, _read_state(family))
+        return _found[family][1]
     except OSError as exc:
         raise LinkError(
-            f"the table {family} {TABLE} of nftables could not be read: {exc.strerror or exc}"
+            f"the table {words_of(family)} of nftables could not be read: {exc.strerror or exc}"
         ) from exc
+
+
+def change(orders: t.Sequence[netlink.Order]) -> None:
+    """Change elements and chains of single NICs, in one transaction. Raises :class:`OSError`.
+
+    That leaves the rules alone: where nobody else has changed anything meanwhile, they are as they were.
+    """
+    before = nfnetlink.generation()
+    nfnetlink.transact(orders)
+    after = nfnetlink.generation()
+    for family, (found, state) in list(_found.items()):
+        if (found, after) == (before, before + 1):
+            _found[family] = (after, state)
+
+
+def _read_state(family: Family) -> State:
+    table = _table(family)
+    if table is None:
+        return "missing"
+    comment, dormant = table
+    if comment != COMMENT:
+        return "foreign"
+    found = _rule_labels(family)
     whole = all(found.get(chain) == rules for chain, rules in labels(family).items())
     if family == "bridge":
-        whole = whole and entry is not None
+        whole = whole and _bound_to(family, "from_guests") is not None
     return "whole" if whole and not dormant else "damaged"
 
 
@@ -57,31 +80,32 @@ def filtered(links: t.Mapping[str, int], family: Family) -> dict[str, bool | Non
         return {
             name: whole
             and has(family, Element("nics", index))
-            and (family == "bridge" or enters(hook_of(index), name))
+            and (family == "bridge" or enters(family, index, name))
             for name, index in links.items()
         }
     except LinkError:
         return dict.fromkeys(links)
 
 
-def enters(chain: str, ifname: str) -> bool:
-    """Tell whether the frames of a macvtap enter the table by a chain. Raises :class:`LinkError`.
+def enters(family: Family, ifindex: int, ifname: str) -> bool:
+    """Tell whether the frames of a link enter a table by the link's chain. Raises :class:`LinkError`.
 
     The kernel takes a chain off a link that is renamed.
     """
+    chain = hook_of(ifindex)
     try:
-        bound = _bound_to("netdev", chain) or ()
-        found = _rule_labels("netdev", chain)
+        bound = _bound_to(family, chain) or ()
+        found = _rule_labels(family, chain)
         return ifname in bound and found.get(chain) == [f"{chain} 1"]
     except OSError as exc:
         raise _unread_chain(chain, exc) from exc
 
 
-def has_hook(ifindex: int) -> bool:
-    """Tell whether the chain of a macvtap is there. Raises :class:`LinkError`."""
+def has_hook(family: Family, ifindex: int) -> bool:
+    """Tell whether the chain of a link is there. Raises :class:`LinkError`."""
     chain = hook_of(ifindex)
     try:
-        return _bound_to("netdev", chain) is not None
+        return _bound_to(family, chain) is not None
     except OSError as exc:
         raise _unread_chain(chain, exc) from exc
 
@@ -89,7 +113,7 @@ def has_hook(ifindex: int) -> bool:
 def has(family: Family, element: Element) -> bool:
     """Tell whether an element stands in its set. Raises :class:`LinkError`."""
     asked = changes.element(element)
-    request = nfnetlink.elements(element.set, [asked])
+    request = nfnetlink.elements(family, element.set, [asked])
     try:
         replies = nfnetlink.ask(nfnetlink.GETSETELEM, 0, family, request)
     except OSError as exc:
@@ -113,7 +137,7 @@ def _table(family: Family) -> tuple[str | None, bool] | None:
     """Return a table's comment, and whether it is put to sleep."""
     try:
         replies = nfnetlink.ask(
-            nfnetlink.GETTABLE, 0, family, nfnetlink.text(_TABLE_NAME, TABLE)
+            nfnetlink.GETTABLE, 0, family, nfnetlink.text(_TABLE_NAME, name_of(family))
         )
     except OSError as exc:
         if exc.errno == errno.ENOENT:
@@ -129,13 +153,13 @@ def _rule_labels(
 ) -> dict[str, list[str | None]]:
     """Return the comments of the rules of each chain, or of one."""
     found: dict[str, list[str | None]] = {}
-    asked = nfnetlink.text(_RULE_TABLE, TABLE)
+    asked = nfnetlink.text(_RULE_TABLE, name_of(family))
     if chain is not None:
         asked += nfnetlink.text(_RULE_CHAIN, chain)
     for rule in nfnetlink.ask(nfnetlink.GETRULE, netlink.NLM_F_DUMP, family, asked):
         values = dict(rule)
         # Kernels before 5.x give the rules of all tables.
-        if nfnetlink.string(values[_RULE_TABLE]) == TABLE:
+        if nfnetlink.string(values[_RULE_TABLE]) == name_of(family):
             name = nfnetlink.string(values[_RULE_CHAIN])
             label = nfnetlink.comment(values.get(_RULE_USERDATA))
             found.setdefault(name, []).append(label)
@@ -144,7 +168,8 @@ def _rule_labels(
 
 def _bound_to(family: Family, name: str) -> list[str] | None:
     """Return the links that a chain is bound to, ``None`` where no frames enter by it."""
-    asked = nfnetlink.text(_CHAIN_TABLE, TABLE) + nfnetlink.text(_CHAIN_NAME, name)
+    asked = nfnetlink.text(_CHAIN_TABLE, name_of(family))
+    asked += nfnetlink.text(_CHAIN_NAME, name)
     try:
         replies = nfnetlink.ask(nfnetlink.GETCHAIN, 0, family, asked)
     except OSError as exc:

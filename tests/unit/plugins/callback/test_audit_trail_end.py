@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How a run of the callback ends, what it proves then, and who is said to have started it."""
+"""How a run of the callback ends, what it proves then, and whom it names as the one who started it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Line = dict[str, t.Any]
 
 
 class Place:
-    """Where a run is started, and where its trail goes."""
+    """The directory in which a run starts, and the directory of its trail."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.trail = path, path / "trail"
@@ -115,7 +115,7 @@ def test_a_run_that_is_broken_off_has_a_closing_line(
     with place.start([attach(1), pause]) as child:
         wait_for(place, "open")
         if number == signal.SIGINT:
-            # As a terminal does.
+            # A terminal does the same.
             os.killpg(child.pid, number)
         else:
             child.send_signal(number)

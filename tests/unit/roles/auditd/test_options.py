@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the role auditd makes of the daemon's options. The texts are written from CIS's and STIG's published rules."""
+"""What the role auditd makes of the daemon's options. The texts follow the published rules of CIS and STIG."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ overflow_action = SYSLOG"""
 
 
 def plan(text: str | None, **asked: t.Any) -> dict[str, t.Any]:
-    """Return the plan for a host with that auditd.conf. asked: what differs from a play without variables."""
+    """Return the plan for a host with this auditd.conf. asked: the differences from a play without variables."""
     host = {
         "free": 2000,
         "size": 4000,
@@ -105,7 +105,7 @@ def plan(text: str | None, **asked: t.Any) -> dict[str, t.Any]:
 
 
 def written(text: str, found: dict[str, t.Any]) -> dict[str, str]:
-    """Return what auditd.conf says then and did not say before."""
+    """Return the lines that auditd.conf has afterwards and did not have before."""
     assert found["problems"] == []
     new = found["files"][0]["text"] if found["files"] else text
     before = options.parse(text)
@@ -192,7 +192,7 @@ def test_what_is_refused(given: dict[str, t.Any], why: str) -> None:
 def test_what_the_host_lacks(host: dict[str, t.Any], text: str, why: str) -> None:
     (problem,) = plan(text, host=host)["problems"]
     assert why in problem
-    # Before the daemon is installed, only what the play says can be wrong.
+    # Before the daemon is installed, only the values of the play can be wrong.
     assert plan(text, host={}, present=True)["problems"] == []
 
 
@@ -244,7 +244,8 @@ def test_preset_proof() -> None:
         "disk_full_action": "halt",
         "disk_error_action": "halt",
     }
-    # What a hardened host has already is left as it is; and a variable stands over the preset.
+    # The role leaves the values of a hardened host as they are, and a variable comes before the
+    # preset.
     assert written(CIS, plan(CIS, preset="proof")) == {"name_format": "hostname"}
     found = plan(STIG, preset="proof", variables={"flush": "data"})
     assert written(STIG, found) == {"max_log_file_action": "keep_logs", "flush": "data"}
@@ -263,7 +264,7 @@ def test_options_that_are_no_longer_given() -> None:
     text, saved = first["files"][0]["text"], first["remembered"]
     assert saved[options.CONF]["num_logs"] == {"was": "5", "set": "10"}
     assert saved[options.CONF]["q_depth"] == {"was": None, "set": "4000"}
-    # Which would have auditd delete logs.
+    # With this value auditd would delete logs.
     kept = plan(text, saved=saved)
     assert kept["files"][0]["text"] == STOCK.replace("num_logs = 5", "num_logs = 10")
     assert list(kept["remembered"][options.CONF]) == ["num_logs"]
@@ -272,7 +273,7 @@ def test_options_that_are_no_longer_given() -> None:
         back = plan(text, saved=saved, **asked)
         assert back["files"] == [{"path": options.CONF, "text": STOCK}]
         assert back["remembered"] == {}
-    # What someone else has changed meanwhile stays.
+    # A value that somebody else has changed meanwhile stays.
     other = text.replace("freq = 9", "freq = 20")
     back = plan(other, saved=saved, present=False)
     assert options.parse(back["files"][0]["text"])["freq"] == "20"

@@ -44,13 +44,13 @@ def found(network: Network | None, *seen: Place | None) -> list[Finding]:
         (ON_BR0, (BR1, BR1), ["moved_port"]),
         (ON_BR0, (NONE, NONE), ["moved_port"]),
         (ON_BR0, (NONE, BR1), ["moved_port"]),
-        # A task moves it while the logs are read.
+        # A task moves the link while the module reads the logs.
         (ON_BR0, (BR1, BR0), []),
         (ON_BR0, (BR0, BR1), []),
-        # The link is in another network namespace, has another name, or goes.
+        # The link is in another network namespace, has another name, or disappears.
         (ON_BR0, (None, None), []),
         (ON_BR0, (BR1, None), []),
-        # The record does not say where it is.
+        # The record does not say where the link is.
         (None, (BR1, BR1), []),
         (BY_MAC, (FILTERED, FILTERED), []),
         (BY_MAC, (BARE, BARE), ["missing_filter"]),

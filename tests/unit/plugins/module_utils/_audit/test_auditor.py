@@ -39,7 +39,7 @@ from ansible_collections.virtaudit.qemu.tests.unit.support.kernel import (
 RECORD = Record("VIRT_RESOURCE", {"reason": "open", "vm": "web01", "net": None})
 TEXT = 'reason=open vm="web01" net=?'
 MEND = "Start the audit daemon ('systemctl start auditd') and enable auditing"
-# What no daemon mends: this process may not speak to the kernel's audit system.
+# No daemon helps here, because this process has no right to talk to the kernel's audit system.
 FORBIDDEN = "operation not permitted|connection refused|cannot reach|cannot listen"
 MEND_FORBIDDEN = "Run the task as root on the host itself (become: true)"
 
@@ -54,7 +54,8 @@ def dead_pid() -> int:
         return child.pid
 
 
-# how the kernel is, what the message says; all of them show before anything is opened
+# the state of the kernel, the text of the message; the task sees all of these before it opens
+# anything
 NOT_READY = [
     (Kernel(enabled=0), "auditing is disabled \\(enabled=0\\)"),
     (Kernel(daemon=0), "no audit daemon is registered"),
@@ -64,9 +65,9 @@ NOT_READY = [
     (Kernel(refuse={"bind": errno.EPERM}), "cannot reach the kernel's audit system"),
     (Kernel(refuse={"listen": errno.EPERM}), "cannot listen to the kernel's audit"),
 ]
-# these show when a record is sent
+# the task sees these when it sends a record
 NOT_WRITTEN = [
-    (Kernel(echoes=False), "took a VIRT_RESOURCE record and did not write it"),
+    (Kernel(echoes=False), "acknowledged a VIRT_RESOURCE record and dropped it"),
     (Kernel(refuse={2501: errno.EPERM}), "operation not permitted"),
     (Kernel(refuse={2501: errno.ECONNREFUSED}), "connection refused"),
 ]

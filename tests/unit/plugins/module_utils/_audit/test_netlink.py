@@ -35,7 +35,7 @@ from ansible_collections.virtaudit.qemu.tests.unit.support.kernel import (
 RECORD = Record("VIRT_RESOURCE", {"vm": "web01", "uuid": "u", "res": "success"})
 TEXT = 'vm="web01" uuid=u res=success'
 OURS = Confirmation("1795448404.573:345", 1000, 7)
-# As kernel 6.18 sent it; the length in the header is the kernel's.
+# Kernel 6.18 sent this. The length in the header is the kernel's.
 REAL = (
     b",\x01\x00\x00\xc5\t\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00audit(1795448404.573:345):"
     b" pid=%d uid=0 auid=4294967295 ses=4294967295%b msg='virt=qemu resrc=net reason=detach"
@@ -94,7 +94,7 @@ def fixture_kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
         echo(TEXT)[:-1],
         echo("")[:40],
     ],
-    # A pid in the name of a test would differ between the workers of a run.
+    # A pid in the name of a test would differ between the workers of one run.
     ids=[
         "pid",
         "control",
@@ -235,7 +235,7 @@ def test_others_who_never_stop_keep_nobody_waiting(
 
 
 def test_confirmed_needs_listening(kernel: Kernel) -> None:
-    with AuditSocket() as audit, pytest.raises(AuditError, match="not listening"):
+    with AuditSocket() as audit, pytest.raises(AuditError, match="does not listen"):
         confirmed(audit, RECORD)
     assert kernel.sent == []
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A qemu that has just started holds what it was given, and no network device beside it."""
+"""A qemu that has just started holds the devices that it got, and no other network device."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_it_holds_what_it_was_given() -> None:
         ([], "does not hold /dev/net/tun of vt525400000001 as fd 31"),
         ([*GIVEN, tun(40, "tap9")], "/dev/net/tun (tap9) as descriptor 40"),
         ([*GIVEN, macvtap(40, "mv9")], "/dev/tap12 (mv9) as descriptor 40"),
-        # What it was given, once more.
+        # A second copy of a device that qemu got.
         ([*GIVEN, tun(40)], "/dev/net/tun (vt525400000001) as descriptor 40"),
         ([*GIVEN, vhost(40)], "/dev/vhost-net"),
         (
@@ -78,7 +78,7 @@ def test_the_descriptors_of_a_back_end() -> None:
 
 def test_what_a_running_vm_holds_beside_its_interfaces_is_said() -> None:
     ours = Nic(MAC, None, "n", GIVEN, a_nic_note(devices=GIVEN))
-    # Added by hand, through the VM's monitor.
+    # Somebody added it by hand, through the VM's monitor.
     strange: t.Any = Nic("52:54:00:00:00:09", None, "m", [tun(40, "tap9")], None)
     qemu = holding(*GIVEN, tun(40, "tap9"))
     (said,) = nic.strange_devices("web01", qemu.process, [ours, strange])

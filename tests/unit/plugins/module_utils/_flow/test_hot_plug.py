@@ -33,7 +33,7 @@ from ansible_collections.virtaudit.qemu.tests.unit.support.qemu import FakeQemu
 
 
 class Plugged(FakeQemu):
-    """A qemu that was given a tap; it may have ended."""
+    """A qemu that got a tap. It may have ended."""
 
     ended = False
 

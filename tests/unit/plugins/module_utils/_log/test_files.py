@@ -123,7 +123,7 @@ def test_a_rotation_while_they_are_opened(
 
     monkeypatch.setattr(files, "_rotated", rotate_after_listing)
     with host_logs() as (logs, _unread):
-        # The old one was not among the rotated files yet when they were listed.
+        # When the rotated files were listed, the old file was not among them yet.
         assert [log.head() for log in logs] == [first(1), first(2)]
     real_open = files.open_all
     rotations: list[str] = []
@@ -192,7 +192,7 @@ def test_given_logs_are_ordered_by_their_first_record(tmp_path: Path) -> None:
 
 
 def test_given_logs_of_one_name_are_ordered_by_their_number(tmp_path: Path) -> None:
-    """The clock may have been set back between two rotations; in another directory another one's may be."""
+    """Somebody may have set the clock back between two rotations, and another directory may have logs of another clock."""
     for name, at in (
         ("a/audit.log.2", 50),
         ("a/audit.log.1.gz", 20),

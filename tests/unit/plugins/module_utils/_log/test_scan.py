@@ -90,7 +90,7 @@ def test_a_line_that_is_too_long_gives_no_other_one(
     ]
     for found in (forwards, backwards[::-1]):
         assert [line for line in found if line in short] == short
-        # What is cut ends so that it is never a record.
+        # A cut piece ends in a way that never makes it a record.
         assert all(line in known or line.endswith(b"\xff...") for line in found)
 
 

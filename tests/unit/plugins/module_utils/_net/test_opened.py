@@ -60,8 +60,8 @@ ERRORS = {"link": LinkError, "become": DeviceError, "record": AuditError}
 class Host:
     """Nodes that open /dev/null, links that are only noted, and the auditor.
 
-    ``fails`` maps a step (a path, ``become``, ``link``, ``record``) to the number of its
-    calls that go well before it fails.
+    ``fails`` maps a step (a path, ``become``, ``link``, ``record``) to the number of its calls that succeed
+    before it fails.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +161,7 @@ def fixture_host(monkeypatch: pytest.MonkeyPatch) -> Host:
     return Host(monkeypatch)
 
 
-# what is asked, the paths in order
+# what the task asks for, the paths in order
 OPENED: list[tuple[dict[str, t.Any], list[str]]] = [
     ({}, [TUN, VHOST]),
     ({"vhost": "off"}, [TUN]),
@@ -193,7 +193,8 @@ def test_open(
     assert host.links == kept
 
 
-# what is asked, what fails after how many good calls, opens on record as success and failed
+# what the task asks for, what fails after how many good calls, the opens on record as success and
+# failed
 FAILURES: list[tuple[dict[str, t.Any], str, int, int, int]] = [
     ({}, TUN, 0, 0, 1),
     ({"queues": 3}, TUN, 2, 2, 1),
@@ -223,7 +224,7 @@ def test_failure(
     kinds = [(reason, res) for reason, _path, res in host.records]
     assert kinds.count(("open", "success")) == len(host.fds) == opens
     assert kinds.count(("open", "failed")) == failed
-    # Whether a record that was not confirmed landed is for the next task to find out, and so is its close.
+    # The next task finds out whether an unconfirmed record was kept, and writes its close.
     closes = good if step == "record" else opens
     assert kinds.count(("close", "")) == closes
     assert len(kinds) == opens + closes + failed

@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Ports of Open vSwitch, against a server that speaks the database's protocol; the real one is asked by integration."""
+"""Ports of Open vSwitch, against a server that speaks the database's protocol.
+
+The integration tests use a real switch.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._net.backends impor
     backend_of,
     kind_of,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net.filter import nft
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net.interface import (
     parse_interfaces,
 )
@@ -44,7 +48,7 @@ def fixture_run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def serve(run_dir: Path, *replies: t.Any) -> list[t.Any]:
-    """Answer one request after the other; return what was asked, as it comes in."""
+    """Answer one request after the other. Return a list that grows with the requests."""
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(run_dir / "db.sock"))
     listener.listen()
@@ -256,3 +260,23 @@ def test_the_ids_that_controllers_look_for() -> None:
         "vm-id": "vm",
     }
     assert ovs_port.ids_of(MAC, None, "port", "web")["port-profile"] == "web"
+
+
+@pytest.mark.parametrize(("datapath", "refused"), [("netdev", True), ("", False)])
+def test_only_the_kernels_datapath_is_filtered(
+    datapath: str, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (wanted,) = parse_interfaces(
+        [an_item(type="openvswitch", source="br0", filter="mac")]
+    )
+    monkeypatch.setattr(ovsdb, "require_switch", lambda: None)
+    monkeypatch.setattr(ovs_port, "datapaths", lambda: {"br0": datapath})
+    asked: list[str] = []
+    monkeypatch.setattr(nft, "check", asked.append)
+    backend = backend_of("openvswitch")
+    if refused:
+        with pytest.raises(OptionError, match="filter: br0 has its datapath in user"):
+            backend.check(wanted, ())
+    else:
+        backend.check(wanted, ())
+    assert asked == ([] if refused else ["ingress"])

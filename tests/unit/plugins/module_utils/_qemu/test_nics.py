@@ -17,7 +17,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import (
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.qemu import FakeQemu
 
-# As qemu 7.2 prints it: two queues, one NIC of somebody else's, a back end alone.
+# Output of qemu 7.2: a NIC with two queues, one NIC that somebody else added, and a back end alone.
 INFO = (
     "net-a: index=0,type=nic,model=virtio-net-pci,macaddr=52:54:00:00:00:01\r\n"
     " \\ hostnet-a: index=0,type=tap,fd=31\r\n"
@@ -125,7 +125,7 @@ def test_free_ports_are_looked_for_until_there_are_enough() -> None:
     before = len(qemu.log)
     # The first port is taken.
     assert free_ports(qemu.monitor, ports, 1) == ["virtaudit-port1"]
-    # Two ports were listed, and the free one asked whether it takes a device.
+    # The code listed two ports, and asked the free one whether it accepts a device.
     assert len(qemu.log) == before + 3
     assert free_ports(qemu.monitor, ports, 9) == free_ports(qemu.monitor, ports)
     assert free_ports(qemu.monitor, [], 1) == []
@@ -180,7 +180,7 @@ def test_our_nics_cost_no_command_each() -> None:
         for fd, name in enumerate(names, 30)
     )
     found = take_inventory(qemu.monitor).front_ends
-    # The MAC that is shown is what the guest has set.
+    # qemu shows the MAC that the guest has set.
     assert [(each.mac, each.netdev) for each in found] == [
         (f"52:54:00:00:00:{number:02x}", f"host{name}")
         for number, name in enumerate(names)

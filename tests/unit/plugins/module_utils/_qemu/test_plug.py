@@ -94,7 +94,7 @@ def test_order_of_commands() -> None:
         ),
     ]
     assert qemu.names == {}
-    # qemu's numbers; path, interface and the event of the open are as they were
+    # qemu's numbers; path, interface and the event of the open have not changed
     assert held == [
         Device(opened.path, opened.rdev, opened.dev, number, opened.event)
         for number, opened in enumerate(FOUR_FDS, 41)
@@ -116,7 +116,7 @@ def test_one_queue_without_vhost(opened: Device) -> None:
     assert held.fd == 41
 
 
-# what fails, how many commands come before the rollback
+# what fails, how many commands precede the rollback
 STEPS: list[tuple[str | tuple[str, int], int]] = [
     (("getfd", 0), 1),
     (("getfd", 1), 2),
@@ -155,7 +155,7 @@ def test_rollback(
 
 
 def test_a_nic_that_may_be_there_is_left_to_the_next_task() -> None:
-    # A guest that is paused would keep it, without a host side.
+    # A paused guest would keep the NIC without a host side.
     qemu = FakeQemu(FOUR_FDS)
     qemu.fails["device_add"] = MonitorError("qemu hangs")
     with pytest.raises(StuckError, match="finished or taken back"):

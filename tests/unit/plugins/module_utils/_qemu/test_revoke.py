@@ -30,8 +30,8 @@ HELD = tun(41)
 class KeepingQemu(FakeQemu):
     """A qemu that keeps a back end as long as its NIC, with the registers that eject a card.
 
-    ``old`` gives the fds back at netdev_del. ``bsel`` is the bus's number, ``None`` where
-    the machine has no such registers; a ``stuck`` one does not take it.
+    An ``old`` qemu closes the fds at netdev_del. ``bsel`` is the bus's number, or ``None`` if the machine has
+    no such registers. A ``stuck`` qemu ignores it.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ def test_a_card_is_pulled_out_of_a_frozen_machine(running: bool) -> None:
     qemu.running = running
     assert given_back(qemu) == []
     assert qemu.commands[:2] == ["netdev_del", "device_del"]
-    # Select the bus, eject slot 0, put back what was selected; never while the CPUs run.
+    # Select the bus, eject slot 0, and restore the selection, but never while the CPUs run.
     assert qemu.written == [(0x10, 3, False), (0x08, 1, False), (0x10, 7, False)]
     assert qemu.running is running
     assert ("cont" in qemu.commands) is running

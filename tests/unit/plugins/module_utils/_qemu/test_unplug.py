@@ -28,7 +28,7 @@ B = "/machine/peripheral/net-b"
 
 
 class Guest(FakeQemu):
-    """A guest that lets go of ``nics`` after so many requests; ``None`` never.
+    """A guest that releases each of ``nics`` after a number of requests, or never (``None``).
 
     Time passes only while somebody waits for an event.
     """
@@ -58,7 +58,7 @@ class Guest(FakeQemu):
                 )
         elif left is not None:
             del self.left[id]
-            # The device inside a virtio NIC goes first, with a path of its own.
+            # The device inside a virtio NIC disappears first. It has a path of its own.
             self.events += [deleted(f"{id}/virtio-backend"), deleted(id)]
 
     def wait_event(self, deadline: float) -> dict[str, t.Any] | None:
@@ -172,7 +172,8 @@ def test_a_slot_that_is_busy_for_a_while(
     assert unplug(guest.monitor, [A], 20.0) == Unplugged({A})
     guest = Guest(monkeypatch, a=None)
     guest.answers["device_del"] = drive
-    # A request that was taken goes on; one that never was is none.
+    # A request that the guest accepted stays pending, and one that it never accepted does not
+    # count.
     refused = {} if taken else {A: BUSY}
     assert unplug(guest.monitor, [A], 2.5) == Unplugged(set(), refused)
 

@@ -54,7 +54,7 @@ def me() -> dict[str, int]:
     return {"pid": process.pid, "start_time": process.start_time}
 
 
-# Whatever the task's own mode is: the VM's is what counts.
+# The VM's mode counts, whatever the task's own mode is.
 @pytest.mark.parametrize("mode", ["required", "best_effort", "off"])
 def test_a_vm_that_died(base: Path, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
     kernel = a_kernel(monkeypatch)

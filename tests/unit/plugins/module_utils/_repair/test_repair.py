@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a task that was cut off left, found by the next one."""
+"""The next task finds what an interrupted task left."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Fake(FakeQemu):
 def a_task_on(
     note: Note, process: Process | None = None, socket: str | None = None, **nics: Nic
 ) -> Vm:
-    """Return a task's VM, which has met the process, if there is one."""
+    """Return a task's VM, which has found the process, if there is one."""
     vm = Vm(a_target(qmp_socket=socket, audit="off"), UUID, note)
     if process is not None:
         inventory = Inventory([], {}, [], True)
@@ -117,7 +117,7 @@ def test_only_the_qemu_of_the_start_is_ended(
     assert vm_end.end_process(vm, note)
     assert not vm.running
     assert (ours.poll() is None) is not noted
-    # Found by the VM's own monitor, it is the one of the start.
+    # The VM's own monitor shows that it is the process of the start.
     assert (met.poll() is None) is (noted or given)
 
 

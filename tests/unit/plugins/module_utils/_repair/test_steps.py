@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is left to do for a VM, in order."""
+"""The steps that are left to do for a VM, in order."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
 
 SAYS = Messages(Vm("web01", UUID, "kvm"), Origin("/usr/bin/python3", None, None))
 STOP = SAYS.control("stop", "crashed", 1, True)
-# No task was cut off, or it had not come to its first record.
+# No task was cut off, or the task had not reached its first record.
 NOTHING = History(None)
 FRONT_END = FrontEnd("/machine/peripheral/net", "virtio-net-pci", MAC, "hostnet")
 WHOLE = Nic(MAC, FRONT_END, "hostnet", [tun(31)], None)
@@ -57,7 +57,8 @@ def a_host(
     return Host(lambda nic: link, lambda nic: updated, lambda nic: now)
 
 
-# the interface's phase, what is observed of it, whether its macvtap is left: the step, whether it writes a record
+# the interface's phase, what the host shows of it, whether its macvtap is left: the step, whether
+# it writes a record
 NICS: list[tuple[t.Any, Nic | None, bool, str | None, bool]] = [
     ("held", WHOLE, False, None, False),
     ("held", HOST_SIDE, False, None, False),
@@ -126,7 +127,7 @@ def test_a_vm_without_a_record_of_its_own_has_that_of_its_interfaces() -> None:
 
 def test_a_guest_that_stands_still_goes_on_first() -> None:
     note = a_note(frozen=True, interfaces={MAC: a_nic_note(phase="opening")})
-    # The task that noted it has ended since, and somebody may have paused the guest.
+    # The task that noted the VM has ended, and somebody may have paused the guest.
     steps = steps_of(note, NOTHING, True, {}, a_host(False))
     assert [step.action for step in steps] == ["take_back"]
     note.busy = 1.0

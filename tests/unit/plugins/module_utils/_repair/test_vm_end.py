@@ -72,7 +72,7 @@ def test_a_vm_that_died(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settle(a_vm(interfaces=nics))
     assert told(kernel) == ["stop crashed", "detach", "close", "close"]
     assert all('exe="/usr/bin/python3"' in text for text in kernel.texts)
-    # The links go after the last record.
+    # The task removes the links after the last record.
     assert removed == [(MAC, 4), (OTHER, 4)]
     assert list(base.iterdir()) == []
 
@@ -121,7 +121,7 @@ def test_what_cannot_be_recorded_stays_noted(monkeypatch: pytest.MonkeyPatch) ->
     left = VmState(UUID).load()
     assert left is not None
     assert (left.pid, left.interfaces) == (note.pid, note.interfaces)
-    # The next one looks into the log from here on.
+    # The next task reads the log from here on.
     assert left.busy == pytest.approx(time.time(), abs=5)
 
 

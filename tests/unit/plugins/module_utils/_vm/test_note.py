@@ -117,6 +117,8 @@ def with_nic(**changes: t.Any) -> str:
         with_nic(phase=None),
         with_nic(ifname=7),
         with_nic(queues="1"),
+        with_nic(devices=["x"]),
+        with_nic(devices=5),
         with_nic(network={"vlan": 42}),
         with_nic(updating={"source": ["br0"]}),
         with_nic(updating="br0"),
