@@ -99,9 +99,14 @@ class History:
             on_record.released = earlier
         for logged in mine:
             on_record.take(logged)
+        # A device whose open is not on record needs no close.
+        outstanding = [each for each in on_record.outstanding if each.path]
+        for each in outstanding:
+            if each.fd is None and each.event in noted:
+                # No record names its descriptor.
+                each.fd = noted[each.event].fd
         return NicHistory(
-            # A device whose open is not on record needs no close.
-            [_as_noted(each, noted) for each in on_record.outstanding if each.path],
+            outstanding,
             granted=on_record.held is not None,
             settled=on_record.settled,
         )
@@ -141,11 +146,3 @@ def _split(
         else:
             earlier.append(opened)
     return noted, earlier
-
-
-def _as_noted(opened: Device, noted: t.Mapping[str, Device]) -> Device:
-    """Return a device with the descriptor of the note if no record names its descriptor."""
-    known = noted.get(opened.event or "")
-    if known is None or opened.fd is not None:
-        return opened
-    return dataclasses.replace(opened, fd=known.fd)
