@@ -6,10 +6,9 @@
 
     callback.py [HOSTS] [RECORDS] [ROUNDS] [FORKS]        default: 1000 100 3 10
 
-The hosts are this machine, the module is a stand-in that returns so many records. Seconds are those of
-ansible-playbook from its start to its end, CPU seconds those of itself, where callbacks run, without its workers and
-modules; memory is its peak. What it takes in CPU more with the callback, of the seconds without, is what the run gets
-longer by on an idle machine. Each ratio is of one round, so that a busy moment of the machine hits both of its sides.
+All hosts are this machine, and a stand-in for the module returns the records. The seconds are those of ansible-playbook
+from its start to its end. The processor time is that of its main process, where callbacks run, without its workers and
+modules. On an idle machine a run gets longer by the processor time that the callback adds. The memory is the peak.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -26,9 +24,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ansible_collections.virtaudit.qemu.tests.benchmark.support import script
+from ansible_collections.virtaudit.qemu.tests.benchmark.support.figures import (
+    Figure,
+    Wanted,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTION = ROOT / "tests" / "support" / "stub" / "collection.py"
+WITH, WITHOUT = "with the callback", "without it"
 UTILS = ROOT / "plugins" / "plugin_utils"
 PLAYBOOK = [
     {
@@ -79,6 +82,8 @@ def run(work: Path, records: int, callback: bool) -> Cost:
         "ANSIBLE_HOME": str(work / "home"),
         "VIRTAUDIT_TRAIL_DIR": str(work / "trail"),
         "VIRTAUDIT_TRAIL_ON_ERROR": "abort",
+        # A head in the machine's journal would outlive its file.
+        "VIRTAUDIT_TRAIL_ANCHOR": "none",
     }
     if callback:
         environment["ANSIBLE_CALLBACKS_ENABLED"] = "virtaudit.qemu.audit_trail"
@@ -105,8 +110,8 @@ def run(work: Path, records: int, callback: bool) -> Cost:
     return Cost(seconds, cpu, usage.ru_maxrss / 1024)
 
 
-def check(work: Path, expected: int) -> None:
-    """Each trail has all lines, and is sound."""
+def check(work: Path, expected: int) -> str:
+    """Check that each trail has all lines and is sound. Return the size of one and the seconds that its check took."""
     trails = sorted((work / "trail").iterdir())
     for trail in trails:
         with trail.open("rb") as handle:
@@ -126,46 +131,58 @@ def check(work: Path, expected: int) -> None:
     seconds = time.perf_counter() - begin
     if done.returncode:
         raise SystemExit(f"{trails[-1]} is not sound: {done.stdout}")
-    print(f"  {size / 1e6:.1f} MB a trail, checked in {seconds:.2f} s")
+    return f"a trail of {size / 1e6:.1f} MB, checked in {seconds:.2f} s"
 
 
 def main(
     hosts: int = 1000, records: int = 100, rounds: int = 3, forks: int = 10
 ) -> None:
-    print(
-        f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}, Python {sys.version.split()[0]};"
-        f" {hosts} hosts, {records} records each, {forks} forks"
-    )
+    costs: dict[str, list[Cost]] = {WITH: [], WITHOUT: []}
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         subprocess.run([sys.executable, str(COLLECTION), name], check=True)
         fleet(work, hosts, forks)
-        without: list[Cost] = []
-        with_it: list[Cost] = []
+        rounds = script.rounds(rounds)
         for number in range(rounds):
-            # Which of them goes first changes, as the second finds a warmer machine.
-            for callback in (False, True) if number % 2 == 0 else (True, False):
-                (with_it if callback else without).append(run(work, records, callback))
-        for label, costs in (("without", without), ("with it", with_it)):
-            seconds, cpu, peak = (statistics.median(each) for each in zip(*costs))
-            print(
-                f"  {label}: {seconds:8.2f} s, CPU {cpu:8.2f} s, peak {peak:6.1f} MiB"
-            )
-        pairs = list(zip(without, with_it))
-        figures = {
-            "seconds, with / without": [b.seconds / a.seconds for a, b in pairs],
-            "CPU seconds more / seconds without": [
-                (b.cpu - a.cpu) / a.seconds for a, b in pairs
-            ],
-            "peak memory, with / without": [b.peak / a.peak for a, b in pairs],
-        }
-        for label, ratios in figures.items():
-            print(
-                f"  {label}: {statistics.median(ratios):.3f}"
-                f" ({min(ratios):.3f} to {max(ratios):.3f})"
-            )
-        print("  to stay under: 1.05 times the seconds, 0.05 CPU seconds more")
-        check(work, hosts * records + 2)
+            script.say(f"callback: round {number + 1} of {rounds}")
+            # Each side is the first one in turn, because the second one finds a warmer machine.
+            for label in sorted(costs, reverse=number % 2 == 0):
+                costs[label].append(run(work, records, label == WITH))
+        checked = check(work, hosts * records + 2)
+    about = f"{hosts} hosts, {records} records each, {forks} forks"
+    more = [
+        after.cpu - before.cpu for after, before in zip(costs[WITH], costs[WITHOUT])
+    ]
+    script.finish(
+        [
+            _figure("seconds", "s", costs, 1.05, f"{about}; {checked}"),
+            Figure(
+                "processor time that the callback adds, beside the run",
+                "s",
+                {"added": more, "the run": [cost.seconds for cost in costs[WITHOUT]]},
+                ratio=("added", "the run"),
+                wanted=Wanted("at most", 0.05),
+                note=about,
+            ),
+            _figure("peak", "MiB", costs, 1.1, about),
+        ]
+    )
+
+
+def _figure(
+    value: str, unit: str, costs: dict[str, list[Cost]], limit: float, note: str
+) -> Figure:
+    samples = {
+        label: [getattr(cost, value) for cost in each] for label, each in costs.items()
+    }
+    return Figure(
+        f"a run over a fleet, {value}",
+        unit,
+        samples,
+        ratio=(WITH, WITHOUT),
+        wanted=Wanted("at most", limit),
+        note=note,
+    )
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 import time
@@ -104,7 +105,8 @@ def chromium(*options: str) -> t.Iterator[Chromium]:
     back_read, back_write = os.pipe()
     # Chromium reads commands from descriptor 3 and answers on 4, so the pipes must be there.
     script = f'exec "$@" 3<&{to_read} 4>&{back_write}'
-    with tempfile.TemporaryDirectory() as profile:
+    profile = tempfile.mkdtemp()
+    try:
         command = [
             *("chromium", "--headless", "--no-sandbox", "--disable-gpu"),
             *("--remote-debugging-pipe", f"--user-data-dir={profile}", *options),
@@ -128,3 +130,6 @@ def chromium(*options: str) -> t.Iterator[Chromium]:
                 child.wait()
             os.close(to_write)
             os.close(back_read)
+    finally:
+        # A process of the browser may still write there while it ends.
+        shutil.rmtree(profile, ignore_errors=True)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Makes the report on a fleet: each host's answer is read once, written out, and forgotten."""
+"""Makes the report on a fleet. It reads each host's answer once, writes it out, and forgets it."""
 
 from __future__ import annotations
 
@@ -16,26 +16,27 @@ from pathlib import Path
 from ...module_utils._time import iso
 from .answer import SEVERITIES, Answer, Data, OddAnswerError, read_answer
 from .answers import answer_name
-from .fleet import CODES, Fleet, Holder, identity
+from .fleet import CODES, Fleet, Holder
 from .known import mark, parse_known
 from .last import Last
+from .news import News
 from .page import Page, Place, grouped
 from .tables import CSV, Tables
 from .timeline import anchors_of, rows_of, scale_of
+from .uncompared import Uncompared
 
 PAGE = "audit_report.html"
 PAGES = "audit_report_hosts"
-# By the size of all answers: above the first the page is folded at first, above the second each host's time line has a
-# page of its own. A VM with one NIC takes about 3 kB. docs/benchmarks.md has what Chromium needs.
+# These are sizes of all answers together. Above the first size the page begins folded. Above the second size the time
+# line of each host has a page of its own. A VM with one NIC takes about 3 kB. docs/benchmarks.md says what Chromium needs.
 _FOLDED = 512 * 1024
 _SPLIT = 2 * 1024 * 1024
-_NAMED = 10
 _NO_ANSWER = "no answer came back; the output of its task says why"
 
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What to report on. ``answers`` has a file for each host that answered, as :func:`answer_name` names it."""
+    """What to report on. ``answers`` has a file for each host that answered. :func:`answer_name` is its name."""
 
     hosts: t.Sequence[str]
     answers: Path
@@ -47,7 +48,7 @@ class Request:
 
 @dataclasses.dataclass
 class Outcome:
-    """What was written, and what the play has to fail for."""
+    """What was written, and why the play has to fail."""
 
     files: list[str]
     silent: list[Data]
@@ -58,14 +59,14 @@ class Outcome:
 
 
 class Report:
-    """A report while it is made."""
+    """A report that is being made."""
 
     def __init__(self, request: Request, work: Path) -> None:
         self._request, self._work = request, work
         # Somebody may name a host twice.
         self._hosts_asked = list(dict.fromkeys(request.hosts))
         self._known = parse_known("known", request.known, CODES)
-        self._last = Last.read(request.directory)
+        self._news = News(Last.read(request.directory))
         self._created = iso(request.now)
         now = datetime.datetime.fromtimestamp(request.now, datetime.timezone.utc)
         self._today = now.date()
@@ -79,10 +80,8 @@ class Report:
         self._hosts: list[Data] = []
         self._silent: list[Data] = []
         self._uuids: set[str] = set()
-        self._uncompared: list[str] = []
-        self._past = False
+        self._uncompared = Uncompared()
         self._nics = 0
-        self._ids: dict[str, int] = collections.defaultdict(int)
 
     def _paths(self) -> list[Path]:
         return [
@@ -158,9 +157,7 @@ class Report:
     def _note(self, place: Place, answer: Answer, anchors: t.Mapping[str, str]) -> None:
         host, mine = place.host, {"host": place.host}
         for grant in answer.grants:
-            grant["new"] = self._last.created is not None and (
-                grant["since"] > self._last.created
-            )
+            self._news.mark_grant(grant)
             self._tables.add("grants", {**grant, **mine})
             holder = _holder(host, grant, grant["since"])
             self._fleet.add(grant["mac"], holder)
@@ -172,7 +169,7 @@ class Report:
             self._tables.add("history", {**held, **mine})
         for finding in answer.findings:
             finding.update(mine)
-            self._name(finding)
+            self._news.mark_finding(finding)
         for uuid, anchor in anchors.items():
             self._anchors[host, uuid] = anchor
         mark(answer.findings, self._known, self._today)
@@ -184,8 +181,7 @@ class Report:
             each["severity"] for each in answer.findings if each["known"] is None
         )
         if not answer.verified:
-            self._uncompared.append(host)
-            self._past = self._past or answer.past
+            self._uncompared.add(host, answer.past)
         verified = {"verified": answer.verified}
         self._tables.add("hosts", {**mine, **verified, "stats": answer.stats})
         self._hosts.append(
@@ -200,20 +196,10 @@ class Report:
             }
         )
 
-    def _name(self, finding: Data) -> None:
-        """Give a finding its id, and tell whether it is new: one that is there once more is."""
-        known = identity(finding)
-        self._ids[known] += 1
-        number = self._ids[known]
-        finding["id"] = known if number == 1 else f"{known}-{number}"
-        finding["new"] = self._last.created is not None and (
-            finding["id"] not in self._last.findings
-        )
-
     def _finish(self, split: bool) -> None:
         doubles = self._fleet.findings()
         for finding in doubles:
-            self._name(finding)
+            self._news.mark_finding(finding)
         mark(doubles, self._known, self._today)
         self._findings += doubles
         self._findings.sort(
@@ -225,7 +211,7 @@ class Report:
         self._tables.finish(
             {
                 "created": self._created,
-                "last": self._last.created,
+                "last": self._news.since,
                 "unverified": self._unverified(),
                 "known": known,
             }
@@ -234,7 +220,7 @@ class Report:
         counts = collections.Counter(each["severity"] for each in open_ones)
         parts = {
             "created": self._created,
-            "last": self._last.created,
+            "last": self._news.since,
             "unverified": self._unverified(),
             "hosts": self._hosts,
             "silent": self._silent,
@@ -255,16 +241,7 @@ class Report:
             out.writelines(self._page.index(parts))
 
     def _unverified(self) -> str | None:
-        """Say which hosts were not compared with what they hold now."""
-        if not self._uncompared:
-            return None
-        why = ", as a time was asked for" if self._past else ""
-        which = ""
-        if len(self._uncompared) < len(self._hosts):
-            more = len(self._uncompared) - _NAMED
-            named = ", ".join(self._uncompared[:_NAMED])
-            which = f" of {named}" + (f" and {more} more" if more > 0 else "")
-        return f"Nothing was compared with what the hosts hold now{which}{why}."
+        return self._uncompared.sentence(len(self._hosts))
 
     def _links(self) -> t.Iterator[tuple[str, str]]:
         for finding in self._findings:

@@ -122,6 +122,8 @@ def test_enormous_and_odd_names_are_shown(tmp_path: Path) -> None:
     assert report(tmp_path, ["hv1"]).grants == len(names)
     page = (tmp_path / "report" / "audit_report.html").read_text("utf-8")
     assert all(name in page for name in names)
+    # The second name reverses the text after it, but only within its own element.
+    assert "b, code, a, .label { unicode-bidi: isolate; }" in page
 
 
 def test_a_host_that_is_named_twice_is_read_once(tmp_path: Path) -> None:
