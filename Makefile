@@ -18,11 +18,13 @@ LAYER = $(TOOLS).layer run
 # Layers that use this machine's audit daemon and links with fixed names take this lock, so that one runs at a time.
 ALONE := flock --close /run/lock/virtaudit-tests.lock
 LAYERS := lint sanity units integration fault molecule
-# make test runs two lanes side by side. The second has the layers that use the machine's audit daemon.
-LANES := --lane "lint sanity units molecule" --lane "integration fault"
+# make test runs the lanes side by side. The longest one has what uses the machine's audit daemon; the others give way
+# to it. The third one builds what molecule then finds.
+LANES := --aside "lint sanity units molecule" --lane "integration fault" --aside images
 # make test takes samples of these layers. make test-all runs them as a whole, and also the layers that make test leaves out.
 TEST := UNITS=units FAULT_EVERY=20 SCENARIOS=fleet
 ALL_LAYERS := lint sanity units integration compat fault molecule molecule-tcg bench
+ALL_LANES := --lane "lint sanity units molecule molecule-tcg" --lane "integration compat fault" --lane images
 # make fault harms a task at every N-th point.
 FAULT_EVERY := 1
 LINT := lint docs-check docs license-check extra-checks build-import-check artefact ansible-lint changelog messages shell
@@ -34,6 +36,7 @@ PIPS := 23.1.2 24.2 25.2
 CYCLES := 25
 # The molecule scenarios to run. If it is empty, all of them.
 SCENARIOS :=
+RELEASES := bookworm trixie
 # The scenarios that depend most on the kernel. They also run with the releases' own kernels.
 TCG_SCENARIOS := host fleet
 COLLECTIONS := $(CURDIR)/.cache/collections
@@ -42,8 +45,10 @@ COLLECTIONS := $(CURDIR)/.cache/collections
 export PATH := $(VENV)/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)
 export UV_PYTHON_DOWNLOADS := never
+# Tools that start a hundred times would compile themselves each time.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup setup-demo packages packages-demo test test-all demo docs examples pictures changelog format clean $(ALL_LAYERS)
+.PHONY: help setup setup-demo packages packages-demo test test-all demo docs examples images pictures changelog format clean $(ALL_LAYERS)
 
 help: ## Explain each target in a line
 	@echo "As root on Debian 12 or 13 (amd64); the targets install what they need from apt and PyPI."
@@ -80,10 +85,10 @@ test: setup ## Run all layers of the tests, with samples of the long ones
 	@rm -rf .cache/layers
 	@$(TOOLS).lanes $(LANES) $(TEST); $(TOOLS).layer summary $(LAYERS)
 
-# A release needs this. It runs one layer after the other.
+# What a release needs. Nothing else runs beside what measures.
 test-all: setup ## Run what a release needs: all layers as a whole
 	@rm -rf .cache/layers
-	@$(TOOLS).lanes --lane "$(ALL_LAYERS)"; $(TOOLS).layer summary $(ALL_LAYERS)
+	@$(TOOLS).lanes $(ALL_LANES) && $(TOOLS).lanes --lane bench; $(TOOLS).layer summary $(ALL_LAYERS)
 
 # With CI=true the formatters only check. galaxy-importer would run ansible-lint a second time.
 lint: setup ## Check form, types, documentation, messages, licences and the artefact
@@ -117,6 +122,11 @@ examples: setup ## Run the examples of README.md, the guides and the modules' do
 fault: setup ## Harm tasks at each system call that matters, and check what is left
 	$(ALONE) $(LAYER) $@ $(COLLECTION_PY) -m ansible_collections.virtaudit.qemu.tests.fault.run \
 		--every $(FAULT_EVERY) --cycles $(CYCLES)
+
+# A kernel takes two processors ten minutes, once: the other layers come first.
+images: setup ## Build what molecule runs on, or find it built
+	kind=$$($(PY) extensions/molecule/vm.py accel | sed '/uml/!s/.*/qemu/'); \
+	for release in $(RELEASES); do nice extensions/molecule/image/build $$release $$kind || exit; done
 
 # On virtual hypervisors that run as processes. With ACCEL=tcg they are emulated, with the kernels of the releases.
 molecule: setup ## Run all scenarios on virtual hypervisors, or those of SCENARIOS

@@ -128,6 +128,26 @@ add_ansible_core("2.17", ("3.11", "3.12", "3.10"))
 add_ansible_core("2.21", ("3.14", "3.13", "3.12"))
 
 
+@nox.session(name="integration-uml", default=False)
+def integration_uml(session: nox.Session) -> None:
+    """ansible-test integration on a User-Mode Linux, which has an audit system and links of its own."""
+    # What is not compiled here would be compiled in each run there.
+    session.install(
+        *("ansible-core~=2.19.0", "-r", "tests/integration/requirements.txt"),
+        env={"UV_COMPILE_BYTECODE": "1"},
+    )
+    # No network leads out of it.
+    session.run("sh", "tests/support/guest/build", external=True, silent=True)
+    with tempfile.TemporaryDirectory() as root:
+        tree = copy_collection(session, Path(root))
+        with session.chdir(tree):
+            session.run(
+                *("tests/support/uml/run", "ansible-test", "integration", "--local"),
+                *("--color", "no", *INTEGRATION, *session.posargs),
+                external=True,
+            )
+
+
 @nox.session(default=False)
 def docs(session: nox.Session) -> None:
     """Build the pages of plugins, roles and guides into .cache/docs/html. A warning is an error."""

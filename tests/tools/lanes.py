@@ -4,10 +4,11 @@
 
 """Run layers in lanes. The lanes run side by side, and the layers of a lane one after the other.
 
-    lanes.py --lane "lint sanity" --lane "integration fault" [make's variables]
+    lanes.py --aside "lint sanity" --lane "integration fault" [make's variables]
 
-Each layer is a target of make. All layers run, whatever fails, and the summary says which ones failed. When a
-layer ends, its whole output is printed. Until then you can follow it in .cache/layers/<layer>.log. A signal ends
+A lane that is named --aside gives way to the others: it has less to do, and would only make them later. Each
+layer is a target of make. All layers run, whatever fails, and the summary says which ones failed. When a layer
+ends, its whole output is printed. Until then you can follow it in .cache/layers/<layer>.log. A signal ends
 everything.
 """
 
@@ -28,6 +29,7 @@ from types import FrameType
 # How many seconds a layer may take to end after a signal, because molecule has to end its virtual
 # hypervisors.
 _END_SECONDS = 90
+_GIVING_WAY = ["nice", "-n", "10"]
 
 
 class Lanes:
@@ -39,11 +41,17 @@ class Lanes:
         self._running: dict[int, str] = {}
         self._ended = threading.Event()
 
-    def run(self, lanes: Sequence[Sequence[str]]) -> bool:
+    def run(
+        self, lanes: Sequence[Sequence[str]], aside: Sequence[Sequence[str]]
+    ) -> bool:
         """Run all lanes to their end. Tell whether no signal ended them."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._end)
-        threads = [threading.Thread(target=self._lane, args=(lane,)) for lane in lanes]
+        threads = [
+            threading.Thread(target=self._lane, args=(lane, before))
+            for group, before in ((lanes, []), (aside, _GIVING_WAY))
+            for lane in group
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -52,16 +60,16 @@ class Lanes:
                 thread.join(0.2)
         return not self._ended.is_set()
 
-    def _lane(self, layers: Sequence[str]) -> None:
+    def _lane(self, layers: Sequence[str], before: Sequence[str]) -> None:
         for layer in layers:
             if not self._ended.is_set():
-                self._layer(layer)
+                self._layer(layer, before)
 
-    def _layer(self, layer: str) -> None:
+    def _layer(self, layer: str, before: Sequence[str]) -> None:
         self._say(f"==== {layer}: begins")
         with tempfile.TemporaryFile() as output:
             process = subprocess.Popen(
-                ["make", "--no-print-directory", layer, *self._variables],
+                [*before, "make", "--no-print-directory", layer, *self._variables],
                 env=_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -122,9 +130,11 @@ def _wait(group: int) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lane", action="append", required=True)
+    parser.add_argument("--aside", action="append", default=[])
     options, variables = parser.parse_known_args()
     lanes = [lane.split() for lane in options.lane]
-    return 0 if Lanes(variables).run(lanes) else 1
+    aside = [lane.split() for lane in options.aside]
+    return 0 if Lanes(variables).run(lanes, aside) else 1
 
 
 if __name__ == "__main__":

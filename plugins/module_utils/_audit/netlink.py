@@ -133,7 +133,7 @@ class AuditSocket:
         problem = self._await_echoes(posted, found) if posted else None
         for number, record in posted.items():
             found[number] = problem or AuditError(
-                f"the kernel acknowledged a {record.type} record and dropped it (auditing is disabled, or the backlog "
+                f"the kernel took a {record.type} record and did not write it (auditing is disabled, or the backlog "
                 "is full: see 'auditctl -s')"
             )
         return found

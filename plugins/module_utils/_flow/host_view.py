@@ -19,7 +19,7 @@ from .._net import holdings, ovs_port, ovsdb, sysfs
 from .._net.filter import table
 from .._proc import Process, all_processes
 from .._qemu.process import is_qemu, told
-from .._vm import identity, statedir
+from .._vm import statedir
 
 # The master of each port of Open vSwitch whose datapath is the kernel's.
 _SWITCH = "ovs-system"
@@ -68,7 +68,7 @@ def look() -> Look:
     # Look at the links first. A tap that somebody makes meanwhile has a holder then, and is no leak.
     links = {name: sysfs.address(name) for name in sysfs.names() if _is_tap(name)}
     places = _places_of(links)
-    vms = {identity.noted(note): note for note in statedir.other_notes("")}
+    vms = {note.process: note for note in statedir.other_notes("")}
     holders = {}
     for process in all_processes():
         devices = tuple(holdings.of(process))

@@ -15,7 +15,7 @@ from .._audit.auditor import Auditor
 from .._audit.origin import Origin
 from .._errors import BusyError, VirtauditError
 from .._proc import Process
-from .._vm import identity, statedir
+from .._vm import statedir
 from .._vm.history import History
 from .._vm.note import Note
 from .._vm.rebuild import read_note
@@ -72,4 +72,4 @@ def _settle(state: VmState, process: Process) -> str:
 
 def _is_of(note: Note | None, process: Process) -> bool:
     """Tell whether a note belongs to this process, and not to the VM's next run."""
-    return identity.noted(note) == process
+    return note is not None and note.process == process

@@ -12,29 +12,19 @@ from .._net import holdings, sysfs
 from .._net.backends import backend_of
 
 if t.TYPE_CHECKING:
-    from .._audit.auditor import Auditor
     from .._audit.messages import Messages
     from .._audit.record import Record
-    from .._net.nic_link import NicLink
     from .._vm.history import NicHistory
     from .._vm.note import NicNote
-
-
-def record_nic_end(
-    nic: NicNote,
-    on_record: NicHistory,
-    grant: str,
-    auditor: Auditor,
-    messages: Messages,
-) -> None:
-    """Record that qemu holds nothing of an interface any more. What is ``on_record`` is not written again."""
-    auditor.together(nic_end_records(nic, on_record, grant, messages))
 
 
 def nic_end_records(
     nic: NicNote, on_record: NicHistory, grant: str, messages: Messages
 ) -> list[Record]:
-    """Return the missing records of the end of an interface: of its detach, or its failed ``grant``, and of each close."""
+    """Return the records that qemu holds nothing of an interface any more: of its detach, or its failed ``grant``, and each close.
+
+    What is ``on_record`` is not recorded again.
+    """
     records = []
     if on_record.granted:
         records.append(messages.net_detach(nic.mac, success=True))
@@ -49,9 +39,14 @@ def nic_end_records(
     ]
 
 
-def has_remains(nic: NicNote) -> bool:
-    """Tell whether something is left that was made for an interface and that nobody holds."""
-    return _is_there(nic) and holdings.holder_of(nic.ifname, nic.ifindex) is None
+def has_remains(nic: NicNote, free: bool = False) -> bool:
+    """Tell whether something is left that was made for an interface and that nobody holds.
+
+    ``free``: that nobody holds it has just been found.
+    """
+    backend = backend_of(nic.type)
+    there = nic.made and any(backend.remains(link) for link in nic.links)
+    return there and (free or holdings.holder_of(nic.ifname, nic.ifindex) is None)
 
 
 def link_of(nic: NicNote) -> tuple[str | None, str | None]:
@@ -76,31 +71,17 @@ def is_updated(nic: NicNote) -> bool:
     return not found.changes(nic.updating)
 
 
-def _is_there(nic: NicNote) -> bool:
-    backend = backend_of(nic.type)
-    return nic.made and any(backend.remains(link) for link in _links(nic))
-
-
-def _links(nic: NicNote) -> list[NicLink]:
-    """Return the link of an interface as it was, and as an update that was cut off may have left it."""
-    return [
-        nic.link.on(network)
-        for network in (nic.link.network, nic.updating)
-        if network is not None
-    ]
-
-
 def remove_remains(nic: NicNote, free: bool = False) -> None:
     """Remove what is left of an interface that nobody holds. A tap goes with its last fd.
 
     ``free``: that nobody holds it has just been found. Raises :class:`LinkError`; the interface must
     stay noted then, for the next task to remove it.
     """
-    if not (_is_there(nic) if free else has_remains(nic)):
+    if not has_remains(nic, free):
         return
     backend = backend_of(nic.type)
     try:
-        for link in _links(nic):
+        for link in nic.links:
             backend.remove(link)
     except LinkError as exc:
         raise LinkError(

@@ -87,7 +87,7 @@ def _is_due(note: Note) -> bool:
     """Tell whether the end of a VM, or of its start, is still to be recorded."""
     if note.boot_id != boot_id():
         return False
-    process = identity.noted(note)
+    process = note.process
     if process is not None:
         return not process.is_alive()
     # This start was cut off before its qemu was noted. A start that is under way holds the lock. A qemu that was

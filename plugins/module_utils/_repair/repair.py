@@ -19,7 +19,7 @@ from .nic_end import (
     has_remains,
     is_updated,
     link_of,
-    record_nic_end,
+    nic_end_records,
     remove_remains,
 )
 from .other_vms import settle_other_vms
@@ -42,7 +42,7 @@ def repair_first(vm: Vm, report: Report, origin: Origin, check_mode: bool) -> No
     if note is None:
         return
     host = Host(has_remains, is_updated, link_of)
-    steps = steps_of(note, vm.history, not vm.has_ended, vm.nics, host)
+    steps = steps_of(note, vm.history, not note.has_ended, vm.nics, host)
     report.changed |= any(step.changes for step in steps)
     if check_mode:
         _foresee(vm, steps, report)
@@ -126,11 +126,11 @@ def _do(
         if step.action == "take_back":
             _take_back(vm, nic)
         if step.action != "forget":
-            record_nic_end(nic, on_record, "attach", auditor, messages)
+            auditor.together(nic_end_records(nic, on_record, "attach", messages))
             auditor.prove()
             # What is on record is not recorded again, even if its link cannot be removed.
             nic.phase = "revoked"
-        remove_remains(nic)
+        remove_remains(nic, free=step.action == "take_back")
         if step.action == "take_back" or nic.mac not in vm.nics:
             del note.interfaces[nic.mac]
     vm.state.save(note)

@@ -105,7 +105,11 @@ def steps_of(
 
 def end_of(note: Note, history: History) -> Step:
     """Return the step for a VM whose qemu is gone, or whose start was never finished."""
-    nics = any(_is_end_due(history, nic) for nic in note.interfaces.values())
+    nics = any(
+        history.nic(nic).is_end_due
+        for nic in note.interfaces.values()
+        if nic.phase != "revoked"
+    )
     operation, result = history.control()
     if note.booting:
         what = f"the start of VM {note.name} had been cut off"
@@ -120,21 +124,7 @@ def end_of(note: Note, history: History) -> Step:
         what = f"qemu (pid {note.pid}) of VM {note.name} had ended by itself"
         will = "its end will be put on record, late"
         done, control = "its end is on record now, late", note.started
-    return Step("end", what, will, done, _is_audited(note) and (control or nics))
-
-
-def _is_end_due(history: History, nic: NicNote) -> bool:
-    """Tell whether a record of the end of an interface is missing: of its detach or its failed attach, or a close."""
-    return nic.phase != "revoked" and _is_due(history.nic(nic))
-
-
-def _is_due(on_record: NicHistory) -> bool:
-    ended = not on_record.granted and on_record.settled
-    return not ended or bool(on_record.outstanding)
-
-
-def _is_audited(note: Note) -> bool:
-    return note.audit != "off"
+    return Step("end", what, will, done, note.audit != "off" and (control or nics))
 
 
 def _step_of(
@@ -145,7 +135,7 @@ def _step_of(
     host: Host,
 ) -> Step | None:
     on_record = history.nic(nic)
-    records = _is_audited(note) and _is_due(on_record)
+    records = note.audit != "off" and on_record.is_end_due
     if nic.phase == "opening":
         what = f"the attach of {nic.mac} had been cut off"
         whole = found is not None and found.is_whole
@@ -153,7 +143,7 @@ def _step_of(
         what += f" after qemu had it{moved}" if whole else moved
         if whole and not gone:
             will, done = "it will be put on record", "it is on record now"
-            records = _is_audited(note) and not on_record.granted
+            records = note.audit != "off" and not on_record.granted
             return Step("confirm", what, will, done, records, nic, on_record)
         will = "it will be recorded as failed and undone"
         done = "it was recorded as failed and undone"
@@ -185,7 +175,7 @@ def _step_of_update(
     missing = any(
         not history.has_update(nic.mac, change, updated) for change in changes
     )
-    records = _is_audited(note) and missing
+    records = note.audit != "off" and missing
     what = f"the update of {nic.mac} had been cut off"
     if updated:
         what += " after its link was on its new network"

@@ -16,8 +16,7 @@ from .._audit.messages import Vm as AuditedVm
 from .._errors import ProcessError, StuckError
 from .._net import holdings
 from .._net.holdings import Holding
-from .._vm import identity
-from .nic_end import record_nic_end, remove_remains
+from .nic_end import nic_end_records, remove_remains
 
 if t.TYPE_CHECKING:
     from .._audit.auditor import Auditor
@@ -47,9 +46,8 @@ def end_own(vm: Vm, note: Note, auditor: Auditor, origin: Origin) -> None:
 def end_process(vm: Vm, note: Note) -> bool:
     """End the qemu of a start that was never finished, and no other one. Tell whether it has ended."""
     process = vm.disconnect()
-    known = identity.noted(note)
-    if known is not None:
-        process = known
+    if note.process is not None:
+        process = note.process
     elif vm.qmp_socket != note.qmp_socket:
         # The task was given the monitor of one that something else started.
         process = None
@@ -124,7 +122,7 @@ def _record_ends(
         if holding is not None:
             stuck[nic.mac] = holding
             continue
-        record_nic_end(nic, history.nic(nic), grant, auditor, messages)
+        auditor.together(nic_end_records(nic, history.nic(nic), grant, messages))
         recorded.append(nic)
     auditor.prove()
     if stuck:

@@ -30,7 +30,6 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "int | None": (int, type(None)),
     "float | None": (float, int, type(None)),
     "bool": (bool,),
-    "list[int]": (list,),
     "Mode": (str,),
     "Phase": (str,),
 }
@@ -69,6 +68,12 @@ class NicNote:
         network = dataclasses.replace(self.network, source=self.source)
         return NicLink(self.ifname, self.ifindex, self.mac, network)
 
+    @property
+    def links(self) -> list[NicLink]:
+        """Return its link on the network that it was put on, and on that of an update that is under way."""
+        networks = (self.link.network, self.updating)
+        return [self.link.on(each) for each in networks if each is not None]
+
     def put_on(self, network: Network) -> None:
         """Note the network that its link is on now."""
         self.source, self.network = network.source or "", network
@@ -105,6 +110,19 @@ class Note:
     start_time: int | None = None
     uid: int | None = None
     interfaces: dict[str, NicNote] = dataclasses.field(default_factory=dict)
+
+    @property
+    def process(self) -> Process | None:
+        """Return the process that the VM is, alive or not; ``None`` when none is noted."""
+        if self.pid is None or self.start_time is None:
+            return None
+        return Process(self.pid, self.start_time)
+
+    @property
+    def has_ended(self) -> bool:
+        """Tell whether the noted process has ended."""
+        process = self.process
+        return process is not None and not process.is_alive()
 
     @property
     def is_unfinished(self) -> bool:
@@ -195,6 +213,4 @@ def _build(kind: type[_Kind], data: t.Any, **built: t.Any) -> _Kind:
             value = known[field.name] = data[field.name]
             if type(value) not in _TYPES[str(field.type)]:
                 raise TypeError(f"{field.name} is {value!r}")
-            if type(value) is list and any(type(each) is not int for each in value):
-                raise TypeError(f"{field.name} has {value!r}")
     return kind(**known)

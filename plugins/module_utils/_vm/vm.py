@@ -74,11 +74,6 @@ class Vm:
         return self._live is not None
 
     @property
-    def has_ended(self) -> bool:
-        """Tell whether the process that the VM's note names has ended."""
-        return self.note is not None and identity.has_ended(self.note)
-
-    @property
     def live(self) -> Live:
         """Return the running VM. Raises :class:`ProcessError` when it does not run."""
         if self._live is None:
@@ -165,7 +160,7 @@ class Vm:
         auditor.prove_anyway()
         for event, record in auditor.unproved.items():
             note.unrecord(event, record.fields)
-        if auditor.missed or note.is_unfinished or self.has_ended:
+        if auditor.missed or note.is_unfinished or note.has_ended:
             self.state.save(note)
             return
         # A NIC that something else attached is no longer noted when no change of it is under way.

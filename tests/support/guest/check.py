@@ -55,7 +55,7 @@ class Guest:
                         "-initrd",
                         str(images / "initrd"),
                     ),
-                    *("-append", "console=ttyS0 quiet"),
+                    *("-append", "console=ttyS0 quiet no_timer_check"),
                     *("-device", "pcie-root-port,id=rp0,chassis=1,slot=1"),
                     *("-device", "pcie-root-port,id=rp1,chassis=2,slot=2"),
                     *("-netdev", "hubport,id=cold,hubid=1"),

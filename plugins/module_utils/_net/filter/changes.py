@@ -1,7 +1,10 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Orders to the kernel that change the filter of one NIC: elements of sets, and the chain that a macvtap's frames enter by. Pure.
+"""Orders to the kernel that change the filter of one NIC: elements of sets, and the chain that a macvtap's
+frames enter by.
+
+Pure.
 
 Source: ``include/uapi/linux/netfilter/nf_tables.h``.
 """

@@ -27,7 +27,7 @@ _DORMANT = 1
 
 
 def state_of(family: Family) -> State:
-    """Return how a table is: ``damaged`` is ours without some of its rules, ``foreign`` somebody else's.
+    """Return the state of a table: ``damaged`` is our table without some of its rules, ``foreign`` is somebody else's.
 
     Raises :class:`LinkError`.
     """
@@ -51,7 +51,7 @@ def state_of(family: Family) -> State:
 
 
 def filtered(links: t.Mapping[str, int], family: Family) -> dict[str, bool | None]:
-    """Return of each link, by its name with its index, whether it is filtered; ``None`` where that cannot be read."""
+    """Return for each link, by its name with its index, whether it is filtered, or ``None`` if that cannot be read."""
     try:
         whole = state_of(family) == "whole"
         return {
@@ -65,9 +65,9 @@ def filtered(links: t.Mapping[str, int], family: Family) -> dict[str, bool | Non
 
 
 def enters(chain: str, ifname: str) -> bool:
-    """Tell whether the frames of a macvtap enter the table by a chain. Raises :class:`LinkError`.
+    """Tell whether a chain leads the frames of a macvtap into the table. Raises :class:`LinkError`.
 
-    The kernel takes a chain off a link that is renamed.
+    The kernel detaches the chain from a link that is renamed.
     """
     try:
         bound = _bound_to("netdev", chain) or ()
@@ -87,13 +87,13 @@ def has_hook(ifindex: int) -> bool:
 
 
 def has(family: Family, element: Element) -> bool:
-    """Tell whether an element stands in its set. Raises :class:`LinkError`."""
+    """Tell whether a set has an element. Raises :class:`LinkError`."""
     asked = changes.element(element)
     request = nfnetlink.elements(element.set, [asked])
     try:
         replies = nfnetlink.ask(nfnetlink.GETSETELEM, 0, family, request)
     except OSError as exc:
-        # EINVAL: somebody made a set of that name with another key.
+        # EINVAL means that somebody made a set with that name and another key.
         if exc.errno in (errno.ENOENT, errno.EINVAL):
             return False
         raise LinkError(
@@ -110,7 +110,7 @@ def _unread_chain(chain: str, exc: OSError) -> LinkError:
 
 
 def _table(family: Family) -> tuple[str | None, bool] | None:
-    """Return a table's comment, and whether it is put to sleep."""
+    """Return a table's comment, and whether the table is dormant."""
     try:
         replies = nfnetlink.ask(
             nfnetlink.GETTABLE, 0, family, nfnetlink.text(_TABLE_NAME, TABLE)

@@ -235,7 +235,7 @@ def test_others_who_never_stop_keep_nobody_waiting(
 
 
 def test_confirmed_needs_listening(kernel: Kernel) -> None:
-    with AuditSocket() as audit, pytest.raises(AuditError, match="not listening"):
+    with AuditSocket() as audit, pytest.raises(AuditError, match="does not listen"):
         confirmed(audit, RECORD)
     assert kernel.sent == []
 
