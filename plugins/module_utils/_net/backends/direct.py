@@ -58,7 +58,7 @@ class Direct(Backend):
         if interface.mode == "passthrough" and users:
             raise interface.error(
                 "mode",
-                f"passthrough needs the whole device {lower}, and {', '.join(users)} already use it",
+                f"passthrough needs the whole device {lower}, which these links use already: {', '.join(users)}",
             )
         for user in users:
             if (
