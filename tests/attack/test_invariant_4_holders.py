@@ -117,7 +117,7 @@ def test_invariant_4_a_wrapper_that_forks(vm: Vm, work: Path) -> None:
     wrapper.chmod(0o755)
     result = vm.attach([TAP, MACVTAP], {"binary": str(wrapper)})
     assert result["failed"], result
-    assert "instead of becoming it" in result["msg"]
+    assert "starts qemu as another process" in result["msg"]
     assert witness.qemus(vm.uuid) == []
     assert witness.violations(vm.uuid, MACS, [], False) == []
 

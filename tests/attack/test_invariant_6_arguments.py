@@ -60,9 +60,9 @@ def test_invariant_6_an_argument_is_refused_and_nothing_starts(
     assert started["failed"]
     assert started["msg"].startswith("qemu.args: "), started["msg"]
     assert (
-        "would know of it" in started["msg"]
+        "would not be on record" in started["msg"]
         or "best_effort" in started["msg"]
-        or ("is set by this module" in started["msg"])
+        or ("the module itself sets" in started["msg"])
     )
     assert witness.qemus(vm.uuid) == []
     assert vm.records() == []

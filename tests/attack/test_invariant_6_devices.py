@@ -80,7 +80,7 @@ def test_invariant_6_a_device_that_is_added_by_hand_is_said(vm: Vm) -> None:
     (warning,) = (each["event"]["msg"] for each in again["warnings"])
     assert STRANGE in warning
     assert f"pid {vm.pid()}" in warning
-    assert "no record knows" in warning
+    assert "is not on record" in warning
     told = vm.info(verify=True)
     found = [each for each in told["findings"] if each["code"] == "unrecorded_fd"]
     assert [(each["dev"], each["pid"]) for each in found] == [(STRANGE, vm.pid())]

@@ -130,7 +130,7 @@ def one_mac(count: int) -> list[str]:
             f"refused with {result.get('msg')!r}"
             for result in results
             if result.get("failed", not result)
-            and "is held by another VM" not in str(result.get("msg"))
+            and "another VM has" not in str(result.get("msg"))
         ]
         if len(winners) != 1:
             problems.append(f"{len(winners)} VMs got {mac}")

@@ -32,7 +32,7 @@ from ansible_collections.virtaudit.qemu.tests.fault.scenarios import (
 # What the relay does at one answer of qemu, and the task's message about it.
 MANNERS = {
     "silent": "did not (?:answer|greet)",
-    "garbage": "is no QMP monitor",
+    "garbage": "is not a QMP monitor",
     "closed": "has ended or crashed",
     "slow": "^$",
 }

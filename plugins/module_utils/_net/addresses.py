@@ -3,7 +3,7 @@
 
 """The IP addresses and networks that a NIC may use: the option ``addresses``. Pure.
 
-Source: RFC 4291, appendix A, for the link-local address that is made of a MAC.
+Source: RFC 4291, appendix A, for the link-local address that a guest makes from a MAC.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from .._errors import OptionError
 
 IpNetwork = t.Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 
-# A NIC with more is a router, and wants networks.
+# A NIC that needs more belongs to a router, and should have networks.
 MAX_ADDRESSES = 256
 
 
 def parse_addresses(option: str, items: t.Sequence[str]) -> tuple[IpNetwork, ...]:
-    """Return the networks of the option ``addresses``, single addresses among them, each once and in order.
+    """Return the networks of the option ``addresses``, including single addresses, each once and in order.
 
-    Raises :class:`OptionError` for what is no address or network, for host bits, for what no NIC can have for a
-    source, and for more than :data:`MAX_ADDRESSES`.
+    Raises :class:`OptionError` for a text that is not an address or network, for host bits, for an address that
+    cannot be a source, and for more than :data:`MAX_ADDRESSES`.
     """
     if len(items) > MAX_ADDRESSES:
         raise OptionError(
             option,
-            f"{len(items)} addresses are more than the {MAX_ADDRESSES} that a NIC can have; name networks (192.0.2.0/28)"
-            " instead",
+            f"{len(items)} addresses are more than the {MAX_ADDRESSES} that a NIC can have; give networks "
+            "(192.0.2.0/28) instead",
         )
     parsed = [_parse(f"{option}[{number}]", item) for number, item in enumerate(items)]
     unique = sorted(set(parsed), key=lambda each: (each.version, each))
-    # A network that lies in another one is allowed by that one.
+    # A network that is inside another one is allowed already.
     return tuple(
         network
         for network in unique
@@ -42,12 +42,12 @@ def parse_addresses(option: str, items: t.Sequence[str]) -> tuple[IpNetwork, ...
 
 
 def texts(networks: t.Iterable[IpNetwork]) -> list[str]:
-    """Return networks in words: single addresses without their prefix length."""
+    """Return networks as text, with single addresses without their prefix length."""
     return [str(each[0]) if each.num_addresses == 1 else str(each) for each in networks]
 
 
 def link_local(mac: str) -> ipaddress.IPv6Network:
-    """Return the link-local address that a guest makes of its MAC (EUI-64), as a network of one."""
+    """Return the link-local address that a guest makes from its MAC (EUI-64), as a network with one address."""
     raw = bytes.fromhex(mac.replace(":", ""))
     interface_id = bytes([raw[0] ^ 2, *raw[1:3], 0xFF, 0xFE, *raw[3:]])
     return ipaddress.IPv6Network((b"\xfe\x80" + bytes(6) + interface_id, 128))
@@ -66,9 +66,12 @@ def _parse(option: str, item: str) -> IpNetwork:
     except ValueError:
         raise OptionError(option, _problem(text)) from None
     if network.is_multicast:
-        raise OptionError(option, f"{text} is multicast, which nobody sends from")
+        raise OptionError(
+            option,
+            f"{text} is a multicast address, which cannot be the source of a frame",
+        )
     if network.num_addresses == 1 and (network.is_unspecified or network.is_loopback):
-        raise OptionError(option, f"{text} is no address that a NIC can have")
+        raise OptionError(option, f"{text} is not an address that a NIC can have")
     return network
 
 
@@ -76,8 +79,8 @@ def _problem(text: str) -> str:
     try:
         inside = ipaddress.ip_interface(text)
     except ValueError:
-        return f"{text!r} is no IP address and no network (192.0.2.7, 192.0.2.0/28, 2001:db8::7)"
+        return f"{text!r} is neither an IP address nor a network (192.0.2.7, 192.0.2.0/28, 2001:db8::7)"
     return (
-        f"{text} is an address and not a network: it has host bits. Name the address {inside.ip}, or the network"
-        f" {inside.network}"
+        f"{text} is not a network, because it has host bits. Give the address {inside.ip}, or the network "
+        f"{inside.network}"
     )

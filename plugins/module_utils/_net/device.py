@@ -30,9 +30,9 @@ _IFF_TUN_EXCL = 0x8000
 _IFREQ = struct.Struct("=16sH22x")
 
 _MEANING = {
-    errno.ENOENT: "the node does not exist; is its kernel module loaded?",
-    errno.ENXIO: "nothing is behind the node; is its kernel module loaded?",
-    errno.ENODEV: "nothing is behind the node; is its kernel module loaded?",
+    errno.ENOENT: "the node does not exist; load its kernel module",
+    errno.ENXIO: "no driver serves the node; load its kernel module",
+    errno.ENODEV: "no driver serves the node; load its kernel module",
     errno.EACCES: "permission denied; the task needs root (become: true)",
     errno.EPERM: "operation not permitted; the task needs CAP_NET_ADMIN (become: true)",
     errno.EBUSY: "it is in use",
@@ -42,7 +42,7 @@ _MEANING = {
 
 
 class Attempt(t.NamedTuple):
-    """An open(2) that failed; has what its record needs."""
+    """An open(2) failed. The error has what its record needs."""
 
     path: str
     rdev: str | None
@@ -50,7 +50,7 @@ class Attempt(t.NamedTuple):
 
 
 def rdev_of(path: str) -> str | None:
-    """Return a node's device number, ``None`` when there is no node."""
+    """Return a node's device number, or ``None`` if there is no node."""
     try:
         return format_rdev(os.stat(path).st_rdev)
     except OSError:
@@ -72,8 +72,8 @@ def open_node(path: str) -> Device:
 def become_tap(device: Device, ifname: str, queues: int, first: bool) -> None:
     """Make an open /dev/net/tun one queue of a tap.
 
-    ``first`` demands that the tap is new: the kernel would join one that exists. It makes root the
-    owner of the tap, and then requires that nobody joined before that.
+    ``first`` requires that the tap is new, because the kernel would also join an existing tap. It makes root
+    the owner of the tap, and then requires that nobody joined before that.
     """
     flags = _IFF_TAP | _IFF_NO_PI | _IFF_VNET_HDR
     if queues > 1:
@@ -88,8 +88,7 @@ def become_tap(device: Device, ifname: str, queues: int, first: bool) -> None:
 def become_macvtap(device: Device, ifname: str, queues: int) -> None:
     """Set the flags of an open /dev/tapN, and verify that ``ifname`` is behind it.
 
-    The node's number is the ifindex of its own network namespace: in another one the same
-    node leads to another interface.
+    The number of the node is an ifindex, and another network namespace has another interface with that ifindex.
     """
     flags = _IFF_TAP | _IFF_NO_PI | _IFF_VNET_HDR
     if queues > 1:
@@ -109,42 +108,42 @@ def _set_interface(device: Device, ifname: str, flags: int) -> None:
         fcntl.ioctl(device, _TUNSETIFF, _IFREQ.pack(ifname.encode("ascii"), flags))
     except OSError as exc:
         raise DeviceError(
-            f"{device.path} could not become {ifname}: {explain(exc)}"
+            f"the kernel could not connect {device.path} to {ifname}: {explain(exc)}"
         ) from exc
 
 
 def _take_ownership(device: Device, ifname: str) -> None:
-    """Make root the owner of a new tap: any user may join one that has no owner (``tun_set_iff()``)."""
+    """Make root the owner of a new tap, because any user may join a tap without an owner (``tun_set_iff()``)."""
     try:
         fcntl.ioctl(device, _TUNSETOWNER, 0)
     except OSError as exc:
         raise DeviceError(
-            f"{ifname} could not be made root's own: {explain(exc)}"
+            f"root could not become the owner of {ifname}: {explain(exc)}"
         ) from exc
     queues = sysfs.transmit_queues(ifname)
     if queues > 1:
         raise DeviceError(
-            f"{ifname} has {queues} queues right after it was made: another process has joined it. It is closed again;"
-            " find out who opens /dev/net/tun on this host, and take that right away (chmod 0600 /dev/net/tun)"
+            f"{ifname} has {queues} queues right after it was made, so another process has joined it. The task has "
+            "closed it again. Find out who opens /dev/net/tun on this host, and forbid that (chmod 0600 /dev/net/tun)"
         )
 
 
 def _verify(device: Device, ifname: str, flags: int) -> None:
-    # qemu takes a fd with other flags without a word, and the guest gets garbage.
+    # qemu accepts a descriptor with other flags silently, and the guest would get garbage.
     try:
         answer = fcntl.ioctl(device, _TUNGETIFF, bytes(_IFREQ.size))
     except OSError as exc:
         raise DeviceError(
-            f"{device.path} does not tell which interface it is: {explain(exc)}"
+            f"the kernel does not tell which interface is behind {device.path}: {explain(exc)}"
         ) from exc
     name, got = _IFREQ.unpack(answer)
     found = name.rstrip(b"\0").decode("ascii", "replace")
     if found != ifname:
         raise DeviceError(
-            f"{device.path} leads to the interface {found}, not to {ifname}: the node belongs to"
-            " another network namespace"
+            f"{device.path} leads to the interface {found} and not to {ifname}, so the node belongs to another network "
+            "namespace"
         )
     if got & flags != flags:
         raise DeviceError(
-            f"{device.path} has the flags {got:#06x}, qemu needs {flags:#06x}"
+            f"{device.path} has the flags {got:#06x}, and qemu needs {flags:#06x}"
         )

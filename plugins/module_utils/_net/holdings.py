@@ -1,12 +1,11 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which processes hold which network device.
+"""Finds out which processes hold which network device.
 
-A device is known by the device number of the open file, by ``iff:`` in fdinfo and by the index of its
-interface. Its path and its number are the holder's choice: a node can be made anywhere, and a
-descriptor be duplicated. Sources: ``proc(5)``, ``Documentation/networking/tuntap.rst``,
-``Documentation/admin-guide/devices.txt``.
+The device number of the open file, ``iff:`` in fdinfo and the index of the interface identify a device. The
+path and the descriptor do not, because anybody can make a node at another path or duplicate a descriptor.
+Sources: ``proc(5)``, ``Documentation/networking/tuntap.rst``, ``Documentation/admin-guide/devices.txt``.
 """
 
 from __future__ import annotations
@@ -35,7 +34,8 @@ _MACVTAP_NODE = re.compile(r"/dev/tap\d+")
 _DELETED = " (deleted)"
 _NOT_A_FILE = ("socket:[", "pipe:[", "anon_inode:")
 _NODES = {TUN_PATH: TUN_RDEV, VHOST_NET_PATH: VHOST_NET_RDEV}
-# A descriptor is closed before qemu answers; this is for a loaded host, and for the kernel to remove a tap.
+# qemu closes a descriptor before it answers. This time is for a loaded host, and for the kernel to
+# remove a tap.
 _RELEASE_SECONDS = 0.5
 _RELEASE_STEP_SECONDS = 0.002
 
@@ -48,24 +48,24 @@ class Holding(t.NamedTuple):
     fd: int | None = None
 
     def __str__(self) -> str:
-        """Return it in words for a message."""
+        """Return the holder in words for a message."""
         if self.process is None:
             return (
-                f"the tap {self.ifname} is still there and no process shows a descriptor of it, so one is on its way"
-                " through a socket or kept by the kernel for a process"
+                f"the tap {self.ifname} still exists, but no process shows a descriptor of it. So a descriptor is on "
+                "its way through a socket, or the kernel keeps one for a process"
             )
         program = self.process.exe() or "a program that cannot be read"
         return f"pid {self.process.pid} ({program}) holds {self.ifname} as descriptor {self.fd}"
 
 
 def of(process: Process) -> list[Device]:
-    """Return all network devices that a process holds, by descriptor; none when the process is gone."""
+    """Return all network devices that a process holds, by descriptor, or none if the process has ended."""
     found = (at(process, fd) for fd in sorted(process.fds()))
     return [opened for opened in found if opened is not None]
 
 
 def at(process: Process, fd: int) -> Device | None:
-    """Return the network device behind a descriptor, ``None`` when it is something else."""
+    """Return the network device behind a descriptor, or ``None`` if it is something else."""
     node = _node_at(process, fd)
     if node is None:
         return None
@@ -74,15 +74,15 @@ def at(process: Process, fd: int) -> Device | None:
     if name is None and rdev not in (TUN_RDEV, VHOST_NET_RDEV):
         return None
     if _NODES.get(path, rdev) != rdev:
-        # A node of that name stands elsewhere, in a container's /dev.
+        # A node with that name is elsewhere, in a container's /dev.
         path += " (another node)"
     return Device(path=path, rdev=format_rdev(rdev), dev=name, fd=fd)
 
 
 def still_at(process: Process, known: Device) -> bool:
-    """Tell whether a process still holds a device at the descriptor that is known.
+    """Tell whether a process still holds a device at the known descriptor.
 
-    A vhost-net descriptor carries no interface, and that of a removed macvtap none any more: there
+    The descriptor of vhost-net has no interface, and that of a removed macvtap no longer has one. For these
     only the device number is compared.
     """
     node = None if known.fd is None else _node_at(process, known.fd)
@@ -107,8 +107,8 @@ def kept(process: Process, devices: t.Sequence[Device]) -> list[Device]:
 
 
 def beside(process: Process, known: t.Iterable[Device]) -> list[Device]:
-    """Return the network devices that a process holds beside those that are known, by their descriptors."""
-    # Each descriptor is looked at once: there are some for each NIC.
+    """Return the network devices that a process holds besides the known ones, by their descriptors."""
+    # The code looks at each descriptor once, because each NIC has several.
     given: dict[int | None, list[Device]] = {}
     for opened in known:
         given.setdefault(opened.fd, []).append(opened)
@@ -120,7 +120,7 @@ def beside(process: Process, known: t.Iterable[Device]) -> list[Device]:
 
 
 def _is_still(known: Device, now: Device) -> bool:
-    """Tell whether what stands at a descriptor now can be the device that is known to have stood there."""
+    """Tell whether the file at a descriptor can be the device that was there before."""
     return now.rdev == known.rdev and now.dev in (None, known.dev)
 
 
@@ -131,7 +131,7 @@ def words(opened: Device) -> str:
 
 
 def wait_released(process: Process, devices: t.Sequence[Device]) -> list[Device]:
-    """Wait a moment for a process to give up devices; return those that it still holds."""
+    """Wait a moment until a process gives up devices. Return those that it still holds."""
     return _wait(lambda: kept(process, devices)) or []
 
 
@@ -158,9 +158,9 @@ def holder_of(
 ) -> Holding | None:
     """Return who holds a tap, macvtap or vdpa device, ``None`` when nobody does. The cheap answers come first.
 
-    A link whose index is gone is held by nobody. Then the process ``first`` is asked, which is the
-    VM's own, then all processes. A tap without an owner in /proc is held all the same, as long as it
-    is there: it goes with its last descriptor, wherever that is. A vdpa device has no link: only /proc tells.
+    A link whose index is gone is held by nobody. Then the process ``first`` is asked, which is the VM's own,
+    then all processes. A tap without an owner in /proc is held all the same, as long as it is there: it goes
+    with its last descriptor, wherever that is. A vdpa device has no link: only /proc tells.
     """
     if VDPA_NODE.fullmatch(ifname) and ifindex is None and not sysfs.exists(ifname):
         return _search(ifname, first)
@@ -169,7 +169,7 @@ def holder_of(
         return None
     found = _search(name, first)
     if found is None and sysfs.is_tun(name) and not sysfs.is_persistent(name):
-        # It may have gone meanwhile.
+        # The link may have disappeared meanwhile.
         here = sysfs.exists(name) and ifindex in (None, sysfs.ifindex(name))
         return Holding(name) if here else None
     return found
@@ -216,7 +216,7 @@ def _node_at(process: Process, fd: int) -> tuple[str, int] | None:
             continue
         if not stat.S_ISCHR(status.st_mode):
             return None
-        # The node of a removed macvtap is gone, and the descriptor is as open as before.
+        # The node of a removed macvtap no longer exists, but the descriptor is still open.
         return path.replace(_DELETED, ""), status.st_rdev
     return None
 
@@ -230,7 +230,7 @@ def _interface_of(process: Process, fd: int, path: str, rdev: int) -> str | None
     if vdpa is not None:
         return vdpa
     name = sysfs.macvtap_of(os.major(rdev), os.minor(rdev))
-    # The device number of a removed macvtap goes to the next one; the name of its node does not.
+    # The next macvtap gets the device number of a removed one, but not the name of its node.
     stale = _MACVTAP_NODE.fullmatch(path) and name and path != sysfs.macvtap_node(name)
     return None if stale else name
 

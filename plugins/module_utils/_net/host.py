@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whether this host can give a VM what a task asks for. Looks, opens nothing."""
+"""Checks whether this host can give a VM what a task asks for. It only looks, and opens nothing."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def check(
 ) -> None:
     """Refuse interfaces that this host cannot make. Raises :class:`OptionError`.
 
-    ``leftovers`` are links of this VM that are removed before anything is made, ``known`` are the guests' MACs of the
-    links that this collection made.
+    ``leftovers`` are links of this VM that the task removes before it makes anything. ``known`` are the guests'
+    MACs of the links that this collection made.
     """
-    # Once for all of them: a host has hundreds of links.
+    # Once for all interfaces, because a host has hundreds of links.
     carriers = _carriers(leftovers) if interfaces else {}
     for interface in interfaces:
         _check(interface, leftovers, carriers, known or {})
@@ -45,8 +45,8 @@ def _check(
     if sysfs.exists(interface.ifname) and interface.ifname not in leftovers:
         raise interface.error(
             "ifname",
-            f"{interface.ifname} is taken by another link of this host; give another ifname, or remove that"
-            " link if no VM holds it",
+            f"another link of this host has the name {interface.ifname}; give another ifname, or remove that link if "
+            "no VM holds it",
         )
     _check_mac(interface, carriers, known)
     if interface.vhost == "required" and not os.path.exists(_device.VHOST_NET_PATH):
@@ -82,7 +82,7 @@ def _check_mac(
     carriers: t.Mapping[str, t.Sequence[str]],
     known: t.Mapping[str, str],
 ) -> None:
-    """Look for a link that carries the MAC: another VM's, whoever started it."""
+    """Look for a link of another VM that has the MAC, whoever started that VM."""
     taps = carriers.get(guest_side_mac(interface.mac), ())
     macvtaps = carriers.get(interface.mac, ())
     holders = [
@@ -94,13 +94,11 @@ def _check_mac(
         *(name for name in macvtaps if sysfs.macvtap_rdev(name) is not None),
     ]
     if holders:
-        raise held_elsewhere(
-            interface, f"the link {holders[0]} of this host carries it"
-        )
+        raise held_elsewhere(interface, f"the link {holders[0]} of this host has it")
 
 
 def _may_serve(name: str, mac: str, known: t.Mapping[str, str]) -> bool:
-    """Tell whether a tap may be that of a guest's MAC: its own MAC tells all of it but the first byte."""
+    """Tell whether a tap may belong to a guest's MAC. The tap's own MAC has all bytes of it but the first."""
     if name in known:
         return known[name] == mac
     holding = holdings.holder_of(name, sysfs.ifindex(name))
@@ -115,6 +113,6 @@ def held_elsewhere(interface: Interface, where: str) -> OptionError:
     """Return the error for a MAC that another VM of this host has."""
     return interface.error(
         "mac",
-        f"{interface.mac} is held by another VM: {where}. Two VMs with one MAC disturb each other;"
-        " detach it there first or choose another MAC",
+        f"another VM has {interface.mac}: {where}. Two VMs with one MAC disturb each other. Detach it there first, or "
+        "choose another MAC",
     )

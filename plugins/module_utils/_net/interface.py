@@ -26,7 +26,8 @@ MAX_IFNAME_BYTES = 15
 
 _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}")
 _IFNAME = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
-# Names that systemd's own .network files claim for its containers and VMs, with a DHCP server, masquerading and addresses.
+# Names of links for which systemd's own .network files set up a DHCP server, masquerading and
+# addresses, for its containers and VMs.
 _CLAIMED = re.compile(r"(?:vt|ve|vb|vz)-.*|host0", re.ASCII)
 
 
@@ -46,7 +47,7 @@ _NO_IDS = dict.fromkeys(
 _KINDS = {
     "bridge": _Kind(
         mode="",
-        # drivers/net/tun.c: the largest of a frame, less its Ethernet header
+        # drivers/net/tun.c: the largest frame without its Ethernet header
         max_mtu=65521,
         mtu_reason="is more than the 65521 bytes of a tap",
         refused={"mode": "only type=direct (macvtap) has a mode", **_NO_IDS},
@@ -62,9 +63,9 @@ _KINDS = {
         max_mtu=65535,
         mtu_reason="is not between 68 and 65535 bytes",
         refused={
-            "vlan": "a macvtap has the VLAN of its lower device; name a VLAN device as source (eth0.42), or use"
-            " type: bridge",
-            "isolated": "only a port of a bridge can be isolated; use mode: private",
+            "vlan": "a macvtap is in the VLAN of its lower device; give a VLAN device as source (eth0.42), or use "
+            "type: bridge",
+            "isolated": "only a port of a bridge can be isolated; use mode: private for a macvtap",
             **_NO_IDS,
         },
     ),
@@ -96,8 +97,8 @@ class Interface(t.NamedTuple):
     """One NIC that a task asks for.
 
     ``option`` names it in messages, as ``interfaces[0]``; ``mode`` is empty but for ``direct``. With ``vdpa``,
-    ``source`` is the device's name, and ``ifname`` that of its node. ``filter`` is ``none``,
-    ``mac`` or ``address``, and ``addresses`` are those of the last; ``link`` is ``up`` or ``down``.
+    ``source`` is the device's name, and ``ifname`` that of its node. ``filter`` is ``none``, ``mac`` or
+    ``address``, and ``addresses`` are those of the last; ``link`` is ``up`` or ``down``.
     """
 
     option: str
@@ -120,7 +121,7 @@ class Interface(t.NamedTuple):
 
     @property
     def network(self) -> Network:
-        """Return the network that the interface is to be on, as records carry it."""
+        """Return the network that the interface is to be on, in the form of records."""
         return Network(
             source=self.source,
             vlan=None if self.vlan is None else str(self.vlan),
@@ -140,26 +141,26 @@ class Interface(t.NamedTuple):
 
     @property
     def qom_type(self) -> str:
-        """Return the model as a running qemu names it: it knows some under a second name."""
+        """Return the model's name in a running qemu, which has a second name for some models."""
         return _ALIASES.get(self.model, self.model)
 
     @property
     def is_pci(self) -> bool:
-        """Tell whether the model sits on PCI."""
+        """Tell whether the model is a PCI device."""
         return sits_on_pci(self.model)
 
     def error(self, suboption: str, problem: str) -> OptionError:
-        """Return the error that refuses this interface because of one suboption."""
+        """Return the error for a suboption of this interface."""
         return OptionError(f"{self.option}.{suboption}", problem)
 
 
 def sits_on_pci(model: str) -> bool:
-    """Tell whether a NIC of a model sits on PCI; qemu's other hot-pluggable NICs sit on USB."""
+    """Tell whether a NIC of a model is a PCI device. qemu's other hot-pluggable NICs are USB devices."""
     return not model.startswith("usb-")
 
 
 def compact(mac: str) -> str:
-    """Return a MAC without its colons, as ids and interface names carry it."""
+    """Return a MAC without its colons, for ids and interface names."""
     return mac.replace(":", "")
 
 
@@ -167,7 +168,7 @@ def parse_mac(option: str, text: str) -> str:
     """Return a guest's MAC in lower case. Raises :class:`OptionError`."""
     mac = text.strip().lower()
     if not _MAC.fullmatch(mac):
-        problem = f"{text!r} is no MAC address (six bytes in hex, as 52:54:00:12:34:56)"
+        problem = f"{text!r} is not a MAC address (six bytes in hex, such as 52:54:00:12:34:56)"
         if mac.isdecimal():
             # YAML 1.1 has numbers to the base of 60.
             problem += "; YAML reads a MAC that has only digits as a number: quote it"
@@ -177,7 +178,7 @@ def parse_mac(option: str, text: str) -> str:
             option, f"{text} is a multicast address; a NIC's first byte is even"
         )
     if mac == "00:00:00:00:00:00":
-        raise OptionError(option, f"{text} is no usable MAC address")
+        raise OptionError(option, f"{text} is not a MAC address that a NIC can have")
     return mac
 
 
@@ -194,7 +195,7 @@ def parse_interfaces(items: t.Sequence[t.Mapping[str, t.Any]]) -> list[Interface
             if value in seen:
                 raise interface.error(
                     suboption,
-                    f"{value} is given twice; {seen[value].option} has it too",
+                    f"{value} is given twice; {seen[value].option} has it, too",
                 )
             seen[value] = interface
     _refuse_shared_passthrough(interfaces)
@@ -212,7 +213,7 @@ def _text(addresses: tuple[IpNetwork, ...]) -> str | None:
 def _parse_vlan(option: str, value: t.Mapping[str, t.Any] | None) -> Vlan | None:
     if value is None:
         return None
-    # Few NICs have a VLAN or addresses, and each import takes time.
+    # The imports are here because few NICs have a VLAN or addresses, and each import takes time.
     from .vlan import parse_vlan
 
     return parse_vlan(option, value)
@@ -234,7 +235,7 @@ def _parse_interface_id(option: str, text: str | None) -> str | None:
     try:
         return str(uuidlib.UUID(text))
     except ValueError as exc:
-        raise OptionError(f"{option}.interface_id", f"{text!r} is no UUID") from exc
+        raise OptionError(f"{option}.interface_id", f"{text!r} is not a UUID") from exc
 
 
 def _parse(option: str, item: t.Mapping[str, t.Any]) -> Interface:
@@ -273,7 +274,7 @@ def _parse(option: str, item: t.Mapping[str, t.Any]) -> Interface:
         _check_ifname(interface, suboption)
     if not _MODEL.fullmatch(interface.model):
         raise interface.error(
-            "model", f"{interface.model!r} is no name of a qemu device"
+            "model", f"{interface.model!r} is not a name of a qemu device"
         )
     if not 1 <= interface.queues <= MAX_QUEUES:
         raise interface.error(
@@ -303,13 +304,13 @@ def _check_ifname(interface: Interface, suboption: str) -> None:
     if not _IFNAME.fullmatch(name) or name in (".", ".."):
         raise interface.error(
             suboption,
-            f"{name!r} is no interface name (letters, digits, dot, dash and underscore)",
+            f"{name!r} is not an interface name (letters, digits, dot, dash and underscore)",
         )
     if suboption == "ifname" and _CLAIMED.fullmatch(name):
         raise interface.error(
             suboption,
-            f"{name!r} is a name that systemd's own .network files claim, and systemd-networkd would take the link for"
-            " its own; choose another one, without a dash",
+            f"{name!r} is a name that systemd's own .network files claim, so systemd-networkd would manage the link; "
+            "choose another name, without a dash",
         )
     if len(name) > MAX_IFNAME_BYTES:
         raise interface.error(
@@ -322,17 +323,17 @@ def _check_filter(interface: Interface) -> None:
     if interface.filter == "address" and not interface.addresses:
         raise interface.error(
             "addresses",
-            "filter: address needs the addresses that the NIC may use; name them, or use filter: mac",
+            "filter: address needs the addresses that the NIC may use; give them, or use filter: mac",
         )
     if interface.filter != "address" and interface.addresses:
         raise interface.error(
             "addresses",
-            f"filter: {interface.filter} uses no addresses; use filter: address, or leave the addresses out",
+            f"filter: {interface.filter} does not use addresses; use filter: address, or leave the addresses out",
         )
     if len(interface.network.addresses or "") > MAX_LIST_BYTES:
         raise interface.error(
             "addresses",
-            f"the {len(interface.addresses)} addresses do not fit into an audit record; name networks instead",
+            f"the {len(interface.addresses)} addresses do not fit into an audit record; give networks instead",
         )
 
 
@@ -344,11 +345,13 @@ def _check_not_virtio(interface: Interface) -> None:
         )
     if interface.queues > 1:
         raise interface.error(
-            "queues", f"{interface.model} has one queue; only virtio-net has more"
+            "queues",
+            f"{interface.model} can have one queue only; use virtio-net for more",
         )
     if interface.vhost == "required":
         raise interface.error(
-            "vhost", f"{interface.model} cannot use vhost-net; only virtio-net can"
+            "vhost",
+            f"{interface.model} cannot use vhost-net; use virtio-net, or vhost: off",
         )
 
 
@@ -363,5 +366,5 @@ def _refuse_shared_passthrough(interfaces: t.Sequence[Interface]) -> None:
         if interface.mode == "passthrough" and others:
             raise interface.error(
                 "mode",
-                f"passthrough takes {interface.source} as a whole; {others[0].option} uses it too",
+                f"passthrough needs the whole device {interface.source}, and {others[0].option} uses it, too",
             )

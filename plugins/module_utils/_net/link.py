@@ -3,8 +3,8 @@
 
 """Makes, changes and removes links.
 
-What a tap needs is four ioctls (``netdevice(7)``, ``include/uapi/linux/sockios.h``). All else is rtnetlink
-with pyroute2, which takes 0.2 s to import, as long as all the rest of a task: only a macvtap needs it.
+A tap needs only four ioctls (``netdevice(7)``, ``include/uapi/linux/sockios.h``). Everything else uses
+rtnetlink with pyroute2, whose import takes 0.2 s, as long as the rest of a task. Only a macvtap needs it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SIOCBRDELIF = 0x89A3
 _IFF_UP = 0x1
 _IFF_ALLMULTI = 0x200
 _NO_MAC = "00:00:00:00:00:00"
-# drivers/net/tun.c: the largest of a frame, less its Ethernet header
+# drivers/net/tun.c: the largest frame without its Ethernet header
 MAX_TAP_MTU = 65521
 _ARPHRD_ETHER = 1
 # struct ifreq: the name, then a union of 24 bytes
@@ -36,7 +36,7 @@ _IFREQ_FLAGS = struct.Struct("=16sh22x")
 _IFREQ_NUMBER = struct.Struct("=16si20x")
 _IFREQ_HWADDR = struct.Struct("=16sH6s16x")
 
-# iproute2 and libvirt say passthrough, the kernel's netlink name is passthru.
+# iproute2 and libvirt say passthrough, and the kernel's netlink name is passthru.
 _KERNEL_MODE = {"passthrough": "passthru"}
 # linux/if_link.h: enum macvlan_mode
 _MODE_NAMES = {1: "private", 2: "vepa", 4: "bridge", 8: "passthrough"}
@@ -45,14 +45,14 @@ _MODE_NAMES = {1: "private", 2: "vepa", 4: "bridge", 8: "passthrough"}
 def join_bridge(name: str, mac: str, bridge: str, mtu: int | None) -> None:
     """Give a tap its MAC and MTU, and make it a port of a bridge. It stays down.
 
-    The bridge keeps its own MAC and MTU: the kernel would give it the lowest MAC of its ports where nobody set one,
-    and the smallest MTU. Raises :class:`LinkError`.
+    The bridge keeps its own MAC and MTU. Without this, the kernel would give it the smallest MTU of its ports
+    and, if nobody set a MAC, the lowest MAC. Raises :class:`LinkError`.
     """
     own_mtu, own_mac = sysfs.mtu(bridge), sysfs.address(bridge)
     try:
         with _control() as control:
             _set_mac(control, name, guest_side_mac(mac))
-            # With the bridge's own it joins without moving that.
+            # With the bridge's own MTU the tap joins without changing the bridge's.
             _set_mtu(control, name, min(own_mtu or 1500, MAX_TAP_MTU))
             port = _IFREQ_NUMBER.pack(bridge.encode("ascii"), _index(name))
             fcntl.ioctl(control, _SIOCBRADDIF, port)
@@ -64,7 +64,7 @@ def join_bridge(name: str, mac: str, bridge: str, mtu: int | None) -> None:
                 _set_mac(control, bridge, str(own_mac))
     except OSError as exc:
         raise LinkError(
-            f"{name} could not be made a port of bridge {bridge}: {exc.strerror or exc}"
+            f"{name} could not become a port of bridge {bridge}: {exc.strerror or exc}"
         ) from exc
 
 
@@ -82,7 +82,7 @@ def set_mtu(name: str, mtu: int) -> None:
 
 
 def set_port_mtu(name: str, bridge: str, mtu: int) -> None:
-    """Set the MTU of a bridge's port, and leave the bridge its own. Raises :class:`LinkError`."""
+    """Set the MTU of a bridge's port, and keep that of the bridge. Raises :class:`LinkError`."""
     own = sysfs.mtu(bridge)
     set_mtu(name, mtu)
     if own is not None and sysfs.mtu(bridge) != own:
@@ -102,19 +102,22 @@ def bring_up(name: str) -> None:
 
 
 def take_down(name: str) -> None:
-    """Take a link down: it passes nothing. Raises :class:`LinkError`."""
+    """Take a link down, so that it passes no frame. Raises :class:`LinkError`."""
     with _settings(f"{name} could not be taken down") as control:
         _set_flags(control, name, 0, _IFF_UP)
 
 
 def receive_all_multicast(name: str) -> None:
-    """Have a macvtap pass all multicast to its guest, whose groups the host does not know. Raises :class:`LinkError`."""
+    """Let a macvtap pass all multicast to its guest, because the host does not know the guest's groups.
+
+    Raises :class:`LinkError`.
+    """
     with _settings(f"{name} could not be set to allmulticast") as control:
         _set_flags(control, name, _IFF_ALLMULTI, 0)
 
 
 def disable_ipv6(name: str) -> None:
-    """Have the host use no IPv6 on a link that is the guest's. Raises :class:`LinkError`."""
+    """Turn IPv6 of the host off on a guest's link. Raises :class:`LinkError`."""
     path = f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6"
     try:
         with open(path, "w", encoding="ascii") as handle:
@@ -129,7 +132,7 @@ def disable_ipv6(name: str) -> None:
 
 
 def add_macvtap(name: str, mac: str, lower: str, mode: str) -> int:
-    """Make a macvtap on a lower device, down still; return its index."""
+    """Make a macvtap on a lower device, and leave it down. Return its index."""
     with _rtnetlink(
         f"macvtap {name} on {lower} (mode {mode}) could not be made"
     ) as netlink:
@@ -145,9 +148,9 @@ def add_macvtap(name: str, mac: str, lower: str, mode: str) -> int:
 
 
 def remove(name: str) -> None:
-    """Remove a link; one that is gone already is no error.
+    """Remove a link. A missing link is not an error.
 
-    Never a tap that qemu holds: its main loop would spin.
+    Never remove a tap that qemu holds, because qemu's main loop would spin.
     """
     with _rtnetlink(f"{name} could not be removed") as netlink:
         index = sysfs.ifindex(name)
@@ -156,7 +159,7 @@ def remove(name: str) -> None:
 
 
 def macvtap_mode(name: str) -> str | None:
-    """Return a macvtap's mode as the option ``mode`` names it."""
+    """Return a macvtap's mode in the words of the option ``mode``."""
     with _rtnetlink(f"the mode of macvtap {name} could not be read") as netlink:
         for link in netlink.get_links(_index(name)):
             info = link.get_attr("IFLA_LINKINFO")
@@ -168,7 +171,7 @@ def macvtap_mode(name: str) -> str | None:
 
 
 def kind(name: str) -> str | None:
-    """Return what kind of link it is, as ``ip link add`` names it; ``None`` for a network card."""
+    """Return the kind of a link in the words of ``ip link add``, or ``None`` for a network card."""
     with _rtnetlink(f"the kind of {name} could not be read") as netlink:
         for found in netlink.get_links(_index(name)):
             info = found.get_attr("IFLA_LINKINFO")
@@ -177,7 +180,7 @@ def kind(name: str) -> str | None:
 
 
 def _mode_name(mode: object) -> str:
-    """pyroute2 decodes the mode to its kernel name in some versions, to its number in others."""
+    """Some versions of pyroute2 decode the mode to its kernel name, and others to its number."""
     if isinstance(mode, int):
         return _MODE_NAMES.get(mode, str(mode))
     return "passthrough" if mode == "passthru" else str(mode)

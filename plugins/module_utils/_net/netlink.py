@@ -1,9 +1,9 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Short questions and orders to the kernel by netlink, for which a library would take longer than all the rest.
+"""Sends short requests to the kernel over netlink, for which a library would take longer than the rest of the task.
 
-pyroute2 takes 0.2 s to import, and libnftables reads all elements of a table to answer for one. Sources:
+The import of pyroute2 takes 0.2 s, and libnftables reads all elements of a table to answer about one. Sources:
 ``netlink(7)``, ``include/uapi/linux/netlink.h``.
 """
 
@@ -59,15 +59,15 @@ class Order(t.NamedTuple):
 def talk(protocol: int, kind: int, flags: int, payload: bytes) -> list[Reply]:
     """Send one message and return the messages of the answer.
 
-    ``protocol`` is ``NETLINK_ROUTE`` or ``NETLINK_NETFILTER``; ``kind`` and ``flags`` are the header's. A dump that
-    the kernel calls inconsistent is asked for again. Raises :class:`OSError` with the kernel's errno.
+    ``protocol`` is ``NETLINK_ROUTE`` or ``NETLINK_NETFILTER``; ``kind`` and ``flags`` are the header's. If the
+    kernel says that a dump is inconsistent, ask for it again. Raises :class:`OSError` with the kernel's errno.
     """
     for _try in range(_TRIES):
         replies, interrupted = _talk(protocol, kind, flags, payload)
         if not interrupted:
             return replies
     raise LinkError(
-        "the kernel's network settings changed all the time while they were read; run the task again"
+        "the kernel's network settings kept changing while the task read them; run the task again"
     )
 
 
@@ -78,7 +78,7 @@ def attribute(kind: int, value: bytes) -> bytes:
 
 
 def nested(kind: int, *attributes: bytes) -> bytes:
-    """Return an attribute that holds others."""
+    """Return an attribute that contains others."""
     return attribute(kind | NLA_F_NESTED, b"".join(attributes))
 
 

@@ -1,7 +1,10 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The network that a link is on, as the kernel shows it: what records say is what is so, and not what was asked for."""
+"""Reads from the kernel which network a link is on.
+
+Records have the real network, and not the one that the task asked for.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,10 @@ from .nic_link import NicLink
 
 
 def network_of(link: NicLink, kind: str) -> tuple[str | None, Network | None]:
-    """Return the name of a link and the network that it is on, for records of what failed.
+    """Return the name of a link and the network that it is on, for the record of a failure.
 
-    Nothing when it is not there; without what cannot be read. ``kind`` is the interface's type.
+    Return nothing if the link does not exist, and leave out what cannot be read. ``kind`` is the interface's
+    type.
     """
     backend = backend_of(kind)
     if backend.has_link and not sysfs.exists(link.ifname):

@@ -15,19 +15,19 @@ if t.TYPE_CHECKING:
 
 
 def guest_side_mac(mac: str) -> str:
-    """Return the MAC of the tap itself, from that of the guest's NIC.
+    """Return the MAC of the tap itself, made from the MAC of the guest's NIC.
 
-    The highest byte keeps a bridge from taking the tap's MAC for its own; libvirt does the
-    same (FE, or FA when the guest's MAC begins with FE already).
+    With this first byte a bridge does not take over the tap's MAC as its own. libvirt does the same (FE, or FA
+    if the guest's MAC begins with FE already).
     """
     return ("fa" if mac.startswith("fe") else "fe") + mac[2:]
 
 
 class NicLink(t.NamedTuple):
-    """The link of a NIC on the host: its name and index, the guest's MAC, and the network that it is (to be) on.
+    """The link of a NIC on the host: its name and index, the guest's MAC, and the network that it is on or is to be on.
 
-    ``ifindex`` is ``None`` for a link of which nobody noted yet that it was made. ``vm`` is the UUID of its VM, where a
-    task is about to put the link on a network.
+    ``ifindex`` is ``None`` if no note says yet that the link was made. ``vm`` is the UUID of its VM, if a task
+    is about to put the link on a network.
     """
 
     ifname: str
@@ -42,14 +42,14 @@ class NicLink(t.NamedTuple):
         text = self.network.vlan
         if text is None:
             return None
-        # Few NICs have a VLAN or a filter, and each import takes time.
+        # The import is here because few NICs have a VLAN or a filter, and each import takes time.
         from .vlan import parse_text
 
         return parse_text(text)
 
     @property
     def rights(self) -> Rights | None:
-        """Return what the network's filter lets the guest send, ``None`` where there is no filter."""
+        """Return what the network's filter lets the guest send, or ``None`` if there is no filter."""
         network, vlan = self.network, self.vlan
         if network.filter is None or self.ifindex is None:
             return None

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The owner of whatever a task opens: each open and close on record, nothing left behind."""
+"""Owns everything that a task opens, records each open and close, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class OpenedDevices:
     ``note`` is called when all are open and on record, so that a crash leaves nothing that nobody knows of.
     ``tried`` are the interfaces for which something was opened, or was to be.
 
-    Use it as a context manager: leaving it without :meth:`handed_over` closes every device,
-    records each close, and removes the macvtaps that were made for them. What somebody else holds by then
-    is not closed: it raises :class:`StuckError` beside the error that it was left with, and ``missed`` of the
-    auditor has the next task look at it again.
+    Use it as a context manager: leaving it without :meth:`handed_over` closes every device, records each close,
+    and removes the macvtaps that were made for them. What somebody else holds by then is not closed: it raises
+    :class:`StuckError` beside the error that it was left with, and ``missed`` of the auditor has the next task
+    look at it again.
     """
 
     def __init__(self, auditor: Auditor, messages: Messages, note: Noted) -> None:
@@ -117,7 +117,7 @@ class OpenedDevices:
         self._made = {mac: made for mac, made in self._made.items() if mac not in macs}
 
     def made_link(self, ifname: str) -> None:
-        """Take a link that does not go with its last descriptor, to remove it when it is not handed over."""
+        """Take over a link that stays when its last descriptor is closed, to remove it if it is not handed over."""
         self._links.append(ifname)
 
     def _prepare(self, interface: Interface) -> None:
@@ -151,7 +151,7 @@ class OpenedDevices:
             except DeviceError:
                 if interface.vhost == "required" or devices:
                     raise
-                # auto: the failed open is on record, and the NIC works without vhost.
+                # With auto, the failed open is on record, and the NIC works without vhost-net.
                 break
         return devices
 
@@ -170,7 +170,7 @@ class OpenedDevices:
         self._devices.append((interface.mac, opened))
         failure: Exception | None = None
         if setup is None:
-            # Nothing maps a vhost-net fd to an interface, so the record does.
+            # Nothing else connects a vhost-net descriptor with its interface, so the record does.
             opened.dev = interface.ifname
         else:
             try:
@@ -213,6 +213,6 @@ def _words(stuck: t.Mapping[str, Holding], failure: BaseException | None) -> str
     before = f"{failure}. " if isinstance(failure, VirtauditError) else ""
     held = "; ".join(f"{mac}: {holding}" for mac, holding in stuck.items())
     return (
-        f"{before}What was opened could not be taken back, and no close of it is on record: {held}. End that process"
-        " and run the task again, which goes on from here"
+        f"{before}The task could not close everything that it had opened, and recorded no close for it: {held}. End "
+        "that process and run the task again. It goes on from here"
     )

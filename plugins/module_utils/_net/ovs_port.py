@@ -1,10 +1,10 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The port of a tap on a bridge of Open vSwitch: its row, made, read, changed and removed.
+"""Makes, reads, changes and removes the row of a tap's port on a bridge of Open vSwitch.
 
-Source: ``ovs-vswitchd.conf.db(5)``, tables Bridge, Port and Interface; libvirt's ``virNetDevOpenvswitchAddPort()``
-for the external_ids that controllers look for.
+Source: ``ovs-vswitchd.conf.db(5)``, tables Bridge, Port and Interface; libvirt's
+``virNetDevOpenvswitchAddPort()`` for the external_ids that controllers look for.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _BRIDGES = ovsdb.rows_of("Bridge", ["name", "ports"])
 class OvsPort(t.NamedTuple):
     """A port of a bridge of Open vSwitch.
 
-    ``vlan`` is ``None`` where the row names none: the port is a trunk of all VLANs then. ``ids`` are the external_ids
-    of its interface, ``error`` is why the switch could not use it.
+    ``vlan`` is ``None`` if the row has no VLAN, and then the port is a trunk of all VLANs. ``ids`` are the
+    external_ids of its interface. ``error`` is the reason if the switch could not use the port.
     """
 
     bridge: str
@@ -41,7 +41,10 @@ def datapaths() -> dict[str, str]:
 
 
 def bridge_of_ports() -> dict[str, str]:
-    """Return the name of the bridge of each port; nothing on a host without Open vSwitch. Raises :class:`LinkError`."""
+    """Return the name of the bridge of each port, or nothing on a host without Open vSwitch.
+
+    Raises :class:`LinkError`.
+    """
     if not ovsdb.is_installed():
         return {}
     ports, rows = ovsdb.select(ovsdb.rows_of("Port", ["_uuid", "name"]), _BRIDGES)
@@ -55,7 +58,7 @@ def bridge_of_ports() -> dict[str, str]:
 
 
 def read(name: str) -> OvsPort | None:
-    """Return a port, ``None`` where there is none of that name. Raises :class:`LinkError`."""
+    """Return a port, or ``None`` if no port has that name. Raises :class:`LinkError`."""
     return _port_of(*ovsdb.select(*_questions(name)))
 
 
@@ -88,7 +91,8 @@ def _port_of(
 def add(name: str, port: OvsPort) -> None:
     """Make a tap a port of a bridge, with all its settings at once. Raises :class:`LinkError`.
 
-    What is left of a port of that name, whose tap is gone, is removed before: the switch does not take a new tap for it.
+    If a port with that name is left whose tap no longer exists, remove it before, because the switch does not
+    use a new tap for it.
     """
     problem = _add(name, port)
     if problem is not None:
@@ -133,7 +137,7 @@ def update(name: str, port: OvsPort) -> None:
 
 
 def remove(name: str, wait: bool = False) -> None:
-    """Remove a port from its bridge; one that is not there is no error. Raises :class:`LinkError`.
+    """Remove a port from its bridge. A missing port is not an error. Raises :class:`LinkError`.
 
     The switch lets go of it in its own time, unless ``wait``.
     """
@@ -148,7 +152,10 @@ def remove(name: str, wait: bool = False) -> None:
 
 
 def keep_mtu(bridge: str, mtu: int) -> None:
-    """Have a bridge's own link keep its MTU: the switch would give it the smallest of its ports'. Raises :class:`LinkError`."""
+    """Pin the MTU of a bridge's own link, because the switch would give it the smallest MTU of its ports.
+
+    Raises :class:`LinkError`.
+    """
     (rows,) = ovsdb.select(ovsdb.rows_of("Interface", ["mtu_request"], name=bridge))
     if rows and not ovsdb.as_list(rows[0]["mtu_request"]):
         ovsdb.change([_update("Interface", bridge, {"mtu_request": mtu})])
@@ -157,14 +164,14 @@ def keep_mtu(bridge: str, mtu: int) -> None:
 def ids_of(
     mac: str, vm: str | None, interface_id: str, profile: str | None
 ) -> dict[str, str]:
-    """Return the external_ids by which controllers know a NIC, named as libvirt names them."""
+    """Return the external_ids by which controllers know a NIC, with libvirt's names."""
     found = {MAC: mac, INTERFACE: interface_id, _STATUS: "active"}
     more = {VM: vm, PROFILE: profile}
     return {**found, **{name: value for name, value in more.items() if value}}
 
 
 def _bridge_of(port: ovsdb.Row, rows: t.Iterable[ovsdb.Row]) -> str | None:
-    """Return the name of the bridge, among the rows of table Bridge, that has a port."""
+    """Find the bridge that has a port among the rows of table Bridge, and return its name."""
     for row in rows:
         if port["_uuid"] in ovsdb.as_list(row["ports"]):
             return str(row["name"])

@@ -1,10 +1,11 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Talks to Open vSwitch's database: transactions, and whether the switch has taken them over.
+"""Talks to Open vSwitch's database: runs transactions, and waits until the switch has applied them.
 
-Sources: RFC 7047, the Open vSwitch database management protocol; ``ovs-vswitchd.conf.db(5)``. A call of ovs-vsctl(8)
-takes 30 ms and Python's IDL 280 ms to start; a transaction on the socket takes half a millisecond.
+Sources: RFC 7047, the Open vSwitch database management protocol; ``ovs-vswitchd.conf.db(5)``. A call of
+ovs-vsctl(8) takes 30 ms, and Python's IDL takes 280 ms to start. A transaction on the socket takes half a
+millisecond.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from .._errors import LinkError
 from .._proc import Process
 
 RUN_DIR = "/run/openvswitch"
-# Where the database stays while it is not served.
+# The path of the database, which exists also while no server runs.
 _FILES = ("/etc/openvswitch/conf.db", "/var/lib/openvswitch/conf.db")
 _SCHEMA = "Open_vSwitch"
 _ROOT = "Open_vSwitch"
@@ -34,17 +35,17 @@ Row = dict[str, t.Any]
 
 
 def is_installed() -> bool:
-    """Tell whether this host has a database of Open vSwitch's, served or not."""
+    """Tell whether this host has a database of Open vSwitch, whether or not a server runs."""
     there = [_socket_path(), *_FILES]
     return any(map(os.path.exists, there)) or switch_runs()
 
 
 def require_switch() -> None:
-    """Require that the database is served and the switch runs. Raises :class:`LinkError`."""
+    """Require that the database server and the switch run. Raises :class:`LinkError`."""
     if not os.path.exists(_socket_path()):
         raise LinkError(
-            f"Open vSwitch's database does not answer: there is no {_socket_path()}; start it ('systemctl start"
-            " openvswitch-switch' on Debian)"
+            f"Open vSwitch's database does not answer, because there is no {_socket_path()}; start it ('systemctl "
+            "start openvswitch-switch' on Debian)"
         )
     if not switch_runs():
         raise LinkError(
@@ -54,7 +55,7 @@ def require_switch() -> None:
 
 
 def rows_of(table: str, columns: t.Sequence[str], **where: str) -> Operation:
-    """Return the operation that asks for rows of a table by the values of their columns."""
+    """Return the operation that selects rows of a table by the values of their columns."""
     conditions = [[name, "==", value] for name, value in where.items()]
     return {
         "op": "select",
@@ -65,7 +66,7 @@ def rows_of(table: str, columns: t.Sequence[str], **where: str) -> Operation:
 
 
 def select(*questions: Operation) -> list[list[Row]]:
-    """Return the rows of each question, all of one moment, with values as Python has them. Raises :class:`LinkError`."""
+    """Return the rows for each question, all of the same moment, as Python values. Raises :class:`LinkError`."""
     return _select(questions)
 
 
@@ -129,7 +130,7 @@ def change(operations: t.Sequence[Operation], *questions: Operation) -> list[lis
         if current >= wanted:
             return answers
     raise LinkError(
-        f"ovs-vswitchd did not take over a change within {_SECONDS:g} s; see its log"
+        f"ovs-vswitchd did not apply a change within {_SECONDS:g} s; see its log"
     )
 
 
@@ -142,17 +143,17 @@ def _wait(
 
 
 def as_map(values: t.Mapping[str, str]) -> list[t.Any]:
-    """Return a map as the protocol writes it."""
+    """Return a map in the protocol's form."""
     return ["map", [[name, value] for name, value in sorted(values.items())]]
 
 
 def as_set(values: t.Iterable[t.Any]) -> list[t.Any]:
-    """Return a set as the protocol writes it."""
+    """Return a set in the protocol's form."""
     return ["set", [*values]]
 
 
 def plain(value: t.Any) -> t.Any:
-    """Return a value of the protocol as Python has it: sets as lists, maps as dicts, a UUID as its text."""
+    """Return a value of the protocol as a Python value: sets as lists, maps as dicts, a UUID as its text."""
     if isinstance(value, list) and len(value) == 2:
         kind, content = value
         if kind == "set":
@@ -165,7 +166,7 @@ def plain(value: t.Any) -> t.Any:
 
 
 def as_list(value: t.Any) -> list[t.Any]:
-    """Return a column that holds any number of values as a list: the protocol writes a set of one as that one."""
+    """Return the values of a column as a list. The protocol writes a set with one value as that value."""
     return value if isinstance(value, list) else [value]
 
 
@@ -204,7 +205,7 @@ def _transact(operations: t.Sequence[Operation]) -> list[t.Any]:
 
 
 def _call(request: bytes) -> dict[str, t.Any]:
-    """Send a request; return its reply. The server may ask in between whether we are still there."""
+    """Send a request and return its reply. Meanwhile the server may ask whether this client still lives."""
     decoder = json.JSONDecoder()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(_REPLY_SECONDS)

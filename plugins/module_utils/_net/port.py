@@ -1,10 +1,10 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The flags of a bridge's port: isolation, learning, floods, and the guest's MAC pinned to it.
+"""Sets the flags of a bridge's port (isolation, learning, floods), and pins the guest's MAC to it.
 
-Sources: ``bridge(8)``, ``include/uapi/linux/neighbour.h``, ``/sys/class/net/<port>/brport``. The flags go with the
-port.
+Sources: ``bridge(8)``, ``include/uapi/linux/neighbour.h``, ``/sys/class/net/<port>/brport``. The kernel removes
+the flags with the port.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _NDMSG = struct.Struct("=BxxxiHBB")
 
 
 class PortFlags(t.NamedTuple):
-    """What a port is set to.
+    """The flags of a port.
 
-    ``isolated``: it exchanges no frame with other isolated ports, and gets no unicast that is not its own.
-    ``pinned``: it has its guest's MAC and learns no other, so that a guest cannot draw another one's frames to
-    itself. ``guarded``: on a bridge with STP a BPDU of the guest's disables the port.
+    ``isolated``: it exchanges no frame with other isolated ports, and gets no unicast frame that is for others.
+    ``pinned``: it has its guest's MAC and learns no other, so that a guest cannot redirect the frames of
+    another guest to itself. ``guarded``: on a bridge with STP, a BPDU from the guest disables the port.
     """
 
     isolated: bool
@@ -40,7 +40,7 @@ class PortFlags(t.NamedTuple):
     guarded: bool = False
 
     def values(self) -> dict[str, bool]:
-        """Return the flags as sysfs names them."""
+        """Return the flags by their names in sysfs."""
         return {
             "isolated": self.isolated,
             "unicast_flood": not self.isolated,
@@ -50,16 +50,17 @@ class PortFlags(t.NamedTuple):
 
 
 def flags_for(isolated: bool, filtered: bool, bridge: str) -> PortFlags:
-    """Return the flags of a NIC's port, by what is asked for it.
+    """Return the flags that a NIC's port needs for its network.
 
-    Frames between switches never reach the filter: the bridge learns from them and hands BPDUs to its STP before.
+    Frames between switches never reach the filter, because the bridge learns from them and gives BPDUs to its
+    STP before.
     """
     guarded = filtered and sysfs.has_stp(bridge)
     return PortFlags(isolated, isolated or filtered, guarded)
 
 
 def read(name: str, mac: str) -> PortFlags | None:
-    """Return a port's flags, ``None`` where they are no such that this module sets. Raises :class:`LinkError`."""
+    """Return a port's flags, or ``None`` if this module never sets such flags. Raises :class:`LinkError`."""
     values = {
         flag: sysfs.port_flag(name, flag) for flag in PortFlags(False, False).values()
     }
@@ -82,18 +83,18 @@ def apply(name: str, mac: str, flags: PortFlags) -> None:
         unpin(name, mac)
     if read(name, mac) != flags:
         raise LinkError(
-            f"the bridge port {name} was to be {_words(flags)}, and the kernel says that it is not"
+            f"the bridge port {name} should be {_words(flags)}, and the kernel says that it is not"
         )
 
 
 def pin(name: str, mac: str) -> None:
-    """Give a port the static entry of its guest's MAC, in each of the port's VLANs. Raises :class:`LinkError`."""
+    """Add the static entry of its guest's MAC to a port, in each of the port's VLANs. Raises :class:`LinkError`."""
     flags = netlink.NLM_F_CREATE | netlink.NLM_F_REPLACE
     _neighbour(name, mac, _RTM_NEWNEIGH, flags)
 
 
 def unpin(name: str, mac: str) -> None:
-    """Take the static entry of the guest's MAC away, before its port gets other VLANs. Raises :class:`LinkError`."""
+    """Remove the static entry of the guest's MAC, before its port gets other VLANs. Raises :class:`LinkError`."""
     if is_pinned(name, mac):
         _neighbour(name, mac, _RTM_DELNEIGH, 0)
 

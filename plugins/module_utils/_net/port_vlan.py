@@ -3,8 +3,8 @@
 
 """Gives a bridge's port its VLANs, and reads them back.
 
-Source: ``include/uapi/linux/if_bridge.h``; ``RTM_GETVLAN`` needs Linux 5.6. bridge(8) takes 35 ms for the same, and
-pyroute2's versions differ in how they say ranges.
+Source: ``include/uapi/linux/if_bridge.h``; ``RTM_GETVLAN`` needs Linux 5.6. bridge(8) takes 35 ms for the same,
+and versions of pyroute2 have different forms for ranges.
 """
 
 from __future__ import annotations
@@ -39,17 +39,20 @@ _INFO = struct.Struct("=HH")
 
 
 class PortVlans(t.NamedTuple):
-    """The VLANs of a port: ``pvid`` takes what comes in untagged, ``vids`` has each id with whether it leaves untagged."""
+    """The VLANs of a port. Untagged frames that come in are in VLAN ``pvid``.
+
+    ``vids`` tells for each id whether its frames leave untagged.
+    """
 
     pvid: int | None
     vids: dict[int, bool]
 
     def matches(self, vlan: Vlan) -> bool:
-        """Tell whether they are exactly those of a NIC."""
+        """Tell whether these are exactly the VLANs of a NIC."""
         return self.pvid == vlan.native and self.vids == vlan.vids()
 
     def __str__(self) -> str:
-        """Return them as records have VLANs; in bridge(8)'s words where no NIC is given such."""
+        """Return the VLANs in the form of records, or in bridge(8)'s words if no NIC can have such VLANs."""
         bare = {vid for vid, untagged in self.vids.items() if untagged}
         if self.vids and bare == ({self.pvid} - {None}):
             return str(Vlan(self.pvid, ranges_of(set(self.vids) - bare)))
@@ -81,9 +84,9 @@ def read(name: str) -> PortVlans:
 
 
 def apply(name: str, vlan: Vlan) -> None:
-    """Give a port the VLANs of a NIC and no other, and read them back. Raises :class:`LinkError`.
+    """Give a port exactly the VLANs of a NIC, and read them back. Raises :class:`LinkError`.
 
-    What goes is taken away first, so that no frame of the guest reaches two networks on the way.
+    The VLANs that go are removed first, so that no frame of the guest reaches two networks meanwhile.
     """
     before = read(name)
     if before.matches(vlan):
@@ -91,11 +94,11 @@ def apply(name: str, vlan: Vlan) -> None:
     wanted = vlan.vids()
     kept = {vid for vid, bare in before.vids.items() if wanted.get(vid) is bare}
     if before.pvid != vlan.native:
-        # The kernel has one PVID: the old one goes with its VLAN.
+        # A port has one PVID. The old PVID goes with its VLAN.
         kept -= {before.pvid, vlan.native}
     gone = [(vid, 0) for vid in sorted(set(before.vids) - kept)]
     if gone:
-        _send(name, "take VLANs from", _RTM_DELLINK, gone)
+        _send(name, "remove VLANs from", _RTM_DELLINK, gone)
     new = [
         (vid, _UNTAGGED if bare else 0)
         for vid, bare in sorted(wanted.items())
@@ -108,19 +111,19 @@ def apply(name: str, vlan: Vlan) -> None:
     after = read(name)
     if not after.matches(vlan):
         raise LinkError(
-            f"{name} was to get VLAN {vlan} of its bridge, and the kernel says that it has {after}"
+            f"{name} should have VLAN {vlan} of its bridge, and the kernel says that it has {after}"
         )
 
 
 def apply_default(name: str, bridge: str) -> None:
-    """Give a port the VLAN that its bridge gives to a new one, and no other. Raises :class:`LinkError`."""
+    """Give a port only the VLAN that its bridge gives to a new port. Raises :class:`LinkError`."""
     default = sysfs.default_vid(bridge)
     if default is not None:
         apply(name, Vlan(default))
         return
     gone = [(vid, 0) for vid in sorted(read(name).vids)]
     if gone:
-        _send(name, "take VLANs from", _RTM_DELLINK, gone)
+        _send(name, "remove VLANs from", _RTM_DELLINK, gone)
 
 
 def _send(name: str, what: str, kind: int, vlans: t.Sequence[tuple[int, int]]) -> None:
@@ -130,7 +133,10 @@ def _send(name: str, what: str, kind: int, vlans: t.Sequence[tuple[int, int]]) -
 
 
 def _infos(vlans: t.Sequence[tuple[int, int]]) -> list[bytes]:
-    """Return VLANs as attributes, neighbours with equal flags as ranges: one by one a trunk of all fills a message."""
+    """Return VLANs as attributes, with neighbours of equal flags as ranges.
+
+    Single attributes of a trunk of all VLANs would not fit into a message.
+    """
     ranges: list[tuple[int, int, int]] = []
     for vid, flags in vlans:
         if ranges and ranges[-1][1:] == (vid - 1, flags) and not flags & _PVID:
@@ -155,7 +161,7 @@ def _talk(
     except OSError as exc:
         hint = ""
         if exc.errno in (errno.EOPNOTSUPP, errno.EINVAL):
-            hint = "; has the kernel VLAN filtering on bridges (CONFIG_BRIDGE_VLAN_FILTERING)?"
+            hint = "; the kernel may lack VLAN filtering on bridges (CONFIG_BRIDGE_VLAN_FILTERING)"
         raise LinkError(
             f"the kernel did not {what} the bridge port {name}: {exc.strerror or exc}{hint}"
         ) from exc

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What /sys/class/net tells about the links of this network namespace. Changes nothing.
+"""Reads from /sys/class/net about the links of this network namespace, and changes nothing.
 
-Reading a file is cheaper than importing a netlink library, which a task that changes nothing does not need.
+To read a file is cheaper than to import a netlink library, which a task that changes nothing does not need.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def is_tun(name: str) -> bool:
 
 
 def is_tap(name: str) -> bool:
-    """Tell whether the link is a tap: a tun that carries frames, as a VM needs it."""
+    """Tell whether the link is a tap, which is a tun that carries Ethernet frames."""
     return bool(int(_read(name, "tun_flags") or "0", 16) & _IFF_TAP)
 
 
@@ -77,7 +77,7 @@ def address(name: str) -> str | None:
 
 
 def transmit_queues(name: str) -> int:
-    """Return how many transmit queues the link has, 0 when it is not known."""
+    """Return how many transmit queues the link has, or 0 if that is unknown."""
     try:
         entries = os.listdir(f"{_NET}/{name}/queues")
     except OSError as exc:
@@ -95,23 +95,23 @@ def master(name: str) -> str | None:
 
 
 def uppers(name: str) -> list[str]:
-    """Return the names of the links that stand on this one: macvtaps, VLANs, bridges."""
+    """Return the names of the links on top of this one: macvtaps, VLANs, bridges."""
     return _related(name, "upper_")
 
 
 def lower(name: str) -> str | None:
-    """Return the name of the link that this one (a macvtap) stands on."""
+    """Return the name of the lower device of this link (a macvtap)."""
     return next(iter(_related(name, "lower_")), None)
 
 
 def macvtap_rdev(name: str) -> str | None:
-    """Return ``major:minor`` of a macvtap's node as sysfs writes it, ``None`` when the link is none."""
+    """Return ``major:minor`` of a macvtap's node in sysfs's form, or ``None`` if the link is not a macvtap."""
     index = ifindex(name)
     return None if index is None else _read(name, f"tap{index}/dev")
 
 
 def macvtap_node(name: str) -> str:
-    """Return the path of a macvtap's node, which has the link's index for its number."""
+    """Return the path of a macvtap's node. Its number is the link's index."""
     return f"/dev/tap{ifindex(name)}"
 
 
@@ -129,7 +129,7 @@ def vdpa_of(major: int, minor: int) -> str | None:
 
 
 def name_of(index: int) -> str | None:
-    """Return the present name of the link with an index, ``None`` when there is none."""
+    """Return the present name of the link with an index, or ``None`` if there is none."""
     try:
         return socket.if_indextoname(index)
     except OSError as exc:
@@ -153,17 +153,17 @@ def filters_vlans(bridge: str) -> bool:
 
 
 def default_vid(bridge: str) -> int | None:
-    """Return the VLAN that a bridge gives a new port, ``None`` where it gives none."""
+    """Return the VLAN that a bridge gives a new port, or ``None`` if it gives none."""
     return _number(bridge, "bridge/default_pvid") or None
 
 
 def forward_delay(bridge: str) -> float:
-    """Return the seconds that a bridge's spanning tree listens, and again learns, before a port forwards."""
+    """Return for how many seconds a bridge's spanning tree listens, and then learns, before a port forwards."""
     return (_number(bridge, "bridge/forward_delay") or 0) / 100
 
 
 def port_flag(name: str, flag: str) -> bool | None:
-    """Return a flag of a bridge's port, ``None`` where it has none of that name."""
+    """Return a flag of a bridge's port, or ``None`` if the port has no flag with that name."""
     text = _read(name, f"brport/{flag}")
     return None if text is None else text != "0"
 

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The VLANs of a NIC: the option ``vlan``. Pure.
+"""The VLANs of a NIC: the option ``vlan``. Pure. Source: IEEE 802.1Q. VLAN ids are 1 to 4094.
 
-Source: IEEE 802.1Q: VLAN ids are 1 to 4094; 0 only carries a priority, 4095 is reserved.
+Id 0 only carries a priority, and 4095 is reserved.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _TEXT = re.compile(
 
 
 class Vlan(t.NamedTuple):
-    """The VLANs of a NIC.
+    """The VLANs of a NIC. The guest sends and receives the frames of ``native`` without a tag.
 
-    ``native`` is the one whose frames the guest sends and gets without a tag; ``tagged`` are the ranges (first,
-    last) of those with a tag, in order and apart. An access NIC has ``native`` alone.
+    ``tagged`` has the VLANs with a tag as ranges (first, last), in order and without overlap. An access NIC has
+    only ``native``.
     """
 
     native: int | None
@@ -36,7 +36,7 @@ class Vlan(t.NamedTuple):
 
     @property
     def is_trunk(self) -> bool:
-        """Tell whether the guest sends and gets tags."""
+        """Tell whether the guest sends and receives tags."""
         return bool(self.tagged)
 
     def vids(self) -> dict[int, bool]:
@@ -49,7 +49,7 @@ class Vlan(t.NamedTuple):
         return found
 
     def __str__(self) -> str:
-        """Return it as records have it: ``42``, ``trunk:10,20-30``, ``trunk:10,20-30,native:5``."""
+        """Return the VLANs in the form of records: ``42``, ``trunk:10,20-30``, ``trunk:10,20-30,native:5``."""
         if not self.tagged:
             return str(self.native)
         ranges = ",".join(
@@ -70,13 +70,13 @@ def parse_vlan(option: str, value: t.Mapping[str, t.Any] | None) -> Vlan | None:
             if given is not None:
                 raise OptionError(
                     f"{option}.{other}",
-                    "a NIC has either a tag (access), or a trunk with or without native",
+                    "a NIC has either a tag (access) or a trunk, with or without native; leave one of them out",
                 )
         return Vlan(_vid(f"{option}.tag", tag))
     if not trunk:
         if native is not None:
             raise OptionError(
-                f"{option}.native", "native belongs to a trunk; give trunk"
+                f"{option}.native", "native belongs to a trunk; give trunk, too"
             )
         raise OptionError(
             option, "give tag (access), or trunk (a list of tags and ranges)"
@@ -97,19 +97,19 @@ def parse_vlan(option: str, value: t.Mapping[str, t.Any] | None) -> Vlan | None:
         if not vids:
             raise OptionError(
                 f"{option}.trunk",
-                f"the native VLAN {native} is all that the trunk has; use tag: {native}",
+                f"the trunk has only the native VLAN {native}; use tag: {native}",
             )
     vlan = Vlan(native, ranges_of(vids))
     if len(str(vlan)) > MAX_LIST_BYTES:
         raise OptionError(
             f"{option}.trunk",
-            f"its {len(vlan.tagged)} tags and ranges do not fit into an audit record; name wider ranges",
+            f"its {len(vlan.tagged)} tags and ranges do not fit into an audit record; give wider ranges",
         )
     return vlan
 
 
 def parse_text(text: str) -> Vlan | None:
-    """Return the VLANs that a record or a note names, ``None`` where it names none."""
+    """Return the VLANs that a record or a note names, or ``None`` if it names none."""
     match = _TEXT.fullmatch(text)
     if match is None:
         return None
@@ -130,25 +130,25 @@ def _range(option: str, text: str) -> tuple[int, int]:
     first = _vid(option, int(match[1]))
     last = _vid(option, int(match[2] or match[1]))
     if last < first:
-        raise OptionError(option, f"{text} runs backwards; write {last}-{first}")
+        raise OptionError(option, f"{text} is in the wrong order; write {last}-{first}")
     return first, last
 
 
 def _vid(option: str, vid: int) -> int:
     if not FIRST_VID <= vid <= LAST_VID:
         raise OptionError(
-            option, f"{vid} is no VLAN tag; those are {FIRST_VID} to {LAST_VID}"
+            option, f"{vid} is not a VLAN tag, which is {FIRST_VID} to {LAST_VID}"
         )
     return vid
 
 
 def of_vids(native: int | None, tagged: t.Iterable[int]) -> Vlan:
-    """Return the VLANs with these ids: ``native`` without a tag, ``tagged`` with one."""
+    """Return the VLANs with these ids. ``native`` is without a tag, and ``tagged`` are with a tag."""
     return Vlan(native, ranges_of({*tagged} - {native}))
 
 
 def ranges_of(vids: t.Iterable[int]) -> tuple[tuple[int, int], ...]:
-    """Return VLAN ids as ranges (first, last), in order and apart."""
+    """Return VLAN ids as ranges (first, last), in order and without overlap."""
     found: list[tuple[int, int]] = []
     for vid in sorted(vids):
         if found and found[-1][1] == vid - 1:

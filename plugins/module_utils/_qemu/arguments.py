@@ -1,11 +1,11 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The further arguments of qemu that a VM may not have, as one table, and how qemu reads an argument. Pure.
+"""The table of qemu's arguments that a VM must not have, and the way in which qemu reads an argument. Pure.
 
-A VM that this collection starts has only network devices that the collection opened, and only the collection's own
-monitor, because somebody could add a device through another one. Sources: ``qemu-system-x86_64(1)``, ``qemu-options.hx``,
-``system/vl.c``, ``util/keyval.c``, of 6.2 to 10.
+A VM that this collection starts has only network devices that the collection opened, and only the collection's
+own monitor, because somebody could add a device through another one. Sources: ``qemu-system-x86_64(1)``,
+``qemu-options.hx``, ``system/vl.c``, ``util/keyval.c``, of 6.2 to 10.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ import json
 import re
 import typing as t
 
-# own: this module sets it. monitor: it opens a way into qemu. device: it gives the VM a network device.
+# own: this module sets the option. monitor: it opens a way into qemu. device: it gives the VM a
+# network device.
 Kind = t.Literal["own", "monitor", "device"]
 # An option's value as a list of keys and values.
 Pairs = list[tuple[str, str]]
 
 
 class Value(t.NamedTuple):
-    """The value of an option. ``pairs`` is ``None`` when the text should be JSON and is not."""
+    """The value of an option. ``pairs`` is ``None`` if the text should be JSON and is not."""
 
     text: str
     pairs: Pairs | None
@@ -38,9 +39,9 @@ class Value(t.NamedTuple):
 
 
 class Row(t.NamedTuple):
-    """Options that are refused, always or for some values.
+    """Options that the module refuses, always or for some values. ``gives`` is what they give the VM.
 
-    ``gives`` is what they give the VM; of those that this module sets, the option to use instead.
+    For options that this module sets, it is the option to use instead.
     """
 
     options: str
@@ -54,7 +55,8 @@ _NICS = (
     r"virtio-net(?:-.*)?|e1000.*|igb(?:vf)?|i825.*|i82801|ne2k_.*|pcnet.*|rtl8139|tulip|rocker|vmxnet\d*|pvrdma|usb-net"
     r"|spapr-vlan|xen-net.*|sungem|sunhme|eTSEC|.*(?:emac|gmac|ethernet).*"
 )
-# These pass a device of the host through, or a device that another process emulates. It may be a network device.
+# These pass through a device of the host, or a device that another process emulates. It may be a
+# network device.
 _PASSED = r"vfio-.*|vhost-vdpa-.*|vhost-user-(?:net|device|test-device).*|x-pci-proxy-dev|usb-host|usb-redir"
 _DRIVERS = re.compile(f"{_NICS}|{_PASSED}", re.ASCII)
 _BACK_ENDS = ("netdev", "vhostfd", "vhostfds", "vhostdev")
@@ -65,7 +67,7 @@ _SERVERS = re.compile(r"x-remote-object|x-vfio-user-server", re.ASCII)
 _QTEST = re.compile(r"qtest")
 _FD = re.compile(r"fd")
 _EXEC = re.compile(r"exec")
-# qemu takes paths in nearly each option.
+# Nearly every option of qemu accepts paths.
 _NODE = re.compile(
     r"(?:/|^|[=,:\"'])dev/(?:net/tun|tap\d+|vhost-(?!vsock)[\w-]+|vfio\b|macvtap|ipvtap|char/)",
     re.ASCII,
@@ -98,7 +100,7 @@ def _is_network_device(value: Value) -> bool:
 
 
 def _sets_back_end(value: Value) -> bool:
-    # driver.property=value, or each of them with its key.
+    # driver.property=value, or all three with their keys.
     named = value.text.partition("=")[0].rpartition(".")[2]
     back_end = re.compile("|".join([*_BACK_ENDS, "mac"]))
     return bool(back_end.fullmatch(named)) or value.matches("property", back_end)
@@ -170,7 +172,7 @@ TABLE = (
         lambda value: value.pairs is None,
     ),
 )
-# The key that a value's first word has when it stands there without one.
+# The key of a value's first word, if the word has none.
 _FIRST_KEYS = {
     "device": "driver",
     "object": "qom-type",
@@ -186,7 +188,7 @@ for _row in TABLE:
 
 
 class Refusal(t.NamedTuple):
-    """An argument that a VM may not have, with its value, as the task gave it. ``gives`` is that of :class:`Row`."""
+    """An argument that a VM must not have, with its value from the task. For ``gives`` see :class:`Row`."""
 
     argument: str
     kind: Kind
@@ -194,10 +196,10 @@ class Refusal(t.NamedTuple):
 
 
 def refusals(arguments: t.Sequence[str]) -> t.Iterator[Refusal]:
-    """Yield the further arguments that a VM may not have.
+    """Yield the arguments that a VM must not have.
 
-    A word that begins with a dash counts as an option, even if it could be the value of the word before it. qemu
-    accepts one dash or two.
+    A word that begins with a dash counts as an option, even if it could be the value of the word before it.
+    qemu accepts one dash or two.
     """
     for word, following in zip(arguments, [*arguments[1:], ""]):
         plain = _plain(word)
@@ -235,7 +237,7 @@ def _plain(word: str) -> str:
 
 
 def _pairs(text: str, first_key: str) -> Pairs | None:
-    """Read a value as qemu does: as JSON, or as keys and values between commas.
+    """Read a value in qemu's way: as JSON, or as keys and values between commas.
 
     A doubled comma stands for a comma in a value.
     """
@@ -255,7 +257,7 @@ def _pairs(text: str, first_key: str) -> Pairs | None:
 
 
 def _flat(key: str, value: t.Any) -> Pairs:
-    """Return the keys and values of nested JSON objects; qemu refuses a key that is given twice."""
+    """Return the keys and values of nested JSON objects. qemu refuses a key that is given twice."""
     if isinstance(value, list) and all(isinstance(each, tuple) for each in value):
         return [pair for own, each in value for pair in _flat(own, each)]
     if isinstance(value, list):

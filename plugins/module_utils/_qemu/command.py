@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Puts what a task asks for into qemu's words: the command line, the netdevs and the devices. Pure.
+"""Turns the options of a task into qemu's command line, netdevs and devices. Pure.
 
 Sources: ``qemu-system-x86_64(1)``, QMP ``netdev_add`` and ``device_add``.
 """
@@ -20,7 +20,7 @@ from .ids import MONITOR_ARGUMENT, device_id, netdev_id
 if t.TYPE_CHECKING:
     from .arguments import Refusal
 
-# Root ports are packed eight to a slot of pcie.0, from a slot that -nodefaults leaves free.
+# Each slot of pcie.0 gets eight root ports, beginning with a slot that -nodefaults leaves free.
 _FIRST_SLOT = 0x10
 _LAST_SLOT = 0x1E
 _PORTS_PER_SLOT = 8
@@ -60,7 +60,7 @@ def parse_qemu(
 ) -> QemuOptions:
     """Check the option ``qemu``. Raises :class:`OptionError`.
 
-    A second monitor is no error unless ``audit`` asks for a proof; see :func:`monitors`.
+    A second monitor is an error only if ``audit`` asks for a proof, see :func:`monitors`.
     """
     qemu = QemuOptions(**{**options, "args": tuple(options["args"])})
     for name in ("binary", "machine", "cpu", "user"):
@@ -68,14 +68,15 @@ def parse_qemu(
             raise OptionError(f"qemu.{name}", "it cannot hold a NUL byte")
     if not _MEMORY.fullmatch(qemu.memory):
         raise OptionError(
-            "qemu.memory", f"{qemu.memory!r} is no size (a number of MiB, or 512M, 4G)"
+            "qemu.memory",
+            f"{qemu.memory!r} is not a size (a number of MiB, or 512M, 4G)",
         )
     if qemu.vcpus < 1:
         raise OptionError("qemu.vcpus", f"{qemu.vcpus} is less than 1")
     if _NO_PCIE.fullmatch(qemu.machine):
         raise OptionError(
             "qemu.machine",
-            f"{qemu.machine} has no PCI Express, which NICs are hot-plugged on; use q35",
+            f"{qemu.machine} has no PCI Express, and NICs are hot-plugged on PCI Express; use q35",
         )
     if qemu.hotplug_ports < 0:
         raise OptionError("qemu.hotplug_ports", f"{qemu.hotplug_ports} is less than 0")
@@ -83,13 +84,13 @@ def parse_qemu(
     if ports > MAX_PORTS:
         raise OptionError(
             "qemu.hotplug_ports",
-            f"{ports} PCIe ports are asked for ({len(interfaces)} interfaces and {qemu.hotplug_ports} spare);"
-            f" a VM has at most {MAX_PORTS}",
+            f"the task asks for {ports} PCIe ports ({len(interfaces)} interfaces and {qemu.hotplug_ports} spare), and "
+            f"a VM has at most {MAX_PORTS}",
         )
     for argument in qemu.args:
         if "\0" in argument:
             raise OptionError("qemu.args", "an argument cannot hold a NUL byte")
-    # A hot-plug has no such arguments, and each import takes time.
+    # The import is here because a hot-plug has no such arguments, and each import takes time.
     from .arguments import refusals
 
     for refusal in refusals(qemu.args):
@@ -103,8 +104,8 @@ def monitors(qemu: QemuOptions) -> list[str]:
     from .arguments import refusals
 
     return [
-        f"qemu.args: {refusal.argument} gives the VM {refusal.gives}: whoever reaches it can give the VM network devices"
-        " that no record knows. It is allowed because this task does not say audit: required"
+        f"qemu.args: {refusal.argument} gives the VM {refusal.gives}: anybody who reaches it can give the VM network "
+        "devices that are not on record. The task allows it because it does not have audit: required"
         for refusal in refusals(qemu.args)
         if refusal.kind == "monitor"
     ]
@@ -115,15 +116,15 @@ def _why(refusal: Refusal) -> str:
     argument, kind, gives = refusal
     if kind == "own":
         instead = f"; use the option {gives}" if gives else ""
-        return f"{argument} is set by this module{instead}"
+        return f"the module itself sets {argument}{instead}"
     if kind == "monitor":
         return (
-            f"{argument} gives the VM {gives}, through which it can get network devices that no record knows. Leave it out,"
-            " or allow it with audit: best_effort"
+            f"{argument} gives the VM {gives}, through which the VM can get network devices that are not on record. "
+            "Leave it out, or allow it with audit: best_effort"
         )
     return (
-        f"{argument} gives the VM {gives}, and no record would know of it. Leave it out; the option interfaces gives a VM"
-        " its network devices"
+        f"{argument} gives the VM {gives}, which would not be on record. Leave it out, and give the VM its network "
+        "devices with the option interfaces"
     )
 
 
@@ -132,8 +133,8 @@ def netdev(
 ) -> dict[str, t.Any]:
     """Return the arguments of a netdev over open fds.
 
-    ``queues`` and ``vhosts`` are qemu's names for the fds: numbers on the command line,
-    names given by ``getfd`` over QMP.
+    ``queues`` and ``vhosts`` are qemu's names for the fds: numbers on the command line, names given by
+    ``getfd`` over QMP.
     """
     if interface.type == "vdpa":
         (node,) = queues
@@ -141,7 +142,8 @@ def netdev(
         return {"type": "vhost-vdpa", "id": own, "vhostfd": node}
     arguments: dict[str, t.Any] = {"type": "tap", "id": netdev_id(interface.mac)}
     arguments["fd" if len(queues) == 1 else "fds"] = ":".join(queues)
-    # vhost is always given: with vhost=on and no fd, qemu would open /dev/vhost-net by itself.
+    # vhost is always given, because with vhost=on and no fd, qemu would open /dev/vhost-net by
+    # itself.
     arguments["vhost"] = bool(vhosts)
     if vhosts:
         # Without vhostforce a vhost failure ends qemu, even a running one.
@@ -159,7 +161,8 @@ def nic(interface: Interface, port: str | None) -> dict[str, t.Any]:
         "mac": interface.mac,
     }
     if port is not None and interface.is_pci:
-        # A port has one place. Without the address qemu accepts a second NIC there, and the guest never sees it.
+        # A port has one place. Without the address qemu accepts a second NIC there, which the guest
+        # never sees.
         arguments.update({"bus": port, "addr": "0x0"})
     if interface.queues > 1:
         # One vector per direction of a queue, one for changes, one for control.
@@ -170,7 +173,7 @@ def nic(interface: Interface, port: str | None) -> dict[str, t.Any]:
 
 
 class Backend(t.NamedTuple):
-    """The fds of one interface as the command line names them."""
+    """The fds of one interface, in the words of the command line."""
 
     interface: Interface
     queues: tuple[int, ...]

@@ -1,13 +1,13 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Pulls a NIC out of a running machine whose guest does not let go of it.
+"""Removes a NIC from a running machine whose guest does not release it.
 
-Before some updates of 8.2 and 9.x and before 10.0, ``netdev_del`` closes a back end at once, whatever the guest does.
-Since then (qemu commit "net: move backend cleanup to NIC cleanup") it
-answers the same and keeps the fds until the NIC itself goes. So the NIC has to go, by the
-register that the guest's ACPI code writes when it lets go of a card: qemu then takes the
-way of an ordinary unplug. Source: qemu's ``docs/specs/acpi_pci_hotplug``.
+Before 10.0, and before some updates of 8.2 and 9.x, ``netdev_del`` closes a back end at once, whatever the
+guest does. Since then (qemu commit "net: move backend cleanup to NIC cleanup") it gives the same answer, but
+keeps the fds until the NIC itself is removed. So the NIC has to be removed, through the register that the
+guest's ACPI code writes when it releases a card. qemu then does what it does for an ordinary unplug. Source:
+qemu's ``docs/specs/acpi_pci_hotplug``.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _VALUE = re.compile(r"=\s*(0x[0-9a-f]+)\s*$", re.IGNORECASE)
 
 
 def eject(monitor: Monitor, path: str) -> None:
-    """Take the front end at a QOM path out of the machine. The guest's CPUs stand still meanwhile.
+    """Remove the front end at a QOM path from the machine.
 
-    qemu would end if one of the CPUs were inside the card. Raises :class:`MonitorError` if this machine has no such
-    register, and changes nothing then.
+    The guest's CPUs are stopped meanwhile, because qemu would crash if a CPU were inside the card's code.
+    Raises :class:`MonitorError` if this machine has no such register, and then changes nothing.
     """
     bus, select = _bus_of(monitor, path)
     base = _io_base(monitor)
@@ -43,7 +43,7 @@ def eject(monitor: Monitor, path: str) -> None:
         try:
             if _read(monitor, base + _SELECT) != select:
                 raise MonitorError(
-                    "the ACPI hot-plug register does not take the NIC's bus"
+                    "the ACPI hot-plug register does not accept the NIC's bus"
                 )
             # A root port has one place, slot 0.
             _write(monitor, base + _EJECT, 1)
@@ -60,7 +60,7 @@ def _bus_of(monitor: Monitor, path: str) -> tuple[str, int | None]:
 
 
 def _is_alone(monitor: Monitor, bus: str) -> bool:
-    """Tell whether the bus holds only one card, because an eject takes all cards of a slot."""
+    """Tell whether the bus has only one card, because an eject removes all cards of a slot."""
     listing = monitor.execute("qom-list", {"path": bus})
     return sum(str(entry["name"]).startswith("child[") for entry in listing) == 1
 

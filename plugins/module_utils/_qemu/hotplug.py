@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Takes NICs out of a running qemu. Sources: QMP ``device_del``, ``netdev_del``, ``closefd``."""
+"""Removes NICs from a running qemu. Sources: QMP ``device_del``, ``netdev_del``, ``closefd``."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from .._proc import Process
 from . import ids
 from .monitor import Monitor
 
-# The guest loses a device_del that comes before it is up, so the command is repeated.
+# A guest that is not up yet misses a device_del, so the command is repeated.
 _REPEAT_SECONDS = 1.0
-# If the guest drives PCIe's own hot-plug, qemu answers this for some seconds after a plug and during an unplug.
+# If the guest uses PCIe's own hot-plug, qemu gives this answer for some seconds after a plug and
+# during an unplug.
 _BUSY = "guest is busy"
 
 
 def roll_back(monitor: Monitor, mac: str, count: int) -> None:
-    """Take back what a hot-plug has left, at whichever point it ended."""
+    """Take back what a hot-plug has left, whichever point it had reached."""
     names = [*ids.queue_names(mac, count), *ids.vhost_names(mac, count)]
     monitor.try_all(
         [
@@ -37,14 +38,14 @@ def roll_back(monitor: Monitor, mac: str, count: int) -> None:
 
 @dataclasses.dataclass
 class Unplugged:
-    """Front ends, by QOM path, that are ``gone``, and those that qemu ``refused`` to unplug, with its reason."""
+    """Front ends, by QOM path: those that are ``gone``, and those that qemu ``refused`` to unplug, with its reason."""
 
     gone: set[str] = dataclasses.field(default_factory=set)
     refused: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def unplug(monitor: Monitor, paths: t.Iterable[str], deadline: float) -> Unplugged:
-    """Ask the guest to let go of front ends, by QOM path. Return what became of them until ``deadline``.
+    """Ask the guest to release front ends, by QOM path. Return what became of them until ``deadline``.
 
     ``deadline`` is in ``time.monotonic()``'s seconds. The back ends stay.
     """
@@ -68,7 +69,7 @@ def unplug(monitor: Monitor, paths: t.Iterable[str], deadline: float) -> Unplugg
                 waiting.discard(path)
         if time.monotonic() >= deadline:
             break
-    # qemu never asked the guest for a front end whose slot was busy all the time.
+    # qemu never asked the guest about a front end whose slot was busy all the time.
     done.refused.update({path: busy[path] for path in waiting - asked if path in busy})
     return done
 
@@ -76,9 +77,10 @@ def unplug(monitor: Monitor, paths: t.Iterable[str], deadline: float) -> Unplugg
 def _request_unplug(
     monitor: Monitor, paths: t.Sequence[str], done: Unplugged
 ) -> dict[str, str]:
-    """Send one device_del for each front end, and add what became of it to ``done``.
+    """Send one device_del for each front end, and add the result to ``done``.
 
-    Returns those that qemu refuses for the moment, with its reason: the slot is busy with an earlier plug or unplug.
+    Return the front ends that qemu refuses for the moment, with its reason. Their slots are busy with an
+    earlier plug or unplug.
     """
     answers = monitor.try_all([("device_del", {"id": path}) for path in paths])
     busy = {}
@@ -99,8 +101,8 @@ def close_backends(
 ) -> dict[str, list[Device]]:
     """Delete back ends, each with its devices, and wait until /proc shows that their fds are closed.
 
-    Returns the devices that qemu still holds, by back end: none when the front end is gone, and with an
-    older qemu none even when it is not.
+    Return the devices that qemu still holds, by back end. There are none if the front end is removed, and with
+    an older qemu there are none in any case.
     """
     answers = monitor.try_all([("netdev_del", {"id": netdev}) for netdev in backends])
     for answer in answers:
@@ -122,7 +124,7 @@ def revoke(
 ) -> list[Device]:
     """Take the devices of a NIC away, whatever the guest does. Return those that qemu still holds.
 
-    ``path`` is the front end's QOM path, ``None`` when the guest has let go of it.
+    ``path`` is the front end's QOM path, or ``None`` if the guest has released it.
     """
     if path is not None and loses_its_back_end(devices):
         _request_unplug(monitor, [path], Unplugged())
@@ -134,16 +136,17 @@ def revoke(
 
 
 def loses_its_back_end(devices: t.Sequence[Device]) -> bool:
-    """Tell whether qemu loses the back end of a NIC that is deleted under its card, and keeps the devices until it ends."""
+    """Tell whether qemu forgets a back end that is deleted before its NIC, and keeps the devices until it ends."""
     return any(opened.is_vdpa for opened in devices)
 
 
 def take_away(
     monitor: Monitor, process: Process, path: str, devices: t.Sequence[Device]
 ) -> list[Device]:
-    """Take the devices away that a qemu keeps as long as their card is in the machine. Return those that it still holds.
+    """Take the devices away that a qemu keeps as long as their NIC is in the machine.
 
-    ``path`` is the front end's QOM path. The guest's CPUs may stand still meanwhile.
+    Return those that it still holds. ``path`` is the front end's QOM path. The guest's CPUs may be stopped
+    meanwhile.
     """
     _request_unplug(monitor, [path], Unplugged())
     held = holdings.wait_released(process, devices)
@@ -154,9 +157,9 @@ def take_away(
 
 
 def pull_out(monitor: Monitor, path: str) -> bool:
-    """Pull a card out of a machine whose guest does not let go of it; tell whether it is out.
+    """Remove a NIC from a machine whose guest does not release it. Tell whether it is removed.
 
-    ``path`` is the front end's QOM path. The guest's CPUs stand still meanwhile.
+    ``path`` is the front end's QOM path. The guest's CPUs are stopped meanwhile.
     """
     from . import eject
 

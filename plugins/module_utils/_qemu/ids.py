@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The names in qemu of what this collection gives it. Pure."""
+"""The names that this collection gives to its objects in qemu. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 
 from .._net.interface import compact
 
-# The ids of the monitor of a VM that this collection starts.
+# The ids for the monitor of a VM that this collection starts.
 MONITOR_ARGUMENT = "chardev=virtaudit,mode=control"
 _DEVICE_PATH = re.compile(r"/machine/peripheral/net-([0-9a-f]{12})")
 
@@ -25,7 +25,10 @@ def device_id(mac: str) -> str:
 
 
 def queue_names(mac: str, count: int) -> list[str]:
-    """Return the names of the fds of a NIC's queues. One that starts with a digit would mean one of qemu's own fds."""
+    """Return the names of the fds of a NIC's queues.
+
+    A name that starts with a digit would mean one of qemu's own fds.
+    """
     return [f"vt{compact(mac)}-queue{number}" for number in range(count)]
 
 
@@ -35,9 +38,9 @@ def vhost_names(mac: str, count: int) -> list[str]:
 
 
 def mac_of(path: str) -> str | None:
-    """Return the MAC of a NIC that this collection made, by its QOM path; ``None`` for somebody else's.
+    """Return the MAC of a NIC that this collection made, from its QOM path, or ``None`` for a NIC of somebody else.
 
-    The guest can rewrite the MAC that some models report. It cannot change the id.
+    The guest can rewrite the MAC that some models report, but it cannot change the id.
     """
     match = _DEVICE_PATH.fullmatch(path)
     return ":".join(re.findall("..", match.group(1))) if match else None

@@ -27,20 +27,19 @@ from .monitor import Monitor
 from .process import owner_of_cpus
 
 _VERSION = re.compile(r"version (\d+)\.(\d+)")
-# The first that takes -device as JSON.
+# The first version that accepts -device as JSON.
 _OLDEST = (6, 2)
 _STDERR_BYTES = 16384
 _END_SECONDS = 5.0
 _FATE_SECONDS = 1.0
 # The environment of a task may hold secrets. The user that runs qemu could read them.
 _ENVIRONMENT = {"LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ"}
-_GIVEN_BACK = "The VM does not run, and what was opened for it is closed again"
+_GIVEN_BACK = "The VM does not run, and the task has closed what it had opened for it"
 
 
 def usual_binaries() -> list[str]:
-    """Return where distributions have qemu for the host's own architecture, the likeliest first.
-
-    RHEL's family, all of them under the kernel's name of the architecture, SUSE's, Debian's and Proxmox.
+    """Return the paths of qemu in distributions for the host's own architecture, the likeliest first: that of
+    RHEL's family, that with the kernel's name of the architecture, and those of SUSE, Debian and Proxmox.
     """
     machine = re.sub(r"i.86", "x86_64", os.uname().machine)
     system = f"qemu-system-{machine}"
@@ -48,7 +47,7 @@ def usual_binaries() -> list[str]:
 
 
 def find_binary(binary: str | None) -> str:
-    """Return the path of qemu, by default that of the distribution. Raises :class:`OptionError` when there is none."""
+    """Return the path of qemu, by default that of the distribution. Raises :class:`OptionError` if there is none."""
     names = usual_binaries() if binary is None else [binary]
     path = next(filter(None, map(shutil.which, names)), None)
     if path is None:
@@ -75,12 +74,12 @@ def version_of(binary: str) -> tuple[int, int]:
         raise OptionError("qemu.binary", f"{binary} --version failed: {exc}") from exc
     match = _VERSION.search(done.stdout)
     if match is None:
-        raise OptionError("qemu.binary", f"{binary} does not say a version of qemu")
+        raise OptionError("qemu.binary", f"{binary} does not print a version of qemu")
     version = int(match.group(1)), int(match.group(2))
     if version < _OLDEST:
         raise OptionError(
             "qemu.binary",
-            f"{binary} is qemu {version[0]}.{version[1]}; {_OLDEST[0]}.{_OLDEST[1]} or newer is needed",
+            f"{binary} is qemu {version[0]}.{version[1]}, and the module needs {_OLDEST[0]}.{_OLDEST[1]} or newer",
         )
     return version
 
@@ -101,7 +100,7 @@ def ids_of(user: str | None) -> tuple[int, int]:
 
 
 def listen(path: str) -> socket.socket:
-    """Make the monitor's socket, which qemu inherits: it stays root's, whoever qemu runs as."""
+    """Make the monitor's socket, which qemu inherits. root stays its owner, whatever user runs qemu."""
     opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         with contextlib.suppress(FileNotFoundError):
@@ -126,9 +125,9 @@ def start(
     user: str | None,
     timeout: float,
 ) -> tuple[Process, Monitor]:
-    """Start qemu with ``fds`` and its monitor's ``listener``; return it and its monitor, ready.
+    """Start qemu with ``fds`` and its monitor's ``listener``. Return the process and its monitor, which is ready.
 
-    Closes ``listener``. Raises :class:`ProcessError` with what qemu said; no qemu is left then.
+    Close ``listener``. Raises :class:`ProcessError` with qemu's own message, and then leaves no qemu.
     """
     command = [*systemd.scope_command(unit), *_drop_privileges(user), *arguments]
     read_end, write_end = os.pipe()
@@ -138,7 +137,8 @@ def start(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                # A pipe ends with this task. A guest could fill the host's disk through a log file.
+                # The pipe ends with this task. Through a log file a guest could fill the host's
+                # disk.
                 stderr=write_end,
                 pass_fds=[listener.fileno(), *fds],
                 env={key: os.environ[key] for key in _ENVIRONMENT & {*os.environ}},
@@ -160,7 +160,8 @@ def start(
         process = Process.of(child.pid)
         owner = None
         with contextlib.suppress(MonitorError):
-            # The peer of the socket does not tell: it is this task until qemu listens on the socket.
+            # The peer of the socket does not show it, because the peer is this task until qemu
+            # listens on the socket.
             owner = owner_of_cpus(monitor)
         if process is None or owner != process:
             monitor.close()
@@ -178,9 +179,9 @@ def _not_qemu(
     if owner is None or owner.pid == child.pid:
         return f"qemu ended as soon as it had started: {_last_words(said)}"
     return (
-        f"{binary} was started as pid {child.pid}, and the VM runs as pid {owner.pid}: it starts qemu as a process of"
-        " its own instead of becoming it, so nothing could tell what holds the devices. Both were ended; have the"
-        f" program use exec, or name qemu itself in qemu.binary. {_GIVEN_BACK}"
+        f"{binary} was started as pid {child.pid}, and the VM runs as pid {owner.pid}. The program starts qemu as "
+        "another process, so nobody could tell which process holds the devices. The task has ended both. Let the "
+        f"program start qemu with exec, or give qemu itself as qemu.binary. {_GIVEN_BACK}"
     )
 
 
@@ -202,15 +203,16 @@ def _why_not(
 ) -> str:
     process = Process.of(child.pid)
     ended = process is None or process.wait_end(_FATE_SECONDS)
-    # Do it for a process that has ended, too. It may have started others, which hold what they inherited.
+    # This is also needed for a process that has ended, because it may have started others, which
+    # hold what they inherited.
     _end_all(child)
     status = child.returncode
     if ended and status is not None:
         how = f"exit status {status}" if status >= 0 else f"killed by signal {-status}"
         return f"qemu did not start ({how}): {_last_words(said) or 'it said nothing'}. {_GIVEN_BACK}"
     return (
-        f"qemu did not get ready within {timeout:g} s and was ended: {failure}. Raise the option timeout where the"
-        f" start takes longer. {_GIVEN_BACK}"
+        f"qemu was not ready within {timeout:g} s, so the task ended it: {failure}. If a start takes longer on this "
+        f"host, raise the option timeout. {_GIVEN_BACK}"
     )
 
 

@@ -27,11 +27,11 @@ _UCRED = struct.Struct("=iII")
 
 
 class Monitor:
-    """One QMP session. Use it as a context manager; a monitor serves one client at a time.
+    """One QMP session. Use it as a context manager, because a monitor serves one client at a time.
 
     ``timeout`` is the number of seconds that qemu gets for each answer. Every method raises
-    :class:`MonitorError` when qemu is gone, silent or no QMP server, and :class:`QmpError`
-    when it refuses a command.
+    :class:`MonitorError` if qemu has ended, does not answer, or is not a QMP server, and :class:`QmpError` if
+    qemu refuses a command.
     """
 
     def __init__(self, path: str, timeout: float) -> None:
@@ -105,7 +105,8 @@ class Monitor:
                 message["arguments"] = arguments
             lines.append(json.dumps(message).encode("utf-8") + b"\n")
         if fds:
-            # One fd per message, attached to its first byte (SCM_RIGHTS). qemu keeps only the last one that it got.
+            # Each message has one fd, attached to its first byte (SCM_RIGHTS), because qemu keeps
+            # only the last one that it got.
             for line, fd in zip(lines, fds):
                 self._send(line, fd)
         else:
@@ -116,7 +117,7 @@ class Monitor:
         ]
 
     def wait_event(self, deadline: float) -> dict[str, t.Any] | None:
-        """Return the next event, ``None`` when there is none until ``deadline`` (``time.monotonic()``)."""
+        """Return the next event, or ``None`` if there is none until ``deadline`` (``time.monotonic()``)."""
         while not self._events:
             message = self._receive(deadline)
             if message is None:
@@ -138,15 +139,15 @@ class Monitor:
     def _cannot_connect(self, exc: OSError) -> MonitorError:
         if exc.errno == errno.ENOENT:
             return UnreachableError(
-                f"there is no QMP socket {self.path}; is the VM running?"
+                f"there is no QMP socket {self.path}; check that the VM runs"
             )
         if exc.errno == errno.ECONNREFUSED:
             return UnreachableError(
-                f"nobody listens on the QMP socket {self.path}; the qemu that made it is gone"
+                f"nobody listens on the QMP socket {self.path}; the qemu that made it has ended"
             )
         if exc.errno == errno.EAGAIN or isinstance(exc, socket.timeout):
             return MonitorError(
-                f"the QMP socket {self.path} is busy: other clients wait on it already"
+                f"the QMP socket {self.path} is busy, because other clients already wait on it"
             )
         return MonitorError(
             f"cannot connect to the QMP socket {self.path}: {exc.strerror or exc}"
@@ -167,7 +168,7 @@ class Monitor:
             )
         if "QMP" not in greeting:
             raise MonitorError(
-                f"{self.path} is no QMP monitor: it greeted with {str(greeting)[:100]}"
+                f"{self.path} is not a QMP monitor: it greeted with {str(greeting)[:100]}"
             )
         self.greeting = greeting["QMP"]
         self.execute("qmp_capabilities")
@@ -200,13 +201,13 @@ class Monitor:
                 self._socket.sendall(data[sent:])
         except socket.timeout as exc:
             raise MonitorError(
-                f"qemu took no command within {self.timeout:g} s on {self.path}: it hangs"
+                f"qemu accepted no command within {self.timeout:g} s on {self.path}: it hangs"
             ) from exc
         except OSError as exc:
             raise MonitorError(self._gone(exc)) from exc
 
     def _receive(self, deadline: float) -> dict[str, t.Any] | None:
-        """Return the next message, ``None`` at the deadline."""
+        """Return the next message, or ``None`` at the deadline."""
         while b"\n" not in self._buffer:
             left = deadline - time.monotonic()
             if left <= 0:
@@ -223,7 +224,7 @@ class Monitor:
             self._buffer += data
             if len(self._buffer) > _MAX_LINE_BYTES:
                 raise MonitorError(
-                    f"{self.path} is no QMP monitor: it sends without end"
+                    f"{self.path} is not a QMP monitor: it sends without end"
                 )
         line, _newline, self._buffer = self._buffer.partition(b"\n")
         return self._parse(line)
@@ -233,7 +234,7 @@ class Monitor:
             message = json.loads(line)
             if isinstance(message, dict):
                 return message
-        raise MonitorError(f"{self.path} is no QMP monitor: it sent {line[:100]!r}")
+        raise MonitorError(f"{self.path} is not a QMP monitor: it sent {line[:100]!r}")
 
     def _gone(self, exc: OSError | None) -> str:
         reason = "closed the connection" if exc is None else os.strerror(exc.errno or 0)

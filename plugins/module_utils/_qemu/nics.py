@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Reads from qemu's monitor which NICs it has: front ends, back ends, PCI ports.
+"""Reads from qemu's monitor which NICs the VM has: front ends, back ends, PCI ports.
 
 Sources: QMP ``qom-list``, ``qom-get``, and ``info network`` through ``human-monitor-command``.
 """
@@ -31,7 +31,7 @@ _BACKEND_IFNAME = re.compile(r"\bifname=([^,]+)")
 
 
 class FrontEnd(t.NamedTuple):
-    """A NIC as the guest has it: its QOM path, model, MAC and back end."""
+    """The guest's side of a NIC: its QOM path, model, MAC and back end."""
 
     path: str
     model: str
@@ -40,13 +40,13 @@ class FrontEnd(t.NamedTuple):
 
 
 class Inventory(t.NamedTuple):
-    """All that the monitor tells at one moment.
+    """Everything that the monitor tells at one moment.
 
-    ``backends`` maps a netdev's id to the fd numbers of its queues; after a netdev_del under
-    a living front end it is stale, so every fd is checked in /proc before it is believed. One that
-    qemu opened by itself has no numbers there, and a name of its tap in ``ifnames``, if qemu tells one.
-    ``vdpas`` are those over vdpa devices, whose numbers it never tells. ``ports`` are the ids of the PCIe ports,
-    ``has_ports`` tells whether the machine hot-plugs into such ports at all.
+    ``backends`` maps a netdev's id to the fd numbers of its queues. It is stale after a netdev_del whose front
+    end still exists, so the code checks every fd in /proc before it relies on it. A back end that qemu opened
+    by itself has no numbers there, and its tap's name is in ``ifnames``, if qemu tells the name. ``vdpas`` are
+    the back ends over vdpa devices, whose numbers qemu never tells. ``ports`` are the ids of the PCIe ports,
+    and ``has_ports`` tells whether the machine hot-plugs into such ports at all.
     """
 
     front_ends: list[FrontEnd]
@@ -91,15 +91,16 @@ def take_inventory(monitor: Monitor) -> Inventory:
 def free_ports(
     monitor: Monitor, ports: t.Sequence[str], enough: int | None = None
 ) -> list[str]:
-    """Return the ports without a device, or the first ``enough`` of them.
+    """Return the ports without a device, or the first ``enough`` of them. Only a new NIC needs this.
 
-    Only a new NIC needs to know, and it is a command for each port: 12 ms for 19 ports.
+    It takes one command for each port, and 12 ms for 19 ports.
     """
     free: list[str] = []
     step = enough or len(ports)
     for first in range(0, len(ports), max(1, step)):
         asked = ports[first : first + step]
-        # query-pci knows no bus behind a port until firmware has numbered it; QOM always does.
+        # query-pci does not show the bus behind a port until firmware has numbered it, and QOM
+        # always does.
         listings = monitor.try_all(
             [
                 ("qom-list", {"path": f"/machine/peripheral/{port}/{port}"})
@@ -130,7 +131,7 @@ def _is_free(listing: t.Any) -> bool:
 
 
 def virt_type(monitor: Monitor) -> str:
-    """Return ``kvm`` or ``qemu`` (TCG), as records name it."""
+    """Return ``kvm`` or ``qemu`` (TCG), the words of the records."""
     return "kvm" if monitor.execute("query-kvm")["enabled"] else "qemu"
 
 
@@ -146,8 +147,8 @@ def _front_ends(
 ) -> list[FrontEnd]:
     """Return the NICs among a machine's devices.
 
-    The id of a NIC of ours tells its MAC, and ``peers`` its back end. What somebody else made is asked for: two commands
-    for each device.
+    The id of one of our NICs tells its MAC, and ``peers`` tells its back end. For NICs that somebody else made,
+    the code asks qemu, with two commands for each device.
     """
     found: dict[str, FrontEnd] = {}
     asked = []

@@ -1,9 +1,10 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Plugs NICs into a running qemu in one pass, with rollback. Sources: QMP ``getfd``, ``netdev_add``, ``device_add``.
+"""Plugs NICs into a running qemu in one pass, with rollback.
 
-What qemu does at once is sent without waiting for each answer. It makes one front end after the other.
+Sources: QMP ``getfd``, ``netdev_add``, ``device_add``. Commands that qemu carries out at once are sent without
+waiting for each answer. qemu makes one front end after the other.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ Devices = dict[str, list[Device]]
 
 
 class Offer(t.NamedTuple):
-    """A NIC for qemu: its open devices, and the PCIe port that it goes to, if there are any."""
+    """A NIC for qemu: its open devices and, if the machine has such ports, its PCIe port."""
 
     interface: Interface
     devices: list[Device]
@@ -58,7 +59,7 @@ class Offer(t.NamedTuple):
 
 @dataclasses.dataclass
 class Plugged:
-    """The NICs that qemu has as a whole, with its numbers for their devices, and what kept it from having the others."""
+    """The NICs that qemu has completely, with its numbers for their devices, and the error that ended the pass."""
 
     held: Devices
     failure: BaseException | None = None
@@ -70,12 +71,12 @@ def plug(
     offers: t.Sequence[Offer],
     note: t.Callable[[Devices], None],
 ) -> Plugged:
-    """Give open devices to qemu and make NICs of them; ``note`` is called with its numbers before it uses them.
+    """Give open devices to qemu and make NICs of them. Call ``note`` with qemu's numbers before qemu uses them.
 
-    The first NIC that qemu refuses ends it. All that qemu has of this one and of those behind it is rolled back. Before
-    the first front end, it is all of them. The failure is a :class:`MonitorError`, a :class:`ProcessError` or what
-    ``note`` raised, and :class:`StuckError` when qemu does not answer any more and holds some of the devices, or may
-    get one that is on its way to it.
+    The first NIC that qemu refuses ends the pass. Then this NIC and all later ones are rolled back. A failure
+    before the first front end rolls all of them back. The failure is a :class:`MonitorError`, a
+    :class:`ProcessError` or an error from ``note``. It is :class:`StuckError` if qemu no longer answers and
+    holds some of the devices, or may still get one that is on its way.
     """
     given: Devices = {}
     done = Plugged({})
@@ -99,7 +100,7 @@ def plug(
 def _give(
     monitor: Monitor, process: Process, offers: t.Sequence[Offer], given: Devices
 ) -> None:
-    """Pass all fds to qemu. Learn their numbers there from /proc, the only place that has them all."""
+    """Pass all fds to qemu. Read their numbers in qemu from /proc, which alone shows all of them."""
     before = process.fds()
     queues = [
         (name, opened)
@@ -130,7 +131,7 @@ def _give(
 
 
 def _matches(mine: t.Sequence[Device], new: t.Sequence[Device]) -> list[Device]:
-    """Return which of the files that qemu has got are queues of an interface. They are alike, so the order is enough."""
+    """Return which of qemu's new files are queues of an interface. Queues are alike, so their order is enough."""
     known = {(opened.rdev, opened.dev) for opened in mine}
     return [opened for opened in new if (opened.rdev, opened.dev) in known]
 
@@ -138,7 +139,10 @@ def _matches(mine: t.Sequence[Device], new: t.Sequence[Device]) -> list[Device]:
 def _give_vhosts(
     monitor: Monitor, process: Process, offer: Offer, given: list[Device]
 ) -> None:
-    """Pass the vhost-net devices of an interface to qemu. Nothing tells them apart, so each one is seen to arrive."""
+    """Pass the vhost-net devices of an interface to qemu.
+
+    Nothing tells them apart, so the code passes one after the other and sees each arrive.
+    """
     vhosts = [opened for opened in offer.devices if opened.is_vhost]
     before = process.fds() if vhosts else set()
     for name, opened in zip(offer.names_of(vhost=True), vhosts):
@@ -173,14 +177,14 @@ def _require_held(process: Process, mac: str, devices: t.Sequence[Device]) -> No
     for opened in devices:
         if not holdings.still_at(process, opened):
             raise ProcessError(
-                f"qemu took {mac} and does not hold {opened.path} as fd {opened.fd}"
+                f"qemu accepted {mac} and does not hold {opened.path} as fd {opened.fd}"
                 + process.fate()
             )
 
 
 def _lost(process: Process, opened: Device) -> ProcessError:
     return ProcessError(
-        f"{opened.path} was passed to qemu (pid {process.pid}) and is not among its open files"
+        f"the task passed {opened.path} to qemu (pid {process.pid}), and it is not among qemu's open files"
         + process.fate()
     )
 
@@ -193,8 +197,12 @@ def _take_back(
     adding: bool,
     failure: BaseException,
 ) -> BaseException:
-    """Roll the NICs back that qemu does not have as a whole. Return the error, :class:`StuckError` when it keeps some."""
-    # qemu may have done a device_add though it did not answer, and a paused guest would keep the NIC.
+    """Roll back the NICs that qemu does not have completely.
+
+    Return the error, which is :class:`StuckError` if qemu keeps some devices.
+    """
+    # qemu may have carried out a device_add although it did not answer, and a paused guest would
+    # keep the NIC.
     settled = False
     unanswered = _is_unanswered(failure)
     if not (adding and unanswered):
@@ -209,14 +217,14 @@ def _take_back(
     stuck: StuckError | None = None
     if left and isinstance(failure, (VirtauditError, OSError)):
         stuck = StuckError(
-            f"{failure}. qemu (pid {process.pid}) still holds {_words(left)} of {macs}, whose hand-over is"
-            " not finished. Run the task again when qemu answers: it will be finished or taken back"
+            f"{failure}. qemu (pid {process.pid}) still holds {_words(left)} of {macs}, whose hand-over is not "
+            "finished. Run the task again when qemu answers. It will finish the hand-over or take it back"
         )
     elif unanswered and not settled and not process.fate():
-        # qemu gets a descriptor that was sent as soon as it reads its socket again.
+        # qemu gets a descriptor in its socket as soon as it reads the socket again.
         stuck = StuckError(
-            f"{failure}. qemu (pid {process.pid}) may still get what was sent to it of {macs}, whose hand-over"
-            " is not finished. Run the task again when qemu answers: it will be taken back"
+            f"{failure}. qemu (pid {process.pid}) may still get devices of {macs} that are on their way to it, and "
+            "their hand-over is not finished. Run the task again when qemu answers. It will take the hand-over back"
         )
     if stuck is None:
         return failure
@@ -225,7 +233,7 @@ def _take_back(
 
 
 def _known(offers: t.Sequence[Offer], given: Devices) -> t.Iterator[list[Device]]:
-    """Yield what qemu may hold of each NIC. A queue is known by its link's name too, whatever its number."""
+    """Yield the devices of each NIC that qemu may hold. The link's name identifies a queue, whatever its number."""
     for offer in offers:
         queues = [opened for opened in offer.devices if not opened.is_vhost]
         yield given.get(offer.mac) or queues

@@ -1,10 +1,10 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Finds out which processes are qemus, and as which VM each of them was started.
+"""Finds out which processes are qemus, and for which VM each of them was started.
 
-A process chooses its arguments itself, argv[0] among them. The kernel tells which program it runs (``/proc/<pid>/exe``)
-and its uid. Sources: ``proc(5)``, ``qemu-system-x86_64(1)``.
+A process can choose its arguments, including argv[0]. The kernel tells which program it runs
+(``/proc/<pid>/exe``) and its uid. Sources: ``proc(5)``, ``qemu-system-x86_64(1)``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ROOT = 0
 
 
 class Told(t.NamedTuple):
-    """The name and the UUID that a qemu was started with, ``None`` for what it was not told."""
+    """The name and the UUID that a qemu was started with, or ``None`` if it was started without."""
 
     name: str | None
     uuid: str | None
@@ -37,9 +37,9 @@ def is_qemu(process: Process) -> bool:
 
 
 def told(arguments: t.Sequence[str]) -> Told:
-    """Return which VM a qemu was started as: ``-name``, and ``-uuid`` or ``-smbios type=1,uuid=``.
+    """Return for which VM a qemu was started, from ``-name``, and from ``-uuid`` or ``-smbios type=1,uuid=``.
 
-    ``arguments`` are those of the process. As in qemu, the last argument that names it counts.
+    ``arguments`` are those of the process. The last argument counts, as it does in qemu.
     """
     name = uuid = None
     for word, value in zip(arguments, arguments[1:]):
@@ -58,8 +58,8 @@ def told(arguments: t.Sequence[str]) -> Told:
 def find_qemu(uuid: str, uids: t.Collection[int] = ()) -> Process | None:
     """Return the qemu that was started with the UUID of a VM and runs as root or as one of ``uids``.
 
-    Where there is none: what root runs with the arguments of a start by this collection, which is
-    systemd-run or setpriv on its way to become qemu, or a qemu under a name of its own.
+    If there is none, return a process of root that has the arguments of a start by this collection. It is
+    systemd-run or setpriv, which will become qemu, or a qemu with another name.
     """
     starting = None
     for process in all_processes():
@@ -101,9 +101,9 @@ def owner_of_cpus(monitor: Monitor) -> Process | None:
 
 
 def _values(text: str, implied: str) -> dict[str, str]:
-    """Return the keys and values of an option of qemu's: parted by commas, one in a value doubled.
+    """Return the keys and values of an option of qemu. Commas separate them, and a comma in a value is doubled.
 
-    ``implied`` is the key of a first value that stands without one.
+    ``implied`` is the key of a first value without a key.
     """
     values: dict[str, str] = {}
     for number, word in enumerate(text.replace(",,", "\0").split(",")):

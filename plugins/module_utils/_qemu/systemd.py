@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The systemd units of a VM: the scope that qemu lives in, and the companion that records its end.
+"""The systemd units of a VM: the scope in which qemu runs, and the companion that records its end.
 
 Sources: ``systemd-run(1)``, ``systemd.unit(5)``, ``sd_booted(3)``.
 """
@@ -16,14 +16,14 @@ import typing as t
 
 from .._errors import ProcessError
 
-# systemd.unit(5): where the units made by systemd-run stand as long as they are loaded
+# systemd.unit(5): the directory of units that systemd-run made, as long as they are loaded
 _TRANSIENT = "/run/systemd/transient"
 _STEP_SECONDS = 0.02
 _RUN_SECONDS = 30.0
 # Longer than the companion waits for a task that works on its VM, plus the time that it needs itself on a
 # host under great load.
 _STOP_SECONDS = 300
-# Characters that need no quotes in a unit.
+# The characters that need no quotes in a unit.
 _PLAIN = re.compile(r"[A-Za-z0-9/._+@:=-]+", re.ASCII)
 
 
@@ -33,15 +33,15 @@ def runs() -> bool:
 
 
 def scope_of(uuid: str) -> str | None:
-    """Return the name of the scope that a VM lives in, ``None`` without systemd."""
+    """Return the name of the scope of a VM, or ``None`` without systemd."""
     return f"virtaudit-{uuid}.scope" if runs() else None
 
 
 def scope_command(scope: str | None) -> list[str]:
-    """Return what a command line begins with to run in a scope; nothing without one."""
+    """Return the beginning of a command line that runs in a scope, or nothing without a scope."""
     if scope is None:
         return []
-    # A scope inherits fds and the operator's loginuid; a service would lose both.
+    # A scope inherits fds and the operator's loginuid, and a service would lose both.
     options = ["--slice=machine.slice", f"--unit={scope}"]
     return ["systemd-run", "--scope", "--quiet", "--collect", *options, "--"]
 
@@ -52,10 +52,11 @@ def is_loaded(unit: str) -> bool:
 
 
 def wait_unloaded(scope: str, seconds: float) -> None:
-    """Wait until systemd has forgotten the scope of the VM's last run, because the next run has a scope of the same name.
+    """Wait until systemd has forgotten the scope of the VM's last run, because the next run has a scope of the
+    same name.
 
-    systemd keeps the scope while the companion of that run still works. A scope that stays is no error here:
-    systemd-run reports it.
+    systemd keeps the scope while the companion of that run still works. A scope that stays is not an error
+    here, because systemd-run reports it.
     """
     deadline = time.monotonic() + seconds
     while is_loaded(scope) and time.monotonic() < deadline:
@@ -63,14 +64,14 @@ def wait_unloaded(scope: str, seconds: float) -> None:
 
 
 def run_after(scope: str, uuid: str, command: t.Sequence[str]) -> None:
-    """Let systemd run a command when a scope has ended, for whatever reason.
+    """Let systemd run a command after a scope has ended for whatever reason.
 
-    The companion is a unit that does nothing until the scope stops, and then is stopped itself.
-    Raises :class:`ProcessError`.
+    The companion is a unit that does nothing until the scope stops, and which systemd then stops, too. Raises
+    :class:`ProcessError`.
     """
     awkward = [word for word in command if not _PLAIN.fullmatch(word)]
     if awkward:
-        raise ProcessError(f"{awkward[0]!r} cannot stand in a unit")
+        raise ProcessError(f"a systemd unit cannot contain {awkward[0]!r}")
     properties = [
         "Type=oneshot",
         f"BindsTo={scope}",

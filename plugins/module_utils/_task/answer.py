@@ -11,7 +11,7 @@ import typing as t
 
 @dataclasses.dataclass
 class Answer:
-    """The values that a module has read, and what it was asked."""
+    """The values that a module has read, and the question that it was asked."""
 
     asked: dict[str, t.Any] = dataclasses.field(default_factory=dict)
     grants: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
@@ -23,8 +23,8 @@ class Answer:
     warnings: list[str] = dataclasses.field(default_factory=list)
 
     def result(self) -> dict[str, t.Any]:
-        """Return it as the module does."""
-        # dataclasses.asdict() would copy all of it.
+        """Return the result in the module's form."""
+        # dataclasses.asdict() would copy everything.
         result = {"changed": False, **vars(self)}
         for name in ("events", "history"):
             if result[name] is None:
@@ -32,7 +32,7 @@ class Answer:
         return result
 
     def name_host(self, host: str | None) -> None:
-        """Put a host's name where records carry none."""
+        """Fill in a host's name where the records have none."""
         if host is None:
             return
         for part in (

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The place where a module meets Ansible. Only this file ends a module."""
+"""The border between a module and Ansible. Only this file ends a module."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .._bytecode import finder
 from .._errors import VirtauditError
 from .result import Report, printable
 
-# Where distributions put the Python that their pyroute2 package is for.
+# The path of the Python for which distributions package pyroute2.
 _INTERPRETERS = (
     "/usr/bin/python3",
     "/usr/libexec/platform-python",
@@ -37,7 +37,7 @@ Run = t.Callable[[t.Mapping[str, t.Any], bool, Report], None]
 
 
 class HasResult(t.Protocol):
-    """Something that grows while a module works, and that is its result in the end."""
+    """An object that grows while a module works, and is its result at the end."""
 
     def result(self) -> dict[str, t.Any]: ...
 
@@ -49,8 +49,8 @@ def run_module(module: AnsibleModule, run: Run) -> t.NoReturn:
             msg="opening network devices and writing audit records needs root; use become: true"
         )
     _require_pyroute2(module)
-    # SIGINT ends the task at once, as SIGTERM does, and the next task repairs what this one leaves. An exception in the
-    # middle would let the contexts do half of a clean-up.
+    # SIGINT ends the task at once, like SIGTERM, and the next task repairs what this one leaves. An exception in the
+    # middle would let the contexts do only half of the clean-up.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     with Auditor(module.params["audit"]) as auditor:
         report = Report(auditor)
@@ -61,28 +61,29 @@ def run_module(module: AnsibleModule, run: Run) -> t.NoReturn:
             auditor.prove()
 
         failure = failure_of(run_and_prove, report)
-        # The same holds for a task that fails: what it did must not pass for being on record.
+        # This is also true of a task that fails. What it did must not count as being on record if
+        # it is not.
         auditor.prove_anyway()
     end(module, report.result(), failure)
 
 
 def failure_of(call: t.Callable[[], None], partial: HasResult) -> dict[str, str]:
-    """Return what went wrong, in words, as the module's result has it; nothing when all went well."""
+    """Return the part of the module's result that says what went wrong, or nothing if all went well."""
     try:
         call()
     except VirtauditError as exc:
         exc.partial = partial.result()
         return {"msg": str(exc)}
     except OSError as exc:
-        # No helper could explain this error: the host is out of file descriptors, for example.
+        # No helper explained this error. For example, the host may be out of file descriptors.
         return {
-            "msg": f"the operating system refused what the task needs: {exc}. Mend that, and run the task again"
+            "msg": f"the operating system refused a call of the task: {exc}. Correct the cause, and run the task again"
         }
     except Exception as exc:
-        # The result keeps what was done and recorded before the error.
+        # The result has everything that was done and recorded before the error.
         return {
-            "msg": f"an error in this collection, please report it: {type(exc).__name__}: {exc}. The result has what was"
-            " done before it; the next task on this VM finds what this one left",
+            "msg": f"an error in this collection, please report it: {type(exc).__name__}: {exc}. The result has what "
+            "was done before it, and the next task on this VM finds what this one left",
             "exception": traceback.format_exc(),
         }
     return {}
@@ -92,7 +93,7 @@ def end(
     module: AnsibleModule, result: dict[str, t.Any], failure: dict[str, str]
 ) -> t.NoReturn:
     """End the module with its result, and with its failure if there is one."""
-    # Names of files and VMs may be any bytes, and Ansible takes nothing that UTF-8 cannot hold.
+    # Names of files and VMs may have any bytes, and Ansible accepts only valid UTF-8.
     result, failure = printable(result), printable(failure)
     for warning in result.pop("warnings"):
         module.warn(warning)
@@ -104,17 +105,20 @@ def end(
 
 
 def _keep_bytecode_at_exit() -> None:
-    """Have the bytecode of what had to be compiled kept, once the result is out."""
+    """Keep the bytecode of what had to be compiled, after the result was printed."""
     found = finder()
     if found is not None and found.compiled:
-        # Imported now: Ansible removes what it sent before the process exits.
+        # The import is here, because Ansible removes its files before the process exits.
         from .._bytecode_keep import keep_bytecode
 
         atexit.register(keep_bytecode)
 
 
 def _require_pyroute2(module: AnsibleModule) -> None:
-    """Go on under the Python that has pyroute2. The module is only looked for, because its import takes 0.2 s."""
+    """Go on under the Python that has pyroute2.
+
+    The code only looks for the library, because its import takes 0.2 s.
+    """
     if importlib.util.find_spec("pyroute2") is not None:
         return
     if not has_respawned():

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A module that only reads, and how it ends."""
+"""Runs and ends a module that only reads."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a task did so far: returned at its end, or with its error."""
+"""What a task has done so far. The module returns it at its end, or with its error."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Report:
     warnings: list[str] = dataclasses.field(default_factory=list)
 
     def result(self) -> dict[str, t.Any]:
-        """Return it as the module does."""
+        """Return the result in the module's form."""
         return {
-            # A record is a change: it stays in the host's log.
+            # A record counts as a change, because it stays in the host's log.
             "changed": self.changed or bool(self.auditor.records),
             "vm": self.vm,
             "interfaces": self.interfaces,
@@ -38,12 +38,12 @@ class Report:
 
 
 def printable(value: t.Any) -> t.Any:
-    """Return a result with each byte that is no UTF-8 written as ``\\xff``, in keys as in values."""
+    """Return a result with each byte that is not UTF-8 written as ``\\xff``, in keys and values."""
     if isinstance(value, str):
-        # Nearly all are ASCII, which Python knows without a look.
+        # Nearly all texts are ASCII, which Python knows without reading them.
         if value.isascii():
             return value
-        # What stands for no byte either is written as it is.
+        # A character that does not stand for a byte is written as it is.
         data = value.encode("utf-8", "backslashreplace")
         with contextlib.suppress(UnicodeEncodeError):
             data = value.encode("utf-8", "surrogateescape")

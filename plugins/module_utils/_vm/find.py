@@ -20,9 +20,9 @@ from .vm import Vm
 
 @contextlib.contextmanager
 def find_vm(wanted: Target, check_mode: bool, warnings: list[str]) -> t.Iterator[Vm]:
-    """Find the VM that a task names, lock it, and look at it. In check mode it writes nothing and locks nothing.
+    """Find the VM that a task names, lock it, and look at it. In check mode write nothing and lock nothing.
 
-    It adds what the operator should know to ``warnings``. Raises :class:`VirtauditError`.
+    Add to ``warnings`` what the operator should know. Raises :class:`VirtauditError`.
     """
     uuid, unreached = _choose_uuid(wanted)
     state = VmState(uuid)
@@ -42,7 +42,7 @@ def find_vm(wanted: Target, check_mode: bool, warnings: list[str]) -> t.Iterator
 
 
 def _choose_uuid(wanted: Target) -> tuple[str, UnreachableError | None]:
-    """Return the VM's UUID, and why nobody answers on the monitor that the task gave, if nobody does."""
+    """Return the VM's UUID and, if nobody answers on the monitor that the task gave, the reason."""
     reported: dict[str, str | None] = {}
     process, unreached = None, None
     if wanted.qmp_socket is not None:
@@ -76,7 +76,7 @@ def _ask(
 def _read_note(
     state: VmState, name: str, write: bool, warnings: list[str]
 ) -> Note | None:
-    """Return the VM's note, ``None`` for a VM that has none of this boot."""
+    """Return the VM's note, or ``None`` if the VM has no note of this boot."""
     note = state.load()
     if note is None and state.has_unreadable():
         from .rebuild import read_note
@@ -84,7 +84,7 @@ def _read_note(
         note = read_note(state, write)
         sources = "qemu and /proc" if note is None else "the audit log and /proc"
         warnings.append(
-            f"the note of VM {name} in {state.path} cannot be read; what {sources} tell is used"
+            f"the task cannot read the note of VM {name} in {state.path}, so it uses what {sources} tell"
         )
     # No qemu survives a reboot, so a note from before the boot means nothing.
     return note if note is not None and note.boot_id == boot_id() else None

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Finds out what a task that a crash cut off has recorded already, so that nothing is recorded twice or left out.
+"""Finds out what an interrupted task has recorded already, so that nothing is recorded twice or left out.
 
-A task can die between a record and the note of it. Then only the log knows.
+A task can die between a record and its note. Then only the log knows the record.
 """
 
 from __future__ import annotations
@@ -25,11 +25,10 @@ _TURNS = ("start", "attach", "detach")
 
 @dataclasses.dataclass
 class NicHistory:
-    """What is on record of one interface.
+    """What is on record of one interface. ``outstanding`` devices were opened and not closed.
 
-    ``outstanding`` devices were opened and not closed; their ``fd`` is ``None`` when only the log knows
-    of them. ``granted``: a hand-over is on record and its end is not. ``settled``: a failed hand-over, or the
-    detach, is on record.
+    Their ``fd`` is ``None`` if only the log knows of them. ``granted`` tells that a hand-over is on record and
+    its end is not. ``settled`` tells that a failed hand-over or the detach is on record.
     """
 
     outstanding: list[Device]
@@ -38,7 +37,7 @@ class NicHistory:
 
     @property
     def is_end_due(self) -> bool:
-        """Tell whether a record of its end is missing: of its detach or its failed hand-over, or a close."""
+        """Tell whether a record of its end is missing, which is a detach, a failed hand-over or a close."""
         return self.granted or not self.settled or bool(self.outstanding)
 
 
@@ -48,15 +47,17 @@ def of_note(note: NicNote) -> NicHistory:
 
 
 class History:
-    """The records of one VM since a task began that did not end. Without such a task, what the note says.
+    """The records of one VM since the beginning of an interrupted task or, without such a task, what the note says.
 
-    To be made before the next task is noted: it reads the log from when the note says that one began.
+    Make it before the next task is noted, because it reads the log from the time at which the note says that a
+    task began.
     """
 
     def __init__(self, note: Note | None) -> None:
         self.records: list[Logged] = []
         if note is not None and note.busy is not None:
-            # This is seldom needed, and the code that reads logs takes a while to import.
+            # The import is here because this is seldom needed, and the code that reads logs takes a
+            # while to import.
             from .._log.recent import records_of
 
             self.records = records_of(note.uuid, note.busy - _SLACK_SECONDS)
@@ -113,7 +114,10 @@ class History:
 
 
 def _begins_with_grant(records: t.Iterable[Logged]) -> bool:
-    """Tell whether a hand-over comes before any detach. Then the noted devices were opened before it and not handed over."""
+    """Tell whether a hand-over comes before any detach.
+
+    Then the noted devices were opened earlier and not handed over.
+    """
     for logged in records:
         fields = logged.record.fields
         if fields.get("res") == "success" and fields.get("reason") in _TURNS:
@@ -126,7 +130,8 @@ def _split(
 ) -> tuple[dict[str, Device], list[Device]]:
     """Return the noted devices whose open is among the records, by its event, and those that were opened before.
 
-    The open of a device that is noted without an event may be on record all the same: it is the one of the same path.
+    If a device is noted without an event, its open may be on record all the same. Then it is the open of the
+    same path.
     """
     opens = {
         logged.event: logged.record.fields.get("path")

@@ -1,10 +1,10 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Decides which process a VM is. No other place decides it.
+"""Decides which process a VM is. No other code decides it.
 
-It relies on what a process cannot choose: the noted pid and start time, the program that it runs, its uid, the peer of
-the monitor's socket (SO_PEERCRED), and the UUID that qemu itself tells.
+It relies on facts that a process cannot choose: the noted pid and start time, the program that it runs, its
+uid, the peer of the monitor's socket (SO_PEERCRED), and the UUID that qemu itself tells.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _ROOT = 0
 
 
 def expected(target: Target, uuid: str, note: Note | None) -> Process | None:
-    """Return the living process that a VM should be by its note or /proc. Its monitor is asked later.
+    """Return the living process that the VM is according to its note or /proc. The code asks its monitor later.
 
     Raises :class:`OptionError` if the VM has no monitor of this collection and the task gives none.
     """
@@ -40,21 +40,20 @@ def expected(target: Target, uuid: str, note: Note | None) -> Process | None:
     if found is not None and not os.path.exists(VmState(uuid).qmp_socket):
         raise OptionError(
             "qmp_socket",
-            f"the VM runs (pid {found.pid}) and was not started by this collection;"
-            " give the path of a QMP socket of its own",
+            f"the VM runs (pid {found.pid}), and this collection did not start it; give the path of its own QMP socket",
         )
     return found
 
 
 def uids_of(note: Note | None) -> list[int]:
-    """Return the uid that qemu has by the VM's note, if it is not root's."""
+    """Return qemu's uid from the VM's note, if it is not root's."""
     return [] if note is None or note.uid is None else [note.uid]
 
 
 def reported(monitor: Monitor) -> dict[str, str | None]:
-    """Return the name and the UUID that a qemu tells, ``None`` for what it was not started with.
+    """Return the name and the UUID that a qemu tells, or ``None`` if it was started without them.
 
-    Raises :class:`ProcessError` when neither qemu nor a relay of root's serves the monitor.
+    Raises :class:`ProcessError` if neither qemu nor a relay that root runs serves the monitor.
     """
     _require_server(monitor)
     uuid, name = monitor.execute_all("query-uuid", "query-name")
@@ -78,8 +77,8 @@ def behind(monitor: Monitor, note: Note | None) -> Process:
     process = owner_of_cpus(monitor)
     if process is None or not _may_be(process, note):
         raise ProcessError(
-            f"the QMP socket {monitor.path} is served by pid {pid} ({_program(peer)}), which is no qemu and leads to"
-            " none on this host. Nothing was recorded and nothing changed; give the path of the VM's own monitor"
+            f"pid {pid} ({_program(peer)}) serves the QMP socket {monitor.path}, but is not a qemu and leads to none "
+            "on this host. Nothing was recorded and nothing changed; give the path of the VM's own monitor"
         )
     return process
 
@@ -94,18 +93,19 @@ def require_noted(path: str, process: Process, note: Note | None) -> None:
         return
     raise OptionError(
         "qmp_socket",
-        f"{path} is the monitor of pid {process.pid} ({process.exe()}), and VM {note.name} runs as pid {known.pid}"
-        f" ({known.exe()}), as noted when it got its network devices. Nothing was recorded and nothing removed; give"
-        f" the monitor of pid {known.pid}, which is {note.qmp_socket}, or stop that VM first",
+        f"{path} is the monitor of pid {process.pid} ({process.exe()}), and VM {note.name} runs as pid {known.pid} "
+        f"({known.exe()}), which was noted when the VM got its network devices. Nothing was recorded and nothing "
+        f"removed; give the monitor of pid {known.pid}, which is {note.qmp_socket}, or stop that VM first",
     )
 
 
 def require_ended(
     unreached: UnreachableError, name: str, uuid: str, note: Note | None
 ) -> None:
-    """If nobody serves the monitor of a VM, require that the VM has ended. It could also have another monitor.
+    """If nobody serves the monitor of a VM, require that the VM has ended, because it could also have another monitor.
 
-    Raises ``unreached`` if its noted process lives, or if a qemu runs that is this VM or does not tell which VM it is.
+    Raises ``unreached`` if its noted process lives, or if a qemu runs that is this VM or does not tell which VM
+    it is.
     """
     known = note.process if note else None
     if known is not None and known.is_alive():
@@ -123,8 +123,9 @@ def refuse_namesake(
 ) -> None:
     """Refuse to start a VM if another VM of this host has the same name and another UUID.
 
-    ``others`` are the notes of this host's other VMs, ``uid`` is that which qemu is to run with. ``ends``: a
-    qemu of this UUID is ended before, which check mode only foresees. Raises :class:`OptionError`.
+    ``others`` are the notes of this host's other VMs, and ``uid`` is the uid that qemu will have. ``ends``
+    tells that the run ends a qemu of this UUID before, which check mode only foresees. Raises
+    :class:`OptionError`.
     """
     for note in others:
         known = note.process if note else None
@@ -137,7 +138,7 @@ def refuse_namesake(
 
 
 def strangers(target: Target, uuid: str, note: Note | None) -> list[str]:
-    """Return in words which qemus of other users have the name or the UUID of a VM. None of them is taken for the VM."""
+    """Return in words which qemus of other users have the name or the UUID of a VM. None of them counts as the VM."""
     known = (_ROOT, *uids_of(note), *_uids_named(target.user))
     words = []
     for process in all_processes():
@@ -147,8 +148,9 @@ def strangers(target: Target, uuid: str, note: Note | None) -> list[str]:
             uid = process.uid()
             if uid is not None and uid not in known:
                 words.append(
-                    f"a qemu of user id {uid} (pid {process.pid}) has the {what} of VM {target.name}. It is not taken for that VM,"
-                    " and nothing is done to it; if it is that VM, give qmp_socket, or qemu.user when it is to be started"
+                    f"a qemu of user id {uid} (pid {process.pid}) has the {what} of VM {target.name}. The task does "
+                    "not treat it as that VM and does nothing to it. If it is that VM, give qmp_socket, or for a "
+                    "start qemu.user"
                 )
     return words
 
@@ -166,25 +168,25 @@ def _namesake(
     under = f"the UUID {running}" if running else "no UUID of its own"
     return OptionError(
         "uuid",
-        f"a VM named {name} runs already, with {under} (pid {process.pid}); this task names it with the UUID {uuid}."
-        " Nothing was started: give the UUID of the VM that runs, or another name",
+        f"a VM named {name} runs already, with {under} (pid {process.pid}), and this task gives the UUID {uuid}. "
+        "Nothing was started; give the UUID of the VM that runs, or another name",
     )
 
 
 def _require_server(monitor: Monitor, note: Note | None = None) -> int:
-    """Return the pid of the process that serves a monitor. Require that it is qemu, or that root runs it."""
+    """Return the pid of the process that serves a monitor. Require that the process is qemu, or that root runs it."""
     pid, uid = monitor.peer()
     peer = Process.of(pid)
     if uid != _ROOT and (peer is None or not _may_be(peer, note)):
         raise ProcessError(
-            f"the QMP socket {monitor.path} is served by pid {pid} ({_program(peer)}) of user id {uid}, which is no"
-            " qemu. Nothing was recorded and nothing changed; give the path of the VM's own monitor"
+            f"pid {pid} ({_program(peer)}) of user id {uid} serves the QMP socket {monitor.path}, but is not a qemu. "
+            "Nothing was recorded and nothing changed; give the path of the VM's own monitor"
         )
     return pid
 
 
 def _may_be(process: Process, note: Note | None) -> bool:
-    """Tell whether a process can be a VM: it is the noted one, with a program of any name, or it is a qemu."""
+    """Tell whether a process can be a VM. The noted process can, whatever its program's name is, and any qemu can."""
     noted = note.process if note else None
     return process == noted or is_qemu(process)
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Tells which NICs a VM has now. It joins what qemu's monitor and /proc say, with the help of the note."""
+"""Tells which NICs a VM has now. It combines what qemu's monitor and /proc say, with the help of the note."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from .note import NicNote, Note
 
 @dataclasses.dataclass
 class Nic:
-    """One NIC of a running VM.
+    """One NIC of a running VM. ``front_end`` is ``None`` if the guest has released it.
 
-    ``front_end`` is ``None`` when the guest has let go of it; ``devices`` are those that
-    qemu really holds, none after a revocation. The kernel is asked once for its source and its network: a NIC is what
-    was there when the task looked, and :meth:`Vm.refresh` looks again.
+    ``devices`` are those that qemu really holds, and none after a revocation. The code asks the kernel once for
+    the NIC's source and network. The object shows the NIC at the moment of that look, and :meth:`Vm.refresh`
+    looks again.
     """
 
     mac: str
@@ -38,12 +38,12 @@ class Nic:
 
     @property
     def is_whole(self) -> bool:
-        """Tell whether it has both its sides."""
+        """Tell whether the NIC has both its sides."""
         return self.front_end is not None and bool(self.devices)
 
     @property
     def is_pci(self) -> bool:
-        """Tell whether the guest has it on PCI."""
+        """Tell whether the guest has the NIC on PCI."""
         return self.front_end is not None and sits_on_pci(self.front_end.model)
 
     @property
@@ -61,33 +61,35 @@ class Nic:
 
     @property
     def type(self) -> str:
-        """Return the type of interface that it is, as the option ``type`` names it."""
+        """Return the type of the interface in the words of the option ``type``."""
         noted = self.note.type if self.note else None
         return kind_of(self.devices[0], noted) if self.devices else noted or "bridge"
 
     @functools.cached_property
     def source(self) -> str | None:
-        """Return the bridge or the lower device, as the kernel knows it."""
+        """Ask the kernel for the bridge or the lower device, and return it."""
         if self.ifname is None or not self._is_there:
             return self.note.source if self.note else None
         return backend_of(self.type).source_of(self.ifname)
 
     @functools.cached_property
     def network(self) -> Network:
-        """Return the network that the NIC is on, as the kernel shows it. It does not look at a NIC that nobody noted."""
+        """Ask the kernel for the network that the NIC is on, and return it. Do not look at a NIC that nobody noted."""
         noted = self.note.link.network if self.note else Network()
         if self.ifname is None or not self._is_there:
             return noted
         index = sysfs.ifindex(self.ifname)
         link = NicLink(self.ifname, index, self.mac, noted)
         found = backend_of(self.type).observe(link)
-        # Whatever made the link chose its MAC.
+        # The program that made the link chose its MAC.
         made = self.note is not None and self.note.made
         return found if made else dataclasses.replace(found, hwaddr=None)
 
     @property
     def vhost(self) -> bool | None:
-        """Tell whether vhost-net serves the NIC. ``None`` if nothing tells, as for a NIC that this collection did not attach."""
+        """Tell whether vhost-net serves the NIC, or return ``None`` if that is unknown, as for a NIC that this
+        collection did not attach.
+        """
         if any(opened.is_vhost for opened in self.devices):
             return True
         return False if self.note else None
@@ -100,7 +102,7 @@ class Nic:
         return backend_of(self.type).mode_of(self.ifname)
 
     def as_note(self) -> NicNote:
-        """Return an entry for the VM's note; this collection did not attach the NIC."""
+        """Return an entry for the VM's note, for a NIC that this collection did not attach."""
         return NicNote(
             mac=self.mac,
             type=self.type,
@@ -130,7 +132,7 @@ class Nic:
 
     @property
     def _is_there(self) -> bool:
-        """Tell whether its link is there; a NIC whose kind has none has its device instead."""
+        """Tell whether its link exists. For a kind of NIC without a link, tell whether its device does."""
         return sysfs.exists(self.ifname or "?") or (
             bool(self.devices) and not backend_of(self.type).has_link
         )
@@ -144,8 +146,8 @@ def observe_nics(
 ) -> dict[str, Nic]:
     """Return every NIC of a VM by MAC, back ends without a front end included.
 
-    The guest can rewrite the MAC of some models. So a NIC of this collection is known by its id, and another NIC that
-    is noted by the id of its back end. If two NICs have the same MAC, the first one counts.
+    The guest can rewrite the MAC of some models. So the id identifies a NIC of this collection, and the id of
+    the back end identifies another NIC that is noted. If two NICs have the same MAC, the first one counts.
     """
     notes = dict(note.interfaces) if note else {}
     by_netdev = {known.netdev: mac for mac, known in notes.items()}
@@ -187,16 +189,18 @@ def _held(
         held = [opened for opened in now if opened is not None]
         if held or known.phase == "revoked":
             return held
-        # A device is not given up as long as somebody else holds it, or qemu holds it at another descriptor.
+        # As long as somebody else holds a device, or qemu holds it at another descriptor, it does
+        # not count as given up.
         link_held = holdings.holder_of(known.ifname, known.ifindex, process)
         return [] if link_held is None else known.devices
-    # The NIC is not noted yet. Take the numbers of the monitor that /proc confirms.
+    # The NIC is not noted yet. Take those numbers from the monitor that /proc confirms.
     fds = inventory.backends.get(netdev)
     if fds:
         return _queues_at(process, fds)
     if fds is None:
         return []
-    # qemu opened the device itself. Find it by its name. Without a name it can be each one that no other NIC has.
+    # qemu opened the device itself. Find it by its name. Without a name it can be any device that
+    # no other NIC has.
     ifname, is_vdpa = inventory.ifnames.get(netdev), netdev in inventory.vdpas
     return [
         opened
@@ -211,7 +215,7 @@ def _queues_at(process: Process, fds: t.Iterable[int]) -> list[Device]:
 
 
 def _as_now(process: Process, opened: Device, ifindex: int | None) -> Device | None:
-    """Return a noted device under its present name. ``None`` if nobody holds it any more."""
+    """Return a noted device with its present name, or ``None`` if nobody holds it any more."""
     if holdings.still_at(process, opened):
         return opened
     found = None if opened.fd is None else holdings.at(process, opened.fd)
@@ -228,34 +232,35 @@ def strange_devices(
     nics: t.Iterable[Nic],
     cut_off: t.Collection[NicNote] = (),
 ) -> list[str]:
-    """Return in words which network devices a VM of ours holds that no task gave it.
+    """Return in words which network devices one of our VMs holds that no task gave it.
 
-    ``cut_off`` are attaches that are finished or taken back before, which check mode only foresees.
+    ``cut_off`` are interrupted attaches. The run finishes them or takes them back before, and check mode only
+    foresees that.
     """
     given = [opened for nic in nics if nic.note is not None for opened in nic.devices]
     return [
-        f"VM {name} (qemu, pid {process.pid}) holds {holdings.words(found)}, which no task gave it and no record knows."
-        " Find out who started or changed this VM; vm_net_audit_info with verify: true lists it"
+        f"VM {name} (qemu, pid {process.pid}) holds {holdings.words(found)}, which no task gave it and which is not on "
+        "record. Find out who started or changed this VM. vm_net_audit_info with verify: true lists it"
         for found in holdings.beside(process, given)
         if not any(_may_be_of(nic, found) for nic in cut_off)
     ]
 
 
 def _may_be_of(nic: NicNote, opened: Device) -> bool:
-    """Tell whether a device can be that of an attach that was cut off."""
+    """Tell whether a device can be that of an interrupted attach."""
     with_vhost = any(each.is_vhost for each in nic.devices)
     return (opened.is_vhost and with_vhost) or opened.dev == nic.ifname
 
 
 class Move(t.NamedTuple):
-    """The network that an attached NIC is on, and the one that a task asks for."""
+    """The network that an attached NIC is on, and the network that a task asks for."""
 
     before: Network
     after: Network
 
     @property
     def differences(self) -> list[str]:
-        """Return in which ways they differ, in words."""
+        """Return in words how the two networks differ."""
         found = []
         for change in self.before.changes(self.after):
             (name, have), (_name, want) = change.items()
@@ -266,7 +271,7 @@ class Move(t.NamedTuple):
 
 
 def move_of(wanted: Interface, nic: Nic) -> Move | None:
-    """Return the change that makes a NIC what a task asks for, without its guest. ``None`` if only another NIC can be that."""
+    """Return the change in place that makes a NIC what a task asks for, or ``None`` if that needs another NIC."""
     if _lasting_differences(wanted, nic):
         return None
     move = _move(wanted, nic)
@@ -279,7 +284,7 @@ def differences(wanted: Interface, nic: Nic) -> list[str]:
     lasting = _lasting_differences(wanted, nic)
     if not nic.is_whole or (nic.note is not None and nic.note.pending):
         return lasting
-    # What kind of NIC it is comes first, then where it is, then its details.
+    # The kind of the NIC comes first, then its place, and then its details.
     kind = sum(each.startswith(("type is", "model is")) for each in lasting)
     return lasting[:kind] + _move(wanted, nic).differences + lasting[kind:]
 
@@ -290,7 +295,7 @@ def _move(wanted: Interface, nic: Nic) -> Move:
         own = backend_of(nic.type).hwaddr_of(nic.mac)
         after = dataclasses.replace(after, hwaddr=own)
     if wanted.mtu is None:
-        # If the task does not name it, it stays as it is.
+        # A value that the task does not give stays as it is.
         return Move(before, dataclasses.replace(after, mtu=before.mtu))
     mtu = sysfs.mtu(nic.ifname) if nic.ifname else None
     return Move(dataclasses.replace(before, mtu=str(mtu)), after)
@@ -298,11 +303,11 @@ def _move(wanted: Interface, nic: Nic) -> Move:
 
 def _lasting_differences(wanted: Interface, nic: Nic) -> list[str]:
     if nic.front_end is None:
-        return ["the guest has let go of it, and qemu still holds its devices"]
+        return ["the guest has released it, and qemu still holds its devices"]
     if not nic.devices:
-        return ["its host side is closed, and the guest has not let go of it"]
+        return ["its host side is closed, and the guest has not released it"]
     if nic.note is not None and nic.note.pending:
-        return ["a detach is pending: the guest was asked to let go of it"]
+        return ["a detach is pending: the guest was asked to release it"]
     pairs: list[tuple[str, object, object]] = [
         ("type", nic.type, wanted.type),
         ("model", nic.front_end.model, wanted.qom_type),
@@ -313,7 +318,8 @@ def _lasting_differences(wanted: Interface, nic: Nic) -> list[str]:
         pairs.append(("mode", nic.mode, wanted.mode))
     if (nic.note is None or not nic.note.made) and wanted.network.is_prepared:
         return [
-            "it was attached by something else, whose links get no VLAN, filter or isolation of this collection"
+            "another program attached it, and this collection sets no VLAN, filter or isolation on links of other "
+            "programs"
         ]
     if wanted.vhost != "auto" and nic.vhost is not None:
         pairs.append(
@@ -324,7 +330,8 @@ def _lasting_differences(wanted: Interface, nic: Nic) -> list[str]:
             )
         )
     if nic.note is None and wanted.ifname == f"vt{compact(wanted.mac)}":
-        # A NIC that this collection did not attach has a name of its own, and the task did not ask for our default name.
+        # A NIC that this collection did not attach has its own link name, and the task did not ask
+        # for our default name.
         pairs = [pair for pair in pairs if pair[0] != "ifname"]
     return [
         f"{what} is {have}, and the task asks for {want}"

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The note of a VM: what this host remembers of it between two runs.
+"""The note of a VM, which is what this host remembers about it between two runs.
 
 The note is never the truth. qemu's monitor and /proc are.
 """
@@ -22,7 +22,7 @@ _VERSION = 1
 
 Phase = t.Literal["opening", "held", "revoked"]
 _PHASES: tuple[Phase, ...] = t.get_args(Phase)
-# What JSON has for the fields of a note, by their types.
+# The types that JSON has for the fields of a note, by the types of the fields.
 _TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,),
     "str | None": (str, type(None)),
@@ -37,13 +37,13 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 @dataclasses.dataclass
 class NicNote:
-    """One interface as it was given to qemu.
+    """One interface that qemu got.
 
-    ``phase``: ``opening`` until the hand-over is on record, ``held`` while qemu has it,
-    ``revoked`` when the host side is closed and the guest still has its NIC.
-    ``pending``: the guest was asked to let go and has not. ``made``: this collection attached it.
-    ``network``: what its link was put on, beside ``source``; ``updating``: what it is being put on.
-    ``devices``: those that were opened for it, with their numbers in qemu as soon as it has them.
+    ``phase`` is ``opening`` until the hand-over is on record, ``held`` while qemu has it, and ``revoked`` if
+    the host side is closed and the guest still has its NIC. ``pending`` tells that the guest was asked to
+    release it and has not. ``made`` tells that this collection attached it. ``network`` is the network of its
+    link, apart from ``source``, and ``updating`` is the network that a task is putting it on. ``devices`` are
+    those that were opened for it, with their numbers in qemu as soon as qemu has them.
     """
 
     mac: str
@@ -64,13 +64,13 @@ class NicNote:
 
     @property
     def link(self) -> NicLink:
-        """Return its link on the host, on the network that it was put on."""
+        """Return its link on the host, on its noted network."""
         network = dataclasses.replace(self.network, source=self.source)
         return NicLink(self.ifname, self.ifindex, self.mac, network)
 
     @property
     def links(self) -> list[NicLink]:
-        """Return its link on the network that it was put on, and on that of an update that is under way."""
+        """Return its link on its noted network, and on the network of an update that is under way."""
         networks = (self.link.network, self.updating)
         return [self.link.on(each) for each in networks if each is not None]
 
@@ -82,15 +82,14 @@ class NicNote:
 
 @dataclasses.dataclass
 class Note:
-    """One VM.
+    """One VM. ``started`` tells that this collection started its qemu, and so records its end.
 
-    ``started``: this collection started its qemu (and so records its end). ``booting``: that
-    start is not finished. ``frozen``: its CPUs may stand still for a revocation. ``busy``:
-    since when (seconds since the epoch) a task changes something; found by the next task, it
-    means that this one was cut off. ``audit``: how much the record of its end must be proved
-    where no task says, the strictest of what tasks said that gave it something. ``pid_file``:
-    qemu made it and removes it at an orderly end. ``companion``: the zipapp that its companion
-    unit runs. ``uid``: that which its qemu runs with, where a task of ours chose it.
+    ``booting`` tells that this start is not finished. ``frozen`` tells that its CPUs may be stopped for a
+    revocation. ``busy`` is the time (seconds since the epoch) since which a task changes something. If the next
+    task finds it, the earlier one was cut off. ``audit`` is how much proof the record of its end needs if no
+    task says so: the strictest mode of the tasks that gave it something. qemu made ``pid_file`` and removes it
+    at an orderly end. ``companion`` is the zipapp that its companion unit runs. ``uid`` is its qemu's uid, if
+    one of our tasks chose it.
     """
 
     name: str
@@ -113,7 +112,7 @@ class Note:
 
     @property
     def process(self) -> Process | None:
-        """Return the process that the VM is, alive or not; ``None`` when none is noted."""
+        """Return the VM's process, alive or not, or ``None`` if none is noted."""
         if self.pid is None or self.start_time is None:
             return None
         return Process(self.pid, self.start_time)
@@ -136,9 +135,9 @@ class Note:
         self.pid, self.start_time = process.pid, process.start_time
 
     def unrecord(self, event: str, fields: t.Mapping[str, str | None]) -> None:
-        """Note a NIC as it was before a record that the audit daemon has not written to its log.
+        """The audit daemon has not written a record to its log, so note the NIC as it was before that record.
 
-        The next task reads the log, and writes the records that are missing there.
+        The next task reads the log, and writes the missing records.
         """
         reason = fields.get("reason")
         mac = fields.get("new-net") or fields.get("old-net") or fields.get("net")
@@ -158,7 +157,7 @@ class Note:
             nic.devices = [opened for opened in nic.devices if opened.event != event]
 
     def forget_foreign(self) -> None:
-        """Forget the NICs that something else attached, unless a detach of them is under way."""
+        """Forget the NICs that another program attached, unless a detach of them is under way."""
         self.interfaces = {
             mac: nic
             for mac, nic in self.interfaces.items()
@@ -168,16 +167,16 @@ class Note:
 
 def encode(note: Note) -> str:
     """Return a note as JSON."""
-    # Written several times for each NIC, with all NICs in it: dataclasses.asdict() copies them one by
-    # one, and with an indent json goes without its C encoder.
+    # A task writes the note several times for each NIC, with all NICs in it. dataclasses.asdict()
+    # would copy the NICs one by one, and with an indent json does not use its C encoder.
     return json.dumps({"version": _VERSION, **vars(note)}, default=vars)
 
 
 def decode(text: str) -> Note:
-    """Build a note from JSON. Keys of a newer version are left out, and missing keys get their defaults.
+    """Build a note from JSON. Keys of a newer version are ignored, and missing keys get their defaults.
 
-    Raises :class:`ValueError`, :class:`TypeError` or :class:`AttributeError` if the text is no note, or if a value has
-    another type than it should have.
+    Raises :class:`ValueError`, :class:`TypeError` or :class:`AttributeError` if the text is not a note, or if a
+    value has the wrong type.
     """
     data: dict[str, t.Any] = json.loads(text)
     if data.get("audit") not in MODES:
@@ -204,9 +203,9 @@ _Kind = t.TypeVar("_Kind")
 
 
 def _build(kind: type[_Kind], data: t.Any, **built: t.Any) -> _Kind:
-    """Build one of the parts of a note, whose fields are of the types that they say; ``built`` are its own parts."""
+    """Build a part of a note, and check the types of its fields. ``built`` are parts of it that were built already."""
     if not isinstance(data, dict):
-        raise TypeError(f"{data!r} is no part of a note")
+        raise TypeError(f"{data!r} is not a part of a note")
     known: dict[str, t.Any] = dict(built)
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
         if field.name in data and field.name not in built:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Makes a note that cannot be read anew, from the audit log, ``/proc`` and the links."""
+"""Rebuilds a note that cannot be read, from the audit log, ``/proc`` and the links."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ _SLACK_SECONDS = 0.1
 
 
 def read_note(state: VmState, write: bool, ended: Process | None = None) -> Note | None:
-    """Return a VM's note. If it cannot be read, make a new one; with ``write``, set the old one aside and replace it.
+    """Return a VM's note, or ``None`` if nothing is known about the VM.
 
-    ``ended`` is the qemu whose end is known already. ``None`` when nothing is known of the VM.
+    If the note cannot be read, make a new one, and with ``write`` set the old one aside and replace it.
+    ``ended`` is the qemu whose end is known already.
     """
     note = state.load()
     if note is None and state.has_unreadable():
@@ -48,7 +49,7 @@ def _rebuild(state: VmState, process: Process | None) -> Note | None:
         boot_id=boot_id(),
         qmp_socket=state.qmp_socket,
         started=False,
-        # Nobody knows what was under way. The repair finds out.
+        # Nobody knows what was under way. The repair finds it out.
         busy=time.time() - time.clock_gettime(time.CLOCK_BOOTTIME),
     )
     history = History(note)
@@ -73,7 +74,7 @@ def _rebuild(state: VmState, process: Process | None) -> Note | None:
 
 
 def _learn(note: Note, logged: Logged) -> None:
-    """Take from one record what it tells about the VM. The last record that tells something counts."""
+    """Take from a record what it tells about the VM. The last record that tells something counts."""
     fields = logged.record.fields
     note.name, note.virt = str(fields.get("vm")), str(fields.get("virt"))
     if logged.record.type == "VIRT_MACHINE_ID":
@@ -87,9 +88,10 @@ def _learn(note: Note, logged: Logged) -> None:
 
 
 def _start_time(pid: int, when: float) -> int:
-    """Return the start time of the process that had a pid at a time; 0, which nobody has, when it has ended.
+    """Return the start time of the process that had a pid at a given time, or 0, which no process has, if that
+    process has ended.
 
-    A process that lives and was started before that time has had the pid ever since.
+    A living process that was started before that time has had the pid ever since.
     """
     process = Process.of(pid)
     if process is None or process.started() > when + _SLACK_SECONDS:
@@ -118,7 +120,7 @@ def _network_of(mac: str, history: History) -> Network:
 
 
 def _rebuild_nic(mac: str, history: History) -> NicNote | None:
-    """Return the note of an interface. ``None`` if none of its devices is open by the log."""
+    """Return the note of an interface, or ``None`` if the log says that none of its devices is open."""
     nic = NicNote(mac, "bridge", "", None, "", "", 0, ids.netdev_id(mac), "opening")
     known = history.nic(nic)
     if not known.outstanding:

@@ -35,9 +35,9 @@ class VmState:
 
     @contextlib.contextmanager
     def locked(self, timeout: float) -> t.Iterator[None]:
-        """Keep other tasks from this VM; wait at most ``timeout`` seconds for them.
+        """Keep other tasks from this VM. Wait at most ``timeout`` seconds for them.
 
-        The lock is on the directory itself, which goes when nothing is left to note.
+        The lock is on the directory itself, which is removed when nothing is left to note.
         """
         with lock_directory(
             self.path,
@@ -68,9 +68,9 @@ class VmState:
         return False
 
     def load(self) -> Note | None:
-        """Return the note, ``None`` when there is none that can be used, such as that of another VM.
+        """Return the note, or ``None`` if there is no usable note (one of another VM is not usable).
 
-        Raises :class:`OSError` when the host is out of file descriptors or memory.
+        Raises :class:`OSError` if the host is out of file descriptors or memory.
         """
         try:
             with open(self._file, encoding="utf-8") as handle:
@@ -83,7 +83,7 @@ class VmState:
         return None
 
     def save(self, note: Note) -> None:
-        """Write the note. After a crash there is either the whole old one or the whole new one."""
+        """Write the note. After a crash there is either the complete old note or the complete new one."""
         write_whole(self._file, encode(note))
 
     def begin(self, note: Note) -> None:
@@ -93,13 +93,14 @@ class VmState:
         self.save(note)
 
     def write_pid_file(self, pid: int) -> None:
-        """Write the pid of qemu for a person, and for tools that look for one."""
+        """Write the pid of qemu for people, and for tools that look for a pid file."""
         write_whole(self.pid_file, f"{pid}\n")
 
     def set_aside(self, instead: Note | None) -> None:
-        """Keep a note that cannot be read, so that a person can look at it, and put another note, or none, in its place.
+        """Set a note aside that cannot be read, so that a person can look at it, and put another note, or none,
+        in its place.
 
-        A crash leaves the one or the other.
+        A crash leaves either the old or the new note.
         """
         kept = f"{self._file}.unreadable"
         with contextlib.suppress(OSError):
@@ -113,7 +114,7 @@ class VmState:
                 os.unlink(self._file)
 
     def has_unreadable(self) -> bool:
-        """Tell whether there is a note that cannot be used."""
+        """Tell whether there is a note that is not usable."""
         return os.path.exists(self._file) and self.load() is None
 
     def remove(self) -> None:
@@ -136,7 +137,7 @@ class VmState:
 
 @contextlib.contextmanager
 def host_locked(timeout: float) -> t.Iterator[None]:
-    """Keep the tasks of all VMs from claiming MACs for a moment."""
+    """Keep the tasks of all VMs from claiming MACs meanwhile."""
     with lock_directory(
         BASE,
         timeout,
@@ -147,11 +148,11 @@ def host_locked(timeout: float) -> t.Iterator[None]:
 
 
 def other_vms(uuid: str) -> list[VmState]:
-    """Return where there may be notes of all other VMs."""
+    """Return the places of the notes of all other VMs."""
     try:
         names = sorted(os.listdir(BASE))
     except OSError as exc:
-        # If nobody can tell whether another VM has a MAC, it must not be used.
+        # If nobody can tell whether another VM has a MAC, no VM may get it.
         raise_exhausted(exc)
         return []
     return [VmState(name) for name in names if name != uuid]

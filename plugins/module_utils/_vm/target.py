@@ -22,8 +22,8 @@ _MACHINE_ID_PATHS = ("/etc/machine-id", "/var/lib/dbus/machine-id")
 class Target(t.NamedTuple):
     """What a task says of its VM.
 
-    ``uuid`` and ``qmp_socket`` are ``None`` where the task does not give them, ``user`` where it does not name
-    the user that qemu is to run with. ``timeout`` is in seconds.
+    ``uuid`` and ``qmp_socket`` are ``None`` if the task does not give them, and ``user`` is ``None`` if it does
+    not name the user that is to run qemu. ``timeout`` is in seconds.
     """
 
     name: str
@@ -59,13 +59,15 @@ def parse_name(name: str) -> str:
 
 
 def parse_uuid(text: str) -> str:
-    """Check the option ``uuid``; return it in the form that records carry."""
+    """Check the option ``uuid``. Return it in the form of records."""
     try:
         value = uuidlib.UUID(text)
     except ValueError as exc:
-        raise OptionError("uuid", f"{text!r} is no UUID") from exc
+        raise OptionError("uuid", f"{text!r} is not a UUID") from exc
     if value.int == 0:
-        raise OptionError("uuid", "the UUID of zeros names no VM")
+        raise OptionError(
+            "uuid", "the UUID of zeros cannot name a VM; give the VM's own UUID"
+        )
     return str(value)
 
 
@@ -81,24 +83,25 @@ def default_uuid(name: str) -> str:
             return str(uuidlib.uuid5(uuidlib.UUID(machine_id), name))
     raise OptionError(
         "uuid",
-        "this host has no machine id (/etc/machine-id) to make one of; give the VM's UUID",
+        "this host has no machine id (/etc/machine-id) from which to make a default; give the VM's UUID, or run "
+        "systemd-machine-id-setup on the host",
     )
 
 
 def choose(name: str, given: str | None, reported: t.Mapping[str, str | None]) -> str:
     """Return the UUID of a VM: the given one, the one that its qemu reports, or the default.
 
-    ``reported`` has ``name`` and ``uuid`` of the running qemu; a contradiction is refused,
-    since records would name the wrong VM.
+    ``reported`` has ``name`` and ``uuid`` of the running qemu. A contradiction is refused, because records
+    would name the wrong VM.
     """
     if reported.get("name") not in (None, name):
         raise OptionError(
             "name",
-            f"the VM that runs is named {reported['name']!r}, not {name!r}",
+            f"the running VM has the name {reported['name']!r} and not {name!r}",
         )
     running = reported.get("uuid")
     if given is not None and running is not None and given != running:
         raise OptionError(
-            "uuid", f"the VM that runs has the UUID {running}, not {given}"
+            "uuid", f"the running VM has the UUID {running} and not {given}"
         )
     return given or running or default_uuid(name)

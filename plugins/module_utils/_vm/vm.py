@@ -41,11 +41,11 @@ class Live(t.NamedTuple):
 
 
 class Vm:
-    """A VM while a task has its lock (in check mode: looks at it). :func:`find_vm` makes it.
+    """A VM while a task has its lock or, in check mode, looks at it. :func:`find_vm` makes it.
 
-    ``note`` is what this host knows of it, ``None`` for a VM that has no NIC of ours; ``history`` is what a task
-    that was cut off has on record of it, until the first change ends, which goes on with that. ``unreached`` is why
-    nobody answers on the monitor that the task gave.
+    ``note`` is what this host knows about it, or ``None`` for a VM without our NICs. ``history`` is what an
+    interrupted task has recorded about it. It is valid until the end of the first change, which goes on with
+    that work. ``unreached`` is the reason if nobody answers on the monitor that the task gave.
     """
 
     def __init__(
@@ -73,14 +73,14 @@ class Vm:
 
     @property
     def live(self) -> Live:
-        """Return the running VM. Raises :class:`ProcessError` when it does not run."""
+        """Return the running VM. Raises :class:`ProcessError` if the VM does not run."""
         if self._live is None:
             raise ProcessError(f"the VM {self.name} does not run")
         return self._live
 
     @property
     def nics(self) -> dict[str, Nic]:
-        """Return the NICs that the VM has, by MAC; none when it does not run."""
+        """Return the VM's NICs, by MAC, or none if the VM does not run."""
         return self._live.nics if self._live else {}
 
     @property
@@ -91,16 +91,16 @@ class Vm:
         )
 
     def require_reached(self) -> None:
-        """Require that somebody listened on the monitor that the task gave. Raises :class:`UnreachableError`."""
+        """Require that a process listened on the monitor that the task gave. Raises :class:`UnreachableError`."""
         if self._unreached is not None:
             raise self._unreached
 
     def look(self) -> None:
-        """Find the process, connect to its monitor, and take stock of its NICs. Raises :class:`VirtauditError`."""
+        """Find the process, connect to its monitor, and list its NICs. Raises :class:`VirtauditError`."""
         self.disconnect()
         if self._unreached is not None:
             if self.target.uuid is None and self.note is None:
-                # There is no sign that there ever was such a VM.
+                # Nothing shows that there ever was such a VM.
                 raise self._unreached
             identity.require_ended(self._unreached, self.name, self.uuid, self.note)
             return
@@ -110,18 +110,18 @@ class Vm:
         try:
             self._connect()
         except MonitorError:
-            # A qemu that is about to end does not answer any more.
+            # A qemu that is about to end no longer answers.
             if process is None or not process.wait_end(_ENDING_SECONDS):
                 raise
 
     def adopt(self, process: Process, monitor: Monitor) -> None:
-        """Take a running qemu as this VM, and take stock of its NICs."""
+        """Use a running qemu as this VM, and list its NICs."""
         inventory = take_inventory(monitor)
         nics = observe_nics(inventory, process, self.note)
         self._live = Live(process, monitor, inventory, nics)
 
     def refresh(self) -> None:
-        """Take stock of the NICs again, after something was changed."""
+        """List the NICs again after a change."""
         self.adopt(self.live.process, self.live.monitor)
 
     def disconnect(self) -> Process | None:
@@ -134,24 +134,24 @@ class Vm:
 
     @contextlib.contextmanager
     def change(self, auditor: Auditor) -> t.Iterator[Note]:
-        """Change something of the VM. Yields its note, a new one for a VM that has none.
+        """Change something about the VM. Yield its note, or a new one if it has none.
 
-        First notes that a task is under way. At the end, also after an error, it writes the note back, or removes it
-        if the note has nothing left to tell.
-        What could not be proved or undone stays noted as under way, so that the next task goes on with it.
+        First note that a task is under way. At the end, also after an error, write the note back, or remove it
+        if it has nothing left to tell. Work that could not be proved or undone stays noted as under way, so
+        that the next task goes on with it.
         """
         note = self.note = self.note or self.new_note(self.virt(), started=False)
         self.state.begin(note)
         try:
             yield note
         finally:
-            # If the end of a VM is on record, its note is gone.
+            # If the end of a VM is on record, its note was removed.
             if self.note is not None:
                 self._settle(note, auditor)
             self.history = History(None)
 
     def forget(self) -> None:
-        """Forget what was noted of a VM whose end is on record."""
+        """Forget the note of a VM whose end is on record."""
         self.note, self.history = None, History(None)
 
     def _settle(self, note: Note, auditor: Auditor) -> None:
@@ -161,7 +161,7 @@ class Vm:
         if auditor.missed or note.is_unfinished or note.has_ended:
             self.state.save(note)
             return
-        # A NIC that something else attached is no longer noted when no change of it is under way.
+        # A NIC that another program attached is no longer noted if no change of it is under way.
         note.forget_foreign()
         if note.started or note.interfaces:
             note.busy = None
@@ -177,7 +177,7 @@ class Vm:
         return self.note.virt if self.note else "qemu"
 
     def new_note(self, virt: str, started: bool, unit: str | None = None) -> Note:
-        """Return a fresh note of this VM, bound to its process where there is one."""
+        """Return a fresh note of this VM, bound to its process if it has one."""
         note = Note(
             name=self.name,
             uuid=self.uuid,
@@ -215,7 +215,7 @@ class Vm:
         try:
             found = identity.behind(monitor, self.note)
             identity.require_noted(self.qmp_socket, found, self.note)
-            # Records with the name of another VM would be false.
+            # Records with the name of another VM would be wrong.
             target.choose(self.name, self.uuid, identity.reported(monitor))
             self.adopt(found, monitor)
         except BaseException:

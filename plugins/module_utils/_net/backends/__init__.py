@@ -19,7 +19,7 @@ if t.TYPE_CHECKING:
 @functools.cache
 def backend_of(kind: str) -> Backend:
     """Return the back end of a type of interface."""
-    # Each import takes time, and most tasks have one kind only.
+    # The imports are here because each takes time, and most tasks have only one kind.
     if kind == "bridge":
         from .bridge import Bridge
 
@@ -40,7 +40,10 @@ def backend_of(kind: str) -> Backend:
 
 
 def kind_of(device: Device, noted: str | None) -> str:
-    """Return the type of the interface that an open queue belongs to; ``noted`` is what is known of it."""
+    """Return the type of the interface that an open queue belongs to.
+
+    ``noted`` is the type by the note, if there is one.
+    """
     if device.is_vdpa:
         return "vdpa"
     if not device.is_tap:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What every kind of link does: check, open, prepare, observe, update, remove."""
+"""The steps of every kind of link: check, open, prepare, observe, update, remove."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if t.TYPE_CHECKING:
 
 
 class Nodes(t.Protocol):
-    """Opens nodes and puts each open on record; owns what is opened and made until it is handed over."""
+    """Opens nodes and records each open. It owns everything that is opened and made until the hand-over."""
 
     def open_node(
         self,
@@ -29,14 +29,14 @@ class Nodes(t.Protocol):
         path: str,
         setup: t.Callable[[Device], None] | None,
     ) -> Device:
-        """Open a node and make it what it should be."""
+        """Open a node and set it up."""
 
     def made_link(self, ifname: str) -> None:
-        """Take a link that does not go with its last descriptor."""
+        """Take over a link that stays when its last descriptor is closed."""
 
 
 class Backend(abc.ABC):
-    """One kind of link. It keeps nothing: all that it needs is told, and the rest is the kernel's."""
+    """One kind of link. It has no state. Callers give what it needs, and the kernel knows the rest."""
 
     # The option ``type``.
     kind: t.ClassVar[str]
@@ -51,29 +51,30 @@ class Backend(abc.ABC):
 
     @abc.abstractmethod
     def check(self, interface: Interface, leftovers: t.Collection[str]) -> None:
-        """Refuse what this host cannot make, before anything is opened. Raises :class:`OptionError`.
+        """Refuse an interface that this host cannot make, before anything is opened. Raises :class:`OptionError`.
 
-        ``leftovers`` are links of the VM that are removed before anything is made.
+        ``leftovers`` are links of the VM that the task removes before it makes anything.
         """
 
     @abc.abstractmethod
     def complaints(self, source: str, ifname: str | None) -> list[str]:
-        """Return what is wrong with a network that a NIC is, or is to be, on, though it can be made: it passes nothing.
+        """Return why the network of a NIC would pass no frames, although the link can be made.
 
-        ``ifname`` is the NIC's link where it has one.
+        ``ifname`` is the NIC's link, if it has one already.
         """
 
     @abc.abstractmethod
     def open(self, interface: Interface, nodes: Nodes) -> list[Device]:
-        """Make the link and open its queues. It is down, and on no network.
+        """Make the link and open its queues. The link is down, and on no network.
 
         Raises :class:`DeviceError`, :class:`LinkError` or :class:`AuditError`.
         """
 
     def prepare(self, link: NicLink) -> None:
-        """Put a link that is down on its network, and bring it up unless it is to be down. Raises :class:`LinkError`.
+        """Put a link that is down on its network, and bring it up unless the task wants it down.
 
-        All that keeps frames apart is in place, and read back, before the first one can pass.
+        Raises :class:`LinkError`. VLAN, filter and isolation are in place and read back before the first frame
+        can pass.
         """
         from .. import link as links
 
@@ -85,9 +86,9 @@ class Backend(abc.ABC):
             links.bring_up(link.ifname)
 
     def observe(self, link: NicLink) -> Network:
-        """Return the network that a link is on now, by the kernel. Raises :class:`LinkError`.
+        """Ask the kernel for the network that a link is on now, and return it. Raises :class:`LinkError`.
 
-        What ``link`` does not name is not looked at.
+        Values that ``link`` does not name are not read.
         """
         return self._observe_at(link, self.source_of(link.ifname))
 
@@ -110,7 +111,7 @@ class Backend(abc.ABC):
         )
 
     def mode_of(self, ifname: str) -> str | None:
-        """Return the mode of a link as the option ``mode`` names it, ``None`` for a kind without."""
+        """Return the mode of a link in the words of the option ``mode``, or ``None`` for a kind without modes."""
         return None
 
     def hwaddr_of(self, mac: str) -> str:
@@ -119,13 +120,17 @@ class Backend(abc.ABC):
 
     @abc.abstractmethod
     def update(self, link: NicLink, network: Network) -> None:
-        """Put a link on another network, without its guest. Raises :class:`LinkError`.
+        """Put a link on another network without the guest's help. Raises :class:`LinkError`.
 
-        ``link.network`` is the network that it is on. No frame passes that neither of the two lets pass.
+        ``link.network`` is the network that it is on. Meanwhile only frames pass that one of the two networks
+        lets pass.
         """
 
     def remains(self, link: NicLink) -> bool:
-        """Tell whether something of a link is there that does not go with its last descriptor. Raises :class:`LinkError`."""
+        """Tell whether something of a link exists that stays when its last descriptor is closed.
+
+        Raises :class:`LinkError`.
+        """
         rights = link.rights
         if rights is None or sysfs.exists(link.ifname):
             return False
@@ -135,7 +140,7 @@ class Backend(abc.ABC):
         return any(table.has(self.family, each) for each in elements_of(rights))
 
     def remove(self, link: NicLink) -> None:
-        """Remove what is left of a link that nobody holds: the rules that do not go with it. Raises :class:`LinkError`."""
+        """Remove what is left of a link that nobody holds, which is the rules that stay. Raises :class:`LinkError`."""
         rights = link.rights
         if rights is not None:
             from ..filter import nft
@@ -144,7 +149,7 @@ class Backend(abc.ABC):
 
     @abc.abstractmethod
     def source_of(self, ifname: str) -> str | None:
-        """Return the bridge or the lower device of a link, as the kernel knows it."""
+        """Ask the kernel for the bridge or the lower device of a link, and return it."""
 
     @abc.abstractmethod
     def _connect(self, link: NicLink) -> None:
@@ -152,7 +157,10 @@ class Backend(abc.ABC):
 
     @abc.abstractmethod
     def _set_port(self, link: NicLink, before: NicLink | None) -> None:
-        """Give the port its VLANs and flags; ``before`` is what it had them from, ``None`` for a new port."""
+        """Give the port its VLANs and flags.
+
+        ``before`` is the link with its earlier network, or ``None`` for a new port.
+        """
 
     def _check_filter(self, interface: Interface) -> None:
         """Refuse a filter that this host cannot put in place. Raises :class:`OptionError`."""
@@ -166,7 +174,7 @@ class Backend(abc.ABC):
             raise interface.error("filter", str(exc)) from exc
 
     def _set_filter(self, link: NicLink, before: NicLink | None) -> None:
-        """Filter what a link sends as its network says; ``before`` is what it was filtered by."""
+        """Set the filter that a link's network asks for. ``before`` is the filter that the link had."""
         old = before.rights if before else None
         if link.rights is not None:
             from ..filter import nft

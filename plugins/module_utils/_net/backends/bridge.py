@@ -19,8 +19,8 @@ from .base import Backend, Nodes
 if t.TYPE_CHECKING:
     from ..port import PortFlags
 
-# Each import takes time: what only makes and changes a tap, or keeps VLANs and ports apart, is
-# imported there.
+# Each import takes time, so modules that only make or change a tap, or only set VLANs and flags,
+# are imported where they are used.
 
 
 class Bridge(Backend):
@@ -32,24 +32,24 @@ class Bridge(Backend):
     moves = True
 
     def check(self, interface: Interface, leftovers: object) -> None:
-        """Require a bridge, with VLAN filtering where VLANs are asked. Raises :class:`OptionError`."""
+        """Require a bridge, with VLAN filtering if the task asks for VLANs. Raises :class:`OptionError`."""
         bridge = interface.source
         if not sysfs.is_bridge(bridge):
             raise interface.error(
                 "source",
-                f"{bridge} is no bridge; use type: direct for a macvtap on a network device",
+                f"{bridge} is not a bridge; use type: direct for a macvtap on a network device",
             )
         if interface.vlan is not None and not sysfs.filters_vlans(bridge):
             raise interface.error(
                 "vlan",
-                f"bridge {bridge} does not keep VLANs apart, so every VM on it would get this one's frames; turn its VLAN"
-                f" filtering on ('ip link set {bridge} type bridge vlan_filtering 1'; see first that its uplink has the"
-                f" VLANs that it needs: 'bridge vlan show')",
+                f"bridge {bridge} does not keep VLANs apart, so every VM on it would get the frames of this VM; turn "
+                f"its VLAN filtering on ('ip link set {bridge} type bridge vlan_filtering 1'; see first that its "
+                "uplink has the VLANs that it needs: 'bridge vlan show')",
             )
         self._check_filter(interface)
 
     def complaints(self, source: str, ifname: str | None) -> list[str]:
-        """Say that a bridge is down, or that its spanning tree keeps a port silent."""
+        """Return a warning if a bridge is down, or if its spanning tree keeps a port silent."""
         if not sysfs.is_bridge(source):
             return []
         if not sysfs.is_up(source):
@@ -62,9 +62,9 @@ class Bridge(Backend):
         delay = 2 * sysfs.forward_delay(source)
         if ifname is None and delay:
             return [
-                f"bridge {source} takes part in the spanning tree, which keeps a new port silent for {delay:g} s: a guest"
-                f" that asks for its address at boot may miss it. Turn that off where no loop can be ('ip link set {source}"
-                " type bridge stp_state 0'), or lower its forward delay"
+                f"bridge {source} takes part in the spanning tree, which keeps a new port silent for {delay:g} s, so a "
+                "guest that asks for its address at boot may get no answer. If no loop is possible, turn the spanning "
+                f"tree off ('ip link set {source} type bridge stp_state 0'), or lower its forward delay"
             ]
         if state not in (None, "forwarding"):
             return [
@@ -79,7 +79,7 @@ class Bridge(Backend):
         return open_tap(interface, nodes)
 
     def observe(self, link: NicLink) -> Network:
-        """Return the network that a tap is on now, by the kernel. Raises :class:`LinkError`."""
+        """Ask the kernel for the network that a tap is on now, and return it. Raises :class:`LinkError`."""
         network, vlan = super().observe(link), link.vlan
         if sysfs.master(link.ifname) is None:
             return dataclasses.replace(network, vlan=None, isolated=None)
@@ -102,7 +102,7 @@ class Bridge(Backend):
 
         new, here = link.on(network), sysfs.master(link.ifname)
         if here != network.source:
-            # What the port has of VLANs and flags goes with the bridge that it leaves.
+            # The port loses its VLANs and flags when it leaves its bridge.
             links.take_down(link.ifname)
             if here is not None:
                 links.leave_bridge(link.ifname, here)
@@ -141,7 +141,8 @@ class Bridge(Backend):
         from .. import port, port_vlan
 
         if before is not None and _flags_of(before).pinned:
-            # The entry stands in each of the port's VLANs, and goes from those that it has now.
+            # Each of the port's VLANs has the entry, and it is removed from the VLANs that the port
+            # has now.
             port.unpin(name, link.mac)
         if vlan is not None:
             port_vlan.apply(name, vlan)
@@ -152,7 +153,7 @@ class Bridge(Backend):
 
 
 def _is_plain(link: NicLink) -> bool:
-    """Tell whether a port has the flags that the kernel gives a new one."""
+    """Tell whether a port has the flags that the kernel gives a new port."""
     return link.network.isolated != "yes" and link.network.filter is None
 
 

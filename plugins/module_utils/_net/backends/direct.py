@@ -28,31 +28,37 @@ class Direct(Backend):
     moves = False
 
     def check(self, interface: Interface, leftovers: t.Collection[str]) -> None:
-        """Require a lower device that is up, free, and takes what is asked. Raises :class:`OptionError`."""
+        """Require a lower device that is up, is free, and can do what the task asks for.
+
+        Raises :class:`OptionError`.
+        """
         from .. import link as links
 
         lower = interface.source
         if not sysfs.is_up(lower):
             raise interface.error(
                 "source",
-                f"{lower} is down, and a macvtap on it would be; bring it up first",
+                f"{lower} is down, so a macvtap on it would be down, too; bring it up first",
             )
         master = sysfs.master(lower)
         if master is not None:
             raise interface.error(
-                "source", f"{lower} is a port of {master}; a macvtap needs it free"
+                "source",
+                f"{lower} is a port of {master}, and a macvtap needs a device that is no port; use another "
+                "device",
             )
         parent = sysfs.lower(lower)
         if parent is not None and links.kind(lower) in _MACVLANS:
             raise interface.error(
                 "source",
-                f"{lower} is a macvlan, and the kernel would put the macvtap on its parent {parent}; name {parent} itself",
+                f"{lower} is a macvlan, and the kernel would put the macvtap on its parent {parent}; give {parent} "
+                "itself as source",
             )
         users = [name for name in sysfs.uppers(lower) if name not in leftovers]
         if interface.mode == "passthrough" and users:
             raise interface.error(
                 "mode",
-                f"passthrough takes {lower} as a whole, and it is in use by {', '.join(users)}",
+                f"passthrough needs the whole device {lower}, which these links use already: {', '.join(users)}",
             )
         for user in users:
             if (
@@ -61,7 +67,7 @@ class Direct(Backend):
             ):
                 raise interface.error(
                     "source",
-                    f"{lower} is taken as a whole by {user} (mode passthrough)",
+                    f"{user} uses the whole device {lower} (mode passthrough)",
                 )
         lower_mtu = sysfs.mtu(lower)
         if (
@@ -70,12 +76,12 @@ class Direct(Backend):
             and interface.mtu > lower_mtu
         ):
             raise interface.error(
-                "mtu", f"{interface.mtu} is more than the {lower_mtu} bytes of {lower}"
+                "mtu", f"{interface.mtu} is more than {lower_mtu}, the MTU of {lower}"
             )
         self._check_filter(interface)
 
     def complaints(self, source: str, ifname: str | None) -> list[str]:
-        """Say that the lower device is down."""
+        """Return a warning if the lower device is down."""
         if sysfs.is_up(source):
             return []
         return [f"{source} is down, so the NIC reaches nothing; bring it up"]
@@ -93,8 +99,8 @@ class Direct(Backend):
         )
         nodes.made_link(interface.ifname)
         if interface.mode == "passthrough":
-            # The kernel made it with the lower device's MAC. It gives the lower one the guest's by this, and its own
-            # back when the macvtap goes, whoever removes it.
+            # The kernel made the macvtap with the lower device's MAC. With this call it gives the lower device the
+            # guest's MAC. It restores the lower device's own MAC when anybody removes the macvtap.
             links.set_mac(interface.ifname, interface.mac)
         path = f"/dev/tap{index}"
         _verify_node(interface, path)
@@ -104,7 +110,7 @@ class Direct(Backend):
         ]
 
     def update(self, link: NicLink, network: Network) -> None:
-        """Change the filter and the MTU of a macvtap. It cannot move. Raises :class:`LinkError`."""
+        """Change the filter and the MTU of a macvtap. It cannot move to another device. Raises :class:`LinkError`."""
         from .. import link as links
 
         if network.source != sysfs.lower(link.ifname):
@@ -119,11 +125,14 @@ class Direct(Backend):
         self._set_link(new)
 
     def remains(self, link: NicLink) -> bool:
-        """Tell whether the macvtap is there, or its rules."""
+        """Tell whether the macvtap or its rules exist."""
         return _is_there(link) or super().remains(link)
 
     def remove(self, link: NicLink) -> None:
-        """Remove the macvtap, which its last descriptor does not, then its rules. Raises :class:`LinkError`."""
+        """Remove the macvtap, because the close of its last descriptor does not, and then its rules.
+
+        Raises :class:`LinkError`.
+        """
         from .. import link as links
 
         if _is_there(link):
@@ -147,13 +156,14 @@ class Direct(Backend):
     def _connect(self, link: NicLink) -> None:
         from .. import link as links
 
-        # Groups of a guest's own, as those of its neighbour discovery, are not known to the host.
+        # The host does not know the multicast groups of a guest, such as those of its neighbour
+        # discovery.
         links.receive_all_multicast(link.ifname)
         if link.network.mtu is not None:
             links.set_mtu(link.ifname, int(link.network.mtu))
 
     def _set_port(self, link: NicLink, before: NicLink | None) -> None:
-        """A macvtap has no port of a bridge."""
+        """Do nothing, because a macvtap is not a port of a bridge."""
 
     def _check_filter(self, interface: Interface) -> None:
         super()._check_filter(interface)
@@ -170,8 +180,8 @@ def _is_there(link: NicLink) -> bool:
     name = link.ifname
     if sysfs.macvtap_rdev(name) is None or sysfs.lower(name) != link.network.source:
         return False
-    # The index is not known yet when a task was cut off between making the link and noting it. In mode passthrough
-    # its MAC may be the lower device's then.
+    # If a task was cut off after it made the link and before it noted it, the index is unknown. In mode
+    # passthrough the link's MAC may then be the lower device's.
     return link.ifindex in (None, sysfs.ifindex(name))
 
 

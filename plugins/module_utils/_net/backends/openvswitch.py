@@ -22,7 +22,8 @@ from .base import Backend, Nodes
 class OpenVSwitch(Backend):
     """A tap that is a port of a bridge of Open vSwitch.
 
-    The row of the port stays when the tap goes with its last descriptor: it is removed then.
+    The kernel removes the tap with its last descriptor, but the row of the port stays in the database, so this
+    class removes it.
     """
 
     kind = "openvswitch"
@@ -40,7 +41,7 @@ class OpenVSwitch(Backend):
         if interface.source not in datapaths:
             raise interface.error(
                 "source",
-                f"{interface.source} is no bridge of Open vSwitch ('ovs-vsctl list-br' names them)",
+                f"{interface.source} is not a bridge of Open vSwitch ('ovs-vsctl list-br' names them)",
             )
         if interface.filter != "none" and datapaths[interface.source] == "netdev":
             raise interface.error(
@@ -52,7 +53,7 @@ class OpenVSwitch(Backend):
         self._check_filter(interface)
 
     def complaints(self, source: str, ifname: str | None) -> list[str]:
-        """Say why the switch does not use a port."""
+        """Return a warning if the switch does not use a port."""
         port = ovs_port.read(ifname) if ifname is not None else None
         if port is None or port.error is None:
             return []
@@ -67,7 +68,7 @@ class OpenVSwitch(Backend):
         return open_tap(interface, nodes)
 
     def observe(self, link: NicLink) -> Network:
-        """Return the network that a tap is on now, by the database. Raises :class:`LinkError`."""
+        """Ask the database for the network that a tap is on now, and return it. Raises :class:`LinkError`."""
         port = ovs_port.read(link.ifname)
         network = self._observe_at(link, None if port is None else port.bridge)
         if port is None:
@@ -127,7 +128,7 @@ class OpenVSwitch(Backend):
         ovs_port.add(link.ifname, _port_of(link, None))
 
     def _set_port(self, link: NicLink, before: NicLink | None) -> None:
-        """The port has its settings from the transaction that made it."""
+        """Do nothing, because the transaction that made the port also made its settings."""
 
     @staticmethod
     def _set_mtu(link: NicLink) -> None:
@@ -141,7 +142,7 @@ class OpenVSwitch(Backend):
 
 
 def _port_of(link: NicLink, before: OvsPort | None) -> OvsPort:
-    """Return the port that a network asks for; ``before`` is the port that the link has."""
+    """Return the port that a network needs. ``before`` is the port that the link has."""
     network = link.network
     if network.vlan is not None and link.vlan is None:
         raise LinkError(f"the VLANs {network.vlan} of {link.ifname} cannot be read")

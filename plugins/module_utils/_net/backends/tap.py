@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Opens a new tap: what all back ends do whose links are taps."""
+"""Opens a new tap, for all back ends whose links are taps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .base import Nodes
 
 
 def open_tap(interface: Interface, nodes: Nodes) -> list[Device]:
-    """Open /dev/net/tun for each queue of a new tap, which is down then.
+    """Open /dev/net/tun for each queue of a new tap, and leave the tap down.
 
     Raises :class:`DeviceError` or :class:`AuditError`.
     """

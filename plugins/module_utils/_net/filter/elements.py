@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What one NIC may send, as elements of the sets of the filter's table. Pure.
+"""Turns what one NIC may send into elements of the sets of the filter's table. Pure.
 
 Source: ``nft(8)``, SETS; ``include/uapi/linux/netfilter/nf_tables.h`` for the form of a key.
 """
@@ -20,8 +20,8 @@ Level = t.Literal["mac", "address"]
 class Rights(t.NamedTuple):
     """What the NIC behind a link may send.
 
-    ``level`` is the option ``filter``; ``addresses`` are those of the option ``addresses``, none with ``mac``;
-    ``trunk`` tells whether it may send VLAN tags.
+    ``level`` is the option ``filter``; ``addresses`` are the networks of the option ``addresses``, and none
+    with ``mac``. ``trunk`` tells whether the NIC may send VLAN tags.
     """
 
     ifindex: int
@@ -32,7 +32,7 @@ class Rights(t.NamedTuple):
 
 
 class Element(t.NamedTuple):
-    """One element: the link's index, and with it what the set allows: a value, or a range up to ``last``."""
+    """One element: the link's index, together with what the set allows, which is a value or a range up to ``last``."""
 
     set: str
     ifindex: int
@@ -40,7 +40,7 @@ class Element(t.NamedTuple):
     last: bytes | None = None
 
     def text(self) -> str:
-        """Return it as nft reads it."""
+        """Return the element in nft's notation."""
         if not self.first:
             return str(self.ifindex)
         value = _text(self.set, self.first)
@@ -49,7 +49,7 @@ class Element(t.NamedTuple):
         return f"{self.ifindex} . {value}"
 
     def key(self) -> bytes:
-        """Return its (first) key as the kernel has it: each part is padded to four bytes."""
+        """Return its (first) key in the kernel's form, in which each part is padded to four bytes."""
         return self._key(self.first)
 
     def key_end(self) -> bytes | None:
@@ -57,13 +57,14 @@ class Element(t.NamedTuple):
         return None if self.last is None else self._key(self.last)
 
     def _key(self, value: bytes) -> bytes:
-        # nft turns the bytes of what it looks up in ranges, so that numbers compare.
+        # nft reverses the bytes of values that it looks up in ranges, so that they compare as
+        # numbers.
         order = "=I" if self.last is None else ">I"
         return struct.pack(order, self.ifindex) + value + bytes(-len(value) % 4)
 
 
 def elements_of(rights: Rights) -> list[Element]:
-    """Return the elements that give a NIC its rights, in the order of the table's sets."""
+    """Return the elements for a NIC's rights, in the order of the table's sets."""
     index = rights.ifindex
     mac = bytes.fromhex(rights.mac.replace(":", ""))
     found = [
@@ -77,7 +78,7 @@ def elements_of(rights: Rights) -> list[Element]:
         found.append(Element("addressed", index))
         allowed = list(rights.addresses)
         if any(network.version == 6 for network in allowed):
-            # Without it the guest has no neighbour discovery and no DHCPv6.
+            # Without this address the guest has no neighbour discovery and no DHCPv6.
             own = link_local(rights.mac)
             if not any(
                 network.version == 6 and own.subnet_of(network) for network in allowed

@@ -3,8 +3,8 @@
 
 """The messages of nftables in the kernel, and what stands in them.
 
-libnftables reads every link of the host, or every element of a table, before it answers or changes anything: 25 ms
-with a thousand NICs. The kernel does what these ask in microseconds. Source:
+libnftables reads every link of the host, or every element of a table, before it answers or changes anything: 25
+ms with a thousand NICs. The kernel does what these ask in microseconds. Source:
 ``include/uapi/linux/netfilter/nf_tables.h``, libnftnl's ``udata.h``.
 """
 

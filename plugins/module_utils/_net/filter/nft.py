@@ -3,8 +3,8 @@
 
 """Puts the filter of a NIC in place, checks whether it is there, and takes it away.
 
-The tables with their fixed rules are written with libnftables (``libnftables(3)``, the Python module ``nftables``), once
-a host. What a NIC may send is one transaction of its own.
+The tables with their fixed rules are written with libnftables (``libnftables(3)``, the Python module
+``nftables``), once a host. What a NIC may send is one transaction of its own.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from .elements import Rights, elements_of
 from .ruleset import Family, build, hook_of, words_of
 
 _MISSING = (
-    "the Python library nftables is missing on the host (Debian: the package python3-nftables), and without it no"
-    " filter can be put in place; install it, or use filter: none"
+    "the Python library nftables is missing on the host, so the task cannot set a filter; install it (Debian: the "
+    "package python3-nftables), or use filter: none"
 )
 
 
 def check(family: Family) -> None:
-    """Require that filters can be put in place here. Changes nothing. Raises :class:`LinkError`."""
+    """Require that this host can set filters. Changes nothing. Raises :class:`LinkError`."""
     if _usable(family) != "whole":
         _library()
 
 
 def _usable(family: Family) -> table.State:
-    """Return how a table is. Raises :class:`LinkError` for one that is somebody else's."""
+    """Return the state of a table. Raises :class:`LinkError` if somebody else made the table."""
     state = table.state_of(family)
     if state == "foreign":
         raise LinkError(
-            f"the table {words_of(family)} of nftables was not made by this collection; see what it is for"
-            f" ('nft list table {words_of(family)}'), then remove it ('nft delete table {words_of(family)}')"
+            f"the table {words_of(family)} of nftables was not made by this collection; find out what it is for"
+            f" ('nft list table {words_of(family)}'), and then remove it ('nft delete table {words_of(family)}')"
         )
     return state
 
@@ -100,7 +100,7 @@ def missing_of(family: Family, ifname: str, rights: Rights) -> str | None:
 
 
 def remove(family: Family, rights: Rights) -> None:
-    """Take away what is there of a NIC's filter. A missing part is no error. Raises :class:`LinkError`."""
+    """Remove the parts of a NIC's filter that exist. A missing part is not an error. Raises :class:`LinkError`."""
     if table.state_of(family) in ("missing", "foreign"):
         return
     there = [each for each in elements_of(rights) if table.has(family, each)]
@@ -121,9 +121,9 @@ def run(commands: str) -> None:
 
 
 def _library() -> t.Any:
-    """Return a new session with libnftables: one that ran commands before reads the whole table for the next.
+    """Return a new session with libnftables.
 
-    Raises :class:`LinkError`.
+    A session that has run commands would read the whole table before the next ones. Raises :class:`LinkError`.
     """
     try:
         return _module().Nftables()
@@ -132,7 +132,7 @@ def _library() -> t.Any:
 
 
 def _module() -> t.Any:
-    """Return the module ``nftables``. Distributions have it for their own Python, and it works with any.
+    """Return the module ``nftables``. Distributions install it for their own Python, and it works with any Python.
 
     Raises :class:`ImportError`.
     """

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The nftables rules that filter what guests send: fixed rules, and sets with what each NIC may send. Pure.
+"""The nftables rules that filter what guests send. The rules are fixed, and sets have what each NIC may send. Pure.
 
 A frame passes the same few rules on a host with one NIC and on a host with a thousand, because the rules look
 NICs up in sets by the index of their link. The index stays when a link is renamed, and a new link never gets it.
@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import typing as t
 
-# The number changes with the rules, so that an older version of the collection keeps the table that it made.
+# The number changes with the rules, so that a table of an older version of the collection stays as
+# it is.
 TABLE = "virtaudit_1"
 # The tables: for frames that come in at a port of a bridge, for those that a macvtap sends, and for those that come in at
 # another tap. The first two are called as nft's families.
@@ -22,8 +23,8 @@ Family = t.Literal["bridge", "netdev", "ingress"]
 # The table's comment. A table of the same name without it belongs to somebody else.
 COMMENT = "made by virtaudit.qemu: filters of VM NICs"
 
-# nft adds to a rule what its fields depend on, mostly by the type in the Ethernet header, which a frame with a VLAN tag
-# does not match. "meta protocol" before them spares that, and looks behind the tag.
+# nft adds the conditions that a rule's fields depend on, mostly a test of the type in the Ethernet header, which does
+# not match a frame with a VLAN tag. "meta protocol" before the fields avoids that, and looks behind the tag.
 
 # Each set with its key. The payload at a bit offset of the transport header has no name in nft 1.0.6.
 _SETS = {
@@ -44,7 +45,7 @@ SETS = tuple(_SETS)
 _CHAINS: dict[str, list[str]] = {
     "guest": [
         "meta {key} . ether saddr != @macs drop",
-        # Spanning tree, LLDP, pause and the like are between switches.
+        # Spanning tree, LLDP, pause frames and similar ones are for switches only.
         "ether daddr 01:80:c2:00:00:00-01:80:c2:00:00:0f drop",
         # This looks at the header itself, because new kernels look behind a second tag and PPPoE for the protocol.
         "ether type != {{ arp, ip, ip6, 8021q }} drop",
@@ -64,7 +65,7 @@ _CHAINS: dict[str, list[str]] = {
         "meta protocol arp arp operation != {{ request, reply }} drop",
         "meta protocol arp meta {key} . arp saddr ether != @macs drop",
         "meta {key} != @addressed accept",
-        # A probe whether an address is free (RFC 5227).
+        # A probe that asks whether an address is free (RFC 5227).
         "meta protocol arp arp saddr ip 0.0.0.0 accept",
         "meta protocol arp meta {key} . arp saddr ip @addresses4 accept",
         "meta protocol arp meta {key} . arp saddr ip @networks4 accept",
@@ -93,7 +94,7 @@ _CHAINS: dict[str, list[str]] = {
         "accept",
     ],
     "guest_nd": [
-        # These must not come behind another header or in fragments (RFC 6980).
+        # These messages must not be behind another header or in fragments (RFC 6980).
         "ip6 nexthdr != icmpv6 drop",
         "meta protocol ip6 icmpv6 type nd-router-solicit goto guest_rs",
         "meta {key} @addressed jump own_nd",
@@ -111,11 +112,11 @@ _CHAINS: dict[str, list[str]] = {
         "ip6 length 16 @th,64,16 0x0101 meta {key} . @th,80,48 @nd_macs accept",
         "drop",
     ],
-    # The rest return when the packet is the NIC's own.
+    # The other chains return if the packet has the NIC's own addresses.
     "own_rs": ["ip6 saddr :: return", "goto own_source"],
     "own_nd": [
         "meta protocol ip6 icmpv6 type nd-neighbor-advert jump own_target",
-        # Duplicate address detection asks for the own address without having one.
+        # Duplicate address detection asks for the guest's own address before the guest has it.
         "meta protocol ip6 icmpv6 type nd-neighbor-solicit ip6 saddr :: goto own_target",
         "goto own_source",
     ],
@@ -135,9 +136,9 @@ _BASE_RULE = "meta iif @nics jump guest"
 
 
 def build(family: Family) -> str:
-    """Return nft's commands that make a table, or put the rules back into one whose rules are gone.
+    """Return nft's commands that make a table, or restore the rules of a table that lost them.
 
-    They run as one transaction, and leave the elements of the sets alone.
+    They run as one transaction, and do not change the elements of the sets.
     """
     key = _key(family)
     table = words_of(family)
@@ -170,7 +171,7 @@ def words_of(family: Family) -> str:
 
 
 def labels(family: Family) -> dict[str, list[str]]:
-    """Return the comments of the rules of each chain, in their order: what a whole table has."""
+    """Return the comments of the rules of each chain of a complete table, in order."""
     return {
         name: [_label(name, number) for number in range(len(rules))]
         for name, rules in _chains(family).items()
@@ -183,7 +184,7 @@ def hook_of(ifindex: int) -> str:
 
 
 def _chains(family: Family) -> dict[str, list[str]]:
-    # The chains that a jump leads to come first: nft wants to know them.
+    # The targets of jumps come first, because nft must know them.
     chains = dict(reversed(_CHAINS.items()))
     if family == "bridge":
         chains[_BASE] = [_BASE_RULE]

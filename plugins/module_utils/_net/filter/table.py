@@ -31,7 +31,7 @@ _found: dict[Family, tuple[int, State]] = {}
 
 
 def state_of(family: Family) -> State:
-    """Return how a table is: ``damaged`` is ours without some of its rules, ``foreign`` somebody else's.
+    """Return the state of a table: ``damaged`` is our table without some of its rules, ``foreign`` is somebody else's.
 
     The rules are read anew only when somebody has changed something of nftables since. Raises :class:`LinkError`.
     """
@@ -74,7 +74,7 @@ def _read_state(family: Family) -> State:
 
 
 def filtered(links: t.Mapping[str, int], family: Family) -> dict[str, bool | None]:
-    """Return of each link, by its name with its index, whether it is filtered; ``None`` where that cannot be read."""
+    """Return for each link, by its name with its index, whether it is filtered, or ``None`` if that cannot be read."""
     try:
         whole = state_of(family) == "whole"
         return {
@@ -90,7 +90,7 @@ def filtered(links: t.Mapping[str, int], family: Family) -> dict[str, bool | Non
 def enters(family: Family, ifindex: int, ifname: str) -> bool:
     """Tell whether the frames of a link enter a table by the link's chain. Raises :class:`LinkError`.
 
-    The kernel takes a chain off a link that is renamed.
+    The kernel detaches the chain from a link that is renamed.
     """
     chain = hook_of(ifindex)
     try:
@@ -111,13 +111,13 @@ def has_hook(family: Family, ifindex: int) -> bool:
 
 
 def has(family: Family, element: Element) -> bool:
-    """Tell whether an element stands in its set. Raises :class:`LinkError`."""
+    """Tell whether a set has an element. Raises :class:`LinkError`."""
     asked = changes.element(element)
     request = nfnetlink.elements(family, element.set, [asked])
     try:
         replies = nfnetlink.ask(nfnetlink.GETSETELEM, 0, family, request)
     except OSError as exc:
-        # EINVAL: somebody made a set of that name with another key.
+        # EINVAL means that somebody made a set with that name and another key.
         if exc.errno in (errno.ENOENT, errno.EINVAL):
             return False
         raise LinkError(
@@ -134,7 +134,7 @@ def _unread_chain(chain: str, exc: OSError) -> LinkError:
 
 
 def _table(family: Family) -> tuple[str | None, bool] | None:
-    """Return a table's comment, and whether it is put to sleep."""
+    """Return a table's comment, and whether the table is dormant."""
     try:
         replies = nfnetlink.ask(
             nfnetlink.GETTABLE, 0, family, nfnetlink.text(_TABLE_NAME, name_of(family))

@@ -258,7 +258,7 @@ def test_what_followed_a_preparation_that_failed() -> None:
     severity, followed = failed_prepare(begin().start(fds=(7, 8)).booted())
     assert severity == "high"
     assert followed.startswith(
-        "It was handed over all the same, at 1970-01-01T00:16:40.000Z (1000.000:105)."
+        "It was handed over all the same, at 1970-01-01T00:16:40.000Z (1000.000:105)"
     )
 
 

@@ -62,7 +62,7 @@ def test_macs(macs: list[str] | None, stop: str, parsed: list[str] | None) -> No
     [
         (None, "is required"),
         (["all", MAC], "all stands alone"),
-        (["x"], r"macs\[0\]: 'x' is no MAC"),
+        (["x"], r"macs\[0\]: 'x' is not a MAC"),
     ],
 )
 def test_refused_macs(macs: list[str] | None, words: str) -> None:

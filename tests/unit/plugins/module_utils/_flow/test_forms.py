@@ -301,7 +301,7 @@ SAID: dict[str, tuple[str | bytes, str]] = {
         ),
         "verbose",
     ),
-    "a user by name": (RAW.replace("uid=0 ", "uid=alice "), "has the user's name"),
+    "a user by name": (RAW.replace("uid=0 ", "uid=alice "), "the user's name"),
     **{
         f"{old} as {new}": (RAW.replace(old, new), "is broken")
         for old, new in (

@@ -43,14 +43,14 @@ def test_what_lies_in_a_network_is_allowed_by_that() -> None:
     [
         ("192.0.2.7/24", "host bits.*192.0.2.7.*192.0.2.0/24"),
         ("2001:db8::7/64", "host bits"),
-        ("web01", "no IP address"),
-        ("192.0.2.256", "no IP address"),
-        ("", "no IP address"),
+        ("web01", "neither an IP address"),
+        ("192.0.2.256", "neither an IP address"),
+        ("", "neither an IP address"),
         ("224.0.0.1", "multicast"),
         ("ff02::1", "multicast"),
-        ("0.0.0.0", "no address that a NIC"),  # noqa: S104
-        ("::", "no address that a NIC"),
-        ("127.0.0.1", "no address that a NIC"),
+        ("0.0.0.0", "not an address that a NIC"),  # noqa: S104
+        ("::", "not an address that a NIC"),
+        ("127.0.0.1", "not an address that a NIC"),
     ],
 )
 def test_bad_addresses_are_refused_with_the_option_s_name(

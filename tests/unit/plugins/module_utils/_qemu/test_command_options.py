@@ -20,14 +20,14 @@ from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
 
 # option, value, words of the message
 REFUSED: list[tuple[str, t.Any, str]] = [
-    ("memory", "", "'' is no size"),
-    ("memory", "0", "'0' is no size"),
-    ("memory", "1.5G", "'1.5G' is no size"),
-    ("memory", "512MB", "'512MB' is no size"),
-    ("memory", "-1", "'-1' is no size"),
-    ("memory", "1024,slots=4", "is no size"),
-    ("memory", "1024\n", "is no size"),
-    ("memory", "\u0661", "is no size"),
+    ("memory", "", "'' is not a size"),
+    ("memory", "0", "'0' is not a size"),
+    ("memory", "1.5G", "'1.5G' is not a size"),
+    ("memory", "512MB", "'512MB' is not a size"),
+    ("memory", "-1", "'-1' is not a size"),
+    ("memory", "1024,slots=4", "is not a size"),
+    ("memory", "1024\n", "is not a size"),
+    ("memory", "\u0661", "is not a size"),
     ("vcpus", 0, "0 is less than 1"),
     ("vcpus", -2, "-2 is less than 1"),
     ("hotplug_ports", -1, "-1 is less than 0"),
@@ -85,7 +85,7 @@ def test_own_argument(
     given = [*before, dashes + argument, "x"]
     with pytest.raises(OptionError) as caught:
         parse_qemu({**QEMU, "args": given}, [])
-    expected = f"qemu.args: {dashes}{argument} is set by this module"
+    expected = f"qemu.args: the module itself sets {dashes}{argument}"
     assert str(caught.value) == expected + (
         f"; use the option {instead}" if instead else ""
     )
@@ -127,5 +127,5 @@ def test_most_ports(spare: int, fits: bool) -> None:
     if fits:
         assert parse_qemu(asked, interfaces).hotplug_ports == spare
         return
-    with pytest.raises(OptionError, match=f"{MAX_PORTS + 1} PCIe ports are asked for"):
+    with pytest.raises(OptionError, match=f"asks for {MAX_PORTS + 1} PCIe ports"):
         parse_qemu(asked, interfaces)

@@ -93,12 +93,12 @@ def test_end_in_the_middle_of_a_command(path: str) -> None:
     [
         (
             b"SSH-2.0-OpenSSH_9.2\r\n",
-            "is no QMP monitor: it sent b'SSH-2.0-OpenSSH_9.2",
+            "is not a QMP monitor: it sent b'SSH-2.0-OpenSSH_9.2",
         ),
-        (b"\xff\xfe\n", "is no QMP monitor: it sent"),
-        (b"\n", "is no QMP monitor: it sent"),
-        (b"[]\n", "is no QMP monitor: it sent b'[]'"),
-        (b'{"QGA": {}}\n', "is no QMP monitor: it greeted with {'QGA': {}}"),
+        (b"\xff\xfe\n", "is not a QMP monitor: it sent"),
+        (b"\n", "is not a QMP monitor: it sent"),
+        (b"[]\n", "is not a QMP monitor: it sent b'[]'"),
+        (b'{"QGA": {}}\n', "is not a QMP monitor: it greeted with {'QGA': {}}"),
         (b"", "is gone (closed the connection)"),
     ],
 )
@@ -112,7 +112,7 @@ def test_garbage_at_a_command(path: str) -> None:
         client.receive()
         client.raw(b"qemu-system: boom\n")
 
-    fails(path, script, "is no QMP monitor: it sent b'qemu-system: boom'")
+    fails(path, script, "is not a QMP monitor: it sent b'qemu-system: boom'")
 
 
 def test_text_without_end(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +122,7 @@ def test_text_without_end(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_socket(path: str) -> None:
     with pytest.raises(
-        MonitorError, match=r"there is no QMP socket .*; is the VM runn"
+        MonitorError, match=r"there is no QMP socket .*; check that the VM runs"
     ):
         Monitor(path, LITTLE)
 
@@ -147,7 +147,9 @@ def test_busy(path: str) -> None:
         listener.listen(0)
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as first:
             first.connect(path)
-            with pytest.raises(MonitorError, match="is busy: other clients wait on it"):
+            with pytest.raises(
+                MonitorError, match="is busy, because other clients already wait on it"
+            ):
                 Monitor(path, LITTLE)
 
 

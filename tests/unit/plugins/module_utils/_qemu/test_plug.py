@@ -158,7 +158,7 @@ def test_a_nic_that_may_be_there_is_left_to_the_next_task() -> None:
     # A paused guest would keep the NIC without a host side.
     qemu = FakeQemu(FOUR_FDS)
     qemu.fails["device_add"] = MonitorError("qemu hangs")
-    with pytest.raises(StuckError, match="finished or taken back"):
+    with pytest.raises(StuckError, match="finish the hand-over or take it back"):
         give(qemu, TWO, FOUR_FDS, "port3")
     assert qemu.commands[-1] == "device_add"
     assert len(qemu.held) == 4
@@ -179,9 +179,7 @@ def test_the_first_error_stands_when_the_rollback_fails_too() -> None:
 def test_a_fd_that_does_not_arrive() -> None:
     qemu = FakeQemu([tun(10)])
     qemu.silent_getfd = True
-    with pytest.raises(
-        ProcessError, match=r"/dev/net/tun was passed to qemu \(pid 4711"
-    ):
+    with pytest.raises(ProcessError, match=r"/dev/net/tun XX"):
         give(qemu, an_interface(), [tun(10)], None)
     assert "netdev_add" not in qemu.commands
     assert qemu.names == {}
@@ -190,7 +188,7 @@ def test_a_fd_that_does_not_arrive() -> None:
 def test_a_fd_that_goes_to_another_file() -> None:
     qemu = FakeQemu([tun(10)])
     qemu.ours[10] = vhost(10)
-    with pytest.raises(ProcessError, match="is not among its open files"):
+    with pytest.raises(ProcessError, match="is not among qemu.s open files"):
         give(qemu, an_interface(), [tun(10)], None)
     assert qemu.held == {}
 
@@ -244,7 +242,7 @@ def test_a_descriptor_that_was_sent_and_not_answered_may_still_be_taken() -> Non
         "getfd": MonitorError("qemu did not answer getfd"),
         "device_del": MonitorError("nor this"),
     }
-    with pytest.raises(StuckError, match="may still get what was sent to it"):
+    with pytest.raises(StuckError, match="may still get devices of"):
         give(qemu, an_interface(), [tun(10)], None)
     assert qemu.held == {}
 

@@ -70,7 +70,7 @@ def test_there_is_no_systemd_run(
     "word", ["/opt/my python/python3", "/opt/$HOME/python3", "/a;b", "%h", "é", ""]
 )
 def test_what_a_unit_would_read_otherwise(word: str) -> None:
-    with pytest.raises(ProcessError, match="cannot stand in a unit"):
+    with pytest.raises(ProcessError, match="a systemd unit cannot contain"):
         systemd.run_after(SCOPE, UUID, [word, *COMMAND[1:]])
 
 

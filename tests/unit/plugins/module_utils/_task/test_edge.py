@@ -57,7 +57,7 @@ class FakeModule:
     ("failure", "message"),
     [
         (VirtauditError("no such thing"), "no such thing"),
-        (OSError(24, "Too many open files"), "the operating system refused what"),
+        (OSError(24, "Too many open files"), "the operating system refused a call"),
         (KeyError("UUID"), "an error in this collection, please report it: KeyError"),
         (None, None),
     ],

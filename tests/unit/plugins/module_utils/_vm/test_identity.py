@@ -139,7 +139,7 @@ def test_the_noted_process_may_run_any_program(start: Start) -> None:
     note = a_note(pid=process.pid, start_time=process.start_time)
     served = Served(process.pid, 1000)
     assert identity.behind(served.monitor, note) == process
-    with pytest.raises(ProcessError, match="of user id 1000, which is no qemu"):
+    with pytest.raises(ProcessError, match="of user id 1000 serves .* is not a qemu"):
         identity.behind(served.monitor, None)
 
 
@@ -150,13 +150,13 @@ def test_behind_a_relay_of_root(start: Start, tmp_path: Path) -> None:
     assert identity.behind(Served(relay.pid, 0, [qemu.pid]).monitor, None) == qemu
     wrong: list[t.Any] = [{}, [], [relay.pid], [2**22], [qemu.pid, other.pid]]
     for threads in wrong:
-        with pytest.raises(ProcessError, match="is no qemu and leads to none"):
+        with pytest.raises(ProcessError, match="is not a qemu and leads to none"):
             identity.behind(Served(relay.pid, 0, threads).monitor, None)
 
 
 def test_no_word_of_a_stranger_is_heard(start: Start) -> None:
     served = Served(start(name="qemu-system-x86_64").pid, 65534)
-    with pytest.raises(ProcessError, match="of user id 65534, which is no qemu"):
+    with pytest.raises(ProcessError, match="of user id 65534 serves .* is not a qemu"):
         identity.reported(served.monitor)
     assert served.commands == []
 

@@ -111,17 +111,17 @@ CASES: list[tuple[dict[str, t.Any], dict[str, t.Any], list[str]]] = [
     (
         {"front_end": None},
         {"source": "br1"},
-        ["the guest has let go of it, and qemu still holds its devices"],
+        ["the guest has released it, and qemu still holds its devices"],
     ),
     (
         {"devices": []},
         {"source": "br1"},
-        ["its host side is closed, and the guest has not let go of it"],
+        ["its host side is closed, and the guest has not released it"],
     ),
     (
         {"note": a_nic_note(pending=True)},
         {"source": "br1"},
-        ["a detach is pending: the guest was asked to let go of it"],
+        ["a detach is pending: the guest was asked to release it"],
     ),
 ]
 

@@ -60,12 +60,12 @@ def test_uuid(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "'' is no UUID"),
-        ("web01", "'web01' is no UUID"),
-        (UUID[:-1], "is no UUID"),
-        (UUID + "0", "is no UUID"),
-        (UUID[:-1] + "g", "is no UUID"),
-        ("00000000-0000-0000-0000-000000000000", "the UUID of zeros names no VM"),
+        ("", "'' is not a UUID"),
+        ("web01", "'web01' is not a UUID"),
+        (UUID[:-1], "is not a UUID"),
+        (UUID + "0", "is not a UUID"),
+        (UUID[:-1] + "g", "is not a UUID"),
+        ("00000000-0000-0000-0000-000000000000", "the UUID of zeros cannot name a VM"),
     ],
 )
 def test_refused_uuid(text: str, words: str) -> None:
