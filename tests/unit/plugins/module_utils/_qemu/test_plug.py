@@ -188,7 +188,7 @@ def test_a_fd_that_does_not_arrive() -> None:
 def test_a_fd_that_goes_to_another_file() -> None:
     qemu = FakeQemu([tun(10)])
     qemu.ours[10] = vhost(10)
-    with pytest.raises(ProcessError, match="is not among qemu.s open files"):
+    with pytest.raises(ProcessError, match=r"is not among qemu.s open files"):
         give(qemu, an_interface(), [tun(10)], None)
     assert qemu.held == {}
 

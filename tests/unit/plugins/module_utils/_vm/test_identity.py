@@ -139,7 +139,7 @@ def test_the_noted_process_may_run_any_program(start: Start) -> None:
     note = a_note(pid=process.pid, start_time=process.start_time)
     served = Served(process.pid, 1000)
     assert identity.behind(served.monitor, note) == process
-    with pytest.raises(ProcessError, match="of user id 1000 serves .* is not a qemu"):
+    with pytest.raises(ProcessError, match=r"of user id 1000 serves .* is not a qemu"):
         identity.behind(served.monitor, None)
 
 
