@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How the time of a task grows with the NICs of a VM, and what the kept bytecode spares it.
+"""How the time of a task grows with the NICs of its VM and with the VMs of the host, and what the kept bytecode spares it.
 
 The VM is a small Linux under TCG. Each side is a task of one ansible-playbook. A task that finds no bytecode of
 the collection on the host compiles what it imports, as each task would without it.
@@ -31,7 +31,10 @@ from ansible_collections.virtaudit.qemu.tests.benchmark.support.playbook import 
 
 NAME, UUID = "vabench-growth", "be7cbe7c-0000-4000-8000-000000000201"
 COUNTS = (1, 4, 16, 64)
+# VMs on the host, the one that is measured among them. Each other one has a NIC and stays paused.
+VMS = (1, 10, 100)
 BYTECODE = "/var/cache/virtaudit/bytecode"
+ATTACH = "virtaudit.qemu.vm_net_attach"
 DETACH = "virtaudit.qemu.vm_net_detach"
 
 
@@ -42,7 +45,33 @@ def attach(count: int, qemu: object = None) -> Task:
         for number in range(count)
     ]
     vm = {"name": NAME, "uuid": UUID}
-    return {"virtaudit.qemu.vm_net_attach": {**vm, "interfaces": nics, "qemu": qemu}}
+    return {ATTACH: {**vm, "interfaces": nics, "qemu": qemu}}
+
+
+def neighbours(first: int, behind: int) -> list[Task]:
+    """Return the task that starts other VMs."""
+    qemu = {"accel": "tcg", "memory": "16", "paused": True, "hotplug_ports": 0}
+    nic = {"mac": "52:54:00:be:0a:{{ '%02x' % item }}", "source": host.BRIDGE}
+    vm = {**_neighbour(), "interfaces": [nic], "qemu": qemu}
+    return [{"name": "neighbours", ATTACH: vm, "loop": [*range(first, behind)]}]
+
+
+def _neighbour() -> dict[str, str]:
+    return {
+        "name": "vabench-growth{{ item }}",
+        "uuid": "be7cbe7c-0000-4000-8000-0000000003{{ '%02x' % item }}",
+    }
+
+
+def among(count: int, rounds: int) -> list[Task]:
+    """Return the tasks that are measured when the host has so many VMs."""
+    vm = {"name": NAME, "uuid": UUID}
+    tasks = [
+        {"name": f"attach among {count}", **attach(1)},
+        {"name": f"again among {count}", **attach(1)},
+        {"name": f"detach among {count}", DETACH: {**vm, "macs": ["all"]}},
+    ]
+    return tasks * (rounds + 1)
 
 
 def one_round() -> list[Task]:
@@ -74,13 +103,17 @@ def vm(work: Path, guest: Path) -> Iterator[None]:
     says = ["-append", "console=ttyS0 quiet", "-serial", f"file:{serial}"]
     qemu = {"accel": "tcg", "memory": "192", "hotplug_ports": max(COUNTS)}
     end = {DETACH: {"name": NAME, "uuid": UUID, "stop_vm": "destroy"}}
+    stopped = {**_neighbour(), "stop_vm": "destroy"}
+    others = {DETACH: stopped, "loop": [*range(1, max(VMS))]}
     start = attach(0, {**qemu, "args": [*boot, *says]})
     try:
         playbook.run([{"name": "begin", **start}], work)
         host.wait_for_text(serial, "GUEST-READY")
         yield
     finally:
-        playbook.run([{"name": "end", **end}], work)
+        # A VM that was never started is no error.
+        ends = [{"name": "end", **end}, {"name": "end neighbours", **others}]
+        playbook.run(ends, work)
 
 
 def figures(times: Sequence[Timed]) -> list[Figure]:
@@ -98,6 +131,20 @@ def figures(times: Sequence[Timed]) -> list[Figure]:
         grown("attach, by NICs", "attach"),
         grown("re-run, by NICs", "again"),
         grown("detach, by NICs", "detach"),
+        *(
+            Figure(
+                f"{what}, by VMs on the host",
+                "ms",
+                # The first of each fills caches and is not counted.
+                {f"{count} VMs": ms(f"{verb} among {count}")[1:] for count in VMS},
+                (f"{VMS[-1]} VMs", f"{VMS[0]} VMs"),
+            )
+            for what, verb in (
+                ("attach", "attach"),
+                ("re-run", "again"),
+                ("detach", "detach"),
+            )
+        ),
         *(
             Figure(
                 f"re-run, {count} NICs, beside a no-op module",
@@ -132,6 +179,10 @@ def main() -> None:
         # The first round fills caches and is not counted.
         tasks = [task for _number in range(rounds + 1) for task in one_round()]
         times = playbook.run(tasks, work)[len(one_round()) :]
+        for before, count in zip((1, *VMS), VMS):
+            script.say(f"growth: {count} VMs")
+            more = neighbours(before, count) if count > before else []
+            times += playbook.run([*more, *among(count, rounds)], work)
     script.finish(figures(times))
 
 

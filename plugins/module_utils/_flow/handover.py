@@ -57,7 +57,8 @@ def noting(vm: Vm, note: Note) -> Noted:
         for mac, opened in devices.items():
             nic = note.interfaces[mac]
             nic.devices = opened
-            nic.ifindex = sysfs.ifindex(nic.ifname)
+            # A link keeps its index.
+            nic.ifindex = nic.ifindex or sysfs.ifindex(nic.ifname)
         vm.state.save(note)
 
     return note_devices
