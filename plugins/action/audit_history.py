@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Answers who held a NIC, of what audit_report_read has read on the hosts."""
+"""Answers who held a NIC, from what audit_report_read has read on the hosts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ansible_collections.virtaudit.qemu.plugins.plugin_utils._report.place impor
 
 
 class ActionModule(ControllerAction):
-    """Puts the histories of all hosts together."""
+    """Makes one history of the histories of all hosts."""
 
     PREFIX = "audit_history"
     SPEC: t.Mapping[str, t.Any] = {
@@ -39,7 +39,7 @@ class ActionModule(ControllerAction):
         answers: Path,
         check_mode: bool,
     ) -> dict[str, t.Any]:
-        """Write the answer as CSV, and return it as lines for people too."""
+        """Write the answer as CSV, and also return it as lines for people."""
         dest = absolute("dest", str(options["dest"]))
         since = options["since"]
         begin = None if since is None else parse_time("since", str(since))

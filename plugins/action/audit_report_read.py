@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Has a host read its trail, and keeps the answer on the controller's disk: one host's is small, a fleet's is not."""
+"""Makes a host read its trail, and keeps the answer on the controller's disk.
+
+The answers of a whole fleet are too large for memory.
+"""
 
 from __future__ import annotations
 
@@ -30,12 +33,12 @@ _KEPT = (
     "stats",
     "asked",
 )
-# What the callback audit_trail needs, and a person who looks at the task.
+# The callback audit_trail needs these, and so does a person who looks at the task.
 _RETURNED = ("findings", "stats", "asked", "warnings", "msg", "failed", "exception")
 
 
 class ActionModule(ActionBase):
-    """Runs in a worker process of Ansible's, so that its main process never holds the answers."""
+    """Runs in a worker process of Ansible, so Ansible's main process never holds the answers."""
 
     TRANSFERS_FILES = False
 

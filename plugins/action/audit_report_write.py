@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Makes the report on a fleet of the answers that audit_report_read has kept."""
+"""Makes the report on a fleet from the answers that audit_report_read has kept."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from ansible_collections.virtaudit.qemu.plugins.plugin_utils._report.write impor
     write_report,
 )
 
-# So many findings are named in the play's failure; all are in the report.
+# The failure of the play names this number of findings. The report has all of them.
 _NAMED = 20
 
 
 class ActionModule(ControllerAction):
-    """Writes the page, JSON and CSV."""
+    """Writes the report as a page, as JSON and as CSV."""
 
     PREFIX = "audit_report"
     SPEC: t.Mapping[str, t.Any] = {
@@ -53,7 +53,7 @@ class ActionModule(ControllerAction):
         answers: Path,
         check_mode: bool,
     ) -> dict[str, t.Any]:
-        """Write the report, and return what the play has to fail for."""
+        """Write the report, and return why the play has to fail."""
         parse_known("known", options["known"], CODES)
         request = Request(
             hosts=hosts,

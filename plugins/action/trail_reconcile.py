@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Compares the files of the callback audit_trail with what audit_report_read has read of the hosts' logs."""
+"""Compares the files of the callback audit_trail with the hosts' logs, which audit_report_read has read."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class ActionModule(ControllerAction):
         answers: Path,
         check_mode: bool,
     ) -> dict[str, t.Any]:
-        """Write the whole answer as JSON, and return it short."""
+        """Write the whole answer as JSON, and return a short one."""
         path = absolute("path", str(options["path"]))
         dest = options["dest"] and absolute("dest", str(options["dest"]))
         if check_mode:

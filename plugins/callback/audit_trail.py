@@ -14,52 +14,55 @@ version_added: 1.0.0
 author: virtaudit contributors (@virtaudit)
 description:
   - Takes the audit records from the results of M(virtaudit.qemu.vm_net_attach), M(virtaudit.qemu.vm_net_detach) and
-    M(virtaudit.qemu.vm_net_audit_info) on all hosts, and appends them to one file for each run of a playbook. Each line
-    is a JSON object. It also says who ran what.
-  - It takes records of failed tasks, of repeated attempts, of items of loops and of background jobs, too. If records
-    may exist that did not come back (the host was unreachable, the task failed without any, C(no_log) hides the
-    result), the trail has a line that says so, and the callback repeats it in red at the end of the run.
-  - The names of the fields follow the Elastic Common Schema, so that a shipper can send the file as it is. Fields that
-    the schema has no name for stand under C(virtaudit). C(docs/audit_trail.schema.json) in the collection is a JSON
-    Schema of the line. The callback never writes the arguments of tasks.
-  - Each line has a SHA-256 of itself and of the line before it, and the first line that of the run before,
-    and of each other run that was still going on when that one began. The playbook C(virtaudit.qemu.trail_verify) checks them
-    and names the first line that is not as it was written. There is no key, so who can write the file can also compute new
-    hashes; that shows only in the next run's file, or in a copy elsewhere.
-  - Findings of M(virtaudit.qemu.vm_net_audit_info) are lines too, with C(event.kind) C(alert), once for each task that returns
-    them.
-  - When V(events=true) is asked of M(virtaudit.qemu.vm_net_audit_info), what the hosts' logs have is compared with what the
-    tasks of this run have sent. Records that did not land are named. An answer that O(virtaudit.qemu.vm_net_audit_info#module:mac),
-    O(virtaudit.qemu.vm_net_audit_info#module:until) or O(virtaudit.qemu.vm_net_audit_info#module:logs) narrows, or from which a log
-    is missing, can only show that a record landed; so can any answer of a record that was sent after the reading began. Records
-    of the logs that the trail does not have yet are written to it.
-  - A table of who was granted what ends the run. It goes to stderr, and so does all else that this plugin prints, where
-    stdout is no terminal or belongs to a stdout callback that prints JSON.
-  - Each line says in C(virtaudit.job) who started the job, as AWX, C(ansible-runner) and the login tell it in extra
-    variables (C(awx_user_name), C(awx_job_id), C(tower_user_name) and the like) and in the environment. It is only told.
-    The first line has the inventory's sources with a hash, and the limit.
-  - At its end a run tells the head of its file to the journal or to syslog (O(anchor)), and signs it (O(sign_key)), so that
-    the playbook C(virtaudit.qemu.trail_verify) can find that the newest file was cut, rewritten or removed.
-  - A record that an earlier run has in its file is not written again when the log is read back, so that no C(event.id) is
-    there twice.
-  - The modules get the id of the run in the environment, as C(VIRTAUDIT_RUN).
+    M(virtaudit.qemu.vm_net_audit_info) on all hosts. It appends them to one file for each run of a playbook. Each line of the
+    file is a JSON object, and also says who ran what.
+  - It also takes the records of failed tasks, of repeated attempts, of items of loops and of background jobs. Sometimes
+    records may exist that did not come back, because the host was unreachable, because the task failed and returned none, or
+    because C(no_log) hides the result. Then a line of the trail says so, and the callback repeats it in red at the end of the
+    run.
+  - The names of the fields follow the Elastic Common Schema, so a shipper can send the file without a change. Fields that the
+    schema has no name for stand under C(virtaudit). C(docs/audit_trail.schema.json) in the collection is a JSON Schema of the
+    line. The callback never writes the arguments of tasks.
+  - Each line has a SHA-256 of itself and of the line before it. The first line has the hash of the last line of the run
+    before, and of each other run that was still going on at that time. The playbook C(virtaudit.qemu.trail_verify) checks
+    them and names the first wrong line. The hashes have no key, so somebody who can write the file can also compute
+    new hashes. Only the file of the next run, or a copy elsewhere, shows that.
+  - Each finding of M(virtaudit.qemu.vm_net_audit_info) is a line too, with C(event.kind) C(alert). A task that returns a
+    finding again writes it again.
+  - If a task asks M(virtaudit.qemu.vm_net_audit_info) for V(events=true), the callback compares the hosts' logs with the
+    records that the tasks of this run have sent. It names the records that are not in the logs. Not every answer proves
+    that a record is missing. O(virtaudit.qemu.vm_net_audit_info#module:mac), O(virtaudit.qemu.vm_net_audit_info#module:until)
+    and O(virtaudit.qemu.vm_net_audit_info#module:logs) narrow an answer, a log can be unreadable, and a record can be younger
+    than the reading. Such an answer can only prove that a record is there. The callback writes records of the logs that the trail
+    does not have yet.
+  - At the end of the run the callback prints a table of who was granted what. It prints to stderr if stdout is no terminal, or
+    if stdout belongs to a stdout callback that prints JSON. This is so for everything that it prints.
+  - C(virtaudit.job) of each line says who started the job, as AWX, C(ansible-runner) and the login tell it. They tell it
+    in extra variables (C(awx_user_name), C(awx_job_id), C(tower_user_name) and others) and in the environment. Nothing proves
+    that this is true. The first line has the sources of the inventory with a hash, and the limit.
+  - At its end a run sends the head of its file to the journal or to syslog (O(anchor)), and signs it (O(sign_key)). With
+    that, the playbook C(virtaudit.qemu.trail_verify) finds out if somebody cut, rewrote or removed the newest file.
+  - If the file of an earlier run has a record, a later run does not write it again when it reads the log back. So no
+    C(event.id) is there twice.
+  - The callback gives the id of the run to the modules, as C(VIRTAUDIT_RUN) in the environment.
 requirements:
-  - enabled by its full name, C(callbacks_enabled = virtaudit.qemu.audit_trail); the short name does nothing
+  - You enable the callback by its full name, C(callbacks_enabled = virtaudit.qemu.audit_trail). The short name does nothing.
 notes:
   - A run without a task of these three modules writes nothing.
-  - C(ansible) and C(ansible-console) load it only with C(bin_ansible_callbacks = true) in the section C(defaults) of
-    C(ansible.cfg). Without that what they do is in the hosts' logs alone; the playbook C(virtaudit.qemu.trail_reconcile)
-    names it. A module cannot warn of that, as it runs on the host and knows nothing of the controller's settings.
-  - A task whose C(action) is a template is known only by the module's full name.
-  - The file is made with mode 0600, and synchronized to the disk at the end of each play. Ctrl-C, SIGTERM and an error of
-    Ansible's own end it with a closing line that says so. A run that is killed leaves a file that is sound up to its last
-    whole line and has no closing line; the next run's file then vouches for it.
+  - C(ansible) and C(ansible-console) load the callback only with C(bin_ansible_callbacks = true) in the section C(defaults) of
+    C(ansible.cfg). Without it, the records of their tasks are only in the hosts' logs, and the playbook
+    C(virtaudit.qemu.trail_reconcile) names them. A module cannot warn of that, because it runs on the host and does not know
+    the settings of the controller.
+  - If the C(action) of a task is a template, the callback knows the module only by its full name.
+  - The file has mode 0600. The callback synchronizes it to the disk at the end of each play. After Ctrl-C, SIGTERM, SIGHUP or an
+    error of Ansible's own, the file ends with a closing line that says so. A run that is killed leaves a file without a
+    closing line. Its whole lines are sound, and the file of the next run vouches for them.
 options:
   dir:
     description:
-      - The directory of the trail. It is made with mode 0700.
+      - The directory of the trail. The callback makes it with mode 0700.
       - The callback refuses a directory that is a symbolic link, that belongs to another user, or that others can write
-        to. It also refuses one below a directory that all can write to and that has no sticky bit.
+        to. It also refuses a directory below one that all can write to and that has no sticky bit.
     type: path
     default: ~/.local/state/virtaudit/trail
     ini:
@@ -69,10 +72,10 @@ options:
       - name: VIRTAUDIT_TRAIL_DIR
   on_error:
     description:
-      - What to do when the trail cannot be written.
-      - With V(warn) the callback says so once, the run goes on, and at the end the callback says how many records are not in the trail.
+      - What the callback does when it cannot write the trail.
+      - With V(warn) it says so once, and the run goes on. At the end it says how many records are not in the trail.
       - With V(abort) the run ends with status 1 before another task, item of a loop or attempt starts. Tasks that run
-        at this moment are ended, too. The next task for their VM repairs what they leave behind.
+        at this moment end too. The next task for their VM repairs what they leave behind.
     type: str
     choices:
       - warn
@@ -85,9 +88,9 @@ options:
       - name: VIRTAUDIT_TRAIL_ON_ERROR
   anchor:
     description:
-      - Where to tell the head of the file at the end of the run, as one line with the number of lines, the head, the run's
-        id and the file.
-      - By default V(journal) where there is one, else V(syslog) where there is one.
+      - Where the callback sends the head of the file at the end of the run. It sends one line with the number of lines, the
+        head, the run's id and the path of the file.
+      - The default is V(journal) if the controller has a journal, and otherwise V(syslog) if the controller has syslog.
     type: str
     choices: [none, syslog, journal]
     ini:
@@ -97,9 +100,10 @@ options:
       - name: VIRTAUDIT_TRAIL_ANCHOR
   sign_key:
     description:
-      - A key of SSH's to sign the head with, by C(ssh-keygen -Y sign -n virtaudit-trail). The signature is in a file beside
-        the trail's, with C(.sig) after its name.
-      - A private key, or a public one whose private half C(ssh-agent) or a hardware key has.
+      - The callback signs the head with this SSH key, by C(ssh-keygen -Y sign -n virtaudit-trail). The signature is in a file
+        beside the trail's file. Its name has C(.sig) at the end.
+      - Give the file of a private key. You can also give the file of a public key if C(ssh-agent) or a hardware key has the
+        private one.
     type: path
     ini:
       - section: callback_audit_trail
@@ -108,9 +112,9 @@ options:
       - name: VIRTAUDIT_TRAIL_SIGN_KEY
   group:
     description:
-      - A group whose members can read the trail, as a shipper that does not run as root. The directory then has mode 0750
-        and the files 0640.
-      - The user who runs Ansible must be one of them, or root.
+      - The members of this group can read the trail, for example a shipper that does not run as root. The directory then has
+        mode 0750, and the files have mode 0640.
+      - The user who runs Ansible must be a member of the group, or root.
     type: str
     ini:
       - section: callback_audit_trail
@@ -129,7 +133,7 @@ options:
   rows:
     description:
       - The greatest number of rows of the table. Failures come first.
-      - The callback prints at most 50 lines about what is wrong, the worst first, and in any case one for each host
+      - The callback prints at most 50 lines about what is wrong, the worst first. It always prints a line for each host
         that has lost records. The file has all of it.
     type: int
     default: 40
@@ -140,7 +144,8 @@ options:
       - name: VIRTAUDIT_TRAIL_ROWS
   progress:
     description:
-      - Print a line of progress each time that this number of seconds has passed, for a stdout callback that shows no progress. V(0) prints none.
+      - If your stdout callback shows no progress, give a number of seconds. The callback then prints a line each time that
+        this number of seconds has passed. V(0) prints none.
     type: int
     default: 0
     ini:
@@ -160,10 +165,6 @@ EXAMPLES = r"""
 # on_error = abort
 """
 
-import os
-import signal
-import sys
-import threading
 import time
 import typing as t
 
@@ -179,9 +180,6 @@ from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.anchor impor
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.breaking_off import (
     BreakingOff,
 )
-from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.chain import (
-    Document,
-)
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.collector import (
     Collector,
 )
@@ -190,6 +188,15 @@ from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.directory im
 )
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.heads import (
     HeadError,
+)
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.line import (
+    Document,
+)
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.on_error import (
+    OnError,
+)
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.output import (
+    Output,
 )
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.results import (
     ASYNC_STATUS,
@@ -202,20 +209,15 @@ from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.signature im
     write_signature,
 )
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.summary import (
-    Style,
     wrapped,
 )
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.trail import Trail
 
 _RUN = "VIRTAUDIT_RUN"
-_COLOURS: dict[Style, str] = {
-    "warn": "COLOR_WARN",
-    "bad": "COLOR_ERROR",
-}
 
 
 class CallbackModule(CallbackBase):
-    """Ansible's hooks, and what is done when the trail cannot be written."""
+    """Takes the results from Ansible's hooks, and writes the trail of each run."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "notification"
@@ -227,16 +229,16 @@ class CallbackModule(CallbackBase):
         self._trail: Trail | None = None
         self._playbook: str | None = None
         self._play: str | None = None
-        self._aborted = False
-        self._complained = False
         self._told = time.monotonic()
         self._extra_vars: dict[str, t.Any] = {}
+        self._output = Output(self._display)
+        self._on_error = OnError(self._display)
         self._breaking_off = BreakingOff(self._broken_off)
 
     def set_options(
         self, task_keys: t.Any = None, var_options: t.Any = None, direct: t.Any = None
     ) -> None:
-        """Read the options. Ansible would only warn of a bad one, and go on without a trail."""
+        """Read the options, and end if one is bad. Ansible would only warn and go on without a trail."""
         try:
             super().set_options(task_keys, var_options, direct)
             for option in ("rows", "progress"):
@@ -248,15 +250,14 @@ class CallbackModule(CallbackBase):
             raise SystemExit(1) from exc
 
     def v2_playbook_on_start(self, playbook: t.Any) -> None:
-        """A run begins. Of several playbooks on a command line each is one."""
-        self._trail, self._complained = None, False
+        """A run begins. If a command line names several playbooks, each of them is a run."""
+        self._trail = None
         self._playbook = getattr(playbook, "_file_name", None)
-        if self._option("on_error") == "abort":
-            signal.signal(signal.SIGUSR1, _leave)
+        self._on_error.begin(self._option("on_error") == "abort")
 
     def v2_playbook_on_play_start(self, play: t.Any) -> None:
         """A play begins."""
-        self._end_if_aborted()
+        self._on_error.end_if_aborted()
         self._play = str(play.get_name())
         manager = play.get_variable_manager()
         self._extra_vars = dict(getattr(manager, "extra_vars", None) or {})
@@ -265,41 +266,41 @@ class CallbackModule(CallbackBase):
             self._trail.collector.play = self._play
 
     def v2_playbook_on_task_start(self, task: t.Any, is_conditional: bool) -> None:
-        """A task begins: the last moment to find out that there will be no trail."""
-        self._end_if_aborted()
+        """A task begins. This is the last moment to find out that the trail cannot be written."""
+        self._on_error.end_if_aborted()
         if module_of(task) not in (None, ASYNC_STATUS):
             self._guard(lambda: _name_run(task, self._opened().run_id))
 
     def v2_playbook_on_handler_task_start(self, task: t.Any) -> None:
-        """As a task."""
+        """A handler begins, which is a task too."""
         self.v2_playbook_on_task_start(task, False)
 
     def v2_runner_on_start(self, host: t.Any, task: t.Any) -> None:
         """A task begins on a host."""
-        self._end_if_aborted()
+        self._on_error.end_if_aborted()
 
     def v2_runner_on_ok(self, result: t.Any) -> None:
-        """A task has ended well."""
+        """A task has succeeded."""
         self._take(result, Collector.whole)
 
     def v2_runner_on_failed(self, result: t.Any, ignore_errors: bool = False) -> None:
-        """A task has failed, maybe half way."""
+        """A task has failed. It may have done a part of its work."""
         self._take(result, Collector.whole)
 
     def v2_runner_on_unreachable(self, result: t.Any) -> None:
-        """A host was lost."""
+        """A host could not be reached, or was lost."""
         self._take(result, Collector.whole)
 
     def v2_runner_on_skipped(self, result: t.Any) -> None:
-        """A task was not run."""
+        """A task was skipped."""
         self._take(result, Collector.skipped)
 
     def v2_runner_retry(self, result: t.Any) -> None:
-        """A task has failed and is going to be repeated."""
+        """A task has failed, and Ansible will repeat it."""
         self._take(result, Collector.attempt)
 
     def v2_runner_item_on_ok(self, result: t.Any) -> None:
-        """An item of a loop has ended well."""
+        """An item of a loop has succeeded."""
         self._take(result, Collector.item)
 
     def v2_runner_item_on_failed(self, result: t.Any) -> None:
@@ -315,46 +316,38 @@ class CallbackModule(CallbackBase):
         self._finish(None)
 
     def _finish(self, broken_off: str | None) -> None:
-        """Close the trail, tell its head elsewhere, and print what it has."""
+        """Close the trail, send its head elsewhere, and print what the run has to say."""
         trail, self._trail = self._trail, None
         if trail is None:
             return
         self._guard(lambda: trail.close(broken_off))
         self._prove(trail)
-        width = _width(self._stream())
+        width = self._output.width()
         styled = wrapped(trail.problems(), width)
         if not self._option("quiet"):
             styled = [("AUDIT TRAIL", "plain"), *styled, *trail.table(width)]
             styled += wrapped(trail.counts(), width)
         for text, style in styled:
-            self._print(text, _colour(style))
+            self._output.print(text, style)
 
     def _prove(self, trail: Trail) -> None:
+        """Send the head elsewhere, and sign it. If one of these fails, the other is done all the same."""
         head = trail.head()
         if head is None:
             return
         try:
             tell(choose(self._option("anchor")), head)
-            if key := self._option("sign_key"):
-                write_signature(head, str(key), self._option("group"))
-        except (AnchorError, HeadError) as exc:
+        except AnchorError as exc:
             self._display.error(f"{self.CALLBACK_NAME}: {head.file}: {exc}")
+        if key := self._option("sign_key"):
+            try:
+                write_signature(head, str(key), self._option("group"))
+            except HeadError as exc:
+                self._display.error(f"{self.CALLBACK_NAME}: {head.file}: {exc}")
 
     def _broken_off(self, reason: str) -> None:
-        self._aborted = False
+        self._on_error.forget()
         self._finish(reason)
-
-    def _stream(self) -> t.TextIO:
-        """Return where to print: stdout is the stdout callback's, but people at a terminal find the table there."""
-        prints_json = "json" in str(constants.DEFAULT_STDOUT_CALLBACK).lower()
-        return sys.stdout if sys.stdout.isatty() and not prints_json else sys.stderr
-
-    def _print(self, text: str, colour: str | None = None) -> None:
-        to_stderr = self._stream() is sys.stderr
-        if to_stderr:
-            # Where both go to one place, what was printed before stands before.
-            sys.stdout.flush()
-        self._display.display(text, color=colour, stderr=to_stderr)
 
     def _option(self, name: str) -> t.Any:
         return self.get_option(name)
@@ -382,14 +375,14 @@ class CallbackModule(CallbackBase):
     def _take(
         self, result: t.Any, take: t.Callable[[Collector, Answer], list[Document]]
     ) -> None:
-        self._end_if_aborted()
+        self._on_error.end_if_aborted()
         self._guard(lambda: self._write(result, take))
 
     def _write(
         self, result: t.Any, take: t.Callable[[Collector, Answer], list[Document]]
     ) -> None:
         answer = read_answer(result)
-        # A background job whose beginning was not seen is none of ours.
+        # If no task of ours began a background job, the job is of another module.
         if answer is None or (
             self._trail is None and answer.task.module == ASYNC_STATUS
         ):
@@ -400,10 +393,12 @@ class CallbackModule(CallbackBase):
         if pause and time.monotonic() - self._told >= pause:
             self._told = time.monotonic()
             hosts = len(trail.collector.machines)
-            self._print(f"audit trail: {trail.records} records of {hosts} hosts so far")
+            self._output.print(
+                f"audit trail: {trail.records} records of {hosts} hosts so far"
+            )
 
     def _guard(self, call: t.Callable[[], object]) -> None:
-        """Call, and be loud about what goes wrong: of an exception Ansible would make one warning more."""
+        """Call, and say loudly what goes wrong. Ansible would only print one more warning."""
         problem = None
         with self._breaking_off.held_off():
             try:
@@ -411,58 +406,15 @@ class CallbackModule(CallbackBase):
             except TrailError as exc:
                 problem = str(exc)
             except Exception as exc:
-                # Whatever it is, records may be lost by it.
+                # Records may be lost, whatever it is.
                 problem = f"{type(exc).__name__}: {exc}"
                 if self._trail is not None and self._trail.failure is None:
                     self._trail.failure = problem
         if problem is not None:
-            self._complain(problem)
-
-    def _complain(self, problem: str) -> None:
-        if not self._complained:
-            self._complained = True
-            abort = self._option("on_error") == "abort"
-            effect = (
-                "The run ends here (on_error: abort)"
-                if abort
-                else "The run goes on without it (on_error: warn)"
-            )
-            self._display.error(f"THE AUDIT TRAIL CANNOT BE KEPT: {problem}. {effect}.")
-            self._aborted = abort
-        self._end_if_aborted()
-
-    def _end_if_aborted(self) -> None:
-        if not self._aborted:
-            return
-        if threading.current_thread() is threading.main_thread():
-            _leave()
-        # Ansible calls for items of loops from a thread of its own, which an exit would end alone.
-        os.kill(os.getpid(), signal.SIGUSR1)
+            self._on_error.complain(problem)
 
 
 def _name_run(task: t.Any, run: str) -> None:
-    """Have the modules of a task know the run, by the environment: the callback cannot add to their arguments."""
+    """Tell the modules of a task the run's id in their environment, because the callback cannot add to their arguments."""
     own = getattr(task, "_environment", None)
     task._environment = [*(own if isinstance(own, list) else []), {_RUN: run}]
-
-
-def _leave(*_signal: object) -> t.NoReturn:
-    """End the run, from the main thread."""
-    # Once: a second exit would break off what Ansible does on its way out.
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    # Ansible would let workers go on for half a second, in which one can begin the next item. To end them here would hang
-    # it: one that is just sending a result holds the lock of the queue to which Ansible still has to write.
-    constants.WORKER_SHUTDOWN_POLL_COUNT = 0
-    raise SystemExit(1)
-
-
-def _colour(style: Style) -> str | None:
-    name = _COLOURS.get(style)
-    return None if name is None else str(constants.config.get_config_value(name))
-
-
-def _width(stream: t.TextIO) -> int | None:
-    try:
-        return os.get_terminal_size(stream.fileno()).columns
-    except (OSError, ValueError):
-        return None

@@ -13,29 +13,19 @@ version_added: 1.1.0
 description:
   - Takes the histories that M(virtaudit.qemu.audit_report_read) has read on the hosts in the same run of a playbook, and
     makes one table of them.
-  - Where the logs of a host do not reach the time that was asked for, it says so.
-  - The playbook C(virtaudit.qemu.audit_history) uses it.
+  - If the logs of a host do not reach back to the time that you asked for, the answer says so.
+  - The playbook C(virtaudit.qemu.audit_history) uses this module.
 author:
   - virtaudit contributors (@virtaudit)
-attributes:
-  action:
-    support: full
-    description: Runs on the controller only.
-  check_mode:
-    support: full
-    description: Checks the options and writes nothing.
+extends_documentation_fragment:
+  - virtaudit.qemu._controller
 options:
-  hosts:
-    description: The hosts that were asked, by their names in the inventory.
-    type: list
-    elements: str
-    required: true
   dest:
-    description: A file to write the answer to, as CSV.
+    description: The module writes the answer to this file, as CSV.
     type: str
     required: true
   since:
-    description: From when on it was asked.
+    description: The beginning of the time that you asked for.
     type: str
 """
 
@@ -49,22 +39,22 @@ EXAMPLES = r"""
 
 RETURN = r"""
 history:
-  description: As RV(virtaudit.qemu.vm_net_audit_info#module:history), each with its C(host).
+  description: The entries of RV(virtaudit.qemu.vm_net_audit_info#module:history) of all hosts, each with its C(host).
   type: list
   elements: dict
   returned: success, outside of check mode
 lines:
-  description: The same as a table, and what it does not prove.
+  description: The same as a table for people. Below the table stands what the answer does not prove.
   type: list
   elements: str
   returned: success, outside of check mode
 silent:
-  description: Hosts that gave no answer, each with its C(host) and C(problem).
+  description: The hosts that gave no answer, each with its C(host) and C(problem).
   type: list
   elements: dict
   returned: success, outside of check mode
 dest:
-  description: The file.
+  description: The path of the CSV file.
   type: str
   returned: success
 """

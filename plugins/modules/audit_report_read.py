@@ -11,45 +11,45 @@ module: audit_report_read
 short_description: Have a host read its audit trail for the report on a fleet
 version_added: 1.1.0
 description:
-  - Runs M(virtaudit.qemu.vm_net_audit_info) on the host and keeps its answer in a temporary file on the controller, where
-    M(virtaudit.qemu.audit_report_write) finds it. Ansible keeps the results of all hosts in memory, which for a fleet is
-    too much.
-  - M(virtaudit.qemu.trail_reconcile) takes the answers too.
-  - An answer that does not come, or a task that fails, is kept too, with its reason.
-  - The playbook C(virtaudit.qemu.audit_report) uses it.
+  - Runs M(virtaudit.qemu.vm_net_audit_info) on the host, and keeps its answer in a temporary file on the controller.
+    M(virtaudit.qemu.audit_report_write), M(virtaudit.qemu.audit_history) and M(virtaudit.qemu.trail_reconcile) find it there.
+    Without this, Ansible would keep the answers of all hosts in memory.
+  - If the task fails, the file has the reason.
+  - The playbooks C(virtaudit.qemu.audit_report), C(virtaudit.qemu.audit_history) and C(virtaudit.qemu.trail_reconcile) use
+    this module.
 author:
   - virtaudit contributors (@virtaudit)
 attributes:
   action:
     support: full
-    description: Has a part that runs on the controller.
+    description: One part of it runs on the controller, the other on the host.
   check_mode:
     support: full
     description: Changes nothing.
 options:
   mac:
-    description: As O(virtaudit.qemu.vm_net_audit_info#module:mac).
+    description: See O(virtaudit.qemu.vm_net_audit_info#module:mac).
     type: str
   logs:
-    description: As O(virtaudit.qemu.vm_net_audit_info#module:logs).
+    description: See O(virtaudit.qemu.vm_net_audit_info#module:logs).
     type: list
     elements: path
   since:
-    description: As O(virtaudit.qemu.vm_net_audit_info#module:since).
+    description: See O(virtaudit.qemu.vm_net_audit_info#module:since).
     type: str
   until:
-    description: As O(virtaudit.qemu.vm_net_audit_info#module:until).
+    description: See O(virtaudit.qemu.vm_net_audit_info#module:until).
     type: str
   events:
-    description: As O(virtaudit.qemu.vm_net_audit_info#module:events), for M(virtaudit.qemu.trail_reconcile).
+    description: See O(virtaudit.qemu.vm_net_audit_info#module:events). M(virtaudit.qemu.trail_reconcile) needs it.
     type: bool
     default: false
   history:
-    description: As O(virtaudit.qemu.vm_net_audit_info#module:history).
+    description: See O(virtaudit.qemu.vm_net_audit_info#module:history).
     type: bool
     default: false
   verify:
-    description: As O(virtaudit.qemu.vm_net_audit_info#module:verify).
+    description: See O(virtaudit.qemu.vm_net_audit_info#module:verify).
     type: bool
     default: false
 """
@@ -64,16 +64,16 @@ EXAMPLES = r"""
 
 RETURN = r"""
 findings:
-  description: As RV(virtaudit.qemu.vm_net_audit_info#module:findings).
+  description: See RV(virtaudit.qemu.vm_net_audit_info#module:findings).
   type: list
   elements: dict
   returned: success
 stats:
-  description: As RV(virtaudit.qemu.vm_net_audit_info#module:stats).
+  description: See RV(virtaudit.qemu.vm_net_audit_info#module:stats).
   type: dict
   returned: success
 asked:
-  description: As RV(virtaudit.qemu.vm_net_audit_info#module:asked).
+  description: See RV(virtaudit.qemu.vm_net_audit_info#module:asked).
   type: dict
   returned: success
 """

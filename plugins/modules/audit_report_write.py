@@ -11,41 +11,31 @@ module: audit_report_write
 short_description: Write one report on what the hosts of a fleet have answered
 version_added: 1.1.0
 description:
-  - Takes the answers that M(virtaudit.qemu.audit_report_read) has kept in the same run of a playbook, one after the other,
-    and writes C(audit_report.json), C(audit_report.html), C(grants.csv), C(history.csv) and C(findings.csv) on the
-    controller. For a large fleet the time line of each host is a page of its own in C(audit_report_hosts).
-  - A host without an answer, or with one that is not what M(virtaudit.qemu.vm_net_audit_info) returns, is in RV(silent) and
-    in the report.
-  - The files of the last report stay until the new ones are whole. What is new since then is marked.
-  - The playbook C(virtaudit.qemu.audit_report) uses it.
+  - Takes the answers that M(virtaudit.qemu.audit_report_read) has kept in the same run of a playbook, one after the other.
+    It writes C(audit_report.html), C(audit_report.json), C(grants.csv), C(history.csv) and C(findings.csv) on the controller.
+    In a large fleet the time line of each host is a page of its own in C(audit_report_hosts).
+  - If a host gave no answer, or something that M(virtaudit.qemu.vm_net_audit_info) does not return, the report and
+    RV(silent) name the host and the reason. The report has all other hosts.
+  - The files of the last report stay until the new files are whole. The new report marks what is new since then.
+  - The playbook C(virtaudit.qemu.audit_report) uses this module.
 author:
   - virtaudit contributors (@virtaudit)
-attributes:
-  action:
-    support: full
-    description: Runs on the controller only.
-  check_mode:
-    support: full
-    description: Checks the options and writes nothing.
+extends_documentation_fragment:
+  - virtaudit.qemu._controller
 options:
-  hosts:
-    description: The hosts that were asked, by their names in the inventory.
-    type: list
-    elements: str
-    required: true
   dest:
     description:
-      - The directory of the report. A relative one is seen from the directory in which C(ansible-playbook) was started,
-        which the environment must name as E(PWD).
+      - The directory of the report. A relative path begins at the directory in which you started C(ansible-playbook). The
+        environment must name that directory as E(PWD).
     type: str
     required: true
   fail_on:
-    description: Codes of findings that are counted in RV(failing).
+    description: RV(failing) counts the findings that have one of these codes.
     type: list
     elements: str
     default: []
   known:
-    description: Findings that are known and allowed. They are shown folded, and are not counted in RV(failing).
+    description: Findings that you know and allow. The page shows them folded, and RV(failing) does not count them.
     type: list
     elements: dict
     default: []
@@ -55,28 +45,28 @@ options:
         type: str
         required: true
       host:
-        description: Only on this host.
+        description: The entry is only for this host.
         type: str
       vm:
-        description: Only of the VM of this name.
+        description: The entry is only for the VM of this name.
         type: str
       mac:
-        description: Only of this NIC.
+        description: The entry is only for the NIC with this MAC address.
         type: str
       exe:
-        description: Only of this program.
+        description: The entry is only for this program.
         type: str
       path:
-        description: Only of this device.
+        description: The entry is only for this device.
         type: str
       dev:
-        description: Only of this interface.
+        description: The entry is only for this network interface of the host.
         type: str
       until:
-        description: The last day of it, in UTC. After that the finding counts again.
+        description: The last day of the entry, in UTC. After that day the finding counts again.
         type: str
       why:
-        description: Why it is allowed, for the reader.
+        description: Why you allow it. The page shows this text.
         type: str
 """
 
@@ -105,29 +95,29 @@ files:
   elements: str
   returned: success, outside of check mode
 grants:
-  description: How many NICs are granted.
+  description: The number of NICs that a VM holds.
   type: int
   returned: success, outside of check mode
 findings:
-  description: How many findings there are, known ones included.
+  description: The number of findings. It includes the known ones.
   type: int
   returned: success, outside of check mode
 unverified:
-  description: Which hosts were not compared with their logs, as a sentence, null when all were.
+  description: A sentence that names the hosts that were not compared with their logs. Null if all were compared.
   type: str
   returned: success, outside of check mode
 silent:
-  description: Hosts that gave no answer, each with its C(host) and C(problem).
+  description: The hosts that gave no answer, each with its C(host) and C(problem).
   type: list
   elements: dict
   returned: success, outside of check mode
 failing:
-  description: What was asked for with O(fail_on) and found, and is not known.
+  description: The findings that have a code of O(fail_on) and that O(known) does not name.
   type: dict
   returned: success, outside of check mode
   contains:
     count:
-      description: How many findings.
+      description: Their number.
       type: int
       returned: always
     codes:
@@ -136,7 +126,7 @@ failing:
       elements: str
       returned: always
     messages:
-      description: Their messages, at most 20.
+      description: The messages of at most 20 of them.
       type: list
       elements: str
       returned: always

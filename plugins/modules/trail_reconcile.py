@@ -11,37 +11,28 @@ module: trail_reconcile
 short_description: Compare the trail of the controller with the hosts' audit logs
 version_added: 1.1.0
 description:
-  - Compares all files that the callback P(virtaudit.qemu.audit_trail#callback) has written to a directory with what
-    M(virtaudit.qemu.audit_report_read) has read of the hosts' logs in the same run of a playbook, with O(virtaudit.qemu.audit_report_read#module:events).
-  - It finds records on hosts that no file has, as of a run whose file was removed, of a run without the callback and of an
-    ad-hoc task, and records in files that no host has.
-  - What libvirt and other programs wrote, what was written before the oldest file began, and the end of a VM that no task
-    asked for are counted and are no discrepancy.
-  - The playbook C(virtaudit.qemu.trail_reconcile) uses it.
+  - Compares all files that the callback P(virtaudit.qemu.audit_trail#callback) has written to a directory with the hosts'
+    logs. M(virtaudit.qemu.audit_report_read) must have read these logs in the same run of a playbook, with
+    O(virtaudit.qemu.audit_report_read#module:events).
+  - It finds records on hosts that no file has. Such a record is of a run whose file somebody removed, of a run without the
+    callback, or of an ad-hoc task. It also finds records in files that no host has.
+  - It counts three kinds of records that no file can have, and does not call them wrong. These are the records of libvirt
+    and of other programs, the records from before the oldest file, and the end of a VM that ended without a task.
+  - The playbook C(virtaudit.qemu.trail_reconcile) uses this module.
 author:
   - virtaudit contributors (@virtaudit)
-attributes:
-  action:
-    support: full
-    description: Runs on the controller only.
-  check_mode:
-    support: full
-    description: Checks the options and writes nothing.
+extends_documentation_fragment:
+  - virtaudit.qemu._controller
 options:
-  hosts:
-    description: The hosts that were asked, by their names in the inventory.
-    type: list
-    elements: str
-    required: true
   path:
     description: The directory of the trail.
     type: str
     required: true
   dest:
-    description: A file to write all of the answer to, as JSON.
+    description: The module writes the whole answer to this file, as JSON.
     type: str
   begin:
-    description: The name of the oldest file that is kept, or how it begins, where older ones were put away.
+    description: The name of the oldest file that you keep, or the beginning of that name. Give it if you have moved older files away.
     type: str
 """
 
@@ -56,16 +47,16 @@ EXAMPLES = r"""
 
 RETURN = r"""
 sound:
-  description: Whether all of it agrees.
+  description: Whether the files and the logs agree.
   type: bool
   returned: success, outside of check mode
 lines:
-  description: What does not agree, and the counts of each host, for people; at most 100 lines.
+  description: What does not agree, and the counts of each host. These are at most 100 lines for people.
   type: list
   elements: str
   returned: success, outside of check mode
 dest:
-  description: The file with all of it.
+  description: The path of the file with the whole answer.
   type: str
   returned: success, outside of check mode
 """

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Processes of an unprivileged user, with no capability and in no namespace but those that an attack says."""
+"""Runs processes of an unprivileged user, with only the capabilities and namespaces that an attack asks for."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ _FLAGS = 0x1 | 0x4
 
 
 def become(uid: int = NOBODY, capabilities: tuple[int, ...] = ()) -> None:
-    """Make this process one of a user, with these capabilities (``capabilities(7)``) and no others."""
-    # It must not outlive a test that is killed.
+    """Make this process a process of a user, with these capabilities (``capabilities(7)``) and no others."""
+    # The process must not outlive a test that is killed.
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     _prctl(_PR_SET_KEEPCAPS, 1)
     os.setgroups([])
@@ -52,7 +52,7 @@ def become(uid: int = NOBODY, capabilities: tuple[int, ...] = ()) -> None:
     data = struct.pack("=6I", mask, mask, 0, 0, 0, 0)
     if _libc.capset(header, data):
         raise OSError(ctypes.get_errno(), "capset failed")
-    # A change of user has cleared it.
+    # The change of the user has cleared it.
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -62,10 +62,10 @@ def try_as(
     capabilities: tuple[int, ...] = (),
     namespaces: int = 0,
 ) -> str:
-    """Try a call as a user; return :data:`DONE`, or the name of the errno that refused it, as ``EPERM``.
+    """Try a call as a user. Return :data:`DONE`, or the name of the errno that refused it, such as ``EPERM``.
 
-    ``namespaces`` are those that it has of its own, as ``CLONE_`` flags. In a user namespace of its own
-    it has every capability; in the others only ``capabilities``, as a user of a container has them.
+    ``namespaces`` are the process's own namespaces, as ``CLONE_`` flags. In its own user namespace it has every
+    capability. In other namespaces it has only ``capabilities``, like a user of a container.
     """
     read_end, write_end = os.pipe()
 
@@ -84,13 +84,13 @@ def try_as(
 
 
 def unshare(namespaces: int) -> None:
-    """Enter namespaces of one's own (``unshare(2)``); that of pids holds for children."""
+    """Enter new namespaces (``unshare(2)``). A new pid namespace applies only to children."""
     if _libc.unshare(namespaces):
         raise OSError(ctypes.get_errno(), "unshare failed")
 
 
 def send_record(number: int, text: str) -> None:
-    """Write an audit record. Raises :class:`OSError` as the kernel's answer has it."""
+    """Write an audit record. Raises :class:`OSError` with the kernel's error."""
     data = text.encode() + b"\0"
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 9) as sender:
         head = _HEADER.pack(_HEADER.size + len(data), number, _FLAGS, 1, 0)
@@ -108,7 +108,7 @@ def repeating(
     uid: int = NOBODY,
     capabilities: tuple[int, ...] = (),
 ) -> Iterator[int]:
-    """Have a user's process repeat a call for as long as the context lasts; give its pid."""
+    """Let a user's process repeat a call as long as the context lasts. Yield its pid."""
 
     def repeat() -> None:
         while True:

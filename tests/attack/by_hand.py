@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What somebody does by hand: qemus of his own, monitors that lie, devices that he gives to a VM himself."""
+"""Does what an operator can do by hand: starts qemus, serves monitors that lie, gives devices to a VM."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ansible_collections.virtaudit.qemu.tests.fault import qmp
 
 _PIDFD_GETFD = 438
 _libc = ctypes.CDLL(None, use_errno=True)
-# Answers all that a client asks, and says that it is a VM.
+# A program that answers all questions of a client, and claims to be a VM.
 _LIAR = """
 import json, socket, sys
 path, name, uuid = sys.argv[1:4]
@@ -38,13 +38,13 @@ while True:
     except OSError:
         pass
 """
-# For one that another user can run too.
+# A place for a program that another user can run, too.
 _PYTHON = "/usr/bin/python3"
 
 
 @contextlib.contextmanager
 def qemu(path: Path, *words: str, program: str = "qemu-system-x86_64") -> Iterator[int]:
-    """Run a qemu with a monitor at a path; give its pid."""
+    """Run a qemu with a monitor at a path. Yield its pid."""
     command = [program, "-machine", "q35", "-accel", "tcg", "-m", "64"]
     command += ["-S", "-nodefaults", "-display", "none"]
     command += ["-qmp", f"unix:{path},server=on,wait=off", *words]
@@ -61,7 +61,7 @@ def qemu(path: Path, *words: str, program: str = "qemu-system-x86_64") -> Iterat
 
 @contextlib.contextmanager
 def liar(path: Path, name: str, uuid: str, uid: int) -> Iterator[int]:
-    """Run a program of a user that calls itself qemu, with a VM's UUID, and serves a monitor; give its pid."""
+    """Run a user's program that calls itself qemu, has a VM's UUID and serves a monitor. Yield its pid."""
     os.chown(path.parent, uid, uid)
     command = ["qemu-x", "-c", _LIAR, str(path), name, uuid]
     command += ["-uuid", uuid, "-name", f"guest={name}"]
@@ -77,7 +77,7 @@ def liar(path: Path, name: str, uuid: str, uid: int) -> Iterator[int]:
 
 
 def copy_of(pid: int, fd: int) -> int:
-    """Return a descriptor of this process for what another one holds (``pidfd_getfd(2)``)."""
+    """Copy a descriptor of another process into this one (``pidfd_getfd(2)``), and return it."""
     pidfd = os.pidfd_open(pid)
     try:
         copy = int(_libc.syscall(_PIDFD_GETFD, pidfd, fd, 0))

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What attacks are tried on: this machine with a real audit daemon, real links, and VMs that are made for a test."""
+"""Prepares what the attacks use: this machine with a real audit daemon, real links, and VMs for one test each."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ansible_collections.virtaudit.qemu.tests.fault.scenarios import (
 
 @dataclasses.dataclass(frozen=True)
 class Vm:
-    """A VM of one test. Every method runs a module, and returns its result."""
+    """A VM for one test. Most methods run a module and return its result."""
 
     uuid: str
     name: str = "vafault"
@@ -37,7 +37,7 @@ class Vm:
         qemu: dict[str, Any] | None = None,
         **options: Any,
     ) -> runner.Result:
-        """Run vm_net_attach. ``qemu`` is merged into what starts a paused guest of 64 MB."""
+        """Run vm_net_attach. ``qemu`` is merged into the options that start a paused guest of 64 MB."""
         return runner.run_module(
             *attach(self.uuid, interfaces, {**QEMU, **(qemu or {})}, **options)
         )
@@ -51,7 +51,7 @@ class Vm:
         return runner.run_module("vm_net_audit_info", {"uuid": self.uuid, **options})
 
     def records(self) -> list[witness.Fields]:
-        """Return what is on record of it, by ausearch."""
+        """Return the VM's records, read with ausearch."""
         return witness.records(self.uuid)
 
     def pid(self) -> int:
@@ -61,20 +61,20 @@ class Vm:
 
 
 def warnings_of(result: runner.Result) -> str:
-    """Return what a module warns of, a line each."""
+    """Return the warnings of a module, one on each line."""
     return "\n".join(map(str, result.get("warnings", [])))
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _host() -> Iterator[None]:
-    """Have an audit daemon and links for all tests."""
+    """Provide an audit daemon and links for all tests."""
     with host.auditd(), host.links():
         yield
 
 
 @pytest.fixture(name="vm")
 def fixture_vm() -> Iterator[Vm]:
-    """Give a VM that does not exist yet, and remove what a test leaves of it."""
+    """Yield a VM that does not exist yet, and remove what a test leaves of it."""
     vm = Vm(str(uuidlib.uuid4()))
     host.reset_lost()
     try:
@@ -86,6 +86,6 @@ def fixture_vm() -> Iterator[Vm]:
 
 @pytest.fixture(name="work")
 def fixture_work() -> Iterator[Path]:
-    """Give a directory that another user can be given too: pytest's own are root's alone."""
+    """Yield a directory that another user can enter. pytest's own directories are only for root."""
     with tempfile.TemporaryDirectory(prefix="vafault-") as work:
         yield Path(work)

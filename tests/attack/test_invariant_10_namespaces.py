@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A task in another network namespace cannot hear the kernel, and says that it is there."""
+"""A task in another network namespace cannot hear the kernel, and says that it runs in such a namespace."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SAID = "this task does not run in the host's network namespace"
 
 @pytest.fixture(name="elsewhere")
 def fixture_elsewhere() -> Iterator[None]:
-    """Have this process, and the modules that it runs, in a network namespace of its own."""
+    """Run this process, and the modules that it starts, in a network namespace of its own."""
     libc = ctypes.CDLL(None, use_errno=True)
     own = os.open("/proc/self/ns/net", os.O_RDONLY)
     try:

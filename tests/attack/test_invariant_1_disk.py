@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Nothing is handed to qemu while the audit daemon keeps no records, whatever the kernel echoes."""
+"""While the audit daemon keeps no records, qemu gets nothing, whatever the kernel echoes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _AUDIT_SET, _STATUS_PID, _FLAGS = 1001, 0x4, 0x1 | 0x4
 
 @pytest.fixture(name="suspended")
 def fixture_suspended() -> Iterator[None]:
-    """Have a daemon whose disk is full, so that it has suspended its logging."""
+    """Provide a daemon that has suspended its logging because its disk is full."""
     with host.small_log():
         host.suspend_logging()
         try:
@@ -38,7 +38,7 @@ def fixture_suspended() -> Iterator[None]:
 
 @pytest.fixture(name="zombie")
 def fixture_zombie() -> Iterator[int]:
-    """Have a registered daemon that is a zombie; give its pid. Its socket lives on, in another process."""
+    """Provide a registered daemon that is a zombie, and yield its pid. Another process keeps its socket open."""
     host.stop_auditd()
     ready, written = os.pipe()
     pid = os.fork()
@@ -79,7 +79,7 @@ def _is_zombie(pid: int) -> bool:
 def test_invariant_1_no_vm_starts_while_the_daemon_drops_records(vm: Vm) -> None:
     started = vm.attach([TAP, MACVTAP])
     assert started["failed"]
-    assert "it has suspended its logging ('kill -USR2" in started["msg"]
+    assert "The daemon has suspended its logging ('kill -USR2" in started["msg"]
     assert "Nothing more was handed to qemu" in started["msg"]
     assert witness.qemus(vm.uuid) == []
     assert witness.links(MACS) == set()
@@ -89,9 +89,9 @@ def test_invariant_1_no_vm_starts_while_the_daemon_drops_records(vm: Vm) -> None
 def test_invariant_1_a_task_that_only_tries_warns(vm: Vm) -> None:
     started = vm.attach([TAP], audit="best_effort")
     assert not started.get("failed"), started
-    assert "it has suspended its logging" in warnings_of(started)
+    assert "The daemon has suspended its logging" in warnings_of(started)
     assert len(witness.held(vm.pid())) == 2
-    # It ends without proof too.
+    # A stop works without proof, too.
     stopped = vm.detach(stop_vm="destroy", audit="best_effort")
     assert not stopped.get("failed"), stopped
     assert vm.records() == []
@@ -107,7 +107,7 @@ def test_invariant_2_what_the_daemon_dropped_is_recorded_when_it_writes_again(
             dropped = vm.detach(force=True, timeout=0.2)
         finally:
             host.resume_logging()
-        assert "it has suspended its logging" in dropped["msg"]
+        assert "The daemon has suspended its logging" in dropped["msg"]
         vm.detach(stop_vm="destroy")
         assert witness.violations(vm.uuid, MACS, [], running=False) == []
         done = [each.get("reason") for each in vm.records() if each["res"] == "success"]

@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Only the kernel tells whether a record was taken: what others send to the task's netlink ports is no answer."""
+"""Only the kernel can tell whether it took a record.
+
+A message that others send to the task's netlink ports is no answer.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ _HEAD_START_SECONDS = 0.3
 
 
 def ports() -> list[int]:
-    """Return the netlink ports at which this process waits for the audit system's messages."""
+    """Return the netlink ports on which this process waits for messages of the audit system."""
     mine = {
         int(match[1])
         for name in os.listdir("/proc/self/fd")
@@ -68,7 +71,7 @@ def fixture_audit() -> Iterator[AuditSocket]:
 
 @pytest.fixture(name="disabled")
 def fixture_disabled() -> Iterator[None]:
-    """Switch auditing off: the kernel echoes nothing then."""
+    """Switch auditing off, so that the kernel echoes nothing."""
     host.disable_audit()
     try:
         yield
@@ -84,11 +87,11 @@ def test_invariant_1_an_echo_of_a_users_process_proves_nothing(
     echo = _HEADER.pack(16 + len(text), _VIRT_RESOURCE, 0, 0, 0) + text.encode()
     mine = ports()
     assert len(mine) == 2
-    with (
-        repeating(lambda: _send(mine, [echo]), capabilities=(CAP_NET_ADMIN,)),
-        pytest.raises(AuditError, match="took a VIRT_RESOURCE record and did not"),
-    ):
-        audit.send_confirmed(_RECORD)
+    with (repeating(lambda: _send(mine, [echo]), capabilities=(CAP_NET_ADMIN,)),):
+        number = audit.post(_RECORD)
+        answer = audit.confirmations()[number]
+    assert isinstance(answer, AuditError)
+    assert "took a VIRT_RESOURCE record and did not" in str(answer)
 
 
 @pytest.mark.usefixtures("disabled")
@@ -100,7 +103,7 @@ def test_invariant_1_a_status_of_a_users_process_is_none(audit: AuditSocket) -> 
     ]
     mine = ports()
     with repeating(lambda: _send(mine, answers), capabilities=(CAP_NET_ADMIN,)):
-        # Its answers stand in the queue before the kernel's.
+        # Its answers are in the queue before those of the kernel.
         time.sleep(_HEAD_START_SECONDS)
         found = [audit.status() for _round in range(5)]
     assert {each.enabled for each in found} == {0}

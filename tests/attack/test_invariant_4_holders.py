@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Nothing is on record as given up while any process holds it, at whatever descriptor and by whatever path."""
+"""While any process holds a device, no record says that it was given up, whatever its descriptor and path."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NICS = [ONE_TAP, MACVTAP]
 
 
 def given_up(vm: Vm) -> list[tuple[str, str]]:
-    """Return what is on record as given up: the reason and the MAC of each such record."""
+    """Return the reason and the MAC of each record that says that something was given up."""
     return [
         (each["reason"], each.get("net") or each["old-net"])
         for each in vm.records()
@@ -40,7 +40,7 @@ def given_up(vm: Vm) -> list[tuple[str, str]]:
 
 
 def assert_settled(vm: Vm, mac: str) -> None:
-    """Require that a later task records the rest, once."""
+    """Require that a later task records the rest once."""
     result = vm.detach(force=True)
     assert not result.get("failed"), result["msg"]
     assert sorted(given_up(vm)) == [("close", mac), ("detach", mac)]
@@ -82,7 +82,7 @@ def test_invariant_4_qemu_has_a_copy_at_another_number(
     result = vm.detach(force=True)
     assert result["failed"], result
     assert given_up(vm) == []
-    # Nor is it so for a task that finds the NIC gone and the device still there.
+    # The same holds for a task that finds the NIC removed and the device still open.
     result = vm.detach(force=True)
     assert result["failed"], result
     assert given_up(vm) == []
@@ -123,7 +123,7 @@ def test_invariant_4_a_wrapper_that_forks(vm: Vm, work: Path) -> None:
 
 
 def test_invariant_4_a_getfd_that_is_not_answered(vm: Vm, work: Path) -> None:
-    """The descriptor waits in the socket of a qemu that stands still."""
+    """The descriptor waits in the socket of a stopped qemu."""
     words = ["-name", f"guest={vm.name}", "-uuid", vm.uuid]
     with by_hand.qemu(work / "m", *words) as pid:
         with _stopped(work, pid, "getfd", "before"):
@@ -142,7 +142,7 @@ def test_invariant_4_a_getfd_that_is_not_answered(vm: Vm, work: Path) -> None:
 def test_invariant_2_an_attach_neither_recorded_nor_taken_back(
     vm: Vm, work: Path
 ) -> None:
-    """Auditing is off, and qemu stands still, from the moment on in which it has the NIC."""
+    """From the moment at which qemu has the NIC, auditing is off and qemu is stopped."""
     words = ["-name", f"guest={vm.name}", "-uuid", vm.uuid]
     with by_hand.qemu(work / "m", *words) as pid:
         try:
@@ -152,7 +152,7 @@ def test_invariant_2_an_attach_neither_recorded_nor_taken_back(
                 assert len(witness.held(pid)) == 1
         finally:
             host.enable_audit()
-        # What it was asked meanwhile it has done by now, or does it after this.
+        # qemu has carried out the commands that came meanwhile, or does so after this.
         result = vm.detach(qmp_socket=str(work / "m"), force=True)
         assert not result.get("failed"), result["msg"]
         assert witness.violations(vm.uuid, MACS, [], True) == []
@@ -165,7 +165,10 @@ def test_invariant_2_an_attach_neither_recorded_nor_taken_back(
 def _stopped(
     work: Path, pid: int, command: str, when: str, also: str = "true"
 ) -> Iterator[None]:
-    """Relay a monitor, and stop qemu before or after it does a command; ``also`` do something else then."""
+    """Relay a monitor, and stop qemu before or after it carries out a command.
+
+    ``also`` is something else to do then.
+    """
     words = [sys.executable, str(_PROXY), "proxy", str(work / "pid")]
     words += [str(work / "p"), str(work / "m"), command, when]
     action = f"{also} && kill -STOP {pid}"
@@ -179,7 +182,7 @@ def _stopped(
 
 
 def test_invariant_4_a_vm_keeps_no_port_and_no_mac(vm: Vm) -> None:
-    """A guest that stands still loses the card too, twenty times."""
+    """A stopped guest loses the NIC, too, twenty times."""
     qemu = {"hotplug_ports": 1}
     assert not vm.attach([], qemu).get("failed")
     for _time in range(20):

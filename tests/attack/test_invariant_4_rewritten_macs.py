@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A guest that gives its NIC another one's MAC has a detach close the one that is asked, and no other."""
+"""If a guest gives its NIC the MAC of another NIC, a detach closes the right NIC, and no other."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _STUB_SECONDS, _STUB_TRIES = 2, 15
 
 
 class Memory:
-    """The memory of a guest, by gdb's remote protocol: what a driver in the guest writes to a device."""
+    """The memory of a guest, through gdb's remote protocol. A write to it has the effect of a driver in the guest."""
 
     def __init__(self, monitor: str, path: Path) -> None:
         hmp(monitor, f"gdbserver unix:{path},server=on,wait=off")
         self._stub = socket.socket(socket.AF_UNIX)
         self._stub.settimeout(_STUB_SECONDS)
         self._stub.connect(str(path))
-        # By physical address, and so to devices too.
+        # Addresses are physical, so that writes reach devices, too.
         self._ask("Qqemu.PhyMemMode:1")
 
     def write(self, address: int, data: bytes) -> None:
@@ -47,7 +47,7 @@ class Memory:
         self._ask(f"M{address:x},{len(data):x}:{data.hex()}")
 
     def close(self) -> None:
-        """Let the guest go on."""
+        """Let the guest run on."""
         self._ask("D")
         self._stub.close()
 
@@ -55,7 +55,7 @@ class Memory:
         checksum = sum(packet.encode()) % 256
         for _try in range(_STUB_TRIES):
             self._stub.sendall(f"${packet}#{checksum:02x}".encode())
-            # Of a guest that still runs the first packet only stops it, and is to be sent again.
+            # If the guest still runs, the first packet only stops it, and has to be sent again.
             with contextlib.suppress(socket.timeout):
                 said = b""
                 while not said.endswith(b"$OK#9a"):
@@ -68,7 +68,7 @@ class Memory:
 
 
 def hmp(monitor: str, line: str) -> str:
-    """Have qemu do a line of its human monitor; return what it says."""
+    """Let qemu run a command of its human monitor. Return its output."""
     given = {"command-line": line}
     return str(qmp.call(monitor, "human-monitor-command", given))
 
@@ -77,7 +77,7 @@ def registers(monitor: str) -> int:
     """Return where the firmware has mapped vmxnet3's registers."""
     deadline = time.monotonic() + _FIRMWARE_SECONDS
     while time.monotonic() < deadline:
-        # 15ad:07b0 is vmxnet3; addresses are all ones until they are set.
+        # 15ad:07b0 is vmxnet3. Its addresses are all ones until somebody sets them.
         found = re.search(
             r"PCI device 15ad:07b0.*?BAR1: 32 bit memory at (0x[0-9a-f]+) ",
             hmp(monitor, "info pci"),

@@ -31,7 +31,7 @@ TASKS = ["attach", "detach"]
 
 @pytest.fixture(name="other")
 def fixture_other() -> Iterator[Vm]:
-    """Give another VM that does not exist yet, of the same name, and remove what a test leaves of it."""
+    """Yield another VM with the same name that does not exist yet, and remove what a test leaves of it."""
     other = Vm(str(uuidlib.uuid4()))
     try:
         yield other
@@ -40,14 +40,14 @@ def fixture_other() -> Iterator[Vm]:
 
 
 def give(vm: Vm, task: str, socket: Path) -> runner.Result:
-    """Give a task a monitor for a VM."""
+    """Run a task with a given monitor for a VM."""
     if task == "attach":
         return vm.attach([TAP, MACVTAP], qmp_socket=str(socket), timeout=2)
     return vm.detach(qmp_socket=str(socket), timeout=2)
 
 
 def assert_lives(vm: Vm, before: list[witness.Fields], result: runner.Result) -> None:
-    """Require that a task was refused, and that the VM is as it was, on record as in truth."""
+    """Require that a task was refused, and that neither the VM nor its records have changed."""
     assert result["failed"], result
     assert vm.records() == before
     assert witness.violations(vm.uuid, MACS, MACS, True) == []
@@ -111,7 +111,7 @@ def test_invariant_5_a_name_with_a_comma(other: Vm, work: Path) -> None:
         told = runner.run_module(name, {**options, "name": called})
         assert not told.get("failed"), told
         before = vm.records()
-        # A monitor that is not there proves no end.
+        # A missing monitor does not prove that the VM has ended.
         name, options = detach(vm.uuid, qmp_socket=str(work / "none"))
         result = runner.run_module(name, {**options, "name": called})
         assert result["failed"], result
@@ -132,7 +132,7 @@ def test_invariant_5_a_namesake_is_not_started(vm: Vm, other: Vm) -> None:
 
 
 def test_invariant_5_as_proxmox_starts_a_vm(vm: Vm, work: Path) -> None:
-    """argv[0] is a link, and the UUID stands in -smbios only."""
+    """argv[0] is a link, and only -smbios has the UUID."""
     link = work / "kvm"
     link.symlink_to("/usr/bin/qemu-system-x86_64")
     words = ("-smbios", f"type=1,uuid={vm.uuid}", "-name", vm.name)

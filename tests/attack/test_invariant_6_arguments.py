@@ -16,7 +16,7 @@ import pytest
 from ansible_collections.virtaudit.qemu.tests.attack.conftest import Vm, warnings_of
 from ansible_collections.virtaudit.qemu.tests.fault import witness
 
-# Each gives a running VM a second monitor, or what does as much.
+# Each gives a running VM a second monitor, or something that can do as much.
 MONITORS = [
     ["-qmp", "unix:/run/vafault,server=on,wait=off"],
     ["--qmp", "tcp:127.0.0.1:4444,server=on,wait=off"],
@@ -32,7 +32,7 @@ MONITORS = [
     ["-chardev", "null,id=c", "-object", '{"qom-type":"qtest","id":"q","chardev":"c"}'],
     ["-plugin", "file=/run/vafault.so"],
 ]
-# Each gives it a network device that no record knows.
+# Each gives the VM a network device that is not on record.
 DEVICES = [
     ["-netdev", "tap,id=n,ifname=vafault-tap,script=no,downscript=no"],
     ["-nic", "user"],

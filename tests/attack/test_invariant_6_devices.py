@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A VM of the collection has no network device that no task opened; one that gets there is said."""
+"""A VM of the collection has only network devices that a task opened.
+
+If it gets another one, the module reports it.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ def fixture_node() -> Iterator[str]:
 
 
 def tap_by(node: str) -> int:
-    """Make a tap by a node of /dev/net/tun; return its descriptor."""
+    """Make a tap through a node of /dev/net/tun. Return its descriptor."""
     fd = os.open(node, os.O_RDWR)
     request = struct.pack("=16sH22x", STRANGE.encode(), _FLAGS)
     fcntl.ioctl(fd, _TUNSETIFF, request)
@@ -99,7 +102,7 @@ def test_invariant_6_a_tap_by_another_node_is_seen(vm: Vm, work: Path) -> None:
 def test_invariant_4_a_tap_of_ours_that_came_by_another_node(
     vm: Vm, work: Path
 ) -> None:
-    """Its NIC is somebody else's; a detach records what it takes."""
+    """Somebody else gave the VM its NIC. A detach records what it takes."""
     node = str(work / "mine")
     os.mknod(node, stat.S_IFCHR | 0o600, os.makedev(10, 200))
     mac = str(TAP["mac"])

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A tap is its VM's alone: no other process may join it."""
+"""A tap belongs to its VM alone, and no other process can join it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _FLAGS = 0x0002 | 0x1000 | 0x4000 | 0x0100
 
 @pytest.fixture(name="node")
 def fixture_node(tmp_path: Path) -> str:
-    """Make a node of /dev/net/tun that the attacker may open: udev lets everybody."""
+    """Make a node of /dev/net/tun that the attacker may open, because udev allows everybody to open it."""
     path = str(tmp_path / "tun")
     os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(10, 200))
     os.chown(path, NOBODY, NOBODY)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A record that somebody else than root has written is no evidence: it ends no grant, and it is said."""
+"""A record that somebody other than root wrote is no evidence. It ends no grant, and the module reports it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ansible_collections.virtaudit.qemu.tests.fault.scenarios import (
 )
 
 UID = 1000
-# What a container has of its own, when its users are those of the host.
+# The namespaces of a container whose users are those of the host.
 CONTAINER = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET
 _CONTROL, _RESOURCE = 2500, 2501
 _TAIL = 'exe="/usr/bin/python3.11" hostname=? addr=? terminal=? res=success'
@@ -43,7 +43,7 @@ FORGED = {
 
 
 def forge(vm: Vm, what: str, uid: int, namespaces: int) -> str:
-    """Write records about a VM as a user that may write audit records; return what came of the last one."""
+    """Write records about a VM as a user who may write audit records. Return the result of the last one."""
     about = {"vm": f'vm="{vm.name}" uuid={vm.uuid}', "pid": vm.pid()}
     came = ""
     for number, text in FORGED[what]:
@@ -61,7 +61,7 @@ def test_invariant_8_a_user_that_may_write_records_ends_no_grant(
     assert not vm.attach([TAP, MACVTAP]).get("failed")
     before = len(vm.records())
     assert forge(vm, what, UID, namespaces) == DONE
-    # It is in the daemon's log, as any record is.
+    # It is in the daemon's log like any record.
     assert len(vm.records()) == before + len(FORGED[what])
     told = vm.info(verify=True)
     assert sorted(grant["mac"] for grant in told["grants"]) == MACS
@@ -70,7 +70,7 @@ def test_invariant_8_a_user_that_may_write_records_ends_no_grant(
     assert set(found) - {"failed_open"} == {"untrusted_record"}
     again = vm.attach([TAP, MACVTAP])
     assert [nic["action"] for nic in again["interfaces"]] == ["unchanged"] * 2
-    # The true end is on record beside the false one.
+    # The true end is on record as well as the false one.
     done = vm.detach(force=True)
     assert not done.get("failed"), done
     sent = [each["fields"].get("reason") for each in done["audit"]["records"]]
@@ -79,7 +79,7 @@ def test_invariant_8_a_user_that_may_write_records_ends_no_grant(
 
 
 def test_invariant_8_a_user_namespace_of_ones_own_gives_no_right(vm: Vm) -> None:
-    """The kernel itself refuses the records of whoever is root in his own user namespace only."""
+    """The kernel itself refuses the records of a user who is root only in an own user namespace."""
     assert not vm.attach([TAP, MACVTAP]).get("failed")
     before = vm.records()
     assert forge(vm, "detach", UID, CLONE_NEWUSER) == "ECONNREFUSED"

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Check mode changes nothing, and says what the real run then does: also what that repairs."""
+"""Check mode changes nothing, and says what the real run then does, including its repairs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ansible_collections.virtaudit.qemu.tests.fault.scenarios import (
 
 @pytest.fixture(name="other")
 def fixture_other() -> Iterator[Vm]:
-    """Give another VM that does not exist yet."""
+    """Yield another VM that does not exist yet."""
     other = Vm(str(uuidlib.uuid4()), "vafault-other")
     try:
         yield other
@@ -34,7 +34,7 @@ def fixture_other() -> Iterator[Vm]:
         host.sweep(other.uuid, MACS)
 
 
-# None of the VMs ever had it, which is a warning of its own.
+# No VM ever had it, which gives a warning of its own.
 NEVER = "52:54:00:fa:17:09"
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Harms the task of a scenario at one point, runs the task again, and checks what is true then."""
+"""Harms the task of a scenario at one point, runs the task again, and checks the state after that."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ansible_collections.virtaudit.qemu.tests.fault.scenarios import (
 )
 
 _ATTEMPTS = 4
-_WAITS_FOR_GUEST = "its host side is closed, and the guest has not let go of it"
+_WAITS_FOR_GUEST = "its host side is closed, and the guest has not released it"
 
 
 def points(scenario: Scenario) -> list[tracer.Point]:
@@ -69,7 +69,7 @@ def _attempt_once(
     problems = []
     try:
         _prepare(scenario, uuid)
-        # If a run has one system call less, no harm was done, and that is no violation.
+        # A run may have one system call less. Then no harm was done, and that is no violation.
         result, meant = harm.do(scenario.task(uuid), point, uuid)
         if not harm.dies:
             problems += _judge(scenario, harm, result, uuid)
@@ -82,7 +82,8 @@ def _attempt_once(
         granted = scenario.granted
         unrecorded = harm.blind or "audit: " in str(result.get("msg"))
         if unrecorded and _WAITS_FOR_GUEST in str(again.get("msg")):
-            # What could not be recorded was taken back. The guest is paused, and keeps its side of the NIC.
+            # The task has taken back what it could not record. The guest is paused, and keeps its
+            # side of the NIC.
             granted = [nic["mac"] for nic in result["interfaces"]]
         elif again.get("failed", not again):
             problems.append(f"the next run fails: {again.get('msg', 'no result')}")
@@ -93,7 +94,7 @@ def _attempt_once(
         end = runner.run_module(*detach(uuid, stop_vm="destroy"))
         left = witness.violations(uuid, EVERY_MAC, [], False)
         if witness.address(host.WHOLE) != host.WHOLE_MAC:
-            left.append(f"{host.WHOLE} has not got its own MAC back")
+            left.append(f"{host.WHOLE} does not have its own MAC again")
         host.sweep(uuid, EVERY_MAC)
     if end.get("failed", not end):
         problems.append(f"the VM cannot be stopped: {end.get('msg', 'no result')}")
@@ -107,10 +108,10 @@ def _judge(
     if not result or "traceback" in result:
         return [f"the task has no result: {result.get('traceback')}"]
     if "please report it" in str(result.get("msg")):
-        return [f"nobody foresaw what the task met: {result['msg']}"]
+        return [f"the task met an error that the code does not expect: {result['msg']}"]
     alive = bool(witness.qemus(uuid))
     if not result.get("failed"):
-        # If qemu dies when all is handed over, the next run finds it.
+        # If qemu dies after the hand-over, the next run finds that out.
         if harm.blind or (scenario.running and not alive):
             return []
         return _truth(scenario.granted, scenario.running, uuid)

@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Check mode beside the real run in one situation: what it says is what the run does, and it changes nothing."""
+"""Compares check mode with the real run in one situation.
+
+Check mode must say what the run does, and must change nothing.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ from ansible_collections.virtaudit.qemu.tests.fault.situations import (
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """What check mode said and the real run did in one situation."""
+    """What check mode said and what the real run did in one situation."""
 
     situation: str
     said: str
@@ -32,7 +35,7 @@ class Row:
 
 
 def attempt(situation: Situation, rows: list[Row]) -> tuple[runner.Result, list[str]]:
-    """Make a situation, and run its task in check mode and then in earnest; add a row, and return what is wrong."""
+    """Make a situation, and run its task in check mode and then for real. Add a row, and return what is wrong."""
     uuid, second = str(uuidlib.uuid4()), str(uuidlib.uuid4())
     uuids = [uuid, second]
     try:
@@ -84,7 +87,7 @@ def table(rows: list[Row]) -> str:
 
 
 def _essence(result: runner.Result) -> dict[str, Any]:
-    """Return what a result tells of what is done: not what only the kernel numbers, nor in which words."""
+    """Return what a result says about what the task does, without numbers that the kernel chooses and without wording."""
     warnings = [str(each["event"]["msg"]) for each in result.get("warnings", [])]
     return {
         "failed": result.get("msg") if result.get("failed", not result) else None,
@@ -94,7 +97,8 @@ def _essence(result: runner.Result) -> dict[str, Any]:
             (nic["mac"], nic["action"], nic.get("pending"))
             for nic in result.get("interfaces", [])
         ],
-        # After the matter itself comes what is done about it: before, or afterwards.
+        # The rest of a warning says what is done about it, and that differs between check mode and
+        # the run.
         "warnings": [text.partition("; ")[0] for text in warnings],
     }
 
@@ -115,12 +119,12 @@ def _differences(what: str, first: dict[str, Any], second: dict[str, Any]) -> li
 
 
 def _state(uuids: list[str]) -> dict[str, Any]:
-    """Return what there is of VMs on the host: what check mode must leave as it is."""
+    """Return what the host has of VMs, which check mode must not change."""
     links = subprocess.run(
         ["ip", "-j", "link"], capture_output=True, text=True, check=True
     ).stdout
     state: dict[str, Any] = {
-        # Whether a link has a carrier follows what it is connected to, a moment later.
+        # The carrier of a link follows a moment after a change of what the link is connected to.
         "links": {
             link["ifname"]: (link["address"], link.get("master"), "UP" in link["flags"])
             for link in json.loads(links)

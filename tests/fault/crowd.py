@@ -26,13 +26,13 @@ from ansible_collections.virtaudit.qemu.tests.fault import (
 from ansible_collections.virtaudit.qemu.tests.fault.cut import Task
 from ansible_collections.virtaudit.qemu.tests.fault.scenarios import QEMU
 
-# Far more than all of them need together. A task that waits longer would wait for ever.
+# Far more seconds than all tasks need together. A task that waits longer would wait for ever.
 _PATIENCE = 200
 _AT_THE_DOOR_SECONDS = 120.0
 
 
 def attach(uuid: str, *given: Any, **options: Any) -> Task:
-    """Return an attach to a VM with a name of its own: no two VMs of one name run on a host."""
+    """Return an attach to a VM with a name of its own, because a host runs no two VMs with the same name."""
     return scenarios.attach(uuid, *given, name=_name(uuid), **options)
 
 
@@ -137,7 +137,7 @@ def one_mac(count: int) -> list[str]:
         for number, uuid in enumerate(uuids):
             mine = [mac] if uuid in winners else []
             running = bool(mine) or number % 2 == 0
-            # Of the others no link may exist, and this one's has the same name.
+            # The other VMs must have no link. Their links would have the same name as this VM's.
             problems += witness.violations(uuid, [mac] if mine else [], mine, running)
     finally:
         problems += _end(uuids, [mac])
@@ -158,7 +158,7 @@ def _at_once(tasks: list[Task], door: str) -> list[runner.Result]:
 
 
 def _waits(process: subprocess.Popen[str]) -> bool:
-    """Tell whether a task has ended, or sleeps between two tries for a lock."""
+    """Tell whether a task has ended, or sleeps between two attempts to take a lock."""
     if process.poll() is not None:
         return True
     with open(f"/proc/{process.pid}/wchan", encoding="ascii") as handle:
@@ -200,7 +200,7 @@ def _failures(results: list[runner.Result]) -> list[str]:
 def _counted(
     results: list[runner.Result], action: str, macs: list[str], uuids: list[str]
 ) -> list[str]:
-    """Each MAC was attached, or taken, by one task, and is so on record once."""
+    """Check that one task attached or took each MAC, and that this is on record once."""
     done = Counter(
         nic["mac"]
         for result in results
@@ -220,7 +220,7 @@ def _counted(
     )
     once = Counter(macs)
     return [
-        f"{how}: {dict(found)}, should be once each of {macs}"
+        f"{how}: {dict(found)}, and should be each of {macs} once"
         for how, found in ((action, done), ("on record", recorded))
         if found != once
     ]

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Kills a task at a moment that is known by what it does then, without the time that strace takes."""
+"""Kills a task at a moment that an action of the task marks. This is faster than strace."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The kinds of harm that are done to a task, or around it, at one of its system calls."""
+"""The kinds of harm that a test does to a task, or to the host around it, at one of the task's system calls."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ansible_collections.virtaudit.qemu.tests.fault import host, tracer, witness
+from ansible_collections.virtaudit.qemu.tests.fault import (
+    host,
+    switch,
+    tracer,
+    witness,
+)
 from ansible_collections.virtaudit.qemu.tests.fault.cut import Task
 
 
@@ -27,12 +32,12 @@ def _nothing() -> None:
 class Harm:
     """One kind of harm.
 
-    It is done at the points that ``strikes`` matches: by strace's ``inject``, or by ``action``,
-    which gets the VM's UUID while the task stands still after the call. ``mend`` puts the host back as it was.
-    ``dies``: the task has no result. ``says`` is a regular expression for what a
-    task that fails says. ``blind``: records could not be written, so the trail is whole
-    only after the next run. ``every`` N-th point is enough, and in a short run fewer still; those that
-    ``always`` matches are never left out. ``around`` holds for all points.
+    The test does it at the points that ``strikes`` matches, with strace's ``inject`` or with ``action``, which
+    gets the VM's UUID while the task is stopped after the call. ``mend`` repairs the host. ``dies`` tells that
+    the task has no result. ``says`` is a regular expression for the message of a task that fails. ``blind``
+    tells that records could not be written, so that the trail is complete only after the next run. A run needs
+    only ``every`` N-th point, and a short run still fewer, but never leaves out the points that ``always``
+    matches. ``around`` is a context for all points.
     """
 
     name: str
@@ -54,7 +59,7 @@ class Harm:
         return re.search(self.strikes, str(point)) is not None
 
     def choose(self, points: Sequence[tracer.Point], every: int) -> list[tracer.Point]:
-        """Return the points to do this harm at in a run that takes each ``every``-th."""
+        """Return the points for this harm in a run that takes each ``every``-th point."""
         struck = [each for each in points if self.applies(each)]
         chosen = set(range(0, len(struck), every * self.every))
         return [
@@ -64,7 +69,7 @@ class Harm:
         ]
 
     def explains(self, result: dict[str, Any]) -> bool:
-        """Tell whether a failed task says what is wrong."""
+        """Tell whether the message of a failed task says what is wrong."""
         return re.search(self.says, result["msg"]) is not None
 
     def do(
@@ -90,10 +95,12 @@ def _kill_qemu(uuid: str) -> None:
 
 _RECORD = r"^sendto.*nlmsg_type=0x9c[456]"
 _NOTE = r'^(?:write|rename|mkdir|fsync|openat.*"/run/virtaudit.*O_CREAT)'
+# Where Open vSwitch's database is asked, before and after the answer.
+_SWITCH = r"^(?:connect|sendto).*(?:db\.sock|Open_vSwitch)"
 _NO_AUDIT = r"auditctl -e 1|auditctl -s|systemctl start auditd"
 
 HARMS = [
-    # A macvtap that nobody has opened yet is never left out.
+    # The point at which a macvtap exists that nobody has opened yet is never left out.
     Harm(
         "kill",
         r"^(?!write)",
@@ -108,7 +115,7 @@ HARMS = [
         inject="signal=SIGTERM",
         dies=True,
     ),
-    # What Python would make an exception of, at whatever line it is.
+    # Python turns this signal into an exception, at whatever line it is.
     Harm(
         "interrupt",
         every=2,
@@ -152,7 +159,7 @@ HARMS = [
         action=lambda _uuid: host.fill_state(),
         mend=host.empty_state,
         around=host.small_state,
-        # The second are qemu's words for it.
+        # The second text is qemu's message.
         says="No space left on device|Failed to write pid file",
     ),
     Harm(
@@ -186,7 +193,7 @@ HARMS = [
         mend=host.resume_logging,
         around=host.small_log,
         blind=True,
-        says="it has suspended its logging",
+        says="The daemon has suspended its logging",
     ),
     Harm(
         "backlog-full",
@@ -196,5 +203,26 @@ HARMS = [
         around=host.small_backlog,
         blind=True,
         says=_NO_AUDIT,
+    ),
+    Harm(
+        "switch-hangs",
+        _SWITCH,
+        action=lambda _uuid: switch.hang(),
+        mend=switch.go_on,
+        says="ovs-vswitchd did not take over a change",
+    ),
+    Harm(
+        "database-gone",
+        _SWITCH,
+        action=lambda _uuid: switch.stop_database(),
+        mend=switch.start_database,
+        says="Open vSwitch's database .*does not answer",
+    ),
+    Harm(
+        "bridge-gone",
+        _SWITCH,
+        action=lambda _uuid: switch.remove_bridge(),
+        mend=switch.add_bridge,
+        says="as a port of vafault-ovs|is no bridge of Open vSwitch",
     ),
 ]

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""This machine while it is tested: the audit daemon, links of our own, a full state directory."""
+"""Sets up this machine for tests: the audit daemon, links of our own, a full state directory."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ STATE = "/run/virtaudit"
 _FILLING = f"{STATE}/filling"
 _STATE_BYTES = 64 * 1024
 _DAEMON_SECONDS = 20.0
-# Where the daemon writes by default, and where ausearch looks.
+# The path to which the daemon writes by default, and at which ausearch looks.
 _LOGS = "/var/log/audit"
 _LOG = f"{_LOGS}/audit.log"
 _FILLING_LOGS = f"{_LOGS}/filling"
@@ -75,7 +75,7 @@ def status() -> dict[str, int]:
 
 
 def start_auditd() -> None:
-    """Start the audit daemon, and wait until it is registered."""
+    """Start the audit daemon, and wait until the kernel knows it."""
     systemd = os.path.isdir("/run/systemd/system")
     start = ["systemctl", "start", "auditd"] if systemd else ["auditd"]
     subprocess.run(start, check=True)
@@ -83,7 +83,7 @@ def start_auditd() -> None:
 
 
 def stop_auditd() -> None:
-    """End the audit daemon, and wait until it is gone."""
+    """End the audit daemon, and wait for its end."""
     # Use a signal, because the unit of systemd refuses to be stopped by hand.
     os.kill(daemon(), signal.SIGTERM)
     _wait_daemon(False)
@@ -103,7 +103,10 @@ def enable_audit() -> None:
 
 
 def reset_lost() -> None:
-    """Let the kernel count lost records anew. Those of an earlier test would be a finding of the next one."""
+    """Let the kernel count lost records from zero again.
+
+    Otherwise those of an earlier test would be a finding in the next one.
+    """
     _auditctl("--reset-lost")
 
 
@@ -114,7 +117,7 @@ def disable_audit() -> None:
 
 @contextlib.contextmanager
 def small_log() -> Iterator[None]:
-    """Have the audit daemon write to a file system that can be filled, and to suspend its logging when it is full."""
+    """Let the audit daemon write to a small file system, and suspend its logging when that is full."""
     running = daemon()
     if running:
         stop_auditd()
@@ -142,7 +145,10 @@ def small_log() -> Iterator[None]:
 
 
 def suspend_logging() -> None:
-    """Fill the disk of the daemon's log until the daemon suspends its logging: it stays registered and writes nothing."""
+    """Fill the disk of the daemon's log until the daemon suspends its logging.
+
+    The daemon stays registered and writes nothing.
+    """
     with open(_FILLING_LOGS, "wb", buffering=0) as handle, contextlib.suppress(OSError):
         while True:
             handle.write(b"x" * 4096)
@@ -158,7 +164,7 @@ def suspend_logging() -> None:
 
 
 def resume_logging() -> None:
-    """Give the disk room again, and have the daemon write."""
+    """Make room on the disk again, and let the daemon write."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(_FILLING_LOGS)
     os.kill(daemon(), signal.SIGUSR2)
@@ -173,7 +179,7 @@ def resume_logging() -> None:
 
 @contextlib.contextmanager
 def small_backlog() -> Iterator[None]:
-    """Make the kernel's backlog one that can be filled, and give it back as it was."""
+    """Make the kernel's backlog small, and restore it afterwards."""
     before = status()
     _auditctl("-b", "64", "--backlog_wait_time", "0")
     try:
@@ -184,7 +190,7 @@ def small_backlog() -> Iterator[None]:
 
 
 def fill_backlog() -> None:
-    """Stop the daemon's reading, and write records until the kernel loses them."""
+    """Stop the daemon, and write records until the kernel loses some."""
     os.kill(daemon(), signal.SIGSTOP)
     lost = status()["lost"]
     for _batch in range(1000):
@@ -226,7 +232,7 @@ def _auditctl(*words: str) -> str:
 
 
 def next_indexes() -> range:
-    """Return some of the numbers that the next links of this machine get."""
+    """Return some of the interface indexes that the next links of this machine get."""
     probe = "vafault-probe"
     subprocess.run(["ip", "link", "add", probe, "type", "bridge"], check=True)
     with open(f"/sys/class/net/{probe}/ifindex", encoding="ascii") as handle:
@@ -268,7 +274,7 @@ def remove_filters() -> None:
 
 
 def sweep(uuid: str, macs: list[str]) -> None:
-    """Remove what a violation has left of a VM, so that it spoils only its own result."""
+    """Remove what a violation has left of a VM, so that it does not spoil later results."""
     for pid in witness.qemus(uuid):
         os.kill(pid, signal.SIGKILL)
     for name in witness.links(macs):
@@ -279,7 +285,7 @@ def sweep(uuid: str, macs: list[str]) -> None:
 
 @contextlib.contextmanager
 def small_state() -> Iterator[None]:
-    """Put a file system over the state directory that can be filled."""
+    """Mount a small file system over the state directory."""
     if os.path.isdir(STATE) and os.listdir(STATE):
         raise SystemExit(f"{STATE} is in use: VMs of this collection run here")
     os.makedirs(STATE, 0o700, exist_ok=True)
@@ -294,13 +300,13 @@ def small_state() -> Iterator[None]:
 
 
 def fill_state() -> None:
-    """Leave no room in the state directory."""
+    """Fill the state directory."""
     with open(_FILLING, "wb", buffering=0) as handle, contextlib.suppress(OSError):
         while True:
             handle.write(b"x" * 4096)
 
 
 def empty_state() -> None:
-    """Give the room back."""
+    """Make room in the state directory again."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(_FILLING)

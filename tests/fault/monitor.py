@@ -29,21 +29,21 @@ from ansible_collections.virtaudit.qemu.tests.fault.scenarios import (
     detach,
 )
 
-# What the relay does at one answer of qemu, and what the task that meets it says.
+# What the relay does at one answer of qemu, and the task's message about it.
 MANNERS = {
     "silent": "did not (?:answer|greet)",
     "garbage": "is no QMP monitor",
     "closed": "has ended or crashed",
     "slow": "^$",
 }
-# All answers to an attach of two NICs are many, and most are to the same questions.
+# An attach of two NICs gets many answers, and most of them answer the same questions.
 EVERY = 4
 _SLOW_SECONDS = 0.05
 
 
 @dataclasses.dataclass
 class _Relay:
-    """Passes on between one client at a time and qemu, until the ``number``-th answer (0: for ever)."""
+    """Forwards between one client at a time and qemu, until the ``number``-th answer (0: for ever)."""
 
     upstream: str
     manner: str
@@ -90,7 +90,7 @@ class _Relay:
                         return
 
     def _pass(self, client: socket.socket, line: bytes) -> bool:
-        """Pass an answer on, or misbehave. Tell whether the connection goes on."""
+        """Forward an answer, or misbehave. Tell whether the connection goes on."""
         if self.dead:
             return True
         if "event" not in json.loads(line):
@@ -124,7 +124,7 @@ def points(manner: str) -> list[tuple[int, str]]:
 
 
 def attempt(manner: str, number: int) -> tuple[runner.Result, list[str]]:
-    """Attach through a relay that misbehaves at one answer, then without it; return what is wrong."""
+    """Attach through a relay that misbehaves at one answer, and then without the relay. Return what is wrong."""
     with tempfile.TemporaryDirectory() as work:
         return _try(work, manner, number)
 
@@ -164,7 +164,7 @@ def _judge(manner: str, result: runner.Result) -> list[str]:
         if not re.search(MANNERS.get(manner, "^$"), said):
             return [f"the task says {said!r}"]
         return []
-    # Nobody misses an answer that comes after all is done.
+    # After everything is done, nobody needs the answer.
     return []
 
 

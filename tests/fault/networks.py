@@ -12,6 +12,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.virtaudit.qemu.tests.fault import switch
+
 Fields = dict[str, str]
 # Of a NIC: what its records, or the kernel, say of it.
 Network = dict[str, str]
@@ -30,11 +32,18 @@ def violations(trail: list[Fields]) -> list[str]:
     recorded, found = _recorded(trail), []
     links = {f"vt{mac.replace(':', '')}": mac for mac in recorded}
     allowed = {family: _allowed(family) for family in _FAMILIES}
+    switched = switch.ports()
     for name, mac in links.items():
         shown = _shown(name, mac, allowed)
+        if name in switched:
+            shown.update(source=switch.BRIDGE, vlan=switched[name])
         wanted = {key: value for key, value in recorded[mac].items() if value}
         if shown != wanted:
             found.append(f"{mac}: records say {wanted}, the kernel {shown}")
+    found += [
+        f"Open vSwitch has a port {name}, which nobody has"
+        for name in sorted(switched.keys() - links.keys())
+    ]
     for family, by_link in allowed.items():
         for name, values in by_link.items():
             if name not in links:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Plain QMP: one command of somebody who is not the collection."""
+"""Plain QMP: sends one command without the code of the collection."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def call(
     arguments: dict[str, Any] | None = None,
     fd: int | None = None,
 ) -> Any:
-    """Send one command to a monitor, with a descriptor beside it; return its value, or its error."""
+    """Send one command to a monitor, optionally with a descriptor. Return its value or its error."""
     with _connect(path) as client, client.makefile("r", encoding="utf-8") as lines:
         lines.readline()
         client.sendall(b'{"execute": "qmp_capabilities"}\n')

@@ -4,9 +4,9 @@
 
 """Harms the modules at every system call that matters, runs them again, and checks the invariants.
 
-Real qemu, auditd, taps and macvtaps; needs root and strace. ``--every N`` takes each N-th
-point only, ``--list`` names the points and does no harm. Words choose parts by name: a harm
-(``kill``), a scenario (``hot-plug``), or one of each; ``check-mode``, ``monitor``, ``crowd``, ``cycles``.
+It uses real qemu, auditd, taps and macvtaps, and needs root and strace. ``--every N`` takes only each N-th
+point. ``--list`` prints the points and does no harm. Words choose parts by name: a harm (``kill``), a scenario
+(``hot-plug``), one of each, or ``check-mode``, ``monitor``, ``crowd``, ``cycles``.
 """
 
 from __future__ import annotations
@@ -34,13 +34,14 @@ from ansible_collections.virtaudit.qemu.tests.fault.harms import HARMS, Harm
 from ansible_collections.virtaudit.qemu.tests.fault.scenarios import SCENARIOS, Scenario
 from ansible_collections.virtaudit.qemu.tests.fault.situations import SITUATIONS
 
-# A point in words, and what tries it: returns the result of the task that was harmed, and what is wrong.
+# A point in words, and the function that tries it. The function returns the result of the harmed
+# task, and what is wrong.
 Try = tuple[str, Callable[[], tuple[runner.Result, list[str]]]]
 
 
 @dataclasses.dataclass
 class Tally:
-    """What was tried so far, and the number of points with a violation."""
+    """What the run has tried so far, and the number of points with a violation."""
 
     show_messages: bool
     tried: int = 0
@@ -72,7 +73,7 @@ class Tally:
 
 
 def main() -> int:
-    """Run what the command line asks; return the exit status."""
+    """Run what the command line asks for. Return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--cycles", type=int, default=25)
@@ -110,7 +111,19 @@ def _scenario(scenario: Scenario, options: argparse.Namespace, tally: Tally) -> 
         if _chosen(options.parts, harm.name, scenario.name)
         and harm.name in (scenario.harms or {harm.name})
     ]
-    points = attempt.points(scenario) if harms else []
+    if not harms:
+        return
+    with scenario.around():
+        _harm_each(scenario, harms, options, tally)
+
+
+def _harm_each(
+    scenario: Scenario,
+    harms: Sequence[Harm],
+    options: argparse.Namespace,
+    tally: Tally,
+) -> None:
+    points = attempt.points(scenario)
     for harm in harms:
         struck = harm.choose(points, options.every)
         name = f"{harm.name} {scenario.name}"

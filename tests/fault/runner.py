@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs a module in a process of its own, forked from one that has imported everything: 0.3 s less a run."""
+"""Runs a module in a process of its own.
+
+The process is a fork of one that has imported everything, which saves 0.3 s for each run.
+"""
 
 from __future__ import annotations
 
@@ -38,13 +41,13 @@ def module_name(name: str) -> str:
 
 
 class Running:
-    """A module that runs; :func:`running` starts it."""
+    """A running module, which :func:`running` started."""
 
     def __init__(self, pid: int, said: int) -> None:
         self.pid, self._said = pid, said
 
     def result(self) -> Result:
-        """Wait for its end; return its result, empty when it ended without one."""
+        """Wait for its end. Return its result, or an empty one if it ended without a result."""
         text = b""
         deadline = time.monotonic() + _TASK_SECONDS
         while True:
@@ -62,7 +65,7 @@ class Running:
 def running(
     name: str, arguments: dict[str, Any], first: Callable[[], None]
 ) -> Iterator[Running]:
-    """Start a module. ``first`` is called in its process before it begins. It is ended with the context."""
+    """Start a module, and end it with the context. Its process calls ``first`` before the module begins."""
     module = importlib.import_module(module_name(name))
     read_end, write_end = os.pipe()
     pid = os.fork()
@@ -92,9 +95,9 @@ def run_module(
     arguments: dict[str, Any],
     first: Callable[[], None] = lambda: None,
 ) -> Result:
-    """Run a module to its end; return its result, empty when it ended without one.
+    """Run a module to its end. Return its result, or an empty one if it ended without a result.
 
-    ``first`` is called in the module's process before it begins.
+    The module's process calls ``first`` before the module begins.
     """
     with running(name, arguments, first) as process:
         return process.result()

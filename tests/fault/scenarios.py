@@ -2,15 +2,16 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The tasks that are harmed, what is done before them, and what is true when they have been run again."""
+"""The tasks that a run harms, what comes before them, and what must be true after they were run again."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.virtaudit.qemu.tests.fault import host
+from ansible_collections.virtaudit.qemu.tests.fault import host, switch
 from ansible_collections.virtaudit.qemu.tests.fault.cut import Task, cut_off
 
 TAP = {"mac": "52:54:00:fa:17:01", "source": host.BRIDGE, "queues": 2}
@@ -42,13 +43,23 @@ FILTERED_MACVTAP = {
     "filter": "address",
     "addresses": ["198.51.100.0/24", "2001:db8::7"],
 }
+SWITCHED = {
+    "mac": "52:54:00:fa:17:06",
+    "source": switch.BRIDGE,
+    "type": "openvswitch",
+    "vhost": "off",
+    "vlan": {"tag": 42},
+}
 # As an update leaves them: moved and in quarantine, and with fewer rights.
 MOVED = {**FILTERED, "source": host.OTHER_BRIDGE, "filter": "mac", "addresses": []}
 MOVED = {**MOVED, "isolated": False, "link": "down"}
 NARROWED = {**FILTERED_MACVTAP, "addresses": ["198.51.100.7"], "link": "down"}
 FILTERED_MACS = [str(FILTERED["mac"]), str(FILTERED_MACVTAP["mac"])]
 MACS = [str(TAP["mac"]), str(MACVTAP["mac"])]
-EVERY_MAC = [*MACS, str(PASSTHROUGH["mac"]), *FILTERED_MACS]
+EVERY_MAC = [*MACS, str(PASSTHROUGH["mac"]), *FILTERED_MACS, str(SWITCHED["mac"])]
+# Open vSwitch shows something new of these only; a bridge is not made for a task that needs it no more.
+SWITCH_HARMS = ("kill", "interrupt", "qemu-dies", "switch-hangs", "database-gone")
+BRIDGE_HARMS = (*SWITCH_HARMS, "bridge-gone")
 QEMU = {"accel": "tcg", "memory": "64", "paused": True}
 
 
@@ -75,10 +86,10 @@ def detach(uuid: str, **options: Any) -> Task:
 
 @dataclasses.dataclass(frozen=True)
 class Scenario:
-    """A task to harm. ``granted`` and ``running``: what is true in the end, whatever the harm.
+    """A task to harm. ``granted`` and ``running`` must be true at the end, whatever the harm.
 
     ``leaves`` leaves something for the task to repair, after the tasks ``before``. ``goes``: its guest is not paused, and
-    runs in the end. ``harms``: the only ones that show something new, all when empty.
+    runs in the end. ``harms``: the only ones that show something new, all when empty. ``around`` holds for all points.
     """
 
     name: str
@@ -89,9 +100,12 @@ class Scenario:
     leaves: Callable[[str], None] = lambda _uuid: None
     goes: bool = False
     harms: tuple[str, ...] = ()
+    around: Callable[[], contextlib.AbstractContextManager[None]] = (
+        contextlib.nullcontext
+    )
 
     def runs_again(self, alive: bool) -> bool:
-        """Tell whether the VM should run after the next run: only an attach starts one."""
+        """Tell whether the VM should run after the next run. Only an attach starts a VM."""
         return self.running and (alive or bool(self.granted))
 
 
@@ -118,7 +132,7 @@ SCENARIOS = [
     Scenario(
         "hot-plug",
         lambda uuid: [attach(uuid, [], QEMU)],
-        # How to start the VM is for the run after one in which qemu died.
+        # A run needs this to start the VM after a run in which qemu died.
         lambda uuid: attach(uuid, [TAP, MACVTAP], QEMU),
         MACS,
     ),
@@ -142,7 +156,7 @@ SCENARIOS = [
         lambda uuid: [attach(uuid, [], QEMU)],
         lambda uuid: attach(uuid, [TAP, MACVTAP], QEMU),
         MACS,
-        # The first NIC is the VM's and not on record; the second one is asked anew.
+        # The VM has the first NIC, which is not on record. The task asks for the second one again.
         leaves=lambda uuid: cut_off(
             attach(uuid, [TAP, MACVTAP], QEMU), "record .*reason=attach"
         ),
@@ -199,5 +213,46 @@ SCENARIOS = [
         lambda uuid: detach(uuid, stop_vm="destroy"),
         [],
         running=False,
+    ),
+    Scenario(
+        "switch-plug",
+        lambda uuid: [attach(uuid, [], QEMU)],
+        lambda uuid: attach(uuid, [SWITCHED], QEMU),
+        EVERY_MAC[-1:],
+        harms=BRIDGE_HARMS,
+        around=switch.running,
+    ),
+    Scenario(
+        "switch-start",
+        lambda _uuid: [],
+        lambda uuid: attach(uuid, [SWITCHED], QEMU),
+        EVERY_MAC[-1:],
+        harms=BRIDGE_HARMS,
+        around=switch.running,
+    ),
+    Scenario(
+        "switch-update",
+        lambda uuid: [attach(uuid, [SWITCHED], QEMU)],
+        lambda uuid: attach(uuid, [{**SWITCHED, "vlan": {"tag": 43}}], QEMU),
+        EVERY_MAC[-1:],
+        harms=SWITCH_HARMS,
+        around=switch.running,
+    ),
+    Scenario(
+        "switch-revoke",
+        lambda uuid: [attach(uuid, [SWITCHED], QEMU)],
+        lambda uuid: detach(uuid, force=True, timeout=0.2),
+        [],
+        harms=SWITCH_HARMS,
+        around=switch.running,
+    ),
+    Scenario(
+        "switch-stop",
+        lambda uuid: [attach(uuid, [SWITCHED], QEMU)],
+        lambda uuid: detach(uuid, stop_vm="destroy"),
+        [],
+        running=False,
+        harms=SWITCH_HARMS,
+        around=switch.running,
     ),
 ]

@@ -2,14 +2,17 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Situations that tasks that were cut off, and VMs that ended by themselves, leave behind, with the task that comes next."""
+"""Situations that an interrupted task or the end of a VM leaves behind, each with the task that comes next."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import signal
+import subprocess
 import time
+import uuid as uuidlib
 from collections.abc import Callable
 from typing import Any
 
@@ -29,13 +32,13 @@ OTHER_NAME = "vafault-other"
 RUNNING = {**QEMU, "paused": False}
 NICS: list[dict[str, Any]] = [TAP, MACVTAP]
 
-# Gets the UUID of the task's VM and that of another one.
+# A function that gets the UUID of the task's VM and that of another VM.
 Leave = Callable[[str, str], None]
 
 
 @dataclasses.dataclass(frozen=True)
 class Situation:
-    """What is left on the host, and the ``task`` that meets it, by the UUID of its VM."""
+    """What is left on the host, and the ``task`` that meets it, made from the UUID of its VM."""
 
     name: str
     leave: Leave
@@ -59,7 +62,7 @@ def kill_vm(uuid: str) -> None:
     """End a VM's qemu as a crash does."""
     for pid in witness.qemus(uuid):
         os.kill(pid, signal.SIGKILL)
-        # A process that is about to end loses its command line before its descriptors.
+        # A process that is ending loses its command line before its descriptors.
         while witness.lives(pid):
             time.sleep(0.002)
 
@@ -159,6 +162,30 @@ def _taken_by_hand(uuid: str, _other: str) -> None:
     qmp.call(f"{host.STATE}/{uuid}/qmp.sock", "netdev_del", {"id": netdev})
 
 
+def _moved(uuid: str, other_uuid: str) -> None:
+    """Somebody has taken a link off its network before the next task finds its attach cut off."""
+    _hot_plug("record .*reason=attach")(uuid, other_uuid)
+    link = f"vt{MACS[0].replace(':', '')}"
+    subprocess.run(["ip", "link", "set", link, "nomaster"], check=True)
+
+
+def _update(at: str, **how: Any) -> Leave:
+    return _cut(lambda uuid: [_attach_again(uuid)], _quarantine, at, **how)
+
+
+def _quarantine(uuid: str) -> Task:
+    return attach(uuid, [{**TAP, "isolated": True, "link": "down"}, MACVTAP], QEMU)
+
+
+def _of_another(uuid: str, _other: str) -> None:
+    do(_attach_again(uuid))
+    path = f"{host.STATE}/{uuid}/state.json"
+    with open(path, encoding="utf-8") as handle:
+        note = json.load(handle)
+    with open(path, "w", encoding="utf-8") as handle:
+        json.dump({**note, "uuid": str(uuidlib.uuid4())}, handle)
+
+
 def _unreadable(uuid: str, _other: str) -> None:
     do(_attach_again(uuid))
     with open(f"{host.STATE}/{uuid}/state.json", "w", encoding="ascii") as handle:
@@ -228,4 +255,16 @@ SITUATIONS = [
     Situation("taken-by-hand", _taken_by_hand, _attach_again),
     Situation("taken-detach", _taken_by_hand, _detach_again),
     Situation("unreadable", _unreadable, _attach_again),
+    Situation("of-another", _of_another, _attach_again),
+    Situation("plugged-moved", _moved, _attach_again),
+    Situation(
+        "update-noted",
+        _update("rename .*state.json", number=3, after=True),
+        _quarantine,
+    ),
+    Situation("update-made", _update("record .*reason=update"), _quarantine),
+    Situation("update-made-back", _update("record .*reason=update"), _attach_again),
+    Situation(
+        "update-half", _update("record .*reason=update", after=True), _detach_again
+    ),
 ]

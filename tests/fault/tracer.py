@@ -28,7 +28,7 @@ CALLS = (
     "socket,bind,connect,listen,vfork,fork,clone,wait4,kill,pidfd_send_signal"
 )
 _CALL = re.compile(r"^(\w+)\(")
-# Of these the interpreter makes hundreds of its own: only those on our files and devices count.
+# Python itself makes hundreds of these calls. Only those on our files and devices count.
 _OURS = {
     "openat": re.compile(r'"(/(?:dev|run/virtaudit)/[^"]*)"'),
     "ioctl": re.compile(r"^ioctl\(\d+<([^>]*)>, TUN"),
@@ -47,7 +47,7 @@ _TASK_SECONDS = 300
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """A place to do harm at: the ``number``-th ``call`` of the module, on ``path`` where that is known."""
+    """A place for a harm: the ``number``-th ``call`` of the module, on ``path`` if the path is known."""
 
     call: str
     number: int
@@ -58,7 +58,7 @@ class Point:
         return f"{self.call}#{self.number} {self.text}"
 
     def where(self, uuid: str) -> list[str]:
-        """Return strace's words for the place: it counts only calls on the path then."""
+        """Return strace's options for the place. With a path, strace counts only calls on it."""
         paths = [] if self.path is None else [self.path.replace(_UUID, uuid)]
         if self.path == _MACVTAP:
             paths = [f"{_MACVTAP}{number}" for number in host.next_indexes()]
@@ -69,11 +69,12 @@ class Point:
 def list_points(
     name: str, arguments: dict[str, Any]
 ) -> tuple[dict[str, Any], list[Point]]:
-    """Run a module to its end; return its result and its system calls from the lock on."""
-    # -y: which file a descriptor is.
+    """Run a module to its end. Return its result, and its system calls from the lock on."""
+    # -y prints the file of each descriptor.
     with _traced(name, arguments, ["-y", "-s", "80", "-e", f"trace={CALLS}"]) as traced:
         result, log = traced.end()
-    # How many processes a task looks at before, and so its number of opens, differs from run to run.
+    # A task looks at more or fewer processes before this point, so its number of opens differs from
+    # run to run.
     counts: dict[tuple[str, str | None], int] = {}
     locked = False
     points = []
@@ -97,10 +98,10 @@ def list_points(
 def harm_at(
     name: str, arguments: dict[str, Any], point: Point, inject: str
 ) -> tuple[dict[str, Any], bool]:
-    """Run a module with strace's ``inject`` at a point, before it is carried out.
+    """Run a module with strace's ``inject`` at a point, before the call is carried out.
 
-    Returns its result, and whether a call was struck that counts. They are found by their
-    number, and a busy host has more processes and records to read before.
+    Return its result, and whether strace struck the right call. strace finds calls by their number, and on a
+    busy host a task makes more calls before, to read more processes and records.
     """
     words = _injecting(point, arguments["uuid"], inject)
     with _traced(name, arguments, words) as traced:
@@ -113,7 +114,7 @@ def harm_at(
 def pause_at(
     name: str, arguments: dict[str, Any], point: Point, action: Callable[[], None]
 ) -> dict[str, Any]:
-    """Run a module, stop it after a point, do something meanwhile, and let it go on. Return its result."""
+    """Run a module, stop it after a point, do something, and let it go on. Return its result."""
     words = _injecting(point, arguments["uuid"], "signal=SIGSTOP")
     with _traced(name, arguments, words) as traced:
         while _STOPPED not in traced.log() and not traced.has_ended():
@@ -138,7 +139,7 @@ class _Traced:
     path: str
 
     def end(self) -> tuple[runner.Result, str]:
-        """Wait for the module's end, and for strace's after it; return the module's result, and what strace wrote."""
+        """Wait for the end of the module and of strace. Return the module's result, and what strace wrote."""
         result = self.task.result()
         os.waitid(os.P_PID, self.task.pid, os.WEXITED | os.WNOWAIT)
         self.strace.wait()
@@ -158,11 +159,11 @@ class _Traced:
 def _traced(
     name: str, arguments: dict[str, Any], words: Sequence[str]
 ) -> Iterator[_Traced]:
-    """Start a module, and have strace follow it from its first instruction on."""
+    """Start a module, and let strace follow it from its first instruction on."""
     with tempfile.NamedTemporaryFile() as log, contextlib.ExitStack() as stack:
         waits, go = os.pipe()
         stack.callback(os.close, waits)
-        # The module waits until strace is there.
+        # The module waits until strace is attached.
         task = stack.enter_context(
             runner.running(name, arguments, lambda: _wait(waits, go))
         )
@@ -191,7 +192,7 @@ def _end(strace: subprocess.Popen[str]) -> None:
 
 @contextlib.contextmanager
 def start(name: str, arguments: dict[str, Any]) -> Iterator[subprocess.Popen[str]]:
-    """Start a module as Ansible does, in a Python of its own; it is ended when the caller leaves it running."""
+    """Start a module as Ansible does, in a Python of its own. End it if the caller leaves it running."""
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".json") as handle:
         json.dump({"ANSIBLE_MODULE_ARGS": arguments}, handle)
         handle.flush()
@@ -215,11 +216,12 @@ def start(name: str, arguments: dict[str, Any]) -> Iterator[subprocess.Popen[str
 
 
 def result_of(process: subprocess.Popen[str]) -> dict[str, Any]:
-    """Wait for a module; return its result, empty when it ended without one."""
+    """Wait for a module. Return its result, or an empty one if it ended without a result."""
     stdout, stderr = process.communicate(timeout=_TASK_SECONDS)
     result = runner.read_result(stdout)
-    # What Python says when a module ends with an exception that nobody expected. It says the same of one that it
-    # ignores, such as of pyroute2's event loop, which is torn down by halves when it cannot be set up.
+    # Python prints this when a module ends with an unexpected exception. It prints the same for an exception
+    # that it ignores, such as one of pyroute2's event loop, which Python removes incompletely if it cannot set
+    # the loop up.
     if "Traceback" in _IGNORED.sub("", stderr):
         last = stderr.strip().splitlines()[-1]
         result.update(failed=True, msg=last, traceback=last)

@@ -21,7 +21,8 @@ _LINE = re.compile(
     r"^(?:node=\S+ )?type=(\S+) msg=audit\(([^)]+)\): [^']*msg='([^']*)'"
 )
 _FLUSH_SECONDS = 0.05
-# Nothing that is asked about is older than this process, and ausearch need not read the older logs.
+# All questions are about records that are newer than this process, so ausearch need not read older
+# logs.
 _BEGUN = time.localtime(time.time() - 5)
 _MONITOR_SECONDS = 5.0
 
@@ -34,7 +35,7 @@ def records(uuid: str) -> list[Fields]:
     time.sleep(_FLUSH_SECONDS)
     command = ["ausearch", "--input-logs", "--uuid", uuid, "--raw", "--start"]
     command += [time.strftime("%m/%d/%y", _BEGUN), time.strftime("%H:%M:%S", _BEGUN)]
-    # In this locale ausearch takes the date in that form.
+    # In this locale ausearch reads the date in that form.
     found = subprocess.run(
         command,
         env={**os.environ, "LC_ALL": "C"},
@@ -69,7 +70,7 @@ def qemus(uuid: str) -> list[int]:
 
 
 def lives(pid: int) -> bool:
-    """Tell whether a process has not ended: a zombie whose other threads are gone has given up all that it held."""
+    """Tell whether a process lives. A zombie without other threads has given up everything that it held."""
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii") as handle:
             zombie = handle.read().rpartition(")")[2].split()[0] == "Z"
@@ -94,7 +95,7 @@ def going(uuid: str) -> list[int]:
                     if "running" in answer:
                         return qemus(uuid) if answer["running"] else []
         except OSError:
-            # It has ended, or waits for the first client to answer.
+            # qemu has ended, or serves another client.
             pass
     return []
 
@@ -106,7 +107,7 @@ def held(pid: int) -> dict[int, str]:
         try:
             target = os.readlink(f"/proc/{pid}/fd/{name}")
         except FileNotFoundError:
-            # A guest that runs has qemu open and close others.
+            # While a guest runs, qemu opens and closes other files.
             continue
         if target in ("/dev/net/tun", "/dev/vhost-net") or re.fullmatch(
             r"/dev/tap\d+", target
@@ -135,7 +136,10 @@ def address(name: str) -> str:
 def violations(
     uuid: str, macs: list[str], granted: list[str], running: bool
 ) -> list[str]:
-    """Return in which ways the host and the trail break the invariants; ``granted`` MACs should be held now."""
+    """Return the ways in which the host and the trail break the invariants.
+
+    The VM should hold the ``granted`` MACs now.
+    """
     found = []
     pids = qemus(uuid)
     if len(pids) != int(running):
@@ -153,7 +157,7 @@ def violations(
 
 
 def _balance(trail: list[Fields], have: dict[int, str]) -> list[str]:
-    """Every successful open is closed once, or held now."""
+    """Check that every successful open was closed once, or is held now."""
     opened = Counter(
         each["path"]
         for each in trail
@@ -170,7 +174,7 @@ def _balance(trail: list[Fields], have: dict[int, str]) -> list[str]:
 
 
 def _grants(trail: list[Fields], granted: list[str], have: dict[int, str]) -> list[str]:
-    """Every hand-over has one record with the fds that qemu holds, and every one that ended has its detach."""
+    """Check that every hand-over has one record with the fds that qemu holds, and that every ended one has its detach."""
     state: dict[str, list[int]] = {}
     found = []
     for each in trail:

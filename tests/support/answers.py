@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Answers of vm_net_audit_info as a host with many VMs gives them, for tests of the report."""
+"""Makes answers of vm_net_audit_info like those of a host with many VMs, for tests of the report."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ Data = dict[str, t.Any]
 
 
 def answer(host: int, vms: int, findings: int = 0) -> Data:
-    """Return what a host answers: VMs with one NIC each, each started once before, and opens that nobody recorded."""
+    """Return a host's answer.
+
+    It has VMs with one NIC each, each of which was started once before, and opens that nobody recorded.
+    """
     grants, sessions, history = [], [], []
     for number in range(vms):
         grant = make_grant(host, number)
@@ -42,7 +45,7 @@ def answer(host: int, vms: int, findings: int = 0) -> Data:
 
 
 def make_grant(host: int, number: int, **other: t.Any) -> Data:
-    """Return the grant of a VM's NIC. The same numbers are the same VM."""
+    """Return the grant of a VM's NIC. The same numbers give the same VM."""
     since = BEGAN + host + number
     dev = f"vt{host:06x}{number:06x}"
     devices = [

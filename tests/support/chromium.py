@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Chromium, driven as a person would: keys are pressed, and what the page then shows is read.
+"""Drives Chromium as a person would: it presses keys, and reads what the page shows then.
 
 It speaks the DevTools protocol over a pair of pipes (``--remote-debugging-pipe``), which needs no library.
 """
@@ -23,7 +23,7 @@ _SECONDS = 120
 
 
 class Chromium:
-    """One page of a browser of its own."""
+    """One page in a browser of its own."""
 
     def __init__(self, to: int, back: int) -> None:
         self._to, self._back, self._rest = to, back, b""
@@ -58,11 +58,11 @@ class Chromium:
             )
 
     def type(self, text: str) -> None:
-        """Type a text where the focus is."""
+        """Type a text at the focus."""
         self.call("Input.insertText", text=text)
 
     def value(self, expression: str) -> t.Any:
-        """Return what an expression of JavaScript gives. The page's own policy does not hold for it."""
+        """Return the value of a JavaScript expression. The page's own security policy does not apply to it."""
         answer = self.call(
             "Runtime.evaluate",
             expression=expression,
@@ -102,7 +102,7 @@ def chromium(*options: str) -> t.Iterator[Chromium]:
     """Start a browser, and end it."""
     to_read, to_write = os.pipe()
     back_read, back_write = os.pipe()
-    # It takes its orders from descriptor 3 and answers on 4, wherever the pipes are.
+    # Chromium reads commands from descriptor 3 and answers on 4, so the pipes must be there.
     script = f'exec "$@" 3<&{to_read} 4>&{back_write}'
     with tempfile.TemporaryDirectory() as profile:
         command = [

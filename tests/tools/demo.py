@@ -2,9 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Run the demo: print each of its steps while it runs, and at the end the page that it has written.
+"""Run the demo.
 
-All that Ansible prints is kept in .cache/demo.log.
+Print each of its steps while it runs, and at the end the page that it has written. .cache/demo.log keeps
+everything that Ansible prints.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def command() -> list[str]:
 
 
 def lines_of(stream: t.IO[str]) -> t.Iterator[str | None]:
-    """Yield each line as it comes, and ``None`` when none has come for a while."""
+    """Yield each line as it comes, and ``None`` if none has come for a while."""
     lines: queue.Queue[str | None] = queue.Queue()
 
     def read() -> None:
@@ -59,7 +60,7 @@ def lines_of(stream: t.IO[str]) -> t.Iterator[str | None]:
 
 
 def follow(stream: t.IO[str], log: t.IO[str]) -> None:
-    """Write all to the log; print the tasks of the playbook itself, and in between what goes on for long."""
+    """Write everything to the log. Print the tasks of the playbook itself, and other tasks that take long."""
     steps = set(_NAME.findall(PLAYBOOK.read_text(encoding="utf-8")))
     began = printed = time.monotonic()
     name = "Start"
@@ -78,7 +79,7 @@ def follow(stream: t.IO[str], log: t.IO[str]) -> None:
 
 
 def main() -> int:
-    """Run it; return ansible-playbook's exit status."""
+    """Run the demo. Return ansible-playbook's exit status."""
     LOG.parent.mkdir(exist_ok=True)
     PAGE.unlink(missing_ok=True)
     print(f"What Ansible prints goes to {LOG.relative_to(ROOT)}.")
@@ -111,7 +112,7 @@ def main() -> int:
         else text[-3000:]
     )
     print(
-        f"The demo failed, and has removed what it made. All of it is in {LOG.relative_to(ROOT)}."
+        f"The demo failed, and has removed what it made. {LOG.relative_to(ROOT)} has all that Ansible printed."
     )
     return demo.returncode
 

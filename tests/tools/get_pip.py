@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Give ansible-test its pip bootstrap from PyPI, in place of a download from Ansible's own server.
+"""Give ansible-test its pip bootstrap from PyPI, so that it need not download it from Ansible's own server.
 
-get_pip.py VERSION...     for each, unless there is one already
+get_pip.py VERSION... for each, unless there is one already
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-# Called as get-pip.py is: requirements and options for pip, and two flags of its own.
+# ansible-test calls it like get-pip.py, with requirements and options for pip, and two flags of its
+# own.
 STUB = """\
 import runpy
 import sys
@@ -49,7 +50,7 @@ def provide(cache: Path, version: str) -> None:
         wheel.replace(cache / wheel.name)
         new = Path(work) / stub.name
         new.write_text(STUB.format(wheel=wheel.name, version=version), encoding="utf-8")
-        # Last, and in one step: ansible-test trusts whatever stands there.
+        # This comes last and in one step, because ansible-test trusts whatever file is there.
         new.replace(stub)
 
 

@@ -2,9 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How long earlier runs of the layers took on this machine: one JSON line a run, so that a growth is seen.
+"""Keeps how long the runs of the layers took on this machine, as one JSON line for each run, so that a growth shows.
 
-A line has ``time`` (seconds since the epoch), ``commit`` and ``layers``: each layer's outcome with its seconds and slowest.
+A line has ``time`` (seconds since the epoch), ``commit`` and ``layers``: each layer's outcome with its seconds
+and slowest.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from typing import Any
 
 
 def path() -> Path:
-    """Return the file of the machine, not of the checkout: a fresh clone is compared too."""
+    """Return the machine's file. It is not the checkout's, so that a fresh clone is compared, too."""
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(cache) / "virtaudit" / "layers.jsonl"
 
 
 def last_seconds() -> dict[str, int]:
-    """Return for each layer the seconds of the newest run that had it and passed."""
+    """Return for each layer the seconds of the newest run that passed."""
     found: dict[str, int] = {}
     if path().exists():
         for line in path().read_text(encoding="utf-8").splitlines():
@@ -49,6 +50,6 @@ def add(layers: dict[str, Any]) -> None:
         "layers": layers,
     }
     path().parent.mkdir(parents=True, exist_ok=True)
-    # One write: two checkouts may end at once.
+    # One write, because two checkouts may end at the same time.
     with path().open("a", encoding="utf-8") as file:
         file.write(json.dumps(entry) + "\n")

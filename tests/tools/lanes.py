@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Run layers in lanes: the lanes side by side, the layers of a lane one after the other.
+"""Run layers in lanes. The lanes run side by side, and the layers of a lane one after the other.
 
-    lanes.py --lane "lint sanity" --lane "integration fault" [make's variables]
+    lanes.py --aside "lint sanity" --lane "integration fault" [make's variables]
 
+A lane that is named --aside gives way to the others: it has less to do, and would only make them later.
 Each layer is a target of make. All of them run, whatever fails; the summary says who did. What a layer writes is
 shown whole when it ends; until then it can be followed in .cache/layers/<layer>.log. A signal ends all of it.
 """
@@ -24,8 +25,10 @@ import time
 from collections.abc import Sequence
 from types import FrameType
 
-# How long what was asked to end may take: molecule ends its virtual hypervisors.
+# How many seconds a layer may take to end after a signal, because molecule has to end its virtual
+# hypervisors.
 _END_SECONDS = 90
+_GIVING_WAY = ["nice", "-n", "10"]
 
 
 class Lanes:
@@ -37,29 +40,35 @@ class Lanes:
         self._running: dict[int, str] = {}
         self._ended = threading.Event()
 
-    def run(self, lanes: Sequence[Sequence[str]]) -> bool:
+    def run(
+        self, lanes: Sequence[Sequence[str]], aside: Sequence[Sequence[str]]
+    ) -> bool:
         """Run all lanes to their end; tell whether no signal ended them."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._end)
-        threads = [threading.Thread(target=self._lane, args=(lane,)) for lane in lanes]
+        threads = [
+            threading.Thread(target=self._lane, args=(lane, before))
+            for group, before in ((lanes, []), (aside, _GIVING_WAY))
+            for lane in group
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
-            # A signal's handler runs in this thread, between two looks.
+            # The signal handler runs in this thread, between two looks.
             while thread.is_alive():
                 thread.join(0.2)
         return not self._ended.is_set()
 
-    def _lane(self, layers: Sequence[str]) -> None:
+    def _lane(self, layers: Sequence[str], before: Sequence[str]) -> None:
         for layer in layers:
             if not self._ended.is_set():
-                self._layer(layer)
+                self._layer(layer, before)
 
-    def _layer(self, layer: str) -> None:
+    def _layer(self, layer: str, before: Sequence[str]) -> None:
         self._say(f"==== {layer}: begins")
         with tempfile.TemporaryFile() as output:
             process = subprocess.Popen(
-                ["make", "--no-print-directory", layer, *self._variables],
+                [*before, "make", "--no-print-directory", layer, *self._variables],
                 env=_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -68,7 +77,7 @@ class Lanes:
                 start_new_session=True,
             )
             self._running[process.pid] = layer
-            # A signal that came in between found this one not there yet.
+            # A signal may have come before this process existed.
             if self._ended.is_set():
                 _signal(process.pid, signal.SIGTERM)
             code = process.wait()
@@ -84,7 +93,7 @@ class Lanes:
 
     def _end(self, number: int, _frame: FrameType | None) -> None:
         self._ended.set()
-        # No lock is taken here: this thread may hold it.
+        # This takes no lock, because this thread may hold it.
         names = ", ".join(self._running.values())
         os.write(2, f"==== signal {number}: ending {names}\n".encode())
         for group in list(self._running):
@@ -92,7 +101,7 @@ class Lanes:
 
 
 def _environment() -> dict[str, str]:
-    """Return the environment without make's: its job server's pipes do not reach here."""
+    """Return the environment without make's variables, because the pipes of its job server do not reach here."""
     return {
         key: value
         for key, value in os.environ.items()
@@ -101,7 +110,7 @@ def _environment() -> dict[str, str]:
 
 
 def _signal(group: int, number: int) -> bool:
-    """Send a signal to a group of processes; tell whether there was any."""
+    """Send a signal to a group of processes. Tell whether the group has any."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(group, number)
         return True
@@ -109,7 +118,7 @@ def _signal(group: int, number: int) -> bool:
 
 
 def _wait(group: int) -> None:
-    """Wait for what the first process of a group left running, and end what does not end."""
+    """Wait for the processes that the first process of a group left running, and end those that do not end."""
     end = time.monotonic() + _END_SECONDS
     while _signal(group, 0):
         if time.monotonic() > end:
@@ -120,9 +129,11 @@ def _wait(group: int) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lane", action="append", required=True)
+    parser.add_argument("--aside", action="append", default=[])
     options, variables = parser.parse_known_args()
     lanes = [lane.split() for lane in options.lane]
-    return 0 if Lanes(variables).run(lanes) else 1
+    aside = [lane.split() for lane in options.aside]
+    return 0 if Lanes(variables).run(lanes, aside) else 1
 
 
 if __name__ == "__main__":

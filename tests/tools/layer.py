@@ -2,21 +2,23 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Run one layer of the tests and believe its counts, not its exit code alone.
+"""Run one layer of the tests, and judge it by its counts as well as by its exit code.
 
-layer.py run LAYER COMMAND...     run it, show it, fail when it fails or when it tested nothing
-layer.py summary LAYER...         one line a layer, what took longest in each, then the sum
+layer.py run LAYER COMMAND... run it, show it, fail when it fails or when it tested nothing layer.py summary
+LAYER... one line a layer, what took longest in each, then the sum
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
+from types import FrameType
 
 from ansible_collections.virtaudit.qemu.tests.tools import history
 from ansible_collections.virtaudit.qemu.tests.tools.readers import (
@@ -49,6 +51,7 @@ def run(layer: str, command: list[str]) -> Outcome:
             errors="replace",
         )
         assert process.stdout is not None
+        signals = _forward_signals(process)
         for line in process.stdout:
             sys.stdout.write(line)
             sys.stdout.flush()
@@ -65,16 +68,35 @@ def run(layer: str, command: list[str]) -> Outcome:
     if code:
         outcome.failed = max(outcome.failed, 1)
         outcome.problems.append(f"{command[0]} ended with {code}")
+    if signals:
+        outcome.failed = max(outcome.failed, 1)
+        outcome.problems.append(f"signal {signals[0]} ended it")
     if not outcome.passed and not outcome.failed:
         outcome.problems.append("no test ran")
     return outcome
 
 
+def _forward_signals(process: subprocess.Popen[str]) -> list[int]:
+    """Have a signal end the layer by ending its command; return where the signals' numbers will be.
+
+    What the command does at its end is read, too: without a reader it would be cut off in its clearing up.
+    """
+    came: list[int] = []
+
+    def forward(number: int, _frame: FrameType | None) -> None:
+        came.append(number)
+        process.send_signal(signal.SIGTERM)
+
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, forward)
+    return came
+
+
 def _environment() -> dict[str, str]:
-    # Where this program's own imports are is none of the layer's business.
+    # The layer must not see the path of this program's own imports.
     kept = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    # molecule folds its lines, recaps included, to the width of the terminal. A line that waits in a buffer of
-    # Python's would count as written late.
+    # molecule folds its lines, recaps included, to the width of the terminal. Python must not buffer lines,
+    # because a buffered line would count as written late.
     return {**kept, "COLUMNS": "250", "PYTHONUNBUFFERED": "1"}
 
 
@@ -85,7 +107,7 @@ def describe(layer: str, outcome: Outcome) -> str:
 
 
 def load(layer: str) -> Outcome:
-    """Return a layer's result. One that left none has failed: something ended before it could say so."""
+    """Return a layer's result. A layer without a result has failed, because it ended before it could write one."""
     path = RESULTS / f"{layer}.json"
     if not path.exists():
         return Outcome(failed=1, problems=["did not run"])
@@ -95,7 +117,7 @@ def load(layer: str) -> Outcome:
 
 
 def summary(layers: list[str]) -> bool:
-    """Print what all layers say, and tell whether all are good."""
+    """Print the results of all layers, and tell whether all are good."""
     outcomes = {layer: load(layer) for layer in layers}
     for layer, outcome in outcomes.items():
         print(describe(layer, outcome))
@@ -113,7 +135,7 @@ def summary(layers: list[str]) -> bool:
     history.add({layer: asdict(outcome) for layer, outcome in outcomes.items()})
     good = all(outcome.good for outcome in outcomes.values())
     passed = sum(outcome.passed for outcome in outcomes.values())
-    # A layer can fail without a failed test; the sum must not look clean then.
+    # A layer can fail without a failed test. The sum must then not look clean.
     failed = sum(outcome.failed or (not outcome.good) for outcome in outcomes.values())
     print(f"{passed} passed, {failed} failed")
     return good

@@ -6,7 +6,8 @@
 
     pictures.py DIRECTORY       as root, with ansible-playbook and Debian's chromium on PATH
 
-The report shows the records of the demo, and those of a host of libvirt's that the unit tests keep, moved to the same hour.
+The report shows the records of the demo, and the libvirt records that the unit tests keep, moved to
+the same hour.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ TERMINAL = """\
 
 
 def play(*arguments: str, **environment: str) -> str:
-    """Return what ansible-playbook printed, the callback's table last; CalledProcessError when it failed."""
+    """Return what ansible-playbook printed, with the callback's table last. Raises CalledProcessError if it failed."""
     command = ["ansible-playbook", *arguments]
     done = subprocess.run(
         command,
@@ -64,7 +65,10 @@ def run_demo(work: Path) -> str:
 
 
 def read_demo(log: Path, began: float) -> int:
-    """Write the records of this demo into a log of their own, as a tester's has more; return the time of the first."""
+    """Write the records of this demo into a log of their own, because a tester's log has more.
+
+    Return the time of the first.
+    """
     uuid = re.search(r"demo_uuid: (\S+)", DEMO.read_text(encoding="utf-8"))
     if uuid is None:
         raise SystemExit(f"{DEMO} has no demo_uuid")
@@ -80,7 +84,7 @@ def read_demo(log: Path, began: float) -> int:
 
 
 def move_libvirt(log: Path, began: int) -> None:
-    """Write the records of libvirt's host as if they began at the given time, so that one time line shows both."""
+    """Write libvirt's records as if they began at the given time, so that one time line shows both hosts."""
     text = LIBVIRT.read_text(encoding="utf-8")
     late = began - min(int(at[1]) for at in TIME.finditer(text))
     log.write_text(TIME.sub(lambda at: str(int(at[1]) + late), text), encoding="utf-8")

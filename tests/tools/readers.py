@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What each layer's own closing lines say: ansible-test and molecule end in success when everything was skipped."""
+"""Reads the closing lines of each layer, because ansible-test and molecule end in success even if everything
+was skipped.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 @dataclass
 class Outcome:
-    """What a layer's own closing lines say."""
+    """What the closing lines of a layer say."""
 
     passed: int = 0
     failed: int = 0
@@ -33,7 +35,7 @@ class Outcome:
 
 
 def read_nox(text: str) -> Outcome:
-    """One test a session."""
+    """Each session counts as one test."""
     found = Outcome()
     for line, name, state in re.findall(r"^(nox > \* ([\w.-]+): (\w+).*)$", text, re.M):
         if name == "lint":  # only pulls in the others
@@ -46,7 +48,7 @@ def read_nox(text: str) -> Outcome:
     if not found.closing:
         _read_only_session(text, found)
     found.problems += re.findall(r"^.*Skipping .*$", text, re.M)
-    # Galaxy's importer calls it a success whatever it had to say.
+    # Galaxy's importer ends in success whatever it found.
     for log in re.findall(
         r"^nox > Running session build-import-check$(.*?)(?=^nox > Session )",
         text,
@@ -57,7 +59,7 @@ def read_nox(text: str) -> Outcome:
 
 
 def _read_only_session(text: str, found: Outcome) -> None:
-    """nox sums up several sessions, and not a single one."""
+    """nox prints a summary of several sessions, but none of a single one."""
     for line, how in re.findall(
         r"^(nox > Session [\w.-]+ (was successful|failed).*)$", text, re.M
     ):
@@ -69,15 +71,15 @@ def _read_only_session(text: str, found: Outcome) -> None:
 
 
 def read_sanity(text: str) -> Outcome:
-    """One test a sanity test and Python version."""
+    """Each sanity test counts as one test for each Python version."""
     found = Outcome()
     ran = re.findall(r'^Running sanity test "', text, re.M)
     for line, count in re.findall(r"^(FATAL: The (\d+) sanity test.*)$", text, re.M):
         found.closing.append(line)
         found.failed += int(count)
-    # ansible-test says each warning twice.
+    # ansible-test prints each warning twice.
     for line in sorted(set(re.findall(r"^.*(?:Skipping|not found).*$", text, re.M))):
-        # Only the other Pythons may be absent: ruff and mypy know what 3.9 takes.
+        # Only the other Pythons may be absent, because ruff and mypy check for 3.9.
         if re.search(
             r'Skipping sanity test "(?:compile|import)" on Python [\d.]+ because it could not be found',
             line,
@@ -119,7 +121,7 @@ def read_skipped_sessions(text: str, found: Outcome) -> None:
 
 
 def read_recaps(text: str) -> tuple[int, int, list[str]]:
-    """Tasks that were ok, tasks that failed, and the hosts, of every PLAY RECAP."""
+    """Return the number of ok tasks, the number of failed tasks, and the hosts of every PLAY RECAP."""
     lines = re.findall(
         r"^\W*([\w.-]+)\s+: ok=(\d+).*unreachable=(\d+)\s+failed=(\d+)", text, re.M
     )
@@ -129,7 +131,7 @@ def read_recaps(text: str) -> tuple[int, int, list[str]]:
 
 
 def read_integration(text: str) -> Outcome:
-    """One test a target; gathering facts is ok too, so it must also have asserted something."""
+    """Each target counts as one test. It must also have asserted something, because gathered facts are ok, too."""
     found = Outcome()
     header = r"^Running (\S+) integration test (?:role|script)$"
     parts = re.split(header, text, flags=re.M)
@@ -149,9 +151,10 @@ def read_integration(text: str) -> Outcome:
 
 
 def read_molecule(text: str) -> Outcome:
-    """One test a verify, which must have asserted something on a host of the inventory.
+    """Each verify counts as one test.
 
-    molecule calls it a success when there is no inventory and every play ran on nothing.
+    It must have asserted something on a host of the inventory, because molecule ends in success even if there
+    is no inventory and every play ran on nothing.
     """
     found = Outcome()
     # "[fleet > verify] Executing", or in a terminal that can "fleet ➜ verify: Executing".
@@ -181,7 +184,7 @@ def read_molecule(text: str) -> Outcome:
 
 
 def read_plain(text: str) -> Outcome:
-    """A closing line of the project's own: ``N passed, N failed``."""
+    """Read the project's own closing line: ``N passed, N failed``."""
     found = Outcome()
     for line, passed, failed in re.findall(
         r"^((\d+) passed, (\d+) failed)$", text, re.M

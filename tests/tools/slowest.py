@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where a layer's time goes: how long each session, test, target, stage and task took."""
+"""Finds out how a layer spends its time: how long each session, test, target, stage and task took."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Line = tuple[float, str]
 
 
 class Duration(NamedTuple):
-    """How long something took: ``kind`` is "target", ``name`` is "vm_net_detach"."""
+    """How long something took. For example, ``kind`` is "target" and ``name`` is "vm_net_detach"."""
 
     seconds: float
     kind: str
@@ -25,7 +25,7 @@ class Duration(NamedTuple):
 
 
 class _Heading(NamedTuple):
-    """Something lasts from its own heading to the next of its kind, or to an ``end``."""
+    """Something that lasts from its own heading to the next heading of its kind, or to an ``end``."""
 
     kind: str
     begins: re.Pattern[str]
@@ -53,7 +53,7 @@ _HEADINGS = {
     "molecule": [_STAGE, _TASK],
     "molecule-tcg": [_STAGE, _TASK],
 }
-# Lines that say themselves how long something took: pytest's --durations, and a part of make fault.
+# Lines that tell how long something took: pytest's --durations, and a part of make fault.
 _SAID = {
     "units": [
         (
@@ -68,7 +68,7 @@ _SAID = {
 
 
 def find_slowest(layer: str, lines: Sequence[Line]) -> list[Duration]:
-    """Return the slowest of each kind in a layer, the slowest first; ``lines`` ends when the layer does."""
+    """Return the slowest things of each kind in a layer, the slowest first. ``lines`` ends when the layer does."""
     found: list[Duration] = []
     for heading in _HEADINGS.get(layer, []):
         found += _longest(_headed(heading, lines))

@@ -21,7 +21,7 @@ settings.load_profile("units")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have pytest say which tests took longest: tests/tools/slowest.py reads it."""
+    """Let pytest print which tests took longest, because tests/tools/slowest.py reads that."""
     config.option.durations = 10
 
 
@@ -34,5 +34,5 @@ def fixture_start() -> t.Iterator[Start]:
 
 @pytest.fixture(autouse=True)
 def fixture_fake_qemus(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have /proc show what the fake qemus of a test hold."""
+    """Let /proc show what the fake qemus of a test hold."""
     show_in_proc(monkeypatch)

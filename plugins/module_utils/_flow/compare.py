@@ -142,6 +142,9 @@ def _take(grant: Grant, devices: list[Device], look: Look) -> bool:
         for device in devices
         if device.dev is not None and look.links.get(device.dev) in macs
     ]
+    # A vdpa device has no link that carries the MAC.
+    nodes = {granted.rdev for granted in grant.devices if granted.is_vdpa}
+    mine += [device for device in devices if device.is_vdpa and device.rdev in nodes]
     if any(granted.is_vhost for granted in grant.devices):
         vhosts = [device for device in devices if device.is_vhost]
         mine += vhosts[: len(mine)]

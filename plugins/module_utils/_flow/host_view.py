@@ -17,9 +17,10 @@ from .._device import Device
 from .._errors import LinkError
 from .._net import holdings, ovs_port, ovsdb, sysfs
 from .._net.filter import table
+from .._net.filter.ruleset import Family
 from .._proc import Process, all_processes
 from .._qemu.process import is_qemu, told
-from .._vm import identity, statedir
+from .._vm import statedir
 
 # The master of each port of Open vSwitch whose datapath is the kernel's.
 _SWITCH = "ovs-system"
@@ -68,7 +69,7 @@ def look() -> Look:
     # Look at the links first. A tap that somebody makes meanwhile has a holder then, and is no leak.
     links = {name: sysfs.address(name) for name in sysfs.names() if _is_tap(name)}
     places = _places_of(links)
-    vms = {identity.noted(note): note for note in statedir.other_notes("")}
+    vms = {note.process: note for note in statedir.other_notes("")}
     holders = {}
     for process in all_processes():
         devices = tuple(holdings.of(process))
@@ -89,23 +90,24 @@ def look() -> Look:
 
 def _places_of(names: t.Iterable[str]) -> dict[str, Place]:
     """Return where links are, and whether this collection filters what their guests send."""
-    kinds: dict[bool, dict[str, int]] = {True: {}, False: {}}
-    for name in names:
-        index = sysfs.ifindex(name)
-        if index is not None:
-            kinds[sysfs.is_tap(name)][name] = index
     switched = _switched()
+    sources: dict[Family, dict[str, str | None]] = {}
+    for name in names:
+        is_tap = sysfs.is_tap(name)
+        source = sysfs.master(name) if is_tap else sysfs.lower(name)
+        family: Family = "bridge" if is_tap else "netdev"
+        if is_tap and source in (None, _SWITCH):
+            if switched is None and (source or ovsdb.switch_runs()):
+                # The database does not answer, so nobody knows where the port is.
+                continue
+            source = (switched or {}).get(name)
+            family = "bridge" if source is None else "ingress"
+        sources.setdefault(family, {})[name] = source
     places = {}
-    for is_tap, links in kinds.items():
-        filtered = table.filtered(links, "bridge" if is_tap else "netdev")
-        for name in links:
-            source = sysfs.master(name) if is_tap else sysfs.lower(name)
-            if is_tap and source in (None, _SWITCH):
-                if switched is None and (source or ovsdb.switch_runs()):
-                    # The database does not answer, so nobody knows where the port is.
-                    continue
-                source = (switched or {}).get(name)
-            places[name] = Place(source, is_tap, filtered[name])
+    for family, found in sources.items():
+        links = {name: index for name in found if (index := sysfs.ifindex(name))}
+        for name, filtered in table.filtered(links, family).items():
+            places[name] = Place(found[name], family != "netdev", filtered)
     return places
 
 

@@ -160,7 +160,7 @@ def refuse_foreign_macs(vm: Vm, interfaces: t.Sequence[Interface]) -> None:
 
 def _claims(note: Note) -> bool:
     """Tell whether a note stands for a VM that runs, or that a task is starting just now."""
-    process = identity.noted(note)
+    process = note.process
     if process is None:
         return VmState(note.uuid).is_locked()
     return process.is_alive()

@@ -11,7 +11,6 @@ descriptor be duplicated. Sources: ``proc(5)``, ``Documentation/networking/tunta
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 import stat
@@ -21,6 +20,7 @@ import typing as t
 from .._device import (
     TUN_PATH,
     TUN_RDEV,
+    VDPA_NODE,
     VHOST_NET_PATH,
     VHOST_NET_RDEV,
     Device,
@@ -40,9 +40,8 @@ _RELEASE_SECONDS = 0.5
 _RELEASE_STEP_SECONDS = 0.002
 
 
-@dataclasses.dataclass(frozen=True)
-class Holding:
-    """Somebody holds a link. ``process`` and ``fd`` are ``None`` when /proc does not show who."""
+class Holding(t.NamedTuple):
+    """Somebody holds a link or a vdpa device. ``process`` and ``fd`` are ``None`` when /proc does not show who."""
 
     ifname: str
     process: Process | None = None
@@ -72,7 +71,7 @@ def at(process: Process, fd: int) -> Device | None:
         return None
     path, rdev = node
     name = _interface_of(process, fd, path, rdev)
-    if name is None and not _is_network(rdev):
+    if name is None and rdev not in (TUN_RDEV, VHOST_NET_RDEV):
         return None
     if _NODES.get(path, rdev) != rdev:
         # A node of that name stands elsewhere, in a container's /dev.
@@ -136,15 +135,35 @@ def wait_released(process: Process, devices: t.Sequence[Device]) -> list[Device]
     return _wait(lambda: kept(process, devices)) or []
 
 
+def wait_all_released(
+    process: Process, groups: t.Mapping[str, t.Sequence[Device]]
+) -> dict[str, list[Device]]:
+    """Do the same for the devices of several interfaces at once; each group has those of one."""
+    everything = [opened for devices in groups.values() for opened in devices]
+    left = wait_released(process, everything)
+    return {
+        name: [each for each in left if _is_one_of(each, devices)]
+        for name, devices in groups.items()
+    }
+
+
+def _is_one_of(held: Device, devices: t.Sequence[Device]) -> bool:
+    return any(
+        held is each or (not each.is_vhost and held.dev == each.dev) for each in devices
+    )
+
+
 def holder_of(
     ifname: str, ifindex: int | None, first: Process | None = None
 ) -> Holding | None:
-    """Return who holds a tap or macvtap, ``None`` when nobody does. The cheap answers come first.
+    """Return who holds a tap, macvtap or vdpa device, ``None`` when nobody does. The cheap answers come first.
 
     A link whose index is gone is held by nobody. Then the process ``first`` is asked, which is the
     VM's own, then all processes. A tap without an owner in /proc is held all the same, as long as it
-    is there: it goes with its last descriptor, wherever that is.
+    is there: it goes with its last descriptor, wherever that is. A vdpa device has no link: only /proc tells.
     """
+    if VDPA_NODE.fullmatch(ifname) and ifindex is None and not sysfs.exists(ifname):
+        return _search(ifname, first)
     name = sysfs.name_of(ifindex) if ifindex is not None else ifname
     if name is None or not sysfs.exists(name):
         return None
@@ -159,7 +178,7 @@ def holder_of(
 def wait_free(
     ifname: str, ifindex: int | None, first: Process | None = None
 ) -> Holding | None:
-    """Wait a moment until nobody holds a tap or macvtap; return who still does, ``None`` for nobody."""
+    """Wait a moment until nobody holds a tap, macvtap or vdpa device; return who still does, ``None`` for nobody."""
     return _wait(lambda: holder_of(ifname, ifindex, first))
 
 
@@ -181,13 +200,6 @@ def _search(name: str, first: Process | None) -> Holding | None:
             if opened.dev == name:
                 return Holding(name, process, opened.fd)
     return None
-
-
-def _is_network(rdev: int) -> bool:
-    """Tell whether a device number is a network device's that may have no interface."""
-    if rdev in (TUN_RDEV, VHOST_NET_RDEV):
-        return True
-    return sysfs.char_device(os.major(rdev), os.minor(rdev)).startswith("vhost-vdpa")
 
 
 def _node_at(process: Process, fd: int) -> tuple[str, int] | None:
@@ -214,6 +226,9 @@ def _interface_of(process: Process, fd: int, path: str, rdev: int) -> str | None
         return _tun_name(process, fd)
     if rdev == VHOST_NET_RDEV:
         return None
+    vdpa = sysfs.vdpa_of(os.major(rdev), os.minor(rdev))
+    if vdpa is not None:
+        return vdpa
     name = sysfs.macvtap_of(os.major(rdev), os.minor(rdev))
     # The device number of a removed macvtap goes to the next one; the name of its node does not.
     stale = _MACVTAP_NODE.fullmatch(path) and name and path != sysfs.macvtap_node(name)

@@ -59,11 +59,12 @@ def _check(
 
 def check_source(interface: Interface, leftovers: t.Collection[str] = ()) -> None:
     """Refuse a network that this host cannot put the interface on. Raises :class:`OptionError`."""
-    if not sysfs.exists(interface.source):
+    backend = backend_of(interface.type)
+    if backend.has_link and not sysfs.exists(interface.source):
         raise interface.error(
             "source", f"there is no link {interface.source} on this host"
         )
-    backend_of(interface.type).check(interface, leftovers)
+    backend.check(interface, leftovers)
 
 
 def _carriers(leftovers: t.Collection[str]) -> dict[str, list[str]]:

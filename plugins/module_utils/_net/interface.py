@@ -1,7 +1,10 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The interfaces that a task asks for. They are checked before anything is opened. Pure."""
+"""The interfaces that a task asks for. They are checked before anything is opened.
+
+Pure, but for vdpa: sysfs tells the node of a device, which names it everywhere.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +68,26 @@ _KINDS = {
             **_NO_IDS,
         },
     ),
+    "vdpa": _Kind(
+        mode="",
+        max_mtu=65535,
+        mtu_reason="",
+        refused={
+            "mode": "only type=direct (macvtap) has a mode",
+            **dict.fromkeys(
+                ("vlan", "filter", "addresses", "isolated", "link", "mtu"),
+                "the frames of a vdpa device do not pass the host, which can neither filter them nor keep them back; set"
+                " this on the device or its switch ('vdpa dev config', 'devlink port function')",
+            ),
+            "ifname": "a vdpa device has no link on the host",
+            "queues": "the vdpa device itself says how many queues it has (max_vqp of 'vdpa dev add')",
+            "vhost": "the vdpa device does the work of vhost-net itself",
+            **_NO_IDS,
+        },
+    ),
 }
+# Values that ask for nothing.
+_DEFAULTS = {"filter": "none", "link": "up", "queues": 1, "vhost": "auto"}
 _ALIASES = {"virtio-net": "virtio-net-pci", "e1000-82540em": "e1000"}
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 
@@ -73,7 +95,8 @@ _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 class Interface(t.NamedTuple):
     """One NIC that a task asks for.
 
-    ``option`` names it in messages, as ``interfaces[0]``; ``mode`` is empty but for ``direct``. ``filter`` is ``none``,
+    ``option`` names it in messages, as ``interfaces[0]``; ``mode`` is empty but for ``direct``. With ``vdpa``,
+    ``source`` is the device's name, and ``ifname`` that of its node. ``filter`` is ``none``,
     ``mac`` or ``address``, and ``addresses`` are those of the last; ``link`` is ``up`` or ``down``.
     """
 
@@ -163,6 +186,7 @@ def parse_interfaces(items: t.Sequence[t.Mapping[str, t.Any]]) -> list[Interface
     interfaces = [
         _parse(f"interfaces[{index}]", item) for index, item in enumerate(items)
     ]
+    # A vdpa device has the name of its node for one of a link.
     for suboption in ("mac", "ifname"):
         seen: dict[str, Interface] = {}
         for interface in interfaces:
@@ -216,16 +240,26 @@ def _parse_interface_id(option: str, text: str | None) -> str | None:
 def _parse(option: str, item: t.Mapping[str, t.Any]) -> Interface:
     mac = parse_mac(f"{option}.mac", item["mac"])
     kind = _KINDS[item["type"]]
+    _refuse(option, item, kind)
+    source, ifname = item["source"], item["ifname"] or f"vt{compact(mac)}"
+    is_vdpa = item["type"] == "vdpa"
+    if is_vdpa:
+        # Few NICs have one, and each import takes time.
+        from . import vdpa
+
+        found = vdpa.of_option(f"{option}.source", source)
+        source, ifname = found.name, found.node
     interface = Interface(
         option=option,
         mac=mac,
         type=item["type"],
-        source=item["source"],
+        source=source,
         mode=item["mode"] or kind.mode,
         model=item["model"],
         queues=item["queues"],
-        vhost=item["vhost"],
-        ifname=item["ifname"] or f"vt{compact(mac)}",
+        # qemu gets no vhost-net beside a vdpa device.
+        vhost="off" if is_vdpa else item["vhost"],
+        ifname=ifname,
         mtu=item["mtu"],
         vlan=_parse_vlan(f"{option}.vlan", item["vlan"]),
         filter=item["filter"],
@@ -235,10 +269,7 @@ def _parse(option: str, item: t.Mapping[str, t.Any]) -> Interface:
         port_profile=item["port_profile"],
         interface_id=_parse_interface_id(option, item["interface_id"]),
     )
-    for suboption, reason in kind.refused.items():
-        if getattr(interface, suboption):
-            raise interface.error(suboption, reason)
-    for suboption in ("source", "ifname"):
+    for suboption in () if is_vdpa else ("source", "ifname"):
         _check_ifname(interface, suboption)
     if not _MODEL.fullmatch(interface.model):
         raise interface.error(
@@ -258,6 +289,13 @@ def _parse(option: str, item: t.Mapping[str, t.Any]) -> Interface:
     if not interface.is_virtio:
         _check_not_virtio(interface)
     return interface
+
+
+def _refuse(option: str, item: t.Mapping[str, t.Any], kind: _Kind) -> None:
+    """Refuse options that do not apply to a type of interface. Raises :class:`OptionError`."""
+    for suboption, reason in kind.refused.items():
+        if item[suboption] not in (None, False, "", [], _DEFAULTS.get(suboption)):
+            raise OptionError(f"{option}.{suboption}", reason)
 
 
 def _check_ifname(interface: Interface, suboption: str) -> None:
@@ -299,6 +337,11 @@ def _check_filter(interface: Interface) -> None:
 
 
 def _check_not_virtio(interface: Interface) -> None:
+    if interface.type == "vdpa":
+        raise interface.error(
+            "model",
+            f"{interface.model} cannot use a vdpa device; only virtio-net can",
+        )
     if interface.queues > 1:
         raise interface.error(
             "queues", f"{interface.model} has one queue; only virtio-net has more"

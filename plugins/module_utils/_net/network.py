@@ -17,9 +17,9 @@ def network_of(link: NicLink, kind: str) -> tuple[str | None, Network | None]:
 
     Nothing when it is not there; without what cannot be read. ``kind`` is the interface's type.
     """
-    if not sysfs.exists(link.ifname):
-        return None, None
     backend = backend_of(kind)
+    if backend.has_link and not sysfs.exists(link.ifname):
+        return None, None
     try:
         return link.ifname, backend.observe(link)
     except LinkError:

@@ -34,10 +34,10 @@ class OvsPort(t.NamedTuple):
     error: str | None = None
 
 
-def bridges() -> set[str]:
-    """Return the names of the bridges. Raises :class:`LinkError`."""
-    (rows,) = ovsdb.select(ovsdb.rows_of("Bridge", ["name"]))
-    return {row["name"] for row in rows}
+def datapaths() -> dict[str, str]:
+    """Return the kind of datapath of each bridge: ``netdev`` is in user space. Raises :class:`LinkError`."""
+    (rows,) = ovsdb.select(ovsdb.rows_of("Bridge", ["name", "datapath_type"]))
+    return {row["name"]: row["datapath_type"] for row in rows}
 
 
 def bridge_of_ports() -> dict[str, str]:
@@ -56,12 +56,21 @@ def bridge_of_ports() -> dict[str, str]:
 
 def read(name: str) -> OvsPort | None:
     """Return a port, ``None`` where there is none of that name. Raises :class:`LinkError`."""
+    return _port_of(*ovsdb.select(*_questions(name)))
+
+
+def _questions(name: str) -> list[ovsdb.Operation]:
     columns = ["_uuid", "tag", "trunks", "vlan_mode", "protected"]
-    ports, rows, links = ovsdb.select(
+    return [
         ovsdb.rows_of("Port", columns, name=name),
         _BRIDGES,
         ovsdb.rows_of("Interface", ["external_ids", "error"], name=name),
-    )
+    ]
+
+
+def _port_of(
+    ports: list[ovsdb.Row], rows: list[ovsdb.Row], links: list[ovsdb.Row]
+) -> OvsPort | None:
     bridge = _bridge_of(ports[0], rows) if ports else None
     if bridge is None:
         return None
@@ -81,27 +90,38 @@ def add(name: str, port: OvsPort) -> None:
 
     What is left of a port of that name, whose tap is gone, is removed before: the switch does not take a new tap for it.
     """
-    if read(name) is not None:
+    problem = _add(name, port)
+    if problem is not None:
+        remove(name, wait=True)
+        problem = _add(name, port)
+    if problem is not None:
         remove(name)
+        raise LinkError(
+            f"Open vSwitch could not use {name} as a port of {port.bridge}: {problem}"
+        )
+
+
+def _add(name: str, port: OvsPort) -> str | None:
+    """Make the port if none of the name is there. Return why the switch does not use it."""
     row = {
         "name": name,
         "interfaces": ["named-uuid", "link"],
         **_settings(port),
     }
     link = {"name": name, "external_ids": ovsdb.as_map(port.ids)}
-    ovsdb.change(
-        [
-            _insert("Interface", link, "link"),
-            _insert("Port", row, "port"),
-            _mutate_ports(port.bridge, "insert", ["named-uuid", "port"]),
-        ]
-    )
-    made = read(name)
-    if made is None or made.error is not None:
-        remove(name)
-        raise LinkError(
-            f"Open vSwitch could not use {name} as a port of {port.bridge}: {made.error if made else 'its row is gone'}"
-        )
+    operations = [
+        ovsdb.require_none("Port", name=name),
+        _insert("Interface", link, "link"),
+        _insert("Port", row, "port"),
+        _mutate_ports(port.bridge, "insert", ["named-uuid", "port"]),
+    ]
+    try:
+        made = _port_of(*ovsdb.change(operations, *_questions(name)))
+    except ovsdb.RefusedError as exc:
+        if exc.timed_out:
+            return "a port of that name is there"
+        raise
+    return "its row is gone" if made is None else made.error
 
 
 def update(name: str, port: OvsPort) -> None:
@@ -112,12 +132,19 @@ def update(name: str, port: OvsPort) -> None:
     )
 
 
-def remove(name: str) -> None:
-    """Remove a port from its bridge; one that is not there is no error. Raises :class:`LinkError`."""
+def remove(name: str, wait: bool = False) -> None:
+    """Remove a port from its bridge; one that is not there is no error. Raises :class:`LinkError`.
+
+    The switch lets go of it in its own time, unless ``wait``.
+    """
     ports, rows = ovsdb.select(ovsdb.rows_of("Port", ["_uuid"], name=name), _BRIDGES)
     bridge = _bridge_of(ports[0], rows) if ports else None
     if bridge is not None:
-        ovsdb.change([_mutate_ports(bridge, "delete", ["uuid", ports[0]["_uuid"]])])
+        gone = [_mutate_ports(bridge, "delete", ["uuid", ports[0]["_uuid"]])]
+        if wait:
+            ovsdb.change(gone)
+        else:
+            ovsdb.write(gone)
 
 
 def keep_mtu(bridge: str, mtu: int) -> None:

@@ -23,9 +23,11 @@ RUN_DIR = "/run/openvswitch"
 _FILES = ("/etc/openvswitch/conf.db", "/var/lib/openvswitch/conf.db")
 _SCHEMA = "Open_vSwitch"
 _ROOT = "Open_vSwitch"
-# How long the switch may take over a change, and how often it is asked.
+# How long the switch may take to take over a change, how long the database waits for it before it answers, and how long
+# an answer may take.
 _SECONDS = 5.0
-_STEP_SECONDS = 0.001
+_STEP_SECONDS = 1.0
+_REPLY_SECONDS = 5.0
 
 Operation = dict[str, t.Any]
 Row = dict[str, t.Any]
@@ -64,14 +66,44 @@ def rows_of(table: str, columns: t.Sequence[str], **where: str) -> Operation:
 
 def select(*questions: Operation) -> list[list[Row]]:
     """Return the rows of each question, all of one moment, with values as Python has them. Raises :class:`LinkError`."""
+    return _select(questions)
+
+
+def _select(operations: t.Sequence[Operation]) -> list[list[Row]]:
     return [
-        [{name: plain(value) for name, value in row.items()} for row in result["rows"]]
-        for result in _transact(questions)
+        [
+            {name: plain(value) for name, value in row.items()}
+            for row in result.get("rows", ())
+        ]
+        for result in _transact(operations)
     ]
 
 
-def change(operations: t.Sequence[Operation]) -> None:
-    """Make one transaction, and wait until the switch has taken it over. Raises :class:`LinkError`."""
+class RefusedError(LinkError):
+    """The database refused a transaction, and did nothing of it."""
+
+    def __init__(self, error: str, details: str) -> None:
+        """``error`` is the protocol's word for it."""
+        super().__init__(f"Open vSwitch's database refused a change: {details}")
+        # What a transaction waits for is not so.
+        self.timed_out = error == "timed out"
+
+
+def require_none(table: str, **where: str) -> Operation:
+    """Return the operation that has a transaction refused where a table has such a row."""
+    return _wait(rows_of(table, [*where], **where), "==", [], 0.0)
+
+
+def write(operations: t.Sequence[Operation]) -> None:
+    """Make one transaction, which the switch takes over in its own time. Raises :class:`LinkError`."""
+    _transact(operations)
+
+
+def change(operations: t.Sequence[Operation], *questions: Operation) -> list[list[Row]]:
+    """Make one transaction, wait until the switch has taken it over, and return the rows of questions as they are then.
+
+    Raises :class:`LinkError`; :class:`RefusedError` where the database did nothing.
+    """
     more: list[Operation] = [
         {
             "op": "mutate",
@@ -79,16 +111,34 @@ def change(operations: t.Sequence[Operation]) -> None:
             "where": [],
             "mutations": [["next_cfg", "+=", 1]],
         },
-        rows_of(_ROOT, ["next_cfg"]),
+        rows_of(_ROOT, ["next_cfg", "cur_cfg"]),
     ]
-    wanted = _transact([*operations, *more])[-1]["rows"][0]["next_cfg"]
-    deadline = time.monotonic() + _SECONDS
-    while select(rows_of(_ROOT, ["cur_cfg"]))[0][0]["cur_cfg"] < wanted:
-        if time.monotonic() >= deadline:
-            raise LinkError(
-                f"ovs-vswitchd did not take over a change within {_SECONDS:g} s; see its log"
-            )
-        time.sleep(_STEP_SECONDS)
+    root = _transact([*operations, *more])[-1]["rows"][0]
+    wanted, current = root["next_cfg"], root["cur_cfg"]
+    asked, deadline = rows_of(_ROOT, ["cur_cfg"]), time.monotonic() + _SECONDS
+    while time.monotonic() < deadline:
+        # The database answers when the switch says that it has done something.
+        wait = _wait(asked, "!=", [{"cur_cfg": current}], _STEP_SECONDS)
+        try:
+            (root,), *answers = _select([wait, asked, *questions])[1:]
+        except RefusedError as exc:
+            if exc.timed_out:
+                continue
+            raise
+        current = root["cur_cfg"]
+        if current >= wanted:
+            return answers
+    raise LinkError(
+        f"ovs-vswitchd did not take over a change within {_SECONDS:g} s; see its log"
+    )
+
+
+def _wait(
+    question: Operation, until: str, rows: list[Row], seconds: float
+) -> Operation:
+    """Return the operation that waits until a question has, or has not, these rows for its answer."""
+    more = {"op": "wait", "until": until, "rows": rows, "timeout": int(seconds * 1000)}
+    return {**question, **more}
 
 
 def as_map(values: t.Mapping[str, str]) -> list[t.Any]:
@@ -148,9 +198,8 @@ def _transact(operations: t.Sequence[Operation]) -> list[t.Any]:
     results: list[t.Any] = reply["result"]
     for result in results:
         if result and "error" in result:
-            raise LinkError(
-                f"Open vSwitch's database refused a change: {result.get('details') or result['error']}"
-            )
+            error = result["error"]
+            raise RefusedError(error, result.get("details") or error)
     return results
 
 
@@ -158,7 +207,7 @@ def _call(request: bytes) -> dict[str, t.Any]:
     """Send a request; return its reply. The server may ask in between whether we are still there."""
     decoder = json.JSONDecoder()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(_SECONDS)
+        connection.settimeout(_REPLY_SECONDS)
         connection.connect(_socket_path())
         connection.sendall(request)
         text = ""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import socket
 
+from .._device import VDPA_NODE
 from .._files import read_kernel_file
 from .._proc import raise_exhausted
 
@@ -121,9 +122,10 @@ def macvtap_of(major: int, minor: int) -> str | None:
     return parts[-3] if len(parts) > 3 and parts[-2] in _TAP_CLASSES else None
 
 
-def char_device(major: int, minor: int) -> str:
-    """Return the kernel's name of a character device; its numbers when it has none."""
-    return os.path.basename(os.path.realpath(f"/sys/dev/char/{major}:{minor}"))
+def vdpa_of(major: int, minor: int) -> str | None:
+    """Return the name of the node of a vdpa device, ``vhost-vdpa-<N>``, ``None`` for another character device."""
+    name = os.path.basename(os.path.realpath(f"/sys/dev/char/{major}:{minor}"))
+    return name if VDPA_NODE.fullmatch(name) else None
 
 
 def name_of(index: int) -> str | None:

@@ -130,11 +130,15 @@ def _why(refusal: Refusal) -> str:
 def netdev(
     interface: Interface, queues: t.Sequence[str], vhosts: t.Sequence[str]
 ) -> dict[str, t.Any]:
-    """Return the arguments of a tap netdev over open fds.
+    """Return the arguments of a netdev over open fds.
 
     ``queues`` and ``vhosts`` are qemu's names for the fds: numbers on the command line,
     names given by ``getfd`` over QMP.
     """
+    if interface.type == "vdpa":
+        (node,) = queues
+        own = netdev_id(interface.mac)
+        return {"type": "vhost-vdpa", "id": own, "vhostfd": node}
     arguments: dict[str, t.Any] = {"type": "tap", "id": netdev_id(interface.mac)}
     arguments["fd" if len(queues) == 1 else "fds"] = ":".join(queues)
     # vhost is always given: with vhost=on and no fd, qemu would open /dev/vhost-net by itself.

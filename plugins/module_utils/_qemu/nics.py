@@ -18,10 +18,12 @@ from .monitor import Monitor
 
 _CONTAINERS = ("/machine/peripheral", "/machine/peripheral-anon")
 _PORT_TYPES = ("pcie-root-port", "ioh3420", "xio3130-downstream")
+_VDPA = "vhost-vdpa"
 _BEHIND = " \\ "
 # " \ hostnet0: index=0,type=tap,fd=31", one line per queue
 _BACKEND = re.compile(
-    r"^(?: \\ )?(?P<id>\S+): index=\d+,type=tap,(?P<rest>.*)$", re.MULTILINE
+    r"^(?: \\ )?(?P<id>\S+): index=\d+,type=(?P<type>tap|vhost-vdpa),(?P<rest>.*)$",
+    re.MULTILINE,
 )
 _BACKEND_FD = re.compile(r"\bfd=(\d+)")
 # The line of a tap that qemu opened by itself. It has no fd.
@@ -43,8 +45,8 @@ class Inventory(t.NamedTuple):
     ``backends`` maps a netdev's id to the fd numbers of its queues; after a netdev_del under
     a living front end it is stale, so every fd is checked in /proc before it is believed. One that
     qemu opened by itself has no numbers there, and a name of its tap in ``ifnames``, if qemu tells one.
-    ``ports`` are the ids of the PCIe ports, ``has_ports`` tells whether the machine hot-plugs
-    into such ports at all.
+    ``vdpas`` are those over vdpa devices, whose numbers it never tells. ``ports`` are the ids of the PCIe ports,
+    ``has_ports`` tells whether the machine hot-plugs into such ports at all.
     """
 
     front_ends: list[FrontEnd]
@@ -52,6 +54,7 @@ class Inventory(t.NamedTuple):
     ports: list[str]
     has_ports: bool
     ifnames: t.Mapping[str, str] = types.MappingProxyType({})
+    vdpas: frozenset[str] = frozenset()
 
 
 def take_inventory(monitor: Monitor) -> Inventory:
@@ -81,6 +84,7 @@ def take_inventory(monitor: Monitor) -> Inventory:
         has_ports=any(kind in _PORT_TYPES for _container, _name, kind in children)
         or _is_pcie(monitor),
         ifnames=ifnames,
+        vdpas=_vdpas(text),
     )
 
 
@@ -193,6 +197,13 @@ def _backends(text: str) -> tuple[dict[str, list[int]], dict[str, str]]:
         if ifname:
             ifnames[match["id"]] = ifname.group(1)
     return backends, ifnames
+
+
+def _vdpas(text: str) -> frozenset[str]:
+    """Return the back ends over vdpa devices that ``info network`` names."""
+    return frozenset(
+        match["id"] for match in _BACKEND.finditer(text) if match["type"] == _VDPA
+    )
 
 
 def _is_pcie(monitor: Monitor) -> bool:

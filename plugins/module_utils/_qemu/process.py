@@ -18,8 +18,9 @@ from .ids import MONITOR_ARGUMENT
 from .monitor import Monitor
 
 # Debian, RHEL, Proxmox; Nix puts a dot before a program that it has wrapped.
-_PROGRAM = re.compile(r"\.?(?:qemu-system-[\w.-]+|qemu-kvm(?:[.-][\w.-]+)?|kvm|qemu)")
-_KEY = re.compile(r"([^=\0]*)=")
+# Compiled at its first use: most tasks know the process.
+_PROGRAM = r"\.?(?:qemu-system-[\w.-]+|qemu-kvm(?:[.-][\w.-]+)?|kvm|qemu)"
+_KEY = r"([^=\0]*)="
 _ROOT = 0
 
 
@@ -32,7 +33,7 @@ class Told(t.NamedTuple):
 
 def is_qemu(process: Process) -> bool:
     """Tell whether a process runs qemu, by the program that the kernel runs in it."""
-    return _PROGRAM.fullmatch(os.path.basename(process.exe())) is not None
+    return re.fullmatch(_PROGRAM, os.path.basename(process.exe())) is not None
 
 
 def told(arguments: t.Sequence[str]) -> Told:
@@ -107,7 +108,7 @@ def _values(text: str, implied: str) -> dict[str, str]:
     values: dict[str, str] = {}
     for number, word in enumerate(text.replace(",,", "\0").split(",")):
         # A key has no comma. If there is one, the word is a value with an equals sign in it.
-        match = _KEY.match(word)
+        match = re.match(_KEY, word)
         if match:
             values[match.group(1)] = word[match.end() :].replace("\0", ",")
         elif number == 0 and implied:

@@ -19,6 +19,7 @@ if t.TYPE_CHECKING:
 
 # The kernel's records and the note have the same clock, in ticks of a different length.
 _SLACK_SECONDS = 0.1
+_MACS = ("net", "new-net", "old-net")
 _TURNS = ("start", "attach", "detach")
 
 
@@ -34,6 +35,11 @@ class NicHistory:
     outstanding: list[Device]
     granted: bool
     settled: bool = False
+
+    @property
+    def is_end_due(self) -> bool:
+        """Tell whether a record of its end is missing: of its detach or its failed hand-over, or a close."""
+        return self.granted or not self.settled or bool(self.outstanding)
 
 
 def of_note(note: NicNote) -> NicHistory:
@@ -62,9 +68,25 @@ class History:
                 return logged.record.fields.get("op"), logged.record.fields.get("res")
         return None, None
 
+    def has_update(
+        self, mac: str, change: t.Mapping[str, str | None], success: bool
+    ) -> bool:
+        """Tell whether a change of one value of an interface's network is on record, as done or as failed."""
+        result = "success" if success else "failed"
+        return any(
+            (fields.get("reason"), fields.get("net"), fields.get("res"))
+            == ("update", mac, result)
+            and change.items() <= fields.items()
+            for fields in (logged.record.fields for logged in self.records)
+        )
+
     def nic(self, note: NicNote) -> NicHistory:
         """Return what is on record of one interface: the note from before these records, and what they change."""
-        mine = [logged for logged in self.records if _speaks_of(logged, note.mac)]
+        mine = [
+            logged
+            for logged in self.records
+            if note.mac in map(logged.record.fields.get, _MACS)
+        ]
         if not mine:
             return of_note(note)
         from .._analysis.devices import NicDevices
@@ -83,11 +105,6 @@ class History:
             granted=on_record.held is not None,
             settled=on_record.settled,
         )
-
-
-def _speaks_of(logged: Logged, mac: str) -> bool:
-    fields = logged.record.fields
-    return mac in (fields.get("net"), fields.get("new-net"), fields.get("old-net"))
 
 
 def _begins_with_grant(records: t.Iterable[Logged]) -> bool:

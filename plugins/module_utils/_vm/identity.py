@@ -26,25 +26,12 @@ _NO_UUID = "00000000-0000-0000-0000-000000000000"
 _ROOT = 0
 
 
-def noted(note: Note | None) -> Process | None:
-    """Return the process that a VM's note names, alive or not; ``None`` when it names none."""
-    if note is None or note.pid is None or note.start_time is None:
-        return None
-    return Process(note.pid, note.start_time)
-
-
-def has_ended(note: Note) -> bool:
-    """Tell whether a VM's note names a process that has ended."""
-    process = noted(note)
-    return process is not None and not process.is_alive()
-
-
 def expected(target: Target, uuid: str, note: Note | None) -> Process | None:
     """Return the living process that a VM should be by its note or /proc. Its monitor is asked later.
 
     Raises :class:`OptionError` if the VM has no monitor of this collection and the task gives none.
     """
-    known = noted(note)
+    known = note.process if note else None
     if known is not None:
         return known if known.is_alive() else None
     if target.qmp_socket is not None:
@@ -102,7 +89,7 @@ def require_noted(path: str, process: Process, note: Note | None) -> None:
 
     Raises :class:`OptionError`.
     """
-    known = noted(note)
+    known = note.process if note else None
     if note is None or known is None or process == known or not known.is_alive():
         return
     raise OptionError(
@@ -120,7 +107,7 @@ def require_ended(
 
     Raises ``unreached`` if its noted process lives, or if a qemu runs that is this VM or does not tell which VM it is.
     """
-    known = noted(note)
+    known = note.process if note else None
     if known is not None and known.is_alive():
         raise unreached
     for process in all_processes():
@@ -140,13 +127,30 @@ def refuse_namesake(
     qemu of this UUID is ended before, which check mode only foresees. Raises :class:`OptionError`.
     """
     for note in others:
-        known = noted(note)
+        known = note.process if note else None
         if note.name == name and known is not None and known.is_alive():
             raise _namesake(name, uuid, known, note.uuid)
     found = find_named(name, [uid], uuid if ends else None)
     if found is not None:
         process, said = found
         raise _namesake(name, uuid, process, said.uuid)
+
+
+def strangers(target: Target, uuid: str, note: Note | None) -> list[str]:
+    """Return in words which qemus of other users have the name or the UUID of a VM. None of them is taken for the VM."""
+    known = (_ROOT, *uids_of(note), *_uids_named(target.user))
+    words = []
+    for process in all_processes():
+        found = told(process.command_line())
+        what = "UUID" if found.uuid == uuid else "name"
+        if (found.uuid == uuid or found.name == target.name) and is_qemu(process):
+            uid = process.uid()
+            if uid is not None and uid not in known:
+                words.append(
+                    f"a qemu of user id {uid} (pid {process.pid}) has the {what} of VM {target.name}. It is not taken for that VM,"
+                    " and nothing is done to it; if it is that VM, give qmp_socket, or qemu.user when it is to be started"
+                )
+    return words
 
 
 def _uids_named(user: str | None) -> list[int]:
@@ -181,7 +185,8 @@ def _require_server(monitor: Monitor, note: Note | None = None) -> int:
 
 def _may_be(process: Process, note: Note | None) -> bool:
     """Tell whether a process can be a VM: it is the noted one, with a program of any name, or it is a qemu."""
-    return process == noted(note) or is_qemu(process)
+    noted = note.process if note else None
+    return process == noted or is_qemu(process)
 
 
 def _program(process: Process | None) -> str:

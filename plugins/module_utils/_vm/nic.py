@@ -48,7 +48,7 @@ class Nic:
 
     @property
     def ifname(self) -> str | None:
-        """Return the tap or macvtap behind the NIC."""
+        """Return the tap, macvtap or vdpa node behind the NIC."""
         return next(
             (opened.dev for opened in self._queue_devices()),
             self.note.ifname if self.note else None,
@@ -68,7 +68,7 @@ class Nic:
     @functools.cached_property
     def source(self) -> str | None:
         """Return the bridge or the lower device, as the kernel knows it."""
-        if self.ifname is None or not sysfs.exists(self.ifname):
+        if self.ifname is None or not self._is_there:
             return self.note.source if self.note else None
         return backend_of(self.type).source_of(self.ifname)
 
@@ -76,7 +76,7 @@ class Nic:
     def network(self) -> Network:
         """Return the network that the NIC is on, as the kernel shows it. It does not look at a NIC that nobody noted."""
         noted = self.note.link.network if self.note else Network()
-        if self.ifname is None or not sysfs.exists(self.ifname):
+        if self.ifname is None or not self._is_there:
             return noted
         index = sysfs.ifindex(self.ifname)
         link = NicLink(self.ifname, index, self.mac, noted)
@@ -95,7 +95,7 @@ class Nic:
     @property
     def mode(self) -> str | None:
         """Return a macvtap's mode."""
-        if self.ifname is None or not sysfs.exists(self.ifname):
+        if self.ifname is None or not self._is_there:
             return None
         return backend_of(self.type).mode_of(self.ifname)
 
@@ -127,6 +127,13 @@ class Nic:
             "network": self.network.result(),
             "devices": [opened.result() for opened in self.devices],
         }
+
+    @property
+    def _is_there(self) -> bool:
+        """Tell whether its link is there; a NIC whose kind has none has its device instead."""
+        return sysfs.exists(self.ifname or "?") or (
+            bool(self.devices) and not backend_of(self.type).has_link
+        )
 
     def _queue_devices(self) -> list[Device]:
         return [opened for opened in self.devices if not opened.is_vhost]
@@ -189,12 +196,12 @@ def _held(
         return _queues_at(process, fds)
     if fds is None:
         return []
-    # qemu opened the tap itself. Find it by its name. Without a name it can be each tap that no other NIC has.
-    ifname = inventory.ifnames.get(netdev)
+    # qemu opened the device itself. Find it by its name. Without a name it can be each one that no other NIC has.
+    ifname, is_vdpa = inventory.ifnames.get(netdev), netdev in inventory.vdpas
     return [
         opened
         for opened in _queues_at(process, sorted(process.fds() - {*claimed}))
-        if ifname in (None, opened.dev)
+        if ifname in (None, opened.dev) and opened.is_vdpa is is_vdpa
     ]
 
 
@@ -236,8 +243,8 @@ def strange_devices(
 
 def _may_be_of(nic: NicNote, opened: Device) -> bool:
     """Tell whether a device can be that of an attach that was cut off."""
-    new_vhost = opened.is_vhost and opened.fd not in nic.others
-    return new_vhost or opened.dev == nic.ifname
+    with_vhost = any(each.is_vhost for each in nic.devices)
+    return (opened.is_vhost and with_vhost) or opened.dev == nic.ifname
 
 
 class Move(t.NamedTuple):

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
 import typing as t
@@ -20,8 +19,7 @@ _MACHINE_ID = re.compile(r"[0-9a-f]{32}")
 _MACHINE_ID_PATHS = ("/etc/machine-id", "/var/lib/dbus/machine-id")
 
 
-@dataclasses.dataclass(frozen=True)
-class Target:
+class Target(t.NamedTuple):
     """What a task says of its VM.
 
     ``uuid`` and ``qmp_socket`` are ``None`` where the task does not give them, ``user`` where it does not name

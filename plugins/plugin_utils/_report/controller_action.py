@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the actions share that make something, on the controller, of the answers of hosts."""
+"""The base of the actions that make something of the hosts' answers on the controller."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _HOSTS = {"type": "list", "elements": "str", "required": True}
 
 
 class ControllerAction(ActionBase, abc.ABC):  # type: ignore[misc]
-    """An action without a connection. In check mode it only looks at its options.
+    """An action without a connection. In check mode it only checks its options.
 
-    ``PREFIX`` is that of the playbook's variables, ``SPEC`` the options but for ``hosts``.
+    ``PREFIX`` is the beginning of the names of the playbook's variables. ``SPEC`` has all options except ``hosts``.
     """
 
     TRANSFERS_FILES = False
@@ -33,7 +33,7 @@ class ControllerAction(ActionBase, abc.ABC):  # type: ignore[misc]
     def run(
         self, tmp: t.Any = None, task_vars: dict[str, t.Any] | None = None
     ) -> dict[str, t.Any]:
-        """Check the options, make it, and forget the answers."""
+        """Check the options, do the work, and remove the answers."""
         super().run(tmp, task_vars)
         spec = {"hosts": _HOSTS, **self.SPEC}
         _validation, options = self.validate_argument_spec(argument_spec=spec)
@@ -44,7 +44,7 @@ class ControllerAction(ActionBase, abc.ABC):  # type: ignore[misc]
                 raise OptionError("hosts", "is empty, so there is nothing to report on")
             return self.make(options, hosts, answers, bool(self._task.check_mode))
         except OptionError as exc:
-            # Ansible prints the cause after it once more.
+            # With a cause, Ansible would print the text twice.
             raise AnsibleActionFail(
                 f"{self.PREFIX}_{exc}. Nothing was written"
             ) from None
@@ -64,4 +64,4 @@ class ControllerAction(ActionBase, abc.ABC):  # type: ignore[misc]
         answers: Path,
         check_mode: bool,
     ) -> dict[str, t.Any]:
-        """Look at the options, and outside of check mode make it. Raises :class:`OptionError` and :class:`OSError`."""
+        """Check the options, and do the work unless it is check mode. Raises :class:`OptionError` and :class:`OSError`."""

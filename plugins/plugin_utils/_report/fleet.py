@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What only the answers of all hosts together show: a MAC address or a VM that is in two places."""
+"""Finds what only the answers of all hosts together show: a MAC address or a VM that is in two places."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CODES = (
     "duplicate_mac",
     "duplicate_vm",
 )
-# What makes a finding the same as one of the last report: a process that was started anew does not make it new.
+# If these are equal, a finding is the same as one of the last report. The pid is not among them, because it changes.
 _SAME = ("code", "node", "uuid", "mac", "dev", "path", "exe")
 
 
@@ -44,7 +44,7 @@ class Holder(t.NamedTuple):
 
 
 class Fleet:
-    """Collects who holds what, to find what is held twice. A NIC takes some hundred bytes."""
+    """Collects who holds what, to find what two VMs hold. A NIC takes some hundred bytes."""
 
     def __init__(self) -> None:
         self._macs: dict[str, list[Holder]] = {}
@@ -62,7 +62,7 @@ class Fleet:
             on.append(holder)
 
     def findings(self) -> list[Data]:
-        """Return what is in two places."""
+        """Return a finding for each MAC address and each VM that is in two places."""
         found = []
         for mac, holders in self._macs.items():
             if len({(each.host, each.uuid) for each in holders}) > 1:
@@ -116,7 +116,7 @@ def _finding(code: str, message: str, holders: list[Holder], mac: str | None) ->
 
 
 def identity(finding: Data) -> str:
-    """Return what a finding has in common with the same one of another report."""
+    """Return an id that is the same for the same finding in another report."""
     hosts = finding.get("hosts", [finding["host"]])
     same = "\0".join([*hosts, *(str(finding.get(name)) for name in _SAME)])
     return hashlib.sha256(same.encode("utf-8", "backslashreplace")).hexdigest()[:16]

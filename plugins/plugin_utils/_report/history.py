@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Who held a NIC: the answers of all hosts to one question."""
+"""Answers who held a NIC, from the answers of all hosts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _COLUMNS = ("MAC", "HOST", "VM", "NETWORK", "SINCE", "UNTIL", "BY", "WHY")
 
 
 class Found(t.NamedTuple):
-    """Who held it, the oldest first; hosts without an answer; and what the answers do not reach."""
+    """Who held the NIC, the oldest entry first; the hosts without an answer; the hosts whose logs do not reach back."""
 
     held: list[Data]
     silent: list[Data]
@@ -31,7 +31,7 @@ class Found(t.NamedTuple):
 
 
 def find(answers: Path, hosts: t.Sequence[str], since: float | None) -> Found:
-    """Read the answers. ``since``: from when on it was asked, in seconds since the epoch."""
+    """Read the answers. ``since`` is the beginning of the time that was asked for, in seconds since the epoch."""
     found = Found([], [], [])
     for host in hosts:
         try:
@@ -52,7 +52,7 @@ def find(answers: Path, hosts: t.Sequence[str], since: float | None) -> Found:
 
 
 def _short(stats: Data, since: float | None) -> str | None:
-    """Tell why an answer does not prove that there was no more."""
+    """Return why there may be more than an answer shows, or ``None``."""
     if stats["unread"]:
         return f"not all of its logs could be read: {stats['unread'][0]['path']}"
     first = stats.get("first")
@@ -64,7 +64,7 @@ def _short(stats: Data, since: float | None) -> str | None:
 
 
 def lines(found: Found) -> list[str]:
-    """Return it as a table for people, and what it does not prove."""
+    """Return a table for people, and below it what the table does not prove."""
     rows: list[t.Sequence[str]] = [_COLUMNS]
     for each in found.held:
         until = clock(each["until"]) if each["until"] else "held"
@@ -86,7 +86,7 @@ def lines(found: Found) -> list[str]:
 
 
 def write_csv(path: str, held: t.Iterable[Data]) -> None:
-    """Write it as CSV. Raises :class:`OSError`."""
+    """Write the entries as CSV. Raises :class:`OSError`."""
     with written_whole(path, 0o640, errors="backslashreplace") as out:
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(HISTORY)

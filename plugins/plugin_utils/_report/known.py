@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Findings that are known and allowed, for a while or for good."""
+"""Findings that somebody knows and allows, until a day or without end."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import typing as t
 
 from ...module_utils._errors import OptionError
 
-# What must be equal in the finding; a finding of several hosts is one of each.
+# These must be equal in the finding. A finding of several hosts counts for each of them.
 _EQUAL = ("code", "host", "vm", "mac", "exe", "path", "dev")
 _KEYS = (*_EQUAL, "until", "why")
 
 
 @dataclasses.dataclass
 class Known:
-    """One entry. ``wanted`` are the fields that it names, ``until`` the last day of it in UTC."""
+    """One entry. ``wanted`` has the fields that it names. ``until`` is its last day in UTC."""
 
     number: int
     wanted: t.Mapping[str, str]
@@ -28,11 +28,11 @@ class Known:
     count: int = 0
 
     def expired(self, today: datetime.date) -> bool:
-        """Tell whether it holds no more."""
+        """Tell whether its last day is over."""
         return self.until is not None and self.until < today
 
     def matches(self, finding: t.Mapping[str, t.Any]) -> bool:
-        """Tell whether a finding is the one that it names."""
+        """Tell whether the entry names this finding."""
         for name, value in self.wanted.items():
             if name == "host":
                 if value not in finding.get("hosts", [finding["host"]]):
@@ -42,7 +42,7 @@ class Known:
         return True
 
     def result(self, today: datetime.date) -> dict[str, t.Any]:
-        """Return it for the report: with how many findings it stands for."""
+        """Return the entry for the report, with the number of its findings."""
         until = None if self.until is None else self.until.isoformat()
         return {
             **self.wanted,
@@ -54,7 +54,7 @@ class Known:
 
 
 def parse_known(option: str, items: t.Any, codes: t.Sequence[str]) -> list[Known]:
-    """Read the entries: each with ``code``, and what else it names. Raises :class:`OptionError`."""
+    """Read the entries. Each has a ``code`` and may have other keys. Raises :class:`OptionError`."""
     if not isinstance(items, (list, tuple)):
         raise OptionError(option, "must be a list of dictionaries")
     return [
@@ -105,7 +105,7 @@ def mark(
     known: t.Sequence[Known],
     today: datetime.date,
 ) -> None:
-    """Set ``known`` of each finding: the number of its entry, or ``None``."""
+    """Set ``known`` of each finding to the number of its entry, or to ``None``."""
     holding = [entry for entry in known if not entry.expired(today)]
     for finding in findings:
         entry = next((each for each in holding if each.matches(finding)), None)

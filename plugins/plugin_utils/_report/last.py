@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The report that stands in the directory already: what it knew is not new."""
+"""Reads the last report of the directory, to tell what is new since then."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _CREATED = re.compile(
 
 
 class Last(t.NamedTuple):
-    """When it was made, and the ids of its findings; ``created`` is ``None`` without one."""
+    """When the last report was made, and the ids of its findings. Without a report ``created`` is ``None``."""
 
     created: str | None
     findings: frozenset[str]
 
     @classmethod
     def read(cls, directory: Path) -> Last:
-        """Read it. Without a list of findings, as from older versions, there is nothing to compare with."""
+        """Read the last report. A report of an older version has no list of findings to compare with."""
         try:
             with (directory / "audit_report.json").open(encoding="utf-8") as handle:
                 match = _CREATED.search(handle.read(4096))

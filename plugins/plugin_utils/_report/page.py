@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The page of a report. What comes from outside is escaped by Jinja2's autoescape, and the page fetches nothing."""
+"""The page of a report. Jinja2's autoescape escapes all text from outside. The page loads nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .tables import device_text
 from .timeline import Row, Scale, clock
 
 _HERE = Path(__file__).parents[3] / "playbooks" / "templates" / "audit_report"
-# Bars are placed by style attributes, so styles are inline; of scripts only the page's own runs.
+# Style attributes place the bars, so styles are inline. Only the page's own script runs.
 _POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{}';"
     " base-uri 'none'; form-action 'none'"
@@ -27,7 +27,7 @@ _POLICY = (
 
 
 class Place(t.NamedTuple):
-    """Where a host is shown. ``page`` is the page of its VMs, seen from the index; empty where that is the index."""
+    """Where a host is shown. ``page`` is the page of its VMs as the index links to it. It is empty if that is the index."""
 
     host: str
     anchor: str
@@ -46,7 +46,7 @@ class Group(t.NamedTuple):
 
 
 def _source(name: str) -> str:
-    """Return what a file has below the comment at its head."""
+    """Return a file without the comment at its head."""
     text = (_HERE / name).read_text(encoding="utf-8")
     return text.partition("*/")[2].strip()
 
@@ -70,7 +70,7 @@ def _megabytes(size: float) -> str:
 
 
 class Page:
-    """Renders the parts of a page: each host's by itself, so that no more than one is in memory."""
+    """Renders the parts of a page. The parts of each host are rendered alone, so only one host is in memory."""
 
     def __init__(self) -> None:
         environment = _environment()
@@ -90,7 +90,7 @@ class Page:
         anchors: t.Mapping[str, str],
         fold: bool,
     ) -> str:
-        """Render who holds what on a host. ``anchors`` are those of its VMs."""
+        """Render who holds what on a host. ``anchors`` has the anchors of its VMs."""
         return self._grants.render(
             host=place.host,
             anchor=place.anchor,
@@ -124,7 +124,7 @@ class Page:
 
 
 def grouped(findings: list[Data]) -> list[Group]:
-    """Put like findings together, those of one code, severity and program; the worst first."""
+    """Put findings of one code, severity and program together. The worst come first."""
     by: dict[tuple[str, str, str | None], list[Data]] = {}
     for finding in findings:
         key = (finding["severity"], finding["code"], finding.get("exe"))

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Paths on the controller, as a person at its command line means them."""
+"""Paths on the controller, as a person at the command line means them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ...module_utils._errors import OptionError
 
 
 def absolute(option: str, path: str) -> str:
-    """Return a path as an absolute one: a relative one is seen from where ansible-playbook was started.
+    """Return an absolute path. A relative path begins where somebody started ansible-playbook.
 
-    Raises :class:`OptionError` where nobody knows that: a task runs in the directory of its playbook.
+    Raises :class:`OptionError` if nobody knows where that was. A task itself runs in the directory of its playbook.
     """
     if path == "~" or path.startswith("~/"):
         home = os.environ.get("HOME")

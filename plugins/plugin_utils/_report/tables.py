@@ -32,14 +32,14 @@ CSV = {
     "history.csv": ("history", HISTORY),
     "findings.csv": ("findings", _FINDING),
 }
-# A spreadsheet takes a cell that begins so for a formula, and names of VMs come from outside.
+# A spreadsheet takes a cell that begins so for a formula, and anybody can name a VM.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class Tables:
-    """Open files of a report, below a directory that only its maker uses.
+    """The open files of a report, in a directory that nobody else uses.
 
-    A section of the JSON document is a file of its own until all hosts are in.
+    Each section of the JSON document is a file of its own until all hosts are read.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -72,7 +72,7 @@ class Tables:
         for handle in (*self._files, *self._sections.values()):
             handle.close()
         with _create(self._directory / "audit_report.json") as out:
-            # The time stands first: the next report looks for it there.
+            # The time comes first, because the next report looks for it there.
             out.write(json.dumps(head)[:-1])
             for name in SECTIONS:
                 part = self._directory / f"{name}.part"
@@ -84,13 +84,13 @@ class Tables:
             out.write("\n}\n")
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close all files."""
         for handle in (*self._files, *self._sections.values()):
             handle.close()
 
 
 def row_of(item: Data, columns: t.Iterable[str]) -> list[str]:
-    """Return the cells of an item; what its network says stands among them."""
+    """Return the cells of an item. Values of its network count as its own."""
     network = item.get("network") or {}
     return [_cell(item.get(name, network.get(name))) for name in columns]
 
@@ -100,7 +100,7 @@ def _create(path: Path) -> t.TextIO:
 
 
 def _cell(value: t.Any) -> str:
-    """Return a value as a cell: nothing for null, and a list with blanks between."""
+    """Return a value as the text of a cell."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -114,7 +114,7 @@ def _cell(value: t.Any) -> str:
 
 
 def device_text(device: Data) -> str:
-    """Return a device as one text: its path, interface, and number in qemu."""
+    """Return a device as one text: its path, its interface and its descriptor in qemu."""
     words = [device["path"] or "?"]
     if device.get("dev"):
         words.append(device["dev"])

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Files on the controller that are there as a whole, or not at all."""
+"""Writes files on the controller that are there as a whole, or not at all."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import typing as t
 
 @contextlib.contextmanager
 def written_whole(path: str, mode: int, errors: str = "strict") -> t.Iterator[t.TextIO]:
-    """Write a text file beside ``path``, and put it in its place at the end; after an error the old one stays.
+    """Write a text file beside ``path``, and move it there at the end. After an error the old file stays.
 
-    ``mode`` is that of a new file, ``errors`` what becomes of text that UTF-8 cannot hold. Lines end as they are
-    written. Raises :class:`OSError`.
+    ``mode`` is the mode of a new file. ``errors`` says how to write text that UTF-8 cannot hold. Line ends are not
+    changed. Raises :class:`OSError`.
     """
     part = f"{path}.part"
     fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Puts a finished report in the place of the last one."""
+"""Makes a report, and puts it in the place of the last one when it is whole."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DIRECTORY_MODE = 0o750
 
 
 def write_report(request: Request) -> Outcome:
-    """Make the report beside the last one, and put it in its place when it is whole.
+    """Make the report beside the last one, and then put it in the place of the last one.
 
     Raises :class:`OptionError` and :class:`OSError`.
     """
@@ -36,7 +36,7 @@ def write_report(request: Request) -> Outcome:
 
 
 def _put(work: Path, directory: Path, outcome: Outcome) -> None:
-    # The pages of hosts first: until the index is new, its links lead to pages of the same hosts.
+    # The pages of the hosts come first. The links of the old index then still lead to pages of the same hosts.
     pages, old = work / PAGES, directory / PAGES
     if old.is_dir() and not old.is_symlink():
         os.replace(old, work / "old")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Tells the head of a run to the journal or to syslog, where the trail's files are not."""
+"""Sends the head of a run to the journal or to syslog, apart from the trail's files."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _PRIORITY = 10 << 3 | 5
 
 
 class AnchorError(Exception):
-    """The head could not be told; the text says where to and why."""
+    """The head could not be sent. The text says where to, and why."""
 
 
 def choose(asked: str | None) -> Kind:
-    """Return where to: what was asked for, else the journal or syslog, where there is one."""
+    """Return where to send the head. By default that is the journal if there is one, and otherwise syslog."""
     if asked in ("none", "syslog", "journal"):
         return t.cast("Kind", asked)
     if _is_socket(JOURNAL):

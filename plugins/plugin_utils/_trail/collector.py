@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import typing as t
 
-from .chain import Document
 from .earlier import Earlier
 from .ledger import Event, Machine, parse_event
+from .line import (
+    Document,
+)
 from .lines import Gap, Lines
 from .records import (
     Record,
@@ -30,7 +32,7 @@ _NO_ANSWER = "the task failed and returned no records; what was recorded, if any
 
 
 class Collector:
-    """What is known of the run so far. It grows by 32 bytes for each record, and with what is wrong.
+    """Keeps what the run has shown so far. It grows by 32 bytes for each record, and with each problem.
 
     Each method returns the lines to write.
     """
@@ -40,9 +42,9 @@ class Collector:
         self.machines: dict[str, Machine] = {}
         self.earlier: Earlier | None = None
         self._lines, self._summary = lines, summary
-        # How many items of a loop have come by themselves before the whole of it.
+        # How many items of a loop have come before the result of the whole loop.
         self._items: dict[tuple[str, str], int] = {}
-        # Jobs in the background: which task of ours began each.
+        # The task of ours that began each background job.
         self._jobs: dict[tuple[str, str], Task] = {}
 
     def item(self, answer: Answer) -> list[Document]:
@@ -51,11 +53,11 @@ class Collector:
         return self._take(answer.task, answer.data)
 
     def attempt(self, answer: Answer) -> list[Document]:
-        """Take an attempt that will be repeated, because no later result has its records."""
+        """Take an attempt that Ansible will repeat. No later result has its records."""
         return self._take(answer.task, answer.data)
 
     def whole(self, answer: Answer) -> list[Document]:
-        """Take the result of a task. For a loop, take only the items that have not come by themselves."""
+        """Take the result of a task. Of a loop, take only the items that have not come before."""
         task, data = answer.task, answer.data
         seen = self._items.pop(task.key, 0)
         results = data.get("results")
@@ -79,7 +81,7 @@ class Collector:
         return []
 
     def uncollected(self) -> list[Document]:
-        """Return lines for the background jobs whose results nobody asked for."""
+        """Return a line for each background job whose result nobody asked for."""
         taken: list[Document] = []
         for (_machine, job), task in self._jobs.items():
             taken += self._gap(
@@ -98,7 +100,7 @@ class Collector:
         try:
             return self._take_data(task, data)
         except Exception as exc:
-            # A bad answer of one host must not cost the records of the others.
+            # One host's bad answer must not lose the records of the other hosts.
             reason = f"the task's result cannot be read: {type(exc).__name__}: {exc}"
             return self._gap(task, "records_malformed", reason)
 
@@ -118,7 +120,7 @@ class Collector:
         return self._take_sent(task, data)
 
     def _take_job(self, task: Task, data: t.Mapping[str, t.Any]) -> list[Document]:
-        """Take the result of a background job that a task of ours began. Each is taken once."""
+        """Take the result of a background job that a task of ours began, once."""
         if _is_underway(data):
             return []
         begun = self._jobs.pop((task.machine, str(data.get("ansible_job_id"))), None)
@@ -170,7 +172,7 @@ class Collector:
                 if machine.recall(event) and not self._had(task.machine, event):
                     fresh.append(record)
         asked = question(data)
-        # If records have another shape, nobody can say which records they are.
+        # If a record has another shape, nobody can say which record it is.
         covered = range(0) if malformed else asked.covered
         machine.look(read, covered, asked.uuid, asked.name)
         return [
@@ -179,7 +181,7 @@ class Collector:
         ]
 
     def _had(self, machine: str, event: Event) -> bool:
-        """Tell whether an earlier run has this record in its file: an id is in one line of a directory."""
+        """Tell whether the file of an earlier run has this record. An id stands in only one line of a directory."""
         if self.earlier is None:
             return False
         return self.earlier.has(json.dumps(machine).encode("ascii"), event)

@@ -13,7 +13,7 @@ import stat
 import typing as t
 
 from ...module_utils._errors import VirtauditError
-from .chain import (
+from .line import (
     END,
     GENESIS,
     NAME,
@@ -24,10 +24,11 @@ from .chain import (
     is_state,
     unseal,
 )
+from .regular import open_regular
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _TIME = "%Y%m%dT%H%M%S.%fZ"
-# A run looks for ends that no other run has seen in this number of the newest files, because it must open each.
+# A run looks at this number of the newest files for ends that no other run has seen. It must open each of them.
 _LOOKED_AT = 100
 
 
@@ -41,7 +42,7 @@ def open_directory(path: str) -> int:
     try:
         fd = os.open(path, _DIRECTORY)
     except OSError as exc:
-        # With O_DIRECTORY, a link is "not a directory".
+        # With O_DIRECTORY, the kernel calls a link "not a directory".
         if os.path.islink(path):
             raise TrailError(
                 f"{path} is a symbolic link; give the directory itself as dir"
@@ -56,7 +57,7 @@ def open_directory(path: str) -> int:
 
 
 def _make(path: str) -> None:
-    # os.makedirs gives its mode to the last one only.
+    # os.makedirs gives its mode only to the last directory.
     parent = os.path.dirname(path)
     if parent and not os.path.isdir(parent):
         _make(parent)
@@ -67,7 +68,7 @@ def _make(path: str) -> None:
 
 
 def _refuse_others(path: str, status: os.stat_result) -> None:
-    """Refuse a directory that is not ours alone, or one below a directory in which others can put another in its place."""
+    """Refuse a directory that other users can write to or can replace."""
     problem = None
     if status.st_uid != os.geteuid():
         problem = f"{path} belongs to another user"
@@ -105,21 +106,21 @@ def trail_names(directory: int) -> list[str]:
 
 
 def new_name(run: str, began: datetime.datetime, names: t.Sequence[str]) -> str:
-    """Return the name of a new trail. It stands after all others also when the clock was set back: order is by name."""
+    """Return the name of a new trail. It sorts after all other names, also if somebody has set the clock back."""
     if names:
         try:
             newest = datetime.datetime.strptime(names[-1].partition("-")[0], _TIME)
             newest = newest.replace(tzinfo=datetime.timezone.utc)
             began = max(began, newest + datetime.timedelta(microseconds=1))
         except (ValueError, OverflowError):
-            pass  # Another program gave this name.
+            pass  # Another program has given this name.
     return f"{began.strftime(_TIME)}-{run}.jsonl"
 
 
 def previous(directory: int, names: t.Sequence[str]) -> dict[str, t.Any]:
-    """Return where the newest run stands now, which may still go on, and those others whose end no run has seen.
+    """Return the last line of the newest run, and of each older run whose end no other run has seen.
 
-    These were still going on when the last run began.
+    The newest run may still go on. The older ones still went on when the newest one began.
     """
     ends: list[dict[str, t.Any]] = []
     seen: set[tuple[str, str]] = set()
@@ -127,7 +128,7 @@ def previous(directory: int, names: t.Sequence[str]) -> dict[str, t.Any]:
         if ends and position >= _LOOKED_AT:
             break
         first, last = _first_and_last(name, directory)
-        # The newest is continued in any case, if it has a line.
+        # The new run continues the newest one in any case, if it has a line.
         new = not ends or not any(
             file == name and last.endswith(ending(digest)) for file, digest in seen
         )
@@ -147,21 +148,18 @@ def _read(line: bytes) -> tuple[Document, str] | None:
     try:
         return unseal(0, line)
     except BrokenError:
-        # A check of the directory finds this file. The chain of this run leaves it out.
+        # The check of trails finds this file. The chain of this run leaves it out.
         return None
 
 
 def _first_and_last(name: str, directory: int) -> tuple[bytes, bytes]:
-    """Return the first and the last whole line of a file, newline included; nothing where it has none."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    """Return the first and the last whole line of a file, with the newline. Return nothing if there is none."""
     try:
-        fd = os.open(name, flags, dir_fd=directory)
+        with open(open_regular(name, directory), "rb") as handle:
+            return handle.readline(), _last_line(handle)
     except OSError:
+        # The check of trails says what is wrong with it.
         return b"", b""
-    with open(fd, "rb") as handle:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return b"", b""
-        return handle.readline(), _last_line(handle)
 
 
 def _last_line(handle: t.BinaryIO) -> bytes:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Finds out which records earlier runs have in their files already, so that an id is in only one line of a directory."""
+"""Finds out which records the files of earlier runs have, so that each id stands in only one line of a directory."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ import re
 
 from .directory import trail_names
 from .ledger import Event, Events, parse_event
+from .regular import open_regular
 
-# The lines of this code have their members in this order.
+# The callback writes the members of a line in this order.
 _HOST = re.compile(rb'"host":\{"name":("(?:[^"\\]|\\.)*")')
 _ID = re.compile(rb'"event":\{"kind":"event",.*?"id":"([0-9.:]+)"')
-# How far the clock of a host may be ahead of the controller's, in seconds.
+# The clock of a host may be ahead of the controller's clock by this number of seconds.
 _SLACK = 86400
 
 
 class Earlier:
-    """Reads the files that there were when the run began, once somebody asks, and no older ones than it takes."""
+    """Reads the files that stood there when the run began. It reads them when somebody asks, and only those that it needs."""
 
     def __init__(self, directory: int, names: list[str]) -> None:
         self._directory = directory
@@ -58,16 +59,18 @@ class Earlier:
             return 0.0
 
     def _read(self, name: str) -> None:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
-            fd = os.open(name, flags, dir_fd=self._directory)
+            with open(open_regular(name, self._directory), "rb") as handle:
+                for line in handle:
+                    self._take(line)
         except OSError:
+            # The check of trails says what is wrong with it.
             return
-        with open(fd, "rb") as handle:
-            for line in handle:
-                host, found = _HOST.search(line), _ID.search(line)
-                if host is None or found is None:
-                    continue
-                event = parse_event(found[1].decode("ascii"))
-                if event is not None:
-                    self._known.setdefault(host[1], Events()).add(event)
+
+    def _take(self, line: bytes) -> None:
+        host, found = _HOST.search(line), _ID.search(line)
+        if host is None or found is None:
+            return
+        event = parse_event(found[1].decode("ascii"))
+        if event is not None:
+            self._known.setdefault(host[1], Events()).add(event)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Members of a line that a SIEM searches by, made of what else stands in it.
+"""Members of a line that a SIEM searches by. They are made of the other members.
 
 https://www.elastic.co/guide/en/ecs/current/ecs-related.html and ecs-file.html
 """
@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import typing as t
 
-from .chain import Document
+from .line import (
+    Document,
+)
 from .records import Record
 
 
@@ -31,7 +33,7 @@ def related(
 
 
 def file_of(fields: t.Mapping[str, str | None]) -> Document:
-    """Return the device as a file, where the record names one: libvirt's macvtap is an interface."""
+    """Return the device as a file. Return nothing if the record names an interface, as libvirt does for a macvtap."""
     path = fields.get("path")
     if path is None or not path.startswith("/"):
         return {}
@@ -39,7 +41,7 @@ def file_of(fields: t.Mapping[str, str | None]) -> Document:
 
 
 def message_of(record: Record) -> str:
-    """Return a record as one text, to search and to read: its type, and its fields as auditd writes them."""
+    """Return a record as one text to search and to read: its type, and its fields as auditd writes them."""
     words = [
         f"{name}={'?' if value is None else _quoted(value)}"
         for name, value in record.fields.items()

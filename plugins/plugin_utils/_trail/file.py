@@ -10,7 +10,6 @@ import datetime
 import os
 import typing as t
 
-from .chain import Document, seal
 from .directory import (
     TrailError,
     group_id,
@@ -20,15 +19,19 @@ from .directory import (
     share,
     trail_names,
 )
+from .line import (
+    Document,
+    seal,
+)
 
 _NEW = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class TrailFile:
-    """An open trail file: mode 0600, only appended to, each line chained to the one before.
+    """An open trail file. It has mode 0600, it only grows, and each line continues the line before.
 
-    Each line goes to the kernel at once and as a whole. Ansible's workers are forks of this process, and each of them
-    could write the content of a buffer again.
+    Each line goes to the kernel at once and as a whole. There is no buffer, because Ansible's workers are forks of this
+    process, and each of them could write the buffer again.
     """
 
     def __init__(
@@ -38,9 +41,9 @@ class TrailFile:
         began: datetime.datetime,
         group: str | None = None,
     ) -> None:
-        """Make it. Raises :class:`TrailError` when the directory is not ours alone or cannot be written.
+        """Make the file. Raises :class:`TrailError` if other users can write the directory, or if this user cannot.
 
-        With a ``group``, its members can read the file and look into the directory.
+        The members of ``group`` can read the file and list the directory.
         """
         gid = None if group is None else group_id(group)
         self.lines = 0
@@ -66,9 +69,9 @@ class TrailFile:
         self.head = str(self.previous["hash"])
 
     def append(self, documents: t.Iterable[Document]) -> None:
-        """Write one line for each. ``event.sequence`` and the link to the line before are added.
+        """Write a line for each document. This adds ``event.sequence`` and the link to the line before.
 
-        Raises :class:`TrailError`; the file then ends with the last line that could be written whole.
+        Raises :class:`TrailError`. Then the file ends with the last line that fitted as a whole.
         """
         lines, heads = [], []
         head = self.head
@@ -93,17 +96,23 @@ class TrailFile:
             ) from problem
 
     def sync(self) -> None:
-        """Make sure that what is written is on the disk. Raises :class:`TrailError`."""
+        """Make sure that what is written is on the disk, and that the file has its name there. Raises :class:`TrailError`."""
         try:
             os.fsync(self._fd)
+            os.fsync(self._directory)
         except OSError as exc:
             raise TrailError(f"{self.path} cannot be written: {exc.strerror}") from exc
 
     def close(self, closing: Document | None) -> None:
-        """Write the closing line, if there is one, and make sure that all is on the disk. Raises :class:`TrailError`."""
+        """Write the closing line, if there is one, and make sure that all is on the disk. Raises :class:`TrailError`.
+
+        A file without a line is removed: it proves nothing, and no later run could continue it.
+        """
         try:
             if closing is not None:
                 self.append([closing])
+            if not self.lines:
+                os.unlink(os.path.basename(self.path), dir_fd=self._directory)
             os.fsync(self._fd)
             os.fsync(self._directory)
         except OSError as exc:
@@ -125,4 +134,4 @@ class TrailFile:
         try:
             os.ftruncate(self._fd, self._size)
         except OSError:
-            pass  # The check of the file recognises half a line at the end.
+            pass  # The check of the file notices half a line at the end.

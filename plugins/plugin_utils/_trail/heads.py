@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The head of a trail file, as it is told to places that the file's writer cannot change.
+"""The head of a trail file, for places that a writer of the file cannot change.
 
-Needs nothing but Python, as the check of trails does.
+This file needs nothing but Python, because the check of trails also runs without Ansible.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ import re
 import subprocess
 import typing as t
 
-# What the lines are tagged with in syslog and in the journal.
+# The lines have this tag in syslog and in the journal.
 TAG = "virtaudit-trail"
-# ssh-keygen(1): what a signature is for. One for another purpose is none for this.
+# A signature of ssh-keygen(1) is for one purpose, and does not count for another.
 NAMESPACE = "virtaudit-trail"
 
 _LINE = re.compile(
     r"lines=(\d{1,12}) head=([0-9a-f]{64}) run=([0-9a-f-]{36}) file=(.+?)\s*$",
     re.ASCII | re.MULTILINE,
 )
-# To touch a hardware key takes a person a while.
+# A person needs some time to touch a hardware key.
 _SECONDS = 60
 
 
@@ -32,7 +32,7 @@ class HeadError(Exception):
 
 
 class Head(t.NamedTuple):
-    """How a file ended: so many lines, the last of which has this hash. ``file`` is its path."""
+    """How a file ended: the number of its lines, and the hash of the last line. ``file`` is its path."""
 
     lines: int
     head: str
@@ -40,13 +40,13 @@ class Head(t.NamedTuple):
     file: str
 
     def text(self) -> str:
-        """Return it as one line."""
+        """Return the head as one line."""
         file = self.file if self.file.isprintable() else ascii(self.file)
         return f"lines={self.lines} head={self.head} run={self.run} file={file}"
 
 
 def parse_heads(text: str) -> list[Head]:
-    """Read all heads in a text, whatever stands before them on their lines."""
+    """Return all heads in a text. Anything may stand before them on their lines."""
     return [
         Head(int(match[1]), match[2], match[3], match[4])
         for match in _LINE.finditer(text)
@@ -54,7 +54,7 @@ def parse_heads(text: str) -> list[Head]:
 
 
 def read_heads(source: str) -> list[Head]:
-    """Read the heads of a file, or with ``journal`` of this machine's journal. Raises :class:`HeadError`."""
+    """Read the heads in a file, or those in this machine's journal if ``source`` is ``journal``. Raises :class:`HeadError`."""
     if source == "journal":
         command = ["journalctl", "--no-pager", "--output=cat", f"--identifier={TAG}"]
         done = _run(command, b"")
@@ -74,7 +74,7 @@ def read_heads(source: str) -> list[Head]:
 
 
 def sign(key: str, head: str) -> bytes:
-    """Return an SSH signature of a head. ``key`` is a private key, or a public one whose other half an agent has.
+    """Return an SSH signature of a head. ``key`` is the file of a private key, or of a public key whose private key an agent has.
 
     Raises :class:`HeadError`.
     """
@@ -86,7 +86,7 @@ def sign(key: str, head: str) -> bytes:
 
 
 def check_signature(signers: str, signature: str, head: str) -> str:
-    """Return who of an allowed-signers file signed a head. Raises :class:`HeadError` when nobody did."""
+    """Return who signed a head. Raises :class:`HeadError` if nobody of the allowed-signers file did."""
     if not os.path.isfile(signature):
         raise HeadError("it has no signature")
     known = ("-f", signers, "-s", signature)

@@ -2,19 +2,23 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the files of a trail's directory have of each host's records."""
+"""The records of each host that the files of a directory have."""
 
 from __future__ import annotations
 
 import json
 import typing as t
 
-from .chain import Checked, Document
+from .chain import (
+    Checked,
+)
 from .ledger import Event, Events, parse_event
+from .line import Document
+from .regular import open_regular
 
 
 class Written(t.NamedTuple):
-    """A record as a file has it."""
+    """What a file says about a record."""
 
     event: Event
     run: str
@@ -25,7 +29,7 @@ class Written(t.NamedTuple):
 
 
 class Holdings:
-    """The events that the files have, 16 bytes each; what else a line says is read again where it is needed."""
+    """The events that the files have, in 16 bytes each. If more of a line is needed, the file is read again."""
 
     def __init__(self, files: t.Sequence[Checked]) -> None:
         self._files = files
@@ -43,7 +47,7 @@ class Holdings:
     def details(
         self, wanted: t.Mapping[str, t.AbstractSet[Event]]
     ) -> dict[str, list[Written]]:
-        """Return what the files say of these events, by host."""
+        """Return what the files say about these events, by host."""
         found: dict[str, list[Written]] = {}
         for each in self._files if wanted else ():
             for document in _records(each):
@@ -55,8 +59,10 @@ class Holdings:
 
 
 def _records(file: Checked) -> t.Iterator[Document]:
-    """Return the lines of records of a file, as far as it was found sound."""
-    with open(file.path, "rb") as handle:
+    """Return the records' lines of a file, up to the first line that is wrong."""
+    if not file.lines:
+        return
+    with open(open_regular(file.path), "rb") as handle:
         for number, line in enumerate(handle, 1):
             if number > file.lines:
                 return
@@ -79,6 +85,6 @@ def _written(file: Checked, document: Document, event: Event) -> Written:
         run=str(file.run),
         file=file.name,
         user=user.get("name") or ours["controller"]["user"],
-        vm=ours["vm"]["name"],
-        mac=ours["mac"],
+        vm=(ours.get("vm") or {}).get("name"),
+        mac=ours.get("mac"),
     )

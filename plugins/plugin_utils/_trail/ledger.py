@@ -16,24 +16,24 @@ from bisect import bisect_left
 Event = tuple[int, int]
 
 _EVENT = re.compile(r"(\d{1,11})\.(\d{3}):(\d{1,19})", re.ASCII)
-# A closing line names at most this number of events. It counts all of them.
+# A closing line names at most this number of events, and counts all of them.
 NAMED = 100
 
 
 def parse_event(text: str) -> Event | None:
-    """Read ``<seconds>.<ms>:<serial>`` as milliseconds and serial number; ``None`` when it is none."""
+    """Read ``<seconds>.<ms>:<serial>`` as milliseconds and serial number. Return ``None`` if the text is something else."""
     match = _EVENT.fullmatch(text)
     return (int(match[1] + match[2]), int(match[3])) if match else None
 
 
 def format_event(event: Event) -> str:
-    """Return it as ausearch does."""
+    """Return an event as ausearch writes it."""
     milliseconds, serial = event
     return f"{milliseconds // 1000}.{milliseconds % 1000:03d}:{serial}"
 
 
 class Events(collections.abc.Sequence[Event]):
-    """A sorted set of events, 16 bytes each: a fleet's run has many."""
+    """A sorted set of events. Each takes 16 bytes, because the run of a fleet has many."""
 
     def __init__(self) -> None:
         self._times = array.array("Q")
@@ -54,7 +54,7 @@ class Events(collections.abc.Sequence[Event]):
         return self._times[index], self._serials[index]
 
     def __contains__(self, event: object) -> bool:
-        # What a sequence has of its own looks at one after the other.
+        # The method that a sequence has of its own looks at one event after the other.
         if not isinstance(event, tuple):
             return False
         position = bisect_left(self, event)
@@ -62,7 +62,7 @@ class Events(collections.abc.Sequence[Event]):
 
     def add(self, event: Event) -> bool:
         """Add an event. Return whether it is new."""
-        # They mostly come in order.
+        # Most events come in order.
         after_all = not self or self[-1] < event
         position = len(self) if after_all else bisect_left(self, event)
         if position < len(self) and self[position] == event:
@@ -74,7 +74,7 @@ class Events(collections.abc.Sequence[Event]):
 
 @dataclasses.dataclass
 class Account:
-    """What is known of one VM's records on one machine."""
+    """What the run knows about the records of one VM on one machine."""
 
     name: str
     waiting: Events = dataclasses.field(default_factory=Events)
@@ -82,7 +82,7 @@ class Account:
     landed: int = 0
 
     def look(self, read: t.AbstractSet[Event], covered: range) -> None:
-        """Compare with what was read, which has all events of the milliseconds ``covered``."""
+        """Compare with the events that were read. These are all events of the milliseconds ``covered``."""
         waiting, missing = Events(), Events()
         for event in self.missing:
             if event in read:
@@ -101,10 +101,10 @@ class Account:
 
 @dataclasses.dataclass
 class Machine:
-    """What is known of one machine's records.
+    """What the run knows about the records of one machine.
 
-    ``read`` has what its log showed before a task returned it, if one does; ``read_back`` is what none has returned.
-    ``unknown`` counts tasks whose records did not come back.
+    ``read`` has the events that the log showed before a task returned them. ``read_back`` counts those that no task has
+    returned. ``unknown`` counts the tasks whose records did not come back.
     """
 
     sent: int = 0
@@ -153,14 +153,14 @@ class Machine:
 
     @property
     def missing(self) -> list[Event]:
-        """Events that were looked for in the host's log and are not there."""
+        """The events that the host's log should have and does not have."""
         found: list[Event] = []
         for account in self.accounts.values():
             found += account.missing
         return sorted(found)
 
     def result(self, name: str) -> dict[str, t.Any]:
-        """Return it for the closing line."""
+        """Return the counts for the closing line."""
         missing = self.missing
         waiting = sum(len(account.waiting) for account in self.accounts.values())
         return {

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The lines of a trail: names of the Elastic Common Schema where it has one, and ours under ``virtaudit``.
+"""The lines of a trail. Names are those of the Elastic Common Schema. Other names stand under ``virtaudit``.
 
 https://www.elastic.co/guide/en/ecs/current/ecs-field-reference.html; docs/audit_trail.schema.json describes them.
 """
@@ -15,9 +15,13 @@ import ipaddress
 import typing as t
 
 from ...module_utils._time import iso
-from .chain import END, START, Document
 from .ecs import file_of, message_of, related
 from .ledger import parse_event
+from .line import (
+    END,
+    START,
+    Document,
+)
 from .records import Finding, Record
 from .results import Task
 from .run import Run
@@ -26,10 +30,10 @@ _ECS = {"version": "8.11.0"}
 _MODULE = "virtaudit"
 _DATASET = "virtaudit.trail"
 _PROVIDER = "virtaudit.qemu.audit_trail"
-# The number by which the kernel says "no login".
+# With this number the kernel says that nobody logged in.
 _UNSET = 4294967295
 
-# ECS: the values of event.type that go with event.category host.
+# ECS allows these values of event.type for the event.category host.
 _TYPES = {
     "open": "access",
     "prepare": "change",
@@ -42,7 +46,7 @@ _TYPES = {
     "vm_stop": "end",
 }
 _OUTCOMES = {"success": "success", "failed": "failure"}
-# ECS wants a number; these are what Elastic's own rules use for the same words.
+# ECS wants a number. Elastic's own rules use these numbers for the same words.
 _SEVERITIES = {"low": 21, "medium": 47, "high": 73}
 
 Gap = t.Literal["records_hidden", "records_unknown", "records_malformed"]
@@ -69,7 +73,7 @@ class Lines:
         failure: str | None,
         broken_off: str | None = None,
     ) -> Document:
-        """Return the last line: what was counted, why some of it is not in the file, and what broke the run off."""
+        """Return the last line: the counts, why lines are missing in the file, and what broke the run off."""
         outcome = "success" if failure is None and broken_off is None else "failure"
         ours = {"summary": summary, "failure": failure, "broken_off": broken_off}
         return self._own(_now(), END, outcome, ours)
@@ -90,7 +94,7 @@ class Lines:
             "code": record.type,
             "created": now,
         }
-        # A record without the kernel's id gets no other one.
+        # A record without the kernel's id gets no other id.
         event["id"] = record.event
         if reason is not None:
             event["reason"] = reason
@@ -230,7 +234,7 @@ def _process(record: Record) -> Document:
 @functools.lru_cache(maxsize=1024)
 def _source(address: str) -> Document:
     try:
-        # A field of type ip accepts no zone: with fe80::1%eth0 the whole line would be refused.
+        # A field of the type ip accepts no zone: Elasticsearch would refuse the whole line for fe80::1%eth0.
         ip = str(ipaddress.ip_address(address)).partition("%")[0]
         return {"address": address, "ip": ip}
     except ValueError:
@@ -247,7 +251,7 @@ def _devices(fields: t.Mapping[str, str | None]) -> list[Document]:
 
 
 def _numbers(text: str | None) -> list[int]:
-    # Only the host says this. A value that is no number stays in virtaudit.fields.
+    # The host can write anything here. A value that is no number stands only in virtaudit.fields.
     words = (text or "").split(",")
     if all(word.isascii() and word.isdigit() and len(word) < 10 for word in words):
         return [int(word) for word in words]

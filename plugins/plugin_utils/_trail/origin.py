@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where a run comes from: who started its job, its inventory, and the versions of both. Never fails."""
+"""Where a run comes from: who started its job, its inventory, and the versions of both. Nothing here fails."""
 
 from __future__ import annotations
 
@@ -18,8 +18,16 @@ _JOB = re.compile(
     r"(?:awx|tower)_(?:parent_)?(?:job|user|schedule|inventory|project|workflow|execution)_\w{1,40}",
     re.ASCII,
 )
+# The names under which a person may stand, the best one first. AWX names who started a workflow, and not its jobs' users.
+_PERSONS = (
+    "awx_user_name",
+    "tower_user_name",
+    "awx_workflow_job_user_name",
+    "tower_workflow_job_user_name",
+    "login",
+)
 _LONGEST = 256
-# Of a larger inventory the hash is of another size of work than a run's start should be.
+# A larger inventory gets no hash, because a run would wait too long for it.
 _MOST_BYTES = 64 * 1024 * 1024
 _VERSION = re.compile(r"^version:\s*['\"]?([\w.+-]+)", re.MULTILINE | re.ASCII)
 
@@ -29,9 +37,9 @@ def job_of(
     environment: t.Mapping[str, str],
     auid: int | None,
 ) -> dict[str, str]:
-    """Return what AWX, ansible-runner and the login say of the job, by the names that they use.
+    """Return what AWX, ansible-runner and the login say about the job, by the names that they use.
 
-    It is only told: who can start a job by hand can also set these. Other variables are never taken.
+    Nothing proves it: somebody who starts a job by hand can also set these variables. Other variables are never taken.
     """
     job = {
         str(name): _short(value)
@@ -40,7 +48,7 @@ def job_of(
     }
     if environment.get("JOB_ID"):
         job["JOB_ID"] = _short(environment["JOB_ID"])
-    # ansible-runner's directory of one run is named by its ident.
+    # ansible-runner names the directory of a run by its ident.
     artifacts = environment.get("AWX_ISOLATED_DATA_DIR", "")
     if ident := os.path.basename(artifacts.rstrip("/")):
         job["runner_ident"] = _short(ident)
@@ -51,11 +59,8 @@ def job_of(
 
 
 def user_of(job: t.Mapping[str, str]) -> str | None:
-    """Return the person who started it, as far as that is told."""
-    for name in ("awx_user_name", "tower_user_name", "login"):
-        if job.get(name):
-            return job[name]
-    return None
+    """Return the person who started the job, if anything says so."""
+    return next((job[name] for name in _PERSONS if job.get(name)), None)
 
 
 def _short(value: object) -> str:
@@ -74,9 +79,9 @@ def inventory_of(
     limit: str | None,
     revision: t.Callable[[str], str | None],
 ) -> dict[str, t.Any]:
-    """Return the inventory of a run: its sources, their hash, the commit that they are at, and the limit.
+    """Return the inventory of a run: its sources, their hash, their commit, and the limit.
 
-    The hash is of each source's name and content; of a directory, of all files below it.
+    The hash covers the name and the content of each source. A directory counts with all files below it.
     """
     paths = [source if "," in source else os.path.abspath(source) for source in sources]
     first = next((path for path in paths if os.path.exists(path)), None)
@@ -114,7 +119,7 @@ def _files(path: str) -> t.Iterator[str]:
     if os.path.isfile(path):
         yield path
     for directory, below, names in os.walk(path):
-        # Not what git or an editor keeps beside it.
+        # Leave out what git or an editor keeps there.
         below[:] = sorted(name for name in below if not name.startswith("."))
         for name in sorted(names):
             if not name.startswith("."):
@@ -122,7 +127,7 @@ def _files(path: str) -> t.Iterator[str]:
 
 
 def collection_of(playbook: str | None) -> dict[str, str] | None:
-    """Return the name and version of the collection that a playbook is of."""
+    """Return the name and version of the collection that a playbook belongs to."""
     if playbook is None:
         return None
     match = re.search(

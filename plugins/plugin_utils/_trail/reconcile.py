@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Holds the files of all runs against the hosts' logs: what one has and the other has not. Pure."""
+"""Compares the files of all runs with the hosts' logs. It opens no file and no socket."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from .records import Record
 Data = dict[str, t.Any]
 Writer = tuple[t.Any, ...]
 
-# The modules of this collection say that they are Python; libvirt's daemons are not.
+# The modules of this collection run in Python, and libvirt's daemons do not.
 _OURS = re.compile(r"(?:^|/)(?:python[0-9.]*|platform-python[0-9.]*)$", re.ASCII)
-# What is written of a VM that ended by itself, by its companion on the host: no task, and so no file, has it. First
-# comes the stop, with one of these reasons.
+# If a VM ends without a task, its companion unit on the host writes these records, and no file has them. The first one
+# is the stop, with one of these reasons.
 _ENDS = ("detach", "close")
 _BY_ITSELF = ("crashed", "shutdown")
 _NAMED = 20
@@ -29,7 +29,7 @@ _NAMED = 20
 
 @dataclasses.dataclass
 class HostLog:
-    """What a host's logs have. ``first`` and ``last`` are the milliseconds between which they have all."""
+    """What a host's logs have. They have all records between the milliseconds ``first`` and ``last``."""
 
     name: str
     records: list[Record]
@@ -39,7 +39,7 @@ class HostLog:
 
 @dataclasses.dataclass
 class Compared:
-    """What is said of one host. The groups are for people and for JSON."""
+    """The result for one host. The groups are for people and for JSON."""
 
     host: str
     counts: dict[str, int]
@@ -50,7 +50,7 @@ class Compared:
 def compare(
     log: HostLog, written: Events, runs: t.AbstractSet[str], begin: int
 ) -> Compared:
-    """Compare a host's log with the events of the files. ``begin``: when the oldest run of the files began, in milliseconds."""
+    """Compare a host's log with the events of the files. The oldest run of the files began at the millisecond ``begin``."""
     counts = dict.fromkeys(
         (
             "records",
@@ -107,7 +107,7 @@ def _kind(
 
 
 def _is_stop(record: Record) -> bool:
-    """Tell whether it is the stop of a VM that ended without a task: nobody was logged in for it, and no run is named."""
+    """Tell whether a record is the stop of a VM that ended without a task. It then names no login and no run."""
     fields = record.fields
     return (
         record.type == "VIRT_CONTROL"
@@ -119,7 +119,7 @@ def _is_stop(record: Record) -> bool:
 
 
 def _writer(record: Record) -> Writer:
-    """Return who wrote a record, and of which VM: a process, with the login and the run that it had."""
+    """Return who wrote a record, and about which VM: the process, its login and its run."""
     fields = record.fields
     return record.pid, record.auid, fields.get("run"), fields.get("uuid")
 
@@ -127,7 +127,7 @@ def _writer(record: Record) -> Writer:
 def _groups(
     host: str, unknown: list[tuple[Event, Record]], runs: t.AbstractSet[str]
 ) -> list[Data]:
-    """Put records together that are of one run, or where none is named, of one task, which is a process on the host."""
+    """Put the records of one run together. Without a run, put those of one task together, which is one process on the host."""
     by: dict[tuple[t.Any, ...], list[tuple[Event, Record]]] = {}
     for event, record in unknown:
         run = record.fields.get("run")
@@ -179,7 +179,7 @@ def _some(texts: t.Iterable[str | None]) -> list[str]:
 
 
 def not_on_host(host: str, written: t.Sequence[t.Any]) -> list[Data]:
-    """Return records that files have and the host has not, a group for each run."""
+    """Return the records that the files have and the host does not have, in a group for each run."""
     by: dict[str, list[t.Any]] = {}
     for each in written:
         by.setdefault(each.run, []).append(each)
@@ -204,6 +204,6 @@ def not_on_host(host: str, written: t.Sequence[t.Any]) -> list[Data]:
 def missing_files(
     anchors: t.Iterable[t.Mapping[str, t.Any]], names: t.Collection[str]
 ) -> list[str]:
-    """Return files that other files continue and that are not there."""
+    """Return the files that are missing although other files continue them."""
     found = {str(anchor["file"]) for anchor in anchors}
     return sorted(name for name in found if os.path.basename(name) not in names)

@@ -12,9 +12,16 @@ import typing as t
 
 from ...module_utils._errors import OptionError
 from ...module_utils._time import parse_time
-from .chain import NAME, Checked, check_files, trail_files
+from .chain import (
+    Checked,
+    check_files,
+    trail_files,
+)
 from .holdings import Holdings
 from .ledger import Events
+from .line import (
+    NAME,
+)
 from .reconcile import Data, HostLog, compare, missing_files, not_on_host
 from .records import read_records
 from .summary import columns_of, printable
@@ -31,7 +38,7 @@ def reconcile(
 ) -> Data:
     """Compare all files of a directory with the hosts' logs.
 
-    ``answer_of`` returns what a host answered, as JSON, or ``None``. ``begin``: as of the check of trails. Raises
+    ``answer_of`` returns a host's answer as JSON, or ``None``. ``begin`` is as in the check of trails. Raises
     :class:`OSError`.
     """
     files = check_files(trail_files(directory))
@@ -76,7 +83,7 @@ def reconcile(
 
 
 def _began(files: t.Sequence[Checked]) -> int:
-    """Return when the oldest run began, in milliseconds: no file has what was before it."""
+    """Return when the oldest run began, in milliseconds. No file has a record from before."""
     for each in files:
         match = NAME.fullmatch(each.name)
         if match is not None:
@@ -87,7 +94,7 @@ def _began(files: t.Sequence[Checked]) -> int:
 
 
 def _log(host: str, text: str | None) -> HostLog:
-    """Read a host's answer. Raises :class:`ValueError` when it is none."""
+    """Read a host's answer. Raises :class:`ValueError` if it cannot be used."""
     if text is None:
         raise ValueError("no answer came back; the output of its task says why")
     data = json.loads(text)
@@ -104,7 +111,7 @@ def _log(host: str, text: str | None) -> HostLog:
         raise ValueError(f"not all of its logs could be read: {unread[0]}")
     first = [_milliseconds(each) for each in (stats.get("first"), asked.get("since"))]
     last = _milliseconds(asked.get("until") or asked.get("as_of"))
-    # Times were cut to a millisecond.
+    # The times are cut to a millisecond.
     return HostLog(host, records, max(first) + 1, last - 1)
 
 

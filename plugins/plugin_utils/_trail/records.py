@@ -64,7 +64,7 @@ class Record(t.NamedTuple):
 
 
 class Finding(t.NamedTuple):
-    """A finding of vm_net_audit_info, its shape checked."""
+    """A finding of vm_net_audit_info. Its shape is checked."""
 
     code: str
     severity: Severity
@@ -92,7 +92,7 @@ def sent_records(data: Data) -> tuple[list[Record], int] | None:
 
 
 def read_records(data: Data) -> tuple[list[Record], int] | None:
-    """Return the records that a task read back. ``None`` when it was not asked for them."""
+    """Return the records that a task read back, or ``None`` if the task did not ask for them."""
     events = data.get("events")
     if not isinstance(events, list):
         return None

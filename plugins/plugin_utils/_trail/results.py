@@ -17,7 +17,7 @@ _COLLECTION = "virtaudit.qemu."
 ATTACH = f"{_COLLECTION}vm_net_attach"
 DETACH = f"{_COLLECTION}vm_net_detach"
 AUDIT_INFO = f"{_COLLECTION}vm_net_audit_info"
-# The action plug-in that runs AUDIT_INFO and returns what it found.
+# This action plugin runs AUDIT_INFO and returns its findings.
 _REPORT_READ = f"{_COLLECTION}audit_report_read"
 ASYNC_STATUS = "async_status"
 _OURS = frozenset((ATTACH, DETACH, AUDIT_INFO))
@@ -28,7 +28,7 @@ _ASYNC = frozenset(
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """A task on a host. ``machine`` is where it really ran, which delegation may have changed.
+    """A task on a host. ``machine`` is where it really ran, because a task can be delegated.
 
     ``module`` is the full name of one of our modules, or :data:`ASYNC_STATUS`.
     """
@@ -51,7 +51,7 @@ class Answer:
 
 
 def module_of(task: t.Any) -> str | None:
-    """Return which of our modules, or async_status, a task runs; ``None`` for all others.
+    """Return which module a task runs if it is one of ours or async_status. Return ``None`` for all others.
 
     By the name that Ansible resolved, so that the short name of a module of ours is known, and a
     module of that name from elsewhere is not.
@@ -68,7 +68,7 @@ def module_of(task: t.Any) -> str | None:
 
 
 def read_answer(result: t.Any) -> Answer | None:
-    """Return the answer in a result, or ``None`` when it is of a task that is not ours."""
+    """Return the answer in a result, or ``None`` if the task is not ours."""
     public = hasattr(result, "task")
     task = result.task if public else result._task
     module = module_of(task)
@@ -94,6 +94,6 @@ def _machine(task: t.Any, data: t.Mapping[str, t.Any]) -> str | None:
     name = str(task.delegate_to)
     if "{{" not in name:
         return name
-    # The whole of a loop has no name of its own; its items have.
+    # The result of a whole loop has no name of a machine, but its items have.
     delegated = data.get("_ansible_delegated_vars") or {}
     return delegated.get("ansible_delegated_host")

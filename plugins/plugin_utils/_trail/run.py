@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Who runs what, as each line of a run's trail says it about the controller."""
+"""Who runs what on the controller. Each line of a run's trail says it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _UNSET = 4294967295
 
 @dataclasses.dataclass(frozen=True)
 class Told:
-    """What Ansible was told for a run: extra variables, the sources of the inventory, and the limit."""
+    """What somebody told Ansible for a run: extra variables, the sources of the inventory, and the limit."""
 
     extra_vars: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
     inventory: t.Sequence[str] = ()
@@ -32,7 +32,7 @@ class Told:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One run of a playbook. ``user`` is by uid, not by environment; ``auid`` is the login's uid, where one is set."""
+    """One run of a playbook. ``user`` is the owner of the process. ``auid`` is the uid of the login, if there was one."""
 
     id: str
     began: datetime.datetime
@@ -47,10 +47,10 @@ class Run:
 
     @classmethod
     def begin(cls, playbook: str | None, told: Told | None = None) -> Run:
-        """Look at this process and at the repositories of the playbook and the inventory. Never fails."""
+        """Look at this process and at the repositories of the playbook and the inventory. This never fails."""
         told, auid = told or Told(), _auid()
         if playbook is not None:
-            # An ad-hoc task has a name in place of a file.
+            # An ad-hoc task has a name instead of a file.
             playbook = os.path.abspath(playbook) if os.path.exists(playbook) else None
         return cls(
             id=str(uuid.uuid4()),
@@ -67,11 +67,11 @@ class Run:
 
     @property
     def person(self) -> str:
-        """Who runs it, as far as that is told."""
+        """Who runs the playbook, if anything says so. Otherwise the user of the process."""
         return user_of(self.job) or self.user
 
     def fields(self) -> dict[str, t.Any]:
-        """Return what is the same on each line."""
+        """Return the members that are the same on each line."""
         playbook: dict[str, t.Any] = {"path": self.playbook, "revision": self.revision}
         if self.collection is not None:
             playbook["collection"] = self.collection
@@ -105,15 +105,15 @@ def _auid() -> int | None:
 
 
 def _revision(playbook: str) -> str | None:
-    """Return the commit that the playbook's repository is at, ``-dirty`` when tracked files differ from it."""
+    """Return the commit of the playbook's repository, with ``-dirty`` if tracked files differ from it."""
     directory = os.path.dirname(playbook)
     command = ["git", "-C", directory, "describe", "--always", "--dirty"]
     command += ["--abbrev=40", "--exclude=*"]
-    # GIT_DIR and its like name another repository, as in a git hook.
+    # GIT_DIR and other variables can name another repository, for example in a git hook.
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("GIT_")
     }
-    # Git must only look, and refresh no index.
+    # Git must not refresh the index.
     environment["GIT_OPTIONAL_LOCKS"] = "0"
     try:
         done = subprocess.run(

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The signature of a head, beside the file that it is of."""
+"""Writes the signature of a head beside the trail file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def write_signature(head: Head, key: str, group: str | None) -> str:
-    """Sign a head; return the path of the signature. Raises :class:`HeadError`."""
+    """Sign a head, and return the path of the signature. Raises :class:`HeadError`."""
     data, path = sign(key, head.head), f"{head.file}.sig"
     try:
         with open(os.open(path, _NEW, 0o600), "wb") as out:

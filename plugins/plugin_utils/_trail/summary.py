@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The table at the end of a run: who was granted what, and above it what is wrong."""
+"""The table at the end of a run: what is wrong, and below that who was granted what."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ Style = t.Literal["plain", "warn", "bad"]
 Styled = tuple[str, Style]
 
 _GAP = "  "
-# With this number of columns, the rest of a name still tells it from others.
+# A name that is cut to this number of columns can still be told from others.
 _LEAST = 12
-# The table never leaves out what is wrong to save room, but a broken fleet shall not flood the terminal.
+# The table does not leave out what is wrong to save room. But a broken fleet must not flood the terminal.
 _PROBLEMS = 50
 _EVENTS = 10
-# The worst first. Of missing records every host is named, whatever else there is.
+# The worst comes first. A host with missing records is always named.
 _MISSING, _BAD, _MEDIUM, _LOW = range(4)
 _RANKS: dict[Severity, int] = {"high": _BAD, "medium": _MEDIUM, "low": _LOW}
-# So many columns of a network, which may have many VLANs or addresses, and of a ticket: all of it is in the trail.
+# The table shows this number of columns of a network and of a ticket. The trail has all of it.
 _NETWORK = 60
 _TICKET = 32
 _HAND_OVERS = ("start", "attach", "update", "detach")
@@ -31,7 +31,7 @@ _BEFORE = ("open", "prepare")
 
 
 class Row(t.NamedTuple):
-    """One hand-over, change or detach, or what failed before it. ``network`` and ``ticket`` may be empty."""
+    """A hand-over, a change or a detach, or what failed before it. ``network`` and ``ticket`` may be empty."""
 
     host: str
     vm: str
@@ -45,12 +45,12 @@ class Row(t.NamedTuple):
 
 
 _HEADER = Row(*(name.upper() for name in Row._fields))
-# Columns that are left out where no row has something in them.
+# A column of these is left out if no row has something in it.
 _OPTIONAL = ("network", "ticket")
 
 
 class Summary:
-    """Keeps a number of rows, failed ones first, and counts the rest."""
+    """Keeps a number of rows, the failed ones first, and counts the rest."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -128,7 +128,7 @@ class Summary:
         return found
 
     def table(self, width: int | None) -> list[Styled]:
-        """Return the table, at most ``width`` columns wide; ``None``: as wide as it is."""
+        """Return the table. It is at most ``width`` columns wide, if a width is given."""
         good = self._good[: max(0, self._limit - len(self._bad))]
         rows: list[tuple[Row, Style]] = [(row, "bad") for row in self._bad]
         rows += [(row, "plain") for row in good]
@@ -147,7 +147,7 @@ class Summary:
 
 
 def _network_of(record: Record) -> str:
-    """Return what a record says of a NIC's network, and of a change of it both sides."""
+    """Return what a record says about a NIC's network. For a change, return the old and the new one."""
     fields = record.fields
     changed = [key[4:] for key in fields if key.startswith("old-") and key != "old-net"]
     if changed:
@@ -181,7 +181,7 @@ def _one_line_each(rows: t.Sequence[tuple[Row, Style]]) -> list[Styled]:
 
 
 def _some_lines_each(rows: t.Sequence[tuple[Row, Style]], width: int) -> list[Styled]:
-    """Where the screen is narrow: whose and which NIC, below it what became of it, and below that network and ticket."""
+    """Return several lines for each row, for a narrow screen: the NIC, then what happened, then its network and ticket."""
     lines: list[Styled] = []
     last = any(row.network or row.ticket for row, _style in rows)
     for row, style in ((_HEADER, "plain"), *rows):
@@ -195,7 +195,7 @@ def _some_lines_each(rows: t.Sequence[tuple[Row, Style]], width: int) -> list[St
 
 
 def _fit(cells: list[str], names: t.Sequence[int], width: int) -> str:
-    """Join cells, with these of them cut, the first one first, where they are too wide: they are as long as anybody likes."""
+    """Join cells. If they are too wide together, cut those of ``names`` in this order, because a name can have any length."""
     # Cut a cell down to nothing only if there is no other way.
     for least in (_LEAST, 1):
         for index in names:
@@ -222,16 +222,16 @@ def _cut(text: str, width: int) -> str:
 
 
 def wrapped(lines: t.Iterable[Styled], width: int | None) -> list[Styled]:
-    """Break lines between words where they are wider, and indent what follows."""
+    """Break lines that are too wide between words, and indent the rest."""
     if width is None:
         return list(lines)
-    # The last column stays free: some terminals go to the next line after it.
+    # The last column stays free, because some terminals go to the next line after it.
     width = max(20, width - 1)
     return [(part, style) for text, style in lines for part in _wrap(text, width)]
 
 
 def _wrap(text: str, width: int) -> list[str]:
-    # textwrap counts characters, of which some take two columns.
+    # textwrap counts characters, and some characters take two columns.
     parts: list[str] = []
     line = ""
     for word in text.split():
@@ -244,7 +244,7 @@ def _wrap(text: str, width: int) -> list[str]:
 
 
 def columns_of(text: str) -> int:
-    """Return how many columns of a terminal a text takes."""
+    """Return the number of columns that a text takes in a terminal."""
     if text.isascii():
         return len(text)
     return sum(
@@ -258,7 +258,7 @@ def columns_of(text: str) -> int:
 
 
 def printable(text: str) -> str:
-    """Return a text without characters that control the terminal."""
+    """Return a text without the characters that control a terminal."""
     if text.isprintable():
         return text
     return "".join(

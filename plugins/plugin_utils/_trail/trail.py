@@ -2,25 +2,30 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The trail of one run: what is collected, and the file that it goes to."""
+"""The trail of one run: what it collects, and the file that it writes."""
 
 from __future__ import annotations
 
 import os
 
-from .chain import Document
 from .collector import Collector
 from .directory import TrailError
 from .earlier import Earlier
 from .file import TrailFile
 from .heads import Head
+from .line import (
+    Document,
+)
 from .lines import Lines
 from .run import Run, Told
 from .summary import Styled, Summary
 
 
 class Trail:
-    """Goes on collecting when it cannot be written: ``failure`` then says why, and ``unwritten`` counts."""
+    """Collects the records of a run and writes them.
+
+    If it cannot write, it goes on collecting. Then ``failure`` says why, and ``unwritten`` counts the lost lines.
+    """
 
     def __init__(
         self, playbook: str | None, rows: int, told: Told | None = None
@@ -40,7 +45,7 @@ class Trail:
         return self._run.id
 
     def open(self, directory: str, group: str | None = None) -> None:
-        """Make the file. Raises :class:`TrailError`, once: after that nothing is written."""
+        """Make the file. Raises :class:`TrailError`, and then nothing is written."""
         try:
             run = self._run
             self._file = TrailFile(directory, run.id, run.began, group)
@@ -79,16 +84,16 @@ class Trail:
             raise
 
     def head(self) -> Head | None:
-        """Return how the file ends; ``None`` without one."""
+        """Return how the file ends, or ``None`` if there is no file."""
         if self._file is None or not self._file.lines:
             return None
         path = os.path.realpath(self._file.path)
         return Head(self._file.lines, self._file.head, self._run.id, path)
 
     def close(self, broken_off: str | None = None) -> None:
-        """Write what is left and the closing line, also where something before it could not be written.
+        """Write what is left and the closing line, also if something before them could not be written.
 
-        ``broken_off`` says what ended the run before its time. Raises :class:`TrailError`.
+        ``broken_off`` says what ended the run early. Raises :class:`TrailError`.
         """
         try:
             self.write(self.collector.uncollected())
@@ -101,7 +106,7 @@ class Trail:
                 if host["missing"]:
                     self._summary.add_missing(host)
             if self._file is not None:
-                # A file without its first line is no trail. There may be room again for the last one.
+                # A file without its first line is no trail. For the last line there may be room again.
                 summary = {
                     "records": self.records,
                     "unwritten": self.unwritten,
@@ -125,7 +130,7 @@ class Trail:
         return self._summary.table(width)
 
     def counts(self) -> list[Styled]:
-        """Return the figures, and what to keep elsewhere to prove the file by."""
+        """Return the counts, the file and its head. A person can keep the head elsewhere, to prove the file later."""
         totals = self.collector.totals()
         words = ("sent", "landed", "missing", "unchecked")
         figures = ", ".join(f"{totals[word]} {word}" for word in words)

@@ -2,13 +2,13 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Checks trails: each file, that each run continues the one before, and that nothing is missing at either end.
+"""Checks trails: each file, that each run continues the run before, and that nothing is missing at either end.
 
-Needs nothing but Python:
+This needs nothing but Python:
 
     PYTHONPATH=plugins/plugin_utils python3 -m _trail.verify [OPTION...] FILE_OR_DIRECTORY
 
-ends with 0 (sound), 1 (broken, cut, or not as it was known) or 3 (unfinished)
+The exit status is 0 (sound), 1 (broken, cut, or different from what is known) or 3 (unfinished).
 """
 
 from __future__ import annotations
@@ -18,12 +18,17 @@ import os
 import sys
 import typing as t
 
-from .chain import Checked, check_files, holds_line, trail_files
+from .chain import (
+    Checked,
+    check_files,
+    holds_line,
+    trail_files,
+)
 from .heads import Head, HeadError, check_signature, read_heads
 
 
 class Verdict(t.NamedTuple):
-    """What is said of a file, or of one that is missing. ``status`` is as of the command."""
+    """The result for a file, or for a missing one. ``status`` is the exit status that the file alone would give."""
 
     status: int
     text: str
@@ -38,9 +43,9 @@ def verify(
 ) -> list[Verdict]:
     """Check a directory or a file.
 
-    ``begin``: the name of the oldest file that must be there, or how it begins. ``head``: a hash that a line must
-    have. ``heads``: how files ended. ``signers``: an allowed-signers file; each run that ended is to be signed.
-    Raises :class:`OSError`.
+    ``begin`` is the name of the oldest file that must be there, or the beginning of that name. ``head`` is a hash that
+    some line must have. ``heads`` say how files ended. ``signers`` is an allowed-signers file: one of them must have
+    signed each run that ended. Raises :class:`OSError`.
     """
     files = check_files(trail_files(path))
     if not files:
@@ -51,12 +56,15 @@ def verify(
         missing.append(
             Verdict(1, f"BROKEN      {path}: no line has the known head {head}")
         )
-    told = {os.path.basename(each.file): each for each in heads}
+    # Somebody who writes a file anew can tell its new head too, but cannot take the first one back.
+    told: dict[str, list[Head]] = {}
+    for each_head in heads:
+        told.setdefault(os.path.basename(each_head.file), []).append(each_head)
     first = files[0] if whole else None
     return [
         *missing,
         *(
-            _judge(each, files, begin, told.get(each.name), signers, each is first)
+            _judge(each, files, begin, told.get(each.name, ()), signers, each is first)
             for each in files
         ),
     ]
@@ -66,24 +74,30 @@ def _judge(
     each: Checked,
     files: t.Sequence[Checked],
     begin: str | None,
-    known: Head | None,
+    known: t.Sequence[Head],
     signers: str | None,
     first: bool,
 ) -> Verdict:
     if each.problem is not None:
         return Verdict(1, each.describe())
-    if known is not None and known.head != each.head:
-        return Verdict(
-            1,
-            f"BROKEN      {each.path}: it ended with {known.lines} lines and head {known.head}, and ends now with"
-            f" {each.lines} lines and head {each.head}: it was cut or rewritten",
-        )
+    for head in known:
+        if head.head != each.head:
+            return Verdict(
+                1,
+                f"BROKEN      {each.path}: it ended with {head.lines} lines and head {head.head}, and ends now with"
+                f" {each.lines} lines and head {each.head}: it was cut or rewritten",
+            )
     if first and (cut := _cut(each, begin)):
         return Verdict(1, f"CUT         {each.path}: {cut}")
     if not each.closed:
         by = _anchored(each, files)
         if by is None:
             return Verdict(3, each.describe())
+        if os.path.lexists(f"{each.path}.sig"):
+            return Verdict(
+                1,
+                f"BROKEN      {each.path}: it has a signature, so it had a closing line, which is not there",
+            )
         return Verdict(
             0,
             f"anchored    {each.path}: {each.lines} lines, {each.records} records, head {each.head}; its run did not end"
@@ -99,7 +113,7 @@ def _judge(
 
 
 def _cut(first: Checked, begin: str | None) -> str | None:
-    """Tell what is missing before the oldest file."""
+    """Return what is missing before the oldest file."""
     if begin is not None:
         if first.name.startswith(begin) or first.name < begin:
             return None
@@ -114,7 +128,7 @@ def _cut(first: Checked, begin: str | None) -> str | None:
 
 
 def _anchored(each: Checked, files: t.Sequence[Checked]) -> str | None:
-    """Return the file of a later run that saw this one end where it ends now."""
+    """Return the file of a later run that continues this file where it ends now."""
     for other in files:
         for anchor in other.anchors:
             if anchor["file"] == each.name and anchor["hash"] == each.head:
@@ -125,9 +139,9 @@ def _anchored(each: Checked, files: t.Sequence[Checked]) -> str | None:
 def _missing(
     path: str, files: t.Sequence[Checked], heads: t.Sequence[Head], begin: str | None
 ) -> list[Verdict]:
-    """Return what is known to have been in the directory and is not."""
+    """Return the files that were in the directory, by what is known, and are not there."""
     here = os.path.realpath(path)
-    # A copy of a trail stands elsewhere; then all that is known may be of it.
+    # A copy of a trail stands in another directory. Then each head may belong to it.
     ours = [each for each in heads if os.path.dirname(each.file) == here]
     names = {each.name for each in files}
     found = []
@@ -146,7 +160,7 @@ def _missing(
 
 
 def main(arguments: t.Sequence[str]) -> int:
-    """Check and print; return the exit status."""
+    """Check, print, and return the exit status."""
     parser = argparse.ArgumentParser(prog="verify")
     parser.add_argument("path")
     parser.add_argument("--from", dest="begin")

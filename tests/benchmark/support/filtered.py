@@ -48,7 +48,7 @@ def crowd(count: int) -> Iterator[None]:
     try:
         _batch([f"tuntap add mode tap name {name}" for name in names])
         for number, name in enumerate(names, 1):
-            nft.put(name, rights(name, number))
+            nft.put("bridge", name, rights(name, number))
         yield
     finally:
         _batch([f"link del {name}" for name in names])
@@ -81,7 +81,7 @@ class Sender:
             commands = (f"{name} master {host.BRIDGE}", f"{name} up")
             _batch([f"link set {command}" for command in commands])
         if filtered:
-            nft.put("vabench-snd", rights("vabench-snd", 0))
+            nft.put("bridge", "vabench-snd", rights("vabench-snd", 0))
         os.write(self._taps[1], _frame(_PEER, _OWN))
         self._frame = _frame(_OWN, _PEER)
 

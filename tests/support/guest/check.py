@@ -1,10 +1,10 @@
 # Copyright (c) 2026, virtaudit contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Prove that the guest which ``build`` makes boots, lets a NIC come and go, and powers off.
+"""Check that the guest that ``build`` makes boots, accepts and releases a NIC, and powers off.
 
-Usage: python3 check.py [DIRECTORY]. Without a directory the guest is built first. Needs
-qemu-system-x86_64, no privileges and no network: the NIC's other end is an empty hub port.
+Usage: python3 check.py [DIRECTORY]. Without a directory it builds the guest first. It needs qemu-system-x86_64,
+but no privileges and no network, because the NIC's other end is an empty hub port.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Guest:
                         "-initrd",
                         str(images / "initrd"),
                     ),
-                    *("-append", "console=ttyS0 quiet"),
+                    *("-append", "console=ttyS0 quiet no_timer_check"),
                     *("-device", "pcie-root-port,id=rp0,chassis=1,slot=1"),
                     *("-device", "pcie-root-port,id=rp1,chassis=2,slot=2"),
                     *("-netdev", "hubport,id=cold,hubid=1"),
@@ -126,7 +126,8 @@ def check(images: Path) -> None:
         guest = Guest(images, work, stack)
         guest.says("GUEST-READY")
         guest.report("boot to GUEST-READY", guest.start)
-        # At once: what is unplugged before a guest is ready is never unplugged.
+        # This comes at once. If a NIC is unplugged before the guest is ready, the guest never
+        # releases it.
         since = time.monotonic()
         guest.command("device_del", id="cold0")
         guest.event("DEVICE_DELETED", "cold0")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A copy of the collection in which a stand-in takes the place of a module, to run the callback without a VM.
+"""Makes a copy of the collection in which a stub replaces a module, to run the callback without a VM.
 
 collection.py DIRECTORY
 """
@@ -17,7 +17,7 @@ STUB = ROOT / "tests" / "support" / "stub"
 
 
 def make_collection(work: Path) -> None:
-    """Make it below a directory that is to be Ansible's path of collections."""
+    """Make the copy below a directory that will be Ansible's path of collections."""
     root = work / "ansible_collections" / "virtaudit" / "qemu"
     (root / "plugins" / "modules").mkdir(parents=True)
     for name in ("plugins/callback", "plugins/plugin_utils", "plugins/module_utils"):

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Stands in for the module of this name where only its answer matters: returns records, and does nothing else."""
+"""Replaces the module of this name in tests that need only its answer. It returns records, and does nothing else."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ def main() -> None:
             "serial": {"type": "int", "default": 1000},
             "secret": {"type": "str"},
             "fail": {"type": "bool", "default": False},
-            # Fail as long as there is no such file, and make it.
+            # Fail the first time, when this file does not exist, and make it.
             "fail_without": {"type": "path"},
-            # Add a byte to it, so that calls can be counted by another way than by what comes back.
+            # Add a byte to this file, so that a test can count the calls without their results.
             "count": {"type": "path"},
         },
         supports_check_mode=True,

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Check that the troubleshooting page has every message that the collection raises, and no other one.
+"""Check that the troubleshooting page has every message that the collection raises, and no others.
 
     check.py          compare the page with the code; print each line that is to be added or removed
     check.py --list   print all messages, each with the file and line that raises it
@@ -67,7 +67,7 @@ def documented(page: str) -> dict[str, int]:
 
 
 def compare(found: list[Found], page: str) -> list[str]:
-    """Return what is to be changed in the page, in words; nothing when it is complete."""
+    """Return in words what to change in the page, or nothing if the page is complete."""
     there = documented(page)
     texts = {each.text for each in found}
     missing = [

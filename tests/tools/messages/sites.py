@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The messages that Python files raise, or give as a warning.
+"""Finds the messages that Python files raise or give as warnings.
 
-A message is what an exception of the collection is made of, what is appended to a list named warnings, problems or hints,
-and what fail_json gets. Where that is made by a function of the collection, the texts that it returns are the messages.
+A message is the text of one of the collection's exceptions, a text that is appended to a list named warnings,
+problems or hints, or a text for fail_json. If a function of the collection makes the text, the texts that it
+returns are the messages.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from ansible_collections.virtaudit.qemu.tests.tools.messages.words import (
 
 _BASES = {"AnsibleError", "Exception", "OSError"}
 _LISTS = {"warnings", "problems", "hints"}
-# What is called to say something, and which of its arguments is the message.
+# Functions that say something, and which of their arguments is the message.
 _CALLS = {
     "_complain": 0,
     "_gap": -1,
@@ -38,17 +39,17 @@ _CALLS = {
     "warn": 0,
     "warning": 0,
 }
-# What is kept to be said later.
+# Attributes that keep a message for later.
 _KEPT = {"writes_none"}
 
 
 class Sites:
-    """Files are added, and then asked all together, as they use one another's exceptions and functions."""
+    """Collects files, and then searches all of them together, because they use one another's exceptions and functions."""
 
     def __init__(self) -> None:
         self._files: list[tuple[str, ast.Module]] = []
         self._texts = Texts()
-        # Of each exception: the parameters that it is made of, and the text that it makes of them if it does.
+        # For each exception: its parameters, and the text that it makes of them, if any.
         self._errors: dict[str, tuple[list[str], ast.expr | None]] = {
             "OSError": ([], None)
         }
@@ -84,7 +85,7 @@ class Sites:
                     self._errors[each.name] = _made_of(each)
 
     def _said(self, node: ast.AST, scope: Scope) -> Iterator[str]:
-        """Yield the messages that a node of a file says by itself."""
+        """Yield the messages that one node of a file has by itself."""
         if isinstance(node, ast.Call):
             yield from self._said_by_call(node, scope)
         elif (isinstance(node, ast.AugAssign) and last_name(node.target) in _LISTS) or (
@@ -96,7 +97,7 @@ class Sites:
                 if isinstance(key, ast.Constant) and key.value in {"msg", *_LISTS}:
                     yield from self._texts.of(value, scope)
         elif isinstance(node, ast.Return) and node.value is not None:
-            # A function that is named for the list that it returns.
+            # A function whose name says that it returns problems.
             name = scope.function.name if scope.function else ""
             yield from (
                 self._texts.of(node.value, scope) if name.endswith("problems") else ()
@@ -126,7 +127,7 @@ class Sites:
                 yield from self._texts.of(keyword.value, scope)
 
     def _refused(self, options: ast.Dict, scope: Scope) -> Iterator[str]:
-        """Yield what a type of interface says to options that it does not take."""
+        """Yield the messages with which a type of interface refuses options."""
         for option, problem in zip(options.keys, options.values):
             if isinstance(option, ast.Constant) and isinstance(option.value, str):
                 for text in self._texts.of(problem, scope):
@@ -145,7 +146,7 @@ class Sites:
     def _said_through(
         self, name: str, given: list[list[str]], scope: Scope
     ) -> list[str]:
-        """Return what a function of the same file makes of the message that it is given, or the message."""
+        """Return what a function of the same file makes of the message that it gets, or the message itself."""
         for path, function in self._texts.functions.get(name, []):
             values = dict(zip([arg.arg for arg in function.args.args[1:]], given))
             for node in ast.walk(function):

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The messages that tasks of roles and playbooks fail with, and those of the scripts that roles run on hosts."""
+"""Finds the messages with which tasks of roles and playbooks fail, and those of the scripts that roles run on hosts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ansible_collections.virtaudit.qemu.tests.tools.messages.words import (
     first_words,
 )
 
-# The words of a task, or of a list of what stands against it, whose value is a message.
+# The keys of a task, or of a list of problems, whose value is a message.
 _KEYS = {"fail_msg", "msg", "say"}
 _EXPRESSION = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.S)
 _ECHO = re.compile(
@@ -42,7 +42,7 @@ def read_tasks(path: Path, text: str) -> list[Found]:
 
 
 def read_shell(path: Path, text: str) -> list[Found]:
-    """Return what a script for the shell says."""
+    """Return the messages of a shell script."""
     return [
         Found(words, str(path), text[: match.start()].count("\n") + 1)
         for match in _ECHO.finditer(text)
@@ -57,7 +57,7 @@ def read_shell(path: Path, text: str) -> list[Found]:
 def _scalars(node: yaml.Node | None, key: str) -> t.Iterator[tuple[str, str, int]]:
     if isinstance(node, yaml.MappingNode):
         for name, value in node.value:
-            # What ansible.builtin.debug shows is no message.
+            # The texts of ansible.builtin.debug are not messages.
             if name.value != "ansible.builtin.debug":
                 yield from _scalars(value, str(name.value))
     elif isinstance(node, yaml.SequenceNode):

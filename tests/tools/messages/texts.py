@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What an expression of Python can be as a text, by its syntax tree."""
+"""Works out from the syntax tree which texts a Python expression can give."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 
 from ansible_collections.virtaudit.qemu.tests.tools.messages.words import ANY
 
-_MOST = 64  # of the texts that one expression can be
-_DEEPEST = 4  # of the names and calls that are followed
-_SAME_NAME = 5  # of the functions that a call can be of
+_MOST = 64  # how many texts one expression can give at most
+_DEEPEST = 4  # how many names and calls are followed at most
+_SAME_NAME = 6  # how many functions a call can mean at most
 
 
 @dataclass(frozen=True)
 class Scope:
-    """Where an expression stands: its file, its function, and what is known of the function's parameters."""
+    """The place of an expression: its file, its function, and what is known about the function's parameters."""
 
     path: str
     function: ast.FunctionDef | None = None
@@ -41,7 +41,7 @@ def last_name(node: ast.AST) -> str:
 
 
 class Texts:
-    """Knows the functions of all files, as they call one another."""
+    """Knows the functions of all files, because they call one another."""
 
     def __init__(self) -> None:
         self.functions: dict[str, list[tuple[str, ast.FunctionDef]]] = defaultdict(list)
@@ -53,7 +53,7 @@ class Texts:
                 self.functions[node.name].append((path, node))
 
     def of(self, node: ast.AST, scope: Scope) -> list[str]:
-        """Return the texts that an expression can be; what is not known here is :data:`ANY` in them."""
+        """Return the texts that an expression can give, with :data:`ANY` for each unknown part."""
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             return [node.value]
         if isinstance(node, ast.JoinedStr):
@@ -89,7 +89,7 @@ class Texts:
         return self._joined([node.left, node.right], scope)
 
     def _of_name(self, name: str, scope: Scope) -> list[str]:
-        """Return what a parameter is known to be, or what its function makes of a variable."""
+        """Return the known value of a parameter, or what its function assigns to a variable."""
         if name in scope.values:
             return scope.values[name]
         if scope.function is None or scope.depth == _DEEPEST:
@@ -103,7 +103,7 @@ class Texts:
         known = [each for each in known if each[0] == scope.path] or known
         if scope.depth == _DEEPEST or not 0 < len(known) <= _SAME_NAME:
             return [ANY]
-        # Of back ends, each has one.
+        # Each back end has such a function.
         return [
             text
             for path, function in known
@@ -120,7 +120,10 @@ class Texts:
 
 
 def _parts(node: ast.JoinedStr, scope: Scope) -> Iterator[ast.AST]:
-    """Yield the parts of an f-string; a value for itself where it is the message's first words, or a known parameter."""
+    """Yield the parts of an f-string.
+
+    A value counts as itself if it gives the message's first words, or is a known parameter.
+    """
     for part in node.values:
         value = part.value if isinstance(part, ast.FormattedValue) else part
         looked_at = part is node.values[0] or last_name(value) in scope.values

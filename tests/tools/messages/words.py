@@ -2,21 +2,22 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The first words of a message, as the troubleshooting page has them."""
+"""Reduces a message to its first words, in the form of the troubleshooting page."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-# Stands for what is known only when the message is raised: a name, a number, the kernel's reason. The page has "...".
+# Stands for a part that is known only when the message is raised: a name, a number, the kernel's
+# reason. The page has "..." for it.
 ANY = "\0"
 _LONGEST = 110
 
 
 @dataclass(frozen=True, order=True)
 class Found:
-    """A message, and where it is raised."""
+    """A message, and the place that raises it."""
 
     text: str
     path: str
@@ -24,15 +25,15 @@ class Found:
 
 
 def first_words(template: str) -> str | None:
-    """Return the first sentence of a message, cut at a word; ``None`` when it has no words of its own."""
+    """Return the first sentence of a message, cut at a word, or ``None`` if it has no words of its own."""
     text = re.sub(f"{ANY}(?:[.]?{ANY})+", ANY, " ".join(template.split()))
-    # A failure before it, if there is one.
+    # Remove an earlier failure in front of it.
     text = re.sub(f"^{ANY}(?=[A-Z])", "", text)
     text = re.split(r"[.;](?: |$)", text, maxsplit=1)[0]
     if len(text) > _LONGEST:
         text = text[:_LONGEST].rsplit(" ", 1)[0]
     text = re.sub(f"(?:[\\s:,(]|(?<=[:,(] ){ANY})+$", "", text)
-    # A part of a message, or one that is made elsewhere.
+    # This is a part of a message, or a message that other code makes.
     if text.startswith((f"{ANY},", f"{ANY} Nothing was")):
         return None
     if len(re.findall(r"(?<![\w./])[A-Za-z_'-]{2,}", text)) < 2:

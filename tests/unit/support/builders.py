@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Values that many tests need, with everything given that a test does not care for."""
+"""Makes values that many tests need. A test gives only the parts that it cares about."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _NIC_NOTE = NicNote(
 )
 
 
-# The option ``qemu`` with its defaults, as Ansible gives it to the module.
+# The option ``qemu`` with its defaults, in the form in which Ansible gives it to the module.
 QEMU: dict[str, t.Any] = {
     "binary": "qemu-system-x86_64",
     "machine": "q35",
@@ -133,7 +133,7 @@ def vhost(fd: int, dev: str = "vt525400000001") -> Device:
 
 
 def a_target(**changes: t.Any) -> Target:
-    """Return what a task says of a VM that this collection started."""
+    """Return a task's target, which is a VM that this collection started."""
     values: dict[str, t.Any] = {
         "name": "web01",
         "uuid": UUID,

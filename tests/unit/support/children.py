@@ -20,9 +20,9 @@ Start = t.Callable[..., "subprocess.Popen[bytes]"]
 
 @contextlib.contextmanager
 def children() -> t.Iterator[Start]:
-    """Yield what starts children that sleep until they are ended.
+    """Yield a function that starts children, which sleep until the test ends.
 
-    ``name`` is their argv[0], ``program`` what they run, made by :func:`a_program`.
+    ``name`` is their argv[0], and ``program`` is the program that they run, from :func:`a_program`.
     """
     started = []
 
@@ -56,7 +56,7 @@ def children() -> t.Iterator[Start]:
 
 
 def a_program(path: Path) -> Path:
-    """Make a program of some name, which a child can run: a copy of the shell."""
+    """Make a program with a given name that a child can run. It is a copy of the shell."""
     shutil.copy("/bin/sh", path)
     return path
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A state directory of its own, and a kernel that takes records, for the VMs of a test."""
+"""Gives the VMs of a test their own state directory, and a kernel that takes records."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.kernel import Kernel, install
 
-# Nobody has it, however long ago that process started.
+# No process has this start time.
 DEAD = {"pid": 2**22, "start_time": 1}
 
 
@@ -38,12 +38,12 @@ def a_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def a_kernel(monkeypatch: pytest.MonkeyPatch, kernel: Kernel | None = None) -> Kernel:
-    """Put a kernel where records are sent."""
+    """Let the code send its records to a fake kernel."""
     return install(monkeypatch, kernel or Kernel())
 
 
 def a_vm(uuid: str = UUID, **changes: t.Any) -> Note:
-    """Note a VM with one NIC whose qemu is gone."""
+    """Note a VM with one NIC whose qemu has ended."""
     interfaces = {MAC: a_nic_note(devices=[tun(31)])}
     values = {
         "uuid": uuid,
@@ -59,7 +59,7 @@ def a_vm(uuid: str = UUID, **changes: t.Any) -> Note:
 
 
 def told(kernel: Kernel) -> list[str]:
-    """Return what the records that reached the kernel say, each in two words."""
+    """Return the records that reached the kernel, each in two words."""
     words = []
     for text in kernel.texts:
         fields = dict(word.partition("=")[::2] for word in text.split())

@@ -54,7 +54,7 @@ def answer_status(sequence: int, enabled: int, daemon: int, lost: int) -> bytes:
 
 
 def log_file() -> t.IO[bytes]:
-    """Return an empty log, which is gone with the last one who knows of it."""
+    """Return an empty log, which is removed with the last reference to it."""
     return t.cast(t.IO[bytes], tempfile.TemporaryFile())
 
 
@@ -64,10 +64,10 @@ class Forged(bytes):
 
 @dataclasses.dataclass
 class Kernel:
-    """How it behaves, and what reached it. Stands in for the module ``socket``.
+    """A fake kernel in place of the module ``socket``: how it behaves, and what reached it.
 
-    ``noise`` comes before each echo, errors as exceptions; ``subject`` is what the security
-    module adds; ``refuse`` maps a message type, or ``bind`` and ``listen``, to an errno.
+    ``noise`` comes before each echo, with errors as exceptions. ``subject`` is what the security module adds.
+    ``refuse`` maps a message type, or ``bind`` and ``listen``, to an errno.
     """
 
     enabled: int = 1
@@ -79,7 +79,7 @@ class Kernel:
     refuse: dict[int | str, int] = dataclasses.field(default_factory=dict)
     stale_answers: bool = False
     silent: bool = False
-    # What the daemon does with a record: it may have suspended its logging.
+    # Whether the daemon writes records, or has suspended its logging.
     writes: bool = True
     sent: list[tuple[int, bytes]] = dataclasses.field(default_factory=list)
     sockets: list[Socket] = dataclasses.field(default_factory=list)
@@ -112,7 +112,7 @@ class Kernel:
         return [each for each in self.sockets if each.groups]
 
     def answer(self, data: bytes) -> list[bytes]:
-        """Take a request; return the answers to its sender and send out the echo."""
+        """Take a request. Return the answers to its sender, and send out the echo."""
         length, kind, flags, sequence, _pid = HEADER.unpack_from(data)
         assert length == len(data)
         payload = data[HEADER.size :]
@@ -127,7 +127,8 @@ class Kernel:
                 *answers,
                 answer_status(sequence, self.enabled, self.daemon, self.lost),
             ]
-        assert flags == 0x5
+        # NLM_F_REQUEST, with NLM_F_ACK or without.
+        assert flags in (0x5, 0x1)
         assert payload.endswith(b"\0")
         for listener in self.listeners:
             listener.inbox += self.noise
@@ -136,10 +137,10 @@ class Kernel:
                 echoed = echo(text, record_type=kind, subject=self.subject)
                 listener.inbox.append(echoed)
                 self._log(kind, echoed)
-        return [*answers, _ack(sequence, 0)]
+        return [*answers, _ack(sequence, 0)] if flags & 0x4 else answers
 
     def _log(self, kind: int, echoed: bytes) -> None:
-        """Have the daemon write a record to its log."""
+        """Let the daemon write a record to its log."""
         if self.writes:
             name = _NAMES[kind].encode("ascii")
             self.log.write(b"type=%b msg=%b\n" % (name, echoed[HEADER.size :]))
@@ -208,7 +209,7 @@ def _ack(sequence: int, code: int) -> bytes:
 
 
 def install(monkeypatch: pytest.MonkeyPatch, kernel: Kernel) -> Kernel:
-    """Put a fresh copy of the kernel where the code under test opens its sockets."""
+    """Let the code under test open its sockets at a fresh copy of the kernel."""
     log = log_file()
     fresh = dataclasses.replace(kernel, sent=[], sockets=[], log=log)
     monkeypatch.setattr(netlink, "socket", fresh)

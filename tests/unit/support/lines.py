@@ -17,7 +17,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._log.parse import L
 
 
 def line_of(item: Item) -> str:
-    """Return the line of a record; enriched where the user's name is known."""
+    """Return the line of a record. It is enriched if the user's name is given."""
     node = f"node={item.node} " if item.node else ""
     if isinstance(item, Boot):
         return f"{node}type=SYSTEM_BOOT msg=audit({item.event}): pid=1 uid=0 msg='x'\n"
@@ -31,7 +31,7 @@ def line_of(item: Item) -> str:
 
 
 def write_log(path: Path, items: t.Iterable[Item]) -> str:
-    """Write a log, with records of others between those; return its path."""
+    """Write a log, with records of others between the given ones. Return its path."""
     noise = "{}type=USER msg=audit({}): pid=1 uid=0 auid=0 ses=1 msg='text=\"VIRT_\"'\n"
     lines = [
         noise.format(f"node={item.node} " if item.node else "", item.event)

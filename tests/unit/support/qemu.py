@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A qemu that keeps book: its named and open fds, its netdevs and NICs, every command in order."""
+"""A fake qemu that remembers its named and open fds, its netdevs and NICs, and every command in order."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ Arguments = t.Mapping[str, t.Any]
 
 
 class FakeQemu:
-    """Its monitor and its process in one.
+    """The monitor and the process of qemu in one object. ``ours`` maps the fds of this process to devices.
 
-    ``ours`` maps the numbers of this process's fds to devices. ``fails`` maps a command, or
-    a command and how many of its kind came before, to what it raises.
+    ``fails`` maps a command, or a command and the number of such commands before it, to the exception that it
+    raises.
     """
 
     def __init__(self, ours: t.Iterable[Device] = ()) -> None:
@@ -72,11 +72,16 @@ class FakeQemu:
         assert handler is not None, command
         return handler(fd, **given) if command == "getfd" else handler(**given)
 
-    def try_all(self, commands: t.Sequence[tuple[str, Arguments]]) -> list[t.Any]:
+    def try_all(
+        self,
+        commands: t.Sequence[tuple[str, Arguments]],
+        fds: t.Sequence[int] = (),
+    ) -> list[t.Any]:
         answers: list[t.Any] = []
-        for command, arguments in commands:
+        given = fds or [None] * len(commands)
+        for (command, arguments), fd in zip(commands, given):
             try:
-                answers.append(self.execute(command, arguments))
+                answers.append(self.execute(command, arguments, fd))
             except QmpError as exc:
                 answers.append(exc)
         return answers
@@ -101,7 +106,7 @@ class FakeQemu:
         return self.held.get(fd)
 
     def still_at(self, known: Device) -> bool:
-        found = self.held.get(known.fileno())
+        found = None if known.fd is None else self.held.get(known.fd)
         return found is not None and found.path == known.path
 
     # The commands.
@@ -147,7 +152,7 @@ class FakeQemu:
 
 
 def show_in_proc(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have /proc show what a fake qemu holds as it shows what a process does."""
+    """Let /proc show what a fake qemu holds, as it does for a process."""
     at, still_at = holdings.at, holdings.still_at
 
     def fake_at(process: Process | FakeQemu, fd: int) -> Device | None:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A QMP server on a real socket, whose every move a test writes down."""
+"""A QMP server on a real socket. A test scripts each of its steps."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Client:
         self.socket.sendall(data)
 
     def receive(self) -> dict[str, t.Any]:
-        """Return the next command; file descriptors beside it are kept."""
+        """Return the next command, and keep its file descriptors."""
         while b"\n" not in self._buffer:
             size = array.array("i").itemsize
             data, ancillary, _flags, _address = self.socket.recvmsg(
@@ -59,7 +59,7 @@ class Client:
         return command
 
     def wait_end(self) -> None:
-        """Wait until the client leaves; it must not send any more."""
+        """Wait until the client leaves. It must not send anything more."""
         try:
             unexpected = self.receive()
         except (EOFError, ConnectionResetError):
@@ -75,7 +75,7 @@ class Client:
 class Server:
     """Serves one client with a script, in a thread. Use it as a context manager.
 
-    What goes wrong in the script is raised at the end, so that no check in it is lost.
+    It raises the errors of the script at the end, so that no check in the script is lost.
     """
 
     def __init__(self, path: str, script: t.Callable[[Client], None]) -> None:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The records that libvirt 9.0 wrote on a host, as auditd logged them (enriched format)."""
+"""The records that libvirt 9.0 wrote on a host, in the enriched format of auditd."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ def libvirt_records() -> list[tuple[str, str]]:
 
 
 def keys_of(text: str) -> list[str]:
-    """Return the names of a record's fields in order, read without the code under test."""
+    """Return the names of a record's fields in order. This does not use the code under test."""
     return [word.partition("=")[0] for word in text.split(" ")]

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Records told in a few words, with times and serial numbers that go up as the kernel's do."""
+"""Makes records from a few words, with times and serial numbers that grow like the kernel's."""
 
 from __future__ import annotations
 
@@ -33,9 +33,10 @@ _ORIGIN = Origin("/usr/bin/python3", None, None)
 
 
 class Story:
-    """Grows by one record with each call; an event's id is ``<time>.000:<serial>``.
+    """Grows by one record with each call. An event's id is ``<time>.000:<serial>``.
 
-    ``libvirt`` tells it as libvirt does: without ``dev`` and ``fds``. ``ticket`` stands in what comes from then on.
+    With ``libvirt`` the records have libvirt's form, without ``dev`` and ``fds``. The records have ``ticket``
+    from then on.
     """
 
     def __init__(
@@ -125,7 +126,7 @@ class Story:
         return self._add(Boot(self._event(), float(self.time), self.node))
 
     def reboot_unseen(self) -> Story:
-        """The kernel counts anew, and nothing says why."""
+        """The kernel's count starts again, and no record says why."""
         self.serial = 1
         return self.later(30)
 
@@ -137,7 +138,7 @@ class Story:
         exe: str = "/usr/bin/python3",
         kind: Kind = "tap",
     ) -> Story:
-        """The kernel's own record of an open; of a TUNSETIFF without ``path``."""
+        """The kernel's own record of an open, or without ``path`` of a TUNSETIFF."""
         event = self._event()
         return self._add(
             KernelOpen(

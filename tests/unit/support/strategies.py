@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Text as the outside may send it: names of VMs, paths, what somebody hopes will forge a record."""
+"""Text that may come from outside: names of VMs, paths, and texts with which somebody hopes to forge a record."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _FORGERIES = [
     "/dev/net/tun",
 ]
 
-# What os.fsdecode makes of any bytes, lone bytes as surrogates included.
+# All texts that os.fsdecode can make, including surrogates for lone bytes.
 _file_names = st.binary(max_size=40).map(
     lambda data: os.fsdecode(data.replace(b"\0", b""))
 )

@@ -51,7 +51,7 @@ def an_event(serial: int) -> str:
 
 
 def an_item(serial: int | None, **fields: str | None) -> dict[str, t.Any]:
-    """Return a record as a module returns it; without a serial number one that is not confirmed."""
+    """Return a record in the form of a module's result. Without a serial number it is not confirmed."""
     return {
         "type": "VIRT_RESOURCE",
         "event": None if serial is None else an_event(serial),
@@ -86,7 +86,7 @@ def a_log(*items: dict[str, t.Any], **asked: t.Any) -> dict[str, t.Any]:
 
 
 def a_finding(code: str = "stale_grant", **changes: t.Any) -> dict[str, t.Any]:
-    """Return a finding as vm_net_audit_info returns it."""
+    """Return a finding in the form of vm_net_audit_info."""
     return {
         "code": code,
         "severity": "medium",

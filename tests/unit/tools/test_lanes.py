@@ -25,6 +25,8 @@ mumble:
 \t@for n in 1 2 3 4 5; do echo mumble $$n; sleep 0.1; done
 fail:
 \t@echo failing; exit 3
+nice:
+\t@echo priority $$(nice)
 wait:
 \t@sleep 600 & echo $$! >sleeper; echo $$$$ >shell; wait
 """
@@ -40,7 +42,7 @@ def start(tree: Path, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, str(Path(lanes.__file__)), *words],
         cwd=tree,
-        # As below make -j, whose job server's pipes are not handed down.
+        # The environment below make -j, whose job server's pipes are not inherited.
         env={**os.environ, "MAKEFLAGS": " -j4 --jobserver-auth=98,99"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -65,6 +67,14 @@ def test_all_layers_run_whatever_fails(tree: Path) -> None:
     text, _none = process.communicate(timeout=60)
     assert "fail: ended with 2" in text
     assert "mumble: ended with 0" in text
+    assert "talk: ended with 0" in text
+
+
+def test_a_lane_aside_gives_way(tree: Path) -> None:
+    process = start(tree, "--aside", "nice", "--lane", "talk")
+    text, _none = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert f"priority {os.nice(0) + 10}\n" in text
     assert "talk: ended with 0" in text
 
 

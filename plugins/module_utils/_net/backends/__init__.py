@@ -32,14 +32,20 @@ def backend_of(kind: str) -> Backend:
         from .openvswitch import OpenVSwitch
 
         return OpenVSwitch()
+    if kind == "vdpa":
+        from .vdpa import Vdpa
+
+        return Vdpa()
     raise KeyError(kind)
 
 
 def kind_of(device: Device, noted: str | None) -> str:
     """Return the type of the interface that an open queue belongs to; ``noted`` is what is known of it."""
+    if device.is_vdpa:
+        return "vdpa"
     if not device.is_tap:
         return "direct"
-    if noted is not None and noted != "direct":
+    if noted is not None and noted not in ("direct", "vdpa"):
         return noted
     from ..ovsdb import is_installed
 

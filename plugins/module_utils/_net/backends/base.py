@@ -16,6 +16,9 @@ from .. import sysfs
 from ..interface import Interface
 from ..nic_link import NicLink, guest_side_mac
 
+if t.TYPE_CHECKING:
+    from ..filter.ruleset import Family
+
 
 class Nodes(t.Protocol):
     """Opens nodes and puts each open on record; owns what is opened and made until it is handed over."""
@@ -38,11 +41,13 @@ class Backend(abc.ABC):
     # The option ``type``.
     kind: t.ClassVar[str]
     # nftables' table for what its guests send.
-    family: t.ClassVar[t.Literal["bridge", "netdev"]]
+    family: t.ClassVar[Family]
     # What stays when its last descriptor is closed, in words.
     left: t.ClassVar[str]
     # Whether a link can move to another source.
     moves: t.ClassVar[bool]
+    # Whether its NICs have a link on the host.
+    has_link: t.ClassVar[bool] = True
 
     @abc.abstractmethod
     def check(self, interface: Interface, leftovers: t.Collection[str]) -> None:
@@ -84,17 +89,21 @@ class Backend(abc.ABC):
 
         What ``link`` does not name is not looked at.
         """
+        return self._observe_at(link, self.source_of(link.ifname))
+
+    def _observe_at(self, link: NicLink, source: str | None) -> Network:
+        """Return the network of a link whose source is known."""
         network, rights = link.network, link.rights
         if rights is not None:
             from ..filter import nft
 
-            if nft.missing_of(link.ifname, rights) is not None:
+            if nft.missing_of(self.family, link.ifname, rights) is not None:
                 network = dataclasses.replace(network, filter=None, addresses=None)
         mtu, own = sysfs.mtu(link.ifname), sysfs.address(link.ifname)
         right = own in (None, self.hwaddr_of(link.mac))
         return dataclasses.replace(
             network,
-            source=self.source_of(link.ifname),
+            source=source,
             link=None if sysfs.is_up(link.ifname) else "down",
             mtu=str(mtu) if network.mtu is not None and mtu is not None else None,
             hwaddr=None if right and network.hwaddr is None else own,
@@ -175,7 +184,7 @@ class Backend(abc.ABC):
         if link.rights is not None:
             from ..filter import nft
 
-            nft.put(link.ifname, link.rights, old)
+            nft.put(self.family, link.ifname, link.rights, old)
         elif old is not None:
             from ..filter import nft
 

@@ -26,28 +26,30 @@ class OpenVSwitch(Backend):
     """
 
     kind = "openvswitch"
-    family = "netdev"
-    left = "the port in Open vSwitch's database"
+    family = "ingress"
+    left = "the port in Open vSwitch's database, or the filter,"
     moves = True
 
     def check(self, interface: Interface, leftovers: object) -> None:
         """Require a switch that runs and has the bridge. Raises :class:`OptionError`."""
         try:
             ovsdb.require_switch()
-            known = ovs_port.bridges()
+            datapaths = ovs_port.datapaths()
         except LinkError as exc:
             raise interface.error("source", str(exc)) from exc
-        if interface.source not in known:
+        if interface.source not in datapaths:
             raise interface.error(
                 "source",
                 f"{interface.source} is no bridge of Open vSwitch ('ovs-vsctl list-br' names them)",
             )
-        if interface.filter != "none":
+        if interface.filter != "none" and datapaths[interface.source] == "netdev":
             raise interface.error(
                 "filter",
-                "this collection does not filter ports of Open vSwitch; use filter: none and the switch's own OpenFlow"
-                " rules, or type: bridge",
+                f"{interface.source} has its datapath in user space (datapath_type: netdev), where no filter of the kernel"
+                " sees the guest's frames; use filter: none and the switch's own OpenFlow rules, or a bridge with the"
+                " kernel's datapath",
             )
+        self._check_filter(interface)
 
     def complaints(self, source: str, ifname: str | None) -> list[str]:
         """Say why the switch does not use a port."""
@@ -66,7 +68,8 @@ class OpenVSwitch(Backend):
 
     def observe(self, link: NicLink) -> Network:
         """Return the network that a tap is on now, by the database. Raises :class:`LinkError`."""
-        network, port = super().observe(link), ovs_port.read(link.ifname)
+        port = ovs_port.read(link.ifname)
+        network = self._observe_at(link, None if port is None else port.bridge)
         if port is None:
             return dataclasses.replace(network, vlan=None, isolated=None)
         vlan = None if port.vlan is None else str(port.vlan)
@@ -82,6 +85,8 @@ class OpenVSwitch(Backend):
     def update(self, link: NicLink, network: Network) -> None:
         """Move a tap to another bridge, or change its VLANs and the rest in place. Raises :class:`LinkError`."""
         new, port = link.on(network), ovs_port.read(link.ifname)
+        if network.filter is not None:
+            self._set_filter(new, link)
         if port is None or port.bridge != network.source:
             links.take_down(link.ifname)
             if port is not None:
@@ -89,24 +94,32 @@ class OpenVSwitch(Backend):
             ovs_port.add(link.ifname, _port_of(new, port))
         else:
             ovs_port.update(link.ifname, _port_of(new, port))
+        if network.filter is None:
+            self._set_filter(new, link)
         self._set_mtu(new)
         self._set_link(new)
 
     def remains(self, link: NicLink) -> bool:
-        """Tell whether the port's row is there without its tap. Raises :class:`LinkError`."""
+        """Tell whether the port's row, or its filter, is there without its tap. Raises :class:`LinkError`."""
+        return self._has_row(link) or super().remains(link)
+
+    @staticmethod
+    def _has_row(link: NicLink) -> bool:
         if sysfs.exists(link.ifname) or not ovsdb.is_installed():
             return False
         port = ovs_port.read(link.ifname)
         return port is not None and port.ids.get(ovs_port.MAC) == link.mac
 
     def remove(self, link: NicLink) -> None:
-        """Remove the port's row, which does not go with the tap. Raises :class:`LinkError`."""
-        if self.remains(link):
+        """Remove the port's row and filter, which do not go with the tap. Raises :class:`LinkError`."""
+        if self._has_row(link):
             ovs_port.remove(link.ifname)
+        super().remove(link)
 
     def source_of(self, ifname: str) -> str | None:
         """Return the bridge that a tap is a port of."""
-        return ovs_port.bridge_of_ports().get(ifname)
+        port = ovs_port.read(ifname) if ovsdb.is_installed() else None
+        return None if port is None else port.bridge
 
     def _connect(self, link: NicLink) -> None:
         links.set_mac(link.ifname, self.hwaddr_of(link.mac))

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Orders to the kernel that change the filter of one NIC: elements of sets, and the chain that a macvtap's frames enter by. Pure.
+"""Orders to the kernel that change the filter of one NIC: elements of sets, and the chain that the frames of one link enter by. Pure.
 
 Source: ``include/uapi/linux/netfilter/nf_tables.h``.
 """
@@ -13,7 +13,7 @@ import typing as t
 from .. import netlink
 from . import nfnetlink
 from .elements import Element
-from .ruleset import TABLE, Family, hook_of
+from .ruleset import Family, hook_of, name_of
 
 _LIST_ELEMENT = 1
 _ELEMENT_KEY, _ELEMENT_KEY_END = 1, 10
@@ -25,7 +25,7 @@ _RULE_TABLE, _RULE_CHAIN, _RULE_EXPRESSIONS, _RULE_USERDATA = 1, 2, 4, 7
 _EXPRESSION_NAME, _EXPRESSION_DATA = 1, 2
 _IMMEDIATE_REGISTER, _IMMEDIATE_DATA = 1, 2
 _VERDICT_CODE, _VERDICT_CHAIN = 1, 2
-_EGRESS = 1
+_INGRESS, _EGRESS = 0, 1
 _DROP, _ACCEPT = 0, 1
 _GOTO, _REGISTER_VERDICT = -4, 0
 _APPEND = 0x800
@@ -68,34 +68,36 @@ def probe() -> list[netlink.Order]:
             nfnetlink.NEWTABLE, "netdev", nfnetlink.text(_TABLE_NAME, table)
         ),
         nfnetlink.order(
-            nfnetlink.NEWCHAIN, "netdev", _base_chain(table, "probe", "lo", _ACCEPT)
+            nfnetlink.NEWCHAIN,
+            "netdev",
+            _base_chain(table, "probe", "lo", _ACCEPT, _EGRESS),
         ),
     ]
 
 
-def add_hook(ifname: str, index: int) -> list[netlink.Order]:
-    """Return the orders that let a macvtap's frames enter the table, and drop them where the table is empty."""
-    name = hook_of(index)
-    chain = _base_chain(TABLE, name, ifname, _DROP)
+def add_hook(family: Family, ifname: str, index: int) -> list[netlink.Order]:
+    """Return the orders that let a link's frames enter the table, and drop them where the table is empty."""
+    table, name = name_of(family), hook_of(index)
+    hook = _EGRESS if family == "netdev" else _INGRESS
+    chain = _base_chain(table, name, ifname, _DROP, hook)
     rule = (
-        nfnetlink.text(_RULE_TABLE, TABLE)
+        nfnetlink.text(_RULE_TABLE, table)
         + nfnetlink.text(_RULE_CHAIN, name)
         + netlink.nested(_RULE_EXPRESSIONS, _goto("guest"))
         + nfnetlink.userdata(_RULE_USERDATA, f"{name} 1")
     )
     return [
-        nfnetlink.order(nfnetlink.NEWCHAIN, "netdev", chain),
+        nfnetlink.order(nfnetlink.NEWCHAIN, family, chain),
         nfnetlink.order(
-            nfnetlink.NEWRULE, "netdev", rule, netlink.NLM_F_CREATE | _APPEND
+            nfnetlink.NEWRULE, family, rule, netlink.NLM_F_CREATE | _APPEND
         ),
     ]
 
 
-def delete_hook(index: int) -> list[netlink.Order]:
-    """Return the order that deletes the chain of a macvtap with its rule."""
-    return [
-        nfnetlink.order(nfnetlink.DELCHAIN, "netdev", _chain(TABLE, hook_of(index)), 0)
-    ]
+def delete_hook(family: Family, index: int) -> list[netlink.Order]:
+    """Return the order that deletes the chain of a link with its rule."""
+    chain = _chain(name_of(family), hook_of(index))
+    return [nfnetlink.order(nfnetlink.DELCHAIN, family, chain, 0)]
 
 
 def _of_elements(
@@ -105,7 +107,7 @@ def _of_elements(
     for each in elements:
         by_set.setdefault(each.set, []).append(element(each))
     return [
-        nfnetlink.order(kind, family, nfnetlink.elements(name, listed))
+        nfnetlink.order(kind, family, nfnetlink.elements(family, name, listed))
         for name, listed in by_set.items()
     ]
 
@@ -114,11 +116,11 @@ def _chain(table: str, name: str) -> bytes:
     return nfnetlink.text(_CHAIN_TABLE, table) + nfnetlink.text(_CHAIN_NAME, name)
 
 
-def _base_chain(table: str, name: str, ifname: str, policy: int) -> bytes:
+def _base_chain(table: str, name: str, ifname: str, policy: int, where: int) -> bytes:
     """Return the attributes of a chain that takes what a link sends."""
     hook = netlink.nested(
         _CHAIN_HOOK,
-        nfnetlink.number(_HOOK_NUMBER, _EGRESS),
+        nfnetlink.number(_HOOK_NUMBER, where),
         nfnetlink.number(_HOOK_PRIORITY, 0),
         nfnetlink.text(_HOOK_DEVICE, ifname),
     )

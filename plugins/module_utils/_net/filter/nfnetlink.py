@@ -14,7 +14,7 @@ import socket
 import typing as t
 
 from .. import netlink
-from .ruleset import TABLE, Family
+from .ruleset import Family, name_of
 
 NEWTABLE, GETTABLE = 0, 1
 NEWCHAIN, GETCHAIN, DELCHAIN = 3, 4, 5
@@ -23,7 +23,7 @@ NEWSETELEM, GETSETELEM, DELSETELEM = 12, 13, 14
 _GETGEN = 16
 
 _SUBSYSTEM = 10
-_FAMILIES = {"bridge": 7, "netdev": 5}
+_FAMILIES = {"bridge": 7, "netdev": 5, "ingress": 5}
 _LIST_TABLE, _LIST_SET, _LIST_ELEMENTS = 1, 2, 3
 _GENERATION = 1
 _COMMENT = 0
@@ -72,9 +72,9 @@ def transact(orders: t.Sequence[netlink.Order], dry: bool = False) -> None:
     netlink.transact(_SUBSYSTEM, orders, dry)
 
 
-def elements(name: str, listed: t.Sequence[bytes]) -> bytes:
+def elements(family: Family, name: str, listed: t.Sequence[bytes]) -> bytes:
     """Return the attributes of a message about elements of one set."""
-    names = text(_LIST_TABLE, TABLE) + text(_LIST_SET, name)
+    names = text(_LIST_TABLE, name_of(family)) + text(_LIST_SET, name)
     return names + netlink.nested(_LIST_ELEMENTS, *listed)
 
 

@@ -18,11 +18,10 @@ import sys
 import typing as t
 
 from ..._errors import LinkError
-from .. import sysfs
 from ..netlink import Order
 from . import changes, nfnetlink, table
 from .elements import Rights, elements_of
-from .ruleset import TABLE, Family, build, hook_of
+from .ruleset import Family, build, hook_of, words_of
 
 _MISSING = (
     "the Python library nftables is missing on the host (Debian: the package python3-nftables), and without it no"
@@ -41,8 +40,8 @@ def _usable(family: Family) -> table.State:
     state = table.state_of(family)
     if state == "foreign":
         raise LinkError(
-            f"the table {family} {TABLE} of nftables was not made by this collection; see what it is for"
-            f" ('nft list table {family} {TABLE}'), then remove it ('nft delete table {family} {TABLE}')"
+            f"the table {words_of(family)} of nftables was not made by this collection; see what it is for"
+            f" ('nft list table {words_of(family)}'), then remove it ('nft delete table {words_of(family)}')"
         )
     return state
 
@@ -59,12 +58,13 @@ def check_egress() -> None:
         ) from exc
 
 
-def put(ifname: str, rights: Rights, before: Rights | None = None) -> None:
+def put(
+    family: Family, ifname: str, rights: Rights, before: Rights | None = None
+) -> None:
     """Filter what the NIC behind a link sends, and read it back. ``before`` is what it was allowed until now.
 
     Nothing of the NIC's passes unfiltered on the way. Raises :class:`LinkError`.
     """
-    family = family_of(ifname)
     if _usable(family) != "whole":
         run(build(family))
     new = elements_of(rights)
@@ -75,23 +75,22 @@ def put(ifname: str, rights: Rights, before: Rights | None = None) -> None:
         kept = table.there(family, new)
         new = [each for each in new if each not in kept]
     orders = changes.delete(family, gone) + changes.add(family, new)
-    if family == "netdev" and not table.enters(hook_of(rights.ifindex), ifname):
-        if table.has_hook(rights.ifindex):
-            orders += changes.delete_hook(rights.ifindex)
-        orders += changes.add_hook(ifname, rights.ifindex)
+    if family != "bridge" and not table.enters(family, rights.ifindex, ifname):
+        if table.has_hook(family, rights.ifindex):
+            orders += changes.delete_hook(family, rights.ifindex)
+        orders += changes.add_hook(family, ifname, rights.ifindex)
     _change(orders)
-    missing = missing_of(ifname, rights)
+    missing = missing_of(family, ifname, rights)
     if missing is not None:
         raise LinkError(f"the filter of {ifname} was put in place, and {missing}")
 
 
-def missing_of(ifname: str, rights: Rights) -> str | None:
+def missing_of(family: Family, ifname: str, rights: Rights) -> str | None:
     """Return what is missing of a NIC's filter, ``None`` when it is whole. Raises :class:`LinkError`."""
-    family = family_of(ifname)
     state = table.state_of(family)
     if state != "whole":
-        return f"the table {family} {TABLE} of nftables is {state}"
-    if family == "netdev" and not table.enters(hook_of(rights.ifindex), ifname):
+        return f"the table {words_of(family)} of nftables is {state}"
+    if family != "bridge" and not table.enters(family, rights.ifindex, ifname):
         return (
             f"the chain {hook_of(rights.ifindex)} of nftables does not take its frames"
         )
@@ -108,14 +107,9 @@ def remove(family: Family, rights: Rights) -> None:
     if table.state_of(family) in ("missing", "foreign"):
         return
     orders = changes.delete(family, table.there(family, elements_of(rights)))
-    if family == "netdev" and table.has_hook(rights.ifindex):
-        orders += changes.delete_hook(rights.ifindex)
+    if family != "bridge" and table.has_hook(family, rights.ifindex):
+        orders += changes.delete_hook(family, rights.ifindex)
     _change(orders)
-
-
-def family_of(ifname: str) -> Family:
-    """Return the table that filters a link: that of bridge ports, or that of macvtaps."""
-    return "bridge" if sysfs.is_tun(ifname) else "netdev"
 
 
 def run(commands: str) -> None:

@@ -5,7 +5,8 @@
 
 A frame passes the same few rules on a host with one NIC and on a host with a thousand, because the rules look
 NICs up in sets by the index of their link. The index stays when a link is renamed, and a new link never gets it.
-Two tables hold the same rules: one for the ports of bridges, one for macvtaps. Sources: ``nft(8)``, RFC 826,
+Three tables hold the same rules: one for the ports of bridges, one for macvtaps, and one for taps that are no ports of a
+kernel's bridge, as those of Open vSwitch. Sources: ``nft(8)``, RFC 826,
 RFC 4861 (neighbour discovery), RFC 7527 (the nonce), RFC 2131 and RFC 8415 (DHCP).
 """
 
@@ -15,8 +16,9 @@ import typing as t
 
 # The number changes with the rules, so that an older version of the collection keeps the table that it made.
 TABLE = "virtaudit_1"
-# nft's families: frames that come in at a port of a bridge, and frames that a macvtap sends.
-Family = t.Literal["bridge", "netdev"]
+# The tables: for frames that come in at a port of a bridge, for those that a macvtap sends, and for those that come in at
+# another tap. The first two are called as nft's families.
+Family = t.Literal["bridge", "netdev", "ingress"]
 # The table's comment. A table of the same name without it belongs to somebody else.
 COMMENT = "made by virtaudit.qemu: filters of VM NICs"
 
@@ -138,24 +140,33 @@ def build(family: Family) -> str:
     They run as one transaction, and leave the elements of the sets alone.
     """
     key = _key(family)
-    lines = [f'add table {family} {TABLE} {{ comment "{COMMENT}"; }}']
+    table = words_of(family)
+    lines = [f'add table {table} {{ comment "{COMMENT}"; }}']
     for name, kind in _SETS.items():
-        lines.append(f"add set {family} {TABLE} {name} {{ {kind.format(key=key)}; }}")
+        lines.append(f"add set {table} {name} {{ {kind.format(key=key)}; }}")
     chains = _chains(family)
     for name in chains:
         hook = " { type filter hook prerouting priority -300; policy accept; }"
-        lines.append(
-            f"add chain {family} {TABLE} {name}{hook if name == _BASE else ''}"
-        )
+        lines.append(f"add chain {table} {name}{hook if name == _BASE else ''}")
     for name in chains:
-        lines.append(f"flush chain {family} {TABLE} {name}")
+        lines.append(f"flush chain {table} {name}")
     for name, rules in chains.items():
         for number, rule in enumerate(rules):
             text = rule.format(key=key)
             lines.append(
-                f'add rule {family} {TABLE} {name} {text} comment "{_label(name, number)}"'
+                f'add rule {table} {name} {text} comment "{_label(name, number)}"'
             )
     return "\n".join(lines)
+
+
+def name_of(family: Family) -> str:
+    """Return the name of a table."""
+    return f"{TABLE}_ingress" if family == "ingress" else TABLE
+
+
+def words_of(family: Family) -> str:
+    """Return a table as nft names it: with its family."""
+    return f"{'netdev' if family == 'ingress' else family} {name_of(family)}"
 
 
 def labels(family: Family) -> dict[str, list[str]]:
@@ -167,7 +178,7 @@ def labels(family: Family) -> dict[str, list[str]]:
 
 
 def hook_of(ifindex: int) -> str:
-    """Return the name of the chain of table ``netdev`` that a macvtap's frames enter by."""
+    """Return the name of the chain that the frames of a macvtap, or of a tap that is no port of a bridge, enter by."""
     return f"nic_{ifindex}"
 
 
@@ -180,7 +191,7 @@ def _chains(family: Family) -> dict[str, list[str]]:
 
 
 def _key(family: Family) -> str:
-    return "iif" if family == "bridge" else "oif"
+    return "oif" if family == "netdev" else "iif"
 
 
 def _label(chain: str, number: int) -> str:

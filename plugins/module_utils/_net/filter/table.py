@@ -16,7 +16,7 @@ from ..._errors import LinkError
 from .. import netlink
 from . import changes, nfnetlink
 from .elements import Element
-from .ruleset import COMMENT, TABLE, Family, hook_of, labels
+from .ruleset import COMMENT, Family, hook_of, labels, name_of, words_of
 
 State = t.Literal["whole", "damaged", "missing", "foreign"]
 
@@ -43,7 +43,7 @@ def state_of(family: Family) -> State:
         return _found[family][1]
     except OSError as exc:
         raise LinkError(
-            f"the table {family} {TABLE} of nftables could not be read: {exc.strerror or exc}"
+            f"the table {words_of(family)} of nftables could not be read: {exc.strerror or exc}"
         ) from exc
 
 
@@ -81,38 +81,42 @@ def filtered(links: t.Mapping[str, int], family: Family) -> dict[str, bool | Non
         return {
             name: whole
             and has(family, Element("nics", index))
-            and (family == "bridge" or enters(hook_of(index), name))
+            and (family == "bridge" or enters(family, index, name))
             for name, index in links.items()
         }
     except LinkError:
         return dict.fromkeys(links)
 
 
-def enters(chain: str, ifname: str) -> bool:
-    """Tell whether the frames of a macvtap enter the table by a chain. Raises :class:`LinkError`.
+def enters(family: Family, ifindex: int, ifname: str) -> bool:
+    """Tell whether the frames of a link enter a table by the link's chain. Raises :class:`LinkError`.
 
     The kernel takes a chain off a link that is renamed.
     """
+    chain = hook_of(ifindex)
     try:
-        bound = _bound_to("netdev", chain) or ()
-        found = _rule_labels("netdev", chain)
+        bound = _bound_to(family, chain) or ()
+        found = _rule_labels(family, chain)
         return ifname in bound and found.get(chain) == [f"{chain} 1"]
     except OSError as exc:
         raise _unread_chain(chain, exc) from exc
 
 
-def has_hook(ifindex: int) -> bool:
-    """Tell whether the chain of a macvtap is there. Raises :class:`LinkError`."""
+def has_hook(family: Family, ifindex: int) -> bool:
+    """Tell whether the chain of a link is there. Raises :class:`LinkError`."""
     chain = hook_of(ifindex)
     try:
-        return _bound_to("netdev", chain) is not None
+        return _bound_to(family, chain) is not None
     except OSError as exc:
         raise _unread_chain(chain, exc) from exc
 
 
 def there(family: Family, elements: t.Sequence[Element]) -> list[Element]:
     """Return which elements stand in their sets. Raises :class:`LinkError`."""
-    asked = [nfnetlink.elements(each.set, [changes.element(each)]) for each in elements]
+    asked = [
+        nfnetlink.elements(family, each.set, [changes.element(each)])
+        for each in elements
+    ]
     try:
         answers = nfnetlink.ask_each(nfnetlink.GETSETELEM, family, asked)
     except OSError as exc:
@@ -149,7 +153,7 @@ def _table(family: Family) -> tuple[str | None, bool] | None:
     """Return a table's comment, and whether it is put to sleep."""
     try:
         replies = nfnetlink.ask(
-            nfnetlink.GETTABLE, 0, family, nfnetlink.text(_TABLE_NAME, TABLE)
+            nfnetlink.GETTABLE, 0, family, nfnetlink.text(_TABLE_NAME, name_of(family))
         )
     except OSError as exc:
         if exc.errno == errno.ENOENT:
@@ -165,13 +169,13 @@ def _rule_labels(
 ) -> dict[str, list[str | None]]:
     """Return the comments of the rules of each chain, or of one."""
     found: dict[str, list[str | None]] = {}
-    asked = nfnetlink.text(_RULE_TABLE, TABLE)
+    asked = nfnetlink.text(_RULE_TABLE, name_of(family))
     if chain is not None:
         asked += nfnetlink.text(_RULE_CHAIN, chain)
     for rule in nfnetlink.ask(nfnetlink.GETRULE, netlink.NLM_F_DUMP, family, asked):
         values = dict(rule)
         # Kernels before 5.x give the rules of all tables.
-        if nfnetlink.string(values[_RULE_TABLE]) == TABLE:
+        if nfnetlink.string(values[_RULE_TABLE]) == name_of(family):
             name = nfnetlink.string(values[_RULE_CHAIN])
             label = nfnetlink.comment(values.get(_RULE_USERDATA))
             found.setdefault(name, []).append(label)
@@ -180,7 +184,8 @@ def _rule_labels(
 
 def _bound_to(family: Family, name: str) -> list[str] | None:
     """Return the links that a chain is bound to, ``None`` where no frames enter by it."""
-    asked = nfnetlink.text(_CHAIN_TABLE, TABLE) + nfnetlink.text(_CHAIN_NAME, name)
+    asked = nfnetlink.text(_CHAIN_TABLE, name_of(family))
+    asked += nfnetlink.text(_CHAIN_NAME, name)
     try:
         replies = nfnetlink.ask(nfnetlink.GETCHAIN, 0, family, asked)
     except OSError as exc:

@@ -2,10 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The callback under ansible-playbook itself, in whatever version of it runs the tests.
+"""The callback under the ansible-playbook that runs the tests. Only the modules are stubs.
 
-Only the modules are stand-ins. Each record has a serial number of its own, so a lost one and one that is
-there twice are seen.
+Each record has its own serial number, so the tests see a lost record and a record that is there twice.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ Run = t.Callable[..., "Ran"]
 
 
 class Ran(t.NamedTuple):
-    """What a run printed, and its trail."""
+    """The output of a run, and its trail."""
 
     status: int
     output: str
@@ -64,7 +63,7 @@ class Ran(t.NamedTuple):
         ]
 
     def gaps(self) -> list[tuple[str, str]]:
-        """Return what may be missing, as its kind and the task."""
+        """Return what may be missing, each with its kind and the task."""
         return [
             (line["event"]["action"], line["virtaudit"]["task"]["name"])
             for line in self.lines
@@ -73,7 +72,7 @@ class Ran(t.NamedTuple):
 
 
 def environment_of(home: Path, trail: Path) -> dict[str, str]:
-    """Return the environment of a run that keeps its trail in ``trail``, and all else in ``home``."""
+    """Return the environment of a run that keeps its trail in ``trail``, and everything else in ``home``."""
     return {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": ANSIBLE,
@@ -116,7 +115,7 @@ def fixture_run(tmp_path: Path) -> Run:
             encoding="utf-8",
             check=False,
         )
-        # Whatever Ansible has to say of a callback, it says in a warning.
+        # Ansible reports problems of a callback in warnings.
         said = re.findall(
             r"^.*(?:\[WARNING|\[DEPRECAT|Traceback).*$", done.stdout, re.M
         )
@@ -127,7 +126,7 @@ def fixture_run(tmp_path: Path) -> Run:
 
 
 def read(trail: Path) -> list[dict[str, t.Any]]:
-    """Return the lines of the newest file, which must be sound where it has an end."""
+    """Return the lines of the newest file, which must be sound if it has an end."""
     if not trail.is_dir():
         return []
     paths = trail_files(str(trail))
@@ -238,7 +237,8 @@ def test_what_may_be_missing_is_said(run: Run, tmp_path: Path) -> None:
             ignore_errors=True,
         ),
         attach(4, "Uncollected", **{"async": 30, "poll": 0}),
-        # Some versions of ansible-core do not tell a module that refused from one that broke.
+        # Some versions of ansible-core make no difference between a module that refused and one
+        # that broke.
         {"name": "Refused", MODULE: {"records": 1}, "ignore_errors": True},
         attach(5, "Lost", vars=dead, ignore_unreachable=True),
     ]
@@ -368,7 +368,7 @@ def test_a_full_disk_is_found_in_the_middle_of_a_task(
     strategy: str,
     hosts: list[str],
 ) -> None:
-    """Items and attempts come in a thread of Ansible's own; an exit there would hang the run."""
+    """Ansible reports items and attempts in a thread of its own. An exit there would hang the run."""
     counter = tmp_path / "count"
     serial = "{{ (item | default(0)) * 1000 }}"
     task = attach(serial, records=150, count=str(counter), **keywords)  # type: ignore[arg-type]
@@ -376,8 +376,8 @@ def test_a_full_disk_is_found_in_the_middle_of_a_task(
     ran = run([task, later], environment=small_disk, strategy=strategy, hosts=hosts)
     assert ran.status == 1, ran.output
     assert ran.output.count("THE AUDIT TRAIL CANNOT BE KEPT") == 1
-    # A worker does not wait for the callback, so on a busy machine some more may have begun before the third result
-    # was known; all would be 12. What is printed on stdout and on stderr has no order, so results are counted.
+    # A worker does not wait for the callback, so on a busy machine some more tasks may have begun before the third
+    # result was known. All tasks would be 12. stdout and stderr have no order, so the test counts results.
     most = 6 * len(hosts)
     assert len(re.findall(r"\(item=|RETRYING", ran.output)) <= most, ran.output
     assert "[Later]" not in ran.output
@@ -400,7 +400,8 @@ def test_runs_of_one_directory_are_chained(run: Run, tmp_path: Path) -> None:
     ("settings", "where"),
     [
         ({}, "settings/trail"),
-        # As of the callback: the environment comes first, a path in it is seen from here.
+        # The environment comes first, as for the callback, and a path in it is relative to this
+        # directory.
         ({"VIRTAUDIT_TRAIL_DIR": "./elsewhere"}, "elsewhere"),
     ],
 )
@@ -427,6 +428,24 @@ def test_the_check_looks_where_the_callback_writes(
     assert re.search(rf"sound .*/{where}/{written.name}:", done.stdout), done.stdout
 
 
+@pytest.mark.parametrize("given", ["signers", "heads_from"])
+def test_no_path_is_seen_from_a_place_that_nobody_knows(
+    run: Run, tmp_path: Path, given: str
+) -> None:
+    settings = {"trail_verify_path": str(tmp_path), f"trail_verify_{given}": "known"}
+    done = subprocess.run(
+        [*PLAYBOOK, "virtaudit.qemu.trail_verify", "-e", json.dumps(settings)],
+        cwd=tmp_path,
+        env=environment_of(tmp_path, tmp_path),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "the environment has no PWD" in done.stdout
+
+
 def test_quiet_prints_only_what_is_wrong(run: Run) -> None:
     environment = {"VIRTAUDIT_TRAIL_QUIET": "1"}
     ran = run([attach(1), attach(2, "Hidden", no_log=True)], environment=environment)
@@ -439,7 +458,10 @@ def test_quiet_prints_only_what_is_wrong(run: Run) -> None:
 def in_terminal(
     work: Path, columns: int, environment: t.Mapping[str, str]
 ) -> tuple[list[str], str]:
-    """Run the fixture's playbook in a terminal. Return the lines of the summary as they are read, and all as it came."""
+    """Run the fixture's playbook in a terminal.
+
+    Return the lines of the summary as a person reads them, and the raw output.
+    """
     outside, inside = pty.openpty()
     fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
     with subprocess.Popen(
@@ -458,7 +480,7 @@ def in_terminal(
         os.close(inside)
         came = b""
         with contextlib.suppress(OSError):
-            # The end of a terminal is an error.
+            # At its end, a terminal raises an error.
             while part := os.read(outside, 65536):
                 came += part
     os.close(outside)
@@ -478,7 +500,7 @@ def test_in_a_terminal(run: Run, tmp_path: Path, columns: int, colour: bool) -> 
     mac = "52:54:00:00:00:00"
     (row,) = (number for number, line in enumerate(lines) if mac in line)
     if columns == 80:
-        # All but the path and the head, which are to be copied.
+        # All lines but the path and the head, which people copy.
         assert max(map(len, lines[:-2])) <= 80
         assert lines[row].split()[0::2] == ["a", mac]
         assert lines[row + 1].split()[:2] == ["attach", "success"]

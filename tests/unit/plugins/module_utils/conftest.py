@@ -13,7 +13,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._log import auditd_
 
 @pytest.fixture(name="path")
 def fixture_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The audit daemon's log, named by its configuration; it is not there yet."""
+    """The path of the audit daemon's log from its configuration. The file does not exist yet."""
     path = tmp_path / "log" / "audit.log"
     path.parent.mkdir()
     configuration = tmp_path / "auditd.conf"

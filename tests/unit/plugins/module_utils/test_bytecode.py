@@ -29,7 +29,7 @@ ANSWER = "def answer():\n    return {}\n"
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Have the cache in a directory of the test's."""
+    """Put the cache into a directory of the test."""
     path = tmp_path / "cache"
     monkeypatch.setattr(_bytecode, "CACHE", str(path))
     monkeypatch.setattr(_bytecode, "DIRECTORY", str(path / "bytecode"))
@@ -41,7 +41,7 @@ def kept_file(cache: Path) -> Path:
 
 
 class Task:
-    """What a task has of its own: the zip file that was sent, and the modules that were imported from it."""
+    """What belongs to one task: the zip file that Ansible sent, and the modules that were imported from it."""
 
     def __init__(self, directory: Path, **sources: str) -> None:
         directory.mkdir()
@@ -64,7 +64,7 @@ class Task:
 
 @pytest.fixture
 def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> t.Iterator[t.Any]:
-    """Run ``answer()`` of a module in a task of its own; return it, and how many modules were compiled."""
+    """Run ``answer()`` of a module in a task of its own. Return the answer, and how many modules were compiled."""
 
     def run(source: str, name: str = "module") -> tuple[t.Any, int]:
         task = Task(tmp_path / f"task{len(list(tmp_path.iterdir()))}", **{name: source})
@@ -163,7 +163,7 @@ def test_what_others_can_write_is_not_read(
             each for each in after if each not in before and "task" not in each.name
         ] == []
     else:
-        # It was replaced by one of root's.
+        # Root's file has replaced it.
         assert not kept_file(cache).is_symlink()
         assert tasks(ANSWER.format(2)) == (2, 0)
 
@@ -177,7 +177,7 @@ def test_a_task_goes_on_when_nothing_can_be_kept(tasks: t.Any, cache: Path) -> N
 def test_a_full_disk_leaves_what_was_kept(tasks: t.Any) -> None:
     tasks(ANSWER.format(1))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # The kernel takes no more of a file than this, and says so as it does for a full disk.
+    # The kernel accepts no larger file than this, and reports an error as for a full disk.
     resource.setrlimit(resource.RLIMIT_FSIZE, (700, limits[1]))
     try:
         assert tasks(ANSWER.format(1) + "#" * 64, "other") == (1, 1)

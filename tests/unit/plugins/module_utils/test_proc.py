@@ -40,7 +40,7 @@ def wait_zombie(pid: int) -> None:
 
 @contextlib.contextmanager
 def ready(code: str) -> t.Iterator[subprocess.Popen[bytes]]:
-    """Run Python code, from when it has printed something on."""
+    """Run Python code, and continue once it has printed something."""
     command = [sys.executable, "-c", code]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
         try:
@@ -172,7 +172,7 @@ def test_exe_is_not_what_a_process_says(start: Start, tmp_path: Path) -> None:
     program = a_program(tmp_path / "qemu-system-x86_64")
     child = start(name="/usr/bin/init", program=program)
     assert process_of(child).exe() == str(program)
-    # As after an update of the package.
+    # This is the state after an update of the package.
     program.unlink()
     assert process_of(child).exe() == str(program)
 

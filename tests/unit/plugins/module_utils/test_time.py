@@ -42,14 +42,14 @@ def test_without_an_offset_it_is_the_hosts_time() -> None:
         "2026-13-01",
         "2026-01-31T25:00",
         "9" * 30,
-        # In UTC, another year than there is.
+        # In UTC this is a year that does not exist.
         "9999-12-31T23:59:59-01:00",
         "0001-01-01T00:00:00+01:00",
     ],
 )
 def test_parse_refuses(text: str) -> None:
     with pytest.raises(
-        OptionError, match=r"^until: .* is no time; give it as 2026-01-31"
+        OptionError, match=r"^until: .* is not a time; write it as 2026-01-31"
     ):
         parse_time("until", text)
 

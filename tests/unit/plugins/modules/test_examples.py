@@ -27,7 +27,7 @@ RULES = (
 
 
 class SpecificationError(Exception):
-    """Carries what a module gives to AnsibleModule, and ends its main()."""
+    """Carries the arguments that a module gives to AnsibleModule, and ends its main()."""
 
 
 def specification(

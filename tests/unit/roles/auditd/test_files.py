@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The scripts of the role auditd, on a host of files: a directory for /etc/audit, and an auditctl that remembers."""
+"""The scripts of the role auditd on a fake host: a directory in place of /etc/audit, and an auditctl that
+remembers its calls.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,9 @@ import textwrap
 import typing as t
 from pathlib import Path
 
-import jinja2
 import pytest
+
+from ansible_collections.virtaudit.qemu.tests.unit.support.rules import render_rules
 
 FILES = Path(__file__).resolve().parents[4] / "roles" / "auditd" / "files"
 AUDITCTL = """\
@@ -49,7 +52,8 @@ AUDITCTL = """\
             rules.write_text("".join(f"{line}\\n" for line in loaded))
     one(sys.argv[1:])
 """
-# As audit's own does it: the files joined, -D first, then the rest, without comments and empty lines.
+# It does what audit's own augenrules does: it joins the files, with -D first, without comments and
+# empty lines.
 AUGENRULES = """\
     cd {audit}
     {{ grep -hx -e -D rules.d/*.rules | head -n 1; cat rules.d/*.rules | grep -v -e '^#' -e '^-D$' -e '^$'; }} >audit.rules
@@ -90,7 +94,7 @@ class Host:
 
     @property
     def calls(self) -> list[str]:
-        """What auditctl was asked to change."""
+        """Return the changes that auditctl was asked to make."""
         calls = self.bin / "calls"
         return calls.read_text().splitlines() if calls.exists() else []
 
@@ -118,7 +122,7 @@ def host(tmp_path: Path) -> Host:
 
 
 def sections(text: str) -> dict[str, str]:
-    """As tasks/observe.yml has them."""
+    """The sections in the form of tasks/observe.yml."""
     parts = [part.partition("\n") for part in f"\n{text}".split("\n@@ ")[1:]]
     return {name: rest for name, _line, rest in parts}
 
@@ -138,7 +142,7 @@ def test_observe_a_file_without_a_last_newline(host: Host) -> None:
     assert "saved" not in seen
 
 
-# ID and ID_LIKE as the vendors' documentation and images have them.
+# ID and ID_LIKE from the vendors' documentation and images.
 @pytest.mark.parametrize(
     ("release", "family"),
     [
@@ -172,7 +176,7 @@ def test_observe_the_architecture(host: Host, machine: str, binary: str) -> None
     seen = sections(host.run("observe").stdout)
     assert seen["arch"].strip() == machine
     assert seen["watchable"].split()[0] == binary
-    # Those that the play names stand for them.
+    # The paths that the play gives replace the default ones.
     seen = sections(host.run("observe", "/usr/bin/qemu-kvm").stdout)
     assert seen["watchable"].split() == ["/usr/bin/qemu-kvm"]
 
@@ -206,7 +210,7 @@ def test_put_back_goes_on_after_a_failure(host: Host) -> None:
     ("loaded", "wanted", "calls"),
     [
         ([THEIRS], [THEIRS], []),
-        # What is to stay is in force all the time.
+        # The rules that stay are in force all the time.
         ([OURS, THEIRS], [THEIRS], [OURS.replace("-a", "-d")]),
         ([OURS], [], [OURS.replace("-a", "-d")]),
         ([THEIRS], [OURS, THEIRS], ["-D", OURS, THEIRS]),
@@ -236,7 +240,7 @@ def test_rules_that_have_become_immutable(host: Host) -> None:
     host.load(OURS, THEIRS)
     done = host.run("rules", given=f"-\n-e 1\n{THEIRS}\n")
     assert (done.returncode, host.calls) == (0, [])
-    assert "until it boots" in done.stdout
+    assert "until the host boots" in done.stdout
 
 
 def rule_files(host: Host, **files: str) -> None:
@@ -260,7 +264,7 @@ def test_load_where_nothing_deletes_what_is_loaded(host: Host) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [THEIRS, changed]
     assert changed in (host.audit / "audit.rules").read_text()
-    # Nor when there are none of ours yet.
+    # The same is true if none of our rules are loaded yet.
     host.load(THEIRS)
     assert host.run("load").stdout.splitlines() == [THEIRS, changed]
 
@@ -291,11 +295,7 @@ def test_load_names_the_files_that_were_joined(host: Host) -> None:
 
 
 def test_rules_after_a_file_without_a_newline_at_its_end(host: Host) -> None:
-    template = FILES.parent / "templates" / "50-virtaudit.rules.j2"
-    text = jinja2.Template(template.read_text(), trim_blocks=True)
-    ours = text.render(
-        __auditd_host={"arch": "x86_64\n", "watchable": ""}, __auditd_majors={}
-    )
+    ours = render_rules("x86_64")
     rule_files(host, audit="-D\n", b=THEIRS, c=f"{ours}\n")
     done = host.run("load")
     assert (done.returncode, done.stderr) == (0, "")
@@ -333,7 +333,7 @@ def test_daemon_that_does_not_run(host: Host) -> None:
 
 @pytest.fixture
 def auditd(host: Host) -> t.Iterator[subprocess.Popen[bytes]]:
-    """A process of that name that lives through SIGHUP."""
+    """A process with that name that survives SIGHUP."""
     script = "import pathlib, signal, time; pathlib.Path('/proc/self/comm').write_text('auditd');"
     script += "signal.signal(1, lambda *_: print('hup', flush=True)); print('up', flush=True); time.sleep(60)"
     command = [sys.executable, "-c", script]
@@ -356,7 +356,7 @@ def auditd(host: Host) -> t.Iterator[subprocess.Popen[bytes]]:
 def test_daemon_says_whether_it_took_its_options(
     host: Host, auditd: subprocess.Popen[bytes], answers: str, code: int, why: str
 ) -> None:
-    # An older answer first; each new one is there one look later.
+    # An older answer comes first, and each new one appears one look later.
     record = (
         "type=DAEMON_CONFIG msg=audit($n.0:$n): op=reconfigure state=changed res=$r"
     )

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the role auditd makes of the daemon's options. The texts are written from CIS's and STIG's published rules."""
+"""What the role auditd makes of the daemon's options. The texts follow the published rules of CIS and STIG."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ overflow_action = SYSLOG"""
 
 
 def plan(text: str | None, **asked: t.Any) -> dict[str, t.Any]:
-    """Return the plan for a host with that auditd.conf. asked: what differs from a play without variables."""
+    """Return the plan for a host with this auditd.conf. asked: the differences from a play without variables."""
     host = {
         "free": 2000,
         "size": 4000,
@@ -105,7 +105,7 @@ def plan(text: str | None, **asked: t.Any) -> dict[str, t.Any]:
 
 
 def written(text: str, found: dict[str, t.Any]) -> dict[str, str]:
-    """Return what auditd.conf says then and did not say before."""
+    """Return the lines that auditd.conf has afterwards and did not have before."""
     assert found["problems"] == []
     new = found["files"][0]["text"] if found["files"] else text
     before = options.parse(text)
@@ -167,8 +167,8 @@ def test_values_of_auditd_conf(given: dict[str, t.Any], value: str) -> None:
         ({"space_left": 20}, "must be below auditd_space_left"),
         ({"admin_space_left": "40%"}, "must be below auditd_space_left"),
         ({"name_format": "user"}, "needs auditd_name"),
-        ({"write_logs": False}, "no log that records could be looked for in"),
-        ({"log_format": "NOLOG"}, "no log that records could be looked for in"),
+        ({"write_logs": False}, "no log in which anybody could find records"),
+        ({"log_format": "NOLOG"}, "no log in which anybody could find records"),
     ],
 )
 def test_what_is_refused(given: dict[str, t.Any], why: str) -> None:
@@ -180,7 +180,11 @@ def test_what_is_refused(given: dict[str, t.Any], why: str) -> None:
     ("host", "text", "why"),
     [
         ({"forwards": True}, STOCK, "cannot tell this host's records"),
-        ({"resolves": False}, STOCK + "name_format = FQD\n", "looks the host's name"),
+        (
+            {"resolves": False},
+            STOCK + "name_format = FQD\n",
+            "address of the host's name",
+        ),
         ({"free": 50}, STOCK, "has 50 MiB free"),
         ({"free": 150}, STIG, "has 150 MiB free"),
     ],
@@ -188,7 +192,7 @@ def test_what_is_refused(given: dict[str, t.Any], why: str) -> None:
 def test_what_the_host_lacks(host: dict[str, t.Any], text: str, why: str) -> None:
     (problem,) = plan(text, host=host)["problems"]
     assert why in problem
-    # Before the daemon is installed, only what the play says can be wrong.
+    # Before the daemon is installed, only the values of the play can be wrong.
     assert plan(text, host={}, present=True)["problems"] == []
 
 
@@ -199,13 +203,13 @@ def test_what_the_host_lacks(host: dict[str, t.Any], text: str, why: str) -> Non
         (STIG, {"max_log_file": 4}, "max_log_file 4"),
         # More room, and fewer files: auditd deletes those beyond.
         (STIG, {"num_logs": 50, "max_log_file": 100}, "num_logs 50"),
-        (CIS, {"max_log_file_action": "rotate"}, "instead of keep_logs"),
-        (CIS, {"max_log_file_action": "suspend"}, "stop writing"),
-        (CIS, {"disk_full_action": "syslog"}, "lets the host go on"),
-        (CIS, {"disk_full_action": "suspend"}, "lets the host go on"),
-        (CIS, {"space_left_action": "rotate"}, "delete logs"),
-        (STOCK, {"disk_full_action": "rotate"}, "delete logs"),
-        (STOCK + "num_logs = 0\n", {"num_logs": 5}, "delete logs"),
+        (CIS, {"max_log_file_action": "rotate"}, "in place of keep_logs"),
+        (CIS, {"max_log_file_action": "suspend"}, "stops writing"),
+        (CIS, {"disk_full_action": "syslog"}, "the host goes on"),
+        (CIS, {"disk_full_action": "suspend"}, "the host goes on"),
+        (CIS, {"space_left_action": "rotate"}, "deletes logs"),
+        (STOCK, {"disk_full_action": "rotate"}, "deletes logs"),
+        (STOCK + "num_logs = 0\n", {"num_logs": 5}, "deletes logs"),
     ],
 )
 def test_fewer_logs(text: str, given: dict[str, t.Any], why: str) -> None:
@@ -240,7 +244,8 @@ def test_preset_proof() -> None:
         "disk_full_action": "halt",
         "disk_error_action": "halt",
     }
-    # What a hardened host has already is left as it is; and a variable stands over the preset.
+    # The role leaves the values of a hardened host as they are, and a variable comes before the
+    # preset.
     assert written(CIS, plan(CIS, preset="proof")) == {"name_format": "hostname"}
     found = plan(STIG, preset="proof", variables={"flush": "data"})
     assert written(STIG, found) == {"max_log_file_action": "keep_logs", "flush": "data"}
@@ -259,7 +264,7 @@ def test_options_that_are_no_longer_given() -> None:
     text, saved = first["files"][0]["text"], first["remembered"]
     assert saved[options.CONF]["num_logs"] == {"was": "5", "set": "10"}
     assert saved[options.CONF]["q_depth"] == {"was": None, "set": "4000"}
-    # Which would have auditd delete logs.
+    # With this value auditd would delete logs.
     kept = plan(text, saved=saved)
     assert kept["files"][0]["text"] == STOCK.replace("num_logs = 5", "num_logs = 10")
     assert list(kept["remembered"][options.CONF]) == ["num_logs"]
@@ -268,7 +273,7 @@ def test_options_that_are_no_longer_given() -> None:
         back = plan(text, saved=saved, **asked)
         assert back["files"] == [{"path": options.CONF, "text": STOCK}]
         assert back["remembered"] == {}
-    # What someone else has changed meanwhile stays.
+    # A value that somebody else has changed meanwhile stays.
     other = text.replace("freq = 9", "freq = 20")
     back = plan(other, saved=saved, present=False)
     assert options.parse(back["files"][0]["text"])["freq"] == "20"
@@ -291,7 +296,7 @@ def test_variables_of_others() -> None:
     others = ["auditd_status", "auditd_rules", "auditd_tcp_listen_port", "auditd_log"]
     assert plan(STOCK, names=[*others, *OWN])["hints"] == []
     (hint,) = plan(STOCK, names=["auditd_nmu_logs"])["hints"]
-    assert "it has auditd_num_logs" in hint
+    assert "A similar option is auditd_num_logs" in hint
 
 
 def test_each_known_option_has_a_variable() -> None:

@@ -160,7 +160,7 @@ def test_a_new_bridge_of_open_vswitch(host: t.Callable[..., bridges.Bridges]) ->
     }
     found = host([wanted], link("p0", flags=["BROADCAST"]))
     assert found.problems == []
-    # Open vSwitch itself makes it and gives it its MAC address, its MTU and its port.
+    # Open vSwitch itself makes the bridge and gives it its MAC address, its MTU and its port.
     assert found.commands("ovs0") == [
         "link set dev ovs0 addrgenmode none",
         "echo 0 >/proc/sys/net/ipv6/conf/ovs0/accept_ra",
@@ -183,7 +183,7 @@ def test_one_of_open_vswitch_that_is_as_it_should_be(
     found = host([wanted], *there, networkd=True, files=files)
     assert (found.problems, found.commands("ovs0"), found.removals()) == ([], [], [])
     assert found.stale_files() == []
-    # No longer wanted, only its files are for here.
+    # The bridge is no longer wanted, and this code removes only its files.
     found = host([], *there, networkd=True, files=files)
     assert (found.problems, found.removals()) == ([], [])
     assert len(found.stale_files()) == len(files)
@@ -231,7 +231,7 @@ def test_networkd(host: t.Callable[..., bridges.Bridges]) -> None:
         "50-virtaudit-br0@p0.network"
     ]
     assert found.removals()[0] == "link set dev p0 nomaster"
-    # When it no longer runs, the role itself looks after the bridge.
+    # If networkd no longer runs, the role itself maintains the bridge.
     found = host([{"name": "br0"}], *there)
     assert len(found.stale_files()) == len(files)
     assert found.commands("br0") == ["link set dev br0 alias virtaudit.qemu"]
@@ -267,7 +267,7 @@ def test_networkd(host: t.Callable[..., bridges.Bridges]) -> None:
         (
             {"name": "br0"},
             [mine("br1"), link("vt525400000001", "tun", master="br1")],
-            "vt525400000001 would lose it",
+            "vt525400000001 are ports of it",
         ),
     ],
 )

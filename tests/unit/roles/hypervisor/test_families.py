@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What both roles know of systems that nothing was run on, against what these systems' documentation says."""
+"""Compares what both roles know about untested systems with the documentation of these systems."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_this_boot_is_prepared_before_the_unit_that_loads_the_rules(
     assert unit in lines["Before"].split(), loads
     assert unit in lines["WantedBy"].split()
     assert any(unit in link for link in AUDITD["__auditd_boot_links"])
-    # Both units stand before sysinit.target, and after these two: no circle.
+    # Both units come before sysinit.target and after these two, so there is no circle.
     assert lines["DefaultDependencies"] == "no"
     assert set(lines["After"].split()) <= {
         "local-fs.target",

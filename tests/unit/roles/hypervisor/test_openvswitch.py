@@ -2,8 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is to be done for bridges of Open vSwitch. Its answers are those of Open vSwitch 3.1; the molecule scenario
-hypervisor has a real one."""
+"""What the role has to do for bridges of Open vSwitch. The answers are those of Open vSwitch 3.1.
+
+The molecule scenario hypervisor uses a real one.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ Look = t.Callable[..., openvswitch.Switch]
 
 @pytest.fixture
 def switch(monkeypatch: pytest.MonkeyPatch) -> Look:
-    """Return what looks at a host with bridges: of each its mark, and its ports with theirs."""
+    """Return an object that looks at a host with bridges. Each bridge has a mark, and ports with marks."""
 
     def look(
         wanted: list[dict[str, t.Any]],
@@ -111,7 +113,7 @@ def test_what_the_host_cannot_have(switch: Look) -> None:
     assert "p0 is a port of theirs" in problem
     has = {"ovs0": (OURS, {"vt525400000001": NONE})}
     (problem,) = switch([], has).problems()
-    assert "vt525400000001 would lose it" in problem
+    assert "vt525400000001 are ports of it" in problem
 
 
 def test_a_host_without_it() -> None:

@@ -123,7 +123,7 @@ IN_QUARANTINE = Network("br0", "666", isolated="yes", link="down")
 
 
 def a_fleets_life() -> Story:
-    """A NIC that is prepared and handed over, quarantined, moved to another bridge, and detached."""
+    """A NIC is prepared and handed over, quarantined, moved to another bridge, and detached."""
     story = Story().for_ticket("CHG-1").machine_id().open().prepare(ON_BR0)
     story.start(network=ON_BR0).booted().later(100).for_ticket("INC-2")
     story.auid = 2000
@@ -225,16 +225,16 @@ def test_a_preparation_that_failed() -> None:
 
 
 def failed_prepare(story: Story) -> tuple[str, str]:
-    """Return the severity of the finding, and what followed."""
+    """Return the severity of the finding, and its text about what followed."""
     (finding,) = (
         each for each in judge(story)[0].findings.all() if each.code == "failed_prepare"
     )
     said = finding.result()["message"]
     assert said.startswith(
         f"The network of {MAC} of VM web01 could not be prepared at 1970-01-01T00:16:40.000Z: its VLAN, filter or"
-        " isolation is not in place. See the task for the reason, and run it again."
+        " isolation is not in place. The task's result tells the reason. Run the task again."
     )
-    return finding.severity, said.partition("run it again.")[2].strip()
+    return finding.severity, said.partition("Run the task again.")[2].strip()
 
 
 def test_what_followed_a_preparation_that_failed() -> None:
@@ -248,7 +248,7 @@ def test_what_followed_a_preparation_that_failed() -> None:
     )
     assert failed_prepare(closed.later(9).machine_id()) == (
         "low",
-        "It is over: the VM was started anew.",
+        "It is over: the VM was started again.",
     )
     again = begin().close().close().later(9).open().prepare(ON_BR0).attach()
     assert failed_prepare(again) == (
@@ -258,7 +258,7 @@ def test_what_followed_a_preparation_that_failed() -> None:
     severity, followed = failed_prepare(begin().start(fds=(7, 8)).booted())
     assert severity == "high"
     assert followed.startswith(
-        "It was handed over at 1970-01-01T00:16:40.000Z (1000.000:105) all the same:"
+        "It was handed over all the same, at 1970-01-01T00:16:40.000Z (1000.000:105)."
     )
 
 
@@ -271,7 +271,7 @@ def test_libvirt_says_twice_that_vhost_net_failed() -> None:
     (grant,) = trail.grants()
     assert [device.path for device in grant.devices] == ["/dev/net/tun"]
     assert [finding.code for finding in trail.findings.all()] == ["failed_open"]
-    # A later one is another one, and ours says what is.
+    # A later start is another one, and our record says what it is.
     later = (
         Story(libvirt=True).machine_id().open().open(path="/dev/vhost-net", ok=False)
     )
@@ -299,7 +299,7 @@ def test_libvirt_moves_a_nic_to_another_bridge() -> None:
         "/dev/vhost-net",
     ]
     assert [held["until"] is None for held in history] == [False, True]
-    # A NIC that comes later, and without an open, is another one.
+    # A NIC that comes later without an open is another NIC.
     story = Story(libvirt=True).machine_id().open().start().booted().later(60)
     trail, _history = judge(story.detach().later(60).attach())
     assert [len(grant.devices) for grant in trail.grants()] == [0]

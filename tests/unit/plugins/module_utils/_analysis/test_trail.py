@@ -300,7 +300,7 @@ def test_an_open_may_still_be_handed_over() -> None:
     story = Story().open()
     assert judge(story.items, now=1059.0)[1] == []
     assert judge(story.items, now=1060.0)[1] == ["unclaimed_open"]
-    # A log that ends in the future is none that is being written.
+    # A log that ends in the future is not one that a daemon is writing.
     assert judge(story.items, now=900.0)[1] == ["unclaimed_open"]
 
 
@@ -353,7 +353,7 @@ def test_since_leaves_out_findings_and_no_grants() -> None:
     assert judge(story.items, since=1050.0) == (HELD, ["failed_open"])
     trail = Trail(since=1050.0)
     trail.read([*story.items, *Story("x", UUID2).booted().stop().items], NOW)
-    # One that runs goes on into the time that is asked for.
+    # A session that still runs is in the time that the task asks for.
     assert [session.uuid for session in trail.sessions.values()] == [UUID]
 
 
@@ -364,7 +364,7 @@ def test_since_leaves_out_sessions_that_were_lost_before(ending: str) -> None:
     first, *_later = by_since(story, None)
     assert first == "lost"
     assert by_since(story, 1060.0) == by_since(story, None)[1:]
-    # It goes on into the time that is asked for.
+    # The session is in the time that the task asks for.
     assert by_since(story, 1010.0) == by_since(story, None)
 
 
@@ -410,7 +410,7 @@ def test_libvirts_own_records_while_the_vm_runs() -> None:
     ] == [
         (f"{mac}1", [("/dev/net/tun", "1795420505.795:180")]),
         (f"{mac}2", [("macvtap2", "1795420505.803:181")]),
-        # Four queues in one record; its unplug failed and was never recorded.
+        # Four queues in one record. The unplug failed and was never recorded.
         (f"{mac}4", [("/dev/net/tun", "1795420506.431:202")]),
         (f"{mac}5", [("/dev/net/tun", "1795420506.511:205")]),
     ]
@@ -423,7 +423,7 @@ def test_libvirts_own_records_while_the_vm_runs() -> None:
 
 
 def test_records_that_changed_places_are_no_reboot(tmp_path: Path) -> None:
-    # The last two without the stop, which were made five seconds apart.
+    # The last two records without the stop. They were made five seconds apart.
     lines = LIBVIRT_LOG.read_bytes().splitlines(keepends=True)[:-1]
     wanted, _codes = judge(read_from(write(tmp_path / "a", lines)))
     lines[-2:] = lines[:-3:-1]

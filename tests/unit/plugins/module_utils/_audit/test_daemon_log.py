@@ -41,7 +41,7 @@ def line(
 
 @pytest.fixture(name="log")
 def fixture_log(path: Path) -> t.Iterator[DaemonLog]:
-    """A log in which the first record stands already, as it may of an earlier task."""
+    """A log that already has the first record, which may be of an earlier task."""
     path.write_bytes(line(SECOND, record("older-vm")))
     log = DaemonLog(str(path))
     yield log

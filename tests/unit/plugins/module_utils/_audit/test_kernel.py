@@ -15,7 +15,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._log.lines import (
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.scan import Line
 
-# As a kernel 6.18 wrote them and auditd 3.0.9 logged them.
+# A kernel 6.18 wrote these records, and auditd 3.0.9 logged them.
 SYSCALL = (
     "type=SYSCALL msg=audit(1795450176.885:8539): arch=c000003e syscall=257 success=yes exit=4 a0=ffffff9c"
     " a1=55dfe0f72933 a2=2 a3=0 items=1 ppid=16722 pid=16729 auid=4294967295 uid=0 gid=0 euid=0 suid=0 fsuid=0"
@@ -96,7 +96,7 @@ def test_lines_that_end_as_windows_has_it() -> None:
         "obj=system_u:object_r:tun_tap_device_t:s0 nametype=",
         "obj=system_u:object_r:tun_tap_device_t:s0:c1,c2 nametype=",
         "osid=17 nametype=",
-        # As Enterprise Linux 7 has it.
+        # The form of Enterprise Linux 7.
         "obj=system_u:object_r:tun_tap_device_t:s0 objtype=",
         "objtype=",
     ],
@@ -114,14 +114,14 @@ def test_macvtap() -> None:
 
 
 def test_a_macvtap_under_another_name() -> None:
-    """Whoever makes a node of his own: on this host the kernel says which major it has."""
+    """Somebody may make a node with another name. On this host the kernel tells its major number."""
     text = PATH.replace("/dev/net/tun", "/tmp/x").replace("0a:c8", "f6:01")
     line = Line(text.encode(), SYSCALL.encode())
     assert parse_line(line) is None
     found = parse_line(line, Major(246, 1795450176.0))
     assert isinstance(found, KernelOpen)
     assert (found.kind, found.path, found.rdev) == ("macvtap", "/tmp/x", "F6:01")
-    # Another major, or that of an earlier boot.
+    # Another major number, or that of an earlier boot.
     assert parse_line(line, Major(247, 1795450176.0)) is None
     assert parse_line(line, Major(246, 1795450177.0)) is None
 
@@ -160,7 +160,7 @@ BY_OPEN = ("syscall=257", "syscall=2"), ("a1=55dfe0f72933", "a1=280000")
 @pytest.mark.parametrize(
     "before",
     [
-        # As udev wrote it of a macvtap, and systemd-tmpfiles of /dev/net/tun.
+        # The records of udev about a macvtap, and of systemd-tmpfiles about /dev/net/tun.
         SYSCALL.replace(" a2=2 ", " a2=280000 "),
         RAW.replace(" a2=2 ", " a2=2a0000 "),
         RAW.replace(*BY_OPEN[0]).replace(*BY_OPEN[1]),
@@ -175,12 +175,13 @@ def test_what_gets_a_path_opens_no_device(before: str) -> None:
 @pytest.mark.parametrize(
     "before",
     [
-        # The flags of the one call are another thing in the other.
+        # The same flags mean something else in the other call.
         SYSCALL.replace(*BY_OPEN[1]),
         RAW.replace(*BY_OPEN[0])
         .replace("a1=55dfe0f72933", "a1=2")
         .replace(" a2=2 ", " a2=280000 "),
-        # openat2 has them elsewhere, and an unknown architecture perhaps another number for it.
+        # openat2 has the flags elsewhere, and an unknown architecture may have another number for
+        # the call.
         RAW.replace("syscall=257", "syscall=437").replace(" a2=2 ", " a2=280000 "),
         RAW.replace("arch=c000003e", "arch=c0001234").replace(" a2=2 ", " a2=280000 "),
     ],

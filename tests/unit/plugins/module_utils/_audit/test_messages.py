@@ -220,7 +220,7 @@ def test_updates(
     ]
 
 
-# ours, words of libvirt's record of the same kind, our own fields
+# our record, words of libvirt's record of the same kind, our own fields
 SAME_KIND = [
     (KVM.net_open(MAC, TUN, True), "reason=open", ["dev"]),
     (KVM.net_close(MAC, TUN, 3), "reason=open", ["dev", "fd"]),
@@ -255,7 +255,7 @@ def test_libvirts_fields_in_libvirts_order(
         assert [key for key in keys if key not in own] == libvirts
 
 
-# ticket, as the record has it
+# ticket, its form in the record
 TICKETS = [
     ("CHG-1234", '"CHG-1234"'),
     ("https://t.example.org/1", '"https://t.example.org/1"'),

@@ -35,7 +35,7 @@ ANCESTORS: list[tuple[list[bytes | None], str | None]] = [
     ([b"SSH_CONNECTION=192.0.2.7 50000 192.0.2.1 22\0A=b\0"], "192.0.2.7"),
     ([b"A=b\0SSH_CONNECTION=2001:db8::7 5 2001:db8::1 22\0", b""], "2001:db8::7"),
     ([b"SSH_CONNECTION=fe80::1%eth0 5 fe80::2 22\0"], "fe80::1"),
-    # sudo dropped it, and what stands further out is what sshd set
+    # sudo dropped the variable, and the value further out is the one that sshd set
     ([b"A=b\0", b"SSH_CONNECTION=192.0.2.7 5 192.0.2.1 22\0", None], "192.0.2.7"),
     (
         [

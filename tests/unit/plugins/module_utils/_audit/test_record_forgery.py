@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""No text from outside breaks or forges a record, by readers that share no code with it."""
+"""No text from outside breaks or forges a record. Readers without the collection's code check that."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def a_record(vm: str, path: str, dev: str, exe: str, net: str) -> Record:
 
 
 def first(line: str, key: str) -> str:
-    """Read as ausearch does: strstr() for the key, up to the next blank or quote."""
+    """Read a field like ausearch: strstr() for the key, and then up to the next blank or quote."""
     value = line[line.index(key + "=") + len(key) + 1 :]
     for end in (" ", "'"):
         value = value.partition(end)[0]
@@ -63,7 +63,7 @@ def test_a_naive_reader_is_not_fooled(
     line = (
         f"type=VIRT_RESOURCE msg=audit(1.2:3): pid=1 uid=0 msg='{text}'\x1dUID=\"root\""
     )
-    # auditd and the kernel put the text between single quotes: only theirs are there.
+    # auditd and the kernel put the text between single quotes, and there must be no others.
     assert line.split("'")[1] == text
     assert line.count("'") == 2
     assert keys_of(text) == KEYS
@@ -81,7 +81,8 @@ def test_every_byte_comes_back(
     record = a_record(vm, path, dev, exe, net)
     back = Record.parse(record.type, record.text())
     assert list(back.fields) == KEYS
-    # Bytes, not text: lone bytes that happen to make a character come back as that one.
+    # The test compares bytes, because lone bytes that happen to form a character come back as that
+    # character.
     assert {key: _bytes(value) for key, value in back.fields.items()} == {
         key: _bytes(value) for key, value in record.fields.items()
     }

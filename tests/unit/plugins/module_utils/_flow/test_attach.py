@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What an attach does before it opens anything."""
+"""The work of an attach before it opens anything."""
 
 from __future__ import annotations
 

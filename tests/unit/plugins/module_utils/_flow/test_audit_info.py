@@ -58,7 +58,7 @@ def fixture_log(tmp_path: Path) -> str:
 
 
 def test_sessions_are_in_the_order_of_their_starts(tmp_path: Path) -> None:
-    """A log may begin to name its host: each name has serial numbers of its own."""
+    """A log may begin to name its host. Each name has serial numbers of its own."""
     story = Story().start().booted().stop()
     for number in range(100):
         story.vm(f"vm{number}", f"c1e2f3a4-0001-4000-8000-{number:012}")
@@ -137,7 +137,7 @@ def test_events(log: str) -> None:
     [({"name": "db01"}, 26), ({"uuid": UUID}, 26), ({"mac": "52:54:00:00:11:06"}, 1)],
 )
 def test_a_vm_that_has_stopped(asked: dict[str, str], events: int) -> None:
-    """libvirt's own records end with the stop of their VM."""
+    """The grants from libvirt's own records end with the stop of their VM."""
     result = ask(logs=[str(LIBVIRT_LOG)], events=True, **asked)
     assert result["grants"] == []
     assert [each["code"] for each in result["findings"]] == ["failed_open"]
@@ -151,8 +151,8 @@ def test_a_vm_that_has_stopped(asked: dict[str, str], events: int) -> None:
         ({"name": ""}, "^name: a VM needs a name"),
         ({"uuid": "x"}, "^uuid: 'x' is no UUID"),
         ({"mac": "52:54:00"}, "^mac: .*52:54:00"),
-        ({"since": "soon"}, "^since: 'soon' is no time"),
-        ({"until": "2026-99-01"}, "^until: '2026-99-01' is no time"),
+        ({"since": "soon"}, "^since: 'soon' is not a time"),
+        ({"until": "2026-99-01"}, "^until: '2026-99-01' is not a time"),
         ({"since": "20", "until": "10"}, r"^since: 20 is after until \(10\)"),
         ({"verify": True, "until": "10"}, "^verify: the host is as it is now"),
         ({"logs": []}, "^logs: is empty"),
@@ -236,7 +236,7 @@ def test_verify_needs_logs_of_this_host(
     own = Story(node=os.uname().nodename).booted().items
     named = write_log(tmp_path / "named", own)
     assert ask(logs=[others, named], verify=True)["warnings"] == []
-    # The host's own log, by its name.
+    # The host's own log, given by its name.
     nameless = write_log(tmp_path / "audit.log", Story().booted().items)
     assert len(ask(logs=[nameless], verify=True)["warnings"]) == 1
     monkeypatch.setattr(names, "log_path", lambda: nameless)
@@ -257,6 +257,6 @@ def test_the_answer_says_what_it_covers(
         "since": "1970-01-01T00:16:40.000Z",
         "until": None,
         "own_logs": False,
-        # Before the first log was opened, less a tick of the kernel's clock.
+        # The time before the first log was opened, minus one tick of the kernel's clock.
         "as_of": "1970-01-01T00:33:20.000Z",
     }

@@ -53,7 +53,7 @@ def test_case(case: dict[str, t.Any]) -> None:
     try:
         result = ask(paths)
     except LogError:
-        # Refused, with a reason for each file.
+        # The module refuses the logs, with a reason for each file.
         assert case["want"] == "right or said"
         return
     said = bool(result["warnings"] or result["stats"]["unread"])

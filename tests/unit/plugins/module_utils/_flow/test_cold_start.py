@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A qemu that has just started holds what it was given, and no network device beside it."""
+"""A qemu that has just started holds the devices that it got, and no other network device."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_it_holds_what_it_was_given() -> None:
         ([], "does not hold /dev/net/tun of vt525400000001 as fd 31"),
         ([*GIVEN, tun(40, "tap9")], "/dev/net/tun (tap9) as descriptor 40"),
         ([*GIVEN, macvtap(40, "mv9")], "/dev/tap12 (mv9) as descriptor 40"),
-        # What it was given, once more.
+        # A second copy of a device that qemu got.
         ([*GIVEN, tun(40)], "/dev/net/tun (vt525400000001) as descriptor 40"),
         ([*GIVEN, vhost(40)], "/dev/vhost-net"),
         (
@@ -78,7 +78,7 @@ def test_the_descriptors_of_a_back_end() -> None:
 
 def test_what_a_running_vm_holds_beside_its_interfaces_is_said() -> None:
     ours = Nic(MAC, None, "n", GIVEN, a_nic_note(devices=GIVEN))
-    # Added by hand, through the VM's monitor.
+    # Somebody added it by hand, through the VM's monitor.
     strange: t.Any = Nic("52:54:00:00:00:09", None, "m", [tun(40, "tap9")], None)
     qemu = holding(*GIVEN, tun(40, "tap9"))
     (said,) = nic.strange_devices("web01", qemu.process, [ours, strange])
@@ -89,7 +89,9 @@ def test_what_a_running_vm_holds_beside_its_interfaces_is_said() -> None:
 
 
 def test_what_an_attach_that_was_cut_off_has_left_is_not_strange() -> None:
-    left = a_nic_note(phase="opening", ifname="tap9", others=[11])
-    qemu = holding(tun(40, "tap9"), vhost(11), vhost(41)).process
+    left = a_nic_note(phase="opening", ifname="tap9", devices=[tun(7)])
+    qemu = holding(tun(40, "tap9"), vhost(41)).process
     said = nic.strange_devices("web01", qemu, [], [left])
-    assert [text.partition(" as ")[2][:13] for text in said] == ["descriptor 11"]
+    assert [text.partition(" as ")[2][:13] for text in said] == ["descriptor 41"]
+    left.devices.append(vhost(8))
+    assert nic.strange_devices("web01", qemu, [], [left]) == []

@@ -55,7 +55,7 @@ def host(*holders: Holder, links: dict[str, str | None] | None = None) -> Look:
 def check(
     story: Story, before: Look, after: Look | None = None, begin: float = 0.0
 ) -> tuple[list[bool | None], list[tuple[str, str]]]:
-    """Return ``live`` of each grant; code and severity of each finding."""
+    """Return ``live`` of each grant, and code and severity of each finding."""
     trail = Trail()
     trail.read(story.items, NOW)
     compare.compare(trail, before, after or before, begin, NOW)
@@ -85,7 +85,7 @@ UNKNOWN = [("unrecorded_fd", "high")]
         (Story(), host(qemu(TAP)), None, [], UNKNOWN),
         (Story(), host(qemu(TAP, uuid=None)), None, [], UNKNOWN),
         (Story(), host(other(TAP)), None, [], []),
-        # A VM is known by the pid of its start when its command line has no UUID.
+        # If the command line of a VM has no UUID, the pid of its start identifies the VM.
         (
             Story().open().start(fds=[7]).booted(pid=4711),
             host(qemu(TAP, uuid=None)),
@@ -110,16 +110,16 @@ UNKNOWN = [("unrecorded_fd", "high")]
         ),
         # The logs do not have the open any more.
         (Story().attach(fds=[7]), host(qemu(TAP)), None, [True], []),
-        # Nothing is left of it on record: the close of its one device came, and no detach.
+        # The records have nothing left of it. The close of its one device came, and no detach.
         (granted().close(fd=7), host(qemu()), None, [], []),
-        # What a task does while the logs are read.
+        # A task does this while the module reads the logs.
         (granted(), host(), host(qemu(TAP)), [True], []),
         (granted(), host(qemu(TAP)), host(), [True], []),
         (Story(), host(), host(qemu(TAP)), [], []),
         (Story(), host(qemu(TAP)), host(), [], []),
-        # The trail itself says what is wrong with an open that was not handed over.
+        # The trail itself has a finding about an open that was not handed over.
         (Story().open(), host(qemu(TAP)), None, [], [("unclaimed_open", "medium")]),
-        # A second qemu goes by the UUID of the first.
+        # A second qemu has the UUID of the first.
         (granted(), host(qemu(TAP), qemu(TAP2, pid=4712)), None, [True], UNKNOWN),
         (granted(), host(qemu(TAP2), qemu(TAP, pid=4712)), None, [True], UNKNOWN),
         # Another host's.
@@ -179,7 +179,7 @@ def test_a_vm_that_is_older_than_the_logs() -> None:
         (host(links={"t0": None}), None, [("leaked_device", "medium")]),
         (host(qemu(TAP), links={"vt01": None}), None, UNKNOWN),
         (host(other(TAP), links={"vt01": None}), None, [("leaked_device", "low")]),
-        # It comes or goes meanwhile.
+        # The link appears or disappears meanwhile.
         (host(), host(links={"t0": None}), []),
         (host(links={"t0": None}), host(), []),
         (host(links={"vt01": None}), host(qemu(TAP), links={"vt01": None}), []),
@@ -194,7 +194,7 @@ def test_links_without_a_vm(
 
 
 class Audit:
-    """Stands for the kernel's audit status."""
+    """A stub for the kernel's audit status."""
 
     lost = 0
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a detach will do, and what it says of a VM that is gone."""
+"""What a detach will do, and what it says about a VM that has ended."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_refused_macs(macs: list[str] | None, words: str) -> None:
     ("force", "stop", "actions", "pending"),
     [
         (False, "never", ["detached", "absent"], [False, True]),
-        # The card is pulled out too.
+        # The NIC is removed from the machine, too.
         (True, "never", ["revoked", "absent"], [False, False]),
         (True, "destroy", ["detached", "detached"], [False, False]),
     ],
@@ -90,7 +90,7 @@ def test_what_is_foreseen(
 
 @pytest.fixture(name="params")
 def fixture_params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, t.Any]:
-    """A detach from a VM whose qemu is gone."""
+    """A detach from a VM whose qemu has ended."""
     monkeypatch.setattr(recent, "records_of", lambda uuid, since: [])
     logs_know(monkeypatch, Known(vm=True, macs={MAC}, begin=0.0))
     a_base(tmp_path, monkeypatch)
@@ -107,7 +107,7 @@ def fixture_params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str,
 
 
 def logs_know(monkeypatch: pytest.MonkeyPatch, what: Known) -> None:
-    """Have the host's logs know this of any VM."""
+    """Let the host's logs know this about any VM."""
     monkeypatch.setattr(known, "look_up", lambda _uuid, _name, _macs: what)
 
 
@@ -150,7 +150,7 @@ NO_SUCH_VM = f"VM web01 (uuid {UUID}) is not known: none runs here, and"
 @pytest.mark.parametrize(
     ("logs", "macs", "warnings"),
     [
-        # What was detached before is no typo.
+        # A MAC that was detached before is not a typo.
         (Known(vm=True, macs={MAC}, begin=0.0), [MAC], []),
         (Known(vm=True, macs={MAC}, begin=0.0), ["all"], []),
         (Known(vm=True, macs={MAC}, begin=0.0), [MAC, OTHER], [NO_SUCH_NIC]),

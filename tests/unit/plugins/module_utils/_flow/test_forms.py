@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One start of a VM by libvirt in every form: read, or refused with a word."""
+"""One start of a VM by libvirt in every form. The module reads a form, or refuses it and says why."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ STOP = (
 
 
 class Parts(t.NamedTuple):
-    """Of a line: its type, its seconds, milliseconds and number, and what comes after them."""
+    """The parts of a line: its type, its seconds, milliseconds and number, and the rest."""
 
     type: str
     seconds: str
@@ -268,20 +268,20 @@ SAID: dict[str, tuple[str | bytes, str]] = {
     "another program's tag": (before(f"{SHORT}alice: "), "tag is 'alice'"),
     "another program's tag, without a host": (
         before("May 12 12:47:59 alice: audispd: "),
-        "no header that is known",
+        "is not a known header",
     ),
     "another program's tag, and one without a colon": (
         before("May 12 12:47:59 alice: audit "),
-        "no header that is known",
+        "is not a known header",
     ),
     "a number in the type's name": (
         RAW.replace("VIRT_RESOURCE", "UNKNOWN2501"),
         "the type is broken",
     ),
-    "an unknown header": (before("this was in the log: <<"), "no header that is known"),
+    "an unknown header": (before("this was in the log: <<"), "is not a known header"),
     "in the midst of a command": (
         "type=USER_CMD msg=audiT(1.0:1): pid=1 msg='cmd=" + LINES[5] + "'\n",
-        "no header that is known",
+        "is not a known header",
     ),
     "journal short-monotonic": (
         each(
@@ -301,7 +301,7 @@ SAID: dict[str, tuple[str | bytes, str]] = {
         ),
         "verbose",
     ),
-    "a user by name": (RAW.replace("uid=0 ", "uid=alice "), "by name"),
+    "a user by name": (RAW.replace("uid=0 ", "uid=alice "), "has the user's name"),
     **{
         f"{old} as {new}": (RAW.replace(old, new), "is broken")
         for old, new in (
@@ -314,7 +314,7 @@ SAID: dict[str, tuple[str | bytes, str]] = {
             ("res=success", "res=1"),
             ('vm="web01" ', ""),
             ('"web01"', '"?"'),
-            # Of odd length, and in lower case, where libaudit writes hex in upper case.
+            # A text of odd length, and one in lower case. libaudit writes hex in upper case.
             ('"web01"', "776562303"),
             ('"web01"', "77656220c3bc"),
             ('"web01"', "\u201cweb01\u201d"),
@@ -322,7 +322,7 @@ SAID: dict[str, tuple[str | bytes, str]] = {
         )
     },
     **{
-        f"{old} as {new}": (RAW.replace(old, new), "not told in known words")
+        f"{old} as {new}": (RAW.replace(old, new), "does not tell in known words")
         for old, new in (
             ("resrc=net ", ""),
             ("resrc=net", "resrc=nat"),
@@ -348,7 +348,7 @@ SAID: dict[str, tuple[str | bytes, str]] = {
     },
     "a cut record": (RAW[: RAW.index("new-net") + 20], "cut"),
     "a broken record": (RAW.replace("old-net", "new-net"), "broken"),
-    "a very long line": ("x" * 200_000 + RAW, "no header that is known"),
+    "a very long line": ("x" * 200_000 + RAW, "is not a known header"),
     "a cut gzip file": (gzip.compress(RAW.encode())[:-60], "is cut"),
     "a cut xz file": (lzma.compress(RAW.encode() * 300)[:-60], "is cut"),
     "an empty file": ("", "empty"),
@@ -451,7 +451,7 @@ def test_what_is_refused(name: str, tmp_path: Path) -> None:
     path = write(tmp_path / "log", content)
     with pytest.raises(LogError, match=f"^logs: none could be read: .*{word}"):
         ask([path])
-    # One that is a log has an answer, and a word.
+    # If one file is a log, there is an answer, and a warning about the other.
     result = ask([path, str(LOGS / "base" / "audit.log")])
     assert answer(result) == WEB01
     assert word in " ".join(result["warnings"])
@@ -648,7 +648,7 @@ def test_another_form_after_much_of_auditds(
 def test_a_broken_type_is_said_to_who_asks_for_the_vm(
     kind: str, tmp_path: Path
 ) -> None:
-    # To find those of all VMs would take a search of its own through each log.
+    # To find those of all VMs would need another search through each log.
     broken = LINES[5].replace("VIRT_RESOURCE", kind)
     path = write(tmp_path / "log", f"{RAW}{broken}\n")
     for asked in ({"name": "web01"}, {"uuid": UUID}):

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is noted before a hand-over and recorded after it."""
+"""What a task notes before a hand-over and records after it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ MESSAGES = Messages(
 
 @pytest.fixture(name="vm")
 def fixture_vm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> t.Iterator[Vm]:
-    """A VM that does not run, and that a task has the lock of."""
+    """A VM that does not run, and whose lock a task has."""
     a_base(tmp_path, monkeypatch)
     vm = Vm(a_target(audit="best_effort"), UUID, None)
     with vm.state.locked(1):
@@ -78,7 +78,7 @@ def test_what_will_be_opened_is_noted_first(vm: Vm) -> None:
     assert (nic.phase, nic.ifname, nic.queues) == ("opening", "vt525400000001", 2)
     assert nic.netdev == "hostnet-525400000001"
     assert nic.devices == []
-    # The stricter of what the tasks of this VM asked.
+    # The strictest mode that the tasks of this VM asked for.
     assert loaded().audit == "best_effort"
 
 
@@ -97,9 +97,7 @@ def test_a_grant_is_recorded_with_the_numbers_that_qemu_has(
     kernel = a_kernel(monkeypatch)
     note = a_note(interfaces={MAC: a_nic_note(phase="opening")})
     with Auditor("required") as auditor:
-        handover.record_grant(
-            vm, note, auditor, MESSAGES, "attach", an_interface(), HELD
-        )
+        handover.record_grants(vm, note, auditor, MESSAGES, "attach", {MAC: HELD})
     (text,) = kernel.texts
     assert "reason=attach" in text
     assert f'new-net="{MAC}"' in text
@@ -114,9 +112,7 @@ def test_what_cannot_be_recorded_is_not_noted_as_held(
     a_kernel(monkeypatch, Kernel(echoes=False))
     note = a_note(interfaces={MAC: a_nic_note(phase="opening", devices=[tun(31)])})
     with Auditor("required") as auditor, pytest.raises(AuditError):
-        handover.record_grant(
-            vm, note, auditor, MESSAGES, "attach", an_interface(), HELD
-        )
+        handover.record_grants(vm, note, auditor, MESSAGES, "attach", {MAC: HELD})
     assert note.interfaces[MAC].phase == "opening"
     assert VmState(UUID).load() is None
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where the host has the links of NICs."""
+"""How the module finds the place of a NIC's link on the host."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ def test_a_tap_is_where_the_kernel_or_the_switch_has_it(
 ) -> None:
     places = look(monkeypatch, master, ports, runs)
     assert places["vt1"].source == source
+    assert places["vt1"].filtered is bool(ports and source == "ovs0")
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,7 @@ def look(
     ports: dict[str, str] | None,
     runs: bool,
 ) -> dict[str, Place]:
-    """Look at one tap; ``ports`` is what Open vSwitch says, ``None`` where it does not answer."""
+    """Look at one tap. ``ports`` is the answer of Open vSwitch, or ``None`` if it does not answer."""
 
     def bridge_of_ports() -> dict[str, str]:
         if ports is None:
@@ -74,5 +75,8 @@ def look(
     monkeypatch.setattr(sysfs, "ifindex", lambda name: 7)
     monkeypatch.setattr(sysfs, "is_tap", lambda name: True)
     monkeypatch.setattr(sysfs, "master", lambda name: master)
-    monkeypatch.setattr(table, "filtered", lambda links, family: {"vt1": None})
+    # Only the table for ports of Open vSwitch knows it.
+    monkeypatch.setattr(
+        table, "filtered", lambda links, family: {"vt1": family == "ingress"}
+    )
     return host_view._places_of(["vt1"])

@@ -58,7 +58,7 @@ ATTACHED = Nic(MAC, FRONT_END, "hostnet", [tun(31)], None)
 
 @pytest.fixture(name="looked", autouse=True)
 def fixture_looked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What was looked at on the host, in order; nothing there is real."""
+    """A fake host that notes in order what the code looked at."""
     looked: list[str] = []
     monkeypatch.setattr(statedir, "other_notes", lambda uuid: [])
     monkeypatch.setattr(
@@ -81,7 +81,7 @@ def a_vm(
 ) -> Vm:
     vm = Vm(a_target(), UUID, None)
     qemu = FakeQemu()
-    # Nothing is in any of the ports.
+    # All ports are free.
     qemu.answers["qom-list"] = lambda given: []
     qemu.answers["qom-get"] = lambda given: True
     ports = ["p0", "p1"] if free_ports is None else free_ports
@@ -97,7 +97,7 @@ def params(**changes: t.Any) -> dict[str, t.Any]:
 
 @pytest.fixture(name="differ")
 def fixture_differ(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The differences that are found for every NIC."""
+    """The differences that the fake finds for every NIC."""
     words: list[str] = []
     monkeypatch.setattr(plan, "differences", lambda wanted, nic: words)
     monkeypatch.setattr(plan, "move_of", lambda wanted, nic: None)
@@ -165,9 +165,9 @@ def test_replace(differ: list[str], looked: list[str]) -> None:
     differ.append("queues is 1, and the task asks for 2")
     vm = a_vm(nics={MAC: ATTACHED}, free_ports=[])
     found = make_plan(vm, [ONE], params(on_mismatch="replace"))
-    # It takes the port that it gives back.
+    # The NIC takes the port that it gave back.
     assert found.steps == [Step(ONE, "attach", ATTACHED, replace=True)]
-    # Looked at before it is taken out; its own link is no hindrance.
+    # The check comes before the NIC is taken out, and its own link does not stand in the way.
     assert looked == [ONE.mac, f"-{ATTACHED.ifname}"]
 
 

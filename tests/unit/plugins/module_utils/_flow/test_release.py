@@ -18,7 +18,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._flow.release impor
 FREE = Outcome("52:54:00:00:00:01", "detached")
 KEPT = Outcome("52:54:00:00:00:02", "pending", pending=True)
 LEFT = Outcome("52:54:00:00:00:03", "detached", left="its macvtap va1 is still there")
-# Its host side is closed; only the guest still shows it.
+# Its host side is closed, and only the guest still shows it.
 SHOWN = Outcome("52:54:00:00:00:04", "revoked", pending=True)
 
 

@@ -43,7 +43,7 @@ RUN = 4
 
 
 def started(path: Path, node: str | None = None) -> str:
-    """A log with one VM that runs, at 1001 to 1004 seconds, numbers 101 to 104."""
+    """A log with one running VM, at 1001 to 1004 seconds, with the numbers 101 to 104."""
     write_log(path, Story(node=node).machine_id().open().start().booted().items)
     return str(path)
 
@@ -66,7 +66,7 @@ def test_nothing_outlives_a_boot_without_a_record(
     path = Path(started(tmp_path / "log"))
     with path.open("a") as log:
         log.write(noise(1010, 110, before))
-        # It counts on until the last number tells nothing.
+        # The count goes on until the last number tells nothing.
         log.write(noise(5001, 2, 5000))
     assert holders([str(path)], wanted, None) == [UUID]
     assert holders([str(path)], wanted, HOST) == []
@@ -114,9 +114,9 @@ def daemon(time: int, kind: str = "DAEMON_START", node: str = "") -> str:
 @pytest.mark.parametrize(
     ("first", "held"),
     [
-        # It counts anew, and on until the last number tells nothing.
+        # The count starts again, and goes on until the last number tells nothing.
         (5, []),
-        # Only the daemon was started anew.
+        # Only the daemon was restarted.
         (8110, [UUID]),
     ],
 )
@@ -157,7 +157,7 @@ def test_a_containers_boot_is_none_of_the_host(wanted: Wanted, tmp_path: Path) -
     [
         ("", []),
         (noise(1901, 402, 3, kind="SERVICE_STOP") + daemon(1905, "DAEMON_END"), []),
-        # Only a container went down.
+        # Only a container shut down.
         (noise(1901, 402, 3), [UUID]),
         (noise(1901, 402, 1, "node=hv2 "), []),
     ],
@@ -170,7 +170,7 @@ def test_a_log_that_ends_when_its_host_goes_down(
         log.write(noise(1010, 110, 9))
         log.write(noise(1900, 401, 1, kind="SYSTEM_SHUTDOWN") + after)
     assert holders([str(path)], wanted, None) == held
-    # This one is up: it reads the log.
+    # This host is up, because it reads the log.
     assert holders([str(path)], wanted, Host(HOST.nodes, 0.0)) == [UUID]
     earlier = Wanted(wanted.name, wanted.uuid, until=1890.0)
     assert holders([str(path)], earlier, None) == [UUID]

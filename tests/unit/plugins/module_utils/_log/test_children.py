@@ -17,7 +17,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._log.children impor
 
 @pytest.fixture(autouse=True)
 def fixture_leaves_nothing() -> t.Iterator[None]:
-    """Whatever happens, neither a child nor a descriptor stays."""
+    """Whatever happens, no child and no descriptor must be left."""
     before = os.listdir("/proc/self/fd")
     yield
     with pytest.raises(ChildProcessError):
@@ -86,7 +86,7 @@ def test_a_child_that_is_killed_in_the_middle_of_an_answer_is_an_error() -> None
     answers = spread(work, 4)
     child = next(answers)[0]
     next(answers)
-    # Its pipe holds a part of it, and no more until that is read.
+    # Its pipe holds a part of the answer, and no more until somebody reads that.
     os.kill(child, signal.SIGKILL)
     with pytest.raises(OSError, match="ended before it was done"):
         next(answers)

@@ -83,11 +83,17 @@ def test_what_is_not_packed_as_its_name_says(path: Path) -> None:
     with host_logs() as (logs, unread):
         assert [log.path for log in logs] == [str(path)]
         assert {(os.path.basename(each.path), each.problem) for each in unread} == {
-            ("audit.log.1.xz", "its name ends in .xz, and it is not packed so"),
-            ("audit.log.2.bz2", "its name ends in .bz2, and it is not packed so"),
+            (
+                "audit.log.1.xz",
+                "its name ends in .xz, but its content is not packed that way",
+            ),
+            (
+                "audit.log.2.bz2",
+                "its name ends in .bz2, but its content is not packed that way",
+            ),
             (
                 "audit.log-20260101.zst",
-                "its name ends in .zst, and it is not packed so",
+                "its name ends in .zst, but its content is not packed that way",
             ),
         }
 
@@ -117,7 +123,7 @@ def test_a_rotation_while_they_are_opened(
 
     monkeypatch.setattr(files, "_rotated", rotate_after_listing)
     with host_logs() as (logs, _unread):
-        # The old one was not among the rotated files yet when they were listed.
+        # When the rotated files were listed, the old file was not among them yet.
         assert [log.head() for log in logs] == [first(1), first(2)]
     real_open = files.open_all
     rotations: list[str] = []
@@ -186,7 +192,7 @@ def test_given_logs_are_ordered_by_their_first_record(tmp_path: Path) -> None:
 
 
 def test_given_logs_of_one_name_are_ordered_by_their_number(tmp_path: Path) -> None:
-    """The clock may have been set back between two rotations; in another directory another one's may be."""
+    """Somebody may have set the clock back between two rotations, and another directory may have logs of another clock."""
     for name, at in (
         ("a/audit.log.2", 50),
         ("a/audit.log.1.gz", 20),
@@ -225,7 +231,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
         assert {(os.path.basename(each.path), each.problem) for each in unread} == {
             ("missing", "No such file or directory"),
             ("bare", "the directory has no file"),
-            ("fifo", "it is no regular file"),
+            ("fifo", "it is not a regular file"),
             ("rubbish", "it has no audit record"),
             ("future", "it has no audit record"),
             ("no*thing", "no file matches"),

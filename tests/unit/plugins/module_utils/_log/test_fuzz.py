@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Mutated lines of real logs: what is read from one must stand in it, and no line ends the reader.
+"""Mutated lines of real logs. The reader must return only what a line has, and no line may make it
+fail.
 
 A short run belongs to the units. A million lines, alone, from the root of a checkout in a
 collections tree::
@@ -41,7 +42,7 @@ from ansible_collections.virtaudit.qemu.tests.unit.support.story import Story
 
 LINES = int(os.environ.get("VIRTAUDIT_FUZZ_LINES", "20000"))
 SEED = int(os.environ.get("VIRTAUDIT_FUZZ_SEED", "3"))
-# A trail takes so many lines before it is judged.
+# The number of lines that a trail takes before it is judged.
 BATCH = 500
 
 KERNEL = [
@@ -82,7 +83,7 @@ PIECES = [
     b"-1",
     b"4A",
 ]
-# Written once more, and not as the reader has it: fields apart by blanks, values in quotes or not.
+# A second reader, written in another way: blanks separate the fields, and values may be in quotes.
 OLD = re.compile(
     rb": exe=|='|path=[^\"][^=]* [^=]* exe=|type=VIRT_CONTROL (?!.*uuid=)|\"\"|\\\\"
 )
@@ -130,7 +131,7 @@ def mutate(rng: random.Random, known: list[bytes]) -> bytes:
 
 
 def other_forms(line: bytes) -> list[bytes]:
-    """The same record as others hand it on."""
+    """The same record in forms in which others pass it on."""
     plain = line.decode("utf-8", "surrogateescape")
     head, _paren, body = plain.partition("): ")
     kind = head.partition("type=")[2].partition(" ")[0]
@@ -160,7 +161,7 @@ def other_forms(line: bytes) -> list[bytes]:
 
 
 def check(item: Item, line: bytes, before: bytes) -> None:
-    """What a record says must be a field of its own line, outside of any other one's value."""
+    """Everything that a record says must be a field of its own line, and not a part of another field's value."""
     if isinstance(item, KernelOpen):
         assert item.event.encode() in line
         assert b"pid=%d " % item.pid in line + before
@@ -183,7 +184,7 @@ def check(item: Item, line: bytes, before: bytes) -> None:
 
 
 def check_loosely(item: parse.Logged, line: bytes) -> None:
-    """Each value stands in the line, after its field's name, plain or in hex."""
+    """The line has each value after its field's name, plain or in hex."""
     text = line.decode("utf-8", "surrogateescape")
     try:
         text += json.dumps(json.loads(text), ensure_ascii=False)
@@ -198,7 +199,7 @@ def check_loosely(item: parse.Logged, line: bytes) -> None:
 
 
 def check_glance(line: bytes) -> None:
-    """The text of a record is read at a glance as it is when it is looked at closely, or not at all."""
+    """The quick reading of a record's text gives the result of the close reading, or nothing."""
     match = parse._VIRT.fullmatch(line.decode("utf-8", "surrogateescape"))
     if match is None:
         return
@@ -211,7 +212,7 @@ def check_glance(line: bytes) -> None:
 
 
 def is_said(line: bytes, read: log.Read) -> bool:
-    """Nothing that names a record of a VM is passed over in silence, but another record that has the word in it."""
+    """The reader never ignores a line that names a record of a VM, unless it is another record that contains the word."""
     if b"VIRT_" not in line or read.problem is not None:
         return True
     return bool(read.items) or ANOTHER.search(line) is not None
@@ -252,12 +253,12 @@ def test_mutated_lines(tmp_path: Path) -> None:
             check_unread(tmp_path / "log", batch)
             trail, named = Trail(details=True), set()
             batch.clear()
-    # Neither all were refused, nor all taken.
+    # Some lines were refused, and some were accepted.
     assert LINES / 10 < accepted < LINES
 
 
 def check_unread(path: Path, batch: list[bytes]) -> None:
-    """Of a log with these lines, exactly those that are broken are counted."""
+    """In a log with these lines, exactly the broken ones are counted as unread."""
     content = b"\n".join(batch)
     path.write_bytes(content)
     clock = Clock(1795450200.0)
@@ -277,7 +278,7 @@ def check_unread(path: Path, batch: list[bytes]) -> None:
 def test_any_part_of_a_log_gives_the_same_answer_in_any_form(
     numbers: list[int], form: int
 ) -> None:
-    """As auditd's form does, or a word."""
+    """The result of auditd's form, or a message."""
     lines = [line for line in LIBVIRT_LOG.read_bytes().splitlines() if b"VIRT_" in line]
     part = [lines[number] for number in sorted({each % len(lines) for each in numbers})]
     clock = Clock(1795450200.0)
@@ -287,7 +288,7 @@ def test_any_part_of_a_log_gives_the_same_answer_in_any_form(
         reads = [log.read_line(Line(line), clock) for line in each]
         assert not any(read.problem for read in reads)
         items = [names.unify(item) for read in reads for item in read.items]
-        # Long after: a form without times has that of the reading.
+        # A long time later, because a form without times gets the time of the reading.
         trail.read(items, 1795990000.0)
         grants = [(grant.vm, grant.mac, len(grant.devices)) for grant in trail.grants()]
         codes = sorted(finding.code for finding in trail.findings.all())

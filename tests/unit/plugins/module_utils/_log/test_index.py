@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The index of a log gives the answers that the log gives, or none."""
+"""The index of a log gives the same answers as the log, or none."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ WAYS = [
 
 @pytest.fixture(name="places", autouse=True)
 def fixture_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Indexes of small logs, as root keeps them."""
+    """Let root keep indexes of small logs."""
     if os.geteuid() != 0:
         pytest.skip("only root keeps an index")
     monkeypatch.setattr(index, "DIRECTORY", str(tmp_path / "cache"))
@@ -155,7 +155,7 @@ def test_what_does_not_fit_is_not_believed(
 def test_what_was_written_anew_in_place_is_not_believed(
     tmp_path: Path, places: Path
 ) -> None:
-    # Of the same file and size, and the same where an index looks.
+    # The file, its size and the places at which an index looks are the same.
     much, path = noise(1, 1, 3000), tmp_path / "log"
     story = Story().machine_id().open().start().booted()
     write_log(tmp_path / "story", story.items)

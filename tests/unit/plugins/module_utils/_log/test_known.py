@@ -46,7 +46,7 @@ def test_a_vm_and_its_nics_in_rotated_logs_too(path: Path, packed: bool) -> None
     newer.time, newer.serial = story.time, story.serial
     write_log(path, newer.open(OTHER).attach(OTHER).items)
     assert look_up(UUID, NAME, {MAC}) == Known(True, {MAC}, set(), 1000.0)
-    # Another VM had the other one.
+    # Another VM had the other MAC.
     assert look_up(UUID, NAME, {MAC, OTHER}) == Known(True, {MAC}, set(), 1000.0)
     assert look_up(COPY, "else", {OTHER}) == Known(True, {OTHER}, set(), 1100.0)
 

@@ -117,7 +117,7 @@ def test_no_older_file_is_read_than_needed(
 
 
 def items_of(text: str) -> list[items.Item]:
-    """Read lines that stand in a log one after the other."""
+    """Read lines that follow one another in a log."""
     lines = text.encode("utf-8", "surrogateescape").split(b"\n")
     items = [
         log.parse_line(Line(each, b"\n".join(lines[:number])))
@@ -175,7 +175,7 @@ def test_boot_and_alerts() -> None:
         line(1).replace("1001.250:1", "1001.250"),
         line(1).replace("1001.250:1", "9" * 400 + ".0:1"),
         line(1).replace("1001.250:1", "\u0661.0:1"),
-        # No year of ours.
+        # Not a year that can be real.
         line(1).replace("1001.250:1", "999999999990.000:1"),
         line(1).replace("pid=1 ", "pid=x "),
         line(1).replace("pid=1 ", ""),
@@ -200,7 +200,7 @@ def test_a_lookalike_inside_another_record_shows_only_that_the_other_one_is_ther
 
 
 def test_a_lookalike_inside_a_name_is_text() -> None:
-    # libvirt leaves a single quote and blanks in quotes; ours would be hex.
+    # libvirt leaves a single quote and blanks in quotes. This collection would write hex.
     forged = f"x' type=VIRT_RESOURCE msg=audit(1.0:1): uuid={OTHER} "
     (item,) = items_of(line(5).replace("web01", forged))
     assert isinstance(item, logged.Logged)

@@ -47,7 +47,7 @@ def test_own(
     monkeypatch.setattr(nodes, "_addresses", lambda: frozenset(("10.0.0.5", "fd00::1")))
     found = OwnNodes()
     assert [node for node in (*own, *others) if node in found] == own
-    # Once more, from what it knows.
+    # Once more, now from its memory.
     assert [node for node in (*own, *others) if node in found] == own
 
 

@@ -44,7 +44,7 @@ def test_serial_numbers_that_begin_anew() -> None:
     items = [at(1000, 800), at(1001, 801), at(1060, 12), at(1061, 13)]
     boot = Boot("1060.000:12", 1060, None)
     assert list(in_order(items)) == [*items[:2], boot, *items[2:]]
-    # Also when the clock says that it was earlier.
+    # Also if the clock says that it was earlier.
     items = [at(1000, 800), at(3, 12)]
     assert list(in_order(items)) == [items[0], Boot("3.000:12", 3, None), items[1]]
 
@@ -57,7 +57,7 @@ def test_neighbours_that_were_made_long_apart_are_no_boot(apart: int) -> None:
 
 
 def test_a_record_that_was_begun_long_before_it_was_written_is_no_boot() -> None:
-    """A system call takes its number when it begins, and is recorded when it ends."""
+    """A system call gets its number when it begins, and its record when it ends."""
     items: list[Item] = [at(1000, 500), at(1003, 900), at(1010, 5000), at(1011, 5001)]
     late = [items[0], items[2], items[1], items[3]]
     assert list(in_order(late)) == items
@@ -73,7 +73,7 @@ def test_what_a_container_says_of_its_boot_is_none_of_the_hosts() -> None:
     container = Boot("1010.000:802", 1010, None)
     items: list[Item] = [at(1000, 800), at(1009, 801), container, at(1011, 803)]
     assert list(in_order(items)) == [items[0], items[1], items[3]]
-    # Nothing from just before it is known, or so much is missing that it may be another boot.
+    # Nothing is known from just before it, or so much is missing that it may be another boot.
     for boot in (Boot("1100.000:802", 1100, None), Boot("1010.000:999", 1010, None)):
         assert list(in_order([*items[:2], boot])) == [*items[:2], boot]
 

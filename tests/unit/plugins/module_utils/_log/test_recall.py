@@ -48,7 +48,7 @@ def by_all(paths: list[str], wanted: Wanted) -> Held:
 
 
 def by_recall(paths: list[str], wanted: Wanted) -> tuple[Held, list[int]]:
-    """Return what is held, and the serial numbers of what was read for it."""
+    """Return what VMs hold, and the serial numbers of the records that were read for that."""
     trail = Trail()
     with given_logs(paths) as (logs, unread):
         items = recall(logs_of(logs, unread), wanted, False).items
@@ -215,8 +215,9 @@ steps = st.lists(
                 "attach",
                 "detach",
                 "close",
-                # Not a reboot that no record tells: it shows in serial numbers that fall, of which
-                # a search backwards sees only the VM's own and the last one of the log.
+                # This is not about a reboot without a record. Only falling serial numbers show such
+                # a reboot, and a backward search sees only the VM's own numbers and the last one of
+                # the log.
                 "host_boots",
             ]
         ),

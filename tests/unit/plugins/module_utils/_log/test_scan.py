@@ -90,7 +90,7 @@ def test_a_line_that_is_too_long_gives_no_other_one(
     ]
     for found in (forwards, backwards[::-1]):
         assert [line for line in found if line in short] == short
-        # What is cut ends so that it is never a record.
+        # A cut piece ends in a way that never makes it a record.
         assert all(line in known or line.endswith(b"\xff...") for line in found)
 
 
@@ -163,7 +163,7 @@ def test_a_log_that_is_cut_while_it_is_read(path: Path) -> None:
         for lines in (lines_with, lines_backwards):
             log = LogFile(str(path))
             os.truncate(path, 200)
-            with pytest.raises(OSError, match="cut short"):
+            with pytest.raises(OSError, match="became shorter"):
                 list(lines(log, NEEDLES))
             log.close()
             os.truncate(path, 300)

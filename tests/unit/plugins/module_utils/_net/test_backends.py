@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What back ends decide; that the kernel does it is shown in the target vm_net_filter and on virtual hypervisors."""
+"""The decisions of back ends.
+
+The target vm_net_filter and the virtual hypervisors show that the kernel carries them out.
+"""
 
 from __future__ import annotations
 
@@ -43,9 +46,9 @@ def fixture_macvtap(monkeypatch: pytest.MonkeyPatch) -> None:
     ("ifname", "ifindex", "source", "left"),
     [
         ("vt0", 12, "eth0", True),
-        # Nobody noted the index: the task was cut off before the first open.
+        # Nobody noted the index, because the task was cut off before the first open.
         ("vt0", None, "eth0", True),
-        # Another one of the same name.
+        # Another link with the same name.
         ("vt0", 11, "eth0", False),
         ("vt0", None, "eth1", False),
         ("vt1", None, "eth0", False),

@@ -23,7 +23,8 @@ from ansible_collections.virtaudit.qemu.tests.unit.support.builders import MAC
     ("ifindex", "lower", "rdev", "found"),
     [
         (7, "eth1", "246:1", True),
-        # The index is not noted yet. Its MAC tells nothing: in mode passthrough it is the lower device's.
+        # The index is not noted yet. The MAC tells nothing, because in mode passthrough it is the
+        # lower device's.
         (None, "eth1", "246:1", True),
         (8, "eth1", "246:1", False),
         (7, "eth2", "246:1", False),

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The pure part of the filter; what it lets through is tested with frames, in the target vm_net_filter."""
+"""The pure part of the filter. The target vm_net_filter tests with frames what the filter lets pass."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import typing as t
 import pytest
 
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import LinkError
-from ansible_collections.virtaudit.qemu.plugins.module_utils._net import netlink, sysfs
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net import netlink
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net.addresses import (
     MAX_ADDRESSES,
     parse_addresses,
@@ -101,14 +101,23 @@ def test_the_kernel_s_key_pads_each_part() -> None:
     )
 
 
-@pytest.mark.parametrize("family", ["bridge", "netdev"])
-def test_each_set_that_elements_go_to_and_each_chain_is_made(family: t.Any) -> None:
+@pytest.mark.parametrize(
+    ("family", "table"),
+    [
+        ("bridge", "bridge virtaudit_1"),
+        ("netdev", "netdev virtaudit_1"),
+        ("ingress", "netdev virtaudit_1_ingress"),
+    ],
+)
+def test_each_set_that_elements_go_to_and_each_chain_is_made(
+    family: t.Any, table: str
+) -> None:
     text = build(family)
 
     for name in SETS:
-        assert f"add set {family} virtaudit_1 {name} " in text
+        assert f"add set {table} {name} " in text
     for chain, rules in labels(family).items():
-        assert f"add chain {family} virtaudit_1 {chain}" in text
+        assert f"add chain {table} {chain}" in text
         for label in rules:
             assert f'comment "{label}"' in text
 
@@ -139,10 +148,12 @@ class Kernel:
         self.transactions: list[list[tuple[str, t.Any]]] = []
         monkeypatch.setattr(table, "state_of", lambda family: state)
         monkeypatch.setattr(table, "there", self.there)
-        monkeypatch.setattr(table, "has_hook", self.hooks.__contains__)
-        monkeypatch.setattr(table, "enters", lambda chain, ifname: False)
+        monkeypatch.setattr(
+            table, "has_hook", lambda family, index: index in self.hooks
+        )
+        monkeypatch.setattr(table, "enters", lambda *given: False)
         monkeypatch.setattr(nft, "run", self.commands.append)
-        monkeypatch.setattr(nft, "missing_of", lambda ifname, asked: None)
+        monkeypatch.setattr(nft, "missing_of", lambda *given: None)
         monkeypatch.setattr(table, "change", self.transact)
         for verb in ("add", "delete", "add_hook", "delete_hook"):
             monkeypatch.setattr(changes, verb, functools.partial(self.order, verb))
@@ -177,9 +188,8 @@ def test_the_table_is_written_only_where_it_is_not_whole(
     monkeypatch: pytest.MonkeyPatch, state: t.Any, makes: t.Any
 ) -> None:
     kernel = Kernel(monkeypatch, state)
-    monkeypatch.setattr(sysfs, "is_tun", lambda name: True)
 
-    nft.put("vt0", rights("192.0.2.7"))
+    nft.put("bridge", "vt0", rights("192.0.2.7"))
 
     assert kernel.commands == ([build("bridge")] if makes else [])
     assert ("add", "macs 17 . 52:54:00:00:00:01") in kernel.last()
@@ -189,10 +199,9 @@ def test_other_addresses_are_added_and_the_old_ones_go_in_one_transaction(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     kernel = Kernel(monkeypatch)
-    monkeypatch.setattr(sysfs, "is_tun", lambda name: True)
 
-    nft.put("vt0", rights("192.0.2.7"))
-    nft.put("vt0", rights("192.0.2.8"), rights("192.0.2.7"))
+    nft.put("bridge", "vt0", rights("192.0.2.7"))
+    nft.put("bridge", "vt0", rights("192.0.2.8"), rights("192.0.2.7"))
 
     assert kernel.last() == [
         ("delete", "addresses4 17 . 192.0.2.7"),
@@ -202,10 +211,9 @@ def test_other_addresses_are_added_and_the_old_ones_go_in_one_transaction(
 
 def test_what_was_cut_off_half_way_is_taken_up(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = Kernel(monkeypatch)
-    monkeypatch.setattr(sysfs, "is_tun", lambda name: True)
 
-    nft.put("vt0", rights("192.0.2.8"))
-    nft.put("vt0", rights("192.0.2.8"), rights("192.0.2.7"))
+    nft.put("bridge", "vt0", rights("192.0.2.8"))
+    nft.put("bridge", "vt0", rights("192.0.2.8"), rights("192.0.2.7"))
     assert len(kernel.transactions) == 1
     nft.remove("bridge", rights("192.0.2.7"))
 
@@ -216,21 +224,21 @@ def test_what_was_cut_off_half_way_is_taken_up(monkeypatch: pytest.MonkeyPatch) 
     }
 
 
+@pytest.mark.parametrize("family", ["netdev", "ingress"])
 @pytest.mark.parametrize("there", [False, True])
-def test_a_macvtap_has_a_chain_of_its_own(
-    monkeypatch: pytest.MonkeyPatch, there: t.Any
+def test_a_link_that_is_no_port_of_a_bridge_has_a_chain_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, there: t.Any, family: t.Any
 ) -> None:
     kernel = Kernel(monkeypatch)
-    monkeypatch.setattr(sysfs, "is_tun", lambda name: False)
     if there:
         # Another link has the name that it takes frames of.
         kernel.hooks.add(17)
 
-    nft.put("vt0", rights(level="mac"))
+    nft.put(family, "vt0", rights(level="mac"))
 
     hooks = [each for each in kernel.transactions[-1] if "hook" in each[0]]
-    deleted = [("delete_hook", (17,))] if there else []
-    assert hooks == [*deleted, ("add_hook", ("vt0", 17))]
+    deleted = [("delete_hook", (family, 17))] if there else []
+    assert hooks == [*deleted, ("add_hook", (family, "vt0", 17))]
 
 
 @pytest.mark.parametrize(
@@ -272,7 +280,7 @@ def test_a_wider_range_is_not_the_one_that_was_asked_for(
         for network in ("10.0.0.0/16", "10.0.0.0/24")
     )
     answer = netlink.attributes(
-        nfnetlink.elements("networks4", [changes.element(wide)])
+        nfnetlink.elements("bridge", "networks4", [changes.element(wide)])
     )
     answers = [answer, answer, errno.ENOENT, errno.EINVAL]
     monkeypatch.setattr(nfnetlink, "ask_each", lambda *questions: answers)
@@ -303,8 +311,7 @@ def test_a_table_of_somebody_else_is_left_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(table, "state_of", lambda family: "foreign")
-    monkeypatch.setattr(sysfs, "is_tun", lambda name: True)
 
     with pytest.raises(LinkError, match="was not made by this collection"):
-        nft.put("vt0", rights("192.0.2.7"))
+        nft.put("bridge", "vt0", rights("192.0.2.7"))
     nft.remove("bridge", rights("192.0.2.7"))

@@ -95,7 +95,8 @@ def test_a_tun_fd_without_interface(holder: Process) -> None:
 def test_a_macvtap_whose_link_was_deleted_is_still_held(
     holder: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # As the kernel has it then: the node is gone from /dev, and the interface from /sys.
+    # The kernel's view at that time: /dev no longer has the node, and /sys no longer has the
+    # interface.
     real = os.readlink
     monkeypatch.setattr(sysfs, "macvtap_of", lambda *given: None)
     monkeypatch.setattr(

@@ -61,7 +61,7 @@ def add_macvtap(net: Path, name: str, mac: str, lower: str) -> None:
     (net / name / f"lower_{lower}").symlink_to(net / lower)
 
 
-# what is asked, option at fault, words of the message
+# what the task asks for, the option at fault, words of the message
 REFUSED: list[tuple[dict[str, t.Any], str, str]] = [
     ({"source": "br9"}, "source", "there is no link br9 on this host"),
     ({**DIRECT, "source": "eth9"}, "source", "there is no link eth9 on this host"),
@@ -147,7 +147,7 @@ def test_a_vlan_on_the_lower_device_is_not_asked_for_its_mode(
     host.check([an_interface(**DIRECT)])
 
 
-# kind of the other link, its MAC, ours, whether it is the same guest's MAC
+# kind of the other link, its MAC, our MAC, whether both are the same guest's MAC
 CARRIED = [
     ("tap", "fe:54:00:00:00:01", "52:54:00:00:00:01", True),
     ("tap", "52:54:00:00:00:01", "52:54:00:00:00:01", False),

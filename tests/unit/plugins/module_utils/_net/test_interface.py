@@ -33,7 +33,7 @@ REFUSED: list[tuple[dict[str, t.Any], str, str]] = [
     ({"mac": "52:54:00:00:00:01:02"}, "mac", "is no MAC address"),
     ({"mac": "52-54-00-00-00-01"}, "mac", "is no MAC address"),
     ({"mac": "525400000001"}, "mac", "is no MAC address"),
-    # What YAML 1.1 makes of 52:54:00:00:00:01: a number to the base of 60.
+    # YAML 1.1 reads 52:54:00:00:00:01 as this number, to the base of 60.
     ({"mac": "41135040001"}, "mac", "quote it"),
     ({"mac": "52:54:00:00:00:0g"}, "mac", "is no MAC address"),
     ({"mac": "52:54:00:00:00:1"}, "mac", "is no MAC address"),

@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Ports of Open vSwitch, against a server that speaks the database's protocol; the real one is asked by integration."""
+"""Ports of Open vSwitch, against a server that speaks the database's protocol.
+
+The integration tests use a real switch.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._net.backends impor
     backend_of,
     kind_of,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net.filter import nft
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net.interface import (
     parse_interfaces,
 )
@@ -44,7 +48,7 @@ def fixture_run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def serve(run_dir: Path, *replies: t.Any) -> list[t.Any]:
-    """Answer one request after the other; return what was asked, as it comes in."""
+    """Answer one request after the other. Return a list that grows with the requests."""
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(run_dir / "db.sock"))
     listener.listen()
@@ -130,15 +134,89 @@ def test_what_the_database_refuses(run_dir: Path, reply: t.Any, words: str) -> N
         ovsdb.select(ovsdb.rows_of("Port", ["tag"]))
 
 
+def taken_over(current: int) -> list[dict[str, t.Any]]:
+    return [{}, {"rows": [{"cur_cfg": current}]}, {"rows": [{"name": "vt0"}]}]
+
+
+CHANGED = [{}, {"count": 1}, {"rows": [{"next_cfg": 3, "cur_cfg": 1}]}]
+TIMED_OUT = [{"error": "timed out", "details": "waited"}, None, None]
+
+
+def test_a_change_waits_for_the_switch(run_dir: Path) -> None:
+    asked = serve(run_dir, CHANGED, TIMED_OUT, taken_over(2), taken_over(3))
+    question = ovsdb.rows_of("Port", ["name"])
+    assert ovsdb.change([{"op": "comment"}], question) == [[{"name": "vt0"}]]
+    waits = [each["params"][1] for each in asked[1:]]
+    assert [each["op"] for each in waits] == ["wait"] * 3
+    assert [each["rows"][0]["cur_cfg"] for each in waits] == [1, 1, 2]
+
+
+def test_a_change_is_not_waited_for(run_dir: Path) -> None:
+    asked = serve(run_dir, [{}])
+    ovsdb.write([{"op": "comment"}])
+    assert [each["params"][1:] for each in asked] == [[{"op": "comment"}]]
+
+
 def test_a_change_that_the_switch_does_not_take_over(
     run_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ovsdb, "_SECONDS", 0.0)
-    wanted = [{}, {"count": 1}, {"rows": [{"next_cfg": 2}]}]
-    serve(run_dir, wanted, [{"rows": [{"cur_cfg": 1}]}])
-    monkeypatch.setattr(socket.socket, "settimeout", lambda self, seconds: None)
-    with pytest.raises(LinkError, match="did not take over"):
+    monkeypatch.setattr(ovsdb, "_SECONDS", 0.02)
+    serve(run_dir, CHANGED, *[TIMED_OUT] * 1000)
+    with pytest.raises(LinkError, match=r"did not take over a change within 0\.02 s"):
         ovsdb.change([{"op": "comment"}])
+
+
+class Switch:
+    """A database in which a port has ``errors``, one for each time that it is made, ``None`` for a good one."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *errors: str | None) -> None:
+        self.errors = list(errors)
+        self.done: list[str] = []
+        monkeypatch.setattr(ovsdb, "change", self.change)
+        monkeypatch.setattr(ovsdb, "write", lambda given: self.done.append("write"))
+        monkeypatch.setattr(ovsdb, "select", lambda *given: self.rows(None)[:2])
+
+    @staticmethod
+    def rows(error: str | None) -> list[list[dict[str, t.Any]]]:
+        port = {"_uuid": "u", "tag": [], "trunks": [], "protected": False}
+        link = {"external_ids": {}, "error": [] if error is None else error}
+        return [[port], [{"name": "br0", "ports": "u"}], [link]]
+
+    def change(self, operations: list[t.Any], *questions: t.Any) -> t.Any:
+        self.done.append("add" if questions else "remove")
+        if not questions:
+            return []
+        error = self.errors.pop(0)
+        if error == "there":
+            raise ovsdb.RefusedError("timed out", "waited")
+        return self.rows(error)
+
+
+PORT = ovs_port.OvsPort("br0", None, False, {})
+
+
+def test_a_port_takes_one_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
+    switch = Switch(monkeypatch, None)
+    ovs_port.add("vt0", PORT)
+    assert switch.done == ["add"]
+
+
+@pytest.mark.parametrize("first", ["there", "could not open network device"])
+def test_what_is_left_of_a_port_is_removed_before(
+    first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    switch = Switch(monkeypatch, first, None)
+    ovs_port.add("vt0", PORT)
+    assert switch.done == ["add", "remove", "add"]
+
+
+def test_a_port_that_the_switch_cannot_use_is_taken_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    switch = Switch(monkeypatch, "no device", "no device vt0")
+    with pytest.raises(LinkError, match="vt0 as a port of br0: no device vt0"):
+        ovs_port.add("vt0", PORT)
+    assert switch.done == ["add", "remove", "add", "write"]
 
 
 def test_a_switch_that_does_not_run_is_refused(run_dir: Path) -> None:
@@ -182,3 +260,23 @@ def test_the_ids_that_controllers_look_for() -> None:
         "vm-id": "vm",
     }
     assert ovs_port.ids_of(MAC, None, "port", "web")["port-profile"] == "web"
+
+
+@pytest.mark.parametrize(("datapath", "refused"), [("netdev", True), ("", False)])
+def test_only_the_kernels_datapath_is_filtered(
+    datapath: str, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (wanted,) = parse_interfaces(
+        [an_item(type="openvswitch", source="br0", filter="mac")]
+    )
+    monkeypatch.setattr(ovsdb, "require_switch", lambda: None)
+    monkeypatch.setattr(ovs_port, "datapaths", lambda: {"br0": datapath})
+    asked: list[str] = []
+    monkeypatch.setattr(nft, "check", asked.append)
+    backend = backend_of("openvswitch")
+    if refused:
+        with pytest.raises(OptionError, match="filter: br0 has its datapath in user"):
+            backend.check(wanted, ())
+    else:
+        backend.check(wanted, ())
+    assert asked == ([] if refused else ["ingress"])

@@ -98,7 +98,8 @@ def test_a_text_that_names_no_vlans_is_none(text: t.Any) -> None:
         (None, {10: False, 11: False}, "trunk:10-11"),
         (5, {5: True, 10: False}, "trunk:10,native:5"),
         (None, {}, "none"),
-        # By hand: two VLANs leave without a tag, or what comes in goes elsewhere.
+        # Somebody changed it by hand, so that two VLANs leave without a tag, or incoming frames go
+        # to another VLAN.
         (42, {7: True, 42: True}, "7-untagged,42-untagged-PVID"),
         (42, {42: False}, "42-PVID"),
     ],

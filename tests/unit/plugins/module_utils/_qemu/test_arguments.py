@@ -20,7 +20,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.command impor
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import QEMU
 
-# an option with a value that is refused, and what it gives the VM
+# an option with a value that the module refuses, and what it would give the VM
 MONITORS = [
     ("qmp", "unix:/run/x.sock,server=on,wait=off", "a second monitor (QMP)"),
     ("qmp-pretty", "tcp:127.0.0.1:4444,server=on", "a second monitor (QMP)"),

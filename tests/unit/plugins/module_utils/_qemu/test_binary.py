@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where qemu is, on hosts of several distributions."""
+"""The path of qemu on hosts of several distributions."""
 
 from __future__ import annotations
 

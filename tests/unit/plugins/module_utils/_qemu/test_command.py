@@ -111,7 +111,7 @@ def test_the_guest_waits_for_its_records(paused: bool) -> None:
     assert build(paused=paused).count("-S") == 1
 
 
-# back end, as JSON, as key=value for an older qemu
+# back end, its form in JSON, its form as key=value for an older qemu
 NETDEVS = [
     (
         Backend(ONE, (31,), ()),
@@ -202,7 +202,7 @@ def test_nic(
 def test_a_name_stays_one_name(name: str) -> None:
     arguments = command.argv(BINARY, name, UUID, QEMU, (7, 2), 9, [])
     assert arguments[1] == "-name"
-    # qemu's own reading: a comma ends a value, two are one of it
+    # qemu reads it like this: a comma ends a value, and two commas stand for one
     text, end, rest = arguments[2].rpartition(",debug-threads=on")
     assert (end, rest) == (",debug-threads=on", "")
     assert text.startswith("guest=")

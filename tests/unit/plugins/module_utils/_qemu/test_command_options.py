@@ -50,7 +50,7 @@ def test_refused(option: str, value: t.Any, words: str) -> None:
     assert words in str(caught.value)
 
 
-# argument, the option to use, "" where there is none
+# argument, the option to use in its place, or "" if there is none
 OWN = [
     ("-net", "interfaces"),
     ("-netdev", "interfaces"),

@@ -109,7 +109,7 @@ def test_an_answer_in_pieces(path: str) -> None:
 
 
 def test_an_event_before_the_greeting(path: str) -> None:
-    """What qemu tells the client before, it may send to this one as soon as it is there."""
+    """qemu may still send this client messages that were for the client before it."""
 
     def script(client: Client) -> None:
         client.send({"event": "NIC_RX_FILTER_CHANGED"})
@@ -167,7 +167,7 @@ def test_file_descriptors_arrive(path: str, count: int) -> None:
             session.execute("getfd", {"fdname": f"fd{number}"}, fd=writer)
     for number, (reader, writer) in enumerate(ends):
         os.close(writer)
-        # The server closed its copies, so a read ends.
+        # The server closed its copies, so that a read ends.
         assert os.read(reader, 100) == b"through %d" % number
         assert os.read(reader, 100) == b""
         os.close(reader)

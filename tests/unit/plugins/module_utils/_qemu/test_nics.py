@@ -17,7 +17,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import (
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.qemu import FakeQemu
 
-# As qemu 7.2 prints it: two queues, one NIC of somebody else's, a back end alone.
+# Output of qemu 7.2: a NIC with two queues, one NIC that somebody else added, and a back end alone.
 INFO = (
     "net-a: index=0,type=nic,model=virtio-net-pci,macaddr=52:54:00:00:00:01\r\n"
     " \\ hostnet-a: index=0,type=tap,fd=31\r\n"
@@ -26,6 +26,7 @@ INFO = (
     " \\ user0: index=0,type=user,net=10.0.2.0,restrict=off\r\n"
     "hostnet-b: index=0,type=tap,fd=35\r\n"
     "own: index=0,type=tap,ifname=tap0,script=no,downscript=no\r\n"
+    "hostnet-v: index=0,type=vhost-vdpa,vhost-vdpa\r\n"
 )
 TREE: dict[str, list[tuple[str, str]]] = {
     "/machine/peripheral": [
@@ -101,7 +102,13 @@ def test_inventory() -> None:
             "user0",
         ),
     ]
-    assert found.backends == {"hostnet-a": [31, 32], "hostnet-b": [35], "own": []}
+    assert found.backends == {
+        "hostnet-a": [31, 32],
+        "hostnet-b": [35],
+        "own": [],
+        "hostnet-v": [],
+    }
+    assert found.vdpas == {"hostnet-v"}
     assert found.ifnames == {"own": "tap0"}
     assert free_ports(qemu.monitor, found.ports) == [
         "virtaudit-port1",
@@ -118,7 +125,7 @@ def test_free_ports_are_looked_for_until_there_are_enough() -> None:
     before = len(qemu.log)
     # The first port is taken.
     assert free_ports(qemu.monitor, ports, 1) == ["virtaudit-port1"]
-    # Two ports were listed, and the free one asked whether it takes a device.
+    # The code listed two ports, and asked the free one whether it accepts a device.
     assert len(qemu.log) == before + 3
     assert free_ports(qemu.monitor, ports, 9) == free_ports(qemu.monitor, ports)
     assert free_ports(qemu.monitor, [], 1) == []
@@ -173,7 +180,7 @@ def test_our_nics_cost_no_command_each() -> None:
         for fd, name in enumerate(names, 30)
     )
     found = take_inventory(qemu.monitor).front_ends
-    # The MAC that is shown is what the guest has set.
+    # qemu shows the MAC that the guest has set.
     assert [(each.mac, each.netdev) for each in found] == [
         (f"52:54:00:00:00:{number:02x}", f"host{name}")
         for number, name in enumerate(names)

@@ -35,7 +35,7 @@ def test_run_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = asked.read_text().splitlines()
     assert words[-2:] == ["--", "true"]
     assert f"--unit=virtaudit-{UUID}-gone.service" in words
-    # With After= it would run while qemu still lives.
+    # With After= the unit would run while qemu still lives.
     assert f"--property=Before={SCOPE}" in words
     assert f"--property=BindsTo={SCOPE}" in words
     assert "--property=After=auditd.service" in words

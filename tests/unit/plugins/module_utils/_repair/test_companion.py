@@ -88,7 +88,7 @@ def test_stopped_by_hand_while_qemu_runs(
 def test_a_task_that_ends_the_vm_and_starts_it_again(
     base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It keeps the lock all the time, and waits for the companion."""
+    """The task keeps the lock all the time, and waits for the companion."""
     kernel = a_kernel(monkeypatch)
     a_vm()
     with hold(base / UUID):

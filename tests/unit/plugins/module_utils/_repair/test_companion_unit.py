@@ -42,7 +42,7 @@ def fixture_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(name="made")
 def fixture_made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, list[str]]]:
-    """Stands in for systemd; returns what it was asked to run."""
+    """Replace systemd. Return the commands that it was asked to run."""
     made: list[tuple[str, str, list[str]]] = []
     monkeypatch.setattr(
         systemd,
@@ -72,7 +72,7 @@ def test_the_program_is_laid_down(
     loaded = VmState(UUID).load()
     assert loaded is not None
     assert loaded.companion == str(program)
-    # It runs without Ansible, and finds that another run of the VM is noted.
+    # The companion runs without Ansible, and finds a note of another run of the VM.
     done = subprocess.run(
         [sys.executable, "-I", str(program), UUID, "1", "1"],
         capture_output=True,

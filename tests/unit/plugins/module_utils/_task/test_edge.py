@@ -28,11 +28,11 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._task.result import
 
 
 class Ended(Exception):
-    """Raised in place of the end of the process."""
+    """The fakes raise this where the process would end."""
 
 
 class FakeModule:
-    """Keeps how it was ended."""
+    """Notes how the module was ended."""
 
     check_mode = False
 
@@ -130,7 +130,7 @@ def test_the_records_get_the_ticket(
     with pytest.raises(Ended):
         edge.run_module(t.cast(t.Any, module), run)
     how, result = module.end
-    # What is refused is refused before anything is done.
+    # The module refuses options before it does anything.
     assert tickets == ([] if problem else [ticket])
     assert how == ("fail" if problem else "exit")
     assert result.get("msg", "").startswith(problem or "")

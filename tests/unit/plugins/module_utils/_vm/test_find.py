@@ -25,7 +25,7 @@ from ansible_collections.virtaudit.qemu.tests.unit.support.host import a_base, a
 def look(
     child: subprocess.Popen[bytes], ends: bool, monkeypatch: pytest.MonkeyPatch
 ) -> bool:
-    """Look at a VM whose monitor is gone, and whose qemu ends then, or does not; tell whether it runs."""
+    """Look at a VM whose monitor has disappeared, and whose qemu then ends or does not. Tell whether the VM runs."""
     process = process_of(child)
     a_vm(pid=process.pid, start_time=process.start_time)
 

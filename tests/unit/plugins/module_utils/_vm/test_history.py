@@ -10,6 +10,9 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.messages imp
     Messages,
     Vm,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.network import (
+    Network,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.origin import Origin
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.record import Record
 from ansible_collections.virtaudit.qemu.plugins.module_utils._device import Device
@@ -43,7 +46,7 @@ NO_DETACH = SAYS.net_detach(MAC, False)
 
 
 def in_log(monkeypatch: pytest.MonkeyPatch, records: list[Record]) -> History:
-    """Return the past of a task that was cut off; its records have the serials 1, 2, and so on."""
+    """Return the history of an interrupted task. Its records have the serials 1, 2, and so on."""
     logged = [
         Logged(f"1.000:{serial}", 1.0, record)
         for serial, record in enumerate(records, 1)
@@ -77,7 +80,8 @@ CASES: list[
     ),
     ("opening", [tun(1)], [OPEN_TUN, CLOSE_TUN], [], False, False),
     ("opening", [tun(1)], [OPEN_TUN, ATTACH], [("/dev/net/tun", 10)], True, False),
-    # The attach landed, the task did not know, and took it back: it closed its own descriptor.
+    # The record of the attach was kept, but the task did not know and took the attach back. So it
+    # closed its own descriptor.
     ("opening", [tun(1)], [OPEN_TUN, ATTACH, CLOSE_TAKEN_BACK], [], True, False),
     ("opening", [tun(1)], [OPEN_TUN, NO_ATTACH], [("/dev/net/tun", 1)], False, True),
     ("opening", [tun(1)], [OPEN_TUN, NO_ATTACH, CLOSE_TUN], [], False, True),
@@ -96,7 +100,8 @@ CASES: list[
         False,
     ),
     ("held", [], [START, DETACH], [], False, True),
-    # The task before began right after the hand-over, and its open is older than what is read here.
+    # The earlier task began right after the hand-over, and its open is older than the records that
+    # are read here.
     ("held", [tun(10)], [START], [("/dev/net/tun", 10)], True, False),
     ("held", [tun(10)], [ATTACH, DETACH], [("/dev/net/tun", 10)], False, True),
     ("held", [tun(10)], [ATTACH, DETACH, CLOSE_TUN], [], False, True),
@@ -177,3 +182,19 @@ def test_control(
     control: tuple[str | None, str | None],
 ) -> None:
     assert in_log(monkeypatch, records).control() == control
+
+
+def test_which_updates_are_on_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, after = Network("br0"), Network("br1", isolated="yes")
+    made, failed = (
+        SAYS.net_updates(MAC, "vt525400000001", before, after, success)
+        for success in (True, False)
+    )
+    past = in_log(monkeypatch, [made[0], failed[1]])
+    moved, isolated = before.changes(after)
+    assert past.has_update(MAC, moved, True)
+    assert not past.has_update(MAC, moved, False)
+    assert not past.has_update(MAC, isolated, True)
+    assert past.has_update(MAC, isolated, False)
+    assert not past.has_update(OTHER, moved, True)
+    assert not past.has_update(MAC, after.changes(before)[0], True)

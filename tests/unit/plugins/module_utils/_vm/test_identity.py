@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which process a VM is: noted, behind a monitor, or none that lives."""
+"""Which process a VM is: the noted one, the one behind a monitor, or no living one."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ from ansible_collections.virtaudit.qemu.tests.unit.support.host import a_base, a
 
 
 def looked_at(tmp_path: Path) -> t.ContextManager[Vm]:
-    """Look at a VM whose monitor nobody serves."""
+    """Look at a VM whose monitor no process serves."""
     target = a_target(qmp_socket=str(tmp_path / "gone.sock"))
     return find_vm(target, True, [])
 
 
 @pytest.fixture(name="only")
 def fixture_only(monkeypatch: pytest.MonkeyPatch) -> t.Callable[..., None]:
-    """Let nothing run but some processes."""
+    """Let only these processes run."""
 
     def only(*processes: Process) -> None:
         monkeypatch.setattr(identity, "all_processes", lambda: processes)
@@ -64,7 +64,7 @@ def test_it_has_ended(
     )
     with looked_at(tmp_path) as looked:
         assert not looked.running
-        # An attach would have nothing to attach to.
+        # An attach would have no VM.
         with pytest.raises(UnreachableError, match="there is no QMP socket"):
             looked.require_reached()
 
@@ -104,7 +104,7 @@ def test_the_noted_process_lives_under_any_name(
 
 
 class Served:
-    """A monitor that a process serves; ``threads`` are the CPUs of the VM behind it, in /proc's numbers."""
+    """A monitor that a process serves. ``threads`` are the threads of the VM's CPUs behind it."""
 
     path = "/run/m.sock"
 
@@ -173,7 +173,7 @@ def test_the_monitor_of_another_process_than_the_noted_one(start: Start) -> None
     assert f"pid {other.pid} " in str(caught.value)
     child.kill()
     child.wait()
-    # What it was has ended, on its own.
+    # The earlier process ended by itself.
     identity.require_noted("/m", other, note)
 
 
@@ -207,3 +207,32 @@ def test_a_start_that_was_cut_off_is_no_namesake_of_itself(
     identity.refuse_namesake("web01", UUID, [], os.getuid(), ends=True)
     with pytest.raises(OptionError, match=f"UUID {UUID}"):
         identity.refuse_namesake("web01", OTHER, [], os.getuid(), ends=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (("-name", "guest=web01"), "name"),
+        (("-uuid", UUID), "UUID"),
+        (("-uuid", UUID, "-name", "web01"), "UUID"),
+        (("-name", "web02"), None),
+    ],
+)
+def test_a_qemu_of_another_user_is_warned_of(
+    start: Start,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    what: str | None,
+) -> None:
+    process = process_of(start(*words, program=a_program(tmp_path / "kvm")))
+    monkeypatch.setattr(identity, "all_processes", lambda: [process])
+    assert identity.strangers(a_target(), UUID, None) == []
+    monkeypatch.setattr(Process, "uid", lambda self: 65534)
+    said = identity.strangers(a_target(), UUID, None)
+    assert len(said) == (what is not None)
+    for text in said:
+        assert f"user id 65534 (pid {process.pid}) has the {what} of VM web01" in text
+    # It is the user that qemu was started with, or is to be started with.
+    assert identity.strangers(a_target(), UUID, a_note(uid=65534)) == []
+    assert identity.strangers(a_target(user="nobody"), UUID, None) == []

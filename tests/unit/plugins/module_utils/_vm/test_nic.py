@@ -65,7 +65,7 @@ FOREIGN: dict[str, t.Any] = {"note": None, "devices": [tun(31, "vnet0")]}
 MACVTAP: dict[str, t.Any] = {"devices": [macvtap(31)]}
 DIRECT: dict[str, t.Any] = {"type": "direct", "source": "eth0", "mode": "vepa"}
 
-# the NIC, what is asked, the differences
+# the NIC, what the task asks for, the differences
 CASES: list[tuple[dict[str, t.Any], dict[str, t.Any], list[str]]] = [
     ({}, {}, []),
     ({}, {"source": "br1"}, ["source is br0, and the task asks for br1"]),

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A note that cannot be read, made anew."""
+"""A task rebuilds a note that it cannot read."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ VHOST = "/dev/vhost-net"
 
 @pytest.fixture(name="state", autouse=True)
 def fixture_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> VmState:
-    """A VM that was started, and whose note is torn."""
+    """A VM that was started, and whose note is damaged."""
     directory = a_base(tmp_path, monkeypatch) / UUID
     directory.mkdir()
     (directory / "state.json").write_text('{"version": 1, "name": "we')
@@ -88,7 +88,7 @@ def test_from_the_log(state: VmState) -> None:
         False,
     )
     assert note.pid == DEAD["pid"]
-    # What was under way is for the repair to find out.
+    # The repair finds out what was under way.
     assert note.busy is not None
     assert {mac: nic.phase for mac, nic in note.interfaces.items()} == {
         MAC: "held",
@@ -187,7 +187,7 @@ def test_the_next_task_of_another_vm_records_the_end(
     kernel = a_kernel(monkeypatch)
     with Auditor("off") as auditor:
         report = Report(auditor)
-        other_vms.end_other_vms("another", report, ORIGIN)
+        other_vms.settle_other_vms("another", report, ORIGIN, False)
     assert told(kernel) == ENDED
     assert not Path(state.path).exists()
     assert "its end is on record now, late" in report.warnings[0]

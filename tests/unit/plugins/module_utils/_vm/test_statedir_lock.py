@@ -40,7 +40,7 @@ def fixture_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(name="hold")
 def fixture_hold() -> t.Iterator[t.Callable[[str], subprocess.Popen[bytes]]]:
-    """Starts processes that hold a lock until they are ended."""
+    """Starts processes that hold a lock until the test ends them."""
     children = []
 
     def hold(path: str) -> subprocess.Popen[bytes]:
@@ -146,7 +146,7 @@ def test_the_lock_of_a_removed_directory_is_worth_nothing(
     inodes = []
 
     def open_and_lose(path: str, *args: t.Any) -> int:
-        """Another task removes the directory between our open and our lock, once; a third makes it anew."""
+        """Once, another task removes the directory between our open and our lock, and a third task makes it again."""
         fd = real(path, *args)
         if path == state.path:
             inodes.append(os.fstat(fd).st_ino)

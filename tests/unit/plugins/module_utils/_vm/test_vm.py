@@ -116,7 +116,7 @@ def test_an_open_that_the_daemon_dropped_is_not_on_record(
     ("changes", "under_way"),
     [
         ({}, False),
-        # Its guest may stand still: the next task lets it go on.
+        # Its guest may be paused, and the next task lets it go on.
         ({"frozen": True}, True),
         ({"booting": True}, True),
         ({"interfaces": {MAC: a_nic_note(phase="opening")}}, True),

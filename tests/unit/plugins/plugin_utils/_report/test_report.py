@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The report on a fleet: what it says of hosts, of what is in two places, of what is known and of what is new."""
+"""The report on a fleet: what it says about hosts, about NICs in two places, about known findings and about new ones."""
 
 from __future__ import annotations
 
@@ -231,7 +231,8 @@ def test_what_is_new_since_the_last_report_is_marked(reports: Reports) -> None:
     assert not any(each["new"] for each in reports.data()["findings"])
     later = answer(1, 2)
     later["grants"] += [make_grant(200, 1)]
-    # The same program, started anew, is no news; another one is, and one more of it.
+    # The same program after a restart is not news. Another program is, and one more process of it
+    # is.
     later["findings"] = [
         unrecorded(9),
         unrecorded(10, exe="/usr/bin/evil"),
@@ -260,7 +261,7 @@ def test_no_cell_is_a_formula(reports: Reports) -> None:
 
 
 class Tags(html.parser.HTMLParser):
-    """The ids, links and tags of a page; tags must close as they open."""
+    """Collects the ids, links and tags of a page. Tags must close in the order in which they open."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

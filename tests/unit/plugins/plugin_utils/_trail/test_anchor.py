@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The head is told to a socket such as the journal's and syslog's."""
+"""The callback sends the head to a socket such as the journal's or syslog's."""
 
 from __future__ import annotations
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import subprocess
 import sys
@@ -19,9 +18,13 @@ from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail import chain
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.chain import (
     check_file,
     check_files,
-    main,
-    seal,
     trail_files,
+)
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.line import (
+    seal,
+)
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.verify import (
+    main,
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.trail import write_trail
 
@@ -30,7 +33,7 @@ NAME = b"20261123T075900.000000Z-c1e2f3a4-0001-4000-8000-000000000000.jsonl"
 
 
 def forge(line: bytes, old: bytes, new: bytes) -> bytes:
-    """Change a line and compute its hash anew."""
+    """Change a line and compute its hash again."""
     body, _comma, _hash = line.replace(old, new).rpartition(b',"hash":"')
     digest = hashlib.sha256(body).hexdigest().encode("ascii")
     return b'%s,"hash":"%s"}}\n' % (body, digest)
@@ -75,7 +78,7 @@ OTHER_KINDS = (
     (b'"hash":"0000', b'"hash":0,"hush":"0000'),
 )
 
-# what is done, the line that is named, what is said of it
+# what is done, the line that the message names, the text of the message
 TAMPERED: list[tuple[str, t.Callable[[Lines], Lines], int, str]] = [
     ("drop", lambda x: [*x[:2], *x[3:]], 3, "written as line 4"),
     ("drop the first", lambda x: x[1:], 1, "written as line 2"),
@@ -186,7 +189,7 @@ class TestRuns:
         assert self.check(tmp_path) == [("sound", "")] * 3
 
     def test_rewritten_as_a_whole(self, paths: list[Path], tmp_path: Path) -> None:
-        """Every hash of the second run is right; the third run knows better."""
+        """Every hash of the second run is right, but the third run shows that the file was changed."""
         paths[1].unlink()
         kept = paths[2].read_bytes()
         paths[2].unlink()
@@ -232,7 +235,7 @@ class TestRuns:
         assert self.check(tmp_path) == [("sound", "")] * 2
 
     def test_runs_that_overlapped(self, tmp_path: Path) -> None:
-        """The first ends after the second has begun and ended; the third continues both."""
+        """The first run ends after the second has begun and ended. The third run continues both."""
         first = write_trail(tmp_path, 1)
         whole = first.read_bytes()
         first.write_bytes(b"".join(whole.splitlines(keepends=True)[:2]))
@@ -248,7 +251,7 @@ class TestRuns:
             "broken",
         ]
         assert f"{first.name} was cut or rewritten" in states[2][1]
-        # What one run vouches for need not be repeated by the next.
+        # If one run vouches for a file, the next run need not do so again.
         first.write_bytes(whole)
         anchors = [
             json.loads(write_trail(tmp_path, number).read_bytes().splitlines()[0])[
@@ -269,7 +272,7 @@ class TestRuns:
         assert self.check(tmp_path) == [("sound", "")] * 3
 
     def test_a_forged_first_run(self, paths: list[Path], tmp_path: Path) -> None:
-        """Continues nothing, where there is something to continue."""
+        """A run that continues nothing, although there is something to continue."""
         (tmp_path / "elsewhere").mkdir()
         forged = write_trail(tmp_path / "elsewhere", 4)
         forged.rename(tmp_path / forged.name)
@@ -291,8 +294,9 @@ def test_the_command(
     if tamper:
         path.write_bytes(path.read_bytes().replace(b"web01", b"web02"))
     done = subprocess.run(
-        # -I: it needs nothing but Python.
-        [sys.executable, "-I", str(chain.__file__), str(tmp_path)],
+        # -S: it needs nothing but Python.
+        [sys.executable, "-S", "-m", "_trail.verify", str(tmp_path)],
+        env={"PYTHONPATH": str(Path(str(chain.__file__)).parents[1])},
         stdout=subprocess.PIPE,
         encoding="utf-8",
         check=False,
@@ -303,11 +307,6 @@ def test_the_command(
 def test_nothing_to_check_is_no_success(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(str(tmp_path)) == 1
-    assert main(str(tmp_path / "missing")) == 1
-    assert main() == 1
-    os.mkfifo(
-        tmp_path / "20261123T080001.000000Z-c1e2f3a4-0001-4000-8000-000000000001.jsonl"
-    )
-    assert main(str(tmp_path)) == 1
-    assert capsys.readouterr().out.count("BROKEN") == 4
+    assert main([str(tmp_path)]) == 1
+    assert main([str(tmp_path / "missing")]) == 1
+    assert capsys.readouterr().out.count("BROKEN") == 2

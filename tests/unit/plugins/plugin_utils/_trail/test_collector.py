@@ -118,7 +118,7 @@ class TestJobs:
 
     @pytest.mark.parametrize("machine", ["hv1", "hv2"])
     def test_a_job_that_is_not_ours(self, collector: Collector, machine: str) -> None:
-        """Never begun, or begun on another machine."""
+        """The job never began, or began on another machine."""
         if machine == "hv2":
             collector.whole(an_answer(self.begun))
         assert collector.whole(an_answer(self.done(1), ASYNC_STATUS, machine)) == []
@@ -211,7 +211,7 @@ class TestReadBack:
             ({"since": "2026-01-01T00:00:00.000Z"}, 1),
             ({"since": "2026-11-23T07:55:05.000Z"}, 1),
             ({"since": "2026-11-23T07:55:05.001Z"}, 0),
-            # Of other VMs, or too late to know.
+            # Records of other VMs, or records that came too late to know.
             ({"uuid": "c1e2f3a4-0001-4000-8000-000000000099"}, 0),
             ({"name": "web02"}, 0),
             ({"since": "2026-12-01T00:00:00.000Z"}, 0),
@@ -220,7 +220,7 @@ class TestReadBack:
             ({"until": "2026-12-01T00:00:00.000Z"}, 0),
             ({"own_logs": False}, 0),
             ({"since": "yesterday"}, 0),
-            # Sent when the log was being read, or after.
+            # Records that were sent while the log was read, or after that.
             ({"as_of": "2026-11-23T07:55:05.002Z"}, 1),
             ({"as_of": "2026-11-23T07:55:05.001Z"}, 0),
             ({"as_of": None}, 0),

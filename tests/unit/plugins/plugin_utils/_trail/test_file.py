@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import json
 import os
 import resource
@@ -16,6 +18,8 @@ import pytest
 
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.chain import (
     check_file,
+    check_files,
+    trail_files,
 )
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.directory import (
     TrailError,
@@ -24,7 +28,9 @@ from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.file import 
     TrailFile,
 )
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.lines import Lines
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.trail import Trail
 from ansible_collections.virtaudit.qemu.tests.unit.support.trail import (
+    BEGAN,
     a_record,
     a_run,
     a_task,
@@ -76,7 +82,7 @@ def test_a_directory_of_another_user_is_refused(tmp_path: Path) -> None:
 
 def test_a_link_above_the_directory_is_as_good_as_the_directory(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
-    open_trail(tmp_path / "link" / "trail").close(None)
+    write_trail(tmp_path / "link" / "trail")
     (file,) = (tmp_path / "trail").iterdir()
     assert file.is_file()
 
@@ -117,7 +123,7 @@ def test_what_is_there_is_neither_followed_nor_overwritten(
     (tmp_path / "trail").mkdir(mode=0o700)
     (tmp_path / "victim").write_text("precious")
     (tmp_path / "trail" / name).symlink_to(tmp_path / "victim")
-    # It comes after the look at what there is.
+    # This happens after the look at the existing files.
     monkeypatch.setattr(os, "listdir", lambda _directory: [])
     with pytest.raises(TrailError, match="File exists"):
         open_trail(tmp_path / "trail")
@@ -131,7 +137,7 @@ def test_a_parent_that_is_no_directory(tmp_path: Path) -> None:
 
 
 def test_what_another_process_writes_stays(tmp_path: Path) -> None:
-    """Appended to, never written over."""
+    """The file is only appended to, and never overwritten."""
     file = open_trail(tmp_path)
     file.append(some_lines(1))
     with open(file.path, "ab") as handle:
@@ -141,22 +147,56 @@ def test_what_another_process_writes_stays(tmp_path: Path) -> None:
     assert Path(file.path).read_bytes().splitlines()[1] == b"forged"
 
 
-def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
-    file = open_trail(tmp_path)
-    file.append([Lines(a_run()).opening()])
+@contextlib.contextmanager
+def room_for(size: int) -> t.Iterator[None]:
+    """Let files have this size and no more, as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
-        with pytest.raises(TrailError, match="File too large"):
-            file.append(some_lines(10))
+        yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, old)
+
+
+def test_a_disk_that_is_full_from_the_start_leaves_no_file(tmp_path: Path) -> None:
+    """Nothing could continue an empty file, and each later check would fail."""
+    trail = Trail("/play.yml", 10)
+    with room_for(100):
+        with pytest.raises(TrailError, match="File too large"):
+            trail.open(str(tmp_path))
+        trail.close()
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_controllers_with_other_clocks_write_to_one_directory(tmp_path: Path) -> None:
+    """Runs begin and end in another order than their clocks say, and each is continued."""
+    hours = {"a": 0, "b": -3, "c": 3, "d": 0, "e": -3}
+    open_ones: dict[str, TrailFile] = {}
+    # A capital letter ends the run.
+    for number, step in enumerate("abcAdBCeDE"):
+        name = step.lower()
+        run = a_run(ord(name), began=BEGAN + datetime.timedelta(hours=hours[name]))
+        if step == name:
+            open_ones[name] = TrailFile(str(tmp_path), run.id, run.began)
+            open_ones[name].append([Lines(run).opening()])
+        else:
+            summary = {"records": 0, "number": number}
+            open_ones[name].close(Lines(run).closing(summary, None))
+    files = check_files(trail_files(str(tmp_path)))
+    assert [(each.status, each.problem) for each in files] == [("sound", None)] * 5
+
+
+def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
+    file = open_trail(tmp_path)
+    file.append([Lines(a_run()).opening()])
+    with room_for(5000), pytest.raises(TrailError, match="File too large"):
+        file.append(some_lines(10))
     found = check_file(file.path)
     assert (found.status, found.torn, found.lines) == ("unfinished", False, file.lines)
     assert 1 < file.lines < 5
-    # There is room again: the end is told.
+    # There is room again, so the callback writes the end.
     summary = {"records": file.lines - 1, "unwritten": 11 - file.lines}
     file.close(Lines(a_run()).closing(summary, "no room"))
     assert check_file(file.path).status == "sound"

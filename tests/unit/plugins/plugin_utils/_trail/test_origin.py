@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where a run comes from, and that no record is written twice."""
+"""Where a run comes from, and that the callback writes no record twice."""
 
 from __future__ import annotations
 
@@ -54,6 +54,8 @@ def test_what_awx_and_the_runner_tell() -> None:
     assert user_of(job) == "alice"
     assert user_of(job_of({}, {"SUDO_USER": "bob"}, None)) == "bob"
     assert job_of({}, {}, 0) == {"login": "root"}
+    workflow = {"awx_workflow_job_user_name": "carol", "awx_workflow_job_id": 9}
+    assert user_of(job_of(workflow, {"LOGNAME": "runner"}, None)) == "carol"
 
 
 def hash_of(*sources: Path | str) -> t.Any:
@@ -111,7 +113,7 @@ def run(directory: Path, *answers: t.Any) -> None:
 
 @pytest.mark.parametrize("machine", ["hv1", 'hv"1\\ü'])
 def test_no_id_is_there_twice(tmp_path: Path, machine: str) -> None:
-    """The logs are read back by one run after the other; the same event of another host is another record."""
+    """One run after the other reads the logs back. The same event of another host is another record."""
     log = a_log(an_item(1), an_item(2), an_item(3))
     sent = an_answer(a_result(an_item(1)), machine=machine)
     run(tmp_path, sent, an_answer(log, AUDIT_INFO, machine=machine))

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The files of all runs against the hosts' logs."""
+"""Compares the files of all runs with the hosts' logs."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def write_run(directory: Path, number: int, *serials: int, host: str = "hv1") ->
 
 
 def an_answer(*items: Data, **changes: t.Any) -> Data:
-    """Return what a host has, in logs that reach from 7 to 8 o'clock."""
+    """Return a host's answer from logs that reach from 7 to 8 o'clock."""
     log = a_log(*items)
     log["stats"]["first"] = "2026-11-23T07:00:00.000Z"
     return {**log, **changes}
@@ -121,7 +121,7 @@ def test_what_the_logs_do_not_reach_is_only_counted(tmp_path: Path) -> None:
     ("change", "auid", "kind"),
     [
         ({"exe": "/usr/sbin/libvirtd"}, None, "others"),
-        # A revocation that nobody was logged in for, as by a cron job.
+        # A revocation without a login, for example by a cron job.
         ({"reason": "detach"}, None, "not_in_files"),
         ({"reason": "detach"}, 1000, "not_in_files"),
         ({"reason": "detach", "run": "x"}, None, "not_in_files"),

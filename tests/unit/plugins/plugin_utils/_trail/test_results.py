@@ -14,7 +14,7 @@ from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.results impo
 
 
 def a_result_of(delegate_to: str | None, **data: t.Any) -> types.SimpleNamespace:
-    """Return what Ansible hands over, as far as it is looked at."""
+    """Return the parts of Ansible's result that the callback looks at."""
     task = types.SimpleNamespace(
         action=ATTACH,
         delegate_to=delegate_to,

@@ -42,7 +42,7 @@ FITS: dict[str, t.Callable[[t.Any], bool]] = {
 
 
 def unfit(value: t.Any, mapping: t.Any, where: str) -> t.Iterator[str]:
-    """Return what of a line an index of the template would not take, or not know."""
+    """Return the fields of a line that an index with the template would refuse or does not know."""
     if isinstance(value, list):
         for each in value:
             yield from unfit(each, mapping, where)
@@ -84,7 +84,7 @@ def test_the_shippers_read_what_the_callback_writes() -> None:
         *filebeat["filebeat.inputs"][0]["paths"],
         *vector["sources"]["trail"]["include"],
     }
-    # Signatures beside the files are none of a shipper's business.
+    # A shipper must ignore the signatures beside the files.
     assert {Path(path).name for path in paths} == {"*.jsonl"}
     known = {*vector["sources"], *vector["transforms"], "lines.dropped"}
     parts = [*vector["transforms"].values(), *vector["sinks"].values()]

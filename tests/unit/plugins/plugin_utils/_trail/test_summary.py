@@ -152,7 +152,7 @@ def test_names_are_cut_before_what_tells_a_nic(width: int) -> None:
     assert lines[0].endswith(f"…  {MAC}")
     assert lines[1].split()[:2] == ["attach", "success"]
     assert lines[1].endswith("…  1795420505.002:2")
-    # As long as there is room, what is left tells one from another.
+    # As long as there is room, the remaining text shows which is which.
     assert lines[0].startswith("hhhh" if width < 80 else "h" * 40)
 
 

@@ -1,10 +1,10 @@
 # Copyright (c) 2026, virtaudit contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ways to tamper with a directory of five runs, and what finds each.
+"""Ways to tamper with a directory of five runs, and what finds each. ``file``: the files alone show it.
 
-``file``: the files by themselves. ``heads``: the heads that were told elsewhere. ``host``: only the hosts' logs, by
-trail_reconcile. The threat model has the same list.
+``heads``: the heads on another machine show it. ``host``: only trail_reconcile finds it in the hosts' logs. The
+threat model has the same list.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail import (
 )
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.chain import (
     check_file,
-    seal,
 )
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.heads import Head
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.line import (
+    seal,
+)
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.signature import (
     write_signature,
 )
@@ -40,7 +42,7 @@ Found = t.Literal["file", "heads", "host"]
 
 
 class Runs:
-    """Five runs in a directory, and what they told of their ends."""
+    """Five runs in a directory, and the heads that they sent at their ends."""
 
     def __init__(self, path: Path) -> None:
         self.directory = path / "trail"
@@ -57,7 +59,7 @@ def head_of(path: Path) -> Head:
 
 
 def reseal(path: Path, change: t.Callable[[list[t.Any]], object]) -> None:
-    """Change a file, and compute all hashes anew, as somebody would who may write it and knows how."""
+    """Change a file, and compute all hashes again. Somebody who may write the file and knows how could do that."""
     documents = [json.loads(line) for line in path.read_bytes().splitlines()]
     change(documents)
     lines, head = [], documents[0]["virtaudit"]["previous"]["hash"]
@@ -78,6 +80,12 @@ def change_a_vm(documents: list[t.Any]) -> None:
 def drop_a_record(documents: list[t.Any]) -> None:
     del documents[1]
     documents[-1]["virtaudit"]["summary"]["records"] -= 1
+
+
+def close_anew(documents: list[t.Any]) -> None:
+    documents[-1]["event"].update(kind="state", action="run_end")
+    records = [each for each in documents if each["event"]["kind"] == "event"]
+    documents[-1]["virtaudit"]["summary"] = {"records": len(records)}
 
 
 def cut_lines(path: Path, count: int) -> None:
@@ -114,7 +122,7 @@ def drop_the_old(runs: Runs) -> None:
 
 
 def leave_out_a_record(runs: Runs) -> None:
-    """The controller's own user has the callback write less than it was given."""
+    """The controller's own user makes the callback write less than it got."""
     reseal(runs.paths[4], drop_a_record)
     runs.heads[4] = head_of(runs.paths[4])
 
@@ -127,7 +135,7 @@ def write_the_newest_anew(runs: Runs) -> None:
     reseal(runs.paths[4], change_a_vm)
 
 
-# The way, what is done, and what finds it.
+# The way, the function that does it, and what finds it.
 WAYS: list[tuple[str, t.Callable[[Runs], object], Found]] = [
     ("a line of a file is changed", edit, "file"),
     ("a line is removed from the middle", remove_a_line, "file"),
@@ -180,11 +188,17 @@ def test_there_are_thirteen_ways() -> None:
     assert len({name for name, _done, _found in WAYS}) == 13
 
 
-@pytest.mark.parametrize("harm", [remove_the_newest, write_the_newest_anew])
+def cut_the_newest(runs: Runs) -> None:
+    cut_lines(runs.paths[4], 1)
+
+
+@pytest.mark.parametrize(
+    "harm", [remove_the_newest, write_the_newest_anew, cut_the_newest]
+)
 def test_the_newest_is_harmed_and_another_run_came_since(
     tmp_path: Path, harm: t.Callable[[Runs], None]
 ) -> None:
-    """The next run continues what it finds, so only what was told elsewhere has it."""
+    """The next run continues the files that it finds, so only another machine still has the head."""
     runs = Runs(tmp_path)
     harm(runs)
     write_trail(runs.directory, 6)
@@ -193,6 +207,16 @@ def test_the_newest_is_harmed_and_another_run_came_since(
     assert len(wrong) == 1
     assert runs.paths[4].name in wrong[0]
     assert {each.status for each in runs.check(head=runs.heads[4].head)} == {0, 1}
+
+
+def test_the_head_of_a_file_that_was_written_anew_is_told_too(tmp_path: Path) -> None:
+    runs = Runs(tmp_path)
+    write_the_newest_anew(runs)
+    for heads in (
+        [*runs.heads, head_of(runs.paths[4])],
+        [head_of(runs.paths[4]), *runs.heads],
+    ):
+        assert [each.status for each in runs.check(heads=heads)] == [0, 0, 0, 0, 1]
 
 
 def test_older_files_may_be_put_away_when_it_is_said(tmp_path: Path) -> None:
@@ -245,7 +269,12 @@ def test_a_file_that_is_written_anew_has_no_signature_of_ours(
     assert [each.text.endswith("signed by auditor") for each in verdicts] == [True] * 5
     reseal(runs.paths[4], change_a_vm)
     assert "is of another head" in runs.check(signers=str(signers))[4].text
+    cut_the_newest(runs)
+    later = write_trail(runs.directory, 6)
+    assert "it has a signature" in runs.check()[4].text
+    later.unlink()
     Path(f"{runs.paths[4]}.sig").unlink()
+    reseal(runs.paths[4], close_anew)
     assert "has no signature" in runs.check(signers=str(signers))[4].text
     signers.write_text("")
     assert "of nobody" in runs.check(signers=str(signers))[0].text

@@ -1,0 +1,93 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A vdpa device, whose node qemu drives by itself: it has no link on the host."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import typing as t
+
+from ..._audit.network import Network
+from ..._device import Device, format_rdev
+from ..._errors import DeviceError, LinkError
+from .. import holdings, vdpa
+from ..interface import Interface
+from ..nic_link import NicLink
+from .base import Backend, Nodes
+
+
+class Vdpa(Backend):
+    """A vdpa device. What would be a link's name elsewhere is that of its node, ``vhost-vdpa-<N>``.
+
+    The kernel lets one process open it, and keeps it while a descriptor is open.
+    """
+
+    kind = "vdpa"
+    family = "netdev"
+    left = "nothing"
+    moves = False
+    has_link = False
+
+    def check(self, interface: Interface, leftovers: t.Collection[str]) -> None:
+        """Require a device that nobody holds. Raises :class:`OptionError`."""
+        if interface.ifname in leftovers:
+            return
+        holding = holdings.holder_of(interface.ifname, None)
+        if holding is not None:
+            raise interface.error(
+                "source",
+                f"the vdpa device {interface.source} is in use: {holding}; a vdpa device serves one VM. Detach it there"
+                " first, or name another one",
+            )
+
+    def complaints(self, source: str, ifname: str | None) -> list[str]:
+        """Say nothing: the host does not see what the device is connected to."""
+        return []
+
+    def open(self, interface: Interface, nodes: Nodes) -> list[Device]:
+        """Open the device's node."""
+        found = vdpa.find(interface.source)
+        if found is None or found.node != interface.ifname:
+            raise DeviceError(
+                f"the vdpa device {interface.source} of {interface.mac} is gone, or has another node than"
+                f" {interface.ifname} now"
+            )
+
+        def setup(opened: Device) -> None:
+            major, minor = map(int, found.number.split(":"))
+            if opened.rdev != format_rdev(os.makedev(major, minor)):
+                raise DeviceError(
+                    f"{opened.path} is not the node of the vdpa device {found.name}: it has the number {opened.rdev},"
+                    f" and the device has {found.number}"
+                )
+            opened.dev = found.node
+
+        return [nodes.open_node(interface, found.path, setup)]
+
+    def prepare(self, link: NicLink) -> None:
+        """Do nothing: the device is on its network."""
+
+    def observe(self, link: NicLink) -> Network:
+        """Return the device by its name: the host does not see more of its network."""
+        source = self.source_of(link.ifname)
+        return dataclasses.replace(link.network, source=source)
+
+    def update(self, link: NicLink, network: Network) -> None:
+        """Refuse: only another NIC can be on another device. Raises :class:`LinkError`."""
+        raise LinkError(
+            f"{link.mac} cannot move from one vdpa device to another; detach the NIC and attach it there (on_mismatch:"
+            " replace)"
+        )
+
+    def source_of(self, ifname: str) -> str | None:
+        """Return the name of the vdpa device that has a node."""
+        found = vdpa.find(f"/dev/{ifname}")
+        return None if found is None else found.name
+
+    def _connect(self, link: NicLink) -> None:
+        """The device is connected."""
+
+    def _set_port(self, link: NicLink, before: NicLink | None) -> None:
+        """The device has no port on the host."""

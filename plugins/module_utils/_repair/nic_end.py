@@ -1,0 +1,91 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the host shows of an interface that a task has left, and its end: the records of it, and what is removed then."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._errors import LinkError
+from .._net import holdings, sysfs
+from .._net.backends import backend_of
+
+if t.TYPE_CHECKING:
+    from .._audit.messages import Messages
+    from .._audit.record import Record
+    from .._vm.history import NicHistory
+    from .._vm.note import NicNote
+
+
+def nic_end_records(
+    nic: NicNote, on_record: NicHistory, grant: str, messages: Messages
+) -> list[Record]:
+    """Return the records that qemu holds nothing of an interface any more: of its detach, or its failed ``grant``, and each close.
+
+    What is ``on_record`` is not recorded again.
+    """
+    records = []
+    if on_record.granted:
+        records.append(messages.net_detach(nic.mac, success=True))
+    elif not on_record.settled:
+        from .._net.network import network_of
+
+        on = network_of(nic.link, nic.type)
+        records.append(messages.net_grant(grant, nic.mac, [], False, *on))
+    return records + [
+        messages.net_close(nic.mac, opened, opened.fd)
+        for opened in on_record.outstanding
+    ]
+
+
+def has_remains(nic: NicNote, free: bool = False) -> bool:
+    """Tell whether something is left that was made for an interface and that nobody holds.
+
+    ``free``: that nobody holds it has just been found.
+    """
+    backend = backend_of(nic.type)
+    there = nic.made and any(backend.remains(link) for link in nic.links)
+    return there and (free or holdings.holder_of(nic.ifname, nic.ifindex) is None)
+
+
+def link_of(nic: NicNote) -> tuple[str | None, str | None]:
+    """Return the name that the link of an interface has now, and what it is on; ``None`` for what is not there.
+
+    A link keeps its index when it is renamed.
+    """
+    name = nic.ifname if nic.ifindex is None else sysfs.name_of(nic.ifindex)
+    if name is None or not sysfs.exists(name):
+        return None, None
+    return name, backend_of(nic.type).source_of(name)
+
+
+def is_updated(nic: NicNote) -> bool:
+    """Tell whether the kernel has the link of an interface on the network that an update was to put it on."""
+    if nic.updating is None:
+        return False
+    backend, link = backend_of(nic.type), nic.link.on(nic.updating)
+    try:
+        found = backend.observe(link)
+        return not found.changes(nic.updating) and not backend.left_of(link, nic.link)
+    except LinkError:
+        return False
+
+
+def remove_remains(nic: NicNote, free: bool = False) -> None:
+    """Remove what is left of an interface that nobody holds. A tap goes with its last fd.
+
+    ``free``: that nobody holds it has just been found. Raises :class:`LinkError`; the interface must
+    stay noted then, for the next task to remove it.
+    """
+    if not has_remains(nic, free):
+        return
+    backend = backend_of(nic.type)
+    try:
+        for link in nic.links:
+            backend.remove(link)
+    except LinkError as exc:
+        raise LinkError(
+            f"{exc}. It is {backend.left} of {nic.mac}; that qemu has none of its devices is on record, and nobody"
+            " holds what is left. Run the task again to remove it"
+        ) from exc

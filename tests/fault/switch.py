@@ -1,0 +1,113 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""An Open vSwitch of the tests, with its datapath in user space; what can happen to it, and what ovs-vsctl sees of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+BRIDGE = "vafault-ovs"
+_RUN = Path("/run/openvswitch")
+_SOCKET = _RUN / "db.sock"
+_SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
+_DATABASE = _RUN / "vafault.db"
+_SECONDS = 10.0
+
+
+@contextlib.contextmanager
+def running() -> Iterator[None]:
+    """Have a switch with a bridge."""
+    if _SOCKET.exists():
+        raise SystemExit(f"{_SOCKET} is in use: Open vSwitch runs here")
+    _RUN.mkdir(exist_ok=True)
+    _DATABASE.unlink(missing_ok=True)
+    try:
+        _run("ovsdb-tool", "create", str(_DATABASE), _SCHEMA)
+        start_database()
+        _run("ovs-vsctl", "--no-wait", "init")
+        _run("ovs-vswitchd", "--pidfile", "--detach", "--log-file=/dev/null")
+        add_bridge()
+        yield
+    finally:
+        remove_bridge()
+        for name in ("ovs-vswitchd", "ovsdb-server"):
+            _end(name)
+        for path in _RUN.glob("*"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def hang() -> None:
+    """Let the switch stand still, with its database up."""
+    os.kill(_pid("ovs-vswitchd"), signal.SIGSTOP)
+
+
+def go_on() -> None:
+    """Let it go on."""
+    os.kill(_pid("ovs-vswitchd"), signal.SIGCONT)
+
+
+def stop_database() -> None:
+    """End the database, with the switch up."""
+    _end("ovsdb-server")
+
+
+def start_database() -> None:
+    """Serve the database, and wait for it."""
+    words = (f"--remote=punix:{_SOCKET}", "--pidfile", "--detach")
+    _run("ovsdb-server", *words, "--log-file=/dev/null", str(_DATABASE))
+
+
+def add_bridge() -> None:
+    """Make the bridge."""
+    options = ("--", "set", "Bridge", BRIDGE, "datapath_type=netdev")
+    _run("ovs-vsctl", "--may-exist", "add-br", BRIDGE, *options)
+
+
+def remove_bridge() -> None:
+    """Remove the bridge with all its ports."""
+    words = ["ovs-vsctl", "--timeout=5", "--if-exists", "del-br", BRIDGE]
+    subprocess.run(words, check=False, capture_output=True)
+
+
+def ports() -> dict[str, str]:
+    """Return the VLAN of each port of the bridge, by its name; nothing where no switch is up."""
+    if not _SOCKET.exists():
+        return {}
+    names = _run("ovs-vsctl", "--timeout=5", "list-ports", BRIDGE).split()
+    return {
+        name: _run("ovs-vsctl", "--timeout=5", "get", "Port", name, "tag").strip()
+        for name in names
+    }
+
+
+def _run(*words: str) -> str:
+    return subprocess.run(words, check=True, capture_output=True, text=True).stdout
+
+
+def _pid(name: str) -> int:
+    try:
+        pid = int((_RUN / f"{name}.pid").read_text("ascii"))
+        command = Path(f"/proc/{pid}/comm").read_text("ascii").strip()
+    except OSError:
+        return 0
+    return pid if command == name else 0
+
+
+def _end(name: str) -> None:
+    pid = _pid(name)
+    if not pid:
+        return
+    for number in (signal.SIGTERM, signal.SIGCONT):
+        os.kill(pid, number)
+    deadline = time.monotonic() + _SECONDS
+    while _pid(name) and time.monotonic() < deadline:
+        time.sleep(0.01)
