@@ -78,7 +78,7 @@ def one_round(networks: dict[str, Options]) -> list[Task]:
         for count in (1, MANY):
             tasks += [
                 {"name": f"{name} {count}", **attach(count, options)},
-                {"name": "detach", DETACH: {**vm, "macs": ["all"]}},
+                {"name": "detach", DETACH: {**vm, "macs": ["all"], "timeout": 60}},
             ]
     return tasks
 

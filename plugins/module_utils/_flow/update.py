@@ -69,9 +69,10 @@ def _put(vm: Vm, nic: Nic, link: NicLink, network: Network) -> None:
 
 
 def _require(entry: NicNote, network: Network) -> None:
-    """Require that the kernel has a link on a network. Raises :class:`LinkError`."""
-    found = backend_of(entry.type).observe(entry.link.on(network))
-    wrong = Move(found, network).differences
+    """Require that the kernel has a link on a network, and no more on its former one. Raises :class:`LinkError`."""
+    backend, link = backend_of(entry.type), entry.link.on(network)
+    wrong = Move(backend.observe(link), network).differences
+    wrong += backend.left_of(link, entry.link)
     if wrong:
         raise LinkError(
             f"{entry.ifname} was put on its network, and the kernel says otherwise: {'; '.join(wrong)}"

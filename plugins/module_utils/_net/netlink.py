@@ -39,6 +39,7 @@ _BATCH_BEGIN, _BATCH_END = 16, 17
 _BYTES = 65536
 _SECONDS = 10.0
 _TRIES = 5
+_AT_ONCE = 16
 
 
 class Reply(t.NamedTuple):
@@ -69,6 +70,24 @@ def talk(protocol: int, kind: int, flags: int, payload: bytes) -> list[Reply]:
     raise LinkError(
         "the kernel's network settings kept changing while the task read them; run the task again"
     )
+
+
+def ask_each(protocol: int, orders: t.Sequence[Order]) -> list[Reply | int]:
+    """Ask several questions at once that have one answer each; return that, or the kernel's errno, for each.
+
+    Raises :class:`OSError` when the kernel does not answer.
+    """
+    found: dict[int, Reply | int] = {}
+    # Each answer takes a page of the socket's memory, which has some fifty.
+    for start in range(0, len(orders), _AT_ONCE):
+        part = orders[start : start + _AT_ONCE]
+        end = start + len(part)
+        for position, answer, _marks, body in _exchange(protocol, part):
+            code = -_ERROR.unpack_from(body)[0] if answer == _NLMSG_ERROR else 0
+            found[start + position] = code or Reply(answer, body)
+            if len(found) == end:
+                break
+    return [found[position] for position in range(len(orders))]
 
 
 def attribute(kind: int, value: bytes) -> bytes:
@@ -106,7 +125,7 @@ def transact(subsystem: int, orders: t.Sequence[Order], dry: bool = False) -> No
         # Without it the kernel takes everything back.
         batch.append(Order(_BATCH_END, 0, frame))
     answered = 0
-    for answer, _marks, body in _exchange(NETLINK_NETFILTER, batch):
+    for _position, answer, _marks, body in _exchange(NETLINK_NETFILTER, batch):
         if answer == _NLMSG_ERROR:
             _raise(body)
             answered += 1
@@ -121,7 +140,8 @@ def _talk(
     flags |= 0 if dump else _NLM_F_ACK
     replies: list[Reply] = []
     interrupted = False
-    for answer, marks, body in _exchange(protocol, [Order(kind, flags, payload)]):
+    order = Order(kind, flags, payload)
+    for _position, answer, marks, body in _exchange(protocol, [order]):
         interrupted |= bool(marks & _NLM_F_DUMP_INTR)
         if answer in (_NLMSG_ERROR, _NLMSG_DONE):
             _raise(body)
@@ -130,22 +150,25 @@ def _talk(
     return replies, interrupted
 
 
+_numbers = itertools.count(1)
 # They stay open: when one is closed after something was deleted from nftables, the kernel waits until it is freed.
 _sockets: dict[int, socket.socket] = {}
-_numbers = itertools.count(1)
 
 
 def _exchange(
     protocol: int, orders: t.Sequence[Order]
-) -> t.Iterator[tuple[int, int, bytes]]:
-    """Send messages, and yield type, flags and payload of each answer of the kernel's, without an end."""
-    number = next(_numbers)
+) -> t.Iterator[tuple[int, int, int, bytes]]:
+    """Send messages, and yield the answers of the kernel's without an end.
+
+    Each has the position of what it answers, its type, flags and payload.
+    """
+    numbers = {next(_numbers): position for position in range(len(orders))}
     sent = b"".join(
         _HEADER.pack(
             _HEADER.size + len(payload), kind, flags | _NLM_F_REQUEST, number, 0
         )
         + payload
-        for kind, flags, payload in orders
+        for number, (kind, flags, payload) in zip(numbers, orders)
     )
     try:
         if protocol not in _sockets:
@@ -159,8 +182,9 @@ def _exchange(
             # Other processes can send to this socket too, and an earlier exchange may have ended early.
             while datagram and sender == 0:
                 length, answer, marks, asked, _pid = _HEADER.unpack_from(datagram)
-                if asked == number:
-                    yield answer, marks, datagram[_HEADER.size : length]
+                if asked in numbers:
+                    body = datagram[_HEADER.size : length]
+                    yield numbers[asked], answer, marks, body
                 datagram = datagram[length + (-length % 4) :]
     except OSError:
         # What is under way on it is not known.

@@ -115,6 +115,12 @@ def apply(name: str, vlan: Vlan) -> None:
         )
 
 
+def is_default(name: str, bridge: str) -> bool:
+    """Tell whether a port has the VLAN that its bridge gives to a new one, and no other. Raises :class:`LinkError`."""
+    default, found = sysfs.default_vid(bridge), read(name)
+    return not found.vids if default is None else found.matches(Vlan(default))
+
+
 def apply_default(name: str, bridge: str) -> None:
     """Give a port only the VLAN that its bridge gives to a new port. Raises :class:`LinkError`."""
     default = sysfs.default_vid(bridge)

@@ -64,11 +64,12 @@ def is_updated(nic: NicNote) -> bool:
     """Tell whether the kernel has the link of an interface on the network that an update was to put it on."""
     if nic.updating is None:
         return False
+    backend, link = backend_of(nic.type), nic.link.on(nic.updating)
     try:
-        found = backend_of(nic.type).observe(nic.link.on(nic.updating))
+        found = backend.observe(link)
+        return not found.changes(nic.updating) and not backend.left_of(link, nic.link)
     except LinkError:
         return False
-    return not found.changes(nic.updating)
 
 
 def remove_remains(nic: NicNote, free: bool = False) -> None:

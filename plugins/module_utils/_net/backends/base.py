@@ -110,6 +110,19 @@ class Backend(abc.ABC):
             hwaddr=None if right and network.hwaddr is None else own,
         )
 
+    def left_of(self, link: NicLink, before: NicLink) -> list[str]:
+        """Return in words what is still there of the network ``before``, and :meth:`observe` does not look at any more.
+
+        Raises :class:`LinkError`.
+        """
+        if link.rights is not None or before.rights is None:
+            return []
+        from ..filter import table
+        from ..filter.elements import elements_of
+
+        left = table.there(self.family, elements_of(before.rights))
+        return ["its former filter is still there"] if left else []
+
     def mode_of(self, ifname: str) -> str | None:
         """Return the mode of a link in the words of the option ``mode``, or ``None`` for a kind without modes."""
         return None

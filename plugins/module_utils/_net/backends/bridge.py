@@ -96,6 +96,21 @@ class Bridge(Backend):
                 network = dataclasses.replace(network, isolated=None, filter=None)
         return network
 
+    def left_of(self, link: NicLink, before: NicLink) -> list[str]:
+        """Tell of a filter, and of flags and VLANs of the port."""
+        name, left = link.ifname, super().left_of(link, before)
+        if _is_plain(link) and not _is_plain(before):
+            from .. import port
+
+            if port.read(name, link.mac) != _flags_of(link):
+                left.append("its port has not the flags of a new one")
+        if link.vlan is None and before.vlan is not None:
+            from .. import port_vlan
+
+            if not port_vlan.is_default(name, str(link.network.source)):
+                left.append("its port has not the VLAN of a new one")
+        return left
+
     def update(self, link: NicLink, network: Network) -> None:
         """Move a tap to another bridge, or change its VLANs, filter, flags and MTU. Raises :class:`LinkError`."""
         from .. import link as links

@@ -36,9 +36,19 @@ def ask(
     replies = netlink.talk(
         netlink.NETLINK_NETFILTER, _type(kind), flags, _header(family) + request
     )
-    return [
-        netlink.attributes(reply.payload[netlink.NETFILTER.size :]) for reply in replies
-    ]
+    return [_attributes(reply) for reply in replies]
+
+
+def ask_each(
+    kind: int, family: Family, requests: t.Sequence[bytes]
+) -> list[list[tuple[int, bytes]] | int]:
+    """Ask several questions that have one answer each; return its attributes, or the kernel's errno, for each.
+
+    Raises :class:`OSError` when the kernel does not answer.
+    """
+    orders = [order(kind, family, request, 0) for request in requests]
+    answers = netlink.ask_each(netlink.NETLINK_NETFILTER, orders)
+    return [each if isinstance(each, int) else _attributes(each) for each in answers]
 
 
 def generation() -> int:
@@ -107,6 +117,10 @@ def comment(data: bytes | None) -> str | None:
             return string(data[2 : 2 + length])
         data = data[2 + length :]
     return None
+
+
+def _attributes(reply: netlink.Reply) -> list[tuple[int, bytes]]:
+    return netlink.attributes(reply.payload[netlink.NETFILTER.size :])
 
 
 def _type(kind: int) -> int:

@@ -69,10 +69,11 @@ def put(
         run(build(family))
     new = elements_of(rights)
     old = [] if before is None else elements_of(before)
-    gone = [each for each in old if each not in new and table.has(family, each)]
+    gone = table.there(family, [each for each in old if each not in new])
     if before is not None:
         # A transaction that deletes makes the next one wait for the kernel: one without need is spared.
-        new = [each for each in new if not table.has(family, each)]
+        kept = table.there(family, new)
+        new = [each for each in new if each not in kept]
     orders = changes.delete(family, gone) + changes.add(family, new)
     if family != "bridge" and not table.enters(family, rights.ifindex, ifname):
         if table.has_hook(family, rights.ifindex):
@@ -93,8 +94,10 @@ def missing_of(family: Family, ifname: str, rights: Rights) -> str | None:
         return (
             f"the chain {hook_of(rights.ifindex)} of nftables does not take its frames"
         )
-    for element in elements_of(rights):
-        if not table.has(family, element):
+    wanted = elements_of(rights)
+    found = table.there(family, wanted)
+    for element in wanted:
+        if element not in found:
             return f"the element {{ {element.text()} }} is not in nftables' set {element.set}"
     return None
 
@@ -103,8 +106,7 @@ def remove(family: Family, rights: Rights) -> None:
     """Remove the parts of a NIC's filter that exist. A missing part is not an error. Raises :class:`LinkError`."""
     if table.state_of(family) in ("missing", "foreign"):
         return
-    there = [each for each in elements_of(rights) if table.has(family, each)]
-    orders = changes.delete(family, there)
+    orders = changes.delete(family, table.there(family, elements_of(rights)))
     if family != "bridge" and table.has_hook(family, rights.ifindex):
         orders += changes.delete_hook(family, rights.ifindex)
     _change(orders)

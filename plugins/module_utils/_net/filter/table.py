@@ -9,6 +9,7 @@ Source: ``include/uapi/linux/netfilter/nf_tables.h``.
 from __future__ import annotations
 
 import errno
+import os
 import typing as t
 
 from ..._errors import LinkError
@@ -110,21 +111,36 @@ def has_hook(family: Family, ifindex: int) -> bool:
         raise _unread_chain(chain, exc) from exc
 
 
+def there(family: Family, elements: t.Sequence[Element]) -> list[Element]:
+    """Return which elements stand in their sets. Raises :class:`LinkError`."""
+    asked = [
+        nfnetlink.elements(family, each.set, [changes.element(each)])
+        for each in elements
+    ]
+    try:
+        answers = nfnetlink.ask_each(nfnetlink.GETSETELEM, family, asked)
+    except OSError as exc:
+        raise _unread_set(elements[0].set, exc.strerror or str(exc)) from exc
+    found = []
+    for element, answer in zip(elements, answers):
+        # EINVAL: somebody made a set of that name with another key.
+        if answer in (errno.ENOENT, errno.EINVAL):
+            continue
+        if isinstance(answer, int):
+            raise _unread_set(element.set, os.strerror(answer))
+        # The kernel answers with a wider range, too.
+        if changes.is_element(answer, element):
+            found.append(element)
+    return found
+
+
 def has(family: Family, element: Element) -> bool:
     """Tell whether a set has an element. Raises :class:`LinkError`."""
-    asked = changes.element(element)
-    request = nfnetlink.elements(family, element.set, [asked])
-    try:
-        replies = nfnetlink.ask(nfnetlink.GETSETELEM, 0, family, request)
-    except OSError as exc:
-        # EINVAL means that somebody made a set with that name and another key.
-        if exc.errno in (errno.ENOENT, errno.EINVAL):
-            return False
-        raise LinkError(
-            f"the set {element.set} of nftables could not be read: {exc.strerror or exc}"
-        ) from exc
-    # The kernel answers with a wider range, too.
-    return any(changes.is_element(values, element) for values in replies)
+    return bool(there(family, [element]))
+
+
+def _unread_set(name: str, reason: str) -> LinkError:
+    return LinkError(f"the set {name} of nftables could not be read: {reason}")
 
 
 def _unread_chain(chain: str, exc: OSError) -> LinkError:

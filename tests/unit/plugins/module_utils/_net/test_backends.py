@@ -15,10 +15,15 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.network impo
     Network,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import LinkError
-from ansible_collections.virtaudit.qemu.plugins.module_utils._net import sysfs
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net import (
+    port,
+    port_vlan,
+    sysfs,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net.backends import (
     backend_of,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net.filter import table
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net.nic_link import (
     NicLink,
 )
@@ -108,3 +113,41 @@ def test_a_macvtap_cannot_move() -> None:
     before, after = Network("eth0"), Network("eth1")
     with pytest.raises(LinkError, match="cannot move to eth1"):
         backend_of("direct").update(NicLink("vt0", 12, MAC, before), after)
+
+
+PLAIN = Network("br0")
+APART = Network("br0", vlan="42", filter="mac", isolated="yes")
+
+
+@pytest.mark.parametrize(
+    ("before", "rules", "flags", "default", "words"),
+    [
+        (PLAIN, True, False, False, []),
+        (APART, False, True, True, []),
+        (APART, True, True, True, ["filter"]),
+        (APART, False, False, True, ["flags"]),
+        (APART, False, True, False, ["VLAN"]),
+        (Network("br0", isolated="yes"), True, False, False, ["flags"]),
+        (Network("br0", filter="mac"), True, False, False, ["filter", "flags"]),
+    ],
+)
+def test_what_is_left_of_a_former_network_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+    before: Network,
+    rules: bool,
+    flags: bool,
+    default: bool,
+    words: list[str],
+) -> None:
+    new = port.PortFlags(False, False)
+    monkeypatch.setattr(sysfs, "has_stp", lambda name: False)
+    monkeypatch.setattr(table, "there", lambda family, each: each if rules else [])
+    monkeypatch.setattr(port, "read", lambda name, mac: new if flags else None)
+    monkeypatch.setattr(port_vlan, "is_default", lambda name, bridge: default)
+    link = NicLink("vt0", 12, MAC, before)
+
+    left = backend_of("bridge").left_of(link.on(PLAIN), link)
+
+    assert [word in said for word, said in zip(words, left)] == [True] * len(left)
+    assert len(left) == len(words)
+    assert backend_of("bridge").left_of(link, link) == []

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import struct
 import typing as t
@@ -146,7 +147,7 @@ class Kernel:
         self.commands: list[str] = []
         self.transactions: list[list[tuple[str, t.Any]]] = []
         monkeypatch.setattr(table, "state_of", lambda family: state)
-        monkeypatch.setattr(table, "has", self.has)
+        monkeypatch.setattr(table, "there", self.there)
         monkeypatch.setattr(
             table, "has_hook", lambda family, index: index in self.hooks
         )
@@ -157,8 +158,8 @@ class Kernel:
         for verb in ("add", "delete", "add_hook", "delete_hook"):
             monkeypatch.setattr(changes, verb, functools.partial(self.order, verb))
 
-    def has(self, family: str, element: t.Any) -> bool:
-        return (element.set, element.key()) in self.elements
+    def there(self, family: str, elements: t.Any) -> t.Any:
+        return [each for each in elements if (each.set, each.key()) in self.elements]
 
     def order(self, verb: str, *args: t.Any) -> list[tuple[str, t.Any]]:
         if "hook" in verb:
@@ -281,10 +282,19 @@ def test_a_wider_range_is_not_the_one_that_was_asked_for(
     answer = netlink.attributes(
         nfnetlink.elements("bridge", "networks4", [changes.element(wide)])
     )
-    monkeypatch.setattr(nfnetlink, "ask", lambda *question: [answer])
+    answers = [answer, answer, errno.ENOENT, errno.EINVAL]
+    monkeypatch.setattr(nfnetlink, "ask_each", lambda *questions: answers)
 
-    assert table.has("bridge", wide)
-    assert not table.has("bridge", narrow)
+    assert table.there("bridge", [wide, narrow, wide, wide]) == [wide]
+
+
+def test_an_error_of_the_kernel_is_no_missing_element(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(nfnetlink, "ask_each", lambda *questions: [errno.EPERM])
+
+    with pytest.raises(LinkError, match="Operation not permitted"):
+        table.has("bridge", elements_of(rights())[1])
 
 
 def test_as_many_networks_as_a_nic_can_have_fit_into_a_message() -> None:

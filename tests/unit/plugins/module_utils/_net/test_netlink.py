@@ -48,7 +48,8 @@ class FakeSocket:
 
     def sendto(self, data: bytes, address: t.Any) -> None:
         self.sent.append(data)
-        number = HEADER.unpack_from(data)[3]
+        # Each message has a number of its own; an answer is made of the first one's.
+        number = numbers_of(data)[0]
         self._queue += [(each, self.sender) for each in self._answers.pop(0)(number)]
 
     def recvfrom(self, size: int) -> tuple[bytes, tuple[int, int]]:
@@ -56,6 +57,15 @@ class FakeSocket:
             raise TimeoutError(errno.ETIMEDOUT, "timed out")
         datagram, sender = self._queue.pop(0)
         return datagram, (sender, 0)
+
+
+def numbers_of(sent: bytes) -> list[int]:
+    found = []
+    while sent:
+        length, _kind, _flags, number, _pid = HEADER.unpack_from(sent)
+        found.append(number)
+        sent = sent[length:]
+    return found
 
 
 @pytest.fixture(name="opened")
@@ -128,7 +138,7 @@ def test_a_transaction_is_framed_and_each_order_is_acknowledged(
     opened: list[FakeSocket], dry: bool
 ) -> None:
     opened.append(
-        FakeSocket(lambda number: [acknowledged(number), acknowledged(number)])
+        FakeSocket(lambda number: [acknowledged(number + 1), acknowledged(number + 2)])
     )
     orders = [netlink.Order(2572, 0x400, b"1234"), netlink.Order(2574, 0, b"5678")]
 
@@ -143,9 +153,34 @@ def test_a_transaction_fails_with_its_first_order_that_fails(
 ) -> None:
     opened.append(
         FakeSocket(
-            lambda number: [acknowledged(number), acknowledged(number, errno.EEXIST)]
+            lambda number: [
+                acknowledged(number + 1),
+                acknowledged(number + 2, errno.EEXIST),
+            ]
         )
     )
 
     with pytest.raises(OSError, match="File exists"):
         netlink.transact(10, [netlink.Order(2572, 0, b"")] * 2)
+
+
+def test_each_of_many_questions_has_its_answer(opened: list[FakeSocket]) -> None:
+    def answer(count: int) -> t.Callable[[int], list[bytes]]:
+        return lambda number: [
+            (
+                acknowledged(number, errno.ENOENT)
+                if number == first
+                else message(OTHER, number, b"%04d" % number)
+            )
+            for first in (number,)
+            for number in range(first, first + count)
+        ]
+
+    opened.append(FakeSocket(answer(16), answer(4)))
+
+    found = netlink.ask_each(12, [netlink.Order(2573, 0, b"")] * 20)
+
+    assert [isinstance(each, int) for each in found] == (
+        [True] + [False] * 15 + [True] + [False] * 3
+    )
+    assert len(numbers_of(opened[0].sent[0])) == 16

@@ -65,6 +65,11 @@ class FakeBackend:
     def __init__(self, network: Network) -> None:
         self.network = network
         self.problem: str | None = None
+        self.left: list[str] = []
+
+    def left_of(self, link: NicLink, before: NicLink) -> list[str]:
+        assert (link.network, before.network) == (AFTER, BEFORE)
+        return self.left
 
     def observe(self, _link: NicLink) -> Network:
         return self.network
@@ -139,8 +144,13 @@ def test_one_that_was_made_is_put_on_record(case: Case) -> None:
     assert case.vm.note.busy is None
 
 
-def test_one_that_was_not_made_is_undone(case: Case) -> None:
-    case.backend.network = Network("br1")
+@pytest.mark.parametrize(
+    ("network", "left"), [(Network("br1"), []), (AFTER, ["its former filter"])]
+)
+def test_one_that_was_not_made_is_undone(
+    case: Case, network: Network, left: list[str]
+) -> None:
+    case.backend.network, case.backend.left = network, left
     report = case.repaired()
     assert [text.rpartition("=")[2] for text in case.kernel.texts] == ["failed"] * 2
     assert "it was recorded as failed and undone" in str(report.warnings)
