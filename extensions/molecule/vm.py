@@ -42,20 +42,22 @@ def accelerator() -> str:
 def find(home: Path) -> tuple[int, int] | None:
     """Return pid and pidfd of a virtual hypervisor, or None.
 
-    The pidfd is taken before the look at the command line, so that it cannot come to mean another process.
+    It is known by the name of its pid's file, which is one of its arguments. The file itself is not there yet
+    when its start was cut off. The pidfd is taken before the look at the command line, so that it cannot come to
+    mean another process.
     """
-    try:
-        pid = int((home / "pid").read_text())
-        handle = os.pidfd_open(pid)
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    try:
-        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except (FileNotFoundError, ProcessLookupError):
-        arguments = []
-    if os.fsencode(home / "pid") in arguments:
-        return pid, handle
-    os.close(handle)
+    for pid in sorted(int(path.name) for path in Path("/proc").glob("[0-9]*")):
+        try:
+            handle = os.pidfd_open(pid)
+        except ProcessLookupError:
+            continue
+        try:
+            arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError):
+            arguments = []
+        if os.fsencode(home / "pid") in arguments:
+            return pid, handle
+        os.close(handle)
     return None
 
 

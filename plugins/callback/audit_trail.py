@@ -51,8 +51,8 @@ notes:
     C(ansible.cfg). Without that what they do is in the hosts' logs alone; the playbook C(virtaudit.qemu.trail_reconcile)
     names it. A module cannot warn of that, as it runs on the host and knows nothing of the controller's settings.
   - A task whose C(action) is a template is known only by the module's full name.
-  - The file is made with mode 0600, and synchronized to the disk at the end of each play. Ctrl-C, SIGTERM and an error of
-    Ansible's own end it with a closing line that says so. A run that is killed leaves a file that is sound up to its last
+  - The file is made with mode 0600, and synchronized to the disk at the end of each play. Ctrl-C, SIGTERM, SIGHUP and an
+    error of Ansible's own end it with a closing line that says so. A run that is killed leaves a file that is sound up to its last
     whole line and has no closing line; the next run's file then vouches for it.
 options:
   dir:

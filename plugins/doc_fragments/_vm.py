@@ -14,21 +14,21 @@ class ModuleDocFragment:
 options:
   name:
     description:
-      - The VM's name, as it stands in the records. Any text without a NUL byte, at most 255 bytes.
+      - The VM's name, as the records have it. Any text without a NUL byte, at most 255 bytes.
     type: str
     required: true
   uuid:
     description:
       - The VM's UUID.
-      - By default the UUID that the qemu behind O(qmp_socket) reports, or else the UUIDv5 of the host's machine id and
-        O(name). The latter is the same on each run, and another one on each host. Give the UUID if the VM moves between
-        hosts.
+      - By default, with O(qmp_socket), the UUID that qemu reports. Without one, the module makes a UUIDv5 from the
+        host's machine id and O(name). This default UUID is the same in each run on a host, and it changes with the
+        host. Give the UUID if the VM moves between hosts.
     type: str
   qmp_socket:
     description:
       - Path of a QMP socket of the VM, for a qemu that something else started.
-      - A monitor serves one client at a time, so no other program may use this one.
-      - A VM that this collection started needs none.
+      - A monitor serves one client at a time, so no other program may use this socket.
+      - A VM that this collection started does not need this option.
     type: path
   audit:
     description:
@@ -39,18 +39,18 @@ options:
       - If C(auditd.conf) says that the daemon writes no log, the kernel's echo is the only proof, and the task warns of that.
       - With V(best_effort) the task only warns.
       - With V(off) the task writes no record.
-      - If a VM ends without a task, or a task is cut off, the strictest of the tasks that gave the VM interfaces
-        decides how the records of that are proved.
+      - If a VM ends without a task, or a task is cut off, a later task or the companion unit writes the missing
+        records. It proves them as the strictest of the tasks did that gave the VM interfaces.
     type: str
     choices: [required, best_effort, 'off']
     default: required
   ticket:
     description:
-      - Why the task is run, such as the number of a change or an incident. It stands in each record that the task
-        writes about its VM, also in those that repair earlier tasks on that VM. So it is in the trail, in the grants
-        and in the history.
+      - Why the task is run, such as the number of a change or an incident. Each record that the task writes about its
+        VM has it, including the records that repair earlier tasks on that VM. So the trail, the grants and the history
+        have it, too.
       - The late ends of other VMs that the task records have no ticket, because the ticket is not about them.
-      - Any text without a NUL byte, at most 256 bytes of UTF-8. An empty text is no ticket.
+      - Any text without a NUL byte, at most 256 bytes of UTF-8. An empty text counts as no ticket.
     type: str
 requirements:
   - Linux with audit, tun and macvtap

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Option groups that the modules compose."""
+"""The groups of options of which the modules' argument specs are made."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def vm_options(timeout: float) -> Spec:
 
 
 def audit_options() -> Spec:
-    """Return the options of what is recorded: how much it must be proved, and why the task is run."""
+    """Return the options about records: how much proof they need, and why the task is run."""
     return {
         "audit": {
             "type": "str",
@@ -82,7 +82,7 @@ def audit_options() -> Spec:
 
 
 def attach_options() -> Spec:
-    """Return the options of an attach beyond the VM's."""
+    """Return the options of an attach, without those that name the VM."""
     return {
         "interfaces": {
             "type": "list",
@@ -101,7 +101,7 @@ def attach_options() -> Spec:
 
 
 def detach_options() -> Spec:
-    """Return the options of a detach beyond the VM's."""
+    """Return the options of a detach, without those that name the VM."""
     return {
         "macs": {"type": "list", "elements": "str"},
         "force": {"type": "bool", "default": False},

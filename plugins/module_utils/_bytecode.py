@@ -1,13 +1,12 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs what a task imports from bytecode that the host keeps, so that a task does not compile all of it again.
+"""Runs what a task imports from bytecode that the host keeps, so that the task need not compile all of it again.
 
-The source that the controller has just sent stays the authority: bytecode is taken only if it was made of that source,
-which its SHA-256 tells. Ansible sends a zip file, and Python compiles each module of a zip file twice, each time.
-
-Only what root wrote, and what is whole, is unmarshalled. This file is compiled in each task, so it holds only what reads.
-Source of the calls: Python's ``importlib``.
+Ansible sends the modules in a zip file, and Python compiles each module of a zip file twice in each task. The
+source that the controller has just sent stays the authority: a SHA-256 shows that the bytecode was made from
+that source. Only a complete file that root wrote is unmarshalled. Each task has to compile this file itself, so
+it has only the code that reads. Source of the calls: Python's ``importlib``.
 """
 
 from __future__ import annotations
@@ -24,21 +23,21 @@ import zipimport
 
 CACHE = "/var/cache/virtaudit"
 DIRECTORY = f"{CACHE}/bytecode"
-# Bytecode fits one Python; this name tells which one.
+# Bytecode fits one version of Python, and this name tells which.
 STAMP = f"{sys.implementation.cache_tag}-{importlib.util.MAGIC_NUMBER.hex()}-{sys.flags.optimize}"
-# All modules of two releases.
+# Enough for all modules of two releases.
 MOST_BYTES = 1 << 21
 _DIGEST_BYTES = 32
 
 
 class Finder:
-    """Finds the modules that stand in the zip file of a task, and loads them (PEP 451)."""
+    """Finds the modules in the zip file of a task, and loads them (PEP 451)."""
 
     def __init__(self, archive: str, kept: dict[bytes, bytes]) -> None:
         self._archive = archive + os.sep
         self._kept = kept
         self._sources: dict[str, tuple[str, bytes]] = {}
-        # What of the kept bytecode was run, and what had to be compiled.
+        # The kept bytecode that was run, and the code that had to be compiled.
         self.used: dict[bytes, bytes] = {}
         self.compiled: dict[bytes, types.CodeType] = {}
 
@@ -48,7 +47,7 @@ class Finder:
         path: t.Sequence[str] | None,
         target: types.ModuleType | None = None,
     ) -> t.Any:
-        """Return the spec of a module of the zip file; ``None`` leaves another module to the other finders."""
+        """Return the spec of a module in the zip file, or ``None`` to leave any other module to the other finders."""
         for directory in path or ():
             if not directory.startswith(self._archive):
                 continue
@@ -73,14 +72,14 @@ class Finder:
         return None
 
     def create_module(self, spec: t.Any) -> None:
-        """Have Python make the module."""
+        """Let Python make the module."""
 
     def exec_module(self, module: types.ModuleType) -> None:
         """Run a module's code, as any loader does."""
         exec(self.get_code(module.__name__), module.__dict__)  # noqa: S102
 
     def get_code(self, fullname: str) -> types.CodeType:
-        """Return the code of a module that was found: the kept one if it was made of this source."""
+        """Return the code of a module that was found. Take the kept code if it was made from this source."""
         file, source = self._sources[fullname]
         # Files with the same content have other names in their tracebacks.
         key = hashlib.sha256(f"{file}\0".encode() + source).digest()
@@ -94,7 +93,7 @@ class Finder:
         return code
 
     def get_source(self, fullname: str) -> str:
-        """Return the source of a module that was found, as tracebacks and the companion's program take it."""
+        """Return the source of a module that was found. Tracebacks and the companion's program use it."""
         return self._sources[fullname][1].decode("utf-8")
 
     def is_package(self, fullname: str) -> bool:
@@ -112,9 +111,9 @@ def _importer_of(directory: str) -> zipimport.zipimporter:
 
 
 def use_kept_bytecode() -> None:
-    """Have what a task of root's imports from now on run from the kept bytecode.
+    """Let root's task run what it imports from now on from the kept bytecode.
 
-    Does nothing where Ansible did not send a zip file.
+    Do nothing if Ansible did not send a zip file.
     """
     archive = getattr(globals().get("__loader__"), "archive", None)
     if archive is not None and os.geteuid() == 0 and finder() is None:
@@ -122,12 +121,15 @@ def use_kept_bytecode() -> None:
 
 
 def finder() -> Finder | None:
-    """Return the finder of this task, if it has one."""
+    """Return the finder of this task, or ``None``."""
     return next((each for each in sys.meta_path if isinstance(each, Finder)), None)
 
 
 def read() -> dict[bytes, bytes]:
-    """Return the bytecode that the host keeps for this Python, by the hash of its source; nothing if it does not fit."""
+    """Return the bytecode that the host keeps for this Python, keyed by the hash of its source.
+
+    Return nothing if it does not fit.
+    """
     try:
         if not (is_private(CACHE) and is_private(DIRECTORY)):
             return {}
@@ -145,13 +147,13 @@ def read() -> dict[bytes, bytes]:
 
 
 def pack(kept: t.Mapping[bytes, bytes]) -> bytes:
-    """Return the content of a file of bytecode: a digest, and what it is of."""
+    """Return the content of a file of bytecode: the bytecode, with its digest before it."""
     body = marshal.dumps(dict(kept))
     return _digest(body) + body
 
 
 def unpack(content: bytes) -> dict[bytes, bytes]:
-    """Return what :func:`pack` was given; nothing for what is not whole, too large or of another Python."""
+    """Return what :func:`pack` got. Return nothing if the content is incomplete, too large or of another Python."""
     body = content[_DIGEST_BYTES:]
     if len(content) > MOST_BYTES or content[:_DIGEST_BYTES] != _digest(body):
         return {}
@@ -164,7 +166,7 @@ def _digest(body: bytes) -> bytes:
 
 
 def is_private(directory: str) -> bool:
-    """Tell whether only root can change what stands in a directory. A link is none."""
+    """Tell whether only root can change the content of a directory. A symbolic link does not count as a directory."""
     try:
         status = os.lstat(directory)
     except OSError:

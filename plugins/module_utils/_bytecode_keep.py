@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Keeps the bytecode of what a task had to compile, for the next one."""
+"""Keeps the bytecode that a task had to compile for the next task."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ from . import _bytecode
 from ._errors import StateError
 from ._files import write_whole
 
-# One for each Python of the host, and one for its successor.
+# One file for each Python of the host, and one for its successor.
 _MOST_FILES = 4
 
 
 def keep_bytecode() -> None:
-    """Add what this task had to compile to what the host keeps.
+    """Add what this task had to compile to what the host keeps. This is only a cache.
 
-    It is a cache: where it cannot be written, because the disk is full or another task writes it, the next task compiles
-    again.
+    If it cannot be written, because the disk is full or another task writes it, the next task compiles again.
     """
     finder = _bytecode.finder()
     if finder is None or not finder.compiled:
@@ -38,13 +37,16 @@ def keep_bytecode() -> None:
 
 
 def _write(own: dict[bytes, bytes]) -> None:
-    """Write a file with this task's bytecode, and with that of others while there is room. Raises OSError, StateError."""
+    """Write a file with this task's bytecode, and with that of other tasks while there is room.
+
+    Raises OSError, StateError.
+    """
     fd = os.open(_bytecode.DIRECTORY, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         content = _bytecode.pack({**_bytecode.read(), **own})
         if len(content) > _bytecode.MOST_BYTES:
-            # It holds older releases of the collection too.
+            # The file also holds code of older releases of the collection.
             content = _bytecode.pack(own)
         if len(content) <= _bytecode.MOST_BYTES:
             write_whole(os.path.join(_bytecode.DIRECTORY, _bytecode.STAMP), content)
@@ -54,7 +56,7 @@ def _write(own: dict[bytes, bytes]) -> None:
 
 
 def _remove_oldest(fd: int) -> None:
-    """Leave the files that were written last. Raises OSError."""
+    """Remove all but the files that were written last. Raises OSError."""
     names = sorted(
         os.listdir(fd),
         key=lambda name: os.lstat(f"{_bytecode.DIRECTORY}/{name}").st_mtime,

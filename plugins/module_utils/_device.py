@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A network device that was opened: by a task, as the trail has it, or as /proc shows it. Pure.
+"""A network device that was opened, as a task, the trail or /proc shows it. Pure.
 
 Source: ``Documentation/admin-guide/devices.txt`` for the device numbers.
 """
@@ -23,11 +23,11 @@ VDPA_NODE = re.compile(r"vhost-vdpa-[0-9]+", re.ASCII)
 
 @dataclasses.dataclass
 class Device:
-    """A device that was opened for one interface.
+    """A device that was opened for one interface. ``rdev`` is ``MAJOR:MINOR`` in hex, in libvirt's way.
 
-    ``rdev`` is ``MAJOR:MINOR`` in hex as libvirt writes it, ``dev`` the interface it serves
-    (``None`` until it serves one), ``fd`` its number in the process that holds it, ``event`` the id of
-    its open record. ``path``, ``rdev`` and ``fd`` are ``None`` where the trail does not have them.
+    ``dev`` is the tap or macvtap that it serves, or ``None`` as long as it serves none. ``fd`` is the
+    descriptor in the process that holds it. ``event`` is the id of its open record. ``path``, ``rdev`` and
+    ``fd`` are ``None`` if the trail does not have them.
     """
 
     path: str | None
@@ -38,12 +38,12 @@ class Device:
 
     @property
     def is_vhost(self) -> bool:
-        """Tell whether it is vhost-net, which carries no interface of its own."""
+        """Tell whether it is vhost-net, which has no link of its own."""
         return self.path == VHOST_NET_PATH or self.rdev == format_rdev(VHOST_NET_RDEV)
 
     @property
     def is_tap(self) -> bool:
-        """Tell whether it is a queue of a tap, and neither a macvtap's nor vhost-net."""
+        """Tell whether it is a queue of a tap, and neither a queue of a macvtap nor vhost-net."""
         return self.path == TUN_PATH or (
             self.rdev == format_rdev(TUN_RDEV) and not self.is_vhost
         )
@@ -57,7 +57,7 @@ class Device:
         return any(map(VDPA_NODE.fullmatch, names))
 
     def fileno(self) -> int:
-        """Return the descriptor of a device that is open. Raises :class:`ValueError` where the trail does not have it."""
+        """Return the descriptor of a device that is open. Raises :class:`ValueError` if the trail does not have it."""
         if self.fd is None:
             raise ValueError(f"the descriptor of {self.path} is not known")
         return self.fd
@@ -68,10 +68,10 @@ class Device:
 
 
 def format_rdev(rdev: int) -> str:
-    """Return a device number as libvirt's records have it, ``0A:C8``."""
+    """Return a device number in the form of libvirt's records, ``0A:C8``."""
     return f"{os.major(rdev):02X}:{os.minor(rdev):02X}"
 
 
 def fds_of(devices: t.Iterable[Device]) -> list[int]:
-    """Return the descriptors of devices, in their order, as far as they are known."""
+    """Return the known descriptors of devices, in the order of the devices."""
     return [opened.fd for opened in devices if opened.fd is not None]

@@ -1,10 +1,9 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The errors, in words for an operator.
+"""The errors, worded for an operator. Helpers raise these and never end the module themselves.
 
-Helpers raise these and never end the module themselves. The edge
-(``_task/edge.py``) turns them into one ``fail_json``.
+The edge (``_task/edge.py``) turns an error into the one ``fail_json``.
 """
 
 from __future__ import annotations
@@ -13,10 +12,10 @@ import typing as t
 
 
 class VirtauditError(Exception):
-    """Something failed. The text says what, on which device, what it means for the VM and what to do.
+    """Something failed. The text says what failed, on which device, what this means for the VM, and what to do.
 
-    ``partial`` is the module's result up to the failure, so that nothing that was
-    done and recorded before it is lost to the caller.
+    ``partial`` is the module's result up to the failure, so that the caller learns what was done and recorded
+    before it.
     """
 
     def __init__(self, message: str) -> None:
@@ -25,7 +24,7 @@ class VirtauditError(Exception):
 
 
 class OptionError(VirtauditError):
-    """An option is refused before anything is opened. The text starts with the option's name."""
+    """The module refuses an option before it opens anything. The text starts with the option's name."""
 
     def __init__(self, option: str, problem: str) -> None:
         super().__init__(f"{option}: {problem}")
@@ -33,15 +32,15 @@ class OptionError(VirtauditError):
 
 
 class RecordError(VirtauditError):
-    """A record cannot be written, or a text is no record."""
+    """A record cannot be written, or a text is not a record."""
 
 
 class AuditError(VirtauditError):
-    """The kernel's audit system cannot prove that a record landed."""
+    """The kernel's audit system cannot prove that a record was kept."""
 
 
 class AuditPermissionError(AuditError):
-    """This process may not speak with the kernel's audit system."""
+    """This process has no right to talk to the kernel's audit system."""
 
 
 class AuditNamespaceError(AuditError):
@@ -81,11 +80,11 @@ class MonitorError(VirtauditError):
 
 
 class UnreachableError(MonitorError):
-    """There is no such socket, or nobody listens on it."""
+    """The socket does not exist, or nobody listens on it."""
 
 
 class StuckError(MonitorError):
-    """A qemu that does not answer, or another process, holds devices whose hand-over or end is not finished."""
+    """Devices whose hand-over or end is not finished are held by a qemu that does not answer, or by another process."""
 
 
 class QmpError(MonitorError):
@@ -102,12 +101,12 @@ class QmpError(MonitorError):
 
 
 class MismatchError(VirtauditError):
-    """A MAC is attached already, with other settings than the task asks for."""
+    """The VM has a NIC with the MAC already, and the NIC has other settings than the task asks for."""
 
 
 class PendingError(VirtauditError):
-    """The guest did not let go of an interface in time. qemu still holds its devices."""
+    """The guest did not release an interface in time. qemu still holds its devices."""
 
 
 class StopError(VirtauditError):
-    """The VM did not stop in time. It still runs."""
+    """The VM did not stop in time, and still runs."""

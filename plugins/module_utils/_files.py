@@ -1,7 +1,9 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Files that several processes share: locks on directories, files that are written as a whole, and the kernel's own."""
+"""Files that several processes share: locks on directories, files that are written as a whole, and the kernel's
+own files.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,9 @@ _KERNEL_BYTES = 4096
 
 
 def read_kernel_file(path: str) -> bytes:
-    """Return what a file of /proc or /sys says. Raises :class:`OSError`.
+    """Return the content of a file of /proc or /sys. Raises :class:`OSError`.
 
-    ``open()`` asks the kernel twice as often, and a task reads some of them for each NIC.
+    ``open()`` would need twice as many system calls, and a task reads several such files for each NIC.
     """
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -36,10 +38,11 @@ def read_kernel_file(path: str) -> bytes:
 def lock_directory(
     path: str, timeout: float, what: str, meaning: str
 ) -> t.Iterator[None]:
-    """Hold a lock on a directory. Make the directory if it is missing. Wait at most ``timeout`` seconds for the lock.
+    """Hold a lock on a directory, and make the directory if it is missing.
 
-    Raises :class:`BusyError` when somebody else keeps ``what`` it stands for, with the ``meaning`` of that
-    for the task; :class:`StateError`.
+    Wait at most ``timeout`` seconds for the lock. Raises :class:`BusyError` if somebody else keeps the lock.
+    Its text names ``what`` the lock stands for, and the ``meaning`` of that for the task. Also raises
+    :class:`StateError`.
     """
     deadline = time.monotonic() + timeout
     fd = _acquire(path)
@@ -57,7 +60,7 @@ def lock_directory(
 
 
 def _acquire(path: str) -> int | None:
-    """Return a locked fd of the directory that is at ``path`` now, ``None`` to try again."""
+    """Return a locked fd of the directory that is at ``path`` now, or ``None`` if the caller must try again."""
     try:
         with contextlib.suppress(FileExistsError):
             os.mkdir(path, 0o700)
@@ -101,6 +104,6 @@ def write_whole(path: str, content: str | bytes) -> None:
         os.rename(temporary, path)
     except OSError as exc:
         raise StateError(
-            f"{path} could not be written: {exc.strerror}; make room on its file system and run the task again,"
-            " which finds what this one left"
+            f"{path} could not be written: {exc.strerror}; make room on its file system and run the task again. It "
+            "finds what this task left"
         ) from exc

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Processes of this host: who a process is, whether it lives, what it runs and has open, and how it ends.
+"""Processes of this host: which process it is, whether it lives, what it runs and has open, and how it ends.
 
 Source: ``proc(5)``, ``pidfd_open(2)``.
 """
@@ -18,7 +18,8 @@ import typing as t
 
 _END_SECONDS = 5.0
 _FATE_SECONDS = 0.5
-# These errors say nothing about the file: the task or the host has run out of something.
+# These errors say nothing about the file. They mean that the task or the host has run out of
+# something.
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _DELETED = " (deleted)"
 
@@ -26,22 +27,23 @@ P = t.TypeVar("P", bound="Process")
 
 
 def raise_exhausted(exc: OSError) -> None:
-    """Raise the error again if it does not mean "there is no such file".
+    """Raise the error again unless it means "there is no such file".
 
-    If there is no file descriptor left to look at a process, the process has not ended.
+    A task that has no file descriptor left to look at a process must not conclude that the process has ended.
     """
     if exc.errno in _EXHAUSTED:
         raise exc
 
 
 def stat_fields(pid: int) -> list[str] | None:
-    """Return the fields of /proc/<pid>/stat from the third (the state) on, ``None`` without such a process.
+    """Return the fields of /proc/<pid>/stat from the third (the state) on, or ``None`` if there is no such process.
 
-    Raises :class:`OSError` when the host is out of file descriptors or memory.
+    Raises :class:`OSError` if the host is out of file descriptors or memory.
     """
     try:
         with open(f"/proc/{pid}/stat", "rb") as handle:
-            # The command's name may hold blanks and brackets: fields start after the last one.
+            # The command's name may have blanks and brackets, so the fields start after the last
+            # bracket.
             return handle.read().rpartition(b")")[2].decode("ascii").split()
     except OSError as exc:
         raise_exhausted(exc)
@@ -51,7 +53,7 @@ def stat_fields(pid: int) -> list[str] | None:
 
 
 def group_of(thread: int) -> int | None:
-    """Return the pid of the process that a thread belongs to, ``None`` without such a thread."""
+    """Return the pid of the process that a thread belongs to, or ``None`` if there is no such thread."""
     return _status_number(thread, "Tgid")
 
 
@@ -81,7 +83,7 @@ class Process(t.NamedTuple):
     def of(cls: type[P], pid: int) -> P | None:
         """Return the living process of a pid. A zombie does not live.
 
-        A first thread that has ended is a zombie too, but the other threads still hold every file.
+        If only the first thread has ended, it is a zombie too, but the other threads still hold every file.
         """
         fields = stat_fields(pid)
         if fields is None or (fields[0] in ("Z", "X") and int(fields[17]) <= 1):
@@ -89,9 +91,10 @@ class Process(t.NamedTuple):
         return cls(pid, int(fields[19]))
 
     def is_alive(self) -> bool:
-        """Tell whether this very process still runs. This is the only place that decides whether a process lives.
+        """Tell whether exactly this process still runs. No other code decides whether a process lives.
 
-        A pidfd shows what /proc may hide. The start time shows a later process with the same pid.
+        A pidfd shows a process that /proc may hide. The start time shows whether it is a later process with the
+        same pid.
         """
         try:
             pidfd = os.pidfd_open(self.pid)
@@ -109,18 +112,18 @@ class Process(t.NamedTuple):
         finally:
             os.close(pidfd)
         fields = stat_fields(self.pid)
-        # A process that lives and that /proc does not show is not proved to be gone.
+        # If a process lives and /proc does not show it, nothing proves that it has ended.
         return fields is None or int(fields[19]) == self.start_time
 
     def fate(self) -> str:
-        """Return the end of a message about a qemu that has ended, and nothing if it has not ended.
+        """Return the end of a message if qemu has ended, and nothing if it runs.
 
-        A process that was killed lives on for a moment, without its files.
+        A process that was killed lives on for a moment without its files.
         """
         return ": qemu has ended or crashed" if self.wait_end(_FATE_SECONDS) else ""
 
     def fds(self) -> set[int]:
-        """Return the numbers of the open file descriptors; none when the process is gone."""
+        """Return the numbers of the open file descriptors, or none if the process has ended."""
         for thread in self.files():
             try:
                 found = os.listdir(f"{thread}/fd")
@@ -151,7 +154,7 @@ class Process(t.NamedTuple):
         return True
 
     def kill(self) -> None:
-        """End the process with SIGKILL, and never a later process with the same pid."""
+        """End the process with SIGKILL. Never end a later process with the same pid."""
         with contextlib.suppress(OSError):
             pidfd = os.pidfd_open(self.pid)
             try:
@@ -161,7 +164,7 @@ class Process(t.NamedTuple):
                 os.close(pidfd)
 
     def end(self) -> bool:
-        """Kill the process and wait for its end; tell whether it has come."""
+        """Kill the process and wait for its end. Tell whether it has ended."""
         self.kill()
         return self.wait_end(_END_SECONDS)
 
@@ -176,10 +179,10 @@ class Process(t.NamedTuple):
         return [os.fsdecode(word) for word in words]
 
     def exe(self) -> str:
-        """Return the program that the process runs, as the kernel knows it; empty when the process is gone.
+        """Return the program that the process runs, which the kernel knows, or an empty text if the process has ended.
 
-        Unlike the arguments, a process cannot choose it. The kernel writes `` (deleted)`` after the path
-        of a program that was replaced since, as by an update of its package.
+        A process can choose its arguments, but not its program. If the program was replaced after the start,
+        for example by an update of its package, the kernel writes `` (deleted)`` after the path.
         """
         try:
             path = os.readlink(f"/proc/{self.pid}/exe")
@@ -189,22 +192,23 @@ class Process(t.NamedTuple):
         return path[: -len(_DELETED)] if path.endswith(_DELETED) else path
 
     def started(self) -> float:
-        """Return when the process was started, in seconds since the epoch; its own clock counts from the boot."""
+        """Return when the process was started, in seconds since the epoch. Its start time counts from the boot."""
         running = time.clock_gettime(time.CLOCK_BOOTTIME)
         running -= self.start_time / os.sysconf("SC_CLK_TCK")
         return time.time() - running
 
     def uid(self) -> int | None:
-        """Return the real uid that the process runs with, ``None`` when the process is gone.
+        """Return the real uid of the process, or ``None`` if the process has ended.
 
-        This is not the owner of the directory in /proc: for a process that cannot be dumped, that is root.
+        The owner of the directory in /proc may differ, because root owns it for a process that cannot be
+        dumped.
         """
         return _status_number(self.pid, "Uid")
 
     def files(self) -> t.Iterator[str]:
         """Yield the directory in which proc(5) shows the files.
 
-        It is that of the first thread, or of another thread if the first has ended.
+        It is the directory of the first thread, or of another thread if the first has ended.
         """
         yield f"/proc/{self.pid}"
         fields = stat_fields(self.pid)
@@ -224,6 +228,6 @@ def all_processes() -> t.Iterator[Process]:
 
 
 def boot_id() -> str:
-    """Return the id of the running boot: notes of an earlier one are void."""
+    """Return the id of the running boot. Notes from an earlier boot are void."""
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as handle:
         return handle.read().strip()

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Packs modules of this collection into a zipapp, a program that outlives the task.
+"""Packs modules of this collection into a zipapp, which is a program that outlives the task.
 
-Ansible's own payload is removed when the task ends. Source: Python's ``zipapp``.
+Ansible removes its own payload when the task ends. Source: Python's ``zipapp``.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ import typing as t
 import zipfile
 
 PACKAGE = __name__.rpartition(".")[0]
-# The name of this package in the zipapp, where Ansible's long path to it is not needed.
+# The name of this package in the zipapp, which does not need Ansible's long path to it.
 _NAME = "virtaudit"
 # The first time that a zip file can hold. Equal sources must give equal bytes.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def pack(main: str) -> bytes:
-    """Return a zipapp that calls ``main()`` of a module of this package and ends with what it returns.
+    """Return a zipapp that calls ``main()`` of a module of this package, and exits with the value that it returns.
 
-    It holds all modules of this package that have come with the task.
+    It holds all modules of this package that came with the task.
     """
     package = sys.modules[PACKAGE]
     files = {f"{_NAME}/__init__.py": b""}

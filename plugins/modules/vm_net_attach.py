@@ -14,10 +14,11 @@ description:
   - Opens the network devices of a VM on the host (C(/dev/net/tun), the C(/dev/tapN) of a macvtap, C(/dev/vhost-net),
     C(/dev/vhost-vdpa-N)),
     writes a Linux audit record for each open, and hands the file descriptors to qemu.
-  - If the VM does not run, the module starts it with all of them or not at all. If the VM runs, the module hot-plugs
-    them one after the other. The first failure ends the task, which keeps and returns what it did before.
-  - Nothing reaches qemu before its record is proved to be in the audit log, see O(audit).
-  - All interfaces of a VM belong in one task. This is also many times faster than a loop.
+  - If the VM does not run, the module starts it with all of the interfaces or not at all. If the VM runs, the module
+    hot-plugs them one after the other. The first failure ends the task. The NICs that were attached before the failure
+    stay attached, and the task returns them.
+  - qemu gets no device before the record of its open is proved to be in the audit log, see O(audit).
+  - Put all interfaces of a VM into one task. One task is also many times faster than a loop.
   - Where systemd runs, a VM that the module starts gets a companion unit. The unit records the end of the VM if no task
     asks for that end.
   - At its beginning the module records the ends of other VMs of this collection on the host that nobody has recorded
@@ -28,14 +29,14 @@ extends_documentation_fragment:
 options:
   interfaces:
     description:
-      - The network interfaces (NICs) that the VM shall have. The module leaves other NICs of the VM alone, unless
+      - The network interfaces (NICs) that the VM is to have. The module leaves other NICs of the VM alone, unless
         O(exclusive=true).
     type: list
     elements: dict
     required: true
     suboptions:
       mac:
-        description: The NIC's MAC address. It names the interface.
+        description: The NIC's MAC address. It identifies the interface.
         type: str
         required: true
       type:
@@ -59,124 +60,134 @@ options:
         required: true
       mode:
         description:
-          - The macvtap's mode. Only O(interfaces[].type=direct) has one. V(vepa) if none is given.
-          - V(passthrough) takes the lower device as a whole.
+          - The macvtap's mode, with O(interfaces[].type=direct) only. The default is V(vepa).
+          - V(passthrough) gives the whole lower device to the VM.
         type: str
         choices: [vepa, bridge, private, passthrough]
       model:
-        description: qemu's name of the NIC's model.
+        description: The NIC's model, by the name that qemu has for it.
         type: str
         default: virtio-net-pci
       queues:
-        description: Number of queues, 1 to 256. Only virtio-net can have more than one.
+        description: Number of queues, 1 to 256. Only virtio-net can have more than one queue.
         type: int
         default: 1
       vhost:
         description:
-          - Whether the kernel's vhost-net serves the NIC. A vdpa device does that work itself.
-          - V(auto) tries C(/dev/vhost-net). If the open fails, the module records that and goes on without vhost-net.
+          - Whether the kernel's vhost-net moves the NIC's frames. A vdpa device moves them itself.
+          - V(auto) tries to open C(/dev/vhost-net). If the open fails, the module records the failure and goes on
+            without vhost-net.
         type: str
         choices: [auto, required, 'off']
         default: auto
       ifname:
-        description: Name of the tap or macvtap, at most 15 bytes. By default V(vt) and the digits of the MAC address.
+        description: Name of the tap or macvtap, at most 15 bytes. The default is V(vt) followed by the digits of the
+          MAC address.
         type: str
       mtu:
         description:
-          - MTU in bytes, 68 to 65521 (with V(direct) 65535), for the link and, with virtio-net, the guest.
-          - By default a tap takes the MTU of its bridge, and a macvtap that of its lower device.
-          - The bridge keeps its own MTU, whatever its ports have.
+          - MTU in bytes, 68 to 65521 (to 65535 with V(direct)). The link has it, and with virtio-net the guest learns
+            it.
+          - By default a tap has the MTU of its bridge, and a macvtap has the MTU of its lower device.
+          - The bridge keeps its own MTU, whatever MTU its ports have.
         type: int
       vlan:
         description:
-          - The VLANs of the NIC, with O(interfaces[].type=bridge), on a bridge with VLAN filtering. The NIC has these and
-            no other, before the first frame can pass.
-          - Without it the NIC has the VLAN that the bridge gives to a new port.
-          - A port of Open vSwitch without it is a trunk of all VLANs, as the switch has it.
-          - A macvtap has the VLAN of its lower device; name a VLAN device (C(eth0.42)) as O(interfaces[].source).
+          - The VLANs of the NIC. With O(interfaces[].type=bridge) the bridge must have VLAN filtering. The module sets
+            the VLANs before the first frame can pass, and removes all others from the port.
+          - Without this option the NIC is in the VLAN that the bridge gives to a new port.
+          - Without this option a port of Open vSwitch is a trunk of all VLANs, which is the switch's own default.
+          - A macvtap is in the VLAN of its lower device. To choose one, give a VLAN device (C(eth0.42)) as
+            O(interfaces[].source).
         type: dict
         suboptions:
           tag:
-            description: An access port. What the guest sends and gets has no tag, and is in this VLAN, 1 to 4094.
+            description: The VLAN of an access port, 1 to 4094. The guest sends and receives frames without a tag, and
+              these frames are in this VLAN.
             type: int
           trunk:
-            description: A trunk. The tags, and ranges of them (V(10-20)), with which the guest sends and gets frames.
+            description: The VLANs of a trunk, as tags and ranges of tags (V(10-20)). The guest sends and receives
+              frames with these tags.
             type: list
             elements: str
           native:
-            description: That of the tags of O(interfaces[].vlan.trunk) whose frames have none.
+            description: The VLAN of the guest's untagged frames. It must be one of O(interfaces[].vlan.trunk).
             type: int
       filter:
         description:
-          - What the guest may send. The filter is in place before the first frame can pass, and drops what it does not
-            name.
-          - V(mac) lets IPv4, IPv6 and ARP pass with the NIC's own MAC as the source, also where ARP and neighbour
-            discovery name it. No VLAN tags pass but a trunk's, no router advertisements and redirects, no answers of DHCP
-            servers, no frames between switches (BPDUs, LLDP), no neighbour discovery behind extension headers or in
-            fragments.
-          - V(address) is all of that, and only O(interfaces[].addresses) pass as the source of IP, ARP and neighbour
-            discovery, and as the target of neighbour advertisements. A DHCP client, the probe whether an address is free,
-            and with an IPv6 address the link-local address that is made of the MAC, pass too. A guest that makes its
-            link-local address otherwise needs it, or V(fe80::/10), among its addresses.
-          - On a bridge that takes part in the spanning tree a BPDU of the guest's disables its port, until the link is
-            taken down and up again.
-          - A port of Open vSwitch is filtered before the switch sees its frames. That needs the kernel's datapath, and the module
-            refuses the filter where the bridge has C(datapath_type=netdev).
-          - The filter is a table of nftables, V(virtaudit_1), or V(virtaudit_1_ingress) for ports of Open vSwitch. It
-            needs the Python module C(nftables) (Debian has it as C(python3-nftables)), and with O(interfaces[].type=direct) Linux 5.16.
+          - What the guest may send. The filter is in place before the first frame can pass. It drops every frame that
+            it does not name.
+          - V(mac) lets IPv4, IPv6 and ARP pass if they have the NIC's own MAC as the source, in the Ethernet header and
+            inside ARP and neighbour discovery. It drops all VLAN tags that are not of the NIC's trunk, router
+            advertisements, redirects, answers of DHCP servers, frames between switches (BPDUs, LLDP), and neighbour
+            discovery behind extension headers or in fragments.
+          - V(address) does the same, and lets only O(interfaces[].addresses) pass as the source of IP, ARP and
+            neighbour discovery, and as the target of neighbour advertisements. It also lets pass a DHCP client, the
+            probe that asks whether an address is free and, if one of the addresses is IPv6, the link-local address that
+            is made from the MAC. If a guest makes its link-local address in another way, add that address or
+            V(fe80::/10) to O(interfaces[].addresses).
+          - If the bridge takes part in the spanning tree, a BPDU that the guest sends disables the guest's port until
+            somebody takes the link down and up again.
+          - A port of Open vSwitch is filtered before the switch gets the frames. That needs the kernel's datapath. If the
+            bridge has C(datapath_type=netdev), the module refuses the filter.
+          - The filter is a table of nftables, V(virtaudit_1), or V(virtaudit_1_ingress) for ports of Open vSwitch. It needs
+            the Python module C(nftables) (Debian has it as C(python3-nftables)), and with O(interfaces[].type=direct)
+            Linux 5.16.
         type: str
         choices: [none, mac, address]
         default: none
       addresses:
         description:
-          - The IP addresses and networks that the guest may use, with O(interfaces[].filter=address) only; at most 256.
+          - The IP addresses and networks that the guest may use, at most 256, with O(interfaces[].filter=address) only.
         type: list
         elements: str
       isolated:
         description:
-          - Whether the NIC exchanges no frame with other isolated NICs of the bridge, with
-            O(interfaces[].type=bridge) only. It gets no unicast that is not its own, either.
+          - Whether the bridge passes no frame between this NIC and its other isolated NICs, with
+            O(interfaces[].type=bridge) only. The NIC then also receives no unicast frame that is for somebody else.
         type: bool
         default: false
       link:
         description:
-          - V(down) is a quarantine. The guest sees no carrier, and the host's port passes nothing.
+          - With V(down) the NIC is in quarantine. The guest sees no carrier, and the host's port passes no frame.
         type: str
         choices: [up, down]
         default: up
       port_profile:
-        description: The profile that the port's external_ids name (C(port-profile)), with O(interfaces[].type=openvswitch) only.
+        description: The profile of the port, which the module writes into the port's external_ids as C(port-profile),
+          with O(interfaces[].type=openvswitch) only.
         type: str
       interface_id:
         description:
           - The UUID by which a controller knows the port (C(iface-id) in its external_ids), with
-            O(interfaces[].type=openvswitch) only. By default it is made of the MAC.
+            O(interfaces[].type=openvswitch) only. By default the module makes it from the MAC.
         type: str
   qemu:
     description:
-      - How to start the VM if it does not run. The module ignores this option for a VM that runs. Without it, the task fails if the VM does not run.
-      - qemu runs on after the task, in its seccomp sandbox. Where systemd runs, qemu is in a systemd scope of its own
-        under C(machine.slice).
+      - How to start the VM if it does not run. The module ignores this option for a VM that runs, so a change of it
+        takes effect when the VM is started the next time. Without this option, the task fails if the VM does not run.
+      - qemu keeps running after the task, in its seccomp sandbox. Where systemd runs, qemu is in a systemd scope of its
+        own under C(machine.slice).
     type: dict
     suboptions:
       binary:
         description:
           - qemu's name or path.
-          - Without it qemu is where the host's distribution has it, the first of C(/usr/libexec/qemu-kvm),
-            C(qemu-system-) with the host's architecture, C(/usr/bin/qemu-kvm) and C(/usr/bin/kvm). The role
-            P(virtaudit.qemu.hypervisor#role) says which one that is in the fact C(hypervisor_qemu_binary).
+          - By default the module takes the first that exists of C(/usr/libexec/qemu-kvm), C(qemu-system-) with the
+            host's architecture, C(/usr/bin/qemu-kvm) and C(/usr/bin/kvm). The role P(virtaudit.qemu.hypervisor#role)
+            tells which one exists in the fact C(hypervisor_qemu_binary).
         type: str
       machine:
         description: Machine type. It must have PCI Express.
         type: str
         default: q35
       accel:
-        description: Accelerator. The records have C(virt=kvm) with V(kvm), and C(virt=qemu) with V(tcg).
+        description: Accelerator. The records say C(virt=kvm) for V(kvm), and C(virt=qemu) for V(tcg).
         type: str
         choices: [kvm, tcg]
         default: kvm
       cpu:
-        description: CPU model. By default that of qemu.
+        description: CPU model. By default qemu chooses it.
         type: str
       memory:
         description: Size of the memory, in MiB or with a suffix as in V(4G).
@@ -188,12 +199,13 @@ options:
         default: 1
       args:
         description:
-          - Further arguments of qemu, such as its disks. Each word is an item of its own; no shell splits them.
-          - The module refuses arguments that it sets itself, and arguments that give the VM a network device
-            (C(-netdev), C(-device) with a NIC or a device of the host, the node of a tap in any option).
+          - Further arguments of qemu, such as those for disks. Each word is an item of its own, because no shell splits
+            them.
+          - The module refuses arguments that it sets itself. It also refuses arguments that give the VM a network
+            device (C(-netdev), C(-device) with a NIC or a device of the host, the node of a tap in any option).
           - With O(audit=required) it also refuses arguments that open a second monitor or another way into qemu
-            (C(-qmp), C(-monitor), C(-mon), C(-serial mon:), C(-gdb), C(-qtest), C(-plugin)). Otherwise the task warns
-            and says what they open.
+            (C(-qmp), C(-monitor), C(-mon), C(-serial mon:), C(-gdb), C(-qtest), C(-plugin)). With another value of
+            O(audit) the task warns, and says what these arguments open.
         type: list
         elements: str
         default: []
@@ -201,33 +213,34 @@ options:
         description: The unprivileged user that runs qemu. By default the user of the task, which is root.
         type: str
       paused:
-        description: Whether to leave the VM stopped before its first instruction.
+        description: Whether to keep the VM paused before its first instruction.
         type: bool
         default: false
       hotplug_ports:
-        description: Number of spare PCIe root ports. Each is for one NIC that you hot-plug later.
+        description: Number of spare PCIe root ports. Each NIC that you hot-plug later needs one.
         type: int
         default: 8
   exclusive:
     description:
-      - Whether the VM shall have no other NICs than O(interfaces). Others that it has are detached with the guest's help, and
-        recorded, after what is attached.
+      - Whether the VM is to have no other NICs than O(interfaces). After the module has attached those, it detaches all
+        other NICs of the VM with the guest's help, and records that.
     type: bool
     default: false
   on_mismatch:
     description:
-      - What to do when a MAC is attached to this VM already, but otherwise than asked.
-      - V(update) changes in place what can be, without the guest and with one record for each value. These are the bridge,
-        O(interfaces[].vlan), O(interfaces[].filter), O(interfaces[].addresses), O(interfaces[].isolated),
-        O(interfaces[].link), and the link's O(interfaces[].mtu), which the guest learns at its next start. What fails half
-        way is taken back. It fails when something else differs, as the model.
-      - V(fail) changes nothing and fails.
-      - V(replace) unplugs it with the guest's help, then attaches it as asked.
+      - What to do when the VM already has a NIC with the MAC, and the NIC differs from what the task asks for.
+      - V(update) changes the NIC in place, without the guest's help and with one record for each changed value. It can
+        change the bridge, O(interfaces[].vlan), O(interfaces[].filter), O(interfaces[].addresses),
+        O(interfaces[].isolated), O(interfaces[].link), and the link's O(interfaces[].mtu), which the guest learns at
+        its next start. If a change fails half way, the module takes it back. If anything else differs, such as the
+        model, the task fails and changes nothing.
+      - With V(fail) the task fails and changes nothing.
+      - V(replace) unplugs the NIC with the guest's help, and then attaches it as asked.
     type: str
     choices: [update, fail, replace]
     default: update
   timeout:
-    description: How many seconds the task waits for an answer of qemu, and for another task on the same VM.
+    description: How many seconds the task waits for an answer from qemu, and for another task on the same VM to end.
     type: float
     default: 10
 seealso:
@@ -300,6 +313,49 @@ EXAMPLES = r"""
     interfaces:
       - mac: '52:54:00:00:00:04'
         source: br0
+
+- name: Start a VM that stays paused, with room for 16 more NICs
+  virtaudit.qemu.vm_net_attach:
+    name: web02
+    interfaces:
+      - mac: '52:54:00:00:00:06'
+        source: br0
+        isolated: true
+    qemu:
+      memory: 4G
+      paused: true
+      hotplug_ports: 16
+
+- name: Keep these two NICs of web01, and detach all others
+  virtaudit.qemu.vm_net_attach:
+    name: web01
+    interfaces:
+      - mac: '52:54:00:00:00:01'
+        source: br0
+      - mac: '52:54:00:00:00:03'
+        source: br0
+        queues: 4
+        vhost: required
+    exclusive: true
+    timeout: 60
+
+- name: Change nothing and fail if the NIC is not on br0
+  virtaudit.qemu.vm_net_attach:
+    name: web01
+    interfaces:
+      - mac: '52:54:00:00:00:01'
+        source: br0
+    on_mismatch: fail
+
+- name: Change the model of a NIC, which needs the guest's help
+  virtaudit.qemu.vm_net_attach:
+    name: web01
+    interfaces:
+      - mac: '52:54:00:00:00:03'
+        source: br0
+        model: e1000e
+    on_mismatch: replace
+    timeout: 60
 """
 
 RETURN = r"""
@@ -319,26 +375,26 @@ vm:
       returned: always
       sample: 7f3a6fc8-0f5c-5f0e-8f55-1c1f0a8f2f11
     pid:
-      description: The process id of qemu, null when it does not run.
+      description: The process id of qemu, null if the VM does not run.
       type: int
       returned: always
       sample: 4711
     qmp_socket:
-      description: The path of its monitor, null when it does not run.
+      description: The path of its monitor, null if the VM does not run.
       type: str
       returned: always
       sample: /run/virtaudit/7f3a6fc8-0f5c-5f0e-8f55-1c1f0a8f2f11/qmp.sock
     started:
-      description: Whether this task started it, or in check mode would.
+      description: Whether this task started the VM, or in check mode whether it would.
       type: bool
       returned: always
     unit:
-      description: The systemd scope that it lives in, null where there is none.
+      description: The systemd scope that qemu runs in, null where systemd does not run.
       type: str
       returned: always
       sample: virtaudit-7f3a6fc8-0f5c-5f0e-8f55-1c1f0a8f2f11.scope
 interfaces:
-  description: The interfaces, in the task's order. After a failure those that were done before it.
+  description: The interfaces, in the task's order. After a failure, the interfaces that were done before it.
   returned: always
   type: list
   elements: dict
@@ -373,7 +429,7 @@ interfaces:
           type: str
           returned: always
         vlan:
-          description: Its VLAN as V(42), or a trunk's as V(trunk:10,20-30,native:5); null without one.
+          description: Its VLAN as V(42), or its trunk as V(trunk:10,20-30,native:10); null if it has none.
           type: str
           returned: always
         filter:
@@ -395,8 +451,8 @@ interfaces:
           returned: always
     action:
       description:
-        - V(attached), V(updated) when it was changed in place, V(unchanged) when it was attached as asked, or V(detached)
-          when O(exclusive=true) took it out. In check mode what it would be.
+        - V(attached); V(updated) if the task changed it in place; V(unchanged) if it was attached as asked before; or
+          V(detached) if O(exclusive=true) took it out. In check mode, what the task would do.
       type: str
       returned: always
     devices:
@@ -416,7 +472,7 @@ interfaces:
           returned: always
           sample: 0A:C8
         dev:
-          description: The interface that it serves.
+          description: The tap or macvtap that it serves.
           type: str
           returned: always
           sample: vt525400000001
@@ -426,12 +482,12 @@ interfaces:
           returned: always
           sample: 31
         event:
-          description: The audit event of its open, null when none is known.
+          description: The audit event of its open, null if none is known.
           type: str
           returned: always
           sample: '1795420505.795:180'
 audit:
-  description: The records that this task wrote, with those for other VMs that had ended.
+  description: The records that this task wrote, including those for other VMs that had ended.
   returned: always
   type: dict
   contains:
@@ -440,15 +496,16 @@ audit:
       type: str
       returned: always
     daemon:
-      description: The process id of the audit daemon, null when there is none or none was needed.
+      description: The process id of the audit daemon, null if there is none or the task needed none.
       type: int
       returned: always
     auid:
-      description: The login uid that the kernel put on the records, 4294967295 when unset; null without a record.
+      description: The login uid that the kernel put on the records, 4294967295 if it is unset; null if the task wrote
+        no record.
       type: int
       returned: always
     ses:
-      description: The login session that the kernel put on the records, null without a record.
+      description: The login session that the kernel put on the records, null if the task wrote no record.
       type: int
       returned: always
     records:
@@ -458,11 +515,11 @@ audit:
       returned: always
       contains:
         type:
-          description: The record's type, as V(VIRT_RESOURCE).
+          description: The record's type, such as V(VIRT_RESOURCE).
           type: str
           returned: always
         event:
-          description: The kernel's event id, C(<seconds>.<ms>:<serial>); null when not confirmed.
+          description: The kernel's event id, C(<seconds>.<ms>:<serial>); null if the kernel did not confirm the record.
           type: str
           returned: always
         confirmed:
@@ -470,7 +527,7 @@ audit:
           type: bool
           returned: always
         fields:
-          description: The record's fields, decoded; null for a missing value.
+          description: The record's fields, decoded; a missing value is null.
           type: dict
           returned: always
 """

@@ -8,27 +8,29 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vm_net_audit_info
-short_description: Tell which VM holds which network device, since when and by whom, from the audit logs
+short_description: Tell from the audit logs which VM holds which network device, since when, and who gave it
 version_added: 1.0.0
 description:
-  - Reads the logs of the audit daemon. It tells which VM holds which network devices. It also tells what should not be,
-    as findings, each with the events that it rests on.
-  - Reads the records of libvirt as well as those of this collection.
-  - With O(name), O(uuid) or O(mac) it reads the logs backwards. It stops at the start of the VM's last run or of the
-    host, unless O(since) or O(verify) asks for more. A name then means the VM that had it last, and a MAC address means
-    all VMs that had it since the host booted.
-  - If the kernel records opens of C(/dev/net/tun), C(/dev/vhost-net) and macvtap nodes, or V(TUNSETIFF), and you ask
-    for no single VM, the module compares them with the records of those who opened them. The audit rules for that on a
-    64-bit x86 host, with any key, are V(-a always,exit -F arch=b64 -F path=/dev/net/tun -F perm=rw), the same for C(/dev/vhost-net),
-    V(-a always,exit -F arch=b64 -S open,creat,openat,openat2,open_by_handle_at -F devmajor=N) with macvtap's C(N) of
-    C(/proc/devices), and V(-a always,exit -F arch=b64 -S ioctl -F a1=0x400454ca).
-  - The module orders events by the kernel's serial numbers, so a clock that was set back does no harm.
-  - The kernel writes into each record which user sent it. A record of another user than root proves nothing. It changes no grant, and it is a finding.
-  - If root reads a log of more than 32 MiB, the module keeps an index of it in C(/var/cache/virtaudit), to find a VM at
-    once that was started long ago. You can delete it at any time. Check mode writes no index.
-  - All grants end when the host boots. The module sees a boot by serial numbers that begin anew, with or without a
-    V(SYSTEM_BOOT) record. A container also writes such a record, in the middle of the host's other records; the module
-    ignores it.
+  - Reads the logs of the audit daemon, and tells which VM holds which network devices. It also returns findings, which
+    are things that should not be. Each finding names the events that it rests on.
+  - Reads the records of libvirt and those of this collection.
+  - With O(name), O(uuid) or O(mac) the module reads the logs backwards. It stops at the start of the VM's last run or
+    at the boot of the host, unless O(since) or O(verify) asks for more. A name then means the VM that had the name
+    last, and a MAC address means all VMs that had it since the host booted.
+  - If audit rules let the kernel record opens of C(/dev/net/tun), C(/dev/vhost-net) and macvtap nodes, or V(TUNSETIFF),
+    and you ask for no single VM, the module compares these with the records of the programs that opened the devices.
+    The rules on a 64-bit x86 host, with any key, are V(-a always,exit -F arch=b64 -F path=/dev/net/tun -F perm=rw), the
+    same for C(/dev/vhost-net), V(-a always,exit -F arch=b64 -S open,creat,openat,openat2,open_by_handle_at -F
+    devmajor=N) with macvtap's C(N) of C(/proc/devices), and V(-a always,exit -F arch=b64 -S ioctl -F a1=0x400454ca).
+  - The module puts events in order by the kernel's serial numbers, so a clock that was set back does no harm.
+  - The kernel writes into each record which user sent it. A record that a user other than root sent proves nothing. It
+    changes no grant, and it is a finding.
+  - If root reads a log of more than 32 MiB, the module keeps an index of the log in C(/var/cache/virtaudit). With it,
+    the module quickly finds a VM that was started long ago. You can delete the index at any time. Check mode writes
+    none.
+  - All grants end when the host boots. The module recognises a boot by serial numbers that begin anew, with or without
+    a V(SYSTEM_BOOT) record. A container also writes such a record, but the host's serial numbers go on, so the module
+    ignores that record.
 extends_documentation_fragment:
   - virtaudit.qemu._vm.attributes
 attributes:
@@ -47,12 +49,12 @@ options:
     type: str
   logs:
     description:
-      - The log files to read, in any order. Directories, globs and tar archives of logs are possible. The module
-        unpacks files of C(gzip), C(xz), C(bzip2) and, if it is installed, C(zstd). A record that stands in several
+      - The log files to read, in any order. An item can also be a directory, a glob or a tar archive of logs. The
+        module unpacks files of C(gzip), C(xz), C(bzip2) and, if it is installed, C(zstd). A record that is in several
         files counts once.
-      - The module reads raw and enriched logs of C(auditd), and copies of them by syslog, the journal, C(grep) and collectors; see
-        R(Logs that can be read, ansible_collections.virtaudit.qemu.docsite.logs). RV(stats.unread), the warnings and
-        the finding V(unread_records) tell what could not be read.
+      - The module reads raw and enriched logs of C(auditd), and copies of them that syslog, the journal, C(grep) and
+        collectors made; see R(Logs that can be read, ansible_collections.virtaudit.qemu.docsite.logs).
+        RV(stats.unread), the warnings and the finding V(unread_records) tell what the module could not read.
       - The logs must be of one host, unless each line names its node or its host.
       - The module reads rotated files of one directory, such as C(audit.log.2) or C(audit.log-20260131.gz), in the
         order of their numbers or dates, and all others in the order of the times of their first records.
@@ -61,30 +63,31 @@ options:
     elements: path
   since:
     description:
-      - Leave out findings, sessions and events from before this time. RV(grants) has all that VMs hold, however old it is.
+      - Leave out findings, sessions and events from before this time. RV(grants) has everything that VMs hold, however
+        old it is.
       - ISO 8601, in the host's time zone unless it has an offset, or seconds since the epoch.
     type: str
   until:
-    description: Read the trail as it was at this time. The same forms as O(since).
+    description: Read the trail as it was at this time. Takes the same forms as O(since).
     type: str
   events:
     description:
       - Whether to return the records too, and the resources, AVC and anomaly records of each session. The result then
-        grows with the log. Use O(since), or ask for one VM.
+        grows with the log, so use O(since), or ask for one VM.
     type: bool
     default: false
   history:
     description:
-      - Whether to return in RV(history) who held which NIC from when to when. The module reads all of the logs for that.
+      - Whether to return in RV(history) who held which NIC from when to when. The module then reads all of the logs.
     type: bool
     default: false
   verify:
     description:
-      - Whether to compare the trail with the host as it is now. The module looks at the network devices that C(/proc)
-        shows for every qemu, whoever started it, at taps and macvtaps without a VM in the task's network namespace, and
-        at the number of records that the kernel has lost.
-      - The module refuses O(logs) that name only other hosts. It takes O(logs) that name no host for those of this
-        host, and warns.
+      - Whether to compare the trail with the host as it is now. The module looks at three things, which are the network
+        devices that C(/proc) shows for every qemu, whoever started it; the taps and macvtaps in the task's network
+        namespace that no VM holds; and the number of records that the kernel has lost.
+      - The module refuses O(logs) that name only other hosts. If O(logs) name no host, the module assumes that they are
+        of this host, and warns.
     type: bool
     default: false
 requirements:
@@ -100,7 +103,7 @@ seealso:
 
 EXAMPLES = r"""
 ---
-- name: Which VM holds which device, and is it true
+- name: Tell which VM holds which device, and compare that with the host
   virtaudit.qemu.vm_net_audit_info:
     verify: true
   register: trail
@@ -110,11 +113,11 @@ EXAMPLES = r"""
     that:
       - trail.findings | selectattr('code', 'in', ['unrecorded_fd', 'unrecorded_open']) | length == 0
 
-- name: What web01 holds
+- name: Tell what web01 holds
   virtaudit.qemu.vm_net_audit_info:
     name: web01
 
-- name: The history of a MAC address in January, from logs that were kept
+- name: Read what happened to a MAC address in January, from logs that were kept
   virtaudit.qemu.vm_net_audit_info:
     mac: '52:54:00:00:00:01'
     since: '2026-01-01'
@@ -124,7 +127,7 @@ EXAMPLES = r"""
       - /srv/audit/hv1/audit.log.2.gz
       - /srv/audit/hv1/audit.log.1
 
-- name: Who held a MAC address from when to when, from all logs that were kept
+- name: Tell who held a MAC address from when to when, from all logs that were kept
   virtaudit.qemu.vm_net_audit_info:
     mac: '52:54:00:00:00:01'
     history: true
@@ -134,7 +137,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 asked:
-  description: What was asked for, and so what the answer covers.
+  description: What the task asked for, and so what the answer covers.
   returned: once the options are understood
   type: dict
   contains:
@@ -161,13 +164,13 @@ asked:
       type: str
       returned: always
     own_logs:
-      description: Whether the host's own logs were read, not those of O(logs).
+      description: Whether the module read the host's own logs, and not those of O(logs).
       type: bool
       returned: always
     as_of:
       description:
-        - When the reading of the logs began, by the host's clock, in UTC. What was recorded later may be missing from the
-          answer.
+        - When the module began to read the logs, by the host's clock, in UTC. The answer may lack what was recorded
+          later.
       type: str
       returned: always
       sample: '2026-11-23T08:00:00.000Z'
@@ -198,12 +201,12 @@ grants:
       returned: always
       sample: 52:54:00:00:00:01
     since:
-      description: When it was handed over, in UTC.
+      description: When the NIC was handed over, in UTC.
       type: str
       returned: always
       sample: '2026-11-23T07:55:06.303Z'
     auid:
-      description: The login identity of who did it, null for a daemon.
+      description: The login identity of the user who did it, null for a daemon.
       type: int
       returned: always
       sample: 1000
@@ -213,7 +216,7 @@ grants:
       returned: always
       sample: 3
     exe:
-      description: The program that says that it did it.
+      description: The program that wrote the record.
       type: str
       returned: always
       sample: /usr/bin/python3.11
@@ -224,14 +227,15 @@ grants:
       sample: '1795420506.303:193'
     devices:
       description:
-        - The devices that were opened for it, one for each queue and each vhost-net. libvirt records one for all queues.
-        - All but RV(grants[].devices[].fd) is null when the logs do not have the open any more.
+        - The devices that were opened for the NIC, one for each queue and each vhost-net. libvirt records one for all
+          queues.
+        - All values but RV(grants[].devices[].fd) are null if the logs no longer have the record of the open.
       type: list
       elements: dict
       returned: always
       contains:
         path:
-          description: The node, or for libvirt's macvtap the interface.
+          description: The node that was opened. For a macvtap that libvirt opened, the interface.
           type: str
           returned: always
           sample: /dev/net/tun
@@ -241,7 +245,7 @@ grants:
           returned: always
           sample: 0A:C8
         dev:
-          description: The interface that it serves, null where libvirt opened it.
+          description: The tap or macvtap that it serves, null where libvirt opened it.
           type: str
           returned: always
           sample: vt525400000001
@@ -256,11 +260,12 @@ grants:
           returned: always
           sample: '1795420505.795:180'
     live:
-      description: Whether the VM's qemu holds the devices now; null when that was not looked at.
+      description: Whether the VM's qemu holds the devices now; null if the module did not look.
       type: bool
       returned: always
     network:
-      description: What the NIC is on since its last start, attach or update, null where the records do not say it.
+      description: The network that the NIC has been on since its last start, attach or update; null where the records
+        do not tell it.
       type: dict
       returned: always
       contains: &network
@@ -280,23 +285,24 @@ grants:
           returned: always
           sample: address
         isolated:
-          description: V(yes) where it is isolated from other ports, null where it is not.
+          description: V(yes) if the NIC is isolated from other ports, null if it is not.
           type: str
           returned: always
         link:
-          description: V(up) or V(down), null where no record changed it.
+          description: V(up) or V(down); null if no record changed it.
           type: str
           returned: always
     ticket:
-      description: The ticket of the task that handed it over or changed its network last, null where none gave one.
+      description: The ticket of the last task that handed the NIC over or changed its network and gave a ticket; null
+        if there is none.
       type: str
       returned: always
       sample: CHG-1234
 history:
   description:
     - Who held which NIC on which network from when to when, the oldest first.
-    - A hand-over begins an entry, and so does an update of the network; each ends the entry before it. What one task
-      changes of a NIC, in several records, is one update.
+    - A hand-over begins an entry, and so does an update of the network. Each ends the entry before it. If one task
+      changes several values of a NIC, it writes several records, and these count as one update.
   returned: with O(history)
   type: list
   elements: dict
@@ -320,7 +326,7 @@ history:
       returned: always
       sample: 52:54:00:00:00:01
     network:
-      description: What the NIC was on, null where the records do not say it.
+      description: The network that the NIC was on; null where the records do not tell it.
       type: dict
       returned: always
       contains: *network
@@ -330,21 +336,22 @@ history:
       returned: always
       sample: vt525400000001
     since:
-      description: When it was handed over, or put on this network, in UTC.
+      description: When the NIC was handed over or put on this network, in UTC.
       type: str
       returned: always
       sample: '2026-11-23T07:55:06.303Z'
     until:
       description:
-        - When it was put on another network or given back, or the VM or the host ended, in UTC; null while it is held.
+        - When the NIC was put on another network or given back, or when the VM or the host ended, in UTC; null while
+          the VM holds the NIC.
       type: str
       returned: always
     auid:
-      description: The login identity of who handed it over, or put it on this network, null for a daemon.
+      description: The login identity of the user who handed the NIC over or put it on this network, null for a daemon.
       type: int
       returned: always
     ticket:
-      description: The last ticket that was given for it until then, null where none was.
+      description: The last ticket that a task gave for the NIC until then; null if there is none.
       type: str
       returned: always
       sample: CHG-1234
@@ -353,7 +360,8 @@ history:
       type: str
       returned: always
     end_event:
-      description: The event that ended it, null while it is held; of a boot the first event after it.
+      description: The event that ended the entry; null while the VM holds the NIC. If a boot ended it, the first event
+        after the boot.
       type: str
       returned: always
 findings:
@@ -364,38 +372,40 @@ findings:
   contains:
     code:
       description:
-        - V(unclaimed_open), a device was opened for a VM, never handed over, and not closed on record.
-        - V(failed_open), V(failed_start), V(failed_detach), a task or libvirt said so.
-        - V(unrecorded_open), the kernel saw an open that nobody recorded.
+        - V(unclaimed_open), a device was opened for a VM and never handed over, and no record says that it was closed.
+        - V(failed_open), V(failed_start), V(failed_detach), a task or libvirt recorded the failure.
+        - V(unrecorded_open), the kernel recorded an open that no program recorded.
         - V(unrecorded_fd), a qemu holds a device that the trail does not know.
-        - V(stale_grant), the trail says held, and qemu does not hold it.
-        - V(leaked_device), a tap or macvtap without a VM.
+        - V(stale_grant), the trail says that a VM holds a device, and its qemu does not hold it.
+        - V(leaked_device), a tap or macvtap exists that no VM holds.
         - V(audit_lost), the kernel lost records.
         - V(failed_prepare), a VLAN, a filter or a port's flag could not be set before the hand-over; the message says
-          what followed.
-        - V(moved_port), with O(verify) a link that is not on the bridge or lower device of its record.
-        - V(missing_filter), with O(verify) a NIC whose record says that it has a packet filter, and the host has none for it.
-        - V(untrusted_record), a record of a VM that not root sent; it is left out.
-        - V(unread_records), lines of a log with records of VMs that could not be read; RV(findings[].path) is the log.
+          what happened then.
+        - V(moved_port), with O(verify), a link is not on the bridge or lower device of its record.
+        - V(missing_filter), with O(verify), the record of a NIC says that it has a packet filter, and the host has none
+          for it.
+        - V(untrusted_record), a user other than root sent a record of a VM; the module ignores that record.
+        - V(unread_records), the module could not read some lines of a log that have records of VMs; RV(findings[].path)
+          is the log.
       type: str
       returned: always
       sample: stale_grant
     severity:
-      description: V(high), V(medium) or V(low). What is over is V(low).
+      description: V(high), V(medium) or V(low). A finding that is over is V(low).
       type: str
       returned: always
       sample: medium
     message:
-      description: What it is, what it means and what to do.
+      description: What was found, what it means, and what to do.
       type: str
       returned: always
     time:
-      description: When it came up, in UTC; for what the host shows, when that was looked at.
+      description: When it happened, in UTC. For a finding from O(verify), when the module looked at the host.
       type: str
       returned: always
       sample: '2026-11-23T07:55:11.779Z'
     events:
-      description: The events that it rests on, at most 20.
+      description: The events that the finding rests on, at most 20.
       type: list
       elements: str
       returned: always
@@ -443,12 +453,12 @@ findings:
       returned: always
       sample: /usr/bin/ip
     auid:
-      description: The login identity, null where none is known or set.
+      description: The login identity; null if it is unknown or unset.
       type: int
       returned: always
       sample: 1000
 sessions:
-  description: The runs of VMs, as C(auvirt) of audit 3 told them, in the order of their starts.
+  description: The runs of VMs in the order of their starts, in the way of C(auvirt) of audit 3.
   returned: always
   type: list
   elements: dict
@@ -477,7 +487,7 @@ sessions:
       returned: always
       sample: 0
     auid:
-      description: The login identity of who started it, null for a daemon.
+      description: The login identity of the user who started it, null for a daemon.
       type: int
       returned: always
     ses:
@@ -485,7 +495,7 @@ sessions:
       type: int
       returned: always
     exe:
-      description: The program that says that it started it.
+      description: The program that recorded the start.
       type: str
       returned: always
     pid:
@@ -498,13 +508,13 @@ sessions:
       type: str
       returned: always
     stop:
-      description: When it was stopped, in UTC; null when no stop is on record.
+      description: When it stopped, in UTC; null if no stop is on record.
       type: str
       returned: always
     end:
       description:
-        - V(running), V(stopped), V(failed) for a start that failed, or V(lost) when no stop is on record and the VM was
-          started anew or the host booted.
+        - V(running); V(stopped); V(failed) if the start failed; or V(lost) if no stop is on record, and the VM was
+          started again or the host booted.
       type: str
       returned: always
       sample: stopped
@@ -514,7 +524,7 @@ sessions:
       returned: always
       sample: destroyed
     ticket:
-      description: The ticket of the task that started it, null where it gave none.
+      description: The ticket of the task that started the VM; null if the task gave none.
       type: str
       returned: always
       sample: CHG-1234
@@ -524,7 +534,7 @@ sessions:
       elements: str
       returned: always
     resources:
-      description: What it had. Without O(events), only its NICs. An open stands here as a resource too.
+      description: What the VM had. Without O(events), only its NICs. An open counts as a resource too.
       type: list
       elements: dict
       returned: always
@@ -540,12 +550,12 @@ sessions:
           returned: always
           sample: start
         resource:
-          description: The MAC address of a NIC, or the device or path of a device that is passed through.
+          description: The MAC address of a NIC, or the name or path of a device that the host passes through.
           type: str
           returned: always
           sample: 52:54:00:00:00:01
         path:
-          description: The device of an open, or of a cgroup's rule.
+          description: The device that an open or a rule of a cgroup is about.
           type: str
           returned: always
         dev:
@@ -553,20 +563,20 @@ sessions:
           type: str
           returned: always
         network:
-          description: What a NIC was on last, null where the records do not say it.
+          description: The network that a NIC was on last; null where the records do not tell it.
           type: dict
           returned: always
           contains: *network
         success:
-          description: Whether it was given.
+          description: Whether the VM got it.
           type: bool
           returned: always
         start:
-          description: When it was given, in UTC.
+          description: When the VM got it, in UTC.
           type: str
           returned: always
         end:
-          description: When it was taken back or the VM stopped, in UTC; null before that, and for an open.
+          description: When it was taken back or the VM stopped, in UTC; null before that, and null for an open.
           type: str
           returned: always
         event:
@@ -574,7 +584,7 @@ sessions:
           type: str
           returned: always
     alerts:
-      description: AVC and anomaly records of it, with O(events).
+      description: The AVC and anomaly records of the VM, with O(events).
       type: list
       elements: dict
       returned: always
@@ -585,7 +595,7 @@ sessions:
           returned: always
           sample: ANOM_ABEND
         time:
-          description: When, in UTC.
+          description: When it happened, in UTC.
           type: str
           returned: always
         event:
@@ -593,7 +603,7 @@ sessions:
           type: str
           returned: always
         result:
-          description: As V(denied).
+          description: The result, such as V(denied).
           type: str
           returned: always
         operation:
@@ -601,11 +611,11 @@ sessions:
           type: str
           returned: always
         command:
-          description: The command that tried.
+          description: The command that tried it.
           type: str
           returned: always
         target:
-          description: On what.
+          description: What the command tried it on.
           type: str
           returned: always
         pid:
@@ -613,7 +623,8 @@ sessions:
           type: int
           returned: always
 events:
-  description: The records, decoded, in the order in which they stand in the logs. One that stands in two of them is here twice.
+  description: The records, decoded, in the order in which the logs have them. A record that is in two logs is here
+    twice.
   returned: with O(events)
   type: list
   elements: dict
@@ -653,7 +664,7 @@ events:
       type: dict
       returned: always
 stats:
-  description: What was read.
+  description: What the module read.
   returned: always
   type: dict
   contains:
@@ -664,7 +675,8 @@ stats:
       returned: always
       sample: [/var/log/audit/audit.log.1, /var/log/audit/audit.log]
     unread:
-      description: The logs that could not be read, or not to their end, and the lines with records of VMs that could not be.
+      description: The logs that the module could not read to their end, and the lines with records of VMs that it could
+        not read.
       type: list
       elements: dict
       returned: always
@@ -674,11 +686,11 @@ stats:
           type: str
           returned: always
         problem:
-          description: Why.
+          description: Why the module could not read it.
           type: str
           returned: always
         lines:
-          description: How many lines that is.
+          description: How many lines the module could not read.
           type: int
           returned: for lines, not for a log as a whole
         line:
@@ -686,25 +698,25 @@ stats:
           type: int
           returned: for lines, not for a log as a whole
     first:
-      description: The time of the first record in the logs, in UTC; null without one.
+      description: The time of the first record in the logs, in UTC; null if there is none.
       type: str
       returned: always
       sample: '2026-11-01T00:00:03.120Z'
     last:
-      description: The time of the last record in the logs, in UTC; null without one.
+      description: The time of the last record in the logs, in UTC; null if there is none.
       type: str
       returned: always
       sample: '2026-11-23T08:00:00.000Z'
     bytes:
-      description: The size of the logs in bytes; with O(name), O(uuid) or O(mac) not all of it is read.
+      description: The size of the logs in bytes. With O(name), O(uuid) or O(mac) the module does not read all of it.
       type: int
       returned: always
     records:
-      description: The records that mattered, each once.
+      description: How many records mattered, each counted once.
       type: int
       returned: always
     elapsed:
-      description: How long it took, in seconds.
+      description: How many seconds the module took.
       type: float
       returned: always
 """
@@ -733,7 +745,7 @@ def main() -> None:
     )
 
     module = AnsibleModule(argument_spec=audit_info_options(), supports_check_mode=True)
-    # Check mode writes nothing, not even what speeds up the next time.
+    # Check mode writes nothing, and so no index either.
     run_reader(module, functools.partial(run, keep_index=not module.check_mode))
 
 

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vm_net_detach
-short_description: Take network interfaces from a VM, and record what it gave up
+short_description: Take network interfaces from a VM, and record which devices it gave up
 version_added: 1.0.0
 description:
   - Unplugs network interfaces from a running VM with its guest's help, closes their host side, and writes audit
     records of the detach and of every device that qemu gave up.
-  - The module reports a detach, and records it as a success, only when C(/proc) shows that qemu no longer holds the devices.
+  - The module reports a detach, and records it as a success, only if C(/proc) shows that qemu no longer holds the
+    devices.
   - At its beginning the module records the ends of other VMs of this collection on the host that nobody has recorded
     yet, and warns that this is late.
   - The module warns of a MAC address that neither the VM nor its records ever had, and of a VM that neither the host
-    nor its audit logs know, because a revocation with a typo must not be silent.
-  - If the guest does not let go in time, the task fails, closes nothing, and returns V(pending) in
+    nor its audit logs know. A revocation with a typo must not be silent.
+  - If the guest does not release the NIC in time, the task fails, closes nothing, and returns V(pending) in
     RV(interfaces[].action). A later run finishes the detach.
 extends_documentation_fragment:
   - virtaudit.qemu._vm
@@ -32,26 +33,27 @@ options:
     elements: str
   force:
     description:
-      - Whether to close the host side at once, even if the guest does not let go of its NIC. A guest that runs gets one
-        more second to let go of the card. Then the module stops the guest's CPUs for some milliseconds and pulls the
-        card out of the machine, so that its MAC address and its port are free. The guest may show a dead interface
-        until its next boot.
-      - A newer qemu (10.0, and updates of 8.2 and 9) keeps the devices as long as the NIC is in the machine. The module
-        pulls the card out at once there.
-      - If the machine has no way to pull a card out (no ACPI hot-plug), the guest keeps a NIC without a network until
-        it lets go of it or is reset. The task warns of that.
+      - Whether to close the host side at once, even if the guest does not release its NIC. A guest that runs gets one
+        more second to release the NIC. Then the module stops the guest's CPUs for some milliseconds and removes the NIC
+        from the machine, so that its MAC address and its port are free. The guest may show a dead interface until its
+        next boot.
+      - A newer qemu (10.0, and updates of 8.2 and 9) keeps the devices as long as the NIC is in the machine. There the
+        module removes the NIC from the machine at once.
+      - If the module cannot remove the NIC from the machine (no ACPI hot-plug), the guest keeps a NIC without a network
+        until it releases the NIC or is reset. The task warns of that.
     type: bool
     default: false
   stop_vm:
     description:
-      - Whether to stop the VM. It then gives up all its interfaces, whatever O(macs) names.
+      - Whether to stop the VM. A VM that stops gives up all its interfaces, whatever O(macs) names.
       - V(shutdown) presses the guest's power button and waits for the guest. V(destroy) ends qemu.
     type: str
     choices: [never, shutdown, destroy]
     default: never
   timeout:
     description:
-      - How many seconds the task waits for the guest to let go or to shut down, for an answer of qemu, and for another task on the same VM.
+      - How many seconds the task waits for the guest to release a NIC or to shut down, for an answer from qemu, and for
+        another task on the same VM to end.
     type: float
     default: 20
 seealso:
@@ -85,6 +87,11 @@ EXAMPLES = r"""
     macs: all
     stop_vm: shutdown
     timeout: 120
+
+- name: End a VM whose guest does not answer
+  virtaudit.qemu.vm_net_detach:
+    name: web02
+    stop_vm: destroy
 """
 
 RETURN = r"""
@@ -104,22 +111,22 @@ vm:
       returned: always
       sample: 7f3a6fc8-0f5c-5f0e-8f55-1c1f0a8f2f11
     pid:
-      description: The process id of qemu, null when it does not run.
+      description: The process id of qemu, null if the VM does not run.
       type: int
       returned: always
       sample: 4711
     qmp_socket:
-      description: The path of its monitor, null when it does not run.
+      description: The path of its monitor, null if the VM does not run.
       type: str
       returned: always
       sample: /run/virtaudit/7f3a6fc8-0f5c-5f0e-8f55-1c1f0a8f2f11/qmp.sock
     unit:
-      description: The systemd scope that it lives in, null where there is none.
+      description: The systemd scope that qemu runs in, null where systemd does not run.
       type: str
       returned: always
       sample: virtaudit-7f3a6fc8-0f5c-5f0e-8f55-1c1f0a8f2f11.scope
 interfaces:
-  description: The interfaces that were asked for, and with O(stop_vm) all that the VM had.
+  description: The interfaces that the task asked for, and with O(stop_vm) all that the VM had.
   returned: always
   type: list
   elements: dict
@@ -130,14 +137,14 @@ interfaces:
       returned: always
     action:
       description:
-        - V(detached) when the guest let go of it and its host side is closed, V(revoked) when the host side was closed
-          by O(force), V(absent) when qemu held nothing of it before the task.
-        - V(pending) when the guest did not let go in time and qemu still holds its devices, or another process holds them.
-          The task has failed then.
+        - V(detached) if the guest released it and its host side is closed; V(revoked) if O(force) closed the host side;
+          V(absent) if qemu held none of its devices before the task.
+        - V(pending) if the guest did not release it in time and qemu still holds its devices, or if another process
+          holds them. The task has failed then.
       type: str
       returned: always
     pending:
-      description: Whether the guest still has its side of the NIC.
+      description: Whether the guest still has the NIC.
       type: bool
       returned: always
     released:
@@ -157,7 +164,7 @@ interfaces:
           returned: always
           sample: 0A:C8
         dev:
-          description: The interface that it served.
+          description: The tap or macvtap that it served.
           type: str
           returned: always
           sample: vt525400000001
@@ -167,12 +174,12 @@ interfaces:
           returned: always
           sample: 31
         event:
-          description: The audit event of its open, null when none is known.
+          description: The audit event of its open, null if none is known.
           type: str
           returned: always
           sample: '1795420505.795:180'
 audit:
-  description: The records that this task wrote, as RV(virtaudit.qemu.vm_net_attach#module:audit).
+  description: The records that this task wrote, in the form of RV(virtaudit.qemu.vm_net_attach#module:audit).
   returned: always
   type: dict
 """

@@ -79,7 +79,7 @@ def _is_zombie(pid: int) -> bool:
 def test_invariant_1_no_vm_starts_while_the_daemon_drops_records(vm: Vm) -> None:
     started = vm.attach([TAP, MACVTAP])
     assert started["failed"]
-    assert "it has suspended its logging ('kill -USR2" in started["msg"]
+    assert "The daemon has suspended its logging ('kill -USR2" in started["msg"]
     assert "Nothing more was handed to qemu" in started["msg"]
     assert witness.qemus(vm.uuid) == []
     assert witness.links(MACS) == set()
@@ -89,7 +89,7 @@ def test_invariant_1_no_vm_starts_while_the_daemon_drops_records(vm: Vm) -> None
 def test_invariant_1_a_task_that_only_tries_warns(vm: Vm) -> None:
     started = vm.attach([TAP], audit="best_effort")
     assert not started.get("failed"), started
-    assert "it has suspended its logging" in warnings_of(started)
+    assert "The daemon has suspended its logging" in warnings_of(started)
     assert len(witness.held(vm.pid())) == 2
     # It ends without proof too.
     stopped = vm.detach(stop_vm="destroy", audit="best_effort")

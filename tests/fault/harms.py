@@ -193,7 +193,7 @@ HARMS = [
         mend=host.resume_logging,
         around=host.small_log,
         blind=True,
-        says="it has suspended its logging",
+        says="The daemon has suspended its logging",
     ),
     Harm(
         "backlog-full",

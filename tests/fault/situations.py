@@ -7,9 +7,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import signal
+import subprocess
 import time
+import uuid as uuidlib
 from collections.abc import Callable
 from typing import Any
 
@@ -159,6 +162,30 @@ def _taken_by_hand(uuid: str, _other: str) -> None:
     qmp.call(f"{host.STATE}/{uuid}/qmp.sock", "netdev_del", {"id": netdev})
 
 
+def _moved(uuid: str, other_uuid: str) -> None:
+    """Somebody has taken a link off its network before the next task finds its attach cut off."""
+    _hot_plug("record .*reason=attach")(uuid, other_uuid)
+    link = f"vt{MACS[0].replace(':', '')}"
+    subprocess.run(["ip", "link", "set", link, "nomaster"], check=True)
+
+
+def _update(at: str, **how: Any) -> Leave:
+    return _cut(lambda uuid: [_attach_again(uuid)], _quarantine, at, **how)
+
+
+def _quarantine(uuid: str) -> Task:
+    return attach(uuid, [{**TAP, "isolated": True, "link": "down"}, MACVTAP], QEMU)
+
+
+def _of_another(uuid: str, _other: str) -> None:
+    do(_attach_again(uuid))
+    path = f"{host.STATE}/{uuid}/state.json"
+    with open(path, encoding="utf-8") as handle:
+        note = json.load(handle)
+    with open(path, "w", encoding="utf-8") as handle:
+        json.dump({**note, "uuid": str(uuidlib.uuid4())}, handle)
+
+
 def _unreadable(uuid: str, _other: str) -> None:
     do(_attach_again(uuid))
     with open(f"{host.STATE}/{uuid}/state.json", "w", encoding="ascii") as handle:
@@ -228,4 +255,16 @@ SITUATIONS = [
     Situation("taken-by-hand", _taken_by_hand, _attach_again),
     Situation("taken-detach", _taken_by_hand, _detach_again),
     Situation("unreadable", _unreadable, _attach_again),
+    Situation("of-another", _of_another, _attach_again),
+    Situation("plugged-moved", _moved, _attach_again),
+    Situation(
+        "update-noted",
+        _update("rename .*state.json", number=3, after=True),
+        _quarantine,
+    ),
+    Situation("update-made", _update("record .*reason=update"), _quarantine),
+    Situation("update-made-back", _update("record .*reason=update"), _attach_again),
+    Situation(
+        "update-half", _update("record .*reason=update", after=True), _detach_again
+    ),
 ]

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
+from types import FrameType
 
 from ansible_collections.virtaudit.qemu.tests.tools import history
 from ansible_collections.virtaudit.qemu.tests.tools.readers import (
@@ -49,6 +51,7 @@ def run(layer: str, command: list[str]) -> Outcome:
             errors="replace",
         )
         assert process.stdout is not None
+        signals = _forward_signals(process)
         for line in process.stdout:
             sys.stdout.write(line)
             sys.stdout.flush()
@@ -65,9 +68,28 @@ def run(layer: str, command: list[str]) -> Outcome:
     if code:
         outcome.failed = max(outcome.failed, 1)
         outcome.problems.append(f"{command[0]} ended with {code}")
+    if signals:
+        outcome.failed = max(outcome.failed, 1)
+        outcome.problems.append(f"signal {signals[0]} ended it")
     if not outcome.passed and not outcome.failed:
         outcome.problems.append("no test ran")
     return outcome
+
+
+def _forward_signals(process: subprocess.Popen[str]) -> list[int]:
+    """Have a signal end the layer by ending its command; return where the signals' numbers will be.
+
+    What the command does at its end is read, too: without a reader it would be cut off in its clearing up.
+    """
+    came: list[int] = []
+
+    def forward(number: int, _frame: FrameType | None) -> None:
+        came.append(number)
+        process.send_signal(signal.SIGTERM)
+
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, forward)
+    return came
 
 
 def _environment() -> dict[str, str]:

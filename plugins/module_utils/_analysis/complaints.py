@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Puts into words for an operator what is wrong with one VM's NICs. Pure."""
+"""Words the findings about one VM's NICs for an operator. Pure."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Complaints:
             "low" if vhost else "medium",
             f"{path} could not be opened for {mac} of VM {_vm(logged)} at {iso(logged.time)}. "
             + (
-                "The NIC works without vhost-net, slower; load vhost_net, or set vhost: off."
+                "The NIC works without vhost-net, but more slowly. Load the module vhost_net, or set vhost: off."
                 if vhost
-                else "The VM did not get this device; see the task for the reason."
+                else "The VM did not get this device. The task's result tells the reason."
             ),
             logged,
             mac=mac,
@@ -44,8 +44,8 @@ class Complaints:
         self._add(
             "failed_start",
             "medium",
-            f"VM {_vm(logged)} did not start at {iso(logged.time)}{nics}. It holds no device of that start; see the"
-            " task or the log of qemu for the reason.",
+            f"VM {_vm(logged)} did not start at {iso(logged.time)}{nics}. It holds no device of that start. The task's "
+            "result or the log of qemu tells the reason.",
             logged,
             events=[*events, logged.event],
         )
@@ -55,8 +55,8 @@ class Complaints:
         self._add(
             "failed_start",
             "medium",
-            f"{mac} was not handed to VM {_vm(logged)} at {iso(logged.time)}, as its start failed or was cut off. See"
-            " the task for the reason.",
+            f"{mac} was not handed to VM {_vm(logged)} at {iso(logged.time)}, because its start failed or was cut off. "
+            "The task's result tells the reason.",
             logged,
             mac=mac,
         )
@@ -66,19 +66,19 @@ class Complaints:
         self._add(
             "failed_start",
             "medium",
-            f"{mac} was not handed to VM {_vm(logged)} at {iso(logged.time)}: the VM holds none of its devices. See"
-            " the task for the reason, and run it again.",
+            f"{mac} was not handed to VM {_vm(logged)} at {iso(logged.time)}, and the VM holds none of the NIC's "
+            "devices. The task's result tells the reason. Run the task again.",
             logged,
             mac=mac,
         )
 
     def failed_detach(self, logged: Logged, mac: str) -> Finding:
-        """A NIC was to be given back, and was not."""
+        """A detach of a NIC failed."""
         return self._add(
             "failed_detach",
             "medium",
-            f"{mac} was to be taken from VM {_vm(logged)} at {iso(logged.time)}, and the VM still holds its devices."
-            " Run the detach again when the guest is up, or with force: true.",
+            f"A task tried to take {mac} from VM {_vm(logged)} at {iso(logged.time)}, and the VM still holds its "
+            "devices. Run the detach again when the guest is up, or with force: true.",
             logged,
             mac=mac,
         )
@@ -88,8 +88,8 @@ class Complaints:
         return self._add(
             "failed_prepare",
             "medium",
-            f"The network of {mac} of VM {_vm(logged)} could not be prepared at {iso(logged.time)}: its VLAN, filter or"
-            " isolation is not in place. See the task for the reason, and run it again.",
+            f"The network of {mac} of VM {_vm(logged)} could not be prepared at {iso(logged.time)}: its VLAN, filter "
+            "or isolation is not in place. The task's result tells the reason. Run the task again.",
             logged,
             mac=mac,
             dev=logged.record.fields.get("dev"),
@@ -103,9 +103,9 @@ class Complaints:
         self._add(
             "unclaimed_open",
             "medium",
-            f"{device.path} was opened for {mac} of VM {_vm(logged)} at {iso(logged.time)} and never handed over:"
-            f" {how}. What was done between the two failed; see the opener's log, and whether"
-            f" {logged.record.fields.get('exe')} still holds the device.",
+            f"{device.path} was opened for {mac} of VM {_vm(logged)} at {iso(logged.time)} and never handed over: "
+            f"{how}. Something between the open and the hand-over failed. Look into the log of the program that opened "
+            f"the device, and check whether {logged.record.fields.get('exe')} still holds the device.",
             logged,
             mac=mac,
             path=device.path,
@@ -113,14 +113,15 @@ class Complaints:
         )
 
     def untrusted(self, logged: Logged) -> None:
-        """A record that another user than root sent."""
+        """A user other than root sent a record."""
         self._findings.add(
             Finding(
                 code="untrusted_record",
                 severity="high",
-                message=f"A {logged.record.type} record about VM {_vm(logged)} was sent at {iso(logged.time)} by user {logged.uid}"
-                f" (pid {logged.pid}), not by root: it proves nothing, and no grant rests on it. Find out which process of"
-                " that user may write audit records, and take CAP_AUDIT_WRITE from it.",
+                message=f"User {logged.uid} (pid {logged.pid}), who is not root, sent a {logged.record.type} record "
+                f"about VM {_vm(logged)} at {iso(logged.time)}. The record proves nothing, and no grant rests "
+                "on it. Find out which process of that user can write audit records, and take CAP_AUDIT_WRITE "
+                "from it.",
                 time=logged.time,
                 events=[logged.event],
                 node=self._node,

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The devices of one interface by its records. Pure.
+"""Works out the devices of one interface from its records. Pure. No other code does this.
 
-No other place works out the devices from these records. The reader of the trail uses it, and so does the repair of a task that was cut off.
+Both the reader of the trail and the repair of a task that was cut off use it.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from .sessions import number
 
 @dataclasses.dataclass
 class NicDevices:
-    """What is on record of one interface, record by record.
+    """What is on record of one interface, record by record. ``waiting`` are opens that no hand-over has claimed.
 
-    ``waiting`` are opens that no hand-over has claimed. ``held`` are the devices that the VM was given, ``None``
-    where it was given none or gave them back; ``exact`` tells whether the hand-over said their descriptors.
-    ``released`` are devices that are not the VM's any more and whose closes are still to come. ``settled``: since
-    the last open, a failed hand-over or the detach is on record.
+    ``held`` are the devices that the VM got, or ``None`` if it got none or gave them back. ``exact`` tells
+    whether the record of the hand-over has their descriptors. ``released`` are devices that the VM no longer
+    has and that have no close record yet. ``settled`` tells that a failed hand-over or a detach is on record
+    since the last open.
     """
 
     waiting: list[Opened] = dataclasses.field(default_factory=list)
@@ -60,7 +60,7 @@ class NicDevices:
             self.detach()
 
     def open(self, logged: Logged) -> None:
-        """Take an open that succeeded."""
+        """Take a successful open."""
         fields = logged.record.fields
         path, rdev, dev = (
             fields.get("path") or "?",
@@ -71,9 +71,9 @@ class NicDevices:
         self.settled = False
 
     def close(self, path: str | None, fd: int | None) -> bool:
-        """Take a close. Tell whether it was the close of the last device that the VM held."""
+        """Take a close. Tell whether it closed the last device that the VM held."""
         held = self.held or []
-        # If the logs no longer have the open, only the number is known.
+        # If the logs no longer have the open, only the number of the descriptor is known.
         exact = [
             each
             for each in held
@@ -81,7 +81,8 @@ class NicDevices:
         ]
         if not exact and (_remove(self.released, path, fd) or self._drop_waiting(path)):
             return False
-        # A hand-over that was taken back is closed by the descriptor of the task, and not by that of qemu.
+        # If a hand-over was taken back, its close record has the descriptor of the task, and not
+        # that of qemu.
         same = exact or [each for each in held if each.path == path][:1]
         if not same:
             return False
@@ -96,7 +97,7 @@ class NicDevices:
         return False
 
     def hand_over(self, fds: list[int | None]) -> list[Opened]:
-        """Take a hand-over that succeeded, with qemu's descriptors. Return the opens that it did not claim."""
+        """Take a successful hand-over, with qemu's descriptors. Return the opens that it did not claim."""
         # Devices whose opens come before the records that are read here are handed over, too.
         known = self.released[: max(0, len(fds) - len(self.waiting))]
         devices, left = claim(self.waiting, fds)
@@ -109,7 +110,7 @@ class NicDevices:
         return left
 
     def detach(self) -> None:
-        """Take a detach that succeeded. The closes of the devices that were held are still to come."""
+        """Take a successful detach. The close records of the devices still follow."""
         self.released += self.held or ()
         self.held, self.settled = None, True
 
@@ -121,7 +122,7 @@ def fds_of_record(logged: Logged) -> list[int | None]:
 
 
 def _remove(devices: list[Device], path: str | None, fd: int | None) -> bool:
-    """Remove the device that a close names, or else one with its path. Tell whether there was one."""
+    """Remove the device that a close record names, or else a device with its path. Tell whether there was one."""
     same = [each for each in devices if each.path == path]
     exact = [each for each in same if each.fd == fd]
     for each in (exact or same)[:1]:

@@ -29,7 +29,7 @@ Code = t.Literal[
 Severity = t.Literal["high", "medium", "low"]
 
 SEVERITIES: tuple[Severity, ...] = ("high", "medium", "low")
-# The most events that a finding names, because the result must not grow with the log.
+# How many events a finding names at most, because the result must not grow with the log.
 _MAX_EVENTS = 20
 
 
@@ -37,9 +37,9 @@ _MAX_EVENTS = 20
 class Finding:
     """One thing that should not be, and the ``events`` that it rests on.
 
-    ``message`` is for an operator: what, what it means, what to do. ``time`` is when it came
-    up first, ``last`` when it did last, in seconds since the epoch. ``outcome`` says what came of
-    it, where that is known.
+    ``message`` tells an operator what was found, what it means and what to do. ``time`` is when it came up
+    first and ``last`` when it came up last, in seconds since the epoch. ``outcome`` says what came of it, if
+    that is known.
     """
 
     code: Code
@@ -100,7 +100,7 @@ class Finding:
 
 
 class Findings:
-    """All findings. One that comes up again is counted. One that is older than ``since`` is left out."""
+    """All findings. A finding that comes up again is counted, and one that is older than ``since`` is left out."""
 
     def __init__(self, since: float | None = None) -> None:
         self._since = since
@@ -115,11 +115,11 @@ class Findings:
             known.last = finding.time
             return known
         if finding.events and set(finding.events) <= set(known.events):
-            # The same record read twice, from a copy of a log.
+            # The same record was read twice, from a copy of a log.
             return known
         known.count += 1
         known.last = max(known.last, finding.time)
-        # This also goes for a finding that was over.
+        # This is also true of a finding that was over.
         known.severity = min(known.severity, finding.severity, key=SEVERITIES.index)
         known.outcome = None
         room = _MAX_EVENTS - len(known.events)

@@ -16,12 +16,12 @@ from .._time import iso
 _NETWORK = ("source", "vlan", "filter", "isolated", "link")
 # The longest time between two changes of one NIC by one task.
 _AT_ONCE_SECONDS = 2.0
-# The word of an update record for something that is not there.
+# The word that an update record has for a value that is not there.
 _NOTHING = {"filter": "none", "isolated": "no"}
 
 
 class Move(t.NamedTuple):
-    """Since when a NIC is on its network (seconds since the epoch), by which record, and by whom."""
+    """The time since which a NIC is on its network (seconds since the epoch), the record that says it, and who did it."""
 
     time: float
     event: str
@@ -29,7 +29,7 @@ class Move(t.NamedTuple):
     pid: int
 
     def goes_on(self, logged: Logged) -> bool:
-        """Tell whether a record belongs to the same change, because a task writes a record for each value."""
+        """Tell whether a record belongs to the same change. A task writes one record for each value."""
         late = logged.time - self.time
         return self.pid == logged.pid and 0 <= late <= _AT_ONCE_SECONDS
 
@@ -38,10 +38,10 @@ class Move(t.NamedTuple):
 class Grant:
     """A VM holds the devices of one interface since ``since`` (seconds since the epoch).
 
-    ``exact``: each device is on record with its descriptor. ``live`` is ``None`` until it was
-    looked at. ``run`` counts the VM's starts. ``network`` is where its record says what it is on:
-    source, vlan, filter, isolated and link, ``None`` where one is not. ``move`` is the last update of the network.
-    ``ticket`` is the last one that was given for the hand-over or an update.
+    ``exact`` tells that each device is on record with its descriptor. ``live`` is ``None`` until somebody has
+    looked. ``run`` counts the VM's starts. ``network`` is the network by the records: source, vlan, filter,
+    isolated and link, with ``None`` for what is not there. ``move`` is the last update of the network.
+    ``ticket`` is the last ticket that the hand-over or an update had.
     """
 
     node: str | None
@@ -63,7 +63,7 @@ class Grant:
     move: Move | None = None
 
     def moved(self, logged: Logged, changed: dict[str, str | None]) -> Grant:
-        """Return it as it is since a record that it is on another network."""
+        """Return the grant as it is after a record that puts the NIC on another network."""
         move = self.move
         if move is None or not move.goes_on(logged):
             move = Move(logged.time, logged.event, logged.auid, logged.pid)
@@ -76,12 +76,12 @@ class Grant:
 
     @property
     def placed(self) -> Move:
-        """Return since when it is on its network, by which record, and by whom."""
+        """Return since when the NIC is on its network, by which record, and who put it there."""
         return self.move or Move(self.since, self.event, self.auid, 0)
 
     @property
     def link(self) -> str | None:
-        """Return the tap or macvtap, ``None`` where libvirt opened it."""
+        """Return the tap or macvtap, or ``None`` if libvirt opened it."""
         return next((each.dev for each in self.devices if each.dev), self.ifname)
 
     def result(self) -> dict[str, t.Any]:
@@ -106,9 +106,9 @@ class Grant:
 def network_of(
     fields: t.Mapping[str, str | None], prefix: str = ""
 ) -> dict[str, str | None]:
-    """Return what a record says of the network that a NIC is on, by its fields; one of libvirt's says nothing.
+    """Return what the fields of a record say about the network of a NIC. A record of libvirt says nothing about it.
 
-    ``prefix``: ``old-`` and ``new-`` are what an update record says.
+    The fields of an update record have the ``prefix`` ``old-`` or ``new-``.
     """
     found = {}
     for name in _NETWORK:
@@ -121,14 +121,16 @@ def network_of(
 def whole_network(
     *parts: t.Mapping[str, str | None] | None,
 ) -> dict[str, str | None] | None:
-    """Return a network of which records say these parts, the later ones last; ``None`` when they say nothing."""
+    """Return the network that records describe in parts, of which later ones replace earlier ones, or ``None``
+    if they say nothing.
+    """
     known = {name: value for part in parts for name, value in (part or {}).items()}
     return {**dict.fromkeys(_NETWORK), **known} if known else None
 
 
 @dataclasses.dataclass
 class Opened:
-    """An open on record that no hand-over has claimed yet; ``failed``: its hand-over did not succeed."""
+    """An open on record that no hand-over has claimed yet. ``failed`` tells that its hand-over failed."""
 
     logged: Logged
     device: Device
@@ -138,10 +140,10 @@ class Opened:
 def claim(
     waiting: list[Opened], fds: list[int | None]
 ) -> tuple[list[Device], list[Opened]]:
-    """Return which of the opens a hand-over took, with their numbers in qemu, and the others.
+    """Return the opens that a hand-over took, with their numbers in qemu, and the other opens.
 
-    With the numbers it is as many of the last opens. libvirt has no numbers and one record for all
-    queues, so there it is the last tap and the last vhost-net.
+    If the record has the numbers, the hand-over took as many of the last opens. libvirt writes no numbers, and
+    one record for all queues, so there the hand-over took the last tap and the last vhost-net.
     """
     if fds:
         split = max(0, len(waiting) - len(fds))

@@ -14,14 +14,17 @@ from .grants import Grant
 
 @dataclasses.dataclass(frozen=True)
 class Held:
-    """A VM held the devices of a NIC on one network. ``until`` is ``None`` while it still holds them."""
+    """One entry: a VM held the devices of a NIC on one network.
+
+    ``until`` is ``None`` while the VM still holds them.
+    """
 
     grant: Grant
     until: float | None = None
     end_event: str | None = None
 
     def begin(self) -> tuple[float, str]:
-        """Return since when, in seconds since the epoch, and by which record."""
+        """Return when the entry began, in seconds since the epoch, and the record that began it."""
         return self.grant.placed[:2]
 
     def result(self) -> dict[str, t.Any]:
@@ -45,7 +48,7 @@ class Held:
 
 
 class History:
-    """Collects the grants that ended, between ``since`` and ``until`` (seconds since the epoch)."""
+    """Collects the grants that ended between ``since`` and ``until`` (seconds since the epoch)."""
 
     def __init__(self, since: float | None = None, until: float | None = None) -> None:
         self._since, self._until = since, until
@@ -57,7 +60,7 @@ class History:
             self._ended.append(Held(grant, time, event))
 
     def all(self, held: t.Iterable[Grant]) -> list[Held]:
-        """Return them and those that are ``held`` yet, the oldest first."""
+        """Return these and the grants that are still ``held``, the oldest first."""
         found = [*self._ended, *(Held(grant) for grant in held)]
         if self._until is not None:
             found = [each for each in found if each.begin()[0] <= self._until]

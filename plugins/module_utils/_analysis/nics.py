@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Follows one VM's devices: they are opened, handed over, given back. Pure."""
+"""Follows one VM's devices from their open through the hand-over to the close. Pure."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from .pairs import Pairs
 from .prepared import Prepared
 from .sessions import number
 
-# An open may wait this long for its hand-over, because a VM's start has time-outs of its own.
+# How many seconds may pass between an open and its hand-over. A VM's start has time-outs of its
+# own.
 _IN_FLIGHT_SECONDS = 60.0
-# After this time nobody waits for it any more.
+# After this many seconds nobody waits for the hand-over any more.
 _GIVEN_UP_SECONDS = 3600.0
 _HAND_OVERS = ("start", "attach", "update")
 _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}", re.ASCII)
@@ -106,7 +107,7 @@ class Nics:
         self._of(new).held = replaced.devices
 
     def _update(self, logged: Logged, new: str | None) -> None:
-        """Take a change in place, of the network that the NIC is on."""
+        """Take an update, which changes the NIC's network in place."""
         fields = logged.record.fields
         mac = _mac(fields.get("net"))
         grant = self.grants.get(mac or new or "")
@@ -114,7 +115,7 @@ class Nics:
         if grant is None or not changed:
             return
         if grant.network is None:
-            # The hand-over did not say it.
+            # The record of the hand-over did not say it.
             grant.network = whole_network(network_of(fields, "old-"))
         moved = grant.moved(logged, changed)
         if moved.move != grant.move:
@@ -122,15 +123,15 @@ class Nics:
         self.grants[grant.mac] = moved
 
     def begin(self, logged: Logged) -> None:
-        """A new run of the VM begins. What an earlier run had is gone."""
-        self._abandon("the VM was started anew", logged)
+        """A new run of the VM begins. It has nothing that an earlier run had."""
+        self._abandon("the VM was started again", logged)
 
     def started(self, logged: Logged, success: bool) -> None:
-        """Take VIRT_CONTROL op=start, which comes after the records of the NICs."""
+        """Take VIRT_CONTROL op=start, which follows the records of the NICs."""
         if success:
             self._report_failed_starts()
             self._run += 1
-            # The opens of this run were handed over with the next run.
+            # A hand-over of the next run took the opens of this run.
             for mac, grant in list(self.grants.items()):
                 if grant.run != self._run:
                     self._end(mac, logged)
@@ -145,15 +146,15 @@ class Nics:
         self._complain.failed_start(logged, events, macs)
 
     def stopped(self, how: str, end: Ending) -> None:
-        """The VM ended, and holds nothing any more."""
+        """Take the end of the VM. It holds nothing any more."""
         self._abandon(how, end)
 
     def finish(self, now: float) -> None:
-        """Judge what is left open at the end of the trail."""
+        """Judge what is still open at the end of the trail."""
         self._report_failed_starts()
         for mac, opened in self._waiting():
             if not 0 <= now - opened.logged.time < _IN_FLIGHT_SECONDS:
-                self._complain.unclaimed(mac, opened, "nothing came after it")
+                self._complain.unclaimed(mac, opened, "no further record follows")
 
     def _open(self, logged: Logged, mac: str, success: bool) -> None:
         fields = logged.record.fields
@@ -164,7 +165,7 @@ class Nics:
             nic = self._of(mac)
             waiting = nic.waiting
             while waiting and logged.time - waiting[0].logged.time > _GIVEN_UP_SECONDS:
-                self._complain.unclaimed(mac, waiting.pop(0), "nothing came of it")
+                self._complain.unclaimed(mac, waiting.pop(0), "no hand-over followed")
             nic.open(logged)
             return
         self._complain.failed_open(logged, mac, path)
@@ -177,7 +178,7 @@ class Nics:
         if grant is not None:
             grant.devices = nic.held or []
         if last:
-            # The record of the detach is lost.
+            # The record of the detach got lost.
             self._end(mac, logged)
             self._settle(mac, "closed", logged)
         elif not nic.waiting:
@@ -206,7 +207,7 @@ class Nics:
             return
         kept = self._pairs.kept(logged, mac, reason)
         fds, opens = fds_of_record(logged), bool(nic.waiting)
-        # Closes that were to come before are lost.
+        # The close records of the earlier devices got lost.
         nic.released = []
         for opened in nic.hand_over(fds):
             self._complain.unclaimed(

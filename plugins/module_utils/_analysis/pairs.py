@@ -3,9 +3,9 @@
 
 """Recognises pairs of libvirt's records that mean something else than each record by itself. Pure.
 
-Source: libvirt's ``qemuInterfaceOpenVhostNet()``, which says of a vhost-net that it could not open first that
-it failed and at once that it did not, and ``qemuDomainChangeNetBridge()``, which moves a NIC to another
-bridge while the VM runs: a detach and an attach, and no device is closed or opened.
+Sources: libvirt's ``qemuInterfaceOpenVhostNet()``, which writes a failed open and at once a successful one for
+a vhost-net that it could not open; and ``qemuDomainChangeNetBridge()``, which writes a detach and an attach
+when it moves a NIC to another bridge while the VM runs, although it closes and opens no device.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from .._log.parse import Logged
 from .grants import Grant
 from .witness import kind_of
 
-# libvirt writes the records of a pair within this time.
+# libvirt writes both records of a pair within this time.
 _AT_ONCE_SECONDS = 2.0
 
 
 class Pairs:
-    """Keeps the first record of a pair of one VM as long as the second one may come."""
+    """Keeps the first record of a pair as long as the second one may follow. One object serves one VM."""
 
     def __init__(self) -> None:
         self._detached: tuple[Logged, Grant] | None = None
         self._failed: tuple[Logged, str] | None = None
 
     def is_waiting(self) -> bool:
-        """Tell whether a first record is there."""
+        """Tell whether a first record waits."""
         return self._detached is not None or self._failed is not None
 
     def forget(self) -> None:
@@ -40,7 +40,7 @@ class Pairs:
         self._failed = (logged, mac) if libvirts else None
 
     def is_of_failed(self, logged: Logged, mac: str, path: str) -> bool:
-        """Tell whether an open with success is the same open that failed just before."""
+        """Tell whether a successful open is the open that failed just before."""
         failed, self._failed = self._failed, None
         return (
             failed is not None
@@ -55,7 +55,7 @@ class Pairs:
         self._detached = (logged, grant) if grant is not None and libvirts else None
 
     def kept(self, logged: Logged, mac: str, reason: str) -> list[Device]:
-        """Return the devices that an attach without an open has from the detach just before."""
+        """Return the devices that an attach without an open takes over from the detach just before."""
         detached, self._detached = self._detached, None
         if detached is None or reason != "attach" or detached[1].mac != mac:
             return []

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Compares where the host has the links of NICs with what their records say. Pure."""
+"""Compares the place of each NIC's link on the host with its records. Pure."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from .grants import Grant
 
 
 class Place(t.NamedTuple):
-    """Where the host has a link at one moment.
+    """The place of a link on the host at one moment.
 
-    ``source`` is the bridge that a tap is a port of, or the lower device of a macvtap, ``None`` for none of them.
-    ``filtered`` tells whether this collection's packet filter is there for the link, ``None`` where nobody looked.
+    ``source`` is the bridge that a tap is a port of, or the lower device of a macvtap, or ``None``.
+    ``filtered`` tells whether the link has a packet filter of this collection, and is ``None`` if nobody
+    looked.
     """
 
     source: str | None
@@ -27,10 +28,11 @@ class Place(t.NamedTuple):
 def compare_place(
     grant: Grant, seen: t.Sequence[Place | None], findings: Findings, now: float
 ) -> None:
-    """Add what is wrong with the link of a grant that its VM holds.
+    """Add findings about the link of a grant that its VM holds.
 
-    ``seen`` are the observations of its link, ``None`` for one without the link: what a task changes in between is in
-    one of them only, and is no finding. ``now`` is the time in seconds since the epoch.
+    ``seen`` are several observations of the link, with ``None`` where the link was not there. A change that a
+    task makes in between is in some of them only, and is no finding. ``now`` is the time in seconds since the
+    epoch.
     """
     network, places = grant.network, [each for each in seen if each is not None]
     if network is None or len(places) < len(seen):
@@ -50,20 +52,20 @@ def _moved(grant: Grant, recorded: str, place: Place) -> str:
         back = f"put it back ('ip link set {link} master {recorded}')"
     else:
         where = f"on {place.source}" if place.source else "on no network device"
-        back = "attach it anew where it belongs"
+        back = "detach it and attach it where it belongs"
     return (
-        f"{_nic(grant)} is on {recorded} by its record of {iso(grant.placed.time)}, and its link {link} is {where}: it"
-        f" was moved, and nobody recorded that. Find out who did it, then {back}, or run vm_net_attach for the VM, which"
-        " puts it where the task says and records it."
+        f"The record of {iso(grant.placed.time)} says that {_nic(grant)} is on {recorded}, and its link {link} is "
+        f"{where}. Somebody moved it without a record. Find out who did it. Then {back}, or run vm_net_attach for the "
+        "VM, which puts it where the task says and records it."
     )
 
 
 def _unfiltered(grant: Grant, recorded: str) -> str:
     return (
-        f"{_nic(grant)} has the filter {recorded} by its record of {iso(grant.placed.time)}, and nftables has no rule of"
-        f" this collection for its link {grant.link}: the guest can send under any address. Something removed the rules, as"
-        " 'nft flush ruleset' and a reload of a firewall do. Run vm_net_attach for the VM, which puts the filter back, and"
-        " find out what removed it."
+        f"The record of {iso(grant.placed.time)} says that {_nic(grant)} has the filter {recorded}, and nftables has "
+        f"no rule of this collection for its link {grant.link}. So the guest can send from any address. Something "
+        "removed the rules; 'nft flush ruleset' and a reload of a firewall do that. Run vm_net_attach for the VM, "
+        "which puts the filter back, and find out what removed it."
     )
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Follows what was set on the link of a NIC between its open and its hand-over: VLAN, filter, isolation. Pure."""
+"""Follows the VLAN, filter and isolation that a task set on a NIC's link between its open and its hand-over. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .grants import network_of
 
 
 class Prepared:
-    """The prepare records of one VM's NICs, until what follows them is known."""
+    """The prepare records of one VM's NICs, each until a record shows what followed it."""
 
     def __init__(self, complain: Complaints) -> None:
         self._complain = complain
@@ -21,7 +21,7 @@ class Prepared:
         self._failed: dict[str, Finding] = {}
 
     def is_waiting(self) -> bool:
-        """Tell whether one of them still waits for what follows it."""
+        """Tell whether one of them still waits for such a record."""
         return bool(self._networks or self._failed)
 
     def take(self, logged: Logged, mac: str, success: bool) -> None:
@@ -33,18 +33,18 @@ class Prepared:
         self._settle(mac, f"It was prepared at {iso(logged.time)} ({logged.event}).")
 
     def handed_over(self, logged: Logged, mac: str) -> dict[str, str | None]:
-        """Take a hand-over that succeeded. Return the network that was prepared for it."""
+        """Take a successful hand-over. Return the network that was prepared for it."""
         failed = self._failed.pop(mac, None)
         if failed is not None:
             failed.severity = "high"
             failed.outcome = (
-                f"It was handed over at {iso(logged.time)} ({logged.event}) all the same: find out who did that, and"
-                " detach it until it is prepared."
+                f"It was handed over all the same, at {iso(logged.time)} ({logged.event}). Find out who did that, and "
+                "detach the NIC until its network is prepared."
             )
         return self._networks.pop(mac, {})
 
     def closed(self, logged: Logged, mac: str) -> None:
-        """Take the close of all that was open for a NIC that was not handed over."""
+        """Take the closes of all devices of a NIC that was not handed over."""
         self._networks.pop(mac, None)
         failed = self._failed.get(mac)
         if failed is not None:
@@ -54,7 +54,7 @@ class Prepared:
             )
 
     def ended(self, how: str) -> None:
-        """The VM has ended, or was started anew."""
+        """Take the end of the VM, or a new start."""
         self._networks = {}
         for mac in list(self._failed):
             self._settle(mac, f"It is over: {how}.")

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""VM sessions, from a start to a stop, as ``auvirt(8)`` of audit 3 printed them. Pure."""
+"""VM sessions, each from a start to a stop, in the way of ``auvirt(8)`` of audit 3. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from .._log.parse import Logged, uuid_of
 from .._time import iso
 from .grants import network_of, whole_network
 
-# failed: the start failed. lost: no stop is on record, and the VM started anew or the host booted.
+# failed: the start failed. lost: no stop is on record, and the VM was started again or the host
+# booted.
 End = t.Literal["running", "stopped", "failed", "lost"]
 
 _DENIED = re.compile(r"avc:\s+(\w+)\s+\{ ([^}]*) \}")
@@ -23,9 +24,9 @@ _FIELD = re.compile(r'\b([a-z_]+)=("[^"]*"|\S+)')
 
 @dataclasses.dataclass
 class Resource:
-    """Something that a VM had for a while: a NIC by its MAC, a disk, memory.
+    """Something that a VM had for a while: a NIC with its MAC, a disk, memory. An open has ``path`` and ``dev``.
 
-    An open has ``path`` and ``dev``, and a NIC the ``network`` that it was on last, where its records say it.
+    A NIC has the ``network`` that it was on last, if its records say it.
     """
 
     type: str
@@ -57,9 +58,9 @@ class Resource:
 
 @dataclasses.dataclass
 class Session:
-    """One run of a VM. Times are in seconds since the epoch; ``user`` is the name of ``uid``.
+    """One run of a VM. Times are in seconds since the epoch. ``user`` is the name of ``uid``.
 
-    ``ticket`` is that of its start.
+    ``ticket`` is the ticket of its start.
     """
 
     node: str | None
@@ -88,7 +89,7 @@ class Session:
 
     @classmethod
     def of(cls, logged: Logged, resources: list[Resource]) -> Session:
-        """Return the session that a VIRT_CONTROL op=start began, or failed to."""
+        """Return the session that a VIRT_CONTROL op=start began, also if the start failed."""
         fields = logged.record.fields
         failed = fields.get("res") != "success"
         return cls(
@@ -109,7 +110,7 @@ class Session:
         )
 
     def close(self, end: End, logged: Logged | None) -> None:
-        """Note how the session ended. A stop has a record."""
+        """Note how the session ended. Only a stop has a record."""
         self.end = end
         if logged is not None:
             self.stop, self.stop_event = logged.time, logged.event
@@ -119,7 +120,7 @@ class Session:
                     resource.end = logged.time
 
     def result(self, details: bool) -> dict[str, t.Any]:
-        """Return the module's value; without ``details`` only the NICs of its resources."""
+        """Return the module's value. Without ``details``, it has only the NICs among the resources."""
         shown = [
             each
             for each in self.resources
@@ -160,7 +161,8 @@ def take_resource(resources: list[Resource], logged: Logged) -> None:
     if kind == "net" and reason == "update" and success and not new:
         _take_move(resources, logged)
     if kind not in ("net", "cgroup") and new is None and old is None:
-        # A device that is passed through, a TPM, shared memory, an input device: one field for both.
+        # A device that the host passes through, a TPM, shared memory and an input device have one
+        # field for both.
         named = fields.get("device") or fields.get("path")
         old, new = (named, None) if reason == "detach" else (None, named)
     if old and success:
@@ -191,7 +193,7 @@ def take_resource(resources: list[Resource], logged: Logged) -> None:
 
 
 def _take_move(resources: list[Resource], logged: Logged) -> None:
-    """Take an update that leaves a NIC with its VM, and puts it on another network."""
+    """Take an update, which puts a NIC on another network."""
     mac = logged.record.fields.get("net")
     changed = network_of(logged.record.fields, "new-")
     for known in reversed(resources):
@@ -202,7 +204,7 @@ def _take_move(resources: list[Resource], logged: Logged) -> None:
 
 
 def seclevel(context: str | None) -> str | None:
-    """Return the level and categories of a SELinux context, which are a VM's own."""
+    """Return the level and categories of a SELinux context, which only one VM has."""
     parts = (context or "").split(":", 3)
     return parts[3] if len(parts) == 4 else None
 

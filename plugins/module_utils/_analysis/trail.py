@@ -1,10 +1,10 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Makes grants, findings and sessions of records. Pure.
+"""Makes grants, findings and sessions from records. Pure.
 
-A VM is known by its UUID and its name, on the node where a log tells nodes apart. A name or a MAC alone is not enough,
-because both are used again, and a collector may have VMs of one UUID from two hosts.
+UUID and name together identify a VM, and the node does too if a log tells nodes apart. A name or a MAC alone is
+not enough, because people use both again, and a collector may have VMs with one UUID from two hosts.
 """
 
 from __future__ import annotations
@@ -31,18 +31,19 @@ from .sessions import (
 )
 from .witness import Witness
 
-# A VM that something else starts has no session on record, but its NICs come and go.
+# A VM that something else started has no session on record, and still its NICs come and go.
 _MAX_UNSTARTED = 1000
 
-# The host, the UUID, and the name: collectors have VMs of several hosts, and copies keep the UUID.
+# The host, the UUID and the name, because collectors have VMs of several hosts, and a copy of a VM
+# may have the same UUID.
 Key = tuple[t.Optional[str], str, t.Optional[str]]
 
 
 class Trail:
-    """The meaning of the records. Feed it with them, then :meth:`finish` it once.
+    """Works out the meaning of records. Feed it with the records, and then call :meth:`finish` once.
 
-    ``since`` leaves older findings and sessions out; a grant is what is held at the end, however
-    old. ``details`` keeps each session's resources and alerts. ``history`` takes the grants that ended.
+    ``since`` leaves older findings and sessions out, but a grant that is held at the end counts however old it
+    is. ``details`` keeps each session's resources and alerts. ``history`` collects the grants that ended.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class Trail:
     ) -> None:
         """Take all records, in the order of their file, and judge what is open at the time ``now``.
 
-        ``doubts`` as :func:`in_order` has it.
+        For ``doubts`` see :func:`in_order`.
         """
         for item in in_order(items, doubts):
             self.take(item)
@@ -98,7 +99,7 @@ class Trail:
         return sorted(held, key=lambda grant: (grant.since, grant.event))
 
     def nics_of(self, uuid: str) -> list[Nics]:
-        """Return what is on record of a VM's interfaces, by host; only where something is held or awaited."""
+        """Return what is on record of a VM's interfaces, for each host on which something is held or awaited."""
         return [nics for key, nics in self._nics.items() if key[1] == uuid]
 
     def running(self) -> t.Mapping[Key, Session]:

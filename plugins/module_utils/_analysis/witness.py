@@ -1,9 +1,9 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Compares the kernel's own records of opens with those that the openers wrote. Pure.
+"""Compares the kernel's own records of opens with the records that the openers wrote. Pure.
 
-An opener writes its record right after the open, so the two belong together by process and time.
+An opener writes its record right after the open, so process and time show which two records belong together.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _GRACE_SECONDS = 2.0
 
 
 class Witness:
-    """Holds what the kernel of one host saw until its record turns up, or is missed.
+    """Keeps each open that the kernel of one host saw until the opener's record turns up or is overdue.
 
-    It is for one host, because the clock of another host does not tell how long a record has been missing.
+    It serves one host only, because the clock of another host does not tell how long a record has been missing.
     """
 
     def __init__(self, findings: Findings) -> None:
@@ -36,7 +36,7 @@ class Witness:
         self._swept = 0.0
 
     def saw(self, opened: KernelOpen) -> None:
-        """Take a record of the kernel's."""
+        """Take a record that the kernel wrote."""
         self._sweep(opened.time)
         if not opened.tunsetiff:
             self._known[opened.pid] = opened.time
@@ -60,11 +60,11 @@ class Witness:
             waiting.remove(opened)
 
     def finish(self, now: float) -> None:
-        """An open that is left and not brand new was never recorded."""
+        """Report what is left. If an open is not brand new, nobody has recorded it."""
         self._report(now, _GRACE_SECONDS)
 
     def _sweep(self, time: float) -> None:
-        # This is not done at each record, because it looks through whole lists.
+        # The code does not do this for each record, because it looks through whole lists.
         if abs(time - self._swept) > _TOGETHER_SECONDS:
             self._swept = time
             self._report(time, _TOGETHER_SECONDS)
@@ -88,7 +88,9 @@ class Witness:
 
 
 def kind_of(path: str) -> Kind:
-    """Return what a path in an open record leads to. libvirt writes the interface of a macvtap there."""
+    """Return the node that a path in an open record leads to. libvirt writes the interface of a macvtap in
+    place of the path.
+    """
     if path.endswith("/net/tun"):
         return "tap"
     return "vhost" if path.endswith("/vhost-net") else "macvtap"

@@ -7,44 +7,31 @@ from __future__ import annotations
 
 import typing as t
 
-from .._errors import (
-    AuditError,
-    AuditLogError,
-    AuditNamespaceError,
-    AuditPermissionError,
-    RecordError,
-)
+from .._errors import AuditError, AuditLogError, RecordError
 from . import namespaces
 from .mode import Mode
-from .netlink import AuditSocket, Confirmation
+from .netlink import AuditSocket
+from .problems import elsewhere, with_mend
 from .proof import Proof
+from .sent import Sent
 from .task import run_of_environment
 
 if t.TYPE_CHECKING:
+    from .echo import Confirmation
     from .record import Record
 
-_MEND = (
-    "Start the audit daemon ('systemctl start auditd') and enable auditing ('auditctl -e 1'),"
-    " or run the task with audit: best_effort if it may go on without proof."
-)
-_MENDS: dict[type[AuditError], str] = {
-    AuditPermissionError: "Run the task as root on the host itself (become: true), or with audit: best_effort.",
-    AuditNamespaceError: "Run the task on the host itself and not in a container, or with audit: best_effort.",
-    AuditLogError: (
-        "Make room on the disk of its log, or restart the daemon ('systemctl restart auditd', or 'service auditd restart'),"
-        " or run the task with audit: best_effort if it may go on without proof."
-    ),
-}
+# The kernel keeps 64 records for the daemon by default.
+_AT_ONCE = 32
 
 
 class Auditor:
-    """The one place through which a task writes records. Use it as a context manager.
+    """Writes all records of a task. Use it as a context manager.
 
-    ``required`` raises :class:`AuditError` when it is not proved that the kernel took a record, and
-    that the daemon has written it to its log; ``best_effort`` turns that into a warning, ``off``
-    sends nothing. Sockets are opened at the first need, so that a task that changes nothing leaves
-    no EVENT_LISTENER record behind. ``missed`` tells that something has happened whose record is missing.
-    ``ticket`` says why the task is run, and stands in each record, as the id of the run of Ansible does.
+    With ``required`` it raises :class:`AuditError` unless it is proved that the kernel took a record and that
+    the daemon has written it to its log. ``best_effort`` turns that into a warning, and ``off`` sends nothing.
+    The auditor opens its sockets only when it needs them, so that a task that changes nothing leaves no
+    EVENT_LISTENER record behind. ``missed`` tells that something has happened whose record is missing.
+    ``ticket`` says why the task is run. Each record has it, and the id of the run of Ansible.
     """
 
     def __init__(self, mode: Mode, ticket: str | None = None) -> None:
@@ -61,6 +48,9 @@ class Auditor:
         self._prepared = False
         self._listening = False
         self._proof = Proof()
+        # Sent and not settled, and settled as not written.
+        self._sent: list[Sent] = []
+        self._bad: list[tuple[Record, AuditError]] = []
 
     def __enter__(self) -> Auditor:
         return self
@@ -72,16 +62,16 @@ class Auditor:
 
     @property
     def unproved(self) -> dict[str, Record]:
-        """Return the records that must be proved and that the last look into the daemon's log did not find there.
-
-        Named by their event ids.
+        """Return the event ids of the records that must be proved, and that the last look into the daemon's log
+        did not find.
         """
         return dict(self._proof.pending) if self.mode == "required" else {}
 
     def check(self) -> None:
-        """Refuse to go on if a record sent now would not land, or if one that was sent is not in the daemon's log.
+        """Refuse to go on if a record sent now would not be kept, or if a record that was sent is not in the
+        daemon's log.
 
-        Called before anything is opened, and again before anything is handed to qemu.
+        The code calls this before it opens anything, and again before it hands anything to qemu.
         """
         problem = self._problem()
         if problem is not None:
@@ -90,7 +80,7 @@ class Auditor:
     def prove(self) -> None:
         """Require that the daemon has written all records of this task to its log.
 
-        Called before it is noted, or returned, that something is on record.
+        The code calls this before it notes or returns that something is on record.
         """
         if not self._proof.pending:
             return
@@ -101,26 +91,30 @@ class Auditor:
             self._fail(str(exc), exc)
 
     def prove_anyway(self) -> None:
-        """Do the same when nothing can be refused any more. A failure becomes a warning, see :attr:`unproved`."""
+        """Do the same at a point where the task can no longer refuse anything.
+
+        A failure becomes a warning, see :attr:`unproved`.
+        """
         try:
             self.prove()
         except AuditError as exc:
             self._warn(str(exc))
 
     def look(self) -> None:
-        """Check the same for a task that has nothing to record. A problem is a warning."""
+        """Check the same for a task that has nothing to record. A problem becomes a warning."""
         problem = self._problem()
         if problem is not None:
             self._warn(f"audit: {problem}. Nothing had to be recorded")
 
     def prepare(self) -> None:
-        """Check, and listen for the echo of the records that will be written."""
+        """Check, and start to listen for the echo of the records that the task will write."""
         self.check()
         self._prepared = True
         if self._proof.writes_none is not None:
             self._warn(f"audit: {self._proof.writes_none}")
         if self.mode == "off" or self._listening or namespaces.foreign():
-            # With best_effort, records are sent all the same. There is no use in waiting for an echo that cannot come.
+            # With best_effort the records are sent all the same, but nobody waits for an echo that
+            # cannot come.
             return
         try:
             self._connect().listen()
@@ -130,25 +124,48 @@ class Auditor:
 
     def write(self, record: Record) -> str | None:
         """Write one record. Return its event id, or ``None`` if the kernel did not confirm it."""
+        return self.together([record])[0].event
+
+    def together(self, records: t.Iterable[Record]) -> list[Sent]:
+        """Write records in one go: send all, then wait for the kernel's echo of each."""
+        sent = [self.send(record) for record in records]
+        self.confirm()
+        return sent
+
+    def send(self, record: Record) -> Sent:
+        """Send one record, and do not wait for the kernel's echo. :meth:`confirm` does, and tells whether it came."""
         if self.mode == "off":
-            return None
-        record = record.of_task(self.ticket, self._run)
+            return Sent(record, good=True)
+        sent = Sent(record.of_task(self.ticket, self._run))
         if not self._prepared:
             self.prepare()
         try:
-            confirmation = self._send(record)
+            connection = self._connect()
+            if self._listening:
+                sent.number = connection.post(sent.record)
+            else:
+                # Only best_effort gets here without an echo, and has warned of it.
+                connection.send(sent.record)
         except AuditError as exc:
-            self._keep(record, None)
-            self.missed = self.mode == "required"
-            self._fail(f"the record reason={record.what} was not written: {exc}", exc)
-            return None
-        self._keep(record, confirmation)
-        return confirmation.event if confirmation else None
+            sent.problem = exc
+        self._sent.append(sent)
+        if len(self._sent) >= _AT_ONCE:
+            self._settle()
+        return sent
+
+    def confirm(self) -> None:
+        """Wait for the echo of each record that was sent since the last time."""
+        self._settle()
+        bad, self._bad = self._bad, []
+        for record, problem in bad:
+            self._fail(
+                f"the record reason={record.what} was not written: {problem}", problem
+            )
 
     def write_anyway(self, record: Record) -> str | None:
-        """Write a record of something that has happened already and cannot be refused any more.
+        """Write a record of something that has happened already, so that the task can no longer refuse it.
 
-        This is used while an error is being handled. A failure here becomes a warning beside that error.
+        The code uses this while it handles an error. A failure here becomes a warning beside that error.
         """
         try:
             return self.write(record)
@@ -157,7 +174,7 @@ class Auditor:
             return None
 
     def add(self, other: Auditor) -> None:
-        """Take the records and warnings of another auditor as this one's."""
+        """Take over the records and warnings of another auditor."""
         self.records += other.records
         if other.auid is not None:
             self.auid, self.ses = other.auid, other.ses
@@ -180,11 +197,12 @@ class Auditor:
         try:
             kind = namespaces.foreign()
             if kind is not None:
-                raise _elsewhere(kind)
+                raise elsewhere(kind)
             self._require_kept()
             self._proof.require_written()
         except AuditError as exc:
-            # If the daemon has died or hangs, records that it has not written must not pass for being on record.
+            # If the daemon has died or hangs, records that it has not written must not count as
+            # being on record.
             self.missed |= self._proof.outstanding() and self.mode == "required"
             return exc
         return None
@@ -199,17 +217,34 @@ class Auditor:
             self._socket = AuditSocket()
         return self._socket
 
-    def _send(self, record: Record) -> Confirmation | None:
-        connection = self._connect()
-        if self._listening:
-            confirmation = connection.send_confirmed(record)
-            self._proof.pending[confirmation.event] = record
+    def _settle(self) -> None:
+        """Learn what became of the records that were sent."""
+        sent, self._sent = self._sent, []
+        if self._listening and any(each.problem is None for each in sent):
+            self._await_echoes(sent)
+        for each in sent:
+            self._keep(each.record, each.confirmation)
+            each.good = each.problem is None or self.mode != "required"
+            self.missed |= not each.good
+            if each.problem is not None:
+                self._bad.append((each.record, each.problem))
+
+    def _await_echoes(self, sent: t.Sequence[Sent]) -> None:
+        """Take the echo of each record, or the problem with it."""
+        found = self._connect().confirmations()
+        for each in sent:
+            answer = None if each.number is None else found.get(each.number)
+            if isinstance(answer, AuditError):
+                each.problem = answer
+            elif answer is not None:
+                each.confirmation = answer
+                self._proof.pending[answer.event] = each.record
+        try:
             # The kernel also echoes records that no daemon writes.
             self._require_kept()
-            return confirmation
-        # Only best_effort gets here without an echo, and has warned of it.
-        connection.send(record)
-        return None
+        except AuditError as exc:
+            for each in sent:
+                each.confirmation, each.problem = None, each.problem or exc
 
     def _keep(self, record: Record, confirmation: Confirmation | None) -> None:
         if confirmation is not None:
@@ -233,20 +268,9 @@ class Auditor:
 
     def _fail(self, message: str, problem: AuditError) -> None:
         if self.mode == "required":
-            mend = _MENDS.get(type(problem), _MEND)
-            raise AuditError(f"audit: {message}. {mend}")
+            raise AuditError(with_mend(message, problem))
         self._warn(f"audit: {message}")
 
     def _warn(self, message: str) -> None:
         if message not in self.warnings:
             self.warnings.append(message)
-
-
-def _elsewhere(kind: str) -> AuditNamespaceError:
-    """Return the error of a task that runs in a namespace of a container."""
-    cannot = "the kernel takes no record from there"
-    if kind == "network":
-        cannot = "the kernel takes records from there, and its echo, which proves it, is not heard there"
-    return AuditNamespaceError(
-        f"this task does not run in the host's {kind} namespace: {cannot}"
-    )

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The process of the audit daemon: who it is, whether it lives, which log it writes.
+"""The process of the audit daemon: which process it is, whether it lives, and which log it writes.
 
 Sources: ``auditd(8)``, ``auditd.conf(5)``, ``proc(5)``.
 """
@@ -17,11 +17,11 @@ _DIRECTORY = "/etc/audit"
 
 
 class Daemon(Process):
-    """The audit daemon. A zombie does not count: it writes nothing, though it stays registered."""
+    """The audit daemon. A zombie does not count, because it writes nothing, although it stays registered."""
 
     @property
     def configuration(self) -> str:
-        """Return the path of its auditd.conf: it may have been started with ``-c DIRECTORY``."""
+        """Return the path of its auditd.conf. Somebody may have started it with ``-c DIRECTORY``."""
         words = self.command_line()[1:]
         for word, following in zip(words, [*words[1:], ""]):
             if word == "-c":
@@ -31,7 +31,7 @@ class Daemon(Process):
         return os.path.join(_DIRECTORY, "auditd.conf")
 
     def log(self) -> str | None:
-        """Return the path of the daemon's log. ``None`` if its configuration says that it writes no log."""
+        """Return the path of the daemon's log, or ``None`` if its configuration says that it writes no log."""
         configuration = self.configuration
         if setting("write_logs", configuration).lower() == "no":
             return None

@@ -3,8 +3,8 @@
 
 """Reads what the audit daemon has lately written to its log.
 
-The daemon writes each record by itself as soon as it gets it, whatever ``flush`` in
-``auditd.conf(5)`` says: that is about fsync(2). It renames its log when it rotates it.
+The daemon writes each record as soon as it gets it, whatever ``flush`` in ``auditd.conf(5)`` says. That option
+is only about fsync(2). When the daemon rotates its log, it renames the file.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ _LINE = re.compile(
     # An enriched record has names after a group separator.
     rb"[^']*msg='(?P<text>[^']*)'(?:\x1d.*)?"
 )
-# A larger piece takes longer to allocate than to read.
+# To allocate a larger piece takes longer than to read it.
 _BLOCK_BYTES = 1 << 16
-# The first look often comes before the daemon has run.
+# At the first look the daemon often has not run yet.
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.00002, 0.01
 
 
 class DaemonLog:
-    """A log that is read from its present end on. Every method can raise :class:`AuditLogError`."""
+    """A log that is read from its present end on. Every method may raise :class:`AuditLogError`."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         self._fd = self._open(path)
         self._position = os.fstat(self._fd).st_size
-        # A line whose end is not there yet.
+        # The beginning of a line that the daemon has not finished.
         self._rest = b""
 
     def close(self) -> None:
-        """Give the file up."""
+        """Close the file."""
         os.close(self._fd)
 
     def await_records(
         self, records: t.Mapping[str, Record], seconds: float
     ) -> dict[str, Record]:
-        """Wait until records are in the log, each as a whole. Return those that are missing after ``seconds``.
+        """Wait until the log has each of these records as a whole. Return those that are missing after ``seconds``.
 
-        Records are named by their event ids.
+        Event ids stand for the records.
         """
         missing = dict(records)
         deadline = time.monotonic() + seconds
@@ -63,7 +63,7 @@ class DaemonLog:
             pause = min(pause * 2, _LONGEST_WAIT_SECONDS)
 
     def _strike_out(self, missing: dict[str, Record]) -> None:
-        """Remove from ``missing`` the records that the daemon has written since the last look."""
+        """Remove the records from ``missing`` that the daemon has written since the last look."""
         for line in self._new_lines():
             match = _LINE.fullmatch(line)
             if match is None:
@@ -75,7 +75,8 @@ class DaemonLog:
             ):
                 del missing[match["event"].decode("ascii")]
             if not missing:
-                # The following records are of others, because the records of a task come in their order.
+                # The records of a task come in their order, so all following records are of other
+                # programs.
                 return
 
     def _new_lines(self) -> t.Iterator[bytes]:
@@ -88,7 +89,7 @@ class DaemonLog:
             raise self._unreadable(self.path, exc) from exc
 
     def _read_on(self) -> t.Iterator[bytes]:
-        """Yield the whole lines from the last place that was read to the end of the file."""
+        """Yield the whole lines from the place that was read last to the end of the file."""
         while True:
             block = os.pread(self._fd, _BLOCK_BYTES, self._position)
             if not block:
@@ -98,7 +99,10 @@ class DaemonLog:
             yield from lines
 
     def _follow(self) -> bool:
-        """Go on in the next file, or at the begin of one that was emptied; tell whether there is more to read."""
+        """Go on in the next file, or at the beginning of a file that somebody emptied.
+
+        Tell whether there is more to read.
+        """
         status = os.fstat(self._fd)
         if status.st_size < self._position:
             self._position, self._rest = 0, b""
@@ -115,7 +119,7 @@ class DaemonLog:
         return True
 
     def _newer(self, mine: tuple[int, int]) -> str | None:
-        """Return the path of the file that came after this one, ``None`` while there is none."""
+        """Return the path of the file that follows this one, or ``None`` if there is none yet."""
         newer: str | None = None
         number = 0
         while True:
@@ -123,7 +127,7 @@ class DaemonLog:
             try:
                 status = os.stat(path)
             except FileNotFoundError:
-                # The daemon rotates its log at this moment, or has removed the file.
+                # The daemon is rotating its log at this moment, or it has removed the file.
                 return newer if number else None
             if (status.st_dev, status.st_ino) == mine:
                 return newer
@@ -140,6 +144,6 @@ class DaemonLog:
     @staticmethod
     def _unreadable(path: str, exc: OSError) -> AuditLogError:
         return AuditLogError(
-            f"the audit daemon's log {path} cannot be read ({exc.strerror or exc}), so it cannot be seen whether records"
-            " reach the disk"
+            f"the audit daemon's log {path} cannot be read ({exc.strerror or exc}), so nobody can see whether records "
+            "reach the disk"
         )

@@ -1,9 +1,8 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The second witness: what the kernel itself recorded about opens of network devices.
-
-The kernel does so if rules ask for it (``auditctl(8)``), with any key::
+"""Reads what the kernel itself recorded about opens of network devices. The kernel does so if rules
+ask for it (``auditctl(8)``), with any key::
 
     -a always,exit -F arch=b64 -F path=/dev/net/tun -F perm=rw -F key=K
     -a always,exit -F arch=b64 -F path=/dev/vhost-net -F perm=rw -F key=K
@@ -37,8 +36,8 @@ _OPENS = {
 }
 # The number of the argument that has the flags. creat has none, and the structure of openat2 is not in this record.
 _FLAGS = {"open": "a1", _CREAT: None, "openat": "a2", _BY_HANDLE: "a2", "openat2": None}
-# include/uapi/asm-generic/fcntl.h. Nothing can be read, written or set through such a descriptor;
-# udev and systemd-tmpfiles look at each node with one.
+# include/uapi/asm-generic/fcntl.h. Nobody can read, write or set anything through such a
+# descriptor. udev and systemd-tmpfiles look at each node with one.
 _O_PATH = 0o10000000
 _SYSCALL = re.compile(
     r"arch=(?P<arch>[0-9a-f]+) syscall=(?P<number>\d{1,10})(?: per=\w+)? success=(?P<success>yes|no)"
@@ -49,7 +48,7 @@ _SYSCALL = re.compile(
 )
 _PATH = re.compile(
     r"item=\d+ name=(?P<name>\"[^\"]*\"|[0-9A-F]+|\(null\)) .*?\bmode=02\d{4} .*?"
-    # With SELinux the node's label comes in between; Enterprise Linux 7 says objtype.
+    # With SELinux the node's label is in between. Enterprise Linux 7 writes objtype.
     r"\brdev=(?P<major>[0-9a-f]{1,8}):(?P<minor>[0-9a-f]{1,8})(?: (?:obj|osid)=\S+)? (?:name|obj)type=",
     re.ASCII,
 )
@@ -64,9 +63,9 @@ _MISC = {(10, 200): "tap", (10, 238): "vhost"}
 
 @dataclasses.dataclass(frozen=True)
 class KernelOpen:
-    """An open(2) of a network device as the kernel recorded it; with ``tunsetiff``, a TUNSETIFF ioctl.
+    """An open(2) of a network device in the kernel's own record or, with ``tunsetiff``, a TUNSETIFF ioctl.
 
-    ``path`` is what the opener wrote, ``None`` for an ioctl. ``fd`` is ``None`` when it failed.
+    ``path`` is the path that the opener gave, or ``None`` for an ioctl. ``fd`` is ``None`` if the call failed.
     """
 
     event: str
@@ -84,7 +83,7 @@ class KernelOpen:
 
 
 class Major(t.NamedTuple):
-    """The major of macvtap's nodes on a host ``since`` it booted, in seconds since the epoch."""
+    """The major number of macvtap's nodes on a host ``since`` it booted (seconds since the epoch)."""
 
     number: int
     since: float
@@ -93,7 +92,7 @@ class Major(t.NamedTuple):
 def parse_path(
     text: str, head: re.Match[str], before: bytes, macvtap: Major | None
 ) -> KernelOpen | None:
-    """Read a PATH record; its SYSCALL record stands in what comes ``before``."""
+    """Read a PATH record. Its SYSCALL record is in ``before``."""
     match = _PATH.match(text, head.end())
     if match is None:
         return None
@@ -113,7 +112,7 @@ def parse_path(
 
 
 def _is_macvtap(major: int, name: str | None, time: float, known: Major | None) -> bool:
-    """Tell it by the major number if it is known, or by the name."""
+    """Recognise a device by its major number if that is known, and else by its name."""
     if known is not None and major == known.number and time >= known.since:
         return True
     return bool(name and major in _DYNAMIC and _MACVTAP.fullmatch(name))
@@ -173,7 +172,8 @@ def _is_open(call: re.Match[str]) -> bool:
     elif numbers is not None:
         name = numbers.get(int(call["number"]))
     else:
-        # For an unknown architecture, take a call that returns a descriptor or fails.
+        # For an unknown architecture, assume that every call that returns a descriptor or fails
+        # does.
         return int(call["exit"]) != 0
     if name not in _FLAGS:
         return False

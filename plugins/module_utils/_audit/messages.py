@@ -1,10 +1,10 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The records that this collection writes, with their fields in order.
+"""Makes the records that this collection writes, with their fields in order.
 
-If libvirt writes the same record, libvirt's fields come first and in libvirt's order (``src/conf/domain_audit.c``).
-Ours stand after them and before ``exe``.
+If libvirt writes the same record, libvirt's fields come first and in libvirt's order
+(``src/conf/domain_audit.c``). Our own fields follow them, before ``exe``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .record import Record
 
 
 class Vm(t.NamedTuple):
-    """The VM that a record speaks of. ``virt`` is ``kvm``, or ``qemu`` under TCG."""
+    """The VM that a record is about. ``virt`` is ``kvm``, or ``qemu`` under TCG."""
 
     name: str
     uuid: str
@@ -25,7 +25,7 @@ class Vm(t.NamedTuple):
 
 
 class DeviceLike(t.Protocol):
-    """A network device as records name it: its node and the interface behind it."""
+    """A network device by the names that records use: its node and the interface behind it."""
 
     @property
     def path(self) -> str | None: ...
@@ -38,7 +38,7 @@ class DeviceLike(t.Protocol):
 
 
 class Messages(t.NamedTuple):
-    """Makes the records of one VM, sent by one origin."""
+    """Makes the records of one VM, which one origin sends."""
 
     vm: Vm
     origin: Origin
@@ -51,7 +51,7 @@ class Messages(t.NamedTuple):
         return self._record("VIRT_MACHINE_ID", fields, True)
 
     def control(self, operation: str, reason: str, pid: int, success: bool) -> Record:
-        """Return VIRT_CONTROL: ``operation`` is start or stop, ``pid`` 0 when no qemu came up."""
+        """Return VIRT_CONTROL. ``operation`` is start or stop. ``pid`` is 0 if no qemu came up."""
         fields: Fields = {"virt": self.vm.virt, "op": operation, "reason": reason}
         fields.update({**self._identity(), "vm-pid": str(pid)})
         return self._record("VIRT_CONTROL", fields, success)
@@ -88,7 +88,8 @@ class Messages(t.NamedTuple):
     ) -> Record:
         """Return reason=start or attach: the hand-over.
 
-        ``fds`` are the numbers that qemu holds, ``dev`` is the tap or macvtap, ``network`` what that is on.
+        ``fds`` are the descriptors in qemu, ``dev`` is the tap or macvtap, and ``network`` is the network that
+        it is on.
         """
         fields = self._net(reason)
         fields.update(
@@ -103,7 +104,7 @@ class Messages(t.NamedTuple):
     def net_updates(
         self, mac: str, dev: str, before: Network, after: Network, success: bool
     ) -> list[Record]:
-        """Return reason=update: one for each value of a NIC's network that was changed in place."""
+        """Return reason=update: a value of a NIC's network was changed in place."""
         fields: Fields = {**self._net("update"), "net": mac, "dev": dev}
         return [
             self._record("VIRT_RESOURCE", {**fields, **changed}, success)

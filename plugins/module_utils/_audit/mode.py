@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How much a record must be proved: the option ``audit``."""
+"""How much proof a record needs: the option ``audit``."""
 
 from __future__ import annotations
 

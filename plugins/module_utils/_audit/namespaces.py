@@ -17,7 +17,7 @@ _INITIAL = {"user": "user:[4026531837]", "pid": "pid:[4026531836]"}
 
 
 def foreign() -> str | None:
-    """Return the kind of namespace that is not the host's own (user, pid or network), ``None`` when all are."""
+    """Return the kind of namespace that is not the host's own (user, pid or network), or ``None`` if all are."""
     for kind, initial in _INITIAL.items():
         if _of("self", kind) not in (initial, None):
             return kind
@@ -25,11 +25,13 @@ def foreign() -> str | None:
 
 
 def _is_network_of_the_host() -> bool:
-    # The number of the first network namespace is not the same on all kernels. At this point process 1 is the host's.
+    # The number of the first network namespace differs between kernels, so process 1 is compared.
+    # At this point process 1 is known to be the host's.
     own, hosts = _of("self", "net"), _of("1", "net")
     if None not in (own, hosts):
         return own == hosts
-    # The task may not look at process 1. Some settings exist only in the first network namespace.
+    # The task has no right to look at process 1. Some settings exist only in the first network
+    # namespace.
     return not os.path.isdir(_SETTINGS) or os.path.exists(f"{_SETTINGS}/dev_weight")
 
 

@@ -1,13 +1,13 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The kernel's audit system over netlink: status, send, confirm.
+"""Talks to the kernel's audit system over netlink: asks for its status, sends records, confirms them.
 
 Sources: ``include/uapi/linux/audit.h``, ``kernel/audit.c``, ``netlink(7)``.
 
-An ACK proves nothing: with auditing disabled or the backlog full the kernel drops the
-record and acknowledges it. Only the echo on the multicast group AUDIT_NLGRP_READLOG proves that the kernel took a
-record. It also carries the event id.
+An ACK proves nothing. If auditing is disabled or the backlog is full, the kernel drops the record and still
+acknowledges it. Only the echo on the multicast group AUDIT_NLGRP_READLOG proves that the kernel took a record.
+The echo also carries the event id.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 import socket
 import struct
 import time
 import typing as t
 
 from .._errors import AuditError, AuditPermissionError
+from .echo import Confirmation, read_echo
 
 if t.TYPE_CHECKING:
     from .record import Record
@@ -33,24 +33,20 @@ NLMSG_ERROR = 2
 NLM_F_REQUEST = 0x1
 NLM_F_ACK = 0x4
 
-# The default buffer loses the echo when other records come in a burst.
+# With a buffer of the default size the echo gets lost when other records come in a burst.
 _RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
 _DATAGRAM_BYTES = 16384
 _ANSWER_SECONDS = 10.0
 _ECHO_SECONDS = 2.0
+_REFUSED = "the kernel's audit system refused"
 
 _HEADER = struct.Struct("=IHHII")
 # struct audit_status up to backlog: mask, enabled, failure, pid, rate_limit, backlog_limit, lost, backlog
 _STATUS = struct.Struct("=8I")
-_ECHO = re.compile(
-    rb"audit\((?P<event>\d+\.\d+:\d+)\): pid=(?P<pid>\d+) uid=\d+ auid=(?P<auid>\d+) ses=(?P<ses>\d+)"
-    rb"(?: subj=\S*(?: \([a-z]+\))?)? msg='(?P<text>.*)'",
-    re.DOTALL,
-)
 
 
 class Status(t.NamedTuple):
-    """The answer to AUDIT_GET. ``pid`` is that of the audit daemon, or 0 if none is registered."""
+    """The answer to AUDIT_GET. ``pid`` is the audit daemon's, or 0 if none is registered."""
 
     enabled: int
     pid: int
@@ -59,22 +55,15 @@ class Status(t.NamedTuple):
     backlog_limit: int
 
 
-class Confirmation(t.NamedTuple):
-    """The kernel's echo of a record: its event id (``<seconds>.<ms>:<serial>``) and the sender's identity."""
-
-    event: str
-    auid: int
-    ses: int
-
-
 class AuditSocket:
     """A connection to the kernel's audit system. Use it as a context manager.
 
-    Raises :class:`AuditError` when the kernel refuses, from every method.
+    Every method raises :class:`AuditError` if the kernel refuses.
     """
 
     def __init__(self) -> None:
         self._sequence = 0
+        self._posted: dict[int, Record] = {}
         self._stack = contextlib.ExitStack()
         self._listener: socket.socket | None = None
         try:
@@ -108,7 +97,7 @@ class AuditSocket:
     def listen(self) -> None:
         """Join the group that echoes records (CAP_AUDIT_READ, initial network namespace only).
 
-        Done once per process: the kernel writes an EVENT_LISTENER record for each join.
+        A process joins once, because the kernel writes an EVENT_LISTENER record for each join.
         """
         if self._listener is not None:
             return
@@ -119,26 +108,35 @@ class AuditSocket:
         self._listener = listener
 
     def send(self, record: Record) -> None:
-        """Send a record and wait for the kernel's ACK. It proves only that the kernel allowed the text."""
-        payload = record.text().encode("ascii") + b"\0"
-        for _message in self._exchange(
-            record.number, payload, NLM_F_REQUEST | NLM_F_ACK
-        ):
+        """Send a record and wait for the kernel's ACK, which proves only that the kernel allowed the text."""
+        flags = NLM_F_REQUEST | NLM_F_ACK
+        for _message in self._exchange(record.number, _payload(record), flags):
             pass
 
-    def send_confirmed(self, record: Record) -> Confirmation:
-        """Send a record and return the kernel's echo of it; needs :meth:`listen` first."""
+    def post(self, record: Record) -> int:
+        """Send a record and wait for nothing. Return its number in :meth:`confirmations`; needs :meth:`listen` first."""
         if self._listener is None:
-            raise AuditError("not listening to the kernel's audit records")
-        self._drain(self._listener)
-        self.send(record)
-        confirmation = self._await_echo(self._listener, record)
-        if confirmation is None:
-            raise AuditError(
-                f"the kernel took a {record.type} record and did not write it"
-                " (auditing is disabled, or the backlog is full: see 'auditctl -s')"
+            raise AuditError("this task does not listen to the kernel's audit records")
+        if not self._posted:
+            self._drain(self._listener)
+        number = self._request(record.number, _payload(record), NLM_F_REQUEST)
+        self._posted[number] = record
+        return number
+
+    def confirmations(self) -> dict[int, Confirmation | AuditError]:
+        """Wait for the kernel's echo of each record that was posted. Return it, or why there is none, by its number."""
+        posted, self._posted = self._posted, {}
+        found: dict[int, Confirmation | AuditError] = {}
+        for number, refusal in self._refusals().items():
+            if posted.pop(number, None) is not None:
+                found[number] = refusal
+        problem = self._await_echoes(posted, found) if posted else None
+        for number, record in posted.items():
+            found[number] = problem or AuditError(
+                f"the kernel acknowledged a {record.type} record and dropped it (auditing is disabled, or the backlog "
+                "is full: see 'auditctl -s')"
             )
-        return confirmation
+        return found
 
     def _socket(self, groups: int) -> socket.socket:
         try:
@@ -157,61 +155,96 @@ class AuditSocket:
             raise _refused(f"cannot {what}", exc) from exc
         return opened
 
-    def _exchange(
-        self, message_type: int, payload: bytes, flags: int
-    ) -> t.Iterator[tuple[int, bytes]]:
-        """Send one request. Yield the answers until the ACK or the single answer has come."""
+    def _request(self, message_type: int, payload: bytes, flags: int) -> int:
+        """Send one request. Return its number, which its answers have too."""
         self._sequence += 1
         header = _HEADER.pack(
             _HEADER.size + len(payload), message_type, flags, self._sequence, 0
         )
         try:
             self._sender.sendto(header + payload, (0, 0))
+        except OSError as exc:
+            raise _refused(_REFUSED, exc) from exc
+        return self._sequence
+
+    def _exchange(
+        self, message_type: int, payload: bytes, flags: int
+    ) -> t.Iterator[tuple[int, bytes]]:
+        """Send one request. Yield the answers until the ACK or the single answer has come."""
+        number = self._request(message_type, payload, flags)
+        try:
             deadline = time.monotonic() + _ANSWER_SECONDS
             while True:
                 data = _receive(self._sender, deadline)
                 if data is None:
                     continue
                 _length, answer_type, _flags, sequence, _pid = _HEADER.unpack_from(data)
-                if sequence != self._sequence:
+                if sequence != number:
                     continue
                 if answer_type == NLMSG_ERROR:
-                    (code,) = struct.unpack_from("=i", data, _HEADER.size)
-                    if code:
-                        raise OSError(-code, os.strerror(-code))
+                    error = _error_of(data)
+                    if error is not None:
+                        raise error
                     return
                 yield answer_type, data[_HEADER.size :]
                 if not flags & NLM_F_ACK:
                     return
         except OSError as exc:
-            raise _refused("the kernel's audit system refused", exc) from exc
+            raise _refused(_REFUSED, exc) from exc
 
-    def _await_echo(
-        self, listener: socket.socket, record: Record
-    ) -> Confirmation | None:
-        wanted = record.text().encode("ascii")
+    def _refusals(self) -> dict[int, AuditError]:
+        """Return which of the posted records the kernel has refused. It does so before the call that sends one returns."""
+        found: dict[int, AuditError] = {}
+        self._sender.setblocking(False)
         deadline = time.monotonic() + _ECHO_SECONDS
-        while True:
+        # What is lost here has no echo either.
+        with contextlib.suppress(OSError):
+            while time.monotonic() < deadline:
+                data, address = self._sender.recvfrom(_DATAGRAM_BYTES)
+                _length, kind, _flags, number, _pid = _HEADER.unpack_from(data)
+                if address[0] == 0 and kind == NLMSG_ERROR:
+                    error = _error_of(data)
+                    if error is not None:
+                        found[number] = _refused(_REFUSED, error)
+        return found
+
+    def _await_echoes(
+        self, posted: dict[int, Record], found: dict[int, Confirmation | AuditError]
+    ) -> AuditError | None:
+        """Move the records whose echo comes from ``posted`` to ``found``. Return why no more echoes can be read."""
+        # Two queues of one interface send the same text. The kernel echoes in the order in which it was sent.
+        texts = {
+            number: (record.number, record.text().encode("ascii"))
+            for number, record in posted.items()
+        }
+        pid = os.getpid()
+        deadline = time.monotonic() + _ECHO_SECONDS
+        while posted:
             try:
-                data = _receive(listener, deadline)
+                data = _receive(t.cast(socket.socket, self._listener), deadline)
             except socket.timeout:
                 return None
             except OSError as exc:
                 if exc.errno == errno.ENOBUFS:
-                    # Echoes of other records were lost. Ours may still come.
+                    # Echoes of other records got lost. The awaited echo may still come.
                     continue
-                raise AuditError(
+                return AuditError(
                     f"cannot read the kernel's audit records: {exc.strerror}"
-                ) from exc
-            if data is None:
+                )
+            echo = read_echo(data[_HEADER.size :], pid) if data is not None else None
+            if data is None or echo is None:
                 continue
-            confirmation = _match(data, record.number, wanted)
-            if confirmation is not None:
-                return confirmation
+            sent = (_HEADER.unpack_from(data)[1], echo[0])
+            number = next((each for each in posted if texts[each] == sent), None)
+            if number is not None:
+                found[number] = echo[1]
+                del posted[number]
+                deadline = time.monotonic() + _ECHO_SECONDS
+        return None
 
     @staticmethod
     def _drain(listener: socket.socket) -> None:
-        """Forget old echoes: two queues of one interface send the same text."""
+        """Forget old echoes, because two queues of one interface send the same text."""
         listener.setblocking(False)
         while True:
             try:
@@ -226,12 +259,12 @@ class AuditSocket:
 
 
 def _receive(source: socket.socket, deadline: float) -> bytes | None:
-    """Return the next message; ``None`` for one that the kernel did not send.
+    """Return the next message, or ``None`` if somebody other than the kernel sent it.
 
-    A process with CAP_NET_ADMIN may send to our port. Only the kernel's own port is 0 (``netlink(7)``).
-    Raises :class:`OSError`, as ``socket.timeout`` after the deadline.
+    A process with CAP_NET_ADMIN may send to this port. Only the kernel's own port is 0 (``netlink(7)``). Raises
+    :class:`OSError`, and ``socket.timeout`` after the deadline.
     """
-    # A sender that never stops must not keep the task waiting for ever.
+    # A sender that never stops must not make the task wait for ever.
     left = deadline - time.monotonic()
     if left <= 0:
         raise socket.timeout("timed out")
@@ -240,15 +273,14 @@ def _receive(source: socket.socket, deadline: float) -> bytes | None:
     return data if address[0] == 0 else None
 
 
-def _match(data: bytes, message_type: int, text: bytes) -> Confirmation | None:
-    if _HEADER.unpack_from(data)[1] != message_type:
-        return None
-    match = _ECHO.match(data[_HEADER.size :].rstrip(b"\0"))
-    if match is None or int(match["pid"]) != os.getpid() or match["text"] != text:
-        return None
-    return Confirmation(
-        match["event"].decode("ascii"), int(match["auid"]), int(match["ses"])
-    )
+def _payload(record: Record) -> bytes:
+    return record.text().encode("ascii") + b"\0"
+
+
+def _error_of(data: bytes) -> OSError | None:
+    """Return the error that an NLMSG_ERROR carries, ``None`` for an ACK."""
+    (code,) = struct.unpack_from("=i", data, _HEADER.size)
+    return OSError(-code, os.strerror(-code)) if code else None
 
 
 def _refused(what: str, exc: OSError) -> AuditError:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The network that a NIC is on, as records carry it. Pure."""
+"""The network that a NIC is on, in the form of records. Pure."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ import typing as t
 
 Fields = dict[str, t.Optional[str]]
 
-# So long may ``vlan`` be, and ``addresses``: a preparation has both, an update has one of them twice, and beside the
-# longest name and ticket it still fits into a record.
+# The most bytes of ``vlan``, and of ``addresses``. A prepare record has both, and an update record has one of them
+# twice. With these limits each still fits into a record, beside the longest name and ticket.
 MAX_LIST_BYTES = 3000
 
-# The fields of the record of a hand-over, and those of the record of a preparation, in this order.
+# The fields of the record of a hand-over, and those of a prepare record, in this order.
 _HANDED_OVER = ("source", "vlan", "filter", "link")
 _PREPARED = ("source", "vlan", "filter", "addresses", "isolated")
-# What a change from nothing, or to nothing, is called in the options. What is not here is a missing value.
+# The words of the options for a value that is not there. All others are a missing value.
 _DEFAULTS = {"filter": "none", "isolated": "no", "link": "up"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """What the link of a NIC is connected to, and how. ``None`` is what does not apply.
+    """The network that the link of a NIC is connected to, and how. ``None`` means that a value does not apply.
 
-    ``source``: the bridge, the switch or the lower device. ``vlan``: its VLAN, as ``42``, or the VLANs of a trunk.
-    ``filter``: ``mac`` or ``address``. ``addresses``: what ``address`` lets the NIC send as, joined by commas.
-    ``isolated``: ``yes``. ``link``: ``down`` while the NIC is in quarantine. ``mtu``: bytes, where a task asked for it.
-    ``port_profile``, ``interface_id``: what tells controllers of Open vSwitch which port it is. ``hwaddr``: the MAC of the
-    link itself, where something changed it.
+    ``source``: the bridge, the switch or the lower device. ``vlan``: its VLAN, as ``42``, or the VLANs of a
+    trunk. ``filter``: ``mac`` or ``address``. ``addresses``: the addresses that ``address`` lets the NIC use,
+    joined by commas. ``isolated``: ``yes``. ``link``: ``down`` while the NIC is in quarantine. ``mtu``: bytes,
+    if a task asked for it. ``port_profile``, ``interface_id``: they tell a controller of Open vSwitch which
+    port it is. ``hwaddr``: the MAC of the link itself, if something changed it.
     """
 
     source: str | None = None
@@ -45,11 +45,11 @@ class Network:
 
     @property
     def is_prepared(self) -> bool:
-        """Tell whether something keeps the NIC's frames apart, which is in place before the hand-over."""
+        """Tell whether the NIC has a VLAN, a filter or isolation, which must be in place before the hand-over."""
         return any((self.vlan, self.filter, self.isolated))
 
     def result(self) -> dict[str, str | bool | list[str] | None]:
-        """Return the modules' value: what the options of an interface say."""
+        """Return the modules' value, in the words of an interface's options."""
         return {
             "source": self.source,
             "vlan": self.vlan,
@@ -60,11 +60,11 @@ class Network:
         }
 
     def handed_over(self) -> Fields:
-        """Return the fields of a start or attach record; what does not apply is left out."""
+        """Return the fields of a start or attach record, without those that do not apply."""
         return self._fields(_HANDED_OVER)
 
     def prepared(self) -> Fields:
-        """Return the fields of a prepare record; what does not apply is left out."""
+        """Return the fields of a prepare record, without those that do not apply."""
         return self._fields(_PREPARED)
 
     def changes(self, after: Network) -> list[Fields]:
@@ -79,6 +79,17 @@ class Network:
             if old != new:
                 found.append({f"old-{name}": old, f"new-{name}": new})
         return found
+
+    def before(self, change: t.Mapping[str, str | None]) -> Network:
+        """Return the network as it was before a change that the fields of an update record tell."""
+        old = {}
+        for field in dataclasses.fields(self):
+            name = f"old-{field.name}"
+            if name in change:
+                value = change[name]
+                plain = value == _DEFAULTS.get(field.name)
+                old[field.name] = None if plain else value
+        return dataclasses.replace(self, **old)
 
     def _fields(self, names: t.Sequence[str]) -> Fields:
         values = {name: getattr(self, name) for name in names}

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where a record comes from: the program, the operator's address, the terminal.
+"""Where a record comes from: the program, the operator's address and the terminal.
 
-The fields that libaudit's ``audit_log_user_message(3)`` adds to every message.
+These are the fields that libaudit's ``audit_log_user_message(3)`` adds to every message.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .._proc import stat_fields
 
 
 class Origin(t.NamedTuple):
-    """Who sends: ``addr`` and ``terminal`` are ``None`` where there is none."""
+    """The sender of a record. ``addr`` and ``terminal`` are ``None`` if there is none."""
 
     exe: str
     addr: str | None
@@ -24,13 +24,13 @@ class Origin(t.NamedTuple):
 
     @classmethod
     def of_this_process(cls) -> Origin:
-        """Find out where this process comes from, by looking at it and its ancestors."""
+        """Find out where this process comes from. Look at it and at its ancestors."""
         return cls(
             exe=os.readlink("/proc/self/exe"), addr=_ssh_client(), terminal=_terminal()
         )
 
     def fields(self) -> dict[str, str | None]:
-        """Return the fields between a record's own and its ``res``."""
+        """Return the fields between a record's own fields and its ``res``."""
         return {
             "exe": self.exe,
             "hostname": None,

@@ -1,9 +1,10 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Proves that the records of a task are kept: the same daemon lives from begin to end, and its log has them.
+"""Proves that the records of a task are kept: the same daemon lives from beginning to end, and its log has the records.
 
-An echo of the kernel proves less: the kernel also echoes a record that a daemon with suspended logging drops.
+An echo of the kernel proves less, because the kernel also echoes a record that a daemon with suspended logging
+drops.
 """
 
 from __future__ import annotations
@@ -23,11 +24,10 @@ _DISK_SECONDS = 5.0
 
 
 class Proof:
-    """What was proved of one task's records.
+    """What is proved about one task's records.
 
-    ``pending`` are those, by their event ids, that the kernel echoed and that were not seen in the
-    daemon's log yet. ``writes_none`` says in words why none will be, where the daemon's
-    configuration says that it writes no log.
+    ``pending`` has the event ids of the records that the kernel echoed and that nobody has seen in the daemon's
+    log yet. If the daemon's configuration says that it writes no log, ``writes_none`` says so in words.
     """
 
     def __init__(self) -> None:
@@ -41,12 +41,12 @@ class Proof:
         self._patience = _DISK_SECONDS
 
     def close(self) -> None:
-        """Give the log up."""
+        """Close the log."""
         if self._log is not None:
             self._log.close()
 
     def require_kept(self, status: Status) -> None:
-        """Require a state in which records reach the daemon, the last one included.
+        """Require that records reach the daemon, and that the last one did.
 
         The first call also opens the daemon's log. Raises :class:`AuditError`.
         """
@@ -56,8 +56,8 @@ class Proof:
             self._daemon, self._lost = daemon, status.lost
         if daemon != self._daemon:
             raise AuditError(
-                f"the audit daemon (pid {daemon.pid}) is another one than when this task began (pid {self._daemon.pid}):"
-                " what the first one had not written is lost"
+                f"the audit daemon has changed since this task began (from pid {self._daemon.pid} to pid "
+                f"{daemon.pid}): records that the first daemon had not written are lost"
             )
         if status.lost > self._lost:
             raise AuditError(
@@ -66,9 +66,9 @@ class Proof:
             )
 
     def require_written(self) -> None:
-        """Require that all pending records stand in the daemon's log, which gets some time for it.
+        """Require that the daemon's log has all pending records, and give the daemon some time for that.
 
-        Raises :class:`AuditLogError`, also without such a record where the log cannot be read.
+        Raises :class:`AuditLogError`, and also raises it if nothing is pending and the log cannot be read.
         """
         if self._unreadable is not None:
             raise self._unreadable
@@ -78,13 +78,13 @@ class Proof:
         # A daemon that has died writes no more.
         if Daemon.of(daemon.pid) == daemon and not self._look(self._patience):
             return
-        # The task does not wait for the daemon to write again. It looks again later.
+        # The task does not wait until the daemon writes again. It looks again later.
         self._patience = 0.0
         event, record = next(iter(self.pending.items()))
         raise AuditLogError(
-            f"the audit daemon (pid {daemon.pid}) has not written {len(self.pending)} of this task's records to {log.path},"
-            f" the first one is reason={record.what} (event {event}): it has suspended its logging"
-            f" ('kill -USR2 {daemon.pid}' resumes it), its disk is full, it hangs, or it has died"
+            f"the audit daemon (pid {daemon.pid}) has not written {len(self.pending)} of this task's records to "
+            f"{log.path}. The first of them is reason={record.what} (event {event}). The daemon has suspended its "
+            f"logging ('kill -USR2 {daemon.pid}' resumes it), its disk is full, it hangs, or it has died"
         )
 
     def outstanding(self) -> bool:
@@ -96,7 +96,8 @@ class Proof:
 
     def _look(self, seconds: float) -> bool:
         if self._log is None:
-            # Either the daemon writes no log, which a warning says, or the log cannot be read, which is another error.
+            # Either the daemon writes no log, and a warning says so, or the log cannot be read, and
+            # that is another error.
             self.pending.clear()
         elif self.pending:
             self.pending = self._log.await_records(self.pending, seconds)
@@ -111,20 +112,20 @@ class Proof:
                 self._unreadable = exc
             return
         self.writes_none = (
-            f"the audit daemon writes no log by its configuration (write_logs or log_format in {daemon.configuration})."
-            " It is proved that the kernel took each record, and not that one was kept"
+            f"the audit daemon is configured to write no log (write_logs or log_format in {daemon.configuration}). So "
+            "it is proved that the kernel took each record, but not that the record was kept"
         )
 
 
 def _living_daemon(status: Status) -> Daemon:
-    """Return the daemon that is registered. Raises :class:`AuditError` when no living one gets the records."""
+    """Return the daemon that is registered. Raises :class:`AuditError` if no living daemon gets the records."""
     if not status.enabled:
         raise AuditError("the kernel's auditing is disabled (enabled=0)")
     if not status.pid:
         raise AuditError(
             "no audit daemon is registered with the kernel, so no record reaches the disk"
         )
-    # The kernel notices a killed daemon only when it next sends to it.
+    # The kernel notices that a daemon was killed only when it sends to the daemon the next time.
     daemon = Daemon.of(status.pid)
     if daemon is None:
         raise AuditError(f"the audit daemon (pid {status.pid}) has died")

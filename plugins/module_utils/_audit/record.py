@@ -1,11 +1,11 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The text of an audit record, written and read by one class.
+"""One class that writes and reads the text of an audit record.
 
-The text is libvirt's (``src/conf/domain_audit.c``), the encoding that of
-``audit_encode_nv_string(3)``: a value from outside stands between double quotes, or
-is upper-case hex when it holds a byte that could end the quotes or the record.
+The text is libvirt's (``src/conf/domain_audit.c``), and the encoding is that of ``audit_encode_nv_string(3)``.
+A value from outside is in double quotes. If it has a byte that could end the quotes or the record, it is in
+upper-case hex.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ MESSAGE_TYPES: dict[str, int] = {
     "VIRT_MACHINE_ID": 2502,
 }
 
-# The kernel silently cuts a longer text, and the res= at its end goes with it.
+# The kernel silently cuts off the end of a longer text, and so its res=.
 MAX_TEXT_BYTES = 8000
 
-# Fields whose value comes from outside. They are quoted or in hex.
+# The fields whose value comes from outside. They are in quotes or in hex.
 _BEFORE_AND_AFTER = (
     "net",
     "disk",
@@ -62,12 +62,12 @@ ENCODED_FIELDS = frozenset(
     )
 )
 
-# For these fields libvirt writes a missing value inside the quotes.
+# libvirt writes the missing value of these fields in quotes.
 _QUOTED_WHEN_MISSING = frozenset(
     ("old-net", "new-net", "old-disk", "new-disk", "old-fs", "new-fs")
 )
 
-# The first of the fields that say who sends a record.
+# The first of the fields that tell who sends a record.
 _FIRST_OF_ORIGIN = "exe"
 
 # An auid or a session that is not set.
@@ -99,14 +99,14 @@ class Record:
 
     @property
     def what(self) -> str:
-        """Return what the record is about in a word: its reason, or its type."""
+        """Return one word for what the record is about, which is its reason or its type."""
         return self.fields.get("reason") or self.type
 
     def text(self) -> str:
-        """Return the text that goes to the kernel.
+        """Return the text for the kernel.
 
-        Raises :class:`RecordError` when a value that is written raw could break the
-        record, or when the kernel would cut the text.
+        Raises :class:`RecordError` if a value that is written raw could break the record, or if the kernel
+        would cut the text.
         """
         text = " ".join(
             f"{key}={_encode(key, value)}" for key, value in self.fields.items()
@@ -120,9 +120,9 @@ class Record:
         return text
 
     def of_task(self, ticket: str | None, run: str | None = None) -> Record:
-        """Return the record with the ticket of its task and the run of Ansible, as far as there are such.
+        """Return the record with the ticket of its task and the id of the run of Ansible, if there are any.
 
-        They stand after the record's own fields and before those of its origin.
+        They follow the record's own fields and come before those of its origin.
         """
         named = {"ticket": ticket, "run": run}
         task = {name: value for name, value in named.items() if value is not None}
@@ -137,9 +137,9 @@ class Record:
 
     @classmethod
     def parse(cls, record_type: str, text: str) -> Record:
-        """Read the text of a message (what stands inside ``msg='...'``) back.
+        """Read back the text of a message, which is what ``msg='...'`` holds.
 
-        Raises :class:`RecordError` when the text is not a list of fields, or names one twice.
+        Raises :class:`RecordError` if the text is not a list of fields, or has a field twice.
         """
         found = _FIELD.findall(text)
         fields = {key: decode(key, value) for _whole, key, value in found}
@@ -150,7 +150,7 @@ class Record:
 
 
 def _problem(text: str) -> str:
-    """Return what is wrong with a text that is no list of fields, or names one twice."""
+    """Return what is wrong with a text that is not a list of fields, or has a field twice."""
     position = 0
     seen: set[str] = set()
     while position < len(text):
@@ -158,7 +158,7 @@ def _problem(text: str) -> str:
         if match is None:
             return f"no field at byte {position} of {text[:200]!r}"
         if match[2] in seen:
-            return f"the field {match[2]} stands in it twice"
+            return f"it has the field {match[2]} twice"
         seen.add(match[2])
         position = match.end()
     return "it is empty"
@@ -182,7 +182,7 @@ def _encode(key: str, value: str | None) -> str:
 
 
 def decode(key: str, value: str) -> str | None:
-    """Return the value that a field's text stands for; ``None`` for a missing one."""
+    """Return the value that a field's text stands for, or ``None`` if the value is missing."""
     if value[:1] == '"':
         return None if value == '"?"' else value[1:-1]
     if value == "?":
@@ -199,6 +199,6 @@ def encode_outside(value: str) -> list[str]:
 
 
 def known_id(number: str) -> int | None:
-    """Return an auid or a session, ``None`` when it is not set."""
+    """Return an auid or a session, or ``None`` if it is not set."""
     value = int(number)
     return None if value == _UNSET else value

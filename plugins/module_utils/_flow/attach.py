@@ -12,7 +12,7 @@ import typing as t
 
 from .._audit.origin import Origin
 from .._net.interface import parse_interfaces
-from .._repair.check import repair_first
+from .._repair.repair import repair_first
 from .._vm.find import find_vm
 from .._vm.nic import strange_devices
 from .._vm.target import Target

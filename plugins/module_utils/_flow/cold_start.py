@@ -20,11 +20,11 @@ from .._proc import Process
 from .._qemu import command, launch, systemd
 from .._qemu.command import Backend, QemuOptions
 from .._repair.companion_unit import watch
-from .._repair.resume import end_process
+from .._repair.nic_end import has_remains
+from .._repair.vm_end import end_process
 from .._vm.note import Note
-from .._vm.remains import has_remains
 from .._vm.vm import Vm
-from .handover import attached, claim, noting, record_grant, take_carriers
+from .handover import attached, claim, noting, record_grants, take_carriers
 
 if t.TYPE_CHECKING:
     from .._task.result import Report
@@ -91,14 +91,13 @@ def _start(
     auditor.write(messages.machine_id(program.uid, program.gid))
     with OpenedDevices(auditor, messages, noting(vm, note)) as opened:
         booted = False
+        devices: dict[str, list[Device]] = {}
         try:
-            devices = {each.mac: opened.open(each) for each in interfaces}
+            devices = opened.open(interfaces)
             auditor.check()
             process = _launch(vm, note, qemu, program, interfaces, devices)
             take_carriers(vm, interfaces)
-            for each in interfaces:
-                held = devices[each.mac]
-                record_grant(vm, note, auditor, messages, "start", each, held)
+            record_grants(vm, note, auditor, messages, "start", devices)
             watch(vm, note, report)
             start = messages.control("start", "booted", process.pid, success=True)
             auditor.write(start)
@@ -114,9 +113,9 @@ def _start(
             else:
                 # qemu still holds the devices. Nothing true can be recorded before it has ended.
                 auditor.missed = True
-                opened.handed_over()
+                opened.handed_over(devices)
             raise
-        opened.handed_over()
+        opened.handed_over(devices)
     return devices
 
 

@@ -13,7 +13,7 @@ from .._audit.origin import Origin
 from .._device import Device
 from .._errors import MonitorError, OptionError, StopError, StuckError
 from .._net.interface import parse_mac
-from .._repair.check import is_due, repair_first
+from .._repair.repair import repair_first
 from .._repair.vm_end import end_vm
 from .._vm.find import find_vm
 from .._vm.nic import Nic
@@ -44,7 +44,8 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool, report: Report) -> None
     origin = Origin.of_this_process()
     with find_vm(target, check_mode, report.warnings) as vm:
         seen = seen_of(vm)
-        released = _repair(vm, report, origin, check_mode)
+        released = _released(vm)
+        repair_first(vm, report, origin, check_mode)
         report.vm = vm.result()
         present, absent = _plan(vm, asked, released)
         report.warnings += unknown_words(vm, seen, [each.mac for each in absent])
@@ -120,7 +121,7 @@ def _stop(vm: Vm, how: str, report: Report, origin: Origin) -> None:
         report.vm = vm.result()
         _report_outcomes(report, outcomes, kept=set())
         try:
-            end_vm(note, vm.state, report.auditor, origin, reason, vm.history)
+            end_vm(note, vm.state, vm.history, report.auditor, origin, reason)
         except StuckError:
             kept = {
                 mac for mac, nic in note.interfaces.items() if nic.phase != "revoked"
@@ -186,19 +187,13 @@ def _parse_macs(macs: t.Sequence[str] | None, stop_vm: str) -> list[str] | None:
     return list(dict.fromkeys(parsed))
 
 
-def _repair(
-    vm: Vm, report: Report, origin: Origin, check_mode: bool
-) -> dict[str, Outcome]:
-    """Do what earlier tasks have left, or say it in check mode. Return what that releases of the VM's NICs."""
-    due = is_due(vm)
-    released = {
+def _released(vm: Vm) -> dict[str, Outcome]:
+    """Return the NICs that qemu has given up before this task, which only puts that on record."""
+    return {
         nic.mac: Outcome(nic.mac, "detached", released=nic.devices)
-        for nic in (vm.note.interfaces.values() if vm.note and due else ())
+        for nic in (vm.note.interfaces.values() if vm.note else ())
         if nic.phase == "held" and nic.mac not in vm.nics
     }
-    report.changed |= bool(released) or (due and not vm.running)
-    repair_first(vm, report, origin, check_mode)
-    return released
 
 
 def _plan(

@@ -10,12 +10,12 @@ import typing as t
 from .._audit.auditor import Auditor
 from .._audit.messages import Messages
 from .._audit.mode import strictest
+from .._audit.sent import Sent
 from .._device import Device, fds_of
-from .._net import holdings, sysfs
+from .._net import sysfs
 from .._net.backends import backend_of
 from .._net.interface import Interface
 from .._net.opened import Noted
-from .._proc import Process
 from .._qemu import ids
 from .._qemu.carrier import set_carrier
 from .._vm import statedir
@@ -30,7 +30,6 @@ def claim(vm: Vm, note: Note, interfaces: t.Sequence[Interface]) -> None:
     So a crash is found by the next run, and a race of two VMs for one MAC has one winner.
     Raises :class:`OptionError` for the other one. ``note`` is noted as under way already.
     """
-    others = _vhost_fds(vm.live.process) if vm.running else []
     with statedir.host_locked(vm.target.timeout):
         refuse_foreign_macs(vm, interfaces)
         for interface in interfaces:
@@ -44,7 +43,6 @@ def claim(vm: Vm, note: Note, interfaces: t.Sequence[Interface]) -> None:
                 queues=interface.queues,
                 netdev=ids.netdev_id(interface.mac),
                 phase="opening",
-                others=others,
                 network=interface.network,
             )
         # If one task has records, the end of the VM needs records too, even if another task says audit: off.
@@ -52,20 +50,17 @@ def claim(vm: Vm, note: Note, interfaces: t.Sequence[Interface]) -> None:
         vm.state.save(note)
 
 
-def _vhost_fds(process: Process) -> list[int]:
-    return fds_of(opened for opened in holdings.of(process) if opened.is_vhost)
-
-
 def noting(vm: Vm, note: Note) -> Noted:
-    """Return a function that notes the devices of an interface when they are opened."""
+    """Return a function that notes the devices of interfaces, by MAC, with their numbers in the process that has them."""
 
-    def note_opened(interface: Interface, devices: list[Device]) -> None:
-        nic = note.interfaces[interface.mac]
-        nic.devices = devices
-        nic.ifindex = sysfs.ifindex(interface.ifname)
+    def note_devices(devices: t.Mapping[str, list[Device]]) -> None:
+        for mac, opened in devices.items():
+            nic = note.interfaces[mac]
+            nic.devices = opened
+            nic.ifindex = sysfs.ifindex(nic.ifname)
         vm.state.save(note)
 
-    return note_opened
+    return note_devices
 
 
 def take_carriers(vm: Vm, interfaces: t.Iterable[Interface]) -> None:
@@ -76,21 +71,32 @@ def take_carriers(vm: Vm, interfaces: t.Iterable[Interface]) -> None:
             set_carrier(vm.live.monitor, path, False)
 
 
-def record_grant(
+def record_grants(
     vm: Vm,
     note: Note,
     auditor: Auditor,
     messages: Messages,
     reason: str,
-    interface: Interface,
-    devices: list[Device],
+    held: t.Mapping[str, list[Device]],
 ) -> None:
-    """Record that qemu holds the devices of an interface, at the fd numbers that they have there."""
-    nic = note.interfaces[interface.mac]
-    nic.devices = devices
-    fds, on = fds_of(devices), backend_of(nic.type).observe(nic.link)
-    auditor.write(messages.net_grant(reason, interface.mac, fds, True, nic.ifname, on))
-    nic.phase = "held"
+    """Record that qemu holds the devices of interfaces, by MAC, at the fd numbers that they have there.
+
+    What is on record is noted as held, also when a later record fails. Raises :class:`AuditError`.
+    """
+    records = []
+    for mac, devices in held.items():
+        nic = note.interfaces[mac]
+        nic.devices = devices
+        fds, on = fds_of(devices), backend_of(nic.type).observe(nic.link)
+        records.append(messages.net_grant(reason, mac, fds, True, nic.ifname, on))
+    sent: list[Sent] = []
+    try:
+        sent += map(auditor.send, records)
+        auditor.confirm()
+    finally:
+        for mac, each in zip(held, sent):
+            if each.good:
+                note.interfaces[mac].phase = "held"
     vm.state.save(note)
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Gives interfaces to a running VM, one after the other: open, record, hand over, record."""
+"""Gives interfaces to a running VM in one pass: open all, record, hand over, record."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from .._net.interface import Interface
 from .._net.network import network_of
 from .._net.opened import OpenedDevices
 from .._qemu import hotplug, ids
+from .._qemu.plug import Offer, plug
+from .._repair.nic_end import has_remains
 from .._vm.nic import Nic
 from .._vm.note import Note
-from .._vm.remains import has_remains
 from .._vm.vm import Live, Vm
-from .handover import attached, claim, noting, record_grant, take_carriers
+from .handover import attached, claim, noting, record_grants, take_carriers
 from .plan import Plan, Step
 
 if t.TYPE_CHECKING:
@@ -30,7 +31,10 @@ if t.TYPE_CHECKING:
 
 
 def hot_plug(vm: Vm, plan: Plan, report: Report, origin: Origin) -> None:
-    """Attach what the plan says. Raises :class:`VirtauditError` at the first failure. What was done before it stays."""
+    """Attach what the plan says: what takes the place of another NIC by itself, and the rest in one pass.
+
+    Raises :class:`VirtauditError` at the first failure. What was done before it stays.
+    """
     auditor, messages = report.auditor, vm.messages(origin)
     fresh = [
         step.interface
@@ -38,36 +42,30 @@ def hot_plug(vm: Vm, plan: Plan, report: Report, origin: Origin) -> None:
         if step.action == "attach" and not step.replace
     ]
     free = list(plan.ports)
+    done: dict[str, dict[str, t.Any]] = {}
     with vm.change(auditor) as note:
         note.bind(vm.live.process)
         try:
             claim(vm, note, fresh)
             for step in plan.steps:
+                mac = step.interface.mac
                 if step.nic is not None and step.action == "unchanged":
-                    report.interfaces.append(
-                        {**step.nic.result(), "action": "unchanged"}
-                    )
-                    continue
-                if step.action == "update":
+                    done[mac] = {**step.nic.result(), "action": "unchanged"}
+                elif step.action == "update":
                     from .update import update
 
-                    report.interfaces.append(update(vm, note, step, auditor, messages))
+                    done[mac] = update(vm, note, step, auditor, messages)
                     report.changed = True
-                    continue
-                if step.replace:
+                elif step.replace:
                     free += _take_out(vm, note, step, report, messages)
                     claim(vm, note, [step.interface])
-                port = free.pop(0) if free and step.interface.is_pci else None
-                try:
-                    _plug(vm, note, step.interface, port, auditor, messages)
-                finally:
-                    nic = note.interfaces[step.interface.mac]
-                    if nic.phase == "held":
-                        report.changed = True
-                        report.interfaces.append(attached(step.interface, nic.devices))
+                    _attach(vm, note, [step.interface], free, report, messages, done)
+            _attach(vm, note, fresh, free, report, messages, done)
             if plan.unlisted:
                 _detach_unlisted(vm, note, plan.unlisted, report, messages)
         finally:
+            macs = [step.interface.mac for step in plan.steps]
+            report.interfaces[:0] = [done[mac] for mac in macs if mac in done]
             auditor.prove_anyway()
             if not auditor.missed:
                 _drop_unfinished(note)
@@ -105,59 +103,111 @@ def _drop_unfinished(note: Note) -> None:
     note.interfaces = kept
 
 
-def _plug(
+def _attach(
     vm: Vm,
     note: Note,
-    interface: Interface,
-    port: str | None,
-    auditor: Auditor,
+    interfaces: t.Sequence[Interface],
+    free: list[str],
+    report: Report,
     messages: Messages,
+    done: dict[str, dict[str, t.Any]],
 ) -> None:
-    """Open, record and hand over one interface, and record that. Raises :class:`VirtauditError`."""
-    live, nic = vm.live, note.interfaces[interface.mac]
+    """Open, record and hand over interfaces in one pass, and record that. Add the module's value of each to ``done``.
+
+    When one cannot be opened or prepared, none is handed over. Raises :class:`VirtauditError`.
+    """
+    auditor = report.auditor
+    if not interfaces:
+        return
     with OpenedDevices(auditor, messages, noting(vm, note)) as opened:
         try:
-            devices = opened.open(interface)
+            devices = opened.open(interfaces)
             auditor.check()
-            held = hotplug.plug(live.monitor, live.process, interface, devices, port)
-            try:
-                take_carriers(vm, [interface])
-                record_grant(vm, note, auditor, messages, "attach", interface, held)
-            except Exception:
-                if nic.phase == "held":
-                    # The record is written and true. Only the note is missing, and the next task makes it from the log.
-                    opened.handed_over()
-                    raise
-                # A NIC whose attach cannot be recorded is taken back.
-                _take_back(live, interface, held)
-                raise
+            offers = [
+                Offer(
+                    each,
+                    devices[each.mac],
+                    free.pop(0) if free and each.is_pci else None,
+                )
+                for each in interfaces
+            ]
+            _hand_over(vm, note, offers, auditor, messages)
         except StuckError:
             # The devices are neither closed nor handed over. Nothing true can be recorded before qemu answers.
             auditor.missed = True
-            opened.handed_over()
+            opened.handed_over([each.mac for each in interfaces])
             raise
         except Exception:
             # Nobody knows whether the missing record landed. The next task reads the log.
-            if not auditor.missed and nic.phase != "held":
-                on = network_of(nic.link, nic.type)
-                auditor.write_anyway(
-                    messages.net_grant("attach", interface.mac, [], False, *on)
-                )
+            if not auditor.missed:
+                _record_failures(note, opened.tried, auditor, messages)
             raise
-        opened.handed_over()
+        finally:
+            held = [each for each in interfaces if _is_held(note, each)]
+            opened.handed_over([each.mac for each in held])
+            report.changed |= bool(held)
+            for each in held:
+                done[each.mac] = attached(each, note.interfaces[each.mac].devices)
 
 
-def _take_back(live: Live, interface: Interface, held: list[Device]) -> None:
-    """Take a NIC out of qemu again. Raises :class:`StuckError` when qemu keeps its devices; one that is gone has none."""
-    path = f"/machine/peripheral/{ids.device_id(interface.mac)}"
-    netdev = ids.netdev_id(interface.mac)
-    left = held
-    with contextlib.suppress(MonitorError):
-        left = hotplug.revoke(live.monitor, live.process, netdev, path, held)
-        hotplug.unplug(live.monitor, [path], time.monotonic())
-    if left and not live.process.wait_end(0):
+def _is_held(note: Note, interface: Interface) -> bool:
+    """Tell whether the attach of an interface is on record. The note itself may be missing: the log has it then."""
+    return note.interfaces[interface.mac].phase == "held"
+
+
+def _hand_over(
+    vm: Vm,
+    note: Note,
+    offers: t.Sequence[Offer],
+    auditor: Auditor,
+    messages: Messages,
+) -> None:
+    """Give NICs to qemu, and record which it has. Raises the error that kept it from having the others."""
+    live = vm.live
+    plugged = plug(live.monitor, live.process, offers, noting(vm, note))
+    given = [offer.interface for offer in offers if offer.mac in plugged.held]
+    try:
+        take_carriers(vm, given)
+        record_grants(vm, note, auditor, messages, "attach", plugged.held)
+    except Exception:
+        # NICs whose attach cannot be recorded are taken back.
+        lost = [each for each in given if not _is_held(note, each)]
+        _take_back(live, lost, plugged.held)
+        raise
+    if plugged.failure is not None:
+        raise plugged.failure
+
+
+def _record_failures(
+    note: Note,
+    interfaces: t.Sequence[Interface],
+    auditor: Auditor,
+    messages: Messages,
+) -> None:
+    for each in interfaces:
+        if not _is_held(note, each):
+            nic = note.interfaces[each.mac]
+            on = network_of(nic.link, nic.type)
+            auditor.write_anyway(messages.net_grant("attach", each.mac, [], False, *on))
+
+
+def _take_back(
+    live: Live, interfaces: t.Sequence[Interface], held: t.Mapping[str, list[Device]]
+) -> None:
+    """Take NICs out of qemu again. Raises :class:`StuckError` when qemu keeps devices; one that is gone has none."""
+    kept = []
+    for mac in (interface.mac for interface in interfaces):
+        path = f"/machine/peripheral/{ids.device_id(mac)}"
+        left = held[mac]
+        with contextlib.suppress(MonitorError):
+            left = hotplug.revoke(
+                live.monitor, live.process, ids.netdev_id(mac), path, held[mac]
+            )
+            hotplug.unplug(live.monitor, [path], time.monotonic())
+        kept += [mac] if left else []
+    if kept and not live.process.wait_end(0):
         raise StuckError(
-            f"the attach of {interface.mac} could not be recorded, and qemu (pid {live.process.pid}) does not give its"
+            f"the attach of {', '.join(kept)} could not be recorded, and qemu (pid {live.process.pid}) does not give its"
             " devices back. Run the task again: it will be recorded or taken back"
         )
 

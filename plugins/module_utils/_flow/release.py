@@ -16,14 +16,15 @@ from .._errors import LinkError, PendingError
 from .._net import holdings
 from .._net.holdings import Holding
 from .._qemu import hotplug
-from .._repair.vm_end import record_nic_end
+from .._repair.nic_end import nic_end_records, remove_remains
 from .._vm.history import of_note
 from .._vm.nic import Nic
-from .._vm.note import Note
-from .._vm.remains import remove_remains
+from .._vm.note import NicNote, Note
 from .._vm.vm import Vm
 
 if t.TYPE_CHECKING:
+    from .._audit.record import Record
+    from .._audit.sent import Sent
     from .._task.result import Report
 
 # How long a guest whose host side was revoked gets to let go of its NIC as well.
@@ -77,20 +78,14 @@ def release(
     for nic in nics:
         note.interfaces.setdefault(nic.mac, nic.as_note())
     if force:
-        for nic in nics:
-            done = _close(vm, note, nic, "revoked", report, messages)
-            outcomes.append(done)
+        _close(vm, note, nics, "revoked", report, messages, outcomes)
         # After the host side, so that a guest that hangs delays nothing.
         kept = _ask_guest(vm, note, nics, _grace(vm))
         _pull_out(vm, note, nics, outcomes, kept)
     else:
         kept = _ask_guest(vm, note, nics, vm.target.timeout)
-        for nic in nics:
-            if nic.mac in kept and nic.devices:
-                done = _keep(nic, report, messages)
-            else:
-                done = _close(vm, note, nic, "detached", report, messages)
-            outcomes.append(done)
+        left = {nic.mac for nic in nics if nic.mac in kept and nic.devices}
+        _close(vm, note, nics, "detached", report, messages, outcomes, left)
     report.auditor.prove_anyway()
     for nic, outcome in zip(nics, outcomes):
         outcome.pending = nic.mac in kept or outcome.action == "pending"
@@ -168,45 +163,95 @@ def _ask_guest(
 def _close(
     vm: Vm,
     note: Note,
-    nic: Nic,
+    nics: t.Sequence[Nic],
     action: Action,
     report: Report,
     messages: Messages,
-) -> Outcome:
-    """Close the host side, see in /proc that it is closed, and record it."""
-    live = vm.live
-    entry = note.interfaces[nic.mac]
-    path = (
-        nic.front_end.path
-        if action == "revoked" and nic.front_end is not None
-        else None
+    outcomes: list[Outcome],
+    left: t.Collection[str] = (),
+) -> None:
+    """Close the host sides of NICs, see in /proc that they are closed, and record it.
+
+    ``left`` are the MACs of those that the guest did not let go of. Adds an outcome for each NIC whose records are written.
+    """
+    found = _close_backends(
+        vm, note, [nic for nic in nics if nic.mac not in left], action
     )
-    with _may_freeze(vm, note, path is not None):
-        held = hotplug.revoke(live.monitor, live.process, nic.netdev, path, nic.devices)
-    if held:
-        return _keep(nic, report, messages)
+    sent: list[tuple[Nic, Outcome, list[Sent]]] = []
+    try:
+        for nic in nics:
+            outcome = found.get(nic.mac) or Outcome(nic.mac, "pending")
+            records = _records_of(outcome, note.interfaces[nic.mac], messages)
+            sent.append((nic, outcome, [*map(report.auditor.send, records)]))
+        report.auditor.confirm()
+    finally:
+        for nic, outcome, written in sent:
+            if all(each.good for each in written):
+                outcomes.append(outcome)
+                if outcome.action != "pending":
+                    note.interfaces[nic.mac].phase = "revoked"
+    for nic, outcome, written in sent:
+        if written and outcome.action == action:
+            outcome.left = _remove_remains(note.interfaces[nic.mac])
+    vm.state.save(note)
+
+
+def _close_backends(
+    vm: Vm, note: Note, nics: t.Sequence[Nic], action: Action
+) -> dict[str, Outcome]:
+    """Close the host sides of NICs; return what became of each, by MAC."""
+    live = vm.live
+    held: dict[str, list[Device]] = {}
+    if action == "revoked":
+        for nic in nics:
+            if nic.front_end is not None and hotplug.loses_its_back_end(nic.devices):
+                with _may_freeze(vm, note, True):
+                    path = nic.front_end.path
+                    held[nic.netdev] = hotplug.revoke(
+                        live.monitor, live.process, nic.netdev, path, nic.devices
+                    )
+    together = {nic.netdev: nic.devices for nic in nics if nic.netdev not in held}
+    held.update(hotplug.close_backends(live.monitor, live.process, together))
+    found = {}
+    for nic in nics:
+        entry, front_end = note.interfaces[nic.mac], nic.front_end
+        kept = held[nic.netdev]
+        if kept and action == "revoked" and front_end is not None:
+            with _may_freeze(vm, note, True):
+                kept = hotplug.take_away(
+                    live.monitor, live.process, front_end.path, nic.devices
+                )
+        if kept:
+            found[nic.mac] = Outcome(nic.mac, "pending")
+        elif entry.phase == "revoked":
+            known: Action = "detached" if action == "detached" else "absent"
+            found[nic.mac] = Outcome(nic.mac, known)
+        else:
+            holding = holdings.wait_free(entry.ifname, entry.ifindex, live.process)
+            found[nic.mac] = (
+                Outcome(nic.mac, action, released=entry.devices)
+                if holding is None
+                else Outcome(nic.mac, "pending", holding=holding)
+            )
+    return found
+
+
+def _records_of(outcome: Outcome, entry: NicNote, messages: Messages) -> list[Record]:
+    """Return the records of what became of a NIC; none where its host side was closed before."""
+    if outcome.action == "pending":
+        return [messages.net_detach(entry.mac, success=False)]
     if entry.phase == "revoked":
-        return Outcome(nic.mac, "detached" if action == "detached" else "absent")
-    holding = holdings.wait_free(entry.ifname, entry.ifindex, live.process)
-    if holding is not None:
-        return _keep(nic, report, messages, holding)
-    devices = entry.devices
-    record_nic_end(entry, of_note(entry), "attach", report.auditor, messages)
-    entry.phase = "revoked"
-    outcome = Outcome(nic.mac, action, released=devices)
+        return []
+    return nic_end_records(entry, of_note(entry), "attach", messages)
+
+
+def _remove_remains(entry: NicNote) -> str | None:
+    """Remove what is left of a NIC that nobody holds. Return why that failed."""
     try:
         remove_remains(entry, free=True)
     except LinkError as exc:
-        outcome.left = str(exc)
-    vm.state.save(note)
-    return outcome
-
-
-def _keep(
-    nic: Nic, report: Report, messages: Messages, holding: Holding | None = None
-) -> Outcome:
-    report.auditor.write(messages.net_detach(nic.mac, success=False))
-    return Outcome(nic.mac, "pending", holding=holding)
+        return str(exc)
+    return None
 
 
 def _grace(vm: Vm) -> float:

@@ -15,7 +15,7 @@ _COPY_BYTES = 1 << 20
 
 
 def is_archive(log: LogFile) -> bool:
-    """Tell whether a file is a tar archive, by its begin."""
+    """Tell from the beginning of a file whether it is a tar archive."""
     return log.head()[_MAGIC] == b"ustar"
 
 
@@ -24,7 +24,7 @@ def members(log: LogFile, stack: contextlib.ExitStack) -> list[LogFile]:
 
     Raises :class:`OSError` when the archive is broken, or there is no room to unpack it.
     """
-    # This is imported only here, because few logs are in an archive.
+    # The import is here, and not at the top, because few logs are in an archive.
     import tarfile
 
     whole = _unpacked(log, stack) if log.compressed else log

@@ -17,7 +17,8 @@ def log_path(configuration: str | None = None) -> str:
 
 
 def setting(name: str, configuration: str | None = None) -> str:
-    """Return an option of the audit daemon on this host (``auditd.conf(5)``), empty when it is not given.
+    """Return an option of the audit daemon on this host (``auditd.conf(5)``), or an empty text if its file does
+    not set it.
 
     If an option is given twice, the daemon takes the last one.
     """

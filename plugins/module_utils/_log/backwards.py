@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Searches a log from its end to its begin, no further than it is asked to."""
+"""Searches a log from its end to its beginning, and stops as soon as the caller does."""
 
 from __future__ import annotations
 
@@ -14,21 +14,23 @@ from .scan import BLOCK_BYTES, Line, search, unpack
 _FIRST_BLOCK_BYTES = 1 << 16
 
 
-# Returns the lines of a log that begin before an offset, in order, from an index; None: this block has to be searched.
+# Looks into an index and returns the lines that begin before an offset, in order. None: the index
+# cannot help, search the block.
 Lookup = t.Callable[[LogFile, int], t.Optional[list[Line]]]
 
 
 def lines_backwards(
     log: LogFile, needles: t.Sequence[bytes], lookup: Lookup | None = None
 ) -> t.Iterator[Line]:
-    """Yield the lines that hold one of ``needles``, last first. It reads only as far as the caller asks for lines.
+    """Yield the lines that hold one of ``needles``, last first. Read only as far as the caller asks for lines.
 
-    Raises as :meth:`LogFile.blocks`.
+    Raise what :meth:`LogFile.blocks` raises.
     """
     if not log.compressed:
         yield from _backwards(log, needles, lookup)
         return
-    # A packed file can be read only forwards. Put the lines aside, and read those backwards.
+    # A packed file can be read only forwards. Put its lines into a temporary file, and read that
+    # backwards.
     with spool() as aside:
         places = array.array("Q")
         for lines in unpack(log, needles):

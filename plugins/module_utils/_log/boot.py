@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Finds out from this host's own logs when it booted, because not every boot leaves a record."""
+"""Finds out from this host's own logs when the host booted, because not every boot leaves a record."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .nodes import OwnNodes
 from .order import boots_between
 
 _CHUNK_BYTES = 65536
-# Records that may come after the one that says that a host goes down.
+# Records that may follow the record of a shutdown.
 _GOING_DOWN = frozenset(("SERVICE_STOP", "CONFIG_CHANGE", "BPF"))
 
 
@@ -24,7 +24,7 @@ _GOING_DOWN = frozenset(("SERVICE_STOP", "CONFIG_CHANGE", "BPF"))
 class Host:
     """This host: the names that its records may carry, and when it booted, in seconds since the epoch.
 
-    ``macvtap`` is the major of macvtap's nodes, ``None`` where the host has none.
+    ``macvtap`` is the major number of macvtap's nodes, or ``None`` if the host has none.
     """
 
     nodes: t.Container[str | None]
@@ -52,11 +52,11 @@ def _macvtap(booted: float) -> Major | None:
 
 
 def boot_mark(logs: t.Sequence[LogFile], host: Host) -> Mark | None:
-    """Return the first record since the host booted. ``None`` when it is not in the logs, or they begin later.
+    """Return the first record since the host booted, or ``None`` if the logs do not have it.
 
-    The serial numbers show it, because they start anew with each boot. The clock alone does not, because somebody may
-    have set it. This looks only at a few places of the logs, and not into compressed ones.
-    Raises :class:`OSError`.
+    The serial numbers show which one it is, because they start again with each boot. The clock alone does not
+    show it, because somebody may have set the clock. This function looks only at a few places of the logs, and
+    not into compressed ones. Raises :class:`OSError`.
     """
     newer = None
     for log in reversed(logs):
@@ -70,7 +70,7 @@ def boot_mark(logs: t.Sequence[LogFile], host: Host) -> Mark | None:
 
 
 def shutdowns(log: LogFile) -> list[Boot]:
-    """Return which hosts went down with the end of a log that was kept; not of a compressed one.
+    """Return which hosts shut down at the end of a log that was kept. A compressed log is not searched for that.
 
     Raises :class:`OSError`.
     """
@@ -95,7 +95,7 @@ def with_mark(items: t.Iterable[Item], mark: Mark | None) -> t.Iterator[Item]:
 
 
 class Boots:
-    """Finds the boots of one host among its records, which come last first."""
+    """Finds the boots of one host among its records. The caller gives the records last first."""
 
     def __init__(self, own: t.Container[str | None], mark: Mark | None) -> None:
         self._own, self._mark = own, mark
@@ -113,7 +113,10 @@ class Boots:
         )
 
     def _is_marked(self, item: Item) -> bool:
-        """Tell whether a record is of an earlier boot than the mark. Its number is higher then, though it is older."""
+        """Tell whether a record is of an earlier boot than the mark.
+
+        Such a record is older, and has a higher number.
+        """
         mark = self._mark
         return (
             mark is not None
@@ -123,7 +126,7 @@ class Boots:
 
 
 def _within(log: LogFile, host: Host) -> Mark | None:
-    """Return the first record since the boot of a log that begins before it."""
+    """Return the first record since the boot from a log that begins before the boot."""
     lower, upper = 0, log.size
     while upper - lower > _CHUNK_BYTES:
         middle = (lower + upper) // 2

@@ -1,7 +1,10 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Completes the times of lines that leave out a part of them. Pure but for the host's time zone."""
+"""Completes the times of lines that leave out the year, the date or the time zone.
+
+Pure but for the host's time zone.
+"""
 
 from __future__ import annotations
 
@@ -35,9 +38,9 @@ _DAY = datetime.timedelta(days=1)
 
 
 class Clock:
-    """Reads the times in one file, that was last written at ``written`` (seconds since the epoch).
+    """Reads the times in one file, which was last written at ``written`` (seconds since the epoch).
 
-    ``guesses`` says what had to be guessed, in words for an operator.
+    ``guesses`` tells an operator what this class had to guess.
     """
 
     def __init__(self, written: float) -> None:
@@ -52,11 +55,13 @@ class Clock:
 
     def none(self) -> float:
         """Return the time of a line without one."""
-        self.guesses.add("no time: they are taken to be of when the file was written")
+        self.guesses.add(
+            "no time: the module takes the time at which the file was written"
+        )
         return self._written.timestamp()
 
     def read(self, stamp: str) -> float | None:
-        """Return the time of a stamp, in seconds since the epoch; ``None`` when it is none."""
+        """Return the time of a stamp, in seconds since the epoch, or ``None`` if the text is no stamp."""
         match = _STAMP.fullmatch(stamp)
         if match is None:
             return None
@@ -78,7 +83,7 @@ class Clock:
             if zone and (zone == "Z" or zone in ("UTC", "GMT")):
                 return found.replace(tzinfo=datetime.timezone.utc).timestamp() + part
             if zone and zone[0] in "+-":
-                # The name of a zone without a name is its hours.
+                # A zone without a name is called by its hours.
                 offset = f"{zone[:3]}:{zone[3:].lstrip(':') or '00'}"
                 return (
                     datetime.datetime.fromisoformat(
@@ -90,12 +95,12 @@ class Clock:
             return found.timestamp() + part
         self._guess_zone()
         if match["month"]:
-            self.guesses.add("no year: the last one that fits is taken")
+            self.guesses.add("no year: the module takes the last year that fits")
             month = _MONTHS.index(match["month"]) + 1
             time = datetime.time.fromisoformat(match["clock"])
             return self._latest(month, int(match["day"]), time) + part
         self.guesses.add(
-            "no date: they are taken to be of the day before the file was written, or of that day"
+            "no date: the module takes the day on which the file was written, or the day before"
         )
         time = datetime.time.fromisoformat(match["alone"])
         found = datetime.datetime.combine(self._written.date(), time)
@@ -117,4 +122,4 @@ class Clock:
         raise ValueError("no such day")
 
     def _guess_zone(self) -> None:
-        self.guesses.add("no time zone: this host's is taken")
+        self.guesses.add("no time zone: the module takes this host's")

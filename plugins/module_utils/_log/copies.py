@@ -14,7 +14,8 @@ import typing as t
 from .items import Item, Mark, serial_of
 from .parse import Logged
 
-# A form for people has its times in the time zone of who printed it; zones differ by quarters of an hour.
+# A form for people has times in the time zone of the person who printed it. Zones differ by
+# quarters of an hour.
 _ZONE_SECONDS = 900
 _ZONES_SECONDS = 26 * 3600
 _ROUNDED_SECONDS = 1.5
@@ -23,7 +24,7 @@ _ROUNDED_SECONDS = 1.5
 class Copies:
     """Tells which records were read before. ``copies`` counts them.
 
-    ``mixed``: some logs have a form without numbers, so that only their times can be compared.
+    ``mixed`` tells that some logs have a form without numbers, so that only times can be compared.
     """
 
     def __init__(self, mixed: bool) -> None:
@@ -32,7 +33,8 @@ class Copies:
         self.unnumbered = self.numbered = False
         self._mixed = mixed
         self._known: set[int] = set()
-        # By the text of the records: the times of those with a number and of those without one.
+        # For each text of a record: the times of the copies with a number, and the times of those
+        # without one.
         self._times: tuple[dict[int, list[float]], dict[int, list[float]]] = ({}, {})
         self._earlier: collections.Counter[int] = collections.Counter()
         self._of_log: collections.Counter[int] = collections.Counter()
@@ -40,7 +42,10 @@ class Copies:
         self._amid_copies = False
 
     def log_ends(self) -> None:
-        """Go on to the next log: a line without a number may stand in one log twice, and in two once."""
+        """Go on to the next log. Within one log, two equal lines without a number are two records.
+
+        In two logs, they are copies of one.
+        """
         self._earlier |= self._of_log
         self._of_log.clear()
 
@@ -79,7 +84,7 @@ class Copies:
         return self._of_log[key] <= self._earlier[key] or self._in_other_form(item, 1)
 
     def _in_other_form(self, item: Item, mine: int) -> bool:
-        """Tell whether a record of the other kind, with a number or without, says the same of the same time."""
+        """Tell whether a record with a number and one without a number have the same text and the same time."""
         if not self._mixed or not isinstance(item, Logged):
             return False
         key = hash(_text(item))

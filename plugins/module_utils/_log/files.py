@@ -1,10 +1,11 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The log files of the audit daemon. They are found, held open, and read in blocks from either end.
+"""Finds the log files of the audit daemon, holds them open, and reads them in blocks from either end.
 
-Source: ``auditd.conf(5)``. A file is read as it was when it was opened: it may be rotated, grow
-or shrink meanwhile. It is not mapped, because a mapped file that shrinks kills its reader.
+Source: ``auditd.conf(5)``. A file is read up to the size that it had when it was opened, because the daemon may
+rotate, extend or shrink it meanwhile. The file is not mapped into memory, because a mapped file that shrinks
+kills its reader.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from .clock import Clock
 from .packed import MAGIC_BYTES, Packing, packing_of, unpacked
 from .unread import Unread
 
-# The exceptions of a log that breaks off.
+# The exceptions that mean that a log breaks off.
 BROKEN = (OSError,)
 
 # By number, or by date (logrotate(8), dateext).
@@ -38,9 +39,9 @@ _ROTATION_TRIES = 5
 
 
 class LogFile:
-    """One log file, held open. ``size`` is in bytes, as it was when it was opened.
+    """One log file, held open. ``size`` is its size in bytes when it was opened.
 
-    ``clock`` reads the times of its lines where those do not say all of theirs.
+    ``clock`` completes the times of lines that have only a part of their time.
     """
 
     def __init__(self, path: str) -> None:
@@ -53,7 +54,7 @@ class LogFile:
             if stat.S_ISDIR(status.st_mode):
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
             if not stat.S_ISREG(status.st_mode):
-                raise OSError(errno.EINVAL, "it is no regular file", path)
+                raise OSError(errno.EINVAL, "it is not a regular file", path)
             self._begin, self.size = 0, status.st_size
             self.identity: tuple[int, ...] = (status.st_dev, status.st_ino)
             self._look(status.st_mtime)
@@ -65,9 +66,9 @@ class LogFile:
         self.clock = Clock(written)
         self._packing = packing_of(self.read_at(0, MAGIC_BYTES))
         self.compressed = self._packing is not None
-        # The time and number of the first record, if the log is of another form than auditd's.
+        # The time and number of the first record, if the log has another form than auditd's.
         self.begins: tuple[float, int] | None = None
-        # Whether all of its lines are as auditd writes them, by its begin.
+        # Whether its lines have the form that auditd writes, judged from its beginning.
         self.plain = True
         self.newest_first = False
         # Whether its lines name the files that grep took them from.
@@ -107,23 +108,26 @@ class LogFile:
         return self._head
 
     def tail(self) -> bytes:
-        """Return the end of the content. For a packed file it is known only when all of it was read. Raises :class:`OSError`."""
+        """Return the end of the content. The end of a packed file is known only after all of it was read.
+
+        Raises :class:`OSError`.
+        """
         if self.compressed:
             return self._tail or b""
         position = max(0, self.size - _HEAD_BYTES)
         return self.read_at(position, _HEAD_BYTES)
 
     def first_event(self) -> tuple[float, int]:
-        """Return time (seconds since the epoch) and serial number of its first record; zeros without one."""
+        """Return time (seconds since the epoch) and serial number of the first record, or zeros if there is none."""
         if self.begins is not None:
             return self.begins
         match = _FIRST_EVENT.search(self.head())
         return (float(match.group(1)), int(match.group(2))) if match else (0.0, 0)
 
     def blocks(self, size: int) -> t.Iterator[bytes]:
-        """Yield the content in blocks, of ``size`` bytes where it is not packed.
+        """Yield the content in blocks, which have ``size`` bytes if the file is not packed.
 
-        Raises :class:`OSError`, of a packed file that breaks off after all that could be unpacked.
+        Raises :class:`OSError`. If a packed file breaks off, all that could be unpacked comes before the error.
         """
         if self._packing is not None:
             tail = b""
@@ -141,12 +145,12 @@ class LogFile:
             yield block
 
     def _unpacked(self, packing: Packing) -> t.Iterator[bytes]:
-        # A program reads a file from its begin.
+        # The program that unpacks the file reads it from its beginning.
         fd = -1 if self._begin else self._fd
         return unpacked(packing, self.read_at, self.size, fd)
 
     def read_at(self, position: int, size: int) -> bytes:
-        """Return ``size`` bytes, as they stand in the file. Raises :class:`OSError`."""
+        """Return ``size`` bytes of the file as they are. Raises :class:`OSError`."""
         size = max(0, min(size, self.size - position))
         return os.pread(self._fd, size, self._begin + position)
 
@@ -173,21 +177,23 @@ def host_logs() -> t.Iterator[tuple[list[LogFile], Unread]]:
             stack.close()
             unread = Unread()
             files = oldest_first(open_all(_names(path), stack, unread))
-            # A rotation in the meantime would leave one out.
+            # If the daemon rotated its logs in the meantime, one of them would be left out.
             if _still_there(path, files):
                 break
         yield files, unread
 
 
 def spool() -> t.IO[bytes]:
-    """Return a temporary file that is on disk only when it is large."""
+    """Return a temporary file that stays in memory while it is small."""
     import tempfile
 
     return t.cast(t.IO[bytes], tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES))
 
 
 def _names(path: str) -> t.Iterator[str]:
-    """Yield the names of a log and its rotated files, which are listed only when the log is open already."""
+    """Yield the names of a log and then of its rotated files, which are listed only after the caller has opened
+    the log.
+    """
     yield path
     yield from _rotated(path)
 
@@ -217,7 +223,10 @@ def open_all(
         suffix = _PACKED.search(path)
         misnamed = suffix is not None and log.size and not log.compressed
         if suffix and misnamed and not _FIRST_EVENT.search(log.head()):
-            unread.log(path, f"its name ends in {suffix[0]}, and it is not packed so")
+            unread.log(
+                path,
+                f"its name ends in {suffix[0]}, but its content is not packed that way",
+            )
             continue
         if all(known.identity != log.identity for known in files):
             files.append(log)
@@ -225,7 +234,9 @@ def open_all(
 
 
 def place_of(path: str) -> tuple[str, int, str]:
-    """Return the log that a file is of, and its place among the rotations: a number that grows, or a date."""
+    """Return the log to which a file belongs, and its place among the rotations: a number that grows with time,
+    or a date.
+    """
     # audit.log.1 is newer than audit.log.2, and older than audit.log.
     match = _ROTATED.fullmatch(path)
     if match is None:
@@ -244,7 +255,7 @@ def oldest_first(files: t.Iterable[LogFile]) -> list[LogFile]:
         [log for _number, _date, log in sorted(places, key=lambda each: each[:2])]
         for places in series.values()
     ]
-    # Somebody may have set the clock back meanwhile, so the times within one log do not count.
+    # Somebody may have set the clock back, so the order within one log does not go by times.
     return (
         ordered[0]
         if len(ordered) == 1

@@ -1,12 +1,11 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Turns the forms in which operators have audit records into the line that auditd writes.
+"""Turns the forms in which operators keep audit records into the line that auditd writes.
 
-A line is recognised by itself, so that a file may hold several forms. Only a known header may stand before a record, so
-that text in the middle of another record is never read as a record.
-What a syslog or a journal is trusted with is what its system is: any user can write to syslog with
-``logger(1)``. So a line whose tag is another program's is not read.
+Each line is recognised by itself, so that a file may hold several forms. Only a known header may stand before a
+record, so that text in the middle of another record is never read as a record. Any user can write to syslog
+with ``logger(1)``, so a line whose tag names another program than the audit system's is not read.
 
 Sources: RFC 3164, RFC 5424, ``journalctl(1)``, ``systemd.journal-fields(7)``, ``grep(1)``,
 ``auditd-plugins(5)``.
@@ -34,7 +33,8 @@ _DATE = (
     r"(?:(?:\d{4} )?[A-Z][a-z]{2} [ \d]?\d (?:\d{4} )?\d\d:\d\d:\d\d(?:\.\d+)?"
     r"|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?)"
 )
-# A host's name does not end in a colon. A tag does, and the sender of the message chose the text after it.
+# A tag ends in a colon, and a host's name does not. The sender of the message chose the text after
+# the tag.
 _HOST = r"(?P<host>[^\s=\"']*[^\s=\"':])"
 # grep -H, -n and -C; cat -n and less -N.
 _GREP = r"(?:[^\s'\"=<>{]*[/.][^\s'\"=]*[:-])?(?:\d{1,12}[:-]| *\d{1,12}(?:\t| {1,2}))?"
@@ -50,14 +50,14 @@ _HEADERS = tuple(
         rf"(?:<\d{{1,3}}>)?{_DATE} {_HOST} ",
         # A tag without a colon.
         rf"(?:<\d{{1,3}}>)?{_DATE} {_HOST} (?P<tag>[^\s:\[=\"']*audi[^\s:\[=\"']*) ",
-        # ts(1), and others that put a time before each line.
+        # ts(1) and other programs that put a time before each line.
         rf"(?:{_DATE}|\d\d:\d\d:\d\d(?:\.\d+)?|\d{{9,11}}\.\d+) ",
         # dmesg(1), with -T, -x and the caller too.
         r"(?:<\d{1,3}>)?(?:[a-z]+ *:[a-z]+ *: )?\[[A-Za-z0-9 :.]{5,40}\](?:\[ *[CT]\d+\])? (?:audit: )?",
         r"audit: ",
         # A container's log.
         rf"{_DATE} std(?:out|err) F ",
-        # A line of JSON that was printed over several.
+        # JSON that was printed over several lines.
         r"\s*\"[\w.@-]+\"\s*:\s*\[?\s*\"",
         r"\s*(?:- )?\"",
     )
@@ -82,9 +82,9 @@ _BOOTED = re.compile(r"-- (?:Boot [0-9a-f]{32}|Reboot) --", re.ASCII)
 
 
 class Form(t.NamedTuple):
-    """What a line turned out to be: auditd's ``lines``, or why it is not read.
+    """What a line turned out to be: the ``lines`` that auditd would have written, or why it cannot be read.
 
-    ``host`` is what a header names. ``boot``: the journal says that the host booted here.
+    ``host`` is the host that a header names. ``boot`` tells that the journal says that the host booted here.
     """
 
     lines: t.Sequence[str] = ()
@@ -99,8 +99,8 @@ _NOTHING = Form()
 def read_form(text: str, before: str, clock: Clock) -> Form:
     """Recognise a line that auditd did not write.
 
-    ``before`` is the block of a journal's export form that it belongs to. A line that has nothing to do
-    with VMs gives neither lines nor a problem.
+    ``before`` is the entry of a journal's export form to which the line belongs. For a line that has nothing to
+    do with VMs, return neither lines nor a problem.
     """
     text = _LINE_END.sub("", _COLOURS.sub("", text.strip("\ufeff\r\0")))
     if "&quot;" in text or "&#34;" in text:
@@ -112,7 +112,7 @@ def read_form(text: str, before: str, clock: Clock) -> Form:
         if found is not None:
             return _nested(found.lines, found.host, found.problem, clock)
     if _TYPE_NAME.match(text):
-        # The message beside it says the same.
+        # The entry's message says the same.
         return _NOTHING
     if text.startswith("MESSAGE="):
         return _of_block(text, before, clock)
@@ -166,9 +166,12 @@ def _header(header: str) -> tuple[str | None, str | None]:
         named = match.groupdict()
         tag = named.get("tag")
         if tag is not None and not _is_audit(tag):
-            return None, f"its tag is {tag!r}, which is not the audit system's"
+            return (
+                None,
+                f"its tag is {tag!r}, and so another program than the audit system wrote it",
+            )
         return named.get("host"), None
-    return None, "what stands before the record is no header that is known"
+    return None, "the text before the record is not a known header"
 
 
 def _is_audit(tag: str) -> bool:
@@ -176,7 +179,7 @@ def _is_audit(tag: str) -> bool:
 
 
 def _body(text: str, header: str) -> str:
-    """Remove what a copy of a record has around it, such as escapes and blanks at its end."""
+    """Remove what copying has added to a record, such as escapes and blanks at its end."""
     quoted = header.endswith('"')
     if '\\"' in text:
         text = text.replace('\\"', '"').replace("\\\\", "\\")
@@ -192,7 +195,7 @@ def _is_virt(kind: str, text: str) -> bool:
 
 
 def _plain(line: str) -> str:
-    """Give the type its name, and the kernel's own log its ``msg=``."""
+    """Replace a type's number by its name, and add the ``msg=`` that the kernel's own log leaves out."""
     head = HEAD.match(line)
     if head is None:
         return line
@@ -205,5 +208,5 @@ def _refused(text: str) -> Form:
     if "VIRT_" not in text:
         return _NOTHING
     cut = text.startswith(("type=VIRT_", "node="))
-    unknown = "the record is cut" if cut else "it is in no form that is known"
+    unknown = "the record is cut" if cut else "it has no form that the module knows"
     return Form(problem=refusal(text) or unknown)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Searches a log from its begin to its end: children search while the parent judges what they found."""
+"""Searches a log from its beginning to its end. Children search while the parent judges what they found."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .scan import Line
 def lines_with(log: LogFile, needles: t.Sequence[bytes]) -> t.Iterator[Line]:
     """Yield the lines that hold one of ``needles``, in the log's order, each once.
 
-    Raises as :meth:`LogFile.blocks`.
+    Raise what :meth:`LogFile.blocks` raises.
     """
     for lines in (scan.unpack if log.compressed else _search_all)(log, needles):
         yield from lines

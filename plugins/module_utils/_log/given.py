@@ -27,7 +27,8 @@ _LOG_NAME = re.compile(r"audit[^/]*\.log[^/]*\Z")
 _SAMPLES, _SAMPLE_BYTES = 12, 2048
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _BOM = b"\xef\xbb\xbf"
-# A begin that has no record of a VM may have none at all of one: it must be an audit log by its looks.
+# The beginning of a log may have no record of a VM. Then these texts show whether it is an audit
+# log.
 _AUDIT = re.compile(
     rb"audit\(\d{1,11}\.\d{1,3}:\d{1,20}\)|(?:VIRT_[A-Z_]+|AUDIT250[0-2]) (?:user )?pid=|_TRANSPORT\"? ?[=:] ?\"?audit\b|\"ID\": ?\"\d+\.\d+:\d+\""
 )
@@ -54,7 +55,8 @@ def given_logs(paths: t.Sequence[str]) -> t.Iterator[tuple[list[LogFile], Unread
             if parts is None:
                 found += [log] if _is_log(log, unread) else []
                 continue
-            # An archive of a whole host also has other files. Their names show that they are no audit logs.
+            # An archive of a whole host also has other files. Their names show that they are not
+            # audit logs.
             logs = [
                 part
                 for part in parts
@@ -94,7 +96,7 @@ def _files_in(path: str, unread: Unread) -> list[str]:
 
 
 def _is_log(log: LogFile, unread: Unread | None) -> bool:
-    """Look at the beginning of a file to see what it is, and when its first record was made."""
+    """Read the beginning of a file to see which form it has, and when its first record was made."""
     head = log.head()
     problem = _problem(log, head)
     if problem is not None:
@@ -130,7 +132,7 @@ def _sampled(log: LogFile) -> t.Iterator[bytes]:
 
 
 def _problem(log: LogFile, head: bytes) -> str | None:
-    """Return why a file is no audit log that can be read. ``None`` if it is one, or if it is empty."""
+    """Return why a file is not a readable audit log, or ``None`` if it is one or is empty."""
     if head.startswith(_UTF16) or (
         head[1:40:2].count(b"\0") > 15 and not head.startswith(b"\0")
     ):
@@ -143,7 +145,7 @@ def _problem(log: LogFile, head: bytes) -> str | None:
     if b"\r" in head and b"\n" not in head:
         return "its lines end in CR alone: change them with tr '\\r' '\\n'"
     if _AUDIT.search(head) is None and not _anywhere(log):
-        # Imported only here: most files are audit logs.
+        # The import is here because most files are audit logs and do not need it.
         from .refused import refusal
 
         reason = refusal(head.decode("utf-8", "replace"))
@@ -160,7 +162,7 @@ def _why_empty(log: LogFile) -> str | None:
 
 
 def _anywhere(log: LogFile) -> bool:
-    """Tell whether a file has an audit record after its begin."""
+    """Tell whether a file has an audit record anywhere after its beginning."""
     rest = b""
     with contextlib.suppress(*BROKEN):
         for block in log.blocks(1 << 20):
@@ -175,7 +177,7 @@ def _plain_events(head: bytes) -> list[tuple[float, int]]:
 
 
 def _events(log: LogFile, lines: t.Iterable[bytes]) -> list[tuple[float, int]]:
-    """Return times and numbers of the records at the begin of a log, in its order."""
+    """Return times and numbers of the records at the beginning of a log, in its order."""
     found: list[tuple[float, int]] = []
     block: list[bytes] = []
     for line in lines:

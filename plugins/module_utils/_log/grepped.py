@@ -1,7 +1,10 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The output of ``grep(1)`` over several rotated files, which has the newest first: its lines name their files."""
+"""Reads the output of ``grep(1)`` over several rotated files.
+
+Its lines name their files, and the newest file comes first.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,12 @@ Read = t.Callable[[Line], t.Iterable[Item]]
 
 
 def names_files(head: bytes) -> bool:
-    """Tell whether the lines at the begin of a log name the files that they are from."""
+    """Tell whether the lines at the beginning of a log name the files that they come from."""
     return _NAME.match(head) is not None
 
 
 def in_order_of_files(lines: t.Iterable[Line], read: Read) -> t.Iterator[Item]:
-    """Yield the records in ``lines``, those of the oldest file first; ``read`` reads a line."""
+    """Yield the records in ``lines``, with those of the oldest file first. ``read`` reads a line."""
     files: dict[bytes, list[Item]] = {}
     name = b""
     for line in lines:

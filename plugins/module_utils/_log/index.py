@@ -1,16 +1,14 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Remembers where in a large log the records of each VM are, so that nobody has to search it again.
+"""Remembers where in a large log the records of each VM are, so that a later task need not search for them.
 
-An index is a cache: it is only root's, stands apart from the log, and holds no more than places. It is
-thrown away when the log is not the one that it was made of: by device, inode and size, by hashes of its
-begin, of what stands before the index's end, and of pieces between; and by the time of its last write, when it
-has not grown since. Each place is looked at again before
-it is believed; when one does not fit, the log is searched as though there were no index.
-
-A file has a header of fixed size (JSON), a table of (hash of a term, first place, number of places),
-ordered by hash, and the places, each as (offset, length).
+An index is a cache. Only root can use it, it is a file apart from the log, and it holds only places. The module
+drops an index that was made of another log. It compares device, inode and size, hashes of the log's beginning,
+of the bytes before the index's end and of pieces between them, and, if the log has not grown, the time of its
+last write. It looks at each place again before it relies on it. If a place does not fit, it searches the log as
+if there were no index. The file has a header of fixed size (JSON), a table of (hash of a term, first place,
+number of places) in the order of the hashes, and the places, each as (offset, length).
 """
 
 from __future__ import annotations
@@ -31,7 +29,8 @@ from .parse import Logged, macs_of, uuid_of
 from .scan import Line
 
 DIRECTORY = "/var/cache/virtaudit"
-# Searching this much takes no longer than looking into an index, and searching the other amount no longer than making one.
+# A search of this many bytes takes no longer than a look into an index, and one of the other number
+# no longer than making an index.
 NEAR_BYTES = 1 << 22
 SMALLEST_BYTES = 1 << 25
 _KEPT = 16
@@ -63,9 +62,10 @@ class Index:
     def lines(
         self, log: LogFile, terms: t.Iterable[bytes], before: int
     ) -> list[Line] | None:
-        """Return the lines with one of the terms that begin ``before`` an offset, in order.
+        """Return the lines that have one of the terms and begin ``before`` an offset, in order, or ``None`` if
+        a place does not fit.
 
-        Those at a boot, and those that cannot be read, are always among them. ``None`` when a place does not fit.
+        The lines at a boot, and the unreadable lines, are always among them.
         """
         places = {
             place
@@ -119,7 +119,7 @@ class _Rows(t.Sequence[bytes]):
 
 
 def load(log: LogFile) -> Index | None:
-    """Return the index of a log; ``None`` when there is none that fits."""
+    """Return the index of a log, or ``None`` if no index fits the log."""
     path = _path(log)
     if path is None or not _is_private(DIRECTORY):
         return None
@@ -145,9 +145,9 @@ def load(log: LogFile) -> Index | None:
 
 
 def build(log: LogFile, lines: t.Iterable[Line]) -> Index | None:
-    """Make the index of a log from all of its ``lines`` that matter, and write it down.
+    """Make the index of a log from all of its ``lines`` that matter, and write it.
 
-    Raises as :meth:`LogFile.blocks`.
+    Raise what :meth:`LogFile.blocks` raises.
     """
     path = _path(log)
     covered = _last_line(log)
@@ -188,7 +188,7 @@ def _body(log: LogFile, lines: t.Iterable[Line], covered: int) -> tuple[bytes, i
             isinstance(item, Boot) or (isinstance(item, Mark) and item.daemon)
             for item in read.items
         )
-        # The kernel's numbers before and after a boot show it.
+        # The kernel's numbers before and after a line show a boot.
         if boots and beside is not None:
             terms.setdefault(BOOT, []).append(beside)
         if boots or at_boot or (VIRT_NEEDLE not in line.text and read.items):
@@ -211,7 +211,7 @@ def _hash(term: bytes) -> bytes:
 
 
 def _state(log: LogFile, covered: int) -> dict[str, t.Any]:
-    """Return what must stay as it is for the index to be that of a log."""
+    """Return what of a log must stay as it is for the index to fit."""
     ends = hashlib.sha256(log.read_at(0, _END_BYTES))
     ends.update(log.read_at(max(0, covered - _END_BYTES), min(_END_BYTES, covered)))
     for piece in range(_PIECES):
@@ -220,7 +220,7 @@ def _state(log: LogFile, covered: int) -> dict[str, t.Any]:
 
 
 def _written(log: LogFile) -> list[float]:
-    """Return how large a log is, and when it was written last."""
+    """Return the size of a log and the time of its last write."""
     return [log.size, log.clock.written()]
 
 
@@ -232,7 +232,9 @@ def _last_line(log: LogFile) -> int:
 
 
 def _path(log: LogFile) -> str | None:
-    """Return where the index of a log is kept; only root keeps one."""
+    """Return the path of a log's index, or ``None`` if there is none: only root keeps indexes, and only of
+    unpacked logs of auditd.
+    """
     if os.geteuid() != 0 or log.compressed or not log.plain or len(log.identity) != 2:
         return None
     return os.path.join(DIRECTORY, "audit-{}-{}.index".format(*log.identity))
@@ -267,7 +269,7 @@ def _write(path: str, content: bytes) -> None:
 
 
 def _sweep() -> None:
-    """Keep the newest indexes, so that those of logs that are gone do not fill the disk."""
+    """Remove all but the newest indexes. Otherwise the indexes of removed logs would fill the disk."""
     names = [name for name in os.listdir(DIRECTORY) if name.startswith("audit-")]
     paths = [os.path.join(DIRECTORY, name) for name in names]
     with contextlib.suppress(OSError):

@@ -14,12 +14,12 @@ from .parse import Logged
 
 
 class HeaderHost(str):
-    """A host that only a header names, and no record. The collector wrote the header."""
+    """A host that a header names and no record does. The collector wrote the header."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Boot:
-    """The host booted, or went down with ``down``. Nothing that ran before has survived."""
+    """The host booted or, with ``down``, shut down. Nothing that ran before has survived."""
 
     event: str
     time: float
@@ -29,7 +29,10 @@ class Boot:
 
 @dataclasses.dataclass(frozen=True)
 class Mark:
-    """Any record. It shows how far the kernel has counted. ``daemon``: the audit daemon started, which the kernel does not count."""
+    """Any record. It shows how far the kernel has counted.
+
+    ``daemon`` is for the start of the audit daemon, to which the kernel gives no number.
+    """
 
     event: str
     time: float
@@ -39,12 +42,12 @@ class Mark:
 
 @dataclasses.dataclass(frozen=True)
 class Other(Mark):
-    """A record of a VM that is not asked for."""
+    """A record of a VM that the task does not ask for."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Alert:
-    """An AVC or anomaly record; ``text`` is all after its head."""
+    """An AVC or anomaly record. ``text`` is everything after its head."""
 
     event: str
     time: float
@@ -56,8 +59,11 @@ class Alert:
 Item = t.Union[Logged, Boot, Mark, Alert, KernelOpen]
 
 
-# It is asked several times of each record.
+# The code asks for it several times for each record.
 @functools.lru_cache(maxsize=256)
 def serial_of(event: str) -> int:
-    """Return the number that the kernel gave to an event. It counts up from each boot. It is 0 if the log does not have it."""
+    """Return the number that the kernel gave to an event, or 0 if the log does not have it.
+
+    The number grows from each boot on.
+    """
     return int(event.rpartition(":")[2])

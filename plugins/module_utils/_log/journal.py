@@ -1,11 +1,11 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Records as the journal has them (``journalctl(1)``, ``systemd.journal-fields(7)``).
+"""Reads records from the journal's forms (``journalctl(1)``, ``systemd.journal-fields(7)``).
 
-Of each record the journal keeps the text, and apart from it the kernel's time and number. The forms for
-people have no number, and times to the second: such a record gets the number 0, and stands where the file
-has it.
+The journal keeps the text of each record and, apart from the text, the kernel's time and number. The forms for
+people have no number, and times to the second. A record from these gets the number 0 and keeps its place in the
+file.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import typing as t
 from .clock import STAMP, Clock
 
 _TYPE = r"(?P<type>VIRT_[A-Z_]+|SYSTEM_BOOT|SYSTEM_SHUTDOWN|AUDIT250[0-2])"
-# What grep, a mail and a syslog put before it, and the host, which journalctl --no-hostname leaves out.
+# The text that grep, a mail or a syslog puts before the line, and the host, which journalctl
+# --no-hostname leaves out.
 _BEFORE = r"(?:[^\s'\"=<>{]*[/.][^\s'\"=]*[:-])?(?:\d{1,12}[:-])?[\s>|*]*(?:<\d{1,3}>)?"
 _SHORT = re.compile(
     rf"{_BEFORE}(?:(?P<stamp>{STAMP})|\[ *\d+\.\d+[^\]]*\]) (?:(?P<host>[^\s:\[]+) )?(?P<tag>[^\s:\[]+)(?:\[(?P<sender>\d+)\])?: {_TYPE} (?P<body>.*)",
@@ -36,7 +37,10 @@ _NUMBERS = {
 
 
 def journal_line(text: str, clock: Clock) -> tuple[str | None, str | None, str | None]:
-    """Read a line of the forms for people; return auditd's line, the host, and why it cannot be read."""
+    """Read a line of the forms for people.
+
+    Return the line that auditd would have written, the host, and why the line cannot be read.
+    """
     match = _SHORT.fullmatch(text) or _FRAMED.fullmatch(text)
     if match is not None:
         if "audi" not in match["tag"].lower() and not match["body"].startswith(
@@ -45,7 +49,7 @@ def journal_line(text: str, clock: Clock) -> tuple[str | None, str | None, str |
             return (
                 None,
                 None,
-                f"its tag is {match['tag']!r}, which is not the audit system's",
+                f"its tag is {match['tag']!r}, and so another program than the audit system wrote it",
             )
         time = clock.read(match["stamp"]) if match["stamp"] else None
         if time is None:
@@ -68,11 +72,14 @@ def fields_of(block: str) -> dict[str, str]:
 
 
 def read_entry(fields: t.Mapping[str, t.Any]) -> tuple[str | None, str | None]:
-    """Read an entry by its fields; return auditd's line and the host, nothing when it is no record."""
+    """Read an entry from its fields.
+
+    Return the line that auditd would have written and the host, or nothing if the entry is no record.
+    """
     transport = fields.get("_TRANSPORT")
     message = fields.get("MESSAGE")
     if isinstance(message, list):
-        # A text that is no UTF-8 is a list of bytes there.
+        # The journal has a text that is not UTF-8 as a list of bytes.
         try:
             message = bytes(message).decode("utf-8", "surrogateescape")
         except (TypeError, ValueError):

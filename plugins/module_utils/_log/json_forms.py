@@ -1,7 +1,10 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A line that is a JSON object: the journal's, laurel's, or one of a collector's that keeps the record in a string."""
+"""Reads a line that is a JSON object.
+
+The journal, laurel, or a collector that keeps the record in a string has written it.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ _MAX_DEPTH = 12
 
 
 class Found(t.NamedTuple):
-    """The lines that an object holds; ``host`` is what it names beside them."""
+    """The lines that an object holds. ``host`` is the host that the object names beside them."""
 
     lines: t.Sequence[str] = ()
     host: str | None = None
@@ -31,7 +34,7 @@ class Found(t.NamedTuple):
 
 
 def read_json(text: str) -> Found | None:
-    """Read a line; ``None`` when it is no JSON object."""
+    """Read a line. Return ``None`` if it is no JSON object."""
     value = _load(text[text.find("{") : text.rfind("}") + 1])
     if value is None:
         value = _load(text.strip())
@@ -48,7 +51,7 @@ def _load(text: str) -> t.Any:
 
 
 def _list(values: list[t.Any]) -> Found | None:
-    """Read a list of objects, as a web page's or a shipper's answer has it on one line."""
+    """Read a list of objects on one line, which a web service or a shipper answers with."""
     found = [read_object(value) for value in values if isinstance(value, dict)]
     read = [each for each in found if each is not None]
     hosts = {each.host for each in read if each.lines}
@@ -63,7 +66,7 @@ def _list(values: list[t.Any]) -> Found | None:
 
 
 def read_object(value: dict[str, t.Any]) -> Found | None:
-    """Read an object; ``None`` when it holds no record."""
+    """Read an object. Return ``None`` if it holds no record."""
     if isinstance(value.get("MESSAGE"), (str, list)) and (
         "__REALTIME_TIMESTAMP" in value or "_TRANSPORT" in value
     ):
@@ -78,10 +81,10 @@ def read_object(value: dict[str, t.Any]) -> Found | None:
 
 
 def _once(pairs: list[tuple[str, t.Any]]) -> dict[str, t.Any]:
-    """Refuse an object that names a field twice: which one counts is not said."""
+    """Refuse an object that names a field twice, because nothing tells which value counts."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("a field stands there twice")
+        raise ValueError("it has a field twice")
     return found
 
 
@@ -91,15 +94,17 @@ def _journal(value: dict[str, t.Any]) -> Found:
         return Found([line], host)
     message = value["MESSAGE"]
     if isinstance(message, str) and _RECORD.match(message.removeprefix("audit: ")):
-        # A dispatcher wrote it, not the kernel.
+        # A dispatcher wrote the line, and not the kernel.
         tag = str(value.get("SYSLOG_IDENTIFIER"))
         if "audi" in tag or value.get("_TRANSPORT") == "kernel":
             return Found([message], value.get("_HOSTNAME"))
-        return Found(problem=f"its tag is {tag!r}, which is not the audit system's")
+        return Found(
+            problem=f"its tag is {tag!r}, and so another program than the audit system wrote it"
+        )
     if value.get("_TRANSPORT") not in (None, "audit") or _OTHER.match(str(message)):
         return Found()
     if "VIRT_" in json.dumps(value):
-        # Text that names a record of a VM and that is no record.
+        # Text that names a record of a VM and is not a record itself.
         return Found(
             problem=_TIMELESS if "__REALTIME_TIMESTAMP" not in value else _BROKEN
         )

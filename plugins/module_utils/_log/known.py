@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Finds out whether the host's own logs know a VM and its NICs that are not on the host."""
+"""Finds out whether the host's own logs know a VM or NICs that the host does not have now."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from .parse import is_root, macs_of, parse_virt, uuid_of
 
 @dataclasses.dataclass
 class Known:
-    """What the logs know. ``macs`` are those of the asked ones that a record of the VM names.
+    """What the logs know. ``macs`` are the MACs of the question that a record of the VM names.
 
-    ``namesakes`` are the UUIDs of other VMs of its name, as far as they were met. ``begin`` is when the oldest log
-    begins, in seconds since the epoch, ``None`` where there is none that can be read.
+    ``namesakes`` are the UUIDs of other VMs of the same name that the search met. ``begin`` is when the oldest
+    readable log begins, in seconds since the epoch, or ``None`` if no log is readable.
     """
 
     vm: bool = False
@@ -30,7 +30,7 @@ class Known:
 
 
 def look_up(uuid: str, name: str, macs: t.AbstractSet[str]) -> Known:
-    """Look for a VM in the host's own logs, the newest record first, and stop as soon as all is known."""
+    """Look for a VM in the host's own logs, the newest record first. Stop as soon as everything is known."""
     known = Known()
     needles = [f"uuid={uuid}".encode("ascii")]
     needles += [
@@ -53,7 +53,7 @@ def _read(
     macs: t.AbstractSet[str],
     known: Known,
 ) -> bool:
-    """Take what one log knows. Return whether nothing more can be found."""
+    """Take over what one log knows. Return whether nothing more is left to find."""
     for line in lines_backwards(log, needles):
         logged = parse_virt(line.text.decode("utf-8", "surrogateescape"))
         if logged is None or not is_root(logged):

@@ -25,7 +25,7 @@ from .unread import Unread
 _ANY = re.compile(HEAD % "[A-Z_0-9]+", re.ASCII)
 
 VIRT_NEEDLE = b"VIRT_"
-# As a daemon has it that does not know the type's name: type=UNKNOWN[2501].
+# A daemon that does not know a type's name writes type=UNKNOWN[2501].
 NAMELESS_NEEDLE = b"[250"
 # Character devices, and TUNSETIFF.
 KERNEL_NEEDLES = (b"mode=020", b"400454ca a2=")
@@ -43,7 +43,7 @@ OTHER_NEEDLES = (
 )
 
 
-# A record of a VM at a glance.
+# A quick test for a record of a VM.
 _WHOLE = re.compile(
     rb"(?:node=([^\s'\"]+) )?type=VIRT_[A-Z_]+ msg=audit\((([\d.]+):\d+)\): pid=\d+ uid=\d+ auid=\d+ ses=\d+(?: subj=[^'\x1d]*?)?"
     rb" msg='[^'&\x1b\x1d\n]*? uuid=[0-9A-Fa-f]{8}-[^'&\x1b\x1d\n]* res=(?:success|failed)'(?:\x1d[^']*)?\r?\Z"
@@ -61,27 +61,27 @@ _OTHERS = frozenset(
 )
 
 
-# The text after the type of a VM's record, in case the type is damaged.
+# The text that follows the type of a VM's record. It finds records whose type is damaged.
 _OF_A_VM = re.compile(
     r"audit\(\d+\.\d+:\d+\): (?:user )?pid=\d[^']* msg='(?:virt=\w+ )?(?:resrc|op|vm)=[^']* uuid=[^']* res=(?:success|failed)'"
 )
 _UNKNOWN = (
-    "which VM it is of, or what happened to it or to which of its resources, is not told in known words (uuid, op,"
-    " resrc, reason and what they need): the record is broken, or of a newer program"
+    "it does not tell in known words (uuid, op, resrc, reason and what they need) which VM it is about, or what "
+    "happened to the VM or to which of its resources: the record is broken, or a newer program wrote it"
 )
 
 
 class Read(t.NamedTuple):
-    """The result of a line: records in order, and why a record of a VM could not be read."""
+    """What a line gives: records in order, and the reason if a record of a VM could not be read."""
 
     items: t.Sequence[Item] = ()
     problem: str | None = None
 
 
 def parse_line(line: Line, macvtap: Major | None = None) -> Item | None:
-    """Read a line as auditd writes it; ``None`` when it is none of those that matter.
+    """Read a line that has auditd's form. Return ``None`` if the line does not matter.
 
-    ``macvtap`` is known of this host only.
+    ``macvtap`` is known only for this host's logs.
     """
     return _parse(_text(line), line.before, macvtap)
 
@@ -117,7 +117,7 @@ def _parse(text: str, before: bytes, macvtap: Major | None) -> Item | None:
 
 
 def read_line(line: Line, clock: Clock, macvtap: Major | None = None) -> Read:
-    """Read a line in any form. Never pass over in silence what it says about VMs."""
+    """Read a line in any form. If it says something about VMs, return that or report it as unread."""
     item = parse_line(line, macvtap)
     if isinstance(item, Mark):
         return Read((item,), _broken_type(_text(line)))
@@ -126,9 +126,9 @@ def read_line(line: Line, clock: Clock, macvtap: Major | None = None) -> Read:
     text = _text(line)
     match = _ANY.match(text)
     if match is not None and not _is_of_vm(match["type"]):
-        # This is a record of another type. Its content does not matter.
+        # A record of another type. Its content does not matter.
         return Read(problem=_broken_type(text))
-    # This is imported only here, because auditd's own log does not need it.
+    # The import is here because auditd's own log does not need it.
     from .forms import read_form
 
     form = read_form(text, line.before.decode("utf-8", "surrogateescape"), clock)
@@ -154,10 +154,10 @@ def read_line(line: Line, clock: Clock, macvtap: Major | None = None) -> Read:
 
 
 def _broken_type(text: str) -> str | None:
-    """Return what is wrong with a record that is of no VM by its type, where all the rest of it is."""
+    """Return what is wrong with a record if its type is not of VMs and everything else in it is."""
     if any(kind in text for kind in _OTHERS) or not _OF_A_VM.search(text):
         return None
-    return "its type is no VM's, and what it says is: the type is broken"
+    return "its type is not one of VMs, but its fields are: the type is broken"
 
 
 def _says_what(item: Item) -> bool:
@@ -174,7 +174,10 @@ def _broken(text: str) -> str:
     if not re.search(r"' *$|'\x1d|'[ #^\\][\w\]\\]*[A-Z]+=", text):
         return "the record is cut"
     if re.search(r" uid=[a-z_]", text):
-        return "the user stands there by name, which another host may give to another one: give the host's audit.log"
+        return (
+            "it has the user's name in place of the number, and another host may give that name to another user: "
+            "give the host's audit.log"
+        )
     return "the record is broken"
 
 
@@ -184,7 +187,7 @@ def read_log(
     unread: Unread,
     macvtap: Major | None = None,
 ) -> t.Iterator[Item]:
-    """Yield what matters in a log, first record first. What cannot be read is added to ``unread``."""
+    """Yield what matters in a log, first record first. Add to ``unread`` what cannot be read."""
 
     def read(line: Line) -> t.Sequence[Item]:
         items, problem = read_line(line, log.clock, macvtap)
@@ -203,7 +206,7 @@ def read_log(
 
 
 def last_mark(log: LogFile) -> Mark | None:
-    """Return the last record of the kernel's in a log."""
+    """Return the last record in a log to which the kernel gave a number."""
     try:
         lines = re.split(rb"[\n\0]", log.tail())
     except BROKEN:
@@ -212,13 +215,13 @@ def last_mark(log: LogFile) -> Mark | None:
 
 
 def marks(text: bytes) -> t.Iterator[Mark]:
-    """Yield the records of the kernel's in a part of a log."""
+    """Yield the records in a part of a log to which the kernel gave a number."""
     for _kind, mark in typed_marks(text):
         yield mark
 
 
 def typed_marks(text: bytes) -> t.Iterator[tuple[str, Mark]]:
-    """Yield the same, each with its type; the daemon's own records count for themselves."""
+    """Yield the same records, each with its type. The daemon numbers its own records apart from these."""
     for line in re.split(r"[\n\0]", text.decode("utf-8", "surrogateescape")):
         match = _ANY.match(line)
         if match is not None and not match["type"].startswith("DAEMON_"):
@@ -232,9 +235,9 @@ def read_backwards(
     unread: Unread,
     lookup: Lookup | None = None,
 ) -> t.Iterator[Item]:
-    """Yield the records with one of ``needles``, last first, and read no further than it is asked to.
+    """Yield the records with one of ``needles``, last first. Read only as far as the caller asks.
 
-    Of the records of other VMs it only makes sure that they can be read.
+    For the records of other VMs, only make sure that they can be read.
     """
     clock = log.clock
     try:
@@ -251,7 +254,7 @@ def read_backwards(
             if problem is not None:
                 unread.line(log, line.offset, problem)
             for item in reversed(items):
-                # In another form the needle may be written with other letters.
+                # Another form of log may write the needle with other letters.
                 keep = isinstance(item, Logged) or not other
                 yield item if keep else Other(item.event, item.time, item.node)
     except BROKEN as exc:

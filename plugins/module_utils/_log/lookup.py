@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""When a log that is read backwards is looked up in its index, and when that is made."""
+"""Decides when a backward search uses the index of a log, and when it makes one."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from .scan import BOOT_NEEDLES, Line
 
 
 class Lookup:
-    """Finds the lines with some terms by the index of a log, which is made when the search has gone far.
+    """Finds the lines with some terms through the index of a log. If a search goes far, it makes the index.
 
-    Terms are as :func:`index.terms_of` has them. ``keep``: an index may be written down.
+    The terms are those of :func:`index.terms_of`. ``keep`` allows it to write an index.
     """
 
     def __init__(self, terms: t.Sequence[str], keep: bool) -> None:
         self._terms = [term.encode("utf-8", "surrogateescape") for term in terms]
         self._keep = keep
-        # Once: of a log that no index can be made of, all is searched.
+        # Try this once. If no index can be made of the log, all of it is searched.
         self._tried: set[str] = set()
 
     def __call__(self, log: LogFile, before: int) -> list[Line] | None:
-        """Return the lines that begin before an offset, in order; ``None``: they have to be searched."""
+        """Return the lines that begin before an offset, in order, or ``None`` if the caller has to search for them."""
         searched = log.size - before
         if before < index.SMALLEST_BYTES or searched < index.NEAR_BYTES:
             return None

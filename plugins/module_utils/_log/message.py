@@ -1,7 +1,10 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The text of a VIRT record, what stands inside ``msg='...'``: its fields, where all of it can be believed. Pure."""
+"""Reads the fields of a VIRT record's text, which is what ``msg='...'`` holds.
+
+It refuses a text that may be damaged. Pure.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +17,19 @@ from .._audit.record import Record, decode
 from .._errors import RecordError
 from .old import parse_old
 
-# What libvirt before 0.9.9 and its libaudit wrote: a colon before exe, values in single quotes.
+# Forms of libvirt before 0.9.9 and the libaudit of its time: a colon before exe, values in single
+# quotes.
 _OLD = (": exe=", "='")
 # Characters that a terminal, a word processor or a crash puts into a text. Neither libvirt nor this collection writes them.
 _FOREIGN = re.compile("[\x00-\x08\x0b-\x1f\x7f\u2018\u2019\u201c\u201d]|&(?:quot|#34);")
-# A UUID as others write it: it would not be found by the one that is asked for.
+# A UUID in another notation. A search for the usual notation would not find it.
 _OTHER_UUID = re.compile(r"\{.*|[0-9A-Fa-f]{32}", re.ASCII)
 _A_MAC = r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}|[0-9A-F]{2}(?::[0-9A-F]{2}){5}"
 _MAC = re.compile(_A_MAC, re.ASCII)
 _BARE_HEX_NAME = re.compile(r"(?:^| )vm=([0-9A-Fa-f]+)(?: |:|\Z)", re.ASCII)
 
-# A field as this collection and today's libvirt write it, and what stands in the fields that an answer rests on.
+# A field in the form of this collection and of today's libvirt, and the values of the fields that
+# an answer rests on.
 _PLAIN_FIELD = re.compile(
     r'([A-Za-z][A-Za-z0-9_-]*)=("[!#-%(-~]*"|[!#-%(-~]*)', re.ASCII
 )
@@ -41,7 +46,7 @@ _SOUND = {
 _NAMED = frozenset(("vm", "uuid", "res"))
 # libvirt's src/conf/domain_audit.c; init is LXC's.
 _OPS = frozenset(("start", "stop", "init"))
-# For each reason of a NIC's record, the fields of which one has to hold a MAC.
+# For each reason of a NIC's record: the fields, one of which must hold a MAC.
 _NICS: dict[str | None, tuple[str, ...]] = {
     "open": ("net",),
     "close": ("net",),
@@ -56,18 +61,22 @@ _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*", re.ASCII)
 
 
 def read_message(kind: str, text: str) -> Record | None:
-    """Read the text of a message. ``None`` if it was damaged, or if it does not say what happened to which VM."""
+    """Read the text of a message.
+
+    Return ``None`` if it is damaged, or if it does not say what happened to which VM.
+    """
     return _at_a_glance(kind, text) or _closely(kind, text)
 
 
 class _OddError(ValueError):
-    """A field is not as this collection and today's libvirt write it."""
+    """A field has another form than this collection and today's libvirt give it."""
 
 
 def _at_a_glance(kind: str, text: str) -> Record | None:
-    """Read the text of nearly all records, whose fields are sound by themselves; ``None``: look at it closely.
+    """Read the text of nearly all records, whose fields are sound by themselves.
 
-    What it returns is what :func:`_closely` returns, in a quarter of the time.
+    Return what :func:`_closely` returns, in a quarter of the time, or ``None`` if the text needs that closer
+    look.
     """
     try:
         found = [*map(_plain_field, text.split(" "))]
@@ -81,7 +90,7 @@ def _at_a_glance(kind: str, text: str) -> Record | None:
 # Many records have the same few values.
 @functools.lru_cache(maxsize=8192)
 def _plain_field(text: str) -> tuple[str, str | None]:
-    """Read a field. Raises :class:`_OddError` if it is no field, or if it may be damaged."""
+    """Read a field. Raises :class:`_OddError` if the text is not a field, or if it may be damaged."""
     match = _PLAIN_FIELD.fullmatch(text)
     if match is None:
         raise _OddError(text)
@@ -102,9 +111,10 @@ def _closely(kind: str, text: str) -> Record | None:
 
 
 def _is_sound(record: Record, text: str) -> bool:
-    """Tell whether a text says which VM it speaks of, and with what result, in the words of its writer.
+    """Tell whether a text names its VM and its result in the words of the program that wrote it.
 
-    Otherwise a change on its way could silently turn it into a record of another VM, or into a failure.
+    Without this check, damage on the way could silently turn the text into a record of another VM, or into a
+    failure.
     """
     fields = record.fields
     if fields.get("res") not in ("success", "failed") or _is_foreign(text):
@@ -130,7 +140,7 @@ def _is_foreign(text: str) -> bool:
     return _FOREIGN.search(text) is not None
 
 
-# The same few stand in many records.
+# Many records have the same few names.
 @functools.lru_cache(maxsize=1024)
 def _is_uuid(text: str) -> bool:
     return _OTHER_UUID.fullmatch(text) is None and text in (text.lower(), text.upper())
@@ -142,7 +152,7 @@ def _is_mac(text: str) -> bool:
 
 
 def _is_hex_name(text: str) -> bool:
-    """Tell whether a name without quotes can be read: libaudit has encoded it, or it has lost its quotes."""
+    """Tell whether a name without quotes is readable. Either libaudit has encoded it, or it has lost its quotes."""
     if len(text) % 2:
         return False
     if text == text.upper():
@@ -151,19 +161,19 @@ def _is_hex_name(text: str) -> bool:
         name = bytes.fromhex(text).decode("utf-8")
     except UnicodeDecodeError:
         return True
-    # In lower case it is hex only if the name needed an encoding.
+    # Lower-case hex is an encoded name only if the name needed an encoding.
     return name.isascii() and name.isprintable() and not set(name) & set(" \"'=")
 
 
 def says_what(record: Record) -> bool:
-    """Tell whether a record says in known words what happened to a NIC, or to the VM.
+    """Tell whether a record says in known words what happened to a NIC or to the VM.
 
-    Of other resources a newer libvirt may have kinds and reasons that are not known here.
+    For other resources a newer libvirt may have kinds and reasons that this module does not know.
     """
     fields = record.fields
     uuid = fields.get("uuid")
     if uuid is None:
-        # A container's has other words, and no UUID.
+        # The record of a container has other words, and no UUID.
         return record.type == "VIRT_CONTROL"
     if not _is_whole_uuid(uuid):
         return False
@@ -176,13 +186,16 @@ def says_what(record: Record) -> bool:
         named = any(map(fields.get, _NICS.get(reason, ())))
         return named and (reason not in ("open", "close") or _has_device(fields))
     if macs_in(record):
-        # Nothing but a NIC has a MAC.
+        # Only a NIC has a MAC.
         return False
     return _is_word(fields.get("resrc") or "") and _is_word(reason or "")
 
 
 def _has_device(fields: t.Mapping[str, str | None]) -> bool:
-    """Tell whether a record names a device; a missing number is the writer's word, a missing field is not."""
+    """Tell whether a record names a device.
+
+    The writer may say that a number is missing, but it does not leave the field out.
+    """
     if "path" not in fields or "rdev" not in fields:
         return False
     return _RDEV.fullmatch(fields["rdev"] or "") is not None
@@ -199,6 +212,6 @@ def _is_word(text: str) -> bool:
 
 
 def macs_in(record: Record) -> list[str]:
-    """Return the MACs that a record names, as it has them."""
+    """Return the MACs that a record names, in its own notation."""
     named = (record.fields.get(key) for key in ("net", "new-net", "old-net"))
     return [mac for mac in named if mac]

@@ -21,9 +21,9 @@ _T = t.TypeVar("_T", bound=Item)
 
 @dataclasses.dataclass(frozen=True)
 class Names:
-    """The names of the host that logs are of. ``newest`` is what its last record carries.
+    """The names of the host that the logs come from. ``newest`` is the name in its last record.
 
-    ``named`` are the names that records carry, by the begins and ends of their logs.
+    ``named`` are the names in the records at the beginnings and ends of the logs.
     """
 
     own: t.Container[str | None] = frozenset((None,))
@@ -33,9 +33,9 @@ class Names:
 
     @classmethod
     def of(cls, logs: t.Sequence[LogFile], host: Host | None) -> Names:
-        """Return the names of ``host``, where these are its own logs and no other's.
+        """Return the names of ``host`` if these are its own logs and nobody else's.
 
-        Of any other logs only what carries no name is taken for one host's.
+        In any other logs, only the records without a name count as those of one host.
         """
         with contextlib.suppress(OSError):
             if host is None:
@@ -48,9 +48,9 @@ class Names:
         return cls()
 
     def unify(self, item: _T) -> _T:
-        """Give a record of the host its newest name, so that a VM does not become another one by it.
+        """Give a record of the host the host's newest name, so that a change of the name does not make two VMs of one.
 
-        The first host that a header names is the one of the records without a name.
+        Records without a name belong to the first host that a header names.
         """
         if isinstance(item.node, HeaderHost):
             name = str(item.node)
@@ -62,28 +62,29 @@ class Names:
         return dataclasses.replace(item, node=self.newest)
 
     def header(self) -> str | None:
-        """Return the host of the records without a name, where a header names it."""
+        """Return the host of the records without a name, if a header names that host."""
         first = self._headers.get("first")
         return None if first in self.named else first
 
 
 def alone(logs: t.Sequence[LogFile], host: Host) -> bool:
-    """Tell whether the logs are this host's alone, by what they begin and end with: a collector has others' too.
+    """Tell from the beginnings and ends of the logs whether they are this host's alone.
 
-    Raises :class:`OSError`.
+    A collector's logs have other hosts too. Raises :class:`OSError`.
     """
     return all(node in host.nodes for node in _nodes(logs))
 
 
 def hosts_of(logs: t.Sequence[LogFile]) -> set[str | None]:
-    """Return the hosts that logs are of, by what they begin and end with; ``None`` where that may be any.
+    """Return the hosts that the logs come from, judged from their beginnings and ends, or ``None`` if they may
+    come from any host.
 
     Raises :class:`OSError`.
     """
     found = set(_nodes(logs))
     with contextlib.suppress(OSError):
         status = os.stat(log_path())
-        # This host's own log counts as its own, whatever names it has.
+        # A log in this host's own place counts as this host's, whatever names it has.
         if any(log.identity == (status.st_dev, status.st_ino) for log in logs):
             return (found - {None}) | {os.uname().nodename}
     return found

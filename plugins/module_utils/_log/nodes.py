@@ -4,8 +4,9 @@
 
 """The names that this host's own records may carry, whatever ``name_format`` (``auditd.conf(5)``) is or was.
 
-The daemon asks DNS for the full name and for the address. We do not: it may take long, and may answer
-otherwise by now. So a name counts that begins as the host's own, and each address of the host.
+The daemon asks DNS for the full name and for the address. This module does not ask DNS, which may be slow and
+may have another answer by now. Instead, every name that begins with the host's own name counts, and every
+address of the host.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from .auditd_conf import setting
 
 
 class OwnNodes:
-    """Holds each name that is this host's; ``None`` is one, as records need not carry any."""
+    """Contains each name of this host. ``None`` is one of them, because records need not carry a name."""
 
     def __init__(self) -> None:
         self._name = os.uname().nodename.lower()
@@ -27,7 +28,7 @@ class OwnNodes:
     def __contains__(self, node: object) -> bool:
         if node is not None and not isinstance(node, str):
             return False
-        # This is asked for each record of a log, and there are few nodes.
+        # The code asks this for each record of a log, and there are few nodes.
         known = self._known.get(node)
         if known is None and node is not None:
             known = self._known[node] = self._is_own(node)
@@ -42,13 +43,14 @@ class OwnNodes:
             return True
         if self._addresses is None:
             self._addresses = _addresses()
-        # Debian has the host's name at 127.0.1.1.
+        # Debian gives the host's name the address 127.0.1.1.
         return name in self._addresses or name.startswith("127.")
 
 
 def _addresses() -> frozenset[str]:
     """Return the host's addresses (``proc(5)``)."""
-    # Imported only here: the addresses are asked for only where a record's name is not the host's.
+    # The import is here because the addresses are needed only for a record with another name than
+    # the host's.
     import socket
 
     found = set()

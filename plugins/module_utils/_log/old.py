@@ -1,11 +1,11 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The texts of VIRT records that do not keep to the rules of libaudit. Pure.
+"""Reads the texts of VIRT records that do not keep to the rules of libaudit.
 
-libvirt 0.8.8 to 0.10 puts MACs into single quotes, and the libaudit of its time a colon before ``exe``, or
-the last fields into brackets. libvirt does not encode the path of shared memory and of an input device.
-Docker 1.12 and 1.13 name containers in VIRT_CONTROL, some fields twice, and no UUID.
+Pure. libvirt 0.8.8 to 0.10 puts MACs into single quotes. The libaudit of its time puts a colon before ``exe``,
+or puts the last fields into brackets. libvirt does not encode the paths of shared memory and of input devices.
+Docker 1.12 and 1.13 write VIRT_CONTROL records of containers, with some fields twice and without a UUID.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _COMMAS = re.compile(
     r" (hostname=[^\s,]+), (addr=[^\s,]+), (terminal=[^\s,]+) (?=res=)", re.ASCII
 )
 _ANY = re.compile(r"([A-Za-z][A-Za-z0-9_-]*)=(\"[^\"]*\"|[^\s\"]*)", re.ASCII)
-# A path with blanks in it ends where libaudit's own fields begin.
+# A path that has blanks ends where libaudit's own fields begin.
 _RAW_PATH = re.compile(
     r"(?P<before>(?:virt=\w+ )?resrc=(?:shmem|ivshmem|ivshmem-socket|evdev|mem|input) .*?) path=(?P<path>[^\"].*)"
     r" (?P<after>exe=(?:\"[^\"]*\"|[0-9A-F]+) hostname=\S+ addr=\S+ terminal=\S+ res=(?:success|failed))",
@@ -34,7 +34,7 @@ _RAW_PATH = re.compile(
 
 
 def parse_old(kind: str, text: str) -> Record | None:
-    """Read the text of a message; ``None`` when it is no list of fields, or names one twice."""
+    """Read the text of a message. Return ``None`` if it is no list of fields, or has a field twice."""
     if kind == "VIRT_CONTROL" and "uuid=" not in text and " exe=" in text:
         return Record(
             kind, {key: decode(key, value) for key, value in _ANY.findall(text)}

@@ -1,13 +1,13 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Brings records into the order in which the kernel made them. Pure.
+"""Puts records into the order in which the kernel made them. Pure.
 
-The order of the file, corrected by the serial numbers among neighbours: the kernel may queue two
-records of the same moment the wrong way round, and a system call's record is written when it ends,
-with the number and the time of its begin. Times alone are no help, a clock can be set back. A serial
-number that falls otherwise means a new boot: within one, it only rises. Records without a number stand
-where the file has them.
+It starts from the order of the file, and corrects neighbours by their serial numbers, for two reasons. The
+kernel may queue two records of the same moment the wrong way round. And it writes the record of a system call
+when the call ends, with the number and the time of the call's beginning. Times alone are no help, because
+somebody may set the clock back. Within one boot the serial number only rises, so any other fall of it means a
+new boot. Records without a number keep their place in the file.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ import typing as t
 from .items import Boot, Item, Mark, serial_of
 
 _WINDOW = 64
-# Neighbours that changed places were made within this time of one another.
+# Only records that were made within this time of one another can have changed places.
 _SAME_MOMENT_SECONDS = 2.0
-# A record may be written this long after its number was taken; no host boots as fast.
+# The kernel may write a record this long after it took the number. No host boots that fast.
 _LATE_SECONDS = 60.0
 
 
 @dataclasses.dataclass
 class _Stream:
-    """The records of one host that wait: (serial, position, record)."""
+    """The records of one host that wait to be put in order: (serial, position, record)."""
 
     waiting: list[tuple[int, int, Item]] = dataclasses.field(default_factory=list)
     passed: tuple[int, Item | None] = (-1, None)
@@ -36,7 +36,10 @@ class _Stream:
     daemon_started: bool = False
 
     def drain(self, left: int) -> t.Iterator[Item]:
-        """Yield all but the last ``left`` that wait, in order, each once: a log may be there twice."""
+        """Yield all waiting records but the last ``left``, in order.
+
+        Yield each once, because a log may be given twice.
+        """
         self.waiting.sort()
         ready = self.waiting[: max(0, len(self.waiting) - left)]
         del self.waiting[: len(ready)]
@@ -49,9 +52,10 @@ class _Stream:
 def in_order(
     items: t.Iterable[Item], doubts: list[Item] | None = None
 ) -> t.Iterator[Item]:
-    """Yield the records of each host in order, a :class:`Boot` between those of two boots.
+    """Yield the records of each host in order, with a :class:`Boot` between those of two boots.
 
-    ``doubts`` takes the first record after each boot that only the numbers tell of: it may be another host's.
+    If only the numbers tell of a boot, add the first record after it to ``doubts``, because that record may be
+    of another host.
     """
     streams: dict[str | None, _Stream] = collections.defaultdict(_Stream)
     for position, item in enumerate(items):
@@ -76,7 +80,8 @@ def in_order(
         serial = number or (serial_of(newest.event) if newest else 0)
         if not isinstance(item, Boot):
             stream.waiting.append((serial, position, item))
-            # This is not done at each record. Sorting what is nearly in order takes next to no time.
+            # The code does not do this for each record. To sort what is nearly in order takes next
+            # to no time.
             if len(stream.waiting) >= 2 * _WINDOW:
                 yield from stream.drain(_WINDOW)
         if number and (newest is None or number > serial_of(newest.event)):
@@ -86,16 +91,16 @@ def in_order(
 
 
 def boots_between(older: Item, newer: Item) -> bool:
-    """Tell whether a host booted between two of its records, by their places in the log."""
+    """Tell whether a host booted between two of its records, which are neighbours in the log."""
     fell = serial_of(older.event) - serial_of(newer.event)
     earlier = older.time - newer.time
     if isinstance(newer, Boot):
-        # A container's systemd writes such a record too, in the midst of the host's.
+        # The systemd of a container writes such a record too, in the middle of the host's records.
         amidst = 0 < -fell <= _WINDOW and abs(earlier) <= _LATE_SECONDS
         return newer.down or not amidst
     if not serial_of(newer.event):
         return False
     if fell <= 0 or abs(earlier) <= _SAME_MOMENT_SECONDS:
         return False
-    # A record that is older by its number and by its time only comes late.
+    # A record that is older by its number and by its time is only late.
     return earlier < 0 or (fell > 2 * _WINDOW and earlier > _LATE_SECONDS)

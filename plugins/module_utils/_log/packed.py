@@ -1,10 +1,10 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Unpacks what ``gzip(1)``, ``xz(1)``, ``bzip2(1)`` and ``zstd(1)`` packed, up to where it breaks off.
+"""Unpacks files of ``gzip(1)``, ``xz(1)``, ``bzip2(1)`` and ``zstd(1)``, up to the point where a file breaks off.
 
-A file is known by how it begins, whatever its name is. Several packed files in a row are one, as those
-programs have it.
+The first bytes of a file show which program packed it, whatever its name is. Several packed files in a row
+count as one, as they do for those programs.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _OTHERS = (
     (b"\x04\x22\x4d\x18", "packed by lz4: unpack it with lz4 -d"),
     (b"7z\xbc\xaf", "a 7z archive: unpack it"),
 )
-# zlib unpacks at most a thousand times as much, and at once.
+# zlib returns all that it unpacks at once, at most a thousand times the size.
 _IN_BYTES = 1 << 14
 _OUT_BYTES = 1 << 20
 MAGIC_BYTES = 8
@@ -35,26 +35,26 @@ ReadAt = t.Callable[[int, int], bytes]
 
 
 class PackedError(OSError):
-    """The file cannot be unpacked here, or it is broken. The text says which."""
+    """The file cannot be unpacked here, or it is broken. The text says which of the two."""
 
 
 def packing_of(head: bytes) -> Packing | None:
-    """Return how a file with this beginning is packed."""
+    """Return which program packed a file that begins like this."""
     return next((name for magic, name in _MAGIC if head.startswith(magic)), None)
 
 
 def foreign_packing(head: bytes) -> str | None:
-    """Return in words how a file is packed that cannot be unpacked here."""
+    """Return in words what kind of file this is if it cannot be unpacked here, and what to do."""
     return next((words for magic, words in _OTHERS if head.startswith(magic)), None)
 
 
 def unpacked(
     packing: Packing, read_at: ReadAt, size: int, fd: int
 ) -> t.Iterator[bytes]:
-    """Yield the content of what ``read_at`` reads, ``size`` bytes of it.
+    """Yield the unpacked content of the ``size`` bytes that ``read_at`` reads.
 
-    ``fd`` is given to a program where Python cannot unpack it. Raises :class:`PackedError`, after all
-    that could be unpacked.
+    If Python cannot unpack them, a program gets ``fd``. Raises :class:`PackedError` after all that could be
+    unpacked.
     """
     if packing == "zstd":
         yield from _zstd(fd)
@@ -74,7 +74,9 @@ def unpacked(
             if not data and not begun:
                 return
             if not data:
-                raise PackedError(f"it is cut: it ends within what {packing} packed")
+                raise PackedError(
+                    f"it is cut: it ends in the middle of its {packing} data"
+                )
         if not begun:
             # xz pads with NULs.
             data = data.lstrip(b"\0")
@@ -82,7 +84,7 @@ def unpacked(
         try:
             block = worker.decompress(data, *limit)
         except broken as exc:
-            raise PackedError(f"it is no whole {packing} file: {exc}") from exc
+            raise PackedError(f"it is not a complete {packing} file: {exc}") from exc
         data = b""
         if block:
             yield block
@@ -98,7 +100,10 @@ def _has_ended(worker: t.Any) -> bool:
 def _decompressor(
     packing: Packing,
 ) -> tuple[t.Callable[[], t.Any], tuple[type[Exception], ...]]:
-    """Return what makes a decompressor, and what it raises. Raises :class:`ImportError`: a Python may lack it."""
+    """Return the function that makes a decompressor, and the exceptions of that decompressor.
+
+    Raises :class:`ImportError` if this Python lacks it.
+    """
     if packing == "gzip":
         return lambda: zlib.decompressobj(31), (zlib.error,)
     if packing == "xz":
@@ -111,7 +116,7 @@ def _decompressor(
 
 
 def _zstd(fd: int) -> t.Iterator[bytes]:
-    # These are imported only here, because few logs are packed so, and each import takes time.
+    # The imports are here because few logs are packed this way, and each import takes time.
     import shutil
     import subprocess
 

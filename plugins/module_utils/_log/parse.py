@@ -3,8 +3,8 @@
 
 """Reads a VIRT record from a line of the log.
 
-A line is ``[node=N ]type=T msg=audit(<seconds>.<ms>:<serial>): ...``; an enriched one goes on with
-0x1D and names. Text that a program or a person chose stands in quotes or in hex. It is never searched.
+A line is ``[node=N ]type=T msg=audit(<seconds>.<ms>:<serial>): ...``, and an enriched line goes on with 0x1D
+and names. Text that a program or a person chose is in quotes or in hex, and this module never searches it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ HEAD = (
 )
 _VIRT = re.compile(
     HEAD % "|".join(MESSAGE_TYPES)
-    # The kernels of Enterprise Linux 6 say "user" first, and older ones know no session.
+    # The kernels of Enterprise Linux 6 write "user" first, and older ones write no session.
     + r"(?:user )?pid=(?P<pid>\d{1,10}) uid=(?P<uid>\d{1,10}|root) auid=(?P<auid>\d{1,10}|unset)"
     r"(?: ses=(?P<ses>\d{1,10}|unset))?(?: (?:tty|subj|label)=[^'\x1d]*?)? msg='(?P<text>[^\x1d\n]*)'"
     # The 0x1D may be lost, or it may have become a blank.
@@ -35,11 +35,10 @@ _RESULT = re.compile(r" res=(?:success|failed)\)?\Z", re.ASCII)
 
 @dataclasses.dataclass
 class Logged:
-    """A VIRT record as it stands in the log.
+    """A VIRT record from the log. ``time`` is in seconds since the epoch.
 
-    ``time`` is in seconds since the epoch. ``pid`` and the identities are the kernel's words of
-    the sender, ``auid`` and ``ses`` ``None`` where they are not set. ``user`` is the name of
-    ``uid`` on the host that wrote the log, where the log has it.
+    The kernel wrote ``pid`` and the identities of the sender; ``auid`` and ``ses`` are ``None`` if they are not
+    set. ``user`` is the name that ``uid`` has on the host that wrote the log, if the log has it.
     """
 
     event: str
@@ -54,7 +53,7 @@ class Logged:
 
 
 def parse_virt(text: str) -> Logged | None:
-    """Read one line; ``None`` when it is no VIRT record."""
+    """Read one line. Return ``None`` if it is not a VIRT record."""
     match = _VIRT.fullmatch(text)
     if match is None:
         return None
@@ -79,23 +78,26 @@ def parse_virt(text: str) -> Logged | None:
 
 @functools.lru_cache(maxsize=256)
 def _user(names: str | None) -> str | None:
-    """Return the name of the sender, of what auditd adds to an enriched record."""
+    """Return the sender's name from the names that auditd adds to an enriched record."""
     match = _USER.search(names) if names else None
     return match.group(1) if match else None
 
 
 def _id(number: str | None) -> int | None:
-    """Return an auid or a session; old kernels have no session, and a name stands for what is not set."""
+    """Return an auid or a session.
+
+    Old kernels write no session, and some logs have a word in place of an unset value.
+    """
     return None if number is None or number == "unset" else known_id(number)
 
 
 def is_root(logged: Logged) -> bool:
-    """Tell whether root sent a record, as the kernel says. A record of another user proves nothing."""
+    """Tell whether the kernel says that root sent a record. A record that another user sent proves nothing."""
     return logged.uid == 0
 
 
 def uuid_of(logged: Logged) -> str | None:
-    """Return the UUID of the VM that a record speaks of."""
+    """Return the UUID of the VM that a record is about."""
     uuid = logged.record.fields.get("uuid")
     return uuid.lower() if uuid else None
 

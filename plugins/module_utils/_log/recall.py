@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Reads the logs: all of them forwards, or the records of some VMs backwards, and only as far as needed."""
+"""Reads the logs: all of them forwards, or the records of some VMs backwards and only as far as needed."""
 
 from __future__ import annotations
 
@@ -31,14 +31,15 @@ from .scan import BOOT_NEEDLES
 from .unread import Unread
 from .wanted import Wanted
 
-# For more VMs than this, all records are read, because each text to search for takes time.
+# If a question is about more VMs than this, all records are read, because each text to search for
+# takes time.
 _MANY_VMS = 8
-# The clock of a host may have been set back by so much.
+# Somebody may have set the clock of a host back by this much.
 _APART_SECONDS = 60.0
 
 
 class Logs(t.NamedTuple):
-    """The logs that an answer rests on, oldest first. ``host`` is the one whose own they are."""
+    """The logs that an answer rests on, oldest first. ``host`` is the host that they belong to."""
 
     files: t.Sequence[LogFile]
     unread: Unread
@@ -48,7 +49,10 @@ class Logs(t.NamedTuple):
     keep_index: bool = False
 
     def in_a_row(self) -> bool:
-        """Tell whether they can be read backwards: as auditd wrote them, each after the one before."""
+        """Tell whether the logs can be read backwards.
+
+        They must have auditd's form, and each must follow the one before.
+        """
         if self.host is not None:
             return True
         newest = 0.0
@@ -68,9 +72,9 @@ def read_all(
     details: bool,
     log_ends: t.Callable[[], None] = lambda: None,
 ) -> t.Iterator[Item]:
-    """Yield all that matters, oldest first. ``details`` asks for AVC and anomaly records too.
+    """Yield everything that matters, oldest first. ``details`` asks for AVC and anomaly records too.
 
-    ``log_ends`` is called at the end of each log.
+    Call ``log_ends`` at the end of each log.
     """
     items = map(logs.names.unify, _read_all(logs, wanted, details, log_ends))
     yield from with_mark(items, _boot(logs, wanted))
@@ -96,13 +100,16 @@ def _read_all(
 
 
 def _last(log: LogFile) -> list[Mark]:
-    """Return the last record of a log: when the next one has a lower number, the host has booted between them."""
+    """Return the last record of a log.
+
+    If the next log begins with a lower number, the host has booted between the two.
+    """
     mark = last_mark(log)
     return [] if mark is None else [mark]
 
 
 def _boot(logs: Logs, wanted: Wanted) -> Mark | None:
-    """Return the first record since the host booted, which shows what was before."""
+    """Return the first record since the host booted. It shows which records are of an earlier boot."""
     try:
         mark = boot_mark(logs.files, logs.host) if logs.host is not None else None
     except OSError:
@@ -112,7 +119,7 @@ def _boot(logs: Logs, wanted: Wanted) -> Mark | None:
 
 
 def _end(logs: Logs, wanted: Wanted) -> t.Iterator[Boot]:
-    """Yield which hosts went down with the end of their logs. The one that this runs on did not."""
+    """Yield which hosts shut down at the end of their logs. The host that this runs on did not."""
     if logs.files and logs.host is None:
         with contextlib.suppress(OSError):
             yield from filter(wanted.in_time, shutdowns(logs.files[-1]))
@@ -120,7 +127,10 @@ def _end(logs: Logs, wanted: Wanted) -> t.Iterator[Boot]:
 
 @dataclasses.dataclass(frozen=True)
 class Recalled:
-    """What is on record of a VM. ``since_boot``: it was not looked for further back than the host's last boot."""
+    """What is on record of a VM.
+
+    ``since_boot`` tells that the search went back no further than the host's last boot.
+    """
 
     items: t.Iterable[Item]
     since_boot: bool = False
@@ -129,11 +139,11 @@ class Recalled:
 def recall(
     logs: Logs, wanted: Wanted, details: bool, whole: t.Sequence[Item] | None = None
 ) -> Recalled:
-    """Return what is on record of the VM that is asked for, oldest first, from the start that its last run had.
+    """Return what is on record of the VM that the task asks for, oldest first, from the start of its last run.
 
-    ``since`` has it read on to that time. A name stands for the VM that had it last, a MAC for all
-    that had to do with it since the host booted. ``whole`` is all that is on record, in order, where the
-    logs cannot be read backwards.
+    With ``since``, read further back to that time. A name means the VM that had it last, and a MAC means all
+    VMs that had it since the host booted. ``whole`` gives everything that is on record, in order, if the logs
+    cannot be read backwards.
     """
     names = logs.names
     mark = _boot(logs, wanted)
@@ -146,7 +156,7 @@ def recall(
     # VMs whose older records do not matter.
     settled: set[str] = set()
     needles = [*_of_vms(uuids), *(ALERT_NEEDLES if details else ())]
-    # An index has no alerts, and no question about all VMs.
+    # An index has no alerts, and it cannot answer a question about all VMs.
     indexed = not details and len(uuids) <= _MANY_VMS
     terms = [f"uuid={uuid}" for uuid in sorted(uuids)] if indexed else []
     boots = Boots(names.own, mark)
@@ -180,7 +190,7 @@ def recall(
 def _resolve(
     logs: Logs, wanted: Wanted, mark: Mark | None, whole: t.Sequence[Item] | None
 ) -> tuple[set[str], bool]:
-    """Return the UUIDs that a name or a MAC stands for, and whether it was looked for only since the host booted."""
+    """Return the UUIDs that a name or a MAC stands for, and whether the search went back only to the host's last boot."""
     uuids: set[str] = set()
     done = since_boot = False
     own = logs.names.own
@@ -201,12 +211,12 @@ def _resolve(
             and _speaks_of(item, wanted)
         ):
             uuids.add(uuid)
-            # A VM may hold the MAC since long before another one got it.
+            # A VM may have held the MAC since long before another VM got it.
             done = done or (wanted.mac is None and item.node in own)
         if done and wanted.is_before(item):
             break
     if not uuids:
-        # Otherwise it is noted when it is read for the answer.
+        # In the other case it is noted when it is read for the answer.
         logs.unread.add(unread)
     return uuids, since_boot
 
@@ -215,7 +225,7 @@ def _needles(wanted: Wanted) -> list[bytes]:
     if wanted.mac:
         return _both_cases(wanted.mac)
     forms = encode_outside(wanted.name or "")
-    # As a line of JSON has it.
+    # The form in a line of JSON.
     forms += [form.replace('"', '\\"') for form in forms if '"' in form]
     return [f"vm={form}".encode("utf-8", "surrogateescape") for form in forms]
 
@@ -227,7 +237,7 @@ def _of_vms(uuids: t.Collection[str]) -> list[bytes]:
 
 
 def _both_cases(text: str) -> list[bytes]:
-    """Return the ways in which records may write a UUID or a MAC. This collection writes lower case."""
+    """Return the notations that records may have of a UUID or a MAC. This collection writes lower case."""
     return [each.encode("ascii") for each in sorted({text, text.upper()})]
 
 
@@ -251,7 +261,7 @@ def _newest_first(
     wanted: Wanted,
     unread: Unread,
 ) -> t.Iterator[Item]:
-    # Imported only here: what reads all of the logs has no index.
+    # The import is here because a task that reads all of the logs needs no index.
     from .lookup import Lookup
 
     needles = [*needles, *BOOT_NEEDLES]
@@ -272,7 +282,7 @@ def _speaks_of(logged: Logged, wanted: Wanted) -> bool:
 
 
 def _begins(item: Item, wanted: Wanted) -> bool:
-    """Tell whether a run of a VM begins with a record."""
+    """Tell whether a record begins a run of a VM."""
     return (
         isinstance(item, Logged)
         and wanted.name in (None, item.record.fields.get("vm"))

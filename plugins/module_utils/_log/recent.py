@@ -15,7 +15,7 @@ from .parse import Logged, is_root, parse_virt
 def records_of(uuid: str, since: float) -> list[Logged]:
     """Return a VM's records from ``since`` (seconds since the epoch) on, oldest first.
 
-    Reads backwards, and no further than needed; rotated files are read too.
+    Read backwards and only as far as needed, also in rotated files.
     """
     found: list[Logged] = []
     needle = f"uuid={uuid}".encode("ascii")

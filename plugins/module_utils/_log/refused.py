@@ -1,10 +1,10 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The forms of logs that are not read, and the command that writes a readable form. Pure.
+"""The forms of logs that this collection refuses, each with the command that writes a readable form. Pure.
 
-These forms leave out what an answer rests on, such as the devices, or they interpret it, so that it looks like text
-that somebody chose.
+These forms leave out facts that an answer rests on, such as the devices. Or they interpret them, so that nobody
+can tell them from text that somebody chose.
 """
 
 from __future__ import annotations
@@ -63,5 +63,8 @@ _FORMS = (
 
 
 def refusal(text: str) -> str | None:
-    """Return why a line, or the beginning of a file, is not read and what to do. ``None`` if it has none of these forms."""
+    """Return why a line, or the beginning of a file, is refused, and what to do.
+
+    Return ``None`` if it has none of these forms.
+    """
     return next((reason for pattern, reason in _FORMS if pattern.search(text)), None)

@@ -3,10 +3,10 @@
 
 """Finds the few lines of a log that matter, without looking at each line.
 
-Python's own search of bytes takes 0.5 s a GB for each text, the C library's ``memmem(3)`` 0.2 s,
-and its ``strstr(3)``, which compares many bytes at once, 0.03 s where the first two bytes of the text
-are rare in a log. That one stops at a NUL, which only a crash of the host leaves in a log: there
-``memmem(3)`` does it.
+Python's own search of bytes takes 0.5 s a GB for each text, and the C library's ``memmem(3)`` takes 0.2 s.
+``strstr(3)`` compares many bytes at once and takes 0.03 s, if the first two bytes of the text are rare in a
+log. It stops at a NUL, which only a crash of the host leaves in a log. For such a log this module uses
+``memmem(3)``.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from .files import LogFile
 BLOCK_BYTES = 1 << 21
 # The kernel cuts a record at 8970 bytes (MAX_AUDIT_MESSAGE_LENGTH); the names of an enriched one come on top.
 _LONGEST_LINE_BYTES = 1 << 16
-# How far the SYSCALL record of an open may stand before its PATH record.
+# How many bytes may lie between the SYSCALL record of an open and its PATH record.
 CONTEXT_BYTES = 1 << 16
 # The type of a line comes after the name of its node.
 _HEAD_BYTES = 300
-# Where a host may have booted: the lines beside one of these show whether the kernel counts anew.
-# They begin without "type=", which stands in each line.
+# These texts show where a host may have booted. The lines beside them show whether the kernel's
+# count starts again. They begin without "type=", which stands in each line.
 BOOT_NEEDLES = (b"SYSTEM_BOOT msg=audit(", b"DAEMON_START msg=audit(")
 _BOOT = re.compile(rb"(node=\S+ )?type=(?:SYSTEM_BOOT|DAEMON_START) ")
 _PATH_EVENT = re.compile(rb"type=PATH msg=audit\(([0-9.:]+)\): ")
 
-# An entry of a journal's export form goes over several lines.
+# An entry of the journal's export form takes several lines.
 _ENTRY = b"MESSAGE="
-# This ends a line that is longer than any record, so that the line does not count as one.
+# This text ends a line that is longer than any record, so that the line does not count as a record.
 _CUT = b"\xff..."
 
 _libc = ctypes.CDLL(None)
@@ -47,10 +47,10 @@ ReadAt = t.Callable[[int, int], bytes]
 
 
 class Line(t.NamedTuple):
-    """A line of a log, that begins at ``offset``.
+    """A line of a log that begins at ``offset``.
 
-    ``before`` is the SYSCALL record before a PATH record, which is only a part of its event; or the whole
-    entry around a line of a journal's export form.
+    A PATH record is only a part of its event, so ``before`` is its SYSCALL record. For a line of the journal's
+    export form, ``before`` is the whole entry around it.
     """
 
     text: bytes
@@ -66,16 +66,16 @@ def search(
     needles: t.Sequence[bytes],
     context: int,
 ) -> list[Line]:
-    """Search the lines that begin in ``size`` bytes from ``start`` on, of a log of ``total`` bytes.
+    """Search the lines of a log of ``total`` bytes that begin in the ``size`` bytes from ``start`` on.
 
-    ``context`` is how much more of what stands before them is read, at least the byte that shows
-    whether a line begins at ``start``. Raises :class:`OSError`.
+    Read ``context`` more bytes before these. It is at least one byte, which shows whether a line begins at
+    ``start``. Raises :class:`OSError`.
     """
     lower = max(0, start - context)
     upper = min(total, start + size + _LONGEST_LINE_BYTES)
     buffer = read_at(lower, upper - lower)
     if len(buffer) < upper - lower:
-        raise OSError("it was cut short while it was read")
+        raise OSError("the log became shorter while the module read it")
     begin, end = start - lower, start - lower + size
     if start > 0:
         begin = _separator(buffer, begin - 1, end - 1) + 1
@@ -85,22 +85,22 @@ def search(
         newline = _separator(buffer, end - 1, len(buffer))
         end = newline if newline >= 0 else len(buffer)
         if newline < 0 and upper < total:
-            # A piece without an end in reach is no line. What it holds is reported.
+            # A piece without an end in reach is not a line. The module reports what it holds.
             buffer += _CUT
             end = len(buffer)
     return _lines(buffer, begin, end, needles, lower)
 
 
 def _separator(buffer: bytes, start: int, end: int) -> int:
-    """Find the end of a line: a newline, or the NULs that a crash of the host left instead."""
+    """Find the end of a line. This is a newline, or the NULs that a crash of the host left in its place."""
     newline = buffer.find(b"\n", start, end)
     null = buffer.find(b"\0", start, newline if newline >= 0 else end)
     return newline if null < 0 else null
 
 
 def unpack(log: LogFile, needles: t.Sequence[bytes]) -> t.Iterator[list[Line]]:
-    """Search a compressed log, block by block. Raises as :meth:`LogFile.blocks`."""
-    # The searched bytes, of which a little is kept, and the line that has not ended yet.
+    """Search a compressed log block by block. Raise what :meth:`LogFile.blocks` raises."""
+    # A little of the bytes that were searched, and the line that has not ended yet.
     done, rest, base = b"", b"", 0
     for block in log.blocks(BLOCK_BYTES):
         buffer = b"".join((done, rest, block))
@@ -111,7 +111,7 @@ def unpack(log: LogFile, needles: t.Sequence[bytes]) -> t.Iterator[list[Line]]:
         rest = buffer[end:]
         base += end - len(done)
         if len(rest) > _LONGEST_LINE_BYTES:
-            # This is no record. It must not fill the memory, and it must not count as a record.
+            # This is not a record. It must not fill the memory, and it must not count as a record.
             yield _lines(
                 rest + _CUT, 0, len(rest) + len(_CUT), needles, base + len(done)
             )
@@ -124,7 +124,10 @@ def unpack(log: LogFile, needles: t.Sequence[bytes]) -> t.Iterator[list[Line]]:
 def _lines(
     buffer: bytes, start: int, end: int, needles: t.Sequence[bytes], offset: int
 ) -> list[Line]:
-    """Return the lines with one of the texts, in order, without their newlines. The buffer begins at ``offset``."""
+    """Return the lines that have one of the texts, in order, without their newlines.
+
+    The buffer begins at ``offset``.
+    """
     find = _finder(buffer, start, end)
     spans: set[tuple[int, int]] = set()
     for needle in needles:
@@ -167,7 +170,7 @@ def _finder(buffer: bytes, start: int, end: int) -> t.Callable[[bytes, int], int
 def _beside(
     buffer: bytes, first: int, last: int, start: int, end: int
 ) -> list[tuple[int, int]]:
-    """Return the records that the kernel counted before and after a line, of the same host."""
+    """Return the last numbered record before a line, and the next one after it, of the same host."""
     head = _BOOT.match(buffer, first, last)
     if head is None:
         return []
@@ -183,7 +186,7 @@ def _beside(
 
 def _before(buffer: bytes, first: int, last: int) -> bytes:
     if buffer.startswith(_ENTRY, first):
-        # A log that went through Windows has a CR at each line's end.
+        # A log that was on Windows has a CR at the end of each line.
         gap = b"\n\r\n" if buffer.startswith(b"\r", last - 1) else b"\n\n"
         begin = buffer.rfind(gap, max(0, first - CONTEXT_BYTES), first)
         begin = begin + len(gap) if begin >= 0 else 0

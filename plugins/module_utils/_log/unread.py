@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Collects what could not be read: whole logs, and lines with records of VMs."""
+"""Collects what could not be read, which is whole logs, and lines with records of VMs."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if t.TYPE_CHECKING:
 
 @dataclasses.dataclass
 class Problem:
-    """A log that could not be read, or not to its end; with ``lines``, so many lines of it.
+    """A log that could not be read to its end or, with ``lines``, as many unreadable lines of it.
 
-    ``problem`` says why, in words. ``line`` is the number of the first such line, from 1 on.
+    ``problem`` says why, in words. ``line`` is the number of the first such line, counted from 1.
     """
 
     path: str
@@ -32,14 +32,14 @@ class Problem:
 
 
 class Unread:
-    """Collects what could not be read. For lines it keeps the number, and the first line of each log and reason."""
+    """Collects what could not be read. For each log and reason it keeps the number of lines, and the first of them."""
 
     def __init__(self) -> None:
         self._problems: dict[tuple[str, str], Problem] = {}
         self._first: dict[tuple[str, str], tuple[LogFile, int]] = {}
 
     def log(self, path: str, problem: str) -> None:
-        """Take a log that could not be read, or not to its end."""
+        """Take a log that could not be read to its end."""
         self._problems.setdefault((path, problem), Problem(path, problem))
 
     def line(self, log: LogFile, offset: int, problem: str) -> None:
@@ -52,7 +52,7 @@ class Unread:
             self._first[key] = (log, offset)
 
     def add(self, other: Unread) -> None:
-        """Take all that another reading could not read."""
+        """Take everything that another reading could not read."""
         self._problems.update(other._problems)
         self._first.update(other._first)
 

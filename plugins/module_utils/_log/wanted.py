@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a task asks the logs. Pure."""
+"""The question that a task asks the logs. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .items import Item
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """The VM and the NIC that a task asks about, ``None`` for any, and the time, in seconds since the epoch."""
+    """The VM and the NIC that a task asks about (``None`` means any), and the time, in seconds since the epoch."""
 
     name: str | None = None
     uuid: str | None = None
@@ -21,11 +21,11 @@ class Wanted:
     until: float | None = None
 
     def any_vm(self) -> bool:
-        """Tell whether no VM is asked for."""
+        """Tell whether the task asks for no single VM."""
         return not (self.name or self.uuid or self.mac)
 
     def in_time(self, item: Item) -> bool:
-        """Tell whether a record is not later than what is asked for."""
+        """Tell whether a record is not later than the time that the task asks for."""
         return self.until is None or item.time <= self.until
 
     def is_too_old(self, item: Item) -> bool:
@@ -33,5 +33,5 @@ class Wanted:
         return self.since is not None and item.time < self.since
 
     def is_before(self, item: Item) -> bool:
-        """Tell whether a record is older than what is asked for; without ``since`` any is."""
+        """Tell whether a record is older than the time that the task asks for. Without ``since``, every record is."""
         return self.since is None or item.time < self.since

@@ -137,6 +137,24 @@ def wait_released(process: Process, devices: t.Sequence[Device]) -> list[Device]
     return _wait(lambda: kept(process, devices)) or []
 
 
+def wait_all_released(
+    process: Process, groups: t.Mapping[str, t.Sequence[Device]]
+) -> dict[str, list[Device]]:
+    """Do the same for the devices of several interfaces at once; each group has those of one."""
+    everything = [opened for devices in groups.values() for opened in devices]
+    left = wait_released(process, everything)
+    return {
+        name: [each for each in left if _is_one_of(each, devices)]
+        for name, devices in groups.items()
+    }
+
+
+def _is_one_of(held: Device, devices: t.Sequence[Device]) -> bool:
+    return any(
+        held is each or (not each.is_vhost and held.dev == each.dev) for each in devices
+    )
+
+
 def holder_of(
     ifname: str, ifindex: int | None, first: Process | None = None
 ) -> Holding | None:

@@ -11,9 +11,9 @@ import typing as t
 
 from .._audit.auditor import Auditor
 from .._audit.messages import Messages
+from .._audit.sent import Sent
 from .._device import VHOST_NET_PATH, Device
 from .._errors import (
-    AuditError,
     DeviceError,
     LinkError,
     StuckError,
@@ -27,14 +27,15 @@ from .holdings import Holding
 from .interface import Interface
 from .nic_link import NicLink
 
-# Called after each open with the interface and all that is open for it.
-Noted = t.Callable[[Interface, list[Device]], None]
+# Called when all opens are on record, with what is open for each interface, by its MAC.
+Noted = t.Callable[[t.Mapping[str, list[Device]]], None]
 
 
 class OpenedDevices:
     """Opens the devices of interfaces and owns them until they are handed over.
 
-    ``note`` is called after each open, so that a crash leaves nothing that nobody knows of.
+    ``note`` is called when all are open and on record, so that a crash leaves nothing that nobody knows of.
+    ``tried`` are the interfaces for which something was opened, or was to be.
 
     Use it as a context manager: leaving it without :meth:`handed_over` closes every device,
     records each close, and removes the macvtaps that were made for them. What somebody else holds by then
@@ -46,7 +47,9 @@ class OpenedDevices:
         self._auditor = auditor
         self._messages = messages
         self._note = note
+        self.tried: list[Interface] = []
         self._devices: list[tuple[str, Device]] = []
+        self._sent: list[tuple[Device, Sent]] = []
         self._links: list[str] = []
         self._prepared: list[tuple[Backend, NicLink]] = []
         # The index of each interface's tap or macvtap, by its MAC.
@@ -78,46 +81,54 @@ class OpenedDevices:
             with contextlib.suppress(LinkError):
                 if each.mac not in stuck:
                     backend.remove(each)
-        self._forget()
         if stuck:
             self._auditor.missed = True
             raise StuckError(_words(stuck, failure)) from failure
 
-    def open(self, interface: Interface) -> list[Device]:
-        """Open every device of one interface: its queues first, then one vhost-net per queue.
+    def open(self, interfaces: t.Sequence[Interface]) -> dict[str, list[Device]]:
+        """Open every device of interfaces, and put their links on their networks. Return the devices by MAC.
 
-        Raises :class:`DeviceError`, :class:`LinkError`, or :class:`AuditError` when an open
-        could not be recorded.
+        For each its queues come first, then one vhost-net per queue. Raises :class:`DeviceError`,
+        :class:`LinkError`, or :class:`AuditError` when an open could not be recorded.
         """
-        backend = backend_of(interface.type)
-        queues = backend.open(interface, self)
-        self._prepare(backend, interface)
-        return queues + self._open_vhost(interface)
+        devices: dict[str, list[Device]] = {}
+        try:
+            for each in interfaces:
+                self.tried.append(each)
+                queues = backend_of(each.type).open(each, self)
+                devices[each.mac] = queues + self._open_vhost(each)
+        finally:
+            self._confirm()
+        self._note(devices)
+        for each in interfaces:
+            self._prepare(each)
+        self._auditor.confirm()
+        return devices
 
-    def handed_over(self) -> None:
-        """Close our copies of the fds: qemu holds them now, so this gives nothing up."""
-        for _mac, opened in self._devices:
-            os.close(opened.fileno())
-        self._forget()
-
-    def _forget(self) -> None:
-        self._devices.clear()
-        self._links.clear()
-        self._made.clear()
-        self._prepared.clear()
+    def handed_over(self, macs: t.Container[str]) -> None:
+        """Close our copies of the fds of some interfaces: qemu holds them now, so this gives nothing up."""
+        for mac, opened in self._devices:
+            if mac in macs:
+                os.close(opened.fileno())
+        names = [each.ifname for each in self.tried if each.mac in macs]
+        self._devices = [each for each in self._devices if each[0] not in macs]
+        self._links = [name for name in self._links if name not in names]
+        self._prepared = [each for each in self._prepared if each[1].mac not in macs]
+        self._made = {mac: made for mac, made in self._made.items() if mac not in macs}
 
     def made_link(self, ifname: str) -> None:
         """Take a link that does not go with its last descriptor, to remove it when it is not handed over."""
         self._links.append(ifname)
 
-    def _prepare(self, backend: Backend, interface: Interface) -> None:
+    def _prepare(self, interface: Interface) -> None:
         """Put the link on its network before a frame can pass, on record where the network keeps frames apart.
 
-        Raises :class:`LinkError` or :class:`AuditError`.
+        Raises :class:`LinkError`.
         """
+        backend = backend_of(interface.type)
         mac, name, network = interface.mac, interface.ifname, interface.network
-        vm = self._messages.vm.uuid
-        link = NicLink(name, sysfs.ifindex(name), mac, network, vm)
+        vm, index = self._messages.vm.uuid, self._made[mac][1]
+        link = NicLink(name, index, mac, network, vm)
         self._prepared.append((backend, link))
         try:
             backend.prepare(link)
@@ -127,9 +138,8 @@ class OpenedDevices:
                 self._auditor.write_anyway(record)
             raise
         if network.is_prepared:
-            self._auditor.write(
-                self._messages.net_prepare(mac, name, network, success=True)
-            )
+            record = self._messages.net_prepare(mac, name, network, success=True)
+            self._auditor.send(record)
 
     def _open_vhost(self, interface: Interface) -> list[Device]:
         if interface.vhost == "off" or not interface.is_virtio:
@@ -148,15 +158,12 @@ class OpenedDevices:
     def open_node(
         self, interface: Interface, path: str, setup: t.Callable[[Device], None] | None
     ) -> Device:
-        """Open a node, make it what it should be, and put the open(2) on record."""
+        """Open a node, make it what it should be, and send the record of the open(2)."""
         try:
             opened = device.open_node(path)
         except OSError as exc:
-            self._record(
-                interface,
-                Attempt(path, device.rdev_of(path), interface.ifname),
-                success=False,
-            )
+            attempt = Attempt(path, device.rdev_of(path), interface.ifname)
+            self._send(interface, attempt, success=False)
             raise DeviceError(
                 f"{path} could not be opened for the interface {interface.mac}: {device.explain(exc)}"
             ) from exc
@@ -174,26 +181,32 @@ class OpenedDevices:
                 )
             except (DeviceError, OSError) as exc:
                 failure = exc
-        try:
-            opened.event = self._record(interface, opened, success=True)
-        except AuditError:
-            # It may have landed all the same: the next task reads the log, and records the close then.
-            self._devices.pop()
-            os.close(opened.fileno())
-            raise
-        self._note(
-            interface, [each for mac, each in self._devices if mac == interface.mac]
-        )
+        sent = self._send(interface, opened, success=True)
+        self._sent.append((opened, sent))
         if failure is not None:
             raise failure
         return opened
 
-    def _record(
+    def _send(
         self, interface: Interface, opened: Device | Attempt, success: bool
-    ) -> str | None:
-        return self._auditor.write(
+    ) -> Sent:
+        return self._auditor.send(
             self._messages.net_open(interface.mac, opened, success)
         )
+
+    def _confirm(self) -> None:
+        """Require that each open is on record. Raises :class:`AuditError`."""
+        try:
+            self._auditor.confirm()
+        finally:
+            lost = [opened for opened, sent in self._sent if sent.lost]
+            for opened, sent in self._sent:
+                opened.event = sent.event
+            self._sent.clear()
+            # The record may have landed all the same: the next task reads the log, and records the close then.
+            for opened in lost:
+                os.close(opened.fileno())
+            self._devices = [each for each in self._devices if each[1] not in lost]
 
 
 def _words(stuck: t.Mapping[str, Holding], failure: BaseException | None) -> str:

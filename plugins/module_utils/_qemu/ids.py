@@ -24,6 +24,16 @@ def device_id(mac: str) -> str:
     return f"net-{compact(mac)}"
 
 
+def queue_names(mac: str, count: int) -> list[str]:
+    """Return the names of the fds of a NIC's queues. One that starts with a digit would mean one of qemu's own fds."""
+    return [f"vt{compact(mac)}-queue{number}" for number in range(count)]
+
+
+def vhost_names(mac: str, count: int) -> list[str]:
+    """Return the names of the fds of a NIC's vhost-net devices."""
+    return [f"vt{compact(mac)}-vhost{number}" for number in range(count)]
+
+
 def mac_of(path: str) -> str | None:
     """Return the MAC of a NIC that this collection made, by its QOM path; ``None`` for somebody else's.
 

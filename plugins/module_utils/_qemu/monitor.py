@@ -73,7 +73,8 @@ class Monitor:
         fd: int | None = None,
     ) -> t.Any:
         """Send one command, and a file descriptor with it if one is given. Return its value."""
-        answer = self.try_all([(command, arguments or {})], fd=fd)[0]
+        fds = [] if fd is None else [fd]
+        answer = self.try_all([(command, arguments or {})], fds)[0]
         if isinstance(answer, QmpError):
             raise answer
         return answer
@@ -89,9 +90,12 @@ class Monitor:
     def try_all(
         self,
         commands: t.Sequence[tuple[str, t.Mapping[str, t.Any]]],
-        fd: int | None = None,
+        fds: t.Sequence[int] = (),
     ) -> list[t.Any]:
-        """Send commands in one go. Return the value or the :class:`QmpError` of each."""
+        """Send commands in one go. Return the value or the :class:`QmpError` of each.
+
+        If file descriptors are given, there is one for each command.
+        """
         first = self._sequence + 1
         lines = []
         for command, arguments in commands:
@@ -100,7 +104,12 @@ class Monitor:
             if arguments:
                 message["arguments"] = arguments
             lines.append(json.dumps(message).encode("utf-8") + b"\n")
-        self._send(b"".join(lines), fd)
+        if fds:
+            # One fd per message, attached to its first byte (SCM_RIGHTS). qemu keeps only the last one that it got.
+            for line, fd in zip(lines, fds):
+                self._send(line, fd)
+        else:
+            self._send(b"".join(lines), None)
         deadline = time.monotonic() + self.timeout
         return [
             self._answer(first + offset, command, deadline)
@@ -186,7 +195,6 @@ class Monitor:
             self._socket.settimeout(self.timeout)
             sent = 0
             if fd is not None:
-                # One fd per message, attached to its first byte (SCM_RIGHTS).
                 sent = socket.send_fds(self._socket, [data], [fd])
             if sent < len(data):
                 self._socket.sendall(data[sent:])

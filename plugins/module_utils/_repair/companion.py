@@ -16,10 +16,11 @@ from .._audit.origin import Origin
 from .._errors import BusyError, VirtauditError
 from .._proc import Process
 from .._vm import identity, statedir
+from .._vm.history import History
 from .._vm.note import Note
 from .._vm.rebuild import read_note
 from .._vm.statedir import VmState
-from .vm_end import end_vm_late
+from .vm_end import end_vm
 
 # A task that works on the VM sees its end too.
 _WAIT_SECONDS = 60.0
@@ -63,7 +64,7 @@ def _settle(state: VmState, process: Process) -> str:
         return f"qemu (pid {process.pid}) of VM {note.name} still runs; the next task on this host after it records its end"
     with Auditor(note.audit) as auditor:
         auditor.prepare()
-        end_vm_late(note, state, auditor, Origin.of_this_process())
+        end_vm(note, state, History(note), auditor, Origin.of_this_process())
         for warning in auditor.warnings:
             sys.stderr.write(f"{warning}\n")
         return f"qemu (pid {note.pid}) of VM {note.name} has ended: {len(auditor.records)} records written"

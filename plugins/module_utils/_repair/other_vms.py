@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Records the ends of the host's other VMs that nobody saw, as on a host without systemd."""
+"""The ends of the host's other VMs that nobody has recorded: VMs that died or powered themselves off."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ if t.TYPE_CHECKING:
     from .._task.result import Report
 
 
-def end_other_vms(uuid: str, report: Report, origin: Origin) -> None:
-    """Do what is due for every VM but one whose qemu is gone, and report it as late.
+def settle_other_vms(
+    uuid: str, report: Report, origin: Origin, check_mode: bool
+) -> None:
+    """Do what is due for every VM but one whose qemu is gone, and report it as late. Check mode only says it.
 
     The task that gave the VM its NICs said how its records must be proved. They have no ticket, because the ticket of a
     task is about the VM that the task names. If a task or the companion works on a VM, this leaves the VM to them. A
@@ -31,46 +33,45 @@ def end_other_vms(uuid: str, report: Report, origin: Origin) -> None:
     """
     for state in statedir.other_vms(uuid):
         note = _note_of(state)
-        if note is None or not _seems_gone(note):
+        if note is None or not _is_due(note):
             continue
         with Auditor(note.audit) as auditor:
             try:
-                report.warnings += _end_one(state, auditor, origin)
+                if check_mode:
+                    _foresee(note, state, auditor, report)
+                else:
+                    _settle(state, auditor, report, origin)
             except BusyError:
                 pass
             except VirtauditError as exc:
-                report.warnings.append(_not_settled(note, exc))
+                report.warnings.append(
+                    f"VM {note.name} (uuid {note.uuid}) has ended and its end could not be settled: {exc}"
+                )
             finally:
                 report.auditor.add(auditor)
 
 
-def foresee_other_vms(uuid: str, report: Report) -> None:
-    """Say in check mode what :func:`end_other_vms` would do. ``report`` becomes changed if it would write a record."""
-    for state in statedir.other_vms(uuid):
-        note = _note_of(state)
-        if note is None or not _is_due(note) or state.is_locked():
-            continue
-        with Auditor(note.audit) as auditor:
-            try:
-                auditor.check()
-            except VirtauditError as exc:
-                report.warnings.append(_not_settled(note, exc))
-                continue
-        step = end_of(note, History(note))
-        report.changed |= step.records
-        report.warnings.append(step.foreseen)
+def _foresee(note: Note, state: VmState, auditor: Auditor, report: Report) -> None:
+    if state.is_locked():
+        return
+    auditor.check()
+    step = end_of(note, History(note))
+    report.changed |= step.records
+    report.warnings.append(step.foreseen)
 
 
-def _not_settled(note: Note, problem: VirtauditError) -> str:
-    return f"VM {note.name} (uuid {note.uuid}) has ended and its end could not be settled: {problem}"
+def _settle(state: VmState, auditor: Auditor, report: Report, origin: Origin) -> None:
+    with state.locked(0):
+        note = _note_of(state, write=True)
+        if note is None or not _is_due(note):
+            return
+        from .vm_end import end_vm
 
-
-def _is_due(note: Note) -> bool:
-    """Tell whether the end of a VM, or of its start, is still to be recorded."""
-    if not _seems_gone(note):
-        return False
-    # The VM is paused for good, and what it holds is on record. The next task for it ends it.
-    return note.pid is not None or not find_qemu(note.uuid, identity.uids_of(note))
+        history = History(note)
+        step = end_of(note, history)
+        auditor.prepare()
+        end_vm(note, state, history, auditor, origin)
+        report.warnings.append(step.reported)
 
 
 def _note_of(state: VmState, write: bool = False) -> Note | None:
@@ -82,22 +83,13 @@ def _note_of(state: VmState, write: bool = False) -> Note | None:
     return note
 
 
-def _end_one(state: VmState, auditor: Auditor, origin: Origin) -> list[str]:
-    with state.locked(0):
-        note = _note_of(state, write=True)
-        if note is None or not _is_due(note):
-            return []
-        from .vm_end import end_vm_late
-
-        auditor.prepare()
-        return [end_vm_late(note, state, auditor, origin)]
-
-
-def _seems_gone(note: Note) -> bool:
+def _is_due(note: Note) -> bool:
+    """Tell whether the end of a VM, or of its start, is still to be recorded."""
     if note.boot_id != boot_id():
         return False
     process = identity.noted(note)
     if process is not None:
         return not process.is_alive()
-    # This start was cut off before its qemu was noted. A start that is under way holds the lock.
-    return note.booting
+    # This start was cut off before its qemu was noted. A start that is under way holds the lock. A qemu that was
+    # started all the same is paused for good, and what it holds is on record: the next task for it ends it.
+    return note.booting and not find_qemu(note.uuid, identity.uids_of(note))

@@ -15,10 +15,31 @@ import typing as t
 from .._vm.note import NicNote, Note
 
 if t.TYPE_CHECKING:
-    from .._vm.history import History
+    from .._vm.history import History, NicHistory
     from .._vm.nic import Nic
 
-Action = t.Literal["end", "go_on", "confirm", "take_back", "record_end", "forget"]
+Action = t.Literal[
+    "end",
+    "go_on",
+    "confirm",
+    "take_back",
+    "finish_update",
+    "undo_update",
+    "record_end",
+    "forget",
+]
+
+
+class Host(t.NamedTuple):
+    """What is asked of the host about an interface, only where it matters.
+
+    Whether something that was made for it is there, and nobody holds it; whether its link is on the network that an
+    update was to put it on; the name that its link has now, ``None`` when it is gone, and its source.
+    """
+
+    has_remains: t.Callable[[NicNote], bool]
+    is_updated: t.Callable[[NicNote], bool]
+    link_of: t.Callable[[NicNote], tuple[str | None, str | None]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +47,8 @@ class Step:
     """One thing that is left to do.
 
     ``what`` is the matter, ``will`` and ``done`` say what is done about it, before and afterwards. ``records``
-    tells whether it writes a record. ``nic`` is the interface that it is about, ``None`` for the VM as a whole.
+    tells whether it writes a record. ``nic`` is the interface that it is about, and ``on_record`` what is on record of
+    that; ``None`` for the VM as a whole.
     """
 
     action: Action
@@ -35,6 +57,12 @@ class Step:
     done: str
     records: bool
     nic: NicNote | None = None
+    on_record: NicHistory | None = None
+
+    @property
+    def changes(self) -> bool:
+        """Tell whether the task that does it has changed something: what is given up is a change without a record, too."""
+        return self.records or self.action in ("end", "record_end")
 
     @property
     def foreseen(self) -> str:
@@ -52,13 +80,12 @@ def steps_of(
     history: History,
     alive: bool,
     nics: t.Mapping[str, Nic],
-    has_remains: t.Callable[[NicNote], bool],
+    host: Host,
 ) -> list[Step]:
     """Return what is left to do, in order; nothing for a VM that is as it is noted.
 
     ``history`` is what a task that was cut off has on record. ``alive``: the noted process lives. ``nics`` are those
-    that were observed, by MAC; ``has_remains`` tells whether something that was made for an interface is there, and
-    nobody holds it.
+    that were observed, by MAC.
     """
     if note.booting or not alive:
         return [end_of(note, history)]
@@ -70,7 +97,7 @@ def steps_of(
             Step("go_on", what, "it will be let go on", "it goes on again", False)
         )
     for nic in note.interfaces.values():
-        step = _step_of(note, history, nic, nics.get(nic.mac), has_remains)
+        step = _step_of(note, history, nic, nics.get(nic.mac), host)
         if step is not None:
             steps.append(step)
     return steps
@@ -98,10 +125,12 @@ def end_of(note: Note, history: History) -> Step:
 
 def _is_end_due(history: History, nic: NicNote) -> bool:
     """Tell whether a record of the end of an interface is missing: of its detach or its failed attach, or a close."""
-    if nic.phase == "revoked":
-        return False
-    found = history.nic(nic)
-    return found.granted or not found.settled or bool(found.outstanding)
+    return nic.phase != "revoked" and _is_due(history.nic(nic))
+
+
+def _is_due(on_record: NicHistory) -> bool:
+    ended = not on_record.granted and on_record.settled
+    return not ended or bool(on_record.outstanding)
 
 
 def _is_audited(note: Note) -> bool:
@@ -113,36 +142,73 @@ def _step_of(
     history: History,
     nic: NicNote,
     found: Nic | None,
-    has_remains: t.Callable[[NicNote], bool],
+    host: Host,
 ) -> Step | None:
-    records = _is_audited(note) and _is_end_due(history, nic)
+    on_record = history.nic(nic)
+    records = _is_audited(note) and _is_due(on_record)
     if nic.phase == "opening":
         what = f"the attach of {nic.mac} had been cut off"
-        if found is not None and found.is_whole:
-            what += " after qemu had it"
-            will = "it will be put on record"
-            records = _is_audited(note) and not history.nic(nic).granted
-            return Step("confirm", what, will, "it is on record now", records, nic)
+        whole = found is not None and found.is_whole
+        gone, moved = _moved(nic, whole, host)
+        what += f" after qemu had it{moved}" if whole else moved
+        if whole and not gone:
+            will, done = "it will be put on record", "it is on record now"
+            records = _is_audited(note) and not on_record.granted
+            return Step("confirm", what, will, done, records, nic, on_record)
         will = "it will be recorded as failed and undone"
         done = "it was recorded as failed and undone"
-        return Step("take_back", what, will, done, records, nic)
+        return Step("take_back", what, will, done, records, nic, on_record)
     if found is not None and found.devices:
-        return None
+        return _step_of_update(note, history, nic, host, on_record)
     if nic.phase == "held":
         what = f"qemu had given up {nic.mac} of VM {note.name} before this task"
         will, done = "it will be put on record, late", "it is on record now, late"
-        return Step("record_end", what, will, done, records, nic)
-    if has_remains(nic):
+        return Step("record_end", what, will, done, records, nic, on_record)
+    if host.has_remains(nic):
         what = f"an earlier task left {nic.ifname}, the link of {nic.mac}, or its filter behind"
-        return Step("forget", what, "it will be removed", "it is removed", False, nic)
+        will, done = "it will be removed", "it is removed"
+        return Step("forget", what, will, done, False, nic, on_record)
     if found is None:
         what = f"the guest of VM {note.name} has let go of {nic.mac}, whose host side was closed before this task"
-        return Step(
-            "forget",
-            what,
-            "nothing will be recorded",
-            "nothing is to record",
-            False,
-            nic,
-        )
+        will, done = "nothing will be recorded", "nothing is to record"
+        return Step("forget", what, will, done, False, nic, on_record)
     return None
+
+
+def _step_of_update(
+    note: Note, history: History, nic: NicNote, host: Host, on_record: NicHistory
+) -> Step | None:
+    if nic.updating is None:
+        return None
+    updated = host.is_updated(nic)
+    changes = nic.link.network.changes(nic.updating)
+    missing = any(
+        not history.has_update(nic.mac, change, updated) for change in changes
+    )
+    records = _is_audited(note) and missing
+    what = f"the update of {nic.mac} had been cut off"
+    if updated:
+        what += " after its link was on its new network"
+        will, done = "it will be put on record", "it is on record now"
+        return Step("finish_update", what, will, done, records, nic, on_record)
+    will = "it will be recorded as failed and undone"
+    done = "it was recorded as failed and undone"
+    return Step("undo_update", what, will, done, records, nic, on_record)
+
+
+def _moved(nic: NicNote, whole: bool, host: Host) -> tuple[bool, str]:
+    """Tell whether somebody has removed the link of an attach that was cut off, and in words what somebody did to it.
+
+    ``whole``: qemu has it. Else it goes with the task that made it, and may not have been on its network yet.
+    """
+    if nic.ifindex is None:
+        return False, ""
+    name, source = host.link_of(nic)
+    if name is None:
+        return True, f", and its link {nic.ifname} was removed since" if whole else ""
+    said = f", and its link {nic.ifname}"
+    if name != nic.ifname:
+        return False, f"{said} is named {name} now"
+    if source == nic.source or (source is None and not whole):
+        return False, ""
+    return False, f"{said} is on {source or 'no network'} now, and not on {nic.source}"

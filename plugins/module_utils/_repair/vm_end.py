@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Records the end of a VM that is gone, and removes what is left of it.
+"""The end of a VM: its stop, and the end of each interface that it had, on record; what is left of it, removed.
 
 No other place does it, whether a task ended the VM, its companion unit saw it die, or a later task found it dead.
 """
@@ -9,92 +9,90 @@ No other place does it, whether a task ended the VM, its companion unit saw it d
 from __future__ import annotations
 
 import os
+import typing as t
 
-from .._audit.auditor import Auditor
 from .._audit.messages import Messages
 from .._audit.messages import Vm as AuditedVm
-from .._audit.origin import Origin
-from .._errors import StuckError
+from .._errors import ProcessError, StuckError
 from .._net import holdings
 from .._net.holdings import Holding
-from .._net.network import network_of
-from .._vm.history import History, NicHistory
-from .._vm.note import NicNote, Note
-from .._vm.remains import remove_remains
-from .._vm.statedir import VmState
-from .steps import end_of
+from .._vm import identity
+from .nic_end import record_nic_end, remove_remains
+
+if t.TYPE_CHECKING:
+    from .._audit.auditor import Auditor
+    from .._audit.origin import Origin
+    from .._vm.history import History
+    from .._vm.note import NicNote, Note
+    from .._vm.statedir import VmState
+    from .._vm.vm import Vm
 
 _STOPPED_BY_US = ("shutdown", "destroyed")
+
+
+def end_own(vm: Vm, note: Note, auditor: Auditor, origin: Origin) -> None:
+    """Record the end of a task's VM, or of its start that was cut off, whose qemu is ended before.
+
+    Raises :class:`ProcessError` when that cannot be ended, and what :func:`end_vm` raises.
+    """
+    if note.booting and not end_process(vm, note):
+        raise ProcessError(
+            f"the start of VM {note.name} had been cut off, and its qemu (pid {note.pid}) cannot be ended: it waits"
+            " in the kernel, mostly for its storage, and holds its network devices. Run the task again when it has ended"
+        )
+    end_vm(note, vm.state, vm.history, auditor, origin)
+    vm.forget()
+
+
+def end_process(vm: Vm, note: Note) -> bool:
+    """End the qemu of a start that was never finished, and no other one. Tell whether it has ended."""
+    process = vm.disconnect()
+    known = identity.noted(note)
+    if known is not None:
+        process = known
+    elif vm.qmp_socket != note.qmp_socket:
+        # The task was given the monitor of one that something else started.
+        process = None
+    return process is None or process.end()
 
 
 def end_vm(
     note: Note,
     state: VmState,
+    history: History,
     auditor: Auditor,
     origin: Origin,
-    reason: str,
-    history: History,
+    reason: str | None = None,
 ) -> None:
-    """Record the end of a VM, and remove what is left of it.
+    """Record the end of a VM, or of a start that was cut off, and remove what is left of it.
 
-    ``reason`` is VIRT_CONTROL's: ``shutdown``, ``destroyed``, ``crashed``. What ``history`` has is not
-    written again. Raises :class:`AuditError`, :class:`LinkError`, :class:`StuckError`;
-    the note stays then.
+    Its qemu is gone, and its lock is held. ``reason`` is VIRT_CONTROL's where a task stopped it: ``shutdown`` or
+    ``destroyed``. What ``history`` has is not written again. Raises :class:`AuditError`, :class:`LinkError`,
+    :class:`StateError`, :class:`StuckError`; the note stays then, for the next run.
     """
-    messages = _messages_of(note, origin)
-    if (note.started or reason in _STOPPED_BY_US) and history.control() != (
-        "stop",
-        "success",
-    ):
-        auditor.write(messages.control("stop", reason, note.pid or 0, success=True))
-    _record_ends(note, state, "attach", history, auditor, messages)
-    _forget(note, state)
-
-
-def record_nic_end(
-    nic: NicNote, history: NicHistory, grant: str, auditor: Auditor, messages: Messages
-) -> None:
-    """Record that qemu holds nothing of an interface any more: its detach, or its failed ``grant``, and each close."""
-    if history.granted:
-        auditor.write(messages.net_detach(nic.mac, success=True))
-    elif not history.settled:
-        on = network_of(nic.link, nic.type)
-        auditor.write(messages.net_grant(grant, nic.mac, [], False, *on))
-    for opened in history.outstanding:
-        auditor.write(messages.net_close(nic.mac, opened, opened.fd))
-
-
-def end_vm_late(note: Note, state: VmState, auditor: Auditor, origin: Origin) -> str:
-    """Do what is due for a VM whose qemu is gone and whose lock is held; return it in words.
-
-    Raises :class:`AuditError`, :class:`LinkError`, :class:`StateError`, :class:`StuckError`; the note stays then, for
-    the next run.
-    """
-    history = History(note)
-    done = end_of(note, history).reported
+    messages = Messages(AuditedVm(note.name, note.uuid, note.virt), origin)
     state.begin(note)
-    if note.booting:
-        _undo_start(note, state, auditor, origin, history)
-        return done
-    end_vm(note, state, auditor, origin, how_it_ended(note, state), history)
-    return done
-
-
-def _undo_start(
-    note: Note, state: VmState, auditor: Auditor, origin: Origin, history: History
-) -> None:
-    messages = _messages_of(note, origin)
-    _record_ends(note, state, "start", history, auditor, messages)
     operation, result = history.control()
-    if (operation, result) == ("start", "success"):
-        auditor.write(messages.control("stop", "failed", note.pid or 0, success=True))
-    elif operation is None:
-        auditor.write(messages.control("start", "booted", note.pid or 0, success=False))
-    auditor.prove()
-    _forget(note, state)
+    if note.booting:
+        _record_ends(note, state, "start", history, auditor, messages)
+        if (operation, result) == ("start", "success"):
+            auditor.write(messages.control("stop", "failed", note.pid or 0, True))
+        elif operation is None:
+            auditor.write(messages.control("start", "booted", note.pid or 0, False))
+        auditor.prove()
+    else:
+        reason = reason or _how_it_ended(note, state)
+        ours = note.started or reason in _STOPPED_BY_US
+        if ours and (operation, result) != ("stop", "success"):
+            auditor.write(messages.control("stop", reason, note.pid or 0, True))
+        _record_ends(note, state, "attach", history, auditor, messages)
+    # This comes after the last record, because importing the code that removes links takes longer than all records.
+    for nic in note.interfaces.values():
+        remove_remains(nic)
+    state.remove()
 
 
-def how_it_ended(note: Note, state: VmState) -> str:
+def _how_it_ended(note: Note, state: VmState) -> str:
     """Return VIRT_CONTROL's reason for an end that no task asked for.
 
     Nobody learns the exit status of a qemu in a scope. A qemu that ends in good order (its guest
@@ -138,14 +136,3 @@ def _record_ends(
             f"VM {note.name} (pid {note.pid}) has ended, and somebody still holds a part of what it had: {held}. No detach and no close"
             " of it is on record; end that process, and run the task again"
         )
-
-
-def _messages_of(note: Note, origin: Origin) -> Messages:
-    return Messages(AuditedVm(note.name, note.uuid, note.virt), origin)
-
-
-def _forget(note: Note, state: VmState) -> None:
-    # This comes after the last record, because importing the code that removes links takes longer than all records.
-    for nic in note.interfaces.values():
-        remove_remains(nic)
-    state.remove()

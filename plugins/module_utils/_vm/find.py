@@ -33,6 +33,8 @@ def find_vm(wanted: Target, check_mode: bool, warnings: list[str]) -> t.Iterator
         note = _read_note(state, wanted.name, not check_mode, warnings)
         vm = Vm(wanted, uuid, note, unreached)
         vm.look()
+        if not vm.running:
+            warnings += identity.strangers(wanted, uuid, note)
         try:
             yield vm
         finally:

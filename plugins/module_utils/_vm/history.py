@@ -62,6 +62,18 @@ class History:
                 return logged.record.fields.get("op"), logged.record.fields.get("res")
         return None, None
 
+    def has_update(
+        self, mac: str, change: t.Mapping[str, str | None], success: bool
+    ) -> bool:
+        """Tell whether a change of one value of an interface's network is on record, as done or as failed."""
+        result = "success" if success else "failed"
+        return any(
+            (fields.get("reason"), fields.get("net"), fields.get("res"))
+            == ("update", mac, result)
+            and change.items() <= fields.items()
+            for fields in (logged.record.fields for logged in self.records)
+        )
+
     def nic(self, note: NicNote) -> NicHistory:
         """Return what is on record of one interface: the note from before these records, and what they change."""
         mine = [logged for logged in self.records if _speaks_of(logged, note.mac)]

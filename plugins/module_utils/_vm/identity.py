@@ -149,6 +149,23 @@ def refuse_namesake(
         raise _namesake(name, uuid, process, said.uuid)
 
 
+def strangers(target: Target, uuid: str, note: Note | None) -> list[str]:
+    """Return in words which qemus of other users have the name or the UUID of a VM. None of them is taken for the VM."""
+    known = (_ROOT, *uids_of(note), *_uids_named(target.user))
+    words = []
+    for process in all_processes():
+        found = told(process.command_line())
+        what = "UUID" if found.uuid == uuid else "name"
+        if (found.uuid == uuid or found.name == target.name) and is_qemu(process):
+            uid = process.uid()
+            if uid is not None and uid not in known:
+                words.append(
+                    f"a qemu of user id {uid} (pid {process.pid}) has the {what} of VM {target.name}. It is not taken for that VM,"
+                    " and nothing is done to it; if it is that VM, give qmp_socket, or qemu.user when it is to be started"
+                )
+    return words
+
+
 def _uids_named(user: str | None) -> list[int]:
     """Return the uid of a user that a task names for qemu, if there is such a user."""
     with contextlib.suppress(KeyError):

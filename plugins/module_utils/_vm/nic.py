@@ -243,8 +243,8 @@ def strange_devices(
 
 def _may_be_of(nic: NicNote, opened: Device) -> bool:
     """Tell whether a device can be that of an attach that was cut off."""
-    new_vhost = opened.is_vhost and opened.fd not in nic.others
-    return new_vhost or opened.dev == nic.ifname
+    with_vhost = any(each.is_vhost for each in nic.devices)
+    return (opened.is_vhost and with_vhost) or opened.dev == nic.ifname
 
 
 class Move(t.NamedTuple):

@@ -21,6 +21,19 @@ from .._proc import Process
 _VERSION = 1
 
 Phase = t.Literal["opening", "held", "revoked"]
+_PHASES: tuple[Phase, ...] = t.get_args(Phase)
+# What JSON has for the fields of a note, by their types.
+_TYPES: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "str | None": (str, type(None)),
+    "int": (int,),
+    "int | None": (int, type(None)),
+    "float | None": (float, int, type(None)),
+    "bool": (bool,),
+    "list[int]": (list,),
+    "Mode": (str,),
+    "Phase": (str,),
+}
 
 
 @dataclasses.dataclass
@@ -31,7 +44,7 @@ class NicNote:
     ``revoked`` when the host side is closed and the guest still has its NIC.
     ``pending``: the guest was asked to let go and has not. ``made``: this collection attached it.
     ``network``: what its link was put on, beside ``source``; ``updating``: what it is being put on.
-    ``others``: the vhost-net fds that qemu held before, which nothing else tells from those of this interface.
+    ``devices``: those that were opened for it, with their numbers in qemu as soon as it has them.
     """
 
     mac: str
@@ -45,7 +58,6 @@ class NicNote:
     phase: Phase
     pending: bool = False
     made: bool = True
-    others: list[int] = dataclasses.field(default_factory=list)
     ifindex: int | None = None
     devices: list[Device] = dataclasses.field(default_factory=list)
     network: Network = dataclasses.field(default_factory=Network)
@@ -97,8 +109,9 @@ class Note:
     @property
     def is_unfinished(self) -> bool:
         """Tell whether something was begun that is neither finished nor undone."""
-        opening = any(nic.phase == "opening" for nic in self.interfaces.values())
-        return self.booting or self.frozen or opening
+        nics = self.interfaces.values()
+        begun = any(nic.phase == "opening" or nic.updating is not None for nic in nics)
+        return self.booting or self.frozen or begun
 
     def bind(self, process: Process) -> None:
         """Note which process the VM is."""
@@ -118,6 +131,10 @@ class Note:
             nic.phase = "held"
         elif reason in ("start", "attach") and nic.phase == "held":
             nic.phase = "opening"
+        elif reason == "update" and fields.get("res") == "success":
+            after = nic.updating or nic.link.network
+            nic.put_on(nic.link.network.before(fields))
+            nic.updating = after
         elif reason == "open":
             # An open that is not on record needs no close.
             nic.devices = [opened for opened in nic.devices if opened.event != event]
@@ -141,32 +158,43 @@ def encode(note: Note) -> str:
 def decode(text: str) -> Note:
     """Build a note from JSON. Keys of a newer version are left out, and missing keys get their defaults.
 
-    Raises :class:`ValueError`, :class:`TypeError` or :class:`AttributeError` if the text is no note.
+    Raises :class:`ValueError`, :class:`TypeError` or :class:`AttributeError` if the text is no note, or if a value has
+    another type than it should have.
     """
     data: dict[str, t.Any] = json.loads(text)
-    known = _known(Note, data)
-    if known.get("audit") not in MODES:
-        known["audit"] = "required"
-    known["interfaces"] = {
-        mac: NicNote(
-            **{
-                **_known(NicNote, entry),
-                "devices": [
-                    Device(**_known(Device, item)) for item in entry.get("devices", [])
-                ],
-                "network": Network(**_known(Network, entry.get("network", {}))),
-                "updating": (
-                    Network(**_known(Network, entry["updating"]))
-                    if entry.get("updating")
-                    else None
-                ),
-            }
+    if data.get("audit") not in MODES:
+        data["audit"] = "required"
+    interfaces = {
+        mac: _build(
+            NicNote,
+            entry,
+            devices=[_build(Device, item) for item in entry.get("devices", [])],
+            network=_build(Network, entry.get("network", {})),
+            updating=(
+                _build(Network, entry["updating"]) if entry.get("updating") else None
+            ),
         )
         for mac, entry in data.get("interfaces", {}).items()
     }
-    return Note(**known)
+    for mac, nic in interfaces.items():
+        if nic.mac != mac or nic.phase not in _PHASES:
+            raise ValueError(f"{mac} is noted as {nic.mac}, {nic.phase}")
+    return _build(Note, data, interfaces=interfaces)
 
 
-def _known(kind: t.Any, data: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    names = {field.name for field in dataclasses.fields(kind)}
-    return {key: value for key, value in data.items() if key in names}
+_Kind = t.TypeVar("_Kind")
+
+
+def _build(kind: type[_Kind], data: t.Any, **built: t.Any) -> _Kind:
+    """Build one of the parts of a note, whose fields are of the types that they say; ``built`` are its own parts."""
+    if not isinstance(data, dict):
+        raise TypeError(f"{data!r} is no part of a note")
+    known: dict[str, t.Any] = dict(built)
+    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+        if field.name in data and field.name not in built:
+            value = known[field.name] = data[field.name]
+            if type(value) not in _TYPES[str(field.type)]:
+                raise TypeError(f"{field.name} is {value!r}")
+            if type(value) is list and any(type(each) is not int for each in value):
+                raise TypeError(f"{field.name} has {value!r}")
+    return kind(**known)

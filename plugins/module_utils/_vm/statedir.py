@@ -68,13 +68,14 @@ class VmState:
         return False
 
     def load(self) -> Note | None:
-        """Return the note, ``None`` when there is none that can be used.
+        """Return the note, ``None`` when there is none that can be used, such as that of another VM.
 
         Raises :class:`OSError` when the host is out of file descriptors or memory.
         """
         try:
             with open(self._file, encoding="utf-8") as handle:
-                return decode(handle.read())
+                note = decode(handle.read())
+                return note if note.uuid == self.uuid else None
         except OSError as exc:
             raise_exhausted(exc)
         except (ValueError, TypeError, AttributeError):

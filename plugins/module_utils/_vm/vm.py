@@ -46,7 +46,8 @@ class Vm:
     """A VM while a task has its lock (in check mode: looks at it). :func:`find_vm` makes it.
 
     ``note`` is what this host knows of it, ``None`` for a VM that has no NIC of ours; ``history`` is what a task
-    that was cut off has on record of it. ``unreached`` is why nobody answers on the monitor that the task gave.
+    that was cut off has on record of it, until the first change ends, which goes on with that. ``unreached`` is why
+    nobody answers on the monitor that the task gave.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class Vm:
     ) -> None:
         self.target, self.uuid, self.note = wanted, uuid, note
         self.state = VmState(uuid)
-        self.history = History(None)
+        self.history = History(note)
         self._unreached = unreached
         self._live: Live | None = None
 
@@ -71,6 +72,11 @@ class Vm:
     def running(self) -> bool:
         """Tell whether the VM's qemu runs and answers."""
         return self._live is not None
+
+    @property
+    def has_ended(self) -> bool:
+        """Tell whether the process that the VM's note names has ended."""
+        return self.note is not None and identity.has_ended(self.note)
 
     @property
     def live(self) -> Live:
@@ -137,12 +143,11 @@ class Vm:
     def change(self, auditor: Auditor) -> t.Iterator[Note]:
         """Change something of the VM. Yields its note, a new one for a VM that has none.
 
-        First reads what is on record of a task that was cut off (``history``), then notes that a task is under way.
-        At the end, also after an error, it writes the note back, or removes it if the note has nothing left to tell.
+        First notes that a task is under way. At the end, also after an error, it writes the note back, or removes it
+        if the note has nothing left to tell.
         What could not be proved or undone stays noted as under way, so that the next task goes on with it.
         """
         note = self.note = self.note or self.new_note(self.virt(), started=False)
-        self.history = History(note)
         self.state.begin(note)
         try:
             yield note
@@ -150,12 +155,17 @@ class Vm:
             # If the end of a VM is on record, its note is gone.
             if self.note is not None:
                 self._settle(note, auditor)
+            self.history = History(None)
+
+    def forget(self) -> None:
+        """Forget what was noted of a VM whose end is on record."""
+        self.note, self.history = None, History(None)
 
     def _settle(self, note: Note, auditor: Auditor) -> None:
         auditor.prove_anyway()
         for event, record in auditor.unproved.items():
             note.unrecord(event, record.fields)
-        if auditor.missed or note.is_unfinished or identity.has_ended(note):
+        if auditor.missed or note.is_unfinished or self.has_ended:
             self.state.save(note)
             return
         # A NIC that something else attached is no longer noted when no change of it is under way.

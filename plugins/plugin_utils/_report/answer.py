@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import datetime
 import json
+import math
 import re
 import typing as t
 
@@ -33,7 +35,23 @@ def _is_number(value: t.Any) -> bool:
 
 
 def _is_time(value: t.Any) -> bool:
-    return isinstance(value, str) and _TIME.fullmatch(value) is not None
+    if not isinstance(value, str) or _TIME.fullmatch(value) is None:
+        return False
+    try:
+        datetime.datetime.fromisoformat(value[:-1])
+    except ValueError:
+        return False
+    return True
+
+
+def _are_texts(value: t.Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+
+def _is_flat(value: t.Any) -> bool:
+    return isinstance(value, dict) and not any(
+        isinstance(each, (dict, list)) for each in value.values()
+    )
 
 
 def _or_null(kind: Kind) -> Kind:
@@ -49,7 +67,9 @@ _NUMBER_OR_NULL = _or_null(_NUMBER)
 _BOOL = Kind("true or false", lambda value: isinstance(value, bool))
 _TIME_KIND = Kind("a time", _is_time)
 _LIST = Kind("a list", lambda value: isinstance(value, list))
+_TEXTS = Kind("a list of texts", _are_texts)
 _DICT = Kind("a dictionary", lambda value: isinstance(value, dict))
+_NETWORK = Kind("a dictionary of texts", _is_flat)
 _SEVERITY = Kind("a severity", lambda value: value in SEVERITIES)
 
 _STATS = {"files": _LIST, "unread": _LIST, "bytes": _NUMBER, "records": _NUMBER}
@@ -71,7 +91,7 @@ _FINDING = {
     "severity": _SEVERITY,
     "message": _TEXT,
     "time": _TIME_KIND,
-    "events": _LIST,
+    "events": _TEXTS,
     "vm": _TEXT_OR_NULL,
     "uuid": _TEXT_OR_NULL,
     "mac": _TEXT_OR_NULL,
@@ -84,6 +104,7 @@ _SESSION = {
     "end": _TEXT,
     "reason": _TEXT_OR_NULL,
     "resources": _LIST,
+    "events": _TEXTS,
 }
 _RESOURCE = {
     "reason": _TEXT,
@@ -101,15 +122,16 @@ _HELD = {
     "until": _or_null(_TIME_KIND),
     "event": _TEXT,
 }
-# What older versions of a module do not return.
+# An answer may lack these: older versions of the module do not return them, or they are not in all lists.
 _MAY_LACK = {
-    "network": _or_null(_DICT),
-    "ticket": _TEXT_OR_NULL,
-    "ifname": _TEXT_OR_NULL,
-    "dev": _TEXT_OR_NULL,
-    "path": _TEXT_OR_NULL,
-    "exe": _TEXT_OR_NULL,
+    "network": _or_null(_NETWORK),
+    **dict.fromkeys(("ticket", "ifname", "dev", "path", "exe"), _TEXT_OR_NULL),
+    **dict.fromkeys(("auid", "ses", "pid", "fd"), _NUMBER_OR_NULL),
+    "end_event": _TEXT_OR_NULL,
+    "first": _or_null(_TIME_KIND),
 }
+# The report sets these. A host must not say that something is on another host, or known.
+_OURS = ("host", "hosts", "id", "new", "known")
 
 
 class Answer(t.NamedTuple):
@@ -135,7 +157,7 @@ def read_answer(text: str) -> Answer:
     Raises :class:`OddAnswerError`, also with the task's own message when the task failed.
     """
     try:
-        data = json.loads(text)
+        data = json.loads(text, parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError) as exc:
         raise OddAnswerError(f"its answer is no JSON: {exc}") from exc
     if not isinstance(data, dict):
@@ -164,6 +186,14 @@ def read_answer(text: str) -> Answer:
     )
 
 
+def _finite(text: str) -> float:
+    """Return a number. JSON has no infinite ones, and other programs could not read the report."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no number")
+    return number
+
+
 def _until(data: Data) -> str | None:
     """Return until when was asked for, where that is a time as the modules write it."""
     until = (data.get("asked") or {}).get("until")
@@ -177,6 +207,8 @@ def _check_all(
     for position, item in enumerate(data[name]):
         where = f"{within}.{name}" if within else name
         _check(item, f"{where}[{position}]", kinds)
+        for ours in _OURS:
+            item.pop(ours, None)
     return t.cast("list[Data]", data[name])
 
 
@@ -186,7 +218,7 @@ def _check(data: t.Any, where: str, kinds: t.Mapping[str, Kind]) -> None:
     for name, kind in {**_MAY_LACK, **kinds}.items():
         value = data.get(name, _ABSENT)
         full = f"{where}.{name}" if where else name
-        if value is _ABSENT and name in kinds and name not in _MAY_LACK:
+        if value is _ABSENT and name in kinds:
             raise OddAnswerError(f"its answer has no {full}")
         if value is not _ABSENT and not kind.accepts(value):
             raise OddAnswerError(f"its answer has a {full} that is not {kind.word}")

@@ -62,6 +62,8 @@ class Report:
 
     def __init__(self, request: Request, work: Path) -> None:
         self._request, self._work = request, work
+        # Somebody may name a host twice.
+        self._hosts_asked = list(dict.fromkeys(request.hosts))
         self._known = parse_known("known", request.known, CODES)
         self._last = Last.read(request.directory)
         self._created = iso(request.now)
@@ -84,8 +86,7 @@ class Report:
 
     def _paths(self) -> list[Path]:
         return [
-            self._request.answers / each
-            for each in map(answer_name, self._request.hosts)
+            self._request.answers / each for each in map(answer_name, self._hosts_asked)
         ]
 
     def make(self) -> Outcome:
@@ -96,7 +97,7 @@ class Report:
         timelines = _create(self._work / "timelines.html")
         try:
             with grants, timelines:
-                for number, host in enumerate(self._request.hosts):
+                for number, host in enumerate(self._hosts_asked):
                     page = f"{PAGES}/{number}.html" if split else ""
                     self._take(Place(host, f"h{number}", page), grants, timelines)
             self._finish(split)
@@ -160,15 +161,15 @@ class Report:
             grant["new"] = self._last.created is not None and (
                 grant["since"] > self._last.created
             )
-            self._tables.add("grants", {**mine, **grant})
+            self._tables.add("grants", {**grant, **mine})
             holder = _holder(host, grant, grant["since"])
             self._fleet.add(grant["mac"], holder)
         for session in answer.sessions:
-            self._tables.add("sessions", {**mine, **session})
+            self._tables.add("sessions", {**session, **mine})
             if session["end"] == "running":
                 self._fleet.add_vm(_holder(host, session, session["start"]))
         for held in answer.history:
-            self._tables.add("history", {**mine, **held})
+            self._tables.add("history", {**held, **mine})
         for finding in answer.findings:
             finding.update(mine)
             self._name(finding)

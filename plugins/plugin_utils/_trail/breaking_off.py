@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Sees that a run is broken off, of which Ansible tells a callback nothing."""
+"""Notices that a run ends early. Ansible does not tell a callback about that."""
 
 from __future__ import annotations
 
@@ -16,59 +16,73 @@ import typing as t
 
 # How long a signal waits for another thread that writes.
 _SECONDS = 5
+# These end the process without a hook of Ansible's.
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
+# Ansible makes an exception of it. That must not be raised between the writing of a line and the note that it is written.
+_SIGNALS = (*_ENDING, signal.SIGINT)
 
 
 class BreakingOff:
-    """Calls ``finish`` with what broke the run off: SIGTERM, or a way out that leads by no hook, as Ctrl-C.
+    """Calls ``finish`` with the reason when a run ends early: by a signal, by Ctrl-C, or by an error of Ansible's own.
 
-    ``finish`` does nothing once the run has ended.
+    ``finish`` does nothing when the run has ended already.
     """
 
     def __init__(self, finish: t.Callable[[str], None]) -> None:
         self._finish = finish
-        # Workers are forks of this process, and none of theirs is the end of the run.
+        # Ansible's workers are forks of this process. The end of a worker is not the end of the run.
         self._owner = os.getpid()
-        self._signal: int | None = None
-        self._before: t.Any = signal.SIG_DFL
-        # The thread that is just writing.
+        self._waiting: int | None = None
+        self._before: dict[int, t.Any] = {}
+        # The thread that writes at this moment.
         self._busy: int | None = None
 
     def watch(self) -> None:
-        """Begin, or go on after Ansible has set a handler of its own."""
-        atexit.unregister(self._at_exit)
+        """Begin to watch. Call it again for each run, because Ansible sets handlers of its own for each."""
+        self.forget()
         atexit.register(self._at_exit)
-        alone = threading.current_thread() is threading.main_thread()
-        before = signal.getsignal(signal.SIGTERM)
-        if alone and before not in (self._on_signal, signal.SIG_IGN, None):
-            self._before = before
-            signal.signal(signal.SIGTERM, self._on_signal)
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in _SIGNALS:
+            before = signal.getsignal(number)
+            if before not in (self._on_signal, signal.SIG_IGN, None):
+                self._before[number] = before
+                signal.signal(number, self._on_signal)
+
+    def forget(self) -> None:
+        """Do nothing at the exit of the process."""
+        atexit.unregister(self._at_exit)
 
     @contextlib.contextmanager
     def held_off(self) -> t.Iterator[None]:
-        """Have a signal wait while this thread writes."""
+        """Make signals wait while this thread writes."""
         outer, self._busy = self._busy, threading.get_ident()
         try:
             yield
         finally:
             self._busy = outer
-        if outer is None and self._signal is not None:
-            self._pass_on(self._signal, None)
+            if outer is None and self._waiting is not None:
+                self._pass_on(self._waiting, None)
 
     def _on_signal(self, number: int, frame: t.Any) -> None:
         if os.getpid() == self._owner:
             if self._busy == threading.get_ident():
-                self._signal = number
+                self._waiting = number
                 return
-            until = time.monotonic() + _SECONDS
-            while self._busy is not None and time.monotonic() < until:
-                time.sleep(0.01)
+            self._wait()
         self._pass_on(number, frame)
 
+    def _wait(self) -> None:
+        until = time.monotonic() + _SECONDS
+        while self._busy is not None and time.monotonic() < until:
+            time.sleep(0.01)
+
     def _pass_on(self, number: int, frame: t.Any) -> None:
-        """Finish, and have done what would be done without us: Ansible ends this process at once."""
-        self._signal = None
-        self._end(signal.Signals(number).name)
-        before = self._before
+        """Do what would have been done without this watch. Finish first if that ends the process at once."""
+        self._waiting = None
+        if number in _ENDING:
+            self._end(signal.Signals(number).name)
+        before = self._before[number]
         signal.signal(number, before)
         if callable(before):
             before(number, frame)
@@ -76,6 +90,8 @@ class BreakingOff:
             os.kill(os.getpid(), number)
 
     def _at_exit(self) -> None:
+        if os.getpid() == self._owner:
+            self._wait()
         self._end("the user, or an error of Ansible's own")
 
     def _end(self, by: str) -> None:

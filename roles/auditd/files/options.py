@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Say what the options of the audit daemon become, and what speaks against it.
+"""Work out the new options of the audit daemon, and the reasons against them.
 
-Runs on the host, with a JSON object as its argument (see ``plan``). Changes nothing. auditd.conf(5) explains the
-options.
+Runs on the host, with a JSON object as its argument (see ``plan``). Changes nothing. auditd.conf(5) explains
+the options.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ import typing as t
 
 CONF = "/etc/audit/auditd.conf"
 LINE = re.compile(r"[ \t]*(\w+)[ \t]*=[ \t]*(.*?)[ \t]*")
-# These stop the system instead of going on without a log.
+# These actions stop the system, so that it does not go on without a log.
 END = ("single", "halt")
-# auditd reads these only when it starts; with a changed name_format it writes "node=(null)" until then.
+# auditd reads these options only when it starts. After a change of name_format it writes
+# "node=(null)" until then.
 STARTED_WITH = (
     "name_format",
     "name",
@@ -35,13 +36,13 @@ Memory = dict[str, dict[str, t.Any]]
 
 
 def parse(text: str) -> Values:
-    """The options that a file sets, by their names in lower case."""
+    """Return the options that a file sets, by their names in lower case."""
     found = (LINE.fullmatch(line) for line in text.split("\n"))
     return {match[1].lower(): match[2] for match in found if match}
 
 
 def wrong(name: str, text: str, known: dict[str, t.Any]) -> str:
-    """The reason why the option cannot have that value, or nothing."""
+    """Return the reason why the option cannot have that value, or nothing."""
     word, _blank, path = text.partition(" ")
     if "words" in known:
         if word.lower() not in known["words"] or (path and word.lower() != "exec"):
@@ -66,7 +67,7 @@ def wrong(name: str, text: str, known: dict[str, t.Any]) -> str:
 def given(
     variables: dict[str, t.Any], known: dict[str, t.Any], called: str
 ) -> tuple[Values, list[str]]:
-    """The options that variables set, and what is wrong with them. called: what stands before an option's name."""
+    """Return the options that variables set, and what is wrong with them. called: the text before an option's name."""
     wanted, problems = {}, []
     for name in (name for name in variables if name in known):
         text = "" if variables[name] is None else str(variables[name]).strip()
@@ -84,7 +85,10 @@ def given(
 
 
 def render(text: str, wanted: Values, old: Memory) -> str:
-    """The file's text with the wanted options, and with those that are no longer wanted as they were before the role."""
+    """Return the file's text with the wanted options.
+
+    Options that are no longer wanted get the value that they had before the role.
+    """
     missing = [name for name in wanted if name not in parse(text)]
     lines = []
     for line in text.rstrip("\n").split("\n"):
@@ -106,7 +110,7 @@ def render(text: str, wanted: Values, old: Memory) -> str:
 
 
 def remember(text: str, wanted: Values, old: Memory) -> Memory:
-    """What the role has to remember of the options that it sets."""
+    """Return what the role has to remember about the options that it sets."""
     was = parse(text)
     return {
         name: {
@@ -120,7 +124,7 @@ def remember(text: str, wanted: Values, old: Memory) -> Memory:
 
 
 class Daemon:
-    """The options that a text of auditd.conf amounts to."""
+    """Return the options that the daemon has with a text of auditd.conf."""
 
     def __init__(self, text: str, known: dict[str, t.Any]) -> None:
         defaults = {name: str(option["default"]) for name, option in known.items()}
@@ -130,7 +134,7 @@ class Daemon:
         return (self.values[name].lower().split() or [""])[0]
 
     def number(self, name: str, whole: int = 0) -> int:
-        """A number; of a percentage, that part of the whole."""
+        """Return a number. For a percentage, return that part of the whole."""
         text = self.values[name]
         digits = int("0" + "".join(re.findall("[0-9]", text)))
         return digits * whole // 100 if text.endswith("%") else digits
@@ -142,33 +146,37 @@ class Daemon:
 
 
 def fewer(before: Daemon, after: Daemon) -> list[str]:
-    """Why the daemon would keep fewer logs than before."""
+    """Return the reasons why the daemon would keep fewer logs than before."""
     why = []
     was, now = before.number("num_logs"), after.number("num_logs")
     sizes = before.number("max_log_file"), after.number("max_log_file")
     if after.deletes and not before.deletes:
         old = before.word("max_log_file_action")
         why.append(
-            f"max_log_file_action rotate with num_logs {now}, instead of {old} with num_logs {was}, has auditd delete logs"
+            f"with max_log_file_action rotate and num_logs {now} in place of {old} and num_logs {was}, auditd deletes "
+            "logs"
         )
     elif after.deletes and (now < was or now * sizes[1] < was * sizes[0]):
         why.append(
-            f"num_logs {now} with max_log_file {sizes[1]}, instead of {was} with {sizes[0]}, has auditd delete the logs beyond"
+            f"with num_logs {now} and max_log_file {sizes[1]} in place of {was} and {sizes[0]}, auditd deletes the "
+            "logs beyond that"
         )
     for name in (name for name in after.values if name.endswith("_action")):
         old, new = before.word(name), after.word(name)
         change = f"{name} {new} instead of {old}"
         if old in END and new not in END:
-            why.append(f"{change} lets the host go on when its log is not written")
+            why.append(
+                f"with {change} the host goes on when auditd cannot write its log"
+            )
         elif new != old and new == "suspend":
-            why.append(f"{change} has auditd stop writing")
+            why.append(f"with {change} auditd stops writing")
         elif new != old and new == "rotate" and name != "max_log_file_action":
-            why.append(f"{change} has auditd delete logs")
+            why.append(f"with {change} auditd deletes logs")
     return why
 
 
 def contradictions(daemon: Daemon, host: dict[str, t.Any]) -> list[str]:
-    """What the collection would lack with these options, and what would keep auditd from starting."""
+    """Return what the collection would lack with these options, and what would keep auditd from starting."""
     flush, name_format = daemon.word("flush"), daemon.word("name_format")
     space = daemon.number("space_left", host["size"])
     last = daemon.number("admin_space_left", host["size"])
@@ -176,12 +184,15 @@ def contradictions(daemon: Daemon, host: dict[str, t.Any]) -> list[str]:
     checks = [
         (
             not logs,
-            "With write_logs = no, or log_format = NOLOG, there is no log that records could be looked for in."
-            " Set auditd_write_logs: true and auditd_log_format: ENRICHED.",
+            "With write_logs = no, or log_format = NOLOG, there is no log in which anybody could find records. Set "
+            "auditd_write_logs: true and auditd_log_format: ENRICHED.",
         ),
         (
             host["forwards"] and name_format == "none",
-            "With name_format = NONE a collector cannot tell this host's records from another's. Set auditd_name_format.",
+            (
+                "With name_format = NONE a collector cannot tell this host's records from those of other hosts. Set "
+                "auditd_name_format."
+            ),
         ),
         (
             name_format == "user" and not daemon.values["name"],
@@ -189,12 +200,13 @@ def contradictions(daemon: Daemon, host: dict[str, t.Any]) -> list[str]:
         ),
         (
             name_format in ("fqd", "numeric") and not host["resolves"],
-            f"With auditd_name_format {name_format} auditd looks the host's name up when it starts, and ends when there"
-            " is no address for it. Give it one, in /etc/hosts or in the DNS, or set another auditd_name_format.",
+            f"With auditd_name_format {name_format} auditd looks up the address of the host's name when it starts, and "
+            "ends if there is none. Give the name an address in /etc/hosts or in the DNS, or set another "
+            "auditd_name_format.",
         ),
         (
             flush.startswith("incremental") and daemon.number("freq") == 0,
-            f"auditd does not start with auditd_freq 0 and auditd_flush {flush}; set one of them otherwise.",
+            f"auditd does not start with auditd_freq 0 and auditd_flush {flush}. Change one of them.",
         ),
         (
             0 < space <= last,
@@ -203,20 +215,20 @@ def contradictions(daemon: Daemon, host: dict[str, t.Any]) -> list[str]:
         ),
         (
             host["free"] <= last,
-            f"{host['log_directory']} has {host['free']} MiB free, and below admin_space_left"
-            f" ({daemon.values['admin_space_left']}) the audit daemon is at its last warning. Make room there.",
+            f"{host['log_directory']} has {host['free']} MiB free, which is less than admin_space_left "
+            f"({daemon.values['admin_space_left']}), the audit daemon's last warning. Make room there.",
         ),
     ]
     return [say for is_so, say in checks if is_so]
 
 
 def plan(asked: dict[str, t.Any]) -> dict[str, t.Any]:
-    """Return problems and hints, each a sentence; the files' new texts where they differ; and what is to be remembered.
-
-    asked: ``present``; ``known``, ``variables``, ``listen`` and ``preset``, by the options' names (vars/main/options.yml);
-    ``allow``, to keep fewer logs; ``texts`` of the files that are there, by path; ``saved``, what is remembered;
-    ``remote``, the wanted options of other files by path; ``names`` of variables that begin as the role's ``own``; and
-    ``host``: ``free`` and ``size`` in MiB of ``log_directory``, whether its name ``resolves``, whether it ``forwards``.
+    """Return problems and hints, each a sentence, the new texts of the files that change, and what the role has
+    to remember. asked: ``present``; ``known``, ``variables``, ``listen`` and ``preset``, by the options' names
+    (vars/main/options.yml); ``allow``: whether the daemon may keep fewer logs; ``texts``: the texts of the
+    existing files, by path; ``saved``: what the role remembers; ``remote``: the wanted options of other files,
+    by path; ``names``: the variables whose names begin like the role's ``own``; and ``host``: ``free`` and
+    ``size`` in MiB of ``log_directory``, whether its name ``resolves``, whether it ``forwards``.
     """
     texts, saved, known = asked["texts"], asked["saved"], asked["known"]
     text, old = texts.get(CONF, ""), saved.get(CONF, {})
@@ -225,7 +237,7 @@ def plan(asked: dict[str, t.Any]) -> dict[str, t.Any]:
     wanted.update(listen)
     before = Daemon(text, known)
     for name, good in asked["preset"].items():
-        # The role keeps an option that it has set, because otherwise it would give the option back.
+        # The role keeps an option that it has set. Without this it would give the option back.
         if name not in wanted and (name in old or before.word(name) not in good):
             wanted[name] = good[0]
     hints = []
@@ -240,8 +252,9 @@ def plan(asked: dict[str, t.Any]) -> dict[str, t.Any]:
         if fewer(before, back):
             wanted = {**kept, **wanted}
             hints.append(
-                f"{', '.join(kept)} stay as the role has set them, though no variable says so any more: the host's earlier"
-                " values keep fewer logs. auditd_allow_less_retention: true gives them back."
+                f"{', '.join(kept)} stay as the role has set them, although no variable sets them any more, because "
+                "the host's earlier values keep fewer logs. To restore the earlier values, set "
+                "auditd_allow_less_retention: true."
             )
     files = {**asked["remote"], CONF: wanted} if asked["present"] else {}
     new = {p: render(texts[p], files.get(p, {}), saved.get(p, {})) for p in texts}
@@ -254,7 +267,7 @@ def plan(asked: dict[str, t.Any]) -> dict[str, t.Any]:
         problems += contradictions(after, asked["host"])
         if CONF in texts and not asked["allow"]:
             problems += [
-                f"{why}; say auditd_allow_less_retention: true if that is wanted."
+                f"{why}. If you want that, set auditd_allow_less_retention: true."
                 for why in fewer(before, after)
             ]
     near = {
@@ -265,7 +278,7 @@ def plan(asked: dict[str, t.Any]) -> dict[str, t.Any]:
         "problems": problems,
         "hints": hints
         + [
-            f"The role has no option {name}, and leaves it alone; it has {found[0]}."
+            f"The role has no option {name} and ignores it. A similar option is {found[0]}."
             for name, found in near.items()
             if found
         ],
@@ -280,7 +293,7 @@ def plan(asked: dict[str, t.Any]) -> dict[str, t.Any]:
 def main() -> None:
     found = plan(json.loads(sys.argv[1]))
     for file in found["files"]:
-        # A host may have a stricter one than its package.
+        # A host may have a stricter value than its package.
         file["mode"] = f"{stat.S_IMODE(os.stat(file['path']).st_mode):04o}"
     print(json.dumps(found))
 

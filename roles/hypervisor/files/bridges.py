@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Say how the bridges of a host differ from those that the role wants, and what stands against it.
+"""Work out how the bridges of a host differ from the wanted ones, and the reasons against a change.
 
-Runs on the host as root, with a JSON object as its argument: ``bridges``, those that are wanted, as words.py prints them,
-and ``networkd``, whether systemd-networkd runs. Changes nothing. Prints JSON: problems (each a sentence), and what there is
-to do. What Open vSwitch has to do for its bridges, openvswitch.py says.
+Runs on the host as root, with a JSON object as its argument: ``bridges``, the wanted bridges in the form that
+words.py prints, and ``networkd``, whether systemd-networkd runs. Changes nothing. Prints JSON: problems (each a
+sentence), and what there is to do. openvswitch.py does the same for the bridges of Open vSwitch.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import typing as t
 from pathlib import Path
 
 NETWORK = Path("/etc/systemd/network")
-# The alias of a link, which tells that the role made it, or made it a port.
+# The alias of a link that the role made, or that the role made a port.
 MARK = "virtaudit.qemu"
 # Options of a bridge, in the words of ip(8).
 VLANS = {"default_pvid": "vlan_default_pvid", "vlan_filtering": "vlan_filtering"}
@@ -30,7 +30,7 @@ Link = dict[str, t.Any]
 
 
 def takes_advertisements(name: str) -> bool:
-    """Whether the kernel would take an address and a route from a router advertisement that a guest sends."""
+    """Tell whether the kernel would accept an address and a route from a router advertisement that a guest sends."""
     try:
         return Path(f"/proc/sys/net/ipv6/conf/{name}/accept_ra").read_text() != "0\n"
     except FileNotFoundError:
@@ -38,7 +38,7 @@ def takes_advertisements(name: str) -> bool:
 
 
 def advertised_routes(name: str) -> list[str]:
-    """The routes that came by router advertisements, in the words of ip(8)."""
+    """Return the routes that came with router advertisements, in the words of ip(8)."""
     command = ["ip", "-json", "-6", "route", "show", "dev", name, "proto", "ra"]
     done = subprocess.run(command, capture_output=True, check=False)
     routes = json.loads(done.stdout or b"[]")
@@ -48,7 +48,7 @@ def advertised_routes(name: str) -> list[str]:
 
 
 def links() -> dict[str, Link] | None:
-    """The links of the host, by name, as ip(8) shows them; None where the role has yet to install it."""
+    """Return the links of the host from ip(8), by name, or None if the role has not installed ip(8) yet."""
     command = ["ip", "-json", "-details", "address", "show"]
     try:
         shown = subprocess.run(command, capture_output=True, check=True).stdout
@@ -58,7 +58,7 @@ def links() -> dict[str, Link] | None:
 
 
 def addresses(link: Link) -> set[str]:
-    """What can be set by hand: not the link-local address that the kernel gives."""
+    """Return the addresses that somebody set, without the link-local address that the kernel makes."""
     return {
         f"{entry['local']}/{entry['prefixlen']}"
         for entry in link.get("addr_info", [])
@@ -67,13 +67,14 @@ def addresses(link: Link) -> set[str]:
 
 
 class Bridges:
-    """The bridges that are wanted, those that are there, and the way from the one to the other."""
+    """The wanted bridges, the existing bridges, and what changes the one into the other."""
 
     def __init__(self, wanted: list[dict[str, t.Any]], networkd: bool) -> None:
         self.wanted: dict[str, dict[str, t.Any]] = {b["name"]: b for b in wanted}
         self.networkd = networkd
         seen = links()
-        # Nothing of the role's is there then, and what speaks against it shows later.
+        # The role has made nothing on such a host, and a later look finds the reasons against a
+        # change.
         self.blind = seen is None
         self.links: dict[str, Link] = seen or {}
         self.problems: list[str] = []
@@ -94,7 +95,7 @@ class Bridges:
         }
 
     def owner(self, port: str) -> str | None:
-        """The wanted bridge that shall have a port."""
+        """Return the wanted bridge that is to have a port."""
         for name, bridge in self.wanted.items():
             if port in (bridge.get("ports") or []):
                 return name
@@ -111,7 +112,7 @@ class Bridges:
         return [str(path) for path in self.files if path.name not in wanted]
 
     def check(self) -> None:
-        """Find what stands against it, so that it is refused before anything is changed."""
+        """Find the reasons against a change, so that the role refuses it before it changes anything."""
         for name in self.wanted:
             link = self.links.get(name)
             other = by_openvswitch(self.wanted[name])
@@ -125,8 +126,8 @@ class Bridges:
                 self.problem(
                     name,
                     "name",
-                    f"there is a bridge {name} that this role did not make; leave it to what made it and take it"
-                    " out of the list, or remove it first",
+                    f"there is a bridge {name} that this role did not make; take it out of the list and leave it to "
+                    "the program that made it, or remove it first",
                 )
             for port in self.wanted[name].get("ports") or []:
                 self.check_port(name, port)
@@ -138,8 +139,8 @@ class Bridges:
             )
             if others:
                 self.problems.append(
-                    f"hypervisor_bridges: {name} is to be removed, and {', '.join(others)} would lose it; take the"
-                    " NICs from the VMs first (vm_net_detach)"
+                    f"hypervisor_bridges: the role would remove {name}, and {', '.join(others)} are ports of it; take "
+                    "these NICs from their VMs first (vm_net_detach)"
                 )
 
     def check_port(self, name: str, port: str) -> None:
@@ -154,10 +155,10 @@ class Bridges:
             self.problem(
                 name,
                 "mtu",
-                f"{port} can have an MTU of {link['max_mtu']} at most, and would drop what is longer",
+                f"{port} can have an MTU of {link['max_mtu']} at most, and would drop longer frames",
             )
         elif link.get("master") not in (None, name, self.ports.get(port)) and not (
-            # Of which bridge it is a port then, openvswitch.py sees.
+            # openvswitch.py finds out which bridge it is a port of.
             by_openvswitch(self.wanted[name])
             and link["master"] == "ovs-system"
         ):
@@ -166,15 +167,18 @@ class Bridges:
             self.problem(
                 name,
                 "ports",
-                f"{port} has the address {', '.join(sorted(addresses(link)))}, which would not work any more, and"
-                " might cut off this host; give the address to the bridge and take it from the port first",
+                f"{port} has the address {', '.join(sorted(addresses(link)))}, which a port of a bridge cannot use. To "
+                "make it a port might cut off this host. Take the address from the port first, and give it to the "
+                "bridge",
             )
 
     def problem(self, name: str, option: str, text: str) -> None:
         self.problems.append(f"hypervisor_bridges: {name}: {option}: {text}")
 
     def removals(self) -> list[str]:
-        """What ip(8) has to take back; networkd leaves alone what is no longer in its files."""
+        """Return the commands for ip(8) that take back earlier settings. networkd leaves a link alone that is
+        no longer in its files.
+        """
         todo = []
         for port, bridge in sorted(self.ports.items()):
             if self.links.get(port, {}).get("master") == bridge != self.owner(port):
@@ -187,7 +191,9 @@ class Bridges:
         return todo
 
     def settings(self, name: str) -> list[str]:
-        """What ip(8) has to change of a bridge that is there: networkd gives these to a link when it makes it."""
+        """Return the commands for ip(8) that change an existing bridge. networkd sets these values only when it
+        makes a link.
+        """
         bridge, link = self.wanted[name], self.links.get(name)
         if link is None:
             return []
@@ -199,7 +205,7 @@ class Bridges:
             value = bridge.get(option)
             if value is not None and int(value) != has.get(word):
                 todo.append(f"link set dev {name} type bridge {word} {int(value)}")
-        # There is no use in deleting routes while new ones come in.
+        # It is useless to delete routes while new ones come in.
         if takes_advertisements(name):
             todo.append(f"echo 0 >/proc/sys/net/ipv6/conf/{name}/accept_ra")
         return todo + [
@@ -207,7 +213,7 @@ class Bridges:
         ]
 
     def commands(self, name: str) -> list[str]:
-        """What ip(8) would have to do for a bridge now. Nothing when all is as it should be."""
+        """Return the commands for ip(8) that a bridge needs now. There are none if everything is as it should be."""
         bridge, link = self.wanted[name], self.links.get(name)
         openvswitch = by_openvswitch(bridge)
         todo = []
@@ -245,7 +251,7 @@ class Bridges:
 
     def port_commands(self, bridge: dict[str, t.Any], port: str) -> list[str]:
         link, todo = self.links.get(port, {"flags": []}), []
-        # Otherwise the port drops frames that the bridge passes on.
+        # Without this the port drops frames that the bridge forwards.
         if bridge.get("mtu") not in (None, link.get("mtu")):
             todo.append(f"link set dev {port} mtu {bridge['mtu']}")
         if not by_openvswitch(bridge):
@@ -257,7 +263,7 @@ class Bridges:
         return todo
 
     def mark(self, name: str, link: Link) -> list[str]:
-        """Where networkd runs, its files say what is the role's."""
+        """Where networkd runs, its files show what the role made."""
         if self.networkd or link.get("ifalias") == MARK:
             return []
         return [f"link set dev {name} alias {MARK}"]
@@ -268,7 +274,10 @@ def is_bridge(link: Link, kind: str = "bridge") -> bool:
 
 
 def by_openvswitch(bridge: dict[str, t.Any]) -> bool:
-    """Whether Open vSwitch makes the bridge: then openvswitch.py sees to it, and its ports, and here to their links."""
+    """Tell whether Open vSwitch makes the bridge.
+
+    Then openvswitch.py deals with the bridge and its ports, and this file with their links.
+    """
     return bridge.get("type") == "openvswitch"
 
 

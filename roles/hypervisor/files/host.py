@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Say what of a host is not yet as the role wants it, bridges aside, and what stands against it.
+"""Work out what the role has to change on a host apart from bridges, and the reasons against it.
 
-Runs on the host as root, with a JSON object as its argument: the role's state, vhost, user and
-packages, the names of its bridges, and the places where qemu may be. Changes nothing. Prints JSON: problems (each a
+Runs on the host as root, with a JSON object as its argument: the role's state, vhost, user and packages, the
+names of its bridges, and the places where qemu may be. Changes nothing. Prints JSON: problems (each a
 sentence), and what there is to do.
 """
 
@@ -25,14 +25,14 @@ import typing as t
 from pathlib import Path
 
 STATE = Path("/run/virtaudit")
-# The rules of the role auditd, which name that directory: without it the kernel drops them, and refuses them with
-# all that follow when they are loaded again.
+# The rules of the role auditd. They name that directory. Without the directory the kernel drops them and, when
+# they are loaded again, refuses them and all rules after them.
 RULES = Path("/etc/audit/rules.d/50-virtaudit.rules")
-# The program of the companion units stays when the last VM has gone.
+# The program of the companion units stays after the last VM has ended.
 PROGRAM = ".pyz"
-# The comment of the user, which says that the role made the user.
+# The comment of a user that the role made.
 MARK = "virtaudit.qemu"
-# What is there once a module is loaded, or when it is part of the kernel.
+# A path that exists once a module is loaded, or if it is a part of the kernel.
 MODULES = {
     "tun": "/sys/class/misc/tun",
     "macvtap": "/sys/class/macvtap",
@@ -48,7 +48,7 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
 
 
 def missing(packages: list[str]) -> list[str]:
-    """The packages that are not installed."""
+    """Return the packages that are not installed."""
     ask = ["dpkg-query", "--show", "--showformat=${db:Status-Status}"]
     if run(*ask, "base-files").stdout != "installed":
         ask = ["rpm", "--query", "--whatprovides", "--queryformat=installed"]
@@ -56,12 +56,13 @@ def missing(packages: list[str]) -> list[str]:
 
 
 class Modules:
-    """The kernel modules: those to load now, those to load at boot, those that are not to be had."""
+    """Return the kernel modules to load now, those to load at boot, and those that this kernel does not have."""
 
     def __init__(self, vhost: str) -> None:
         names = [name for name in MODULES if name != "vhost_net" or vhost != "off"]
         there = {name for name in names if os.path.exists(MODULES[name])}
-        # Only these: at boot, one that cannot be loaded makes systemd-modules-load fail.
+        # Only these, because a module that cannot be loaded at boot makes systemd-modules-load
+        # fail.
         self.persist = [
             n for n in names if run("modprobe", "--dry-run", n).returncode == 0
         ]
@@ -79,7 +80,7 @@ class Modules:
 
 
 def state_problems(wanted: str) -> list[str]:
-    """Like the modules, the role refuses a state directory that somebody else could write to."""
+    """Refuse a state directory that somebody else could write to, as the modules do."""
     try:
         status = STATE.lstat()
     except FileNotFoundError:
@@ -90,7 +91,7 @@ def state_problems(wanted: str) -> list[str]:
             f"{STATE} is not a directory of root's with mode 0700, so its content cannot be trusted; look at it, then"
             f" remove it ('rm -r {STATE}') while no VM of this collection runs"
             + (
-                ", and run the role auditd again: its rules go with it"
+                ", and run the role auditd again: the kernel drops its rules when the directory goes"
                 if RULES.exists()
                 else ""
             )
@@ -98,13 +99,13 @@ def state_problems(wanted: str) -> list[str]:
     vms = sorted(path.name for path in STATE.iterdir() if path.suffix != PROGRAM)
     if wanted == "absent" and vms:
         return [
-            f"VMs of this collection run here, or left something: {', '.join(vms)} in {STATE}; stop them first"
+            f"VMs of this collection run here, or have left files: {', '.join(vms)} in {STATE}; stop them first"
         ]
     return []
 
 
 def state_leftovers() -> list[str]:
-    """What the role removes of the state directory, files first."""
+    """Return what the role removes of the state directory, files first."""
     if not STATE.exists():
         return []
     programs = sorted(str(path) for path in STATE.glob(f"*{PROGRAM}"))
@@ -112,7 +113,7 @@ def state_leftovers() -> list[str]:
 
 
 class User:
-    """The user that qemu shall run as."""
+    """Return what to do about the user that is to run qemu."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -129,11 +130,11 @@ class User:
     def problems(self, wanted: str) -> list[str]:
         where = f"hypervisor_user: {self.name}"
         if not re.match(r"[a-z_][a-z0-9_-]{0,31}\Z", self.name):
-            return [f"{where!r} is no name of a user"]
+            return [f"{where!r} is not a name of a user"]
         if self.entry is None:
             return []
         if self.entry.pw_uid == 0:
-            return [f"{where} has uid 0, and is not unprivileged; name another one"]
+            return [f"{where} has uid 0, so it is not unprivileged; give another user"]
         if wanted == "absent" and self.made:
             owners = {path: owner(path) for path in Path("/proc").glob("[0-9]*")}
             busy = [
@@ -160,13 +161,16 @@ def runs(unit: str) -> bool:
 
 
 def unkept_bridges(names: list[str], networkd: bool, manager: bool) -> list[str]:
-    """Why nothing would make the bridges at the next boot. Where no manager of networks runs, the role says it instead."""
+    """Return why nothing would make the bridges at the next boot.
+
+    If no network manager runs, the role gives a warning about that instead.
+    """
     if not names or networkd or not manager:
         return []
     return [
-        f"hypervisor_bridges: NetworkManager runs this host's network, and a bridge of the role's would be gone at"
-        f" the next boot. Make {', '.join(names)} with it (nmcli connection add type bridge ifname NAME), and"
-        " leave hypervisor_bridges empty"
+        "hypervisor_bridges: NetworkManager runs this host's network, so a bridge that the role makes would be gone "
+        f"after the next boot. Make {', '.join(names)} with NetworkManager (nmcli connection add type bridge ifname "
+        "NAME), and leave hypervisor_bridges empty"
     ]
 
 

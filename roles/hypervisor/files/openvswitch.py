@@ -2,11 +2,12 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Say how the bridges of Open vSwitch differ from those that the role wants, and what stands against it.
+"""Work out how the bridges of Open vSwitch differ from the wanted ones, and the reasons against a change.
 
-Runs on the host as root, with a JSON object as its argument: ``bridges``, all wanted ones as words.py prints them, and
-``installs``, whether the role is about to install Open vSwitch. Changes nothing. Prints JSON: problems (each a
-sentence), and what there is to do, in the words of ovs-vsctl(8). What Open vSwitch has it makes again at each boot.
+Runs on the host as root, with a JSON object as its argument: ``bridges``, all wanted bridges in the form that
+words.py prints, and ``installs``, whether the role is about to install Open vSwitch. Changes nothing. Prints
+JSON: problems (each a sentence), and what there is to do, in the words of ovs-vsctl(8). Open vSwitch makes its
+bridges again at each boot.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import sys
 import typing as t
 from pathlib import Path
 
-# In external_ids of a bridge or a port, which tells that the role made it.
+# The mark in external_ids of a bridge or a port that the role made.
 MARK = ("virtaudit-role", "hypervisor")
 DATABASES = (
     Path("/etc/openvswitch/conf.db"),
@@ -29,13 +30,16 @@ Row = dict[str, t.Any]
 
 
 def ask(*command: str) -> str:
-    """What ovs-vsctl answers. Raises CalledProcessError when Open vSwitch does not run."""
+    """Return the answer of ovs-vsctl. Raises CalledProcessError if Open vSwitch does not run."""
     asked = ["ovs-vsctl", "--timeout=10", *command]
     return subprocess.run(asked, capture_output=True, check=True, text=True).stdout
 
 
 def table(name: str, *columns: str) -> dict[str, Row]:
-    """The rows of a table of Open vSwitch's database, by their names. RFC 7047, 5.1: maps and sets are pairs."""
+    """Return the rows of a table of Open vSwitch's database, by their names.
+
+    By RFC 7047, 5.1, maps and sets are pairs.
+    """
     told = json.loads(
         ask("--format=json", f"--columns={','.join(('name', *columns))}", "list", name)
     )
@@ -54,14 +58,14 @@ def is_ours(row: Row) -> bool:
 
 
 class Switch:
-    """The bridges that Open vSwitch shall have, those that it has, and the way from the one to the other."""
+    """The wanted bridges of Open vSwitch, its existing bridges, and what changes the one into the other."""
 
     def __init__(self, bridges: list[dict[str, t.Any]], there: bool) -> None:
         wanted = [b for b in bridges if b.get("type") == "openvswitch"]
         self.wanted: dict[str, dict[str, t.Any]] = {b["name"]: b for b in wanted}
         self.bridges: dict[str, Row] = {}
         self.interfaces: dict[str, Row] = {}
-        # The bridge of each port, and those of them that the role made.
+        # The bridge of each port, and the ports that the role made.
         self.ports: dict[str, str] = {}
         self.made: set[str] = set()
         if there:
@@ -75,7 +79,7 @@ class Switch:
                     self.ports[port] = bridge
 
     def gone(self) -> list[str]:
-        """The bridges that the role made, and that are no longer wanted."""
+        """Return the bridges that the role made and that are no longer wanted."""
         made = [name for name, row in self.bridges.items() if is_ours(row)]
         return sorted(set(made) - set(self.wanted))
 
@@ -84,8 +88,8 @@ class Switch:
         for name, bridge in self.wanted.items():
             if name in self.bridges and not is_ours(self.bridges[name]):
                 found.append(
-                    f"hypervisor_bridges: {name}: name: Open vSwitch has a bridge {name} that this role did not make;"
-                    " leave it to what made it and take it out of the list, or remove it first"
+                    f"hypervisor_bridges: {name}: name: Open vSwitch has a bridge {name} that this role did not make; "
+                    "take it out of the list and leave it to the program that made it, or remove it first"
                 )
             for port in bridge.get("ports") or []:
                 other = self.ports.get(port, name)
@@ -101,8 +105,8 @@ class Switch:
             )
             if others:
                 found.append(
-                    f"hypervisor_bridges: {name} is to be removed, and {', '.join(others)} would lose it; take the"
-                    " NICs from the VMs first (vm_net_detach)"
+                    f"hypervisor_bridges: the role would remove {name}, and {', '.join(others)} are ports of it; take "
+                    "these NICs from their VMs first (vm_net_detach)"
                 )
         return found
 
@@ -117,12 +121,13 @@ class Switch:
         return [f"ovs-vsctl del-br {name}" for name in gone] + ports
 
     def commands(self) -> list[str]:
-        """What there is to do for the bridges that are wanted. Nothing when all is as it should be."""
+        """Return what the wanted bridges need. It is nothing if everything is as it should be."""
         todo = []
         for name, bridge in self.wanted.items():
             row = self.bridges.get(name)
             parts = [] if row else [f"add-br {name}", f"set Bridge {name} {SET_MARK}"]
-            # Else the bridge takes the lowest of its ports', and changes as VMs come and go.
+            # Without this the bridge takes the lowest address of its ports, which changes as VMs
+            # come and go.
             config = (row["other_config"] if row else None) or {}
             if config.get("hwaddr") != bridge["mac"]:
                 mac = f"""'"{bridge["mac"]}"'"""
@@ -134,25 +139,25 @@ class Switch:
                 if self.ports.get(port) != name:
                     parts += [f"add-port {name} {port}", f"set Port {port} {SET_MARK}"]
             if parts:
-                # All of it or nothing.
+                # One transaction, so that all of it happens or nothing.
                 todo.append("ovs-vsctl --timeout=30 " + " -- ".join(parts))
         return todo
 
 
 def has_ours() -> bool:
-    """Whether the database of an Open vSwitch that does not run may have bridges of the role's."""
+    """Tell whether the database of an Open vSwitch that does not run may have bridges that the role made."""
     texts = (path.read_text(errors="replace") for path in DATABASES if path.exists())
     return any(MARK[0] in text for text in texts)
 
 
 def unanswered(installs: bool, wanted: bool) -> list[str]:
-    """Why bridges of Open vSwitch cannot be made on a host without it."""
+    """Return why the role cannot make bridges of Open vSwitch on this host."""
     if not wanted or installs:
         return []
     return [
-        "hypervisor_bridges: type: openvswitch needs Open vSwitch, which this host has not got, and no package of the"
-        " role's brings it: install it first (RHEL: openvswitch of the Fast Datapath repository), or name its package in"
-        " hypervisor_packages"
+        "hypervisor_bridges: type: openvswitch needs Open vSwitch, which this host does not have, and no package that "
+        "the role installs has it; install it first (RHEL: openvswitch of the Fast Datapath repository), or name its "
+        "package in hypervisor_packages"
     ]
 
 

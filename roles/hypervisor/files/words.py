@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Say what is wrong with the list of bridges on any host, and give each bridge its type and MAC address.
+"""Find what is wrong with the list of bridges on any host, and give each bridge its type and MAC address.
 
-Runs on the host, with a JSON list as its argument: the wanted bridges. Prints JSON: problems, each a sentence, and the
-bridges.
+Runs on the host, with a JSON list of the wanted bridges as its argument. Prints JSON: problems, each a
+sentence, and the bridges.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ import sys
 import typing as t
 from pathlib import Path
 
-# Kernel: dev_valid_name() and IFNAMSIZ. systemd.network(5): no patterns; ip(8): no blanks.
+# The kernel limits names by dev_valid_name() and IFNAMSIZ. systemd.network(5) would read a pattern,
+# and ip(8) allows no blanks.
 NAME = re.compile(r"(?!\d+\Z)[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}\Z", re.ASCII)
 
 
 def check_words(bridges: list[dict[str, t.Any]]) -> list[str]:
-    """What is wrong with the list on any host."""
+    """Return what is wrong with the list on any host, one sentence for each problem."""
     problems = []
     seen: set[str] = set()
     for bridge in bridges:
@@ -35,17 +36,17 @@ def check_words(bridges: list[dict[str, t.Any]]) -> list[str]:
             where = f"hypervisor_bridges: {name}: {option}: {word!r}"
             if not NAME.match(word):
                 problems.append(
-                    f"{where} is no name of a link: 1 to 15 letters, digits, '_', '.' or '-', not beginning with"
-                    " '.' or '-', and not digits only"
+                    f"{where} is not a name of a link, which has 1 to 15 letters, digits, '_', '.' or '-', does not "
+                    "begin with '.' or '-', and is not only digits"
                 )
             elif word in seen:
                 problems.append(f"{where} is in the list twice")
             seen.add(word)
         mac = bridge.get("mac")
-        # A station's, not a group's.
+        # The address of one station, and not of a group.
         if mac and not re.fullmatch("[0-9a-f][02468ace](:[0-9a-f]{2}){5}", mac.lower()):
             problems.append(
-                f"hypervisor_bridges: {name}: mac: {mac!r} is no MAC address of a link"
+                f"hypervisor_bridges: {name}: mac: {mac!r} is not a MAC address that a link can have"
             )
         pvid = bridge.get("default_pvid")
         if pvid is not None and not 0 <= pvid <= 4094:
@@ -53,8 +54,8 @@ def check_words(bridges: list[dict[str, t.Any]]) -> list[str]:
                 f"hypervisor_bridges: {name}: default_pvid: {pvid} is not in 0 to 4094"
             )
         problems += [
-            f"hypervisor_bridges: {name}: {option}: a bridge of Open vSwitch's always tells VLANs apart, and each of its"
-            " ports has its own; leave it out"
+            f"hypervisor_bridges: {name}: {option}: a bridge of Open vSwitch always keeps VLANs apart, and each of its "
+            "ports has its own VLAN; leave the option out"
             for option in ("vlan_filtering", "default_pvid")
             if bridge.get("type") == "openvswitch" and bridge.get(option) is not None
         ]
@@ -71,22 +72,37 @@ def check_words(bridges: list[dict[str, t.Any]]) -> list[str]:
                 good = False
             if not good:
                 problems.append(
-                    f"hypervisor_bridges: {name}: addresses: {address!r} is no address with a prefix length,"
-                    " such as 192.0.2.1/24"
+                    f"hypervisor_bridges: {name}: addresses: {address!r} is not an address with a prefix length, such "
+                    "as 192.0.2.1/24"
                 )
     return problems
 
 
+def check_machine_id(bridges: list[dict[str, t.Any]]) -> list[str]:
+    """Return a problem for each bridge whose MAC address needs the machine id, if this host has none."""
+    return [
+        f"hypervisor_bridges: {bridge['name']}: mac: this host has no machine id (/etc/machine-id), so the role cannot make"
+        " a MAC address that no other host has. Run systemd-machine-id-setup on the host, or give the bridge a mac"
+        for bridge in bridges
+        if not bridge.get("mac") and not machine_id()
+    ]
+
+
 def machine_id() -> str:
-    return Path("/etc/machine-id").read_text(encoding="utf-8").strip()
+    """Return the host's machine id, or an empty text if it has none. An image has none before its first boot."""
+    try:
+        text = Path("/etc/machine-id").read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
+    return text if re.fullmatch("[0-9a-f]{32}", text) else ""
 
 
 def pinned_mac(bridge: dict[str, t.Any]) -> str:
-    """The bridge's MAC address: its own, or one that is the same at each run and on no other host."""
+    """Return the bridge's MAC address: the given one, or one that is the same at each run and on no other host."""
     if bridge.get("mac"):
         return str(bridge["mac"]).lower()
     seed = f"virtaudit.qemu {machine_id()} {bridge['name']}".encode()
-    # Locally administered, and of one station.
+    # A locally administered address of one station.
     return "02:" + hashlib.sha256(seed).digest()[:5].hex(":")
 
 
@@ -96,7 +112,8 @@ def main() -> None:
         {**bridge, "type": bridge.get("type") or "bridge", "mac": pinned_mac(bridge)}
         for bridge in wanted
     ]
-    print(json.dumps({"problems": check_words(wanted), "bridges": bridges}))
+    problems = [*check_words(wanted), *check_machine_id(wanted)]
+    print(json.dumps({"problems": problems, "bridges": bridges}))
 
 
 if __name__ == "__main__":

@@ -127,7 +127,8 @@ class Kernel:
                 *answers,
                 answer_status(sequence, self.enabled, self.daemon, self.lost),
             ]
-        assert flags == 0x5
+        # NLM_F_REQUEST, with NLM_F_ACK or without.
+        assert flags in (0x5, 0x1)
         assert payload.endswith(b"\0")
         for listener in self.listeners:
             listener.inbox += self.noise
@@ -136,7 +137,7 @@ class Kernel:
                 echoed = echo(text, record_type=kind, subject=self.subject)
                 listener.inbox.append(echoed)
                 self._log(kind, echoed)
-        return [*answers, _ack(sequence, 0)]
+        return [*answers, _ack(sequence, 0)] if flags & 0x4 else answers
 
     def _log(self, kind: int, echoed: bytes) -> None:
         """Have the daemon write a record to its log."""

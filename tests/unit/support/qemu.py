@@ -72,11 +72,16 @@ class FakeQemu:
         assert handler is not None, command
         return handler(fd, **given) if command == "getfd" else handler(**given)
 
-    def try_all(self, commands: t.Sequence[tuple[str, Arguments]]) -> list[t.Any]:
+    def try_all(
+        self,
+        commands: t.Sequence[tuple[str, Arguments]],
+        fds: t.Sequence[int] = (),
+    ) -> list[t.Any]:
         answers: list[t.Any] = []
-        for command, arguments in commands:
+        given = fds or [None] * len(commands)
+        for (command, arguments), fd in zip(commands, given):
             try:
-                answers.append(self.execute(command, arguments))
+                answers.append(self.execute(command, arguments, fd))
             except QmpError as exc:
                 answers.append(exc)
         return answers
@@ -101,7 +106,7 @@ class FakeQemu:
         return self.held.get(fd)
 
     def still_at(self, known: Device) -> bool:
-        found = self.held.get(known.fileno())
+        found = None if known.fd is None else self.held.get(known.fd)
         return found is not None and found.path == known.path
 
     # The commands.

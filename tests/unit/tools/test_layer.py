@@ -4,8 +4,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
+from ansible_collections.virtaudit.qemu.tests.tools import layer
 from ansible_collections.virtaudit.qemu.tests.tools.readers import READERS, Outcome
 
 RECAP = "{} : ok={} changed=0 unreachable=0 failed={} skipped=0 rescued=0 ignored=0\n"
@@ -180,3 +187,29 @@ def test_reader(
 
 def test_nothing_is_not_good() -> None:
     assert not Outcome().good
+
+
+def test_a_signal_ends_the_command_and_what_it_says_then_is_read(
+    tmp_path: Path,
+) -> None:
+    # Written to a pipe that nobody reads, a line ends its writer before it has cleared up.
+    script = (
+        "trap 'kill $!; echo clearing up; sleep 0.2; echo; : >cleared; exit 0' TERM;"
+        " sleep 600 & echo up; wait"
+    )
+    command = [sys.executable, "-m", layer.__name__, "run", "molecule"]
+    with subprocess.Popen(
+        [*command, "sh", "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        process.send_signal(signal.SIGTERM)
+        text = process.stdout.read()
+    assert "clearing up" in text
+    assert "signal 15 ended it" in text
+    assert process.returncode == 1
+    assert (tmp_path / "cleared").exists()

@@ -59,8 +59,8 @@ class Place:
     ) -> subprocess.Popen[str]:
         play = {"hosts": "localhost", "gather_facts": False, "connection": "local"}
         (self.path / "play.yml").write_text(json.dumps([{**play, "tasks": tasks}]))
-        # A shell starts what runs in its background with SIGINT ignored.
-        heeding = ["env", "--default-signal=INT"]
+        # A shell starts what runs in its background with SIGINT ignored, and nohup with SIGHUP ignored.
+        heeding = ["env", "--default-signal=INT,HUP"]
         return subprocess.Popen(
             [*heeding, *PLAYBOOK, "-i", "localhost,", *args, "play.yml"],
             cwd=self.path,
@@ -107,7 +107,7 @@ def wait_for(place: Place, action: str) -> None:
     raise AssertionError(f"no line {action}")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_run_that_is_broken_off_has_a_closing_line(
     place: Place, number: signal.Signals
 ) -> None:
@@ -127,6 +127,29 @@ def test_a_run_that_is_broken_off_has_a_closing_line(
     assert end["event"]["outcome"] == "failure"
     assert "broken off" in end["virtaudit"]["broken_off"]
     assert end["virtaudit"]["summary"]["sent"] == 1
+
+
+_CTRL_C = """
+import os, signal
+write = os.write
+def write_and_break_off(fd, data):
+    written = write(fd, data)
+    if b'"action":"open"' in bytes(data):
+        os.kill(os.getpid(), signal.SIGINT)
+    return written
+os.write = write_and_break_off
+"""
+
+
+def test_ctrl_c_right_after_a_line_was_written(place: Place) -> None:
+    (place.path / "sitecustomize.py").write_text(_CTRL_C)
+    path = os.pathsep.join([str(place.path), place.environment["PYTHONPATH"]])
+    stdout, stderr = place.run(
+        [attach(1), {"ansible.builtin.command": "sleep 15"}], PYTHONPATH=path
+    )
+    assert "sleep" not in stdout
+    assert [each.describe()[:5] for each in place.files()] == ["sound"], stderr
+    assert place.lines()[-1]["virtaudit"]["summary"]["sent"] == 1
 
 
 def test_a_broken_include_has_a_closing_line(place: Place) -> None:

@@ -49,7 +49,7 @@ def test_without_an_offset_it_is_the_hosts_time() -> None:
 )
 def test_parse_refuses(text: str) -> None:
     with pytest.raises(
-        OptionError, match=r"^until: .* is no time; give it as 2026-01-31"
+        OptionError, match=r"^until: .* is not a time; write it as 2026-01-31"
     ):
         parse_time("until", text)
 

@@ -13,8 +13,9 @@ import textwrap
 import typing as t
 from pathlib import Path
 
-import jinja2
 import pytest
+
+from ansible_collections.virtaudit.qemu.tests.unit.support.rules import render_rules
 
 FILES = Path(__file__).resolve().parents[4] / "roles" / "auditd" / "files"
 AUDITCTL = """\
@@ -291,11 +292,7 @@ def test_load_names_the_files_that_were_joined(host: Host) -> None:
 
 
 def test_rules_after_a_file_without_a_newline_at_its_end(host: Host) -> None:
-    template = FILES.parent / "templates" / "50-virtaudit.rules.j2"
-    text = jinja2.Template(template.read_text(), trim_blocks=True)
-    ours = text.render(
-        __auditd_host={"arch": "x86_64\n", "watchable": ""}, __auditd_majors={}
-    )
+    ours = render_rules("x86_64")
     rule_files(host, audit="-D\n", b=THEIRS, c=f"{ours}\n")
     done = host.run("load")
     assert (done.returncode, done.stderr) == (0, "")

@@ -167,8 +167,8 @@ def test_values_of_auditd_conf(given: dict[str, t.Any], value: str) -> None:
         ({"space_left": 20}, "must be below auditd_space_left"),
         ({"admin_space_left": "40%"}, "must be below auditd_space_left"),
         ({"name_format": "user"}, "needs auditd_name"),
-        ({"write_logs": False}, "no log that records could be looked for in"),
-        ({"log_format": "NOLOG"}, "no log that records could be looked for in"),
+        ({"write_logs": False}, "no log in which anybody could find records"),
+        ({"log_format": "NOLOG"}, "no log in which anybody could find records"),
     ],
 )
 def test_what_is_refused(given: dict[str, t.Any], why: str) -> None:
@@ -180,7 +180,11 @@ def test_what_is_refused(given: dict[str, t.Any], why: str) -> None:
     ("host", "text", "why"),
     [
         ({"forwards": True}, STOCK, "cannot tell this host's records"),
-        ({"resolves": False}, STOCK + "name_format = FQD\n", "looks the host's name"),
+        (
+            {"resolves": False},
+            STOCK + "name_format = FQD\n",
+            "address of the host's name",
+        ),
         ({"free": 50}, STOCK, "has 50 MiB free"),
         ({"free": 150}, STIG, "has 150 MiB free"),
     ],
@@ -199,13 +203,13 @@ def test_what_the_host_lacks(host: dict[str, t.Any], text: str, why: str) -> Non
         (STIG, {"max_log_file": 4}, "max_log_file 4"),
         # More room, and fewer files: auditd deletes those beyond.
         (STIG, {"num_logs": 50, "max_log_file": 100}, "num_logs 50"),
-        (CIS, {"max_log_file_action": "rotate"}, "instead of keep_logs"),
-        (CIS, {"max_log_file_action": "suspend"}, "stop writing"),
-        (CIS, {"disk_full_action": "syslog"}, "lets the host go on"),
-        (CIS, {"disk_full_action": "suspend"}, "lets the host go on"),
-        (CIS, {"space_left_action": "rotate"}, "delete logs"),
-        (STOCK, {"disk_full_action": "rotate"}, "delete logs"),
-        (STOCK + "num_logs = 0\n", {"num_logs": 5}, "delete logs"),
+        (CIS, {"max_log_file_action": "rotate"}, "in place of keep_logs"),
+        (CIS, {"max_log_file_action": "suspend"}, "stops writing"),
+        (CIS, {"disk_full_action": "syslog"}, "the host goes on"),
+        (CIS, {"disk_full_action": "suspend"}, "the host goes on"),
+        (CIS, {"space_left_action": "rotate"}, "deletes logs"),
+        (STOCK, {"disk_full_action": "rotate"}, "deletes logs"),
+        (STOCK + "num_logs = 0\n", {"num_logs": 5}, "deletes logs"),
     ],
 )
 def test_fewer_logs(text: str, given: dict[str, t.Any], why: str) -> None:
@@ -291,7 +295,7 @@ def test_variables_of_others() -> None:
     others = ["auditd_status", "auditd_rules", "auditd_tcp_listen_port", "auditd_log"]
     assert plan(STOCK, names=[*others, *OWN])["hints"] == []
     (hint,) = plan(STOCK, names=["auditd_nmu_logs"])["hints"]
-    assert "it has auditd_num_logs" in hint
+    assert "A similar option is auditd_num_logs" in hint
 
 
 def test_each_known_option_has_a_variable() -> None:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import typing as t
+from pathlib import Path
 
 import pytest
 
@@ -14,26 +15,26 @@ from ansible_collections.virtaudit.qemu.roles.hypervisor.files import words
 @pytest.mark.parametrize(
     ("wanted", "why"),
     [
-        ([{"name": ""}], "no name of a link"),
-        ([{"name": "sixteen-bytes-xx"}], "no name of a link"),
-        ([{"name": "a/b"}], "no name of a link"),
-        ([{"name": "a b"}], "no name of a link"),
-        ([{"name": "br0\n"}], "no name of a link"),
-        ([{"name": ".."}], "no name of a link"),
-        ([{"name": "br*"}], "no name of a link"),
-        ([{"name": "12"}], "no name of a link"),
-        ([{"name": "brü"}], "no name of a link"),
-        ([{"name": "br0", "ports": ["%s"]}], "no name of a link"),
+        ([{"name": ""}], "not a name of a link"),
+        ([{"name": "sixteen-bytes-xx"}], "not a name of a link"),
+        ([{"name": "a/b"}], "not a name of a link"),
+        ([{"name": "a b"}], "not a name of a link"),
+        ([{"name": "br0\n"}], "not a name of a link"),
+        ([{"name": ".."}], "not a name of a link"),
+        ([{"name": "br*"}], "not a name of a link"),
+        ([{"name": "12"}], "not a name of a link"),
+        ([{"name": "brü"}], "not a name of a link"),
+        ([{"name": "br0", "ports": ["%s"]}], "not a name of a link"),
         ([{"name": "br0"}, {"name": "br0"}], "twice"),
         ([{"name": "br0", "ports": ["p0"]}, {"name": "p0"}], "twice"),
         ([{"name": "br0", "mtu": 0}], "68 to 65535"),
         ([{"name": "br0", "default_pvid": 4095}], "0 to 4094"),
-        ([{"name": "br0", "mac": "01:00:5e:00:00:01"}], "no MAC address"),
-        ([{"name": "br0", "mac": "02:00:00:00:00"}], "no MAC address"),
-        ([{"name": "br0", "mac": "02:00:00:00:00:01\n"}], "no MAC address"),
-        ([{"name": "br0", "addresses": ["192.0.2.1"]}], "no address"),
-        ([{"name": "br0", "addresses": ["192.0.2.1/255.255.255.0"]}], "no address"),
-        ([{"name": "br0", "addresses": ["192.0.2.1/33"]}], "no address"),
+        ([{"name": "br0", "mac": "01:00:5e:00:00:01"}], "not a MAC address"),
+        ([{"name": "br0", "mac": "02:00:00:00:00"}], "not a MAC address"),
+        ([{"name": "br0", "mac": "02:00:00:00:00:01\n"}], "not a MAC address"),
+        ([{"name": "br0", "addresses": ["192.0.2.1"]}], "not an address"),
+        ([{"name": "br0", "addresses": ["192.0.2.1/255.255.255.0"]}], "not an address"),
+        ([{"name": "br0", "addresses": ["192.0.2.1/33"]}], "not an address"),
     ],
 )
 def test_words(wanted: list[dict[str, t.Any]], why: str) -> None:
@@ -60,7 +61,23 @@ def test_a_mac_that_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+@pytest.mark.parametrize("text", [None, "", "uninitialized\n"])
+def test_a_host_without_a_machine_id(
+    text: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "machine-id"
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+    monkeypatch.setattr(words, "Path", lambda _path: path)
+    assert words.machine_id() == ""
+    wanted = [{"name": "br0"}, {"name": "br1", "mac": "02:00:00:00:00:01"}]
+    (problem,) = words.check_machine_id(wanted)
+    assert "br0: mac: this host has no machine id" in problem
+    path.write_text("0123456789abcdef" * 2 + "\n", encoding="utf-8")
+    assert words.check_machine_id(wanted) == []
+
+
 def test_vlans_of_a_bridge_of_open_vswitch() -> None:
     wanted = {"name": "ovs0", "type": "openvswitch", "vlan_filtering": True}
     (problem,) = words.check_words([wanted])
-    assert "ovs0: vlan_filtering: a bridge of Open vSwitch's" in problem
+    assert "ovs0: vlan_filtering: a bridge of Open vSwitch always" in problem

@@ -232,9 +232,9 @@ def failed_prepare(story: Story) -> tuple[str, str]:
     said = finding.result()["message"]
     assert said.startswith(
         f"The network of {MAC} of VM web01 could not be prepared at 1970-01-01T00:16:40.000Z: its VLAN, filter or"
-        " isolation is not in place. See the task for the reason, and run it again."
+        " isolation is not in place. The task's result tells the reason. Run the task again."
     )
-    return finding.severity, said.partition("run it again.")[2].strip()
+    return finding.severity, said.partition("Run the task again.")[2].strip()
 
 
 def test_what_followed_a_preparation_that_failed() -> None:
@@ -248,7 +248,7 @@ def test_what_followed_a_preparation_that_failed() -> None:
     )
     assert failed_prepare(closed.later(9).machine_id()) == (
         "low",
-        "It is over: the VM was started anew.",
+        "It is over: the VM was started again.",
     )
     again = begin().close().close().later(9).open().prepare(ON_BR0).attach()
     assert failed_prepare(again) == (

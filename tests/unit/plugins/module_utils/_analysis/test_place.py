@@ -72,8 +72,8 @@ def test_a_tap_that_was_moved() -> None:
     assert finding.result() == {
         "code": "moved_port",
         "severity": "high",
-        "message": f"{MAC} of VM web01 is on br0 by its record of 1970-01-01T00:16:40.000Z, and its link vt01 is a port of"
-        " br1: it was moved, and nobody recorded that. Find out who did it, then put it back ('ip link set vt01 master"
+        "message": f"The record of 1970-01-01T00:16:40.000Z says that {MAC} of VM web01 is on br0, and its link vt01 is a"
+        " port of br1. Somebody moved it without a record. Find out who did it. Then put it back ('ip link set vt01 master"
         " br0'), or run vm_net_attach for the VM, which puts it where the task says and records it.",
         "time": "1970-01-01T01:23:20.000Z",
         "events": ["1000.000:102"],
@@ -89,13 +89,13 @@ def test_a_tap_that_was_moved() -> None:
         "auid": 1000,
     }
     (finding,) = found(ON_BR0, NONE, NONE)
-    assert "its link vt01 is a port of no bridge:" in finding.message
+    assert "its link vt01 is a port of no bridge." in finding.message
 
 
 def test_a_macvtap_on_another_device() -> None:
     (finding,) = found(Network("eth1"), *[Place("eth2", False)] * 2)
-    assert "is on eth1 by" in finding.message
-    assert "its link vt01 is on eth2:" in finding.message
+    assert "is on eth1, and" in finding.message
+    assert "its link vt01 is on eth2." in finding.message
     assert "ip link" not in finding.message
 
 
@@ -103,6 +103,6 @@ def test_a_filter_that_was_flushed() -> None:
     (finding,) = found(BY_MAC, BARE, BARE)
     assert finding.severity == "high"
     assert finding.message.startswith(
-        f"{MAC} of VM web01 has the filter mac by its record of 1970-01-01T00:16:40.000Z, and nftables has no rule of this"
-        " collection for its link vt01: the guest can send under any address."
+        f"The record of 1970-01-01T00:16:40.000Z says that {MAC} of VM web01 has the filter mac, and nftables has no rule of"
+        " this collection for its link vt01. So the guest can send from any address."
     )

@@ -12,14 +12,18 @@ import typing as t
 import pytest
 
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit import netlink
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.echo import (
+    Confirmation,
+    read_echo,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.netlink import (
     AuditSocket,
-    Confirmation,
     Status,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.record import Record
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import AuditError
 from ansible_collections.virtaudit.qemu.tests.unit.support.kernel import (
+    HEADER,
     Forged,
     Kernel,
     answer_status,
@@ -40,6 +44,17 @@ REAL = (
     b" terminal=? res=success'"
 )
 REAL_TEXT = REAL.partition(b"msg='")[2][:-1]
+
+
+def confirmed(audit: AuditSocket, record: Record) -> Confirmation:
+    """Send a record and return the kernel's echo of it."""
+    number = audit.post(record)
+    answer = audit.confirmations()[number]
+    if isinstance(answer, AuditError):
+        raise answer
+    return answer
+
+
 SUBJECTS = [
     "",
     " subj=unconfined",
@@ -54,8 +69,15 @@ SUBJECTS = [
 @pytest.mark.parametrize("end", [b"", b"\0", b"\0\0"])
 def test_match_of_what_a_kernel_sent(subject: str, end: bytes) -> None:
     data = REAL % (os.getpid(), subject.encode("ascii")) + end
-    found = netlink._match(data, 2501, REAL_TEXT)
-    assert found == Confirmation("1795448404.573:345", 4294967295, 4294967295)
+    found = read_echo(data[HEADER.size :], os.getpid())
+    confirmation = Confirmation("1795448404.573:345", 4294967295, 4294967295)
+    assert found == (REAL_TEXT, confirmation)
+
+
+@pytest.fixture(name="kernel")
+def fixture_kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
+    monkeypatch.setattr(netlink, "_ECHO_SECONDS", 0.2)
+    return install(monkeypatch, Kernel())
 
 
 @pytest.mark.parametrize(
@@ -86,15 +108,15 @@ def test_match_of_what_a_kernel_sent(subject: str, end: bytes) -> None:
         "cut",
     ],
 )
-def test_no_match(data: bytes) -> None:
-    assert netlink._match(echo(TEXT), 2501, TEXT.encode("ascii")) == OURS
-    assert netlink._match(data, 2501, TEXT.encode("ascii")) is None
-
-
-@pytest.fixture(name="kernel")
-def fixture_kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
-    monkeypatch.setattr(netlink, "_ECHO_SECONDS", 0.2)
-    return install(monkeypatch, Kernel())
+def test_what_is_no_echo_of_a_record(
+    kernel: Kernel, data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(netlink, "_ECHO_SECONDS", 0.01)
+    kernel.noise, kernel.echoes = [data], False
+    with AuditSocket() as audit:
+        audit.listen()
+        with pytest.raises(AuditError, match="took a VIRT_RESOURCE record and did not"):
+            confirmed(audit, RECORD)
 
 
 @pytest.mark.parametrize("stale", [False, True])
@@ -128,31 +150,65 @@ def test_confirmed(kernel: Kernel, noise: list[bytes | OSError], subject: str) -
     with AuditSocket() as audit:
         audit.listen()
         audit.listen()
-        assert audit.send_confirmed(RECORD) == OURS
+        assert confirmed(audit, RECORD) == OURS
     assert [each.groups for each in kernel.sockets] == [0, 1]
     assert kernel.listeners[0].options == [(socket.SOL_SOCKET, 33, 4194304)]
     assert all(each.closed for each in kernel.sockets)
+
+
+def test_many_at_once(kernel: Kernel) -> None:
+    # Two queues of one interface have the same text.
+    other = Record("VIRT_CONTROL", {"op": "start"})
+    kernel.noise = [echo("other")]
+    with AuditSocket() as audit:
+        audit.listen()
+        numbers = [audit.post(each) for each in (RECORD, other, RECORD)]
+        assert audit.confirmations() == dict.fromkeys(numbers, OURS)
+        assert audit.confirmations() == {}
+    assert len(kernel.texts) == 3
+
+
+def test_one_of_many_is_refused(kernel: Kernel) -> None:
+    other = Record("VIRT_CONTROL", {"op": "start"})
+    kernel.refuse = {2500: errno.EPERM}
+    with AuditSocket() as audit:
+        audit.listen()
+        numbers = [audit.post(each) for each in (RECORD, other, RECORD)]
+        answers = audit.confirmations()
+        assert answers[numbers[0]] == answers[numbers[2]] == OURS
+        assert "CAP_AUDIT_WRITE" in str(answers[numbers[1]])
+
+
+def test_one_of_many_has_no_echo(kernel: Kernel) -> None:
+    with AuditSocket() as audit:
+        audit.listen()
+        first = audit.post(RECORD)
+        kernel.echoes = False
+        second = audit.post(RECORD)
+        answers = audit.confirmations()
+    assert answers[first] == OURS
+    assert "did not write it" in str(answers[second])
 
 
 def test_an_older_echo_of_the_same_text_confirms_nothing(kernel: Kernel) -> None:
     with AuditSocket() as audit:
         audit.listen()
         kernel.listeners[0].inbox += [overrun(), echo(TEXT, event="1.000:1")]
-        assert audit.send_confirmed(RECORD) == OURS
+        assert confirmed(audit, RECORD) == OURS
         kernel.listeners[0].inbox.append(echo(TEXT, event="1.000:1"))
         kernel.echoes = False
         with pytest.raises(AuditError, match="took a VIRT_RESOURCE record and did not"):
-            audit.send_confirmed(RECORD)
+            confirmed(audit, RECORD)
 
 
 def test_an_echo_of_another_process_confirms_nothing(kernel: Kernel) -> None:
     kernel.noise = [Forged(echo(TEXT, event="1.000:1"))]
     with AuditSocket() as audit:
         audit.listen()
-        assert audit.send_confirmed(RECORD) == OURS
+        assert confirmed(audit, RECORD) == OURS
         kernel.echoes = False
         with pytest.raises(AuditError, match="took a VIRT_RESOURCE record and did not"):
-            audit.send_confirmed(RECORD)
+            confirmed(audit, RECORD)
 
 
 def test_a_status_of_another_process_is_none(kernel: Kernel) -> None:
@@ -180,7 +236,7 @@ def test_others_who_never_stop_keep_nobody_waiting(
 
 def test_confirmed_needs_listening(kernel: Kernel) -> None:
     with AuditSocket() as audit, pytest.raises(AuditError, match="not listening"):
-        audit.send_confirmed(RECORD)
+        confirmed(audit, RECORD)
     assert kernel.sent == []
 
 
@@ -194,7 +250,7 @@ def test_a_broken_listener(kernel: Kernel, where: str) -> None:
         else:
             kernel.listeners[0].inbox.append(broken)
         with pytest.raises(AuditError, match="cannot read the kernel's audit records"):
-            audit.send_confirmed(RECORD)
+            confirmed(audit, RECORD)
 
 
 def use_all() -> None:
@@ -237,7 +293,7 @@ def test_a_silent_kernel(kernel: Kernel) -> None:
 )
 def test_match_of_a_process_that_apparmor_confines(subject: str) -> None:
     data = REAL % (os.getpid(), f" subj={subject}".encode("ascii"))
-    assert netlink._match(data, 2501, REAL_TEXT) is not None
+    assert read_echo(data[HEADER.size :], os.getpid()) is not None
 
 
 def test_a_refused_socket_is_closed(kernel: Kernel) -> None:

@@ -41,7 +41,7 @@ def test_no_ticket(text: str | None) -> None:
         ("x" * 257, "^ticket: the ticket has 257 bytes; at most 256"),
         ("\u00fc" * 129, "^ticket: the ticket has 258 bytes; at most 256"),
         ("a\0b", "^ticket: a ticket cannot hold a NUL byte"),
-        ("a\udcff", "^ticket: .* is no text that UTF-8 can hold"),
+        ("a\udcff", "^ticket: .* is not a text that UTF-8 can encode"),
     ],
 )
 def test_what_no_record_can_carry(text: str, problem: str) -> None:

@@ -89,7 +89,9 @@ def test_what_a_running_vm_holds_beside_its_interfaces_is_said() -> None:
 
 
 def test_what_an_attach_that_was_cut_off_has_left_is_not_strange() -> None:
-    left = a_nic_note(phase="opening", ifname="tap9", others=[11])
-    qemu = holding(tun(40, "tap9"), vhost(11), vhost(41)).process
+    left = a_nic_note(phase="opening", ifname="tap9", devices=[tun(7)])
+    qemu = holding(tun(40, "tap9"), vhost(41)).process
     said = nic.strange_devices("web01", qemu, [], [left])
-    assert [text.partition(" as ")[2][:13] for text in said] == ["descriptor 11"]
+    assert [text.partition(" as ")[2][:13] for text in said] == ["descriptor 41"]
+    left.devices.append(vhost(8))
+    assert nic.strange_devices("web01", qemu, [], [left]) == []

@@ -268,20 +268,20 @@ SAID: dict[str, tuple[str | bytes, str]] = {
     "another program's tag": (before(f"{SHORT}alice: "), "tag is 'alice'"),
     "another program's tag, without a host": (
         before("May 12 12:47:59 alice: audispd: "),
-        "no header that is known",
+        "is not a known header",
     ),
     "another program's tag, and one without a colon": (
         before("May 12 12:47:59 alice: audit "),
-        "no header that is known",
+        "is not a known header",
     ),
     "a number in the type's name": (
         RAW.replace("VIRT_RESOURCE", "UNKNOWN2501"),
         "the type is broken",
     ),
-    "an unknown header": (before("this was in the log: <<"), "no header that is known"),
+    "an unknown header": (before("this was in the log: <<"), "is not a known header"),
     "in the midst of a command": (
         "type=USER_CMD msg=audiT(1.0:1): pid=1 msg='cmd=" + LINES[5] + "'\n",
-        "no header that is known",
+        "is not a known header",
     ),
     "journal short-monotonic": (
         each(
@@ -322,7 +322,7 @@ SAID: dict[str, tuple[str | bytes, str]] = {
         )
     },
     **{
-        f"{old} as {new}": (RAW.replace(old, new), "not told in known words")
+        f"{old} as {new}": (RAW.replace(old, new), "does not tell in known words")
         for old, new in (
             ("resrc=net ", ""),
             ("resrc=net", "resrc=nat"),
@@ -348,7 +348,7 @@ SAID: dict[str, tuple[str | bytes, str]] = {
     },
     "a cut record": (RAW[: RAW.index("new-net") + 20], "cut"),
     "a broken record": (RAW.replace("old-net", "new-net"), "broken"),
-    "a very long line": ("x" * 200_000 + RAW, "no header that is known"),
+    "a very long line": ("x" * 200_000 + RAW, "is not a known header"),
     "a cut gzip file": (gzip.compress(RAW.encode())[:-60], "is cut"),
     "a cut xz file": (lzma.compress(RAW.encode() * 300)[:-60], "is cut"),
     "an empty file": ("", "empty"),

@@ -97,9 +97,7 @@ def test_a_grant_is_recorded_with_the_numbers_that_qemu_has(
     kernel = a_kernel(monkeypatch)
     note = a_note(interfaces={MAC: a_nic_note(phase="opening")})
     with Auditor("required") as auditor:
-        handover.record_grant(
-            vm, note, auditor, MESSAGES, "attach", an_interface(), HELD
-        )
+        handover.record_grants(vm, note, auditor, MESSAGES, "attach", {MAC: HELD})
     (text,) = kernel.texts
     assert "reason=attach" in text
     assert f'new-net="{MAC}"' in text
@@ -114,9 +112,7 @@ def test_what_cannot_be_recorded_is_not_noted_as_held(
     a_kernel(monkeypatch, Kernel(echoes=False))
     note = a_note(interfaces={MAC: a_nic_note(phase="opening", devices=[tun(31)])})
     with Auditor("required") as auditor, pytest.raises(AuditError):
-        handover.record_grant(
-            vm, note, auditor, MESSAGES, "attach", an_interface(), HELD
-        )
+        handover.record_grants(vm, note, auditor, MESSAGES, "attach", {MAC: HELD})
     assert note.interfaces[MAC].phase == "opening"
     assert VmState(UUID).load() is None
 

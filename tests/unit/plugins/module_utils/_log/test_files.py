@@ -83,11 +83,17 @@ def test_what_is_not_packed_as_its_name_says(path: Path) -> None:
     with host_logs() as (logs, unread):
         assert [log.path for log in logs] == [str(path)]
         assert {(os.path.basename(each.path), each.problem) for each in unread} == {
-            ("audit.log.1.xz", "its name ends in .xz, and it is not packed so"),
-            ("audit.log.2.bz2", "its name ends in .bz2, and it is not packed so"),
+            (
+                "audit.log.1.xz",
+                "its name ends in .xz, but its content is not packed that way",
+            ),
+            (
+                "audit.log.2.bz2",
+                "its name ends in .bz2, but its content is not packed that way",
+            ),
             (
                 "audit.log-20260101.zst",
-                "its name ends in .zst, and it is not packed so",
+                "its name ends in .zst, but its content is not packed that way",
             ),
         }
 
@@ -225,7 +231,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
         assert {(os.path.basename(each.path), each.problem) for each in unread} == {
             ("missing", "No such file or directory"),
             ("bare", "the directory has no file"),
-            ("fifo", "it is no regular file"),
+            ("fifo", "it is not a regular file"),
             ("rubbish", "it has no audit record"),
             ("future", "it has no audit record"),
             ("no*thing", "no file matches"),

@@ -14,12 +14,16 @@ import pytest
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.auditor import (
     Auditor,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.echo import (
+    Confirmation,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.messages import (
     Messages,
     Vm,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.origin import Origin
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.record import Record
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.sent import Sent
 from ansible_collections.virtaudit.qemu.plugins.module_utils._device import (
     TUN_PATH,
     VHOST_NET_PATH,
@@ -66,7 +70,8 @@ class Host:
         self.fds: list[int] = []
         self.records: list[tuple[str, str, str]] = []
         self.links: list[str] = []
-        self.noted: list[int] = []
+        self.sent: list[Sent] = []
+        self.noted: list[list[int]] = []
         self.missed = False
         monkeypatch.setattr(device, "open_node", self.open_node)
         monkeypatch.setattr(device, "become_tap", self.become_tap)
@@ -105,31 +110,42 @@ class Host:
         self.links.append(name)
         return 12
 
-    def write(self, record: Record) -> str:
+    def send(self, record: Record) -> Sent:
         fields = record.fields
         self.records.append(
             (str(fields["reason"]), str(fields["path"]), str(fields["res"]))
         )
-        self.step("record")
-        return f"1.000:{len(self.records)}"
+        sent = Sent(record, good=True)
+        sent.confirmation = Confirmation(f"1.000:{len(self.records)}", 0, 1)
+        try:
+            self.step("record")
+        except AuditError as exc:
+            sent.confirmation, sent.problem, sent.good = None, exc, False
+        self.sent.append(sent)
+        return sent
+
+    def confirm(self) -> None:
+        for each in self.sent:
+            if each.problem is not None:
+                raise each.problem
 
     def write_anyway(self, record: Record) -> None:
         self.records.append(
             (str(record.fields["reason"]), str(record.fields["path"]), "")
         )
 
-    def use(self, interface: Interface, hand_over: bool) -> list[Device]:
+    def use(self, *interfaces: Interface, hand_over: bool) -> list[Device]:
         messages = Messages(Vm("web01", "u", "kvm"), Origin("/x", None, None))
         with OpenedDevices(
             t.cast(Auditor, self),
             messages,
-            lambda asked, devices: self.noted.append(len(devices)),
+            lambda found: self.noted.append([*map(len, found.values())]),
         ) as opened:
-            devices = opened.open(interface)
+            devices = opened.open(interfaces)
             assert all(is_open(fd) for fd in self.fds)
             if hand_over:
-                opened.handed_over()
-        return devices
+                opened.handed_over(devices)
+        return [each for found in devices.values() for each in found]
 
 
 def is_open(fd: int) -> bool:
@@ -162,7 +178,7 @@ def test_open(
     host: Host, asked: dict[str, t.Any], paths: list[str], hand_over: bool
 ) -> None:
     interface = an_interface(**asked)
-    devices = host.use(interface, hand_over)
+    devices = host.use(interface, hand_over=hand_over)
     assert [opened.path for opened in devices] == paths
     assert [opened.event for opened in devices] == [
         f"1.000:{number}" for number in range(1, len(paths) + 1)
@@ -171,7 +187,7 @@ def test_open(
     opens = [("open", path, "success") for path in paths]
     closes = [] if hand_over else [("close", path, "") for path in paths]
     assert host.records == opens + closes
-    assert host.noted == list(range(1, len(paths) + 1))
+    assert host.noted == [[len(paths)]]
     assert not any(is_open(fd) for fd in host.fds)
     kept = [interface.ifname] if hand_over and asked.get("type") == "direct" else []
     assert host.links == kept
@@ -183,15 +199,16 @@ FAILURES: list[tuple[dict[str, t.Any], str, int, int, int]] = [
     ({"queues": 3}, TUN, 2, 2, 1),
     ({}, "become", 0, 1, 0),
     ({"queues": 2}, "become", 1, 2, 0),
-    ({}, "link", 0, 1, 0),
+    # A link is put on its network when all is open.
+    ({}, "link", 0, 2, 0),
     ({"vhost": "required"}, VHOST, 0, 1, 1),
     ({"queues": 2}, VHOST, 1, 3, 1),
-    ({}, "record", 0, 1, 0),
+    ({}, "record", 0, 2, 0),
     ({}, "record", 1, 2, 0),
-    (DIRECT, "link", 0, 1, 0),
+    (DIRECT, "link", 0, 2, 0),
     (DIRECT, "/dev/tap12", 0, 0, 1),
     (DIRECT, "become", 0, 1, 0),
-    (DIRECT, "record", 0, 1, 0),
+    (DIRECT, "record", 0, 2, 0),
     ({**DIRECT, "queues": 2}, "/dev/tap12", 1, 1, 1),
 ]
 
@@ -202,12 +219,12 @@ def test_failure(
 ) -> None:
     host.fails = {step: good}
     with pytest.raises(VirtauditError):
-        host.use(an_interface(**asked), True)
+        host.use(an_interface(**asked), hand_over=True)
     kinds = [(reason, res) for reason, _path, res in host.records]
     assert kinds.count(("open", "success")) == len(host.fds) == opens
     assert kinds.count(("open", "failed")) == failed
     # Whether a record that was not confirmed landed is for the next task to find out, and so is its close.
-    closes = opens - (step == "record")
+    closes = good if step == "record" else opens
     assert kinds.count(("close", "")) == closes
     assert len(kinds) == opens + closes + failed
     assert not any(is_open(fd) for fd in host.fds)
@@ -216,7 +233,7 @@ def test_failure(
 
 def test_vhost_auto_goes_on_without(host: Host) -> None:
     host.fails = {VHOST: 0}
-    devices = host.use(an_interface(queues=2), True)
+    devices = host.use(an_interface(queues=2), hand_over=True)
     assert [opened.path for opened in devices] == [TUN, TUN]
     assert host.records[-1] == ("open", VHOST, "failed")
     assert host.calls.count(VHOST) == 1
@@ -235,7 +252,7 @@ def test_a_node_of_another_macvtap(
     monkeypatch.setattr(sysfs, "macvtap_rdev", lambda name: expected)
     monkeypatch.setattr(device, "rdev_of", lambda path: found)
     with pytest.raises(DeviceError, match="macvtap vt525400000001"):
-        host.use(an_interface(**DIRECT), True)
+        host.use(an_interface(**DIRECT), hand_over=True)
     assert (host.records, host.links) == ([], [])
 
 
@@ -248,7 +265,7 @@ def test_what_somebody_else_holds_by_then_is_not_recorded_as_closed(
     monkeypatch.setattr(holdings, "wait_free", lambda *link: held)
     host.fails = {VHOST: 0}
     with pytest.raises(StuckError) as caught:
-        host.use(interface._replace(vhost="required"), True)
+        host.use(interface._replace(vhost="required"), hand_over=True)
     assert "/dev/vhost-net could not be opened" in str(caught.value)
     assert f"{interface.mac}: the tap {interface.ifname} is still there" in str(
         caught.value
@@ -258,3 +275,37 @@ def test_what_somebody_else_holds_by_then_is_not_recorded_as_closed(
     # The next task looks at it again.
     assert host.missed
     assert host.links == ([interface.ifname] if asked else [])
+
+
+SECOND = an_interface(mac="52:54:00:00:00:02", ifname="vt525400000002", vhost="off")
+
+
+@pytest.mark.parametrize("step", [TUN, "link"])
+def test_one_that_fails_keeps_all_from_the_vm(
+    host: Host, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    monkeypatch.setattr(device, "become_tap", lambda *args, **kwargs: None)
+    host.fails = {step: 1}
+    with pytest.raises(VirtauditError):
+        host.use(an_interface(vhost="off"), SECOND, hand_over=True)
+    kinds = [(reason, res) for reason, _path, res in host.records]
+    assert kinds.count(("close", "")) == len(host.fds) == (1 if step == TUN else 2)
+    assert not any(is_open(fd) for fd in host.fds)
+
+
+def test_one_of_two_is_handed_over(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "become_tap", lambda *args, **kwargs: None)
+    messages = Messages(Vm("web01", "u", "kvm"), Origin("/x", None, None))
+    first = an_interface(**DIRECT, vhost="off")
+    monkeypatch.setattr(link, "add_macvtap", lambda name, *_rest: 12)
+    removed: list[str] = []
+    monkeypatch.setattr(link, "remove", removed.append)
+    second = an_interface(**{**DIRECT, "mac": SECOND.mac, "ifname": SECOND.ifname})
+    noted: list[t.Mapping[str, list[Device]]] = []
+    with OpenedDevices(t.cast(Auditor, host), messages, noted.append) as opened:
+        opened.open([first, second._replace(vhost="off")])
+        opened.handed_over([first.mac])
+        assert [is_open(fd) for fd in host.fds] == [False, True]
+    assert removed == [SECOND.ifname]
+    assert [reason for reason, _path, _res in host.records] == ["open", "open", "close"]
+    assert list(noted[0]) == [first.mac, SECOND.mac]

@@ -16,9 +16,17 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
     StuckError,
     VirtauditError,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net.interface import (
+    Interface,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.hotplug import (
-    plug,
     roll_back,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.plug import (
+    Devices,
+    Offer,
+    Plugged,
+    plug,
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
     MAC,
@@ -34,13 +42,27 @@ TWO = an_interface(queues=2)
 FOUR_FDS = [tun(10), tun(11), vhost(12), vhost(13)]
 
 
+def give(
+    qemu: FakeQemu, interface: Interface, devices: list[Device], port: str | None
+) -> list[Device]:
+    """Plug one NIC. Return its devices in qemu, or raise what it failed with."""
+    done = pass_of(qemu, Offer(interface, devices, port))
+    if done.failure is not None:
+        raise done.failure
+    return done.held[interface.mac]
+
+
+def pass_of(qemu: FakeQemu, *offers: Offer) -> Plugged:
+    return plug(qemu.monitor, qemu.process, offers, lambda _given: None)
+
+
 def refusal(command: str) -> QmpError:
     return QmpError(command, "GenericError", "no")
 
 
 def test_order_of_commands() -> None:
     qemu = FakeQemu(FOUR_FDS)
-    held = plug(qemu.monitor, qemu.process, TWO, FOUR_FDS, "port3")
+    held = give(qemu, TWO, FOUR_FDS, "port3")
     assert qemu.log == [
         ("getfd", {"fdname": f"{NAME}-queue0"}),
         ("getfd", {"fdname": f"{NAME}-queue1"}),
@@ -82,7 +104,7 @@ def test_order_of_commands() -> None:
 @pytest.mark.parametrize("opened", [tun(10), macvtap(10)])
 def test_one_queue_without_vhost(opened: Device) -> None:
     qemu = FakeQemu([opened])
-    (held,) = plug(qemu.monitor, qemu.process, an_interface(), [opened], None)
+    (held,) = give(qemu, an_interface(), [opened], None)
     assert qemu.commands == ["getfd", "netdev_add", "device_add"]
     assert dict(qemu.log)["netdev_add"] == {
         "type": "tap",
@@ -122,10 +144,13 @@ def test_rollback(
     qemu = FakeQemu(FOUR_FDS)
     qemu.fails[step] = failure
     with pytest.raises(type(failure)) as caught:
-        plug(qemu.monitor, qemu.process, TWO, FOUR_FDS, "port3")
+        give(qemu, TWO, FOUR_FDS, "port3")
     assert caught.value is failure
-    assert qemu.commands[before : before + 2] == ["device_del", "netdev_del"]
-    assert set(qemu.commands[before + 2 :]) == {"closefd"}
+    # Queues that were sent with a refused one are taken back too.
+    first = qemu.commands.index("device_del")
+    assert first >= before
+    assert qemu.commands[first : first + 2] == ["device_del", "netdev_del"]
+    assert set(qemu.commands[first + 2 :]) == {"closefd"}
     assert (qemu.held, qemu.names, qemu.netdevs, qemu.nics) == ({}, {}, {}, {})
 
 
@@ -134,7 +159,7 @@ def test_a_nic_that_may_be_there_is_left_to_the_next_task() -> None:
     qemu = FakeQemu(FOUR_FDS)
     qemu.fails["device_add"] = MonitorError("qemu hangs")
     with pytest.raises(StuckError, match="finished or taken back"):
-        plug(qemu.monitor, qemu.process, TWO, FOUR_FDS, "port3")
+        give(qemu, TWO, FOUR_FDS, "port3")
     assert qemu.commands[-1] == "device_add"
     assert len(qemu.held) == 4
 
@@ -146,7 +171,7 @@ def test_the_first_error_stands_when_the_rollback_fails_too() -> None:
         "device_del": MonitorError("qemu is gone"),
     }
     with pytest.raises(StuckError, match=r"netdev_add: no.*still holds") as caught:
-        plug(qemu.monitor, qemu.process, TWO, FOUR_FDS, "port3")
+        give(qemu, TWO, FOUR_FDS, "port3")
     assert isinstance(caught.value.__cause__, QmpError)
     assert len(qemu.held) == 4
 
@@ -157,7 +182,7 @@ def test_a_fd_that_does_not_arrive() -> None:
     with pytest.raises(
         ProcessError, match=r"/dev/net/tun was passed to qemu \(pid 4711"
     ):
-        plug(qemu.monitor, qemu.process, an_interface(), [tun(10)], None)
+        give(qemu, an_interface(), [tun(10)], None)
     assert "netdev_add" not in qemu.commands
     assert qemu.names == {}
 
@@ -166,7 +191,7 @@ def test_a_fd_that_goes_to_another_file() -> None:
     qemu = FakeQemu([tun(10)])
     qemu.ours[10] = vhost(10)
     with pytest.raises(ProcessError, match="is not among its open files"):
-        plug(qemu.monitor, qemu.process, an_interface(), [tun(10)], None)
+        give(qemu, an_interface(), [tun(10)], None)
     assert qemu.held == {}
 
 
@@ -178,7 +203,7 @@ def test_other_files_that_qemu_opens_meanwhile_are_not_taken_for_ours() -> None:
         qemu._getfd(10, **given)
 
     qemu.answers["getfd"] = busy
-    (held,) = plug(qemu.monitor, qemu.process, an_interface(), [tun(10)], None)
+    (held,) = give(qemu, an_interface(), [tun(10)], None)
     assert held.fd == 41
 
 
@@ -186,7 +211,7 @@ def test_a_fd_that_is_lost_at_the_end() -> None:
     qemu = FakeQemu(FOUR_FDS)
     qemu.answers["device_add"] = lambda given: qemu.held.pop(43)
     with pytest.raises(ProcessError, match="does not hold /dev/vhost-net as fd 43"):
-        plug(qemu.monitor, qemu.process, TWO, FOUR_FDS, "port3")
+        give(qemu, TWO, FOUR_FDS, "port3")
     assert qemu.held == {}
     assert qemu.netdevs == {}
 
@@ -220,7 +245,7 @@ def test_a_descriptor_that_was_sent_and_not_answered_may_still_be_taken() -> Non
         "device_del": MonitorError("nor this"),
     }
     with pytest.raises(StuckError, match="may still get what was sent to it"):
-        plug(qemu.monitor, qemu.process, an_interface(), [tun(10)], None)
+        give(qemu, an_interface(), [tun(10)], None)
     assert qemu.held == {}
 
 
@@ -234,5 +259,85 @@ def test_nothing_waits_for_a_qemu_that_answers_again_or_is_gone(
         qemu.fails["device_del"] = MonitorError("nor this")
         monkeypatch.setattr(FakeQemu, "fate", lambda self: ": qemu has ended")
     with pytest.raises(MonitorError) as caught:
-        plug(qemu.monitor, qemu.process, an_interface(), [tun(10)], None)
+        give(qemu, an_interface(), [tun(10)], None)
     assert not isinstance(caught.value, StuckError)
+
+
+MACS = [f"52:54:00:00:00:0{number}" for number in (1, 2, 3)]
+
+
+def offers_of(count: int) -> tuple[list[Offer], list[Device]]:
+    """Return NICs with a queue and a vhost-net each, and all their devices."""
+    offers = []
+    for number, mac in enumerate(MACS[:count]):
+        name = f"vt{mac.replace(':', '')}"
+        devices = [tun(10 + 2 * number, name), vhost(11 + 2 * number, name)]
+        interface = an_interface(mac=mac, ifname=name)
+        offers.append(Offer(interface, devices, f"port{number}"))
+    return offers, [opened for offer in offers for opened in offer.devices]
+
+
+def test_many_in_one_pass() -> None:
+    offers, ours = offers_of(3)
+    qemu, noted = FakeQemu(ours), []
+
+    def note(given: Devices) -> None:
+        noted.append((given, list(qemu.commands)))
+
+    done = plug(qemu.monitor, qemu.process, offers, note)
+    assert done.failure is None
+    # All queues go without waiting, and each vhost-net by itself.
+    assert qemu.commands == ["getfd"] * 6 + ["netdev_add"] * 3 + ["device_add"] * 3
+    numbers = {mac: [each.fd for each in held] for mac, held in done.held.items()}
+    assert numbers == {MACS[0]: [41, 44], MACS[1]: [42, 45], MACS[2]: [43, 46]}
+    # Its numbers are noted before it makes anything of them.
+    assert noted == [(done.held, ["getfd"] * 6)]
+    assert qemu.names == {}
+
+
+@pytest.mark.parametrize("refused", [0, 1, 2])
+def test_those_before_a_refused_front_end_stay(refused: int) -> None:
+    offers, ours = offers_of(3)
+    qemu = FakeQemu(ours)
+    qemu.fails["device_add", refused] = refusal("device_add")
+    done = pass_of(qemu, *offers)
+    assert isinstance(done.failure, QmpError)
+    assert list(done.held) == MACS[:refused]
+    assert len(qemu.nics) == len(qemu.netdevs) == refused
+    assert len(qemu.held) == 2 * refused
+    assert qemu.names == {}
+
+
+@pytest.mark.parametrize("step", [("getfd", 1), ("getfd", 4), ("netdev_add", 1)])
+def test_none_is_made_if_one_cannot_be_prepared(step: tuple[str, int]) -> None:
+    offers, ours = offers_of(3)
+    qemu = FakeQemu(ours)
+    qemu.fails[step] = refusal(step[0])
+    done = pass_of(qemu, *offers)
+    assert isinstance(done.failure, QmpError)
+    assert done.held == {}
+    assert "device_add" not in qemu.commands
+    assert (qemu.held, qemu.names, qemu.netdevs) == ({}, {}, {})
+
+
+def test_what_cannot_be_noted_is_not_used() -> None:
+    offers, ours = offers_of(2)
+    qemu = FakeQemu(ours)
+
+    def note(_given: Devices) -> None:
+        raise VirtauditError("No space left on device")
+
+    done = plug(qemu.monitor, qemu.process, offers, note)
+    assert "No space left" in str(done.failure)
+    assert "netdev_add" not in qemu.commands
+    assert (qemu.held, qemu.names) == ({}, {})
+
+
+def test_a_qemu_that_hangs_in_the_middle_keeps_the_rest() -> None:
+    offers, ours = offers_of(3)
+    qemu = FakeQemu(ours)
+    qemu.fails["device_add", 1] = MonitorError("qemu hangs")
+    done = pass_of(qemu, *offers)
+    assert isinstance(done.failure, StuckError)
+    assert f"of {MACS[1]}, {MACS[2]}, whose hand-over" in str(done.failure)
+    assert list(done.held) == MACS[:1]

@@ -9,6 +9,7 @@ import typing as t
 
 import pytest
 
+from ansible_collections.virtaudit.qemu.plugins.module_utils._device import Device
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
     MonitorError,
     QmpError,
@@ -16,7 +17,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net import holdings
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.hotplug import (
     Unplugged,
-    close_backend,
+    close_backends,
     unplug,
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import tun, vhost
@@ -189,14 +190,18 @@ def fixture_qemu(monkeypatch: pytest.MonkeyPatch) -> FakeQemu:
     return qemu
 
 
-def test_close_backend(qemu: FakeQemu) -> None:
-    assert close_backend(qemu.monitor, qemu.process, NETDEV, HELD) == []
+def close(qemu: FakeQemu) -> list[Device]:
+    return close_backends(qemu.monitor, qemu.process, {NETDEV: HELD})[NETDEV]
+
+
+def test_close_a_back_end(qemu: FakeQemu) -> None:
+    assert close(qemu) == []
     assert qemu.log == [("netdev_del", {"id": NETDEV})]
 
 
 def test_what_qemu_still_holds_is_told(qemu: FakeQemu) -> None:
     qemu.netdevs = {NETDEV: [31]}
-    assert close_backend(qemu.monitor, qemu.process, NETDEV, HELD) == [vhost(32)]
+    assert close(qemu) == [vhost(32)]
 
 
 def test_qemu_takes_a_moment(qemu: FakeQemu, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,7 +215,7 @@ def test_qemu_takes_a_moment(qemu: FakeQemu, monkeypatch: pytest.MonkeyPatch) ->
 
     qemu.netdevs = {NETDEV: []}
     monkeypatch.setattr(time, "sleep", nap)
-    assert close_backend(qemu.monitor, qemu.process, NETDEV, HELD) == []
+    assert close(qemu) == []
     assert len(naps) == 3
 
 
@@ -219,7 +224,7 @@ def test_a_back_end_that_is_gone_already(qemu: FakeQemu, held: bool) -> None:
     qemu.netdevs.clear()
     if not held:
         qemu.held.clear()
-    found = close_backend(qemu.monitor, qemu.process, NETDEV, HELD)
+    found = close(qemu)
     assert found == (HELD if held else [])
 
 
@@ -227,8 +232,17 @@ def test_a_back_end_that_is_gone_already(qemu: FakeQemu, held: bool) -> None:
     "failure",
     [QmpError("netdev_del", "GenericError", "busy"), MonitorError("qemu is gone")],
 )
-def test_close_backend_refused(qemu: FakeQemu, failure: MonitorError) -> None:
+def test_close_a_back_end_refused(qemu: FakeQemu, failure: MonitorError) -> None:
     qemu.fails["netdev_del"] = failure
     with pytest.raises(MonitorError) as caught:
-        close_backend(qemu.monitor, qemu.process, NETDEV, HELD)
+        close(qemu)
     assert caught.value is failure
+
+
+def test_many_back_ends_at_once(qemu: FakeQemu) -> None:
+    qemu.held.update({33: tun(33, "vtb"), 34: tun(34, "vtc")})
+    qemu.netdevs.update({"b": [33], "c": []})
+    backends = {NETDEV: HELD, "b": [tun(33, "vtb")], "c": [tun(34, "vtc")]}
+    left = close_backends(qemu.monitor, qemu.process, backends)
+    assert left == {NETDEV: [], "b": [], "c": [tun(34, "vtc")]}
+    assert qemu.commands == ["netdev_del"] * 3

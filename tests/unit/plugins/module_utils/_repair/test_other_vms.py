@@ -44,7 +44,7 @@ def fixture_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def settle(mode: t.Any = "required") -> Report:
     with Auditor(mode) as auditor:
         report = Report(auditor)
-        other_vms.end_other_vms(MINE, report, ORIGIN)
+        other_vms.settle_other_vms(MINE, report, ORIGIN, False)
     return report
 
 
@@ -76,7 +76,7 @@ def test_the_end_of_another_vm_has_not_the_ticket_of_the_task(
     kernel = a_kernel(monkeypatch)
     a_vm()
     with Auditor("required", "CHG-1") as auditor:
-        other_vms.end_other_vms(MINE, Report(auditor), ORIGIN)
+        other_vms.settle_other_vms(MINE, Report(auditor), ORIGIN, False)
     assert len(kernel.texts) == 3
     assert not any("ticket=" in text for text in kernel.texts)
 
@@ -141,7 +141,7 @@ def test_check_mode_says_what_the_run_does(
     note = a_vm(**changes)
     with Auditor("required") as auditor:
         report = Report(auditor)
-        other_vms.foresee_other_vms(MINE, report)
+        other_vms.settle_other_vms(MINE, report, ORIGIN, True)
     assert kernel.texts == []
     assert VmState(UUID).load() == note
     assert (len(report.warnings), report.changed) == (says, records)

@@ -14,11 +14,15 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.messages imp
     Messages,
     Vm,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.network import (
+    Network,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.origin import Origin
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.record import Record
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.parse import Logged
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import FrontEnd
 from ansible_collections.virtaudit.qemu.plugins.module_utils._repair.steps import (
+    Host,
     steps_of,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.history import History
@@ -39,6 +43,19 @@ FRONT_END = FrontEnd("/machine/peripheral/net", "virtio-net-pci", MAC, "hostnet"
 WHOLE = Nic(MAC, FRONT_END, "hostnet", [tun(31)], None)
 GUEST_SIDE = Nic(MAC, FRONT_END, "hostnet", [], None)
 HOST_SIDE = Nic(MAC, None, "hostnet", [tun(31)], None)
+
+
+def a_host(
+    link: bool = False,
+    updated: bool = False,
+    now: tuple[str | None, str | None] = ("vt525400000001", "br0"),
+) -> Host:
+    """Return a host with or without what was made for an interface, on the network of an update or not.
+
+    ``now`` is the name of its link, and what that is on.
+    """
+    return Host(lambda nic: link, lambda nic: updated, lambda nic: now)
+
 
 # the interface's phase, what is observed of it, whether its macvtap is left: the step, whether it writes a record
 NICS: list[tuple[t.Any, Nic | None, bool, str | None, bool]] = [
@@ -68,7 +85,7 @@ def test_an_interface_of_a_vm_that_lives(
 ) -> None:
     note = a_note(interfaces={MAC: a_nic_note(phase=phase)}, audit=audit)
     nics = {} if found is None else {MAC: found}
-    steps = steps_of(note, NOTHING, True, nics, lambda nic: link)
+    steps = steps_of(note, NOTHING, True, nics, a_host(link))
     assert [step.action for step in steps] == ([] if action is None else [action])
     for step in steps:
         assert step.nic is note.interfaces[MAC]
@@ -92,7 +109,7 @@ def test_the_end_of_a_vm_is_the_only_step(
     alive: bool, changes: dict[str, t.Any], records: bool, words: str
 ) -> None:
     (step,) = steps_of(
-        a_note(frozen=True, **changes), NOTHING, alive, {MAC: WHOLE}, lambda nic: True
+        a_note(frozen=True, **changes), NOTHING, alive, {MAC: WHOLE}, a_host(True)
     )
     assert (step.action, step.records) == ("end", records)
     assert words in step.foreseen
@@ -100,20 +117,20 @@ def test_the_end_of_a_vm_is_the_only_step(
 
 def test_a_vm_without_a_record_of_its_own_has_that_of_its_interfaces() -> None:
     note = a_note(started=False, interfaces={MAC: a_nic_note()})
-    (step,) = steps_of(note, NOTHING, False, {}, lambda nic: False)
+    (step,) = steps_of(note, NOTHING, False, {}, a_host(False))
     assert step.records
     note.interfaces[MAC].phase = "revoked"
-    (step,) = steps_of(note, NOTHING, False, {}, lambda nic: False)
+    (step,) = steps_of(note, NOTHING, False, {}, a_host(False))
     assert not step.records
 
 
 def test_a_guest_that_stands_still_goes_on_first() -> None:
     note = a_note(frozen=True, interfaces={MAC: a_nic_note(phase="opening")})
     # The task that noted it has ended since, and somebody may have paused the guest.
-    steps = steps_of(note, NOTHING, True, {}, lambda nic: False)
+    steps = steps_of(note, NOTHING, True, {}, a_host(False))
     assert [step.action for step in steps] == ["take_back"]
     note.busy = 1.0
-    steps = steps_of(note, NOTHING, True, {}, lambda nic: False)
+    steps = steps_of(note, NOTHING, True, {}, a_host(False))
     assert [step.action for step in steps] == ["go_on", "take_back"]
     assert not steps[0].records
 
@@ -166,7 +183,7 @@ def test_what_is_on_record_is_not_recorded_again(
     devices = [tun(31)] if phase == "held" else []
     note = a_note(interfaces={MAC: a_nic_note(phase=phase, devices=devices)})
     nics = {} if found is None else {MAC: found}
-    (step,) = steps_of(note, on_record(*records), True, nics, lambda nic: False)
+    (step,) = steps_of(note, on_record(*records), True, nics, a_host(False))
     assert (step.action, step.records) == (action, due)
 
 
@@ -188,6 +205,85 @@ def test_what_is_on_record_of_an_end(
     nic = a_nic_note(phase="opening" if changes.get("booting") else "held")
     nic.devices = [tun(31)]
     note = a_note(interfaces={MAC: nic}, **changes)
-    (step,) = steps_of(note, on_record(*records), False, {}, lambda nic: False)
+    (step,) = steps_of(note, on_record(*records), False, {}, a_host(False))
     assert (step.action, step.records) == ("end", due)
+    assert words in step.foreseen
+
+
+UPDATED = Network("br1", isolated="yes")
+UPDATES = SAYS.net_updates(MAC, "vt525400000001", Network("br0"), UPDATED, True)
+NO_UPDATES = SAYS.net_updates(MAC, "vt525400000001", Network("br0"), UPDATED, False)
+
+
+@pytest.mark.parametrize(
+    ("updated", "records", "action", "due"),
+    [
+        (True, [], "finish_update", True),
+        (True, UPDATES[:1], "finish_update", True),
+        (True, UPDATES, "finish_update", False),
+        (True, NO_UPDATES, "finish_update", True),
+        (False, [], "undo_update", True),
+        (False, NO_UPDATES[:1], "undo_update", True),
+        (False, NO_UPDATES, "undo_update", False),
+    ],
+)
+def test_an_update_that_was_cut_off(
+    updated: bool, records: t.Sequence[Record], action: str, due: bool
+) -> None:
+    nic = a_nic_note(updating=UPDATED)
+    note = a_note(interfaces={MAC: nic})
+    history = on_record(*records)
+    (step,) = steps_of(note, history, True, {MAC: WHOLE}, a_host(updated=updated))
+    assert (step.action, step.records, step.nic) == (action, due, nic)
+    note.audit = "off"
+    (step,) = steps_of(note, history, True, {MAC: WHOLE}, a_host(updated=updated))
+    assert not step.records
+
+
+@pytest.mark.parametrize(
+    ("found", "now", "action", "words"),
+    [
+        (WHOLE, ("vt525400000001", "br0"), "confirm", "after qemu had it;"),
+        (
+            WHOLE,
+            ("vt525400000001", "br1"),
+            "confirm",
+            "had it, and its link vt525400000001 is on br1 now, and not on br0;",
+        ),
+        (
+            WHOLE,
+            ("vt525400000001", None),
+            "confirm",
+            "had it, and its link vt525400000001 is on no network now, and not on br0;",
+        ),
+        (
+            WHOLE,
+            ("eth9", "br0"),
+            "confirm",
+            "had it, and its link vt525400000001 is named eth9 now;",
+        ),
+        (
+            WHOLE,
+            (None, None),
+            "take_back",
+            "had it, and its link vt525400000001 was removed since;",
+        ),
+        # The link went with the task that was cut off, or was not on its network yet.
+        (None, (None, None), "take_back", "had been cut off;"),
+        (None, ("vt525400000001", None), "take_back", "had been cut off;"),
+        (
+            None,
+            ("vt525400000001", "br1"),
+            "take_back",
+            "cut off, and its link vt525400000001 is on br1 now, and not on br0;",
+        ),
+    ],
+)
+def test_what_somebody_did_to_a_link_since(
+    found: Nic | None, now: tuple[str | None, str | None], action: str, words: str
+) -> None:
+    note = a_note(interfaces={MAC: a_nic_note(phase="opening", ifindex=7)})
+    nics = {} if found is None else {MAC: found}
+    (step,) = steps_of(note, NOTHING, True, nics, a_host(now=now))
+    assert step.action == action
     assert words in step.foreseen

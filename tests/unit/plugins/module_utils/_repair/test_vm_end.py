@@ -23,6 +23,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log import recent
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net import holdings
 from ansible_collections.virtaudit.qemu.plugins.module_utils._repair import vm_end
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.history import History
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.note import Note
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.statedir import VmState
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
@@ -50,10 +51,10 @@ def fixture_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return a_base(tmp_path, monkeypatch)
 
 
-def settle(note: Note, mode: t.Any = "required") -> str:
+def settle(note: Note, mode: t.Any = "required") -> None:
     state = VmState(note.uuid)
     with Auditor(mode) as auditor, state.locked(0):
-        return vm_end.end_vm_late(note, state, auditor, ORIGIN)
+        vm_end.end_vm(note, state, History(note), auditor, ORIGIN)
 
 
 def test_a_vm_that_died(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,8 +69,7 @@ def test_a_vm_that_died(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         MAC: a_nic_note(devices=[tun(31), vhost(32)]),
         OTHER: a_nic_note(mac=OTHER, phase="revoked", devices=[tun(33)]),
     }
-    said = settle(a_vm(interfaces=nics))
-    assert "had ended by itself; its end is on record now, late" in said
+    settle(a_vm(interfaces=nics))
     assert told(kernel) == ["stop crashed", "detach", "close", "close"]
     assert all('exe="/usr/bin/python3"' in text for text in kernel.texts)
     # The links go after the last record.
@@ -91,7 +91,7 @@ def test_how_it_ended(made_by_qemu: bool, left: bool, reason: str) -> None:
     state = VmState(UUID)
     if left:
         state.write_pid_file(4711)
-    assert vm_end.how_it_ended(note, state) == reason
+    assert vm_end._how_it_ended(note, state) == reason
 
 
 def test_a_vm_that_something_else_started(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,8 +103,7 @@ def test_a_vm_that_something_else_started(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_start_that_was_cut_off(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = a_kernel(monkeypatch)
     nic = a_nic_note(phase="opening", devices=[tun(9)])
-    said = settle(a_vm(booting=True, busy=time.time(), interfaces={MAC: nic}))
-    assert "recorded as failed and undone" in said
+    settle(a_vm(booting=True, busy=time.time(), interfaces={MAC: nic}))
     assert told(kernel) == ["start", "close", "start booted"]
     assert [text.rpartition("=")[2] for text in kernel.texts] == [
         "failed",

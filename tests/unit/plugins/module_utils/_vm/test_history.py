@@ -10,6 +10,9 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.messages imp
     Messages,
     Vm,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.network import (
+    Network,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.origin import Origin
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.record import Record
 from ansible_collections.virtaudit.qemu.plugins.module_utils._device import Device
@@ -177,3 +180,19 @@ def test_control(
     control: tuple[str | None, str | None],
 ) -> None:
     assert in_log(monkeypatch, records).control() == control
+
+
+def test_which_updates_are_on_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, after = Network("br0"), Network("br1", isolated="yes")
+    made, failed = (
+        SAYS.net_updates(MAC, "vt525400000001", before, after, success)
+        for success in (True, False)
+    )
+    past = in_log(monkeypatch, [made[0], failed[1]])
+    moved, isolated = before.changes(after)
+    assert past.has_update(MAC, moved, True)
+    assert not past.has_update(MAC, moved, False)
+    assert not past.has_update(MAC, isolated, True)
+    assert past.has_update(MAC, isolated, False)
+    assert not past.has_update(OTHER, moved, True)
+    assert not past.has_update(MAC, after.changes(before)[0], True)

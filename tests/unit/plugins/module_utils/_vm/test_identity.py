@@ -207,3 +207,32 @@ def test_a_start_that_was_cut_off_is_no_namesake_of_itself(
     identity.refuse_namesake("web01", UUID, [], os.getuid(), ends=True)
     with pytest.raises(OptionError, match=f"UUID {UUID}"):
         identity.refuse_namesake("web01", OTHER, [], os.getuid(), ends=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (("-name", "guest=web01"), "name"),
+        (("-uuid", UUID), "UUID"),
+        (("-uuid", UUID, "-name", "web01"), "UUID"),
+        (("-name", "web02"), None),
+    ],
+)
+def test_a_qemu_of_another_user_is_warned_of(
+    start: Start,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    what: str | None,
+) -> None:
+    process = process_of(start(*words, program=a_program(tmp_path / "kvm")))
+    monkeypatch.setattr(identity, "all_processes", lambda: [process])
+    assert identity.strangers(a_target(), UUID, None) == []
+    monkeypatch.setattr(Process, "uid", lambda self: 65534)
+    said = identity.strangers(a_target(), UUID, None)
+    assert len(said) == (what is not None)
+    for text in said:
+        assert f"user id 65534 (pid {process.pid}) has the {what} of VM web01" in text
+    # It is the user that qemu was started with, or is to be started with.
+    assert identity.strangers(a_target(), UUID, a_note(uid=65534)) == []
+    assert identity.strangers(a_target(user="nobody"), UUID, None) == []

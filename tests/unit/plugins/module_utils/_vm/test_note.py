@@ -12,6 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.messages import (
+    Messages,
+    Vm,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.network import (
+    Network,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.origin import Origin
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm import statedir
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.statedir import VmState
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
@@ -23,6 +31,7 @@ from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
     vhost,
 )
 
+SAYS = Messages(Vm("web01", UUID, "kvm"), Origin("/usr/bin/python3", None, None))
 NOTE = a_note(
     pid=4711,
     start_time=99,
@@ -85,6 +94,58 @@ def test_json_that_is_no_note(state: VmState, content: str) -> None:
     write(state, content)
     assert state.load() is None
     assert state.has_unreadable()
+
+
+def with_nic(**changes: t.Any) -> str:
+    data = as_json()
+    data["interfaces"][MAC].update(changes)
+    return json.dumps(data)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        json.dumps({**as_json(), "uuid": "c1e2f3a4-0001-4000-8000-000000000099"}),
+        json.dumps({**as_json(), "pid": "4711"}),
+        json.dumps({**as_json(), "pid": True}),
+        json.dumps({**as_json(), "name": None}),
+        json.dumps({**as_json(), "busy": "now"}),
+        json.dumps({**as_json(), "booting": 1}),
+        json.dumps({**as_json(), "boot_id": ["b"]}),
+        with_nic(mac="52:54:00:00:00:99"),
+        with_nic(phase="lost"),
+        with_nic(phase=None),
+        with_nic(ifname=7),
+        with_nic(queues="1"),
+        with_nic(others=["x"]),
+        with_nic(others=5),
+        with_nic(network={"vlan": 42}),
+        with_nic(updating={"source": ["br0"]}),
+        with_nic(updating="br0"),
+        with_nic(devices=[{**dataclasses.asdict(tun(31)), "fd": "31"}]),
+        with_nic(devices={"fd": 31}),
+    ],
+)
+def test_a_note_with_wrong_values_is_not_used(state: VmState, content: str) -> None:
+    write(state, content)
+    assert state.load() is None
+    assert state.has_unreadable()
+
+
+def test_an_update_whose_record_did_not_land_is_under_way_again() -> None:
+    nic = a_nic_note(network=Network("br1", vlan="42", link="down"), source="br1")
+    note = a_note(interfaces={MAC: nic})
+    for record in SAYS.net_updates(
+        MAC, "vt525400000001", Network("br0", vlan="7"), nic.network, True
+    ):
+        note.unrecord("1.000:1", record.fields)
+    assert note.is_unfinished
+    assert nic.link.network == Network("br0", vlan="7")
+    assert nic.updating == Network("br1", vlan="42", link="down")
+    nic.put_on(nic.updating)
+    failed = SAYS.net_updates(MAC, "x", Network("br0"), Network("br1"), False)
+    note.unrecord("1.000:2", failed[0].fields)
+    assert note.interfaces[MAC].updating is None
 
 
 def test_keys_of_a_newer_version_are_left_out(state: VmState) -> None:

@@ -187,7 +187,7 @@ def test_the_next_task_of_another_vm_records_the_end(
     kernel = a_kernel(monkeypatch)
     with Auditor("off") as auditor:
         report = Report(auditor)
-        other_vms.end_other_vms("another", report, ORIGIN)
+        other_vms.settle_other_vms("another", report, ORIGIN, False)
     assert told(kernel) == ENDED
     assert not Path(state.path).exists()
     assert "its end is on record now, late" in report.warnings[0]

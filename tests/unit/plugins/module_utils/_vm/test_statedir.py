@@ -182,9 +182,8 @@ def test_what_cannot_be_removed(state: VmState) -> None:
 def test_other_notes(base: Path) -> None:
     for number in range(4):
         (base / f"vm{number}").mkdir()
-    VmState("vm0").save(a_note(name="ours"))
-    VmState("vm2").save(a_note(name="second"))
-    VmState("vm1").save(a_note(name="first"))
+    for uuid, name in (("vm0", "ours"), ("vm2", "second"), ("vm1", "first")):
+        VmState(uuid).save(a_note(uuid=uuid, name=name))
     (base / "vm3" / "state.json").write_text("{")
     (base / "stray").touch()
     assert [note.name for note in statedir.other_notes("vm0")] == ["first", "second"]

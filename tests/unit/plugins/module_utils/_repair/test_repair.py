@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import typing as t
 from pathlib import Path
@@ -28,9 +29,9 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import (
     FrontEnd,
     Inventory,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._repair import resume
-from ansible_collections.virtaudit.qemu.plugins.module_utils._repair.check import (
-    foresee,
+from ansible_collections.virtaudit.qemu.plugins.module_utils._repair import (
+    repair,
+    vm_end,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._task.result import (
     Report,
@@ -93,6 +94,14 @@ def a_task_on(
     return vm
 
 
+def repaired(vm: Vm, ticket: str | None = None, check_mode: bool = False) -> Report:
+    """Repair first, in a task with audit: off. Return its report."""
+    with Auditor("off", ticket) as auditor:
+        report = Report(auditor)
+        repair.repair_first(vm, report, ORIGIN, check_mode)
+    return report
+
+
 @pytest.mark.parametrize("noted", [True, False])
 @pytest.mark.parametrize("given", [True, False])
 def test_only_the_qemu_of_the_start_is_ended(
@@ -105,7 +114,7 @@ def test_only_the_qemu_of_the_start_is_ended(
         changes = {"pid": process.pid, "start_time": process.start_time}
     note = a_vm(booting=True, **changes)
     vm = a_task_on(note, process_of(met), "/run/foreign.sock" if given else None)
-    assert resume.end_process(vm, note)
+    assert vm_end.end_process(vm, note)
     assert not vm.running
     assert (ours.poll() is None) is not noted
     # Found by the VM's own monitor, it is the one of the start.
@@ -119,8 +128,8 @@ def test_a_qemu_that_cannot_be_ended_gives_nothing_up(
     process = process_of(start())
     note = a_vm(booting=True, pid=process.pid, start_time=process.start_time)
     monkeypatch.setattr(Process, "end", lambda self: False)
-    with Auditor("required") as auditor, pytest.raises(ProcessError, match="cannot be"):
-        resume.repair(a_task_on(note, process), auditor, ORIGIN)
+    with pytest.raises(ProcessError, match="cannot be"):
+        repaired(a_task_on(note, process))
     assert kernel.texts == []
     assert VmState(UUID).load() == note
 
@@ -133,13 +142,32 @@ def test_what_is_repaired_is_proved_as_it_was_asked_for(
     kernel = a_kernel(monkeypatch)
     vm = a_task_on(a_vm(audit=noted))
     monkeypatch.setattr(vm, "look", lambda: None)
-    with Auditor("off") as auditor:
-        report = Report(auditor)
-        resume.repair_as_noted(vm, report, ORIGIN)
+    report = repaired(vm)
     wanted = [] if noted == "off" else ["stop crashed", "detach", "close"]
     assert told(kernel) == wanted
     assert len(report.result()["audit"]["records"]) == len(wanted)
     assert VmState(UUID).load() is None
+
+
+def test_the_log_is_read_once_in_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    a_kernel(monkeypatch)
+    reads: list[float] = []
+
+    def read(_uuid: str, since: float) -> list[t.Any]:
+        reads.append(since)
+        return []
+
+    monkeypatch.setattr(recent, "records_of", read)
+    me = Process.of(os.getpid())
+    assert me is not None
+    note = a_vm(pid=me.pid, start_time=me.start_time, busy=100.0, audit="off")
+    vm = a_task_on(note, me)
+    monkeypatch.setattr(vm, "look", lambda: None)
+    repaired(vm)
+    # What the repair has settled is not asked of the log again.
+    with Auditor("off") as auditor, vm.change(auditor):
+        assert vm.history.records == []
+    assert len(reads) == 1
 
 
 def test_what_is_repaired_has_the_ticket_of_the_task(
@@ -148,8 +176,7 @@ def test_what_is_repaired_has_the_ticket_of_the_task(
     kernel = a_kernel(monkeypatch)
     vm = a_task_on(a_vm())
     monkeypatch.setattr(vm, "look", lambda: None)
-    with Auditor("required", "CHG-1") as auditor:
-        resume.repair_as_noted(vm, Report(auditor), ORIGIN)
+    repaired(vm, "CHG-1")
     assert len(kernel.texts) == 3
     assert all(' ticket="CHG-1" exe=' in text for text in kernel.texts)
 
@@ -157,17 +184,28 @@ def test_what_is_repaired_has_the_ticket_of_the_task(
 def test_what_cannot_be_proved_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     a_kernel(monkeypatch, Kernel(enabled=0))
     note = a_vm()
-    with Auditor("off") as auditor, pytest.raises(AuditError):
-        resume.repair_as_noted(a_task_on(note), Report(auditor), ORIGIN)
+    with pytest.raises(AuditError):
+        repaired(a_task_on(note))
     assert VmState(UUID).load() == note
 
 
 def test_the_vhost_net_of_others_is_not_taken_for_ours() -> None:
     process = Fake()
     process.held = {each.fileno(): each for each in (vhost(20), tun(21), vhost(22))}
-    nic = a_nic_note(phase="opening", devices=[tun(7), vhost(8)], others=[20])
+    nic = a_nic_note(phase="opening", devices=[tun(21), vhost(22)])
     note = a_vm(interfaces={MAC: nic})
-    held = resume._handed_over(a_task_on(note, process.process), note, nic)
+    held = repair._handed_over(a_task_on(note, process.process), note, nic)
+    assert held == [tun(21), vhost(22)]
+
+
+def test_a_note_from_the_log_has_no_numbers() -> None:
+    process = Fake()
+    process.held = {each.fileno(): each for each in (vhost(20), tun(21), vhost(22))}
+    opened = [dataclasses.replace(each, fd=None) for each in (tun(7), vhost(8))]
+    other = a_nic_note(mac="52:54:00:00:00:02", devices=[vhost(20)])
+    nic = a_nic_note(phase="opening", devices=opened)
+    note = a_vm(interfaces={MAC: nic, "52:54:00:00:00:02": other})
+    held = repair._handed_over(a_task_on(note, process.process), note, nic)
     assert [(each.fd, each.event) for each in held] == [
         (21, "1.000:7"),
         (22, "1.000:8"),
@@ -189,17 +227,13 @@ def test_what_is_not_given_back_is_not_recorded_as_closed(
     assert me is not None
     note = a_vm(pid=me.pid, start_time=me.start_time, interfaces={MAC: nic})
     vm = a_task_on(note, process.process)
-    with (
-        Auditor("required") as auditor,
-        pytest.raises(StuckError, match="cannot be taken back"),
-    ):
-        resume.repair(vm, auditor, ORIGIN)
+    with pytest.raises(StuckError, match="cannot be taken back"):
+        repaired(vm)
     assert kernel.texts == []
     process.held.clear()
     monkeypatch.setattr(holdings, "wait_free", lambda *link: None)
     monkeypatch.setattr(vm, "look", lambda: None)
-    with Auditor("required") as auditor:
-        resume.repair(vm, auditor, ORIGIN)
+    repaired(vm)
     assert told(kernel) == ["attach", "close"]
 
 
@@ -222,8 +256,6 @@ def test_check_mode_sees_what_the_repair_will_leave(
     nic = a_nic_note(phase=phase, devices=[tun(31)])
     ids: dict[str, t.Any] = {"pid": process.pid, "start_time": process.start_time}
     vm = a_task_on(a_vm(interfaces={MAC: nic}, **ids, **changes), process, nic=found)
-    with Auditor("off") as auditor:
-        report = Report(auditor)
-        foresee(vm, report)
+    report = repaired(vm, check_mode=True)
     assert report.changed is does
     assert (MAC in vm.nics) is left

@@ -1,0 +1,34 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A record on its way to the audit daemon."""
+
+from __future__ import annotations
+
+import typing as t
+
+if t.TYPE_CHECKING:
+    from .._errors import AuditError
+    from .echo import Confirmation
+    from .record import Record
+
+
+class Sent:
+    """A record that was sent. ``good``: the kernel has taken it, or that need not be proved."""
+
+    def __init__(self, record: Record, good: bool = False) -> None:
+        self.record = record
+        self.good = good
+        self.number: int | None = None
+        self.confirmation: Confirmation | None = None
+        self.problem: AuditError | None = None
+
+    @property
+    def event(self) -> str | None:
+        """Return its event id, ``None`` if the kernel did not confirm it."""
+        return self.confirmation.event if self.confirmation else None
+
+    @property
+    def lost(self) -> bool:
+        """Tell whether it had to be proved that the kernel has taken it, and was not. It may have landed all the same."""
+        return self.problem is not None and not self.good

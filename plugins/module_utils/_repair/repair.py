@@ -1,0 +1,178 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Does what earlier tasks, and VMs that ended, have left to do, before a task begins. Check mode says the same steps."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._audit.auditor import Auditor
+from .._audit.origin import Origin
+from .._device import Device, fds_of
+from .._errors import StuckError
+from .._net import holdings
+from .._net.backends import backend_of
+from .._vm.note import NicNote, Note
+from .._vm.vm import Vm
+from .nic_end import (
+    has_remains,
+    is_updated,
+    link_of,
+    record_nic_end,
+    remove_remains,
+)
+from .other_vms import settle_other_vms
+from .steps import Host, Step, steps_of
+
+if t.TYPE_CHECKING:
+    from .._audit.messages import Messages
+    from .._task.result import Report
+
+# Most tasks find nothing to do, and each import takes time: what only some steps need is imported there.
+
+
+def repair_first(vm: Vm, report: Report, origin: Origin, check_mode: bool) -> None:
+    """Do what is left to do on this host before a task begins, or say it in check mode.
+
+    Raises :class:`VirtauditError` for what is left of the task's own VM.
+    """
+    settle_other_vms(vm.uuid, report, origin, check_mode)
+    note = vm.note
+    if note is None:
+        return
+    host = Host(has_remains, is_updated, link_of)
+    steps = steps_of(note, vm.history, not vm.has_ended, vm.nics, host)
+    report.changed |= any(step.changes for step in steps)
+    if check_mode:
+        _foresee(vm, steps, report)
+    elif steps or note.busy is not None:
+        _repair(vm, note, steps, report, origin)
+
+
+def _foresee(vm: Vm, steps: t.Sequence[Step], report: Report) -> None:
+    """Say what the run would do, and show the VM as it would be then."""
+    for step in steps:
+        report.warnings.append(step.foreseen)
+        if step.action == "end":
+            vm.disconnect()
+        elif step.action == "take_back" and step.nic is not None:
+            vm.nics.pop(step.nic.mac, None)
+        elif step.action in ("finish_update", "undo_update") and step.nic is not None:
+            nic, found = step.nic, vm.nics[step.nic.mac]
+            if nic.updating is not None and step.action == "finish_update":
+                nic.put_on(nic.updating)
+            found.source, found.network = nic.source, nic.link.network
+
+
+def _repair(
+    vm: Vm, note: Note, steps: t.Sequence[Step], report: Report, origin: Origin
+) -> None:
+    """Do all steps, and look at the VM again.
+
+    Their records are proved as the strictest task asked whose work is repaired, not as this one does. They are records
+    of this task all the same, and have its ticket.
+    """
+    with Auditor(note.audit, report.auditor.ticket) as auditor:
+        try:
+            auditor.prepare()
+            if any(step.action == "end" for step in steps):
+                from .vm_end import end_own
+
+                end_own(vm, note, auditor, origin)
+                report.warnings += [step.reported for step in steps]
+            else:
+                with vm.change(auditor):
+                    messages = vm.messages(origin)
+                    for step in steps:
+                        said = _do(vm, note, step, auditor, messages)
+                        report.warnings.append(said or step.reported)
+        finally:
+            report.auditor.add(auditor)
+    vm.look()
+
+
+def _do(
+    vm: Vm, note: Note, step: Step, auditor: Auditor, messages: Messages
+) -> str | None:
+    """Do one step for a VM that lives. Return in words what could not be done of it, if the task can go on all the same."""
+    problem = None
+    nic, on_record = step.nic, step.on_record
+    if nic is None or on_record is None:
+        vm.live.monitor.execute("cont")
+        note.frozen = False
+    elif step.action in ("finish_update", "undo_update"):
+        from .update_end import settle_update
+
+        done = step.action == "finish_update"
+        failure = settle_update(vm, nic, done, auditor, messages)
+        if failure is not None:
+            problem = (
+                f"{step.what}; it was recorded as failed, and its link cannot be put back: {failure}. The next task tries"
+                " again"
+            )
+    elif step.action == "confirm":
+        # Somebody may have renamed it since.
+        nic.ifname = link_of(nic)[0] or nic.ifname
+        nic.devices = _handed_over(vm, note, nic)
+        if not on_record.granted:
+            fds, on = fds_of(nic.devices), backend_of(nic.type).observe(nic.link)
+            auditor.write(
+                messages.net_grant("attach", nic.mac, fds, True, nic.ifname, on)
+            )
+            auditor.prove()
+        nic.phase = "held"
+    else:
+        if step.action == "take_back":
+            _take_back(vm, nic)
+        if step.action != "forget":
+            record_nic_end(nic, on_record, "attach", auditor, messages)
+            auditor.prove()
+            # What is on record is not recorded again, even if its link cannot be removed.
+            nic.phase = "revoked"
+        remove_remains(nic)
+        if step.action == "take_back" or nic.mac not in vm.nics:
+            del note.interfaces[nic.mac]
+    vm.state.save(note)
+    return problem
+
+
+def _take_back(vm: Vm, nic: NicNote) -> None:
+    """Take back a hot-plug that was cut off. Raises :class:`StuckError` when somebody keeps its device."""
+    from .._qemu import hotplug
+
+    hotplug.roll_back(vm.live.monitor, nic.mac, nic.queues)
+    process = vm.live.process
+    holding = holdings.wait_free(nic.ifname, nic.ifindex, process)
+    if holding is not None:
+        raise StuckError(
+            f"the attach of {nic.mac} to VM {vm.name} (qemu, pid {process.pid}) had been cut off and cannot be taken"
+            f" back: {holding}. Run the task again; if it says the same, end that process, or stop the VM (vm_net_detach"
+            " with stop_vm: destroy)"
+        )
+
+
+def _handed_over(vm: Vm, note: Note, nic: NicNote) -> list[Device]:
+    """Return the devices of an interface that qemu holds, with the events of their opens if they are known."""
+    process = vm.live.process
+    noted = [opened for opened in nic.devices if holdings.still_at(process, opened)]
+    if any(not opened.is_vhost for opened in noted):
+        return noted
+    # A note that was made anew from the log does not have the numbers.
+    others = [
+        other
+        for other in note.interfaces.values()
+        if other is not nic and other.phase == "held"
+    ]
+    claimed = {opened.fd for other in others for opened in other.devices}
+    held = []
+    for found in holdings.of(process):
+        ours = found.dev == nic.ifname or found.is_vhost
+        if ours and found.fd not in claimed:
+            found.dev = nic.ifname
+            held.append(found)
+    held.sort(key=lambda opened: opened.is_vhost)
+    for mine, opened in zip(nic.devices, held):
+        if mine.rdev == opened.rdev:
+            opened.event = mine.event
+    return held

@@ -1,0 +1,51 @@
+# Copyright (c) 2026, virtaudit contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The end of an update that was cut off: its link is on the new network or is put back on the old one; both on record."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._errors import LinkError
+from .._net.backends import backend_of
+
+if t.TYPE_CHECKING:
+    from .._audit.auditor import Auditor
+    from .._audit.messages import Messages
+    from .._vm.note import NicNote
+    from .._vm.vm import Vm
+
+
+def settle_update(
+    vm: Vm, nic: NicNote, done: bool, auditor: Auditor, messages: Messages
+) -> LinkError | None:
+    """Record an update as done, or put the link back and record it as failed. What is on record is not written again.
+
+    Returns why the link could not be put back, if it could not. The update stays noted then.
+    """
+    link, after = nic.link, nic.updating
+    problem = None
+    if after is None:
+        return None
+    before = link.network
+    now = after if done else before
+    if not done:
+        try:
+            backend_of(nic.type).update(link.on(after)._replace(vm=vm.uuid), before)
+        except LinkError as exc:
+            problem = exc
+    found = vm.nics.get(nic.mac)
+    if found is not None and found.front_end is not None and before.link != after.link:
+        from .._qemu.carrier import set_carrier
+
+        set_carrier(vm.live.monitor, found.front_end.path, now.link != "down")
+    changes = before.changes(after)
+    records = messages.net_updates(nic.mac, nic.ifname, before, after, done)
+    for change, record in zip(changes, records):
+        if not vm.history.has_update(nic.mac, change, done):
+            auditor.write(record)
+    auditor.prove()
+    if problem is None:
+        nic.put_on(now)
+    return problem

@@ -1,0 +1,175 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""An update that was cut off, found by the next task."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.auditor import (
+    Auditor,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.network import (
+    Network,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.origin import Origin
+from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import LinkError
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log import recent
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net.nic_link import (
+    NicLink,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._proc import Process
+from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import (
+    FrontEnd,
+    Inventory,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._repair import (
+    nic_end,
+    repair,
+    update_end,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._task.result import Report
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.nic import Nic
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.note import NicNote
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.statedir import VmState
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.vm import Live, Vm
+from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
+    MAC,
+    UUID,
+    a_nic_note,
+    a_target,
+    tun,
+)
+from ansible_collections.virtaudit.qemu.tests.unit.support.host import (
+    a_base,
+    a_kernel,
+    a_vm,
+)
+from ansible_collections.virtaudit.qemu.tests.unit.support.kernel import Kernel
+from ansible_collections.virtaudit.qemu.tests.unit.support.qemu import FakeQemu
+
+ORIGIN = Origin("/usr/bin/python3", None, None)
+FRONT_END = FrontEnd("/machine/peripheral/net", "virtio-net-pci", MAC, "hostnet")
+BEFORE, AFTER = Network("br0"), Network("br1", link="down")
+
+
+class FakeBackend:
+    """The kernel's side of a link: the network that it is on, and what it was put on."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.problem: str | None = None
+
+    def observe(self, _link: NicLink) -> Network:
+        return self.network
+
+    def update(self, link: NicLink, network: Network) -> None:
+        assert (link.network, link.vm) == (AFTER, UUID)
+        if self.problem is not None:
+            raise LinkError(self.problem)
+        self.network = network
+
+
+class Case(t.NamedTuple):
+    """A task that meets an update that was cut off."""
+
+    vm: Vm
+    nic: NicNote
+    qemu: FakeQemu
+    backend: FakeBackend
+    kernel: Kernel
+
+    def repaired(self, check_mode: bool = False) -> Report:
+        with Auditor("off") as auditor:
+            report = Report(auditor)
+            repair.repair_first(self.vm, report, ORIGIN, check_mode)
+        return report
+
+
+@pytest.fixture(name="case")
+def fixture_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
+    monkeypatch.setattr(recent, "records_of", lambda uuid, since: [])
+    a_base(tmp_path, monkeypatch)
+    backend = FakeBackend(AFTER)
+    for module in (nic_end, update_end):
+        monkeypatch.setattr(module, "backend_of", lambda kind: backend)
+    me = Process.of(os.getpid())
+    assert me is not None
+    nic = a_nic_note(updating=AFTER, devices=[tun(31)])
+    note = a_vm(pid=me.pid, start_time=me.start_time, busy=100.0, interfaces={MAC: nic})
+    vm = Vm(a_target(audit="off"), UUID, note)
+    qemu = FakeQemu()
+    qemu.answers["query-kvm"] = lambda given: {"enabled": True}
+    qemu.answers["set_link"] = lambda given: {}
+    found = Nic(MAC, FRONT_END, "hostnet", [tun(31)], nic)
+    inventory = Inventory([], {}, [], True)
+    vm._live = Live(me, qemu.monitor, inventory, {MAC: found})
+    monkeypatch.setattr(vm, "look", lambda: None)
+    return Case(vm, nic, qemu, backend, a_kernel(monkeypatch))
+
+
+def noted() -> NicNote:
+    note = VmState(UUID).load()
+    assert note is not None
+    return note.interfaces[MAC]
+
+
+def carriers(case: Case) -> list[t.Any]:
+    return [given["up"] for name, given in case.qemu.log if name == "set_link"]
+
+
+def test_one_that_was_made_is_put_on_record(case: Case) -> None:
+    report = case.repaired()
+    assert [text.rpartition("=")[2] for text in case.kernel.texts] == ["success"] * 2
+    assert 'old-source="br0" new-source="br1"' in case.kernel.texts[0]
+    assert "had been cut off after its link was on its new network" in str(
+        report.warnings
+    )
+    assert case.backend.network == AFTER
+    # Nobody knows whether the guest saw it.
+    assert carriers(case) == [False]
+    assert (noted().link.network, noted().updating) == (AFTER, None)
+    assert case.vm.note is not None
+    assert case.vm.note.busy is None
+
+
+def test_one_that_was_not_made_is_undone(case: Case) -> None:
+    case.backend.network = Network("br1")
+    report = case.repaired()
+    assert [text.rpartition("=")[2] for text in case.kernel.texts] == ["failed"] * 2
+    assert "it was recorded as failed and undone" in str(report.warnings)
+    assert case.backend.network == BEFORE
+    assert carriers(case) == [True]
+    assert (noted().link.network, noted().updating) == (BEFORE, None)
+
+
+def test_one_that_cannot_be_undone_stays_noted(case: Case) -> None:
+    case.backend.network = Network("br1")
+    case.backend.problem = "br0 is gone"
+    report = case.repaired()
+    assert len(case.kernel.texts) == 2
+    assert "its link cannot be put back: br0 is gone" in str(report.warnings)
+    assert noted().updating == AFTER
+    assert case.vm.note is not None
+    assert case.vm.note.busy == 100.0
+
+
+def test_check_mode_shows_what_is_then(case: Case) -> None:
+    before = VmState(UUID).load()
+    report = case.repaired(check_mode=True)
+    assert report.changed
+    assert "it will be put on record" in str(report.warnings)
+    assert case.vm.nics[MAC].network == AFTER
+    case.nic.put_on(BEFORE)
+    case.nic.updating = AFTER
+    case.backend.network = BEFORE
+    assert "it will be recorded as failed" in str(case.repaired(True).warnings)
+    assert case.vm.nics[MAC].network == BEFORE
+    assert case.kernel.texts == []
+    assert VmState(UUID).load() == before

@@ -1,0 +1,130 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""No answer of one host spoils the report or the history of the others, and none speaks for another host."""
+
+from __future__ import annotations
+
+import copy
+import json
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._report.answers import (
+    keep_answer,
+)
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._report.history import (
+    find,
+    lines,
+    write_csv,
+)
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._report.report import (
+    Outcome,
+    Request,
+)
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._report.write import (
+    write_report,
+)
+from ansible_collections.virtaudit.qemu.tests.support.answers import (
+    BEGAN,
+    answer,
+    make_grant,
+    unrecorded,
+)
+
+Data = dict[str, t.Any]
+Where = tuple[t.Any, ...]
+
+ODD: list[t.Any] = [
+    *(None, True, 5, -1, 1e400, float("nan"), "", "x" * 5000),
+    *("\ud800\0\u202e<b>", "9999-99-99T99:99:99.999Z", "9999-12-31T23:59:59.999Z"),
+    *("0001-01-01T00:00:00.000Z", [], [5], [None], [{"x": 1}], {}, {"x": [{"y": 1}]}),
+]
+
+
+def whole() -> Data:
+    """Return an answer that has something of all that an answer can have."""
+    given = answer(1, 1, findings=1)
+    given["stats"] |= {"first": "2026-01-01T00:00:00.000Z", "last": None}
+    given["asked"] = {"since": None, "until": None}
+    return given
+
+
+def places(value: t.Any, at: Where = ()) -> t.Iterator[Where]:
+    if isinstance(value, (dict, list)):
+        keys = value if isinstance(value, dict) else range(len(value))
+        for key in keys:
+            yield (*at, key)
+            yield from places(value[key], (*at, key))
+
+
+def changed(given: Data, at: Where, value: t.Any) -> Data:
+    given = copy.deepcopy(given)
+    holder: t.Any = given
+    for key in at[:-1]:
+        holder = holder[key]
+    holder[at[-1]] = value
+    return given
+
+
+def no_number(text: str) -> t.NoReturn:
+    raise AssertionError(f"{text} is no JSON")
+
+
+def report(path: Path, hosts: t.Sequence[str]) -> Outcome:
+    return write_report(
+        Request(hosts, path / "answers", path / "report", now=BEGAN + 3600)
+    )
+
+
+def test_no_odd_value_spoils_the_report_or_the_history(tmp_path: Path) -> None:
+    keep_answer(tmp_path / "answers", "good", answer(2, 1))
+    hosts = ["good"]
+    for at in places(whole()):
+        for number, value in enumerate(ODD):
+            hosts.append(f"{'.'.join(map(str, at))} {number}")
+            keep_answer(tmp_path / "answers", hosts[-1], changed(whole(), at, value))
+    outcome = report(tmp_path, hosts)
+    text = (tmp_path / "report" / "audit_report.json").read_text("utf-8")
+    data = json.loads(text, parse_constant=no_number)
+    told = [each["host"] for each in [*data["hosts"], *outcome.silent]]
+    assert sorted(told) == sorted(hosts)
+    assert data["hosts"][0]["host"] == "good"
+    found = find(tmp_path / "answers", hosts, 0.0)
+    assert lines(found)
+    write_csv(str(tmp_path / "history.csv"), found.held)
+
+
+@pytest.mark.parametrize("section", ["grants", "sessions", "history", "findings"])
+def test_no_host_speaks_for_another(tmp_path: Path, section: str) -> None:
+    given = whole()
+    lie = {"host": "hv2", "hosts": ["hv2"], "id": "x", "known": 0, "new": True}
+    given[section][0].update(lie)
+    keep_answer(tmp_path / "answers", "hv1", given)
+    report(tmp_path, ["hv1"])
+    data = json.loads((tmp_path / "report" / "audit_report.json").read_bytes())
+    assert {item["host"] for item in data[section]} == {"hv1"}
+    assert "hosts" not in data[section][0]
+    assert "hv2" not in (tmp_path / "report" / "audit_report.html").read_text("utf-8")
+    held = find(tmp_path / "answers", ["hv1"], None).held
+    assert {each["host"] for each in held} == {"hv1"}
+
+
+def test_enormous_and_odd_names_are_shown(tmp_path: Path) -> None:
+    names = ["n" * 8000, "\u202egnp.\u202c", "日本語" * 500, "a b", "\x1b[31m"]
+    given = {**answer(1, 0), "grants": [], "findings": [unrecorded(1, vm="m" * 8000)]}
+    for number, name in enumerate(names):
+        given["grants"].append(make_grant(1, number, vm=name, ticket=name))
+    keep_answer(tmp_path / "answers", "hv1", given)
+    assert report(tmp_path, ["hv1"]).grants == len(names)
+    page = (tmp_path / "report" / "audit_report.html").read_text("utf-8")
+    assert all(name in page for name in names)
+
+
+def test_a_host_that_is_named_twice_is_read_once(tmp_path: Path) -> None:
+    keep_answer(tmp_path / "answers", "hv1", answer(1, 1))
+    outcome = report(tmp_path, ["hv1", "hv1"])
+    assert (outcome.grants, outcome.findings) == (1, 0)
