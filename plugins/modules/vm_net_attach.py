@@ -128,11 +128,11 @@ options:
             V(fe80::/10) to O(interfaces[].addresses).
           - If the bridge takes part in the spanning tree, a BPDU that the guest sends disables the guest's port until
             somebody takes the link down and up again.
-          - A port of Open vSwitch is filtered before the switch sees its frames. That needs the kernel's datapath. The
-            module refuses the filter if the bridge has C(datapath_type=netdev).
-          - The filter is a table of nftables, V(virtaudit_1), or V(virtaudit_1_ingress) for ports of Open vSwitch. It
-            needs the Python module C(nftables) (Debian has it as C(python3-nftables)), and with
-            O(interfaces[].type=direct) Linux 5.16.
+          - A port of Open vSwitch is filtered before the switch gets the frames. That needs the kernel's datapath. If the
+            bridge has C(datapath_type=netdev), the module refuses the filter.
+          - The filter is a table of nftables, V(virtaudit_1), or V(virtaudit_1_ingress) for ports of Open vSwitch. It needs
+            the Python module C(nftables) (Debian has it as C(python3-nftables)), and with O(interfaces[].type=direct)
+            Linux 5.16.
         type: str
         choices: [none, mac, address]
         default: none

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid as uuidlib
 
 from ansible_collections.virtaudit.qemu.tests.fault import (
@@ -22,6 +23,8 @@ from ansible_collections.virtaudit.qemu.tests.fault.scenarios import (
 )
 
 _ATTEMPTS = 4
+# A task that says this has taken back what it could not record, or whose network it could not read for the record.
+_TAKEN_BACK = re.compile("audit: |Open vSwitch's database")
 _WAITS_FOR_GUEST = "its host side is closed, and the guest has not released it"
 
 
@@ -80,7 +83,7 @@ def _attempt_once(
         if scenario.goes and not witness.going(uuid):
             problems.append("the guest does not run after the next run")
         granted = scenario.granted
-        unrecorded = harm.blind or "audit: " in str(result.get("msg"))
+        unrecorded = harm.blind or _TAKEN_BACK.search(str(result.get("msg")))
         if unrecorded and _WAITS_FOR_GUEST in str(again.get("msg")):
             # The task has taken back what it could not record. The guest is paused, and keeps its
             # side of the NIC.
