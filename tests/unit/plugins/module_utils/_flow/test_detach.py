@@ -166,7 +166,7 @@ NO_SUCH_VM = f"VM web01 (uuid {UUID}) is unknown: no such VM runs here, and"
             ["all"],
             [
                 f"{NO_SUCH_VM} no record of it is in this host's audit logs, which begin at 1970-01-01T00:00:00.000Z."
-                f" Nothing was detached; a VM with that name has the uuid {OTHER_UUID}: give it"
+                f" Nothing was detached; a VM with that name has the uuid {OTHER_UUID}, so give that uuid"
             ],
         ),
     ],
