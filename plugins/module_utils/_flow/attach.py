@@ -3,7 +3,8 @@
 
 """vm_net_attach: observe, plan, open, record, hand over, record.
 
-Each import takes time, also from kept bytecode. Code that only some tasks need is imported where they need it.
+Each import takes time, even from kept bytecode. So code that only some tasks need is imported where they need
+it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""vm_net_audit_info: read the logs, put the records together, compare with the host."""
+"""vm_net_audit_info: read the logs, combine the records, compare them with the host."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ if t.TYPE_CHECKING:
 def run(params: t.Mapping[str, t.Any], answer: Answer, keep_index: bool = True) -> None:
     """Read the trail back. Raises :class:`VirtauditError`.
 
-    ``keep_index``: where in a large log the records of VMs stand may be written down for the next time.
+    ``keep_index`` allows the module to write an index of a large log for the next time.
     """
     started = time.monotonic()
     wanted = _parse(params)
@@ -50,7 +50,7 @@ def run(params: t.Mapping[str, t.Any], answer: Answer, keep_index: bool = True) 
     if verify and os.geteuid() != 0:
         raise OptionError(
             "verify",
-            "looking into the processes of others needs root; use become: true",
+            "verify looks into the processes of other users, which needs root; use become: true",
         )
     history = History(wanted.since, wanted.until) if params["history"] else None
     trail = Trail(wanted.since, details, history)
@@ -63,7 +63,7 @@ def run(params: t.Mapping[str, t.Any], answer: Answer, keep_index: bool = True) 
         logs = Logs(files, unread, Names.of(files, host), host, keep_index)
         counted = Counted(_copies(logs), wanted, details)
         doubts: list[Item] = []
-        # Only the whole of the logs shows what else a VM holds, and the past.
+        # Only all of the logs together show what else a VM holds, and the history.
         if wanted.any_vm() or verify or history:
             found = Recalled(counted.of(_everything(logs, wanted, details, counted)))
         elif logs.in_a_row():
@@ -135,7 +135,8 @@ def _parse(params: t.Mapping[str, t.Any]) -> Wanted:
     if params["verify"] and wanted.until is not None and wanted.until < time.time():
         raise OptionError(
             "verify",
-            "the host is as it is now; it cannot be compared with a trail that ends at until",
+            "the module can compare only the present trail with the host, and until ends the trail earlier; leave one "
+            "of them out",
         )
     if params["logs"] is not None and not params["logs"]:
         raise OptionError("logs", "is empty; leave it out for the host's own logs")
@@ -143,7 +144,10 @@ def _parse(params: t.Mapping[str, t.Any]) -> Wanted:
 
 
 def _asked(wanted: Wanted, own_logs: bool) -> dict[str, t.Any]:
-    """Say what the answer covers. From ansible-core 2.21 on, results do not hold the arguments, and times may be in the host's time zone."""
+    """Return what the answer covers.
+
+    From ansible-core 2.21 on, results do not have the arguments, and times may be in the host's time zone.
+    """
     return {
         "name": wanted.name,
         "uuid": wanted.uuid,
@@ -151,30 +155,32 @@ def _asked(wanted: Wanted, own_logs: bool) -> dict[str, t.Any]:
         "since": None if wanted.since is None else iso(wanted.since),
         "until": None if wanted.until is None else iso(wanted.until),
         "own_logs": own_logs,
-        # The kernel takes its times from its last tick, which can be 10 ms old.
+        # The kernel's times are those of its last tick, which can be 10 ms old.
         "as_of": iso(time.time() - 0.01),
     }
 
 
 def _look() -> Look:
-    # This is imported only here, because reading the logs alone does not need the code for the host.
+    # The import is here because a task that only reads the logs does not need the code for the
+    # host.
     from .host_view import look
 
     return look()
 
 
 def _check_host(logs: t.Sequence[LogFile], answer: Answer) -> None:
-    """What this host holds says nothing about the logs of another host."""
+    """The devices that this host holds tell nothing about the logs of another host."""
     hosts, own = hosts_of(logs), OwnNodes()
     others = [host for host in hosts if host is not None and host not in own]
     if others and len(others) == len(hosts):
         raise OptionError(
             "verify",
-            f"the logs are of {', '.join(sorted(others))}, not of this host; leave it out",
+            f"the logs are of {', '.join(sorted(others))} and not of this host; leave verify out",
         )
     if None in hosts:
         answer.warnings.append(
-            "logs: they name no host, and verify compares them with this one: do not use it on the logs of another host"
+            "logs: they name no host, and verify compares them with this one; do not use verify for the logs of "
+            "another host"
         )
 
 
@@ -186,13 +192,14 @@ def _compare(trail: Trail, before: Look, begin: float, answer: Answer) -> None:
     unchecked = unchecked_filters(trail, after)
     if unchecked:
         answer.warnings.append(
-            "verify: whether the packet filter of these NICs is in place could not be looked at:"
-            f" {', '.join(unchecked)}"
+            f"verify: the module could not check whether these NICs have their packet filter: {', '.join(unchecked)}"
         )
     try:
         add_lost(trail.findings, time.time())
     except AuditError as exc:
-        answer.warnings.append(f"audit: lost records were not counted: {exc}")
+        answer.warnings.append(
+            f"audit: the module could not ask how many records the kernel lost: {exc}"
+        )
 
 
 def _logs(
@@ -205,8 +212,8 @@ def _refuse_nothing(logs: t.Sequence[LogFile], unread: Unread) -> None:
     if not logs:
         which = ", ".join(f"{each.path} ({each.problem})" for each in unread)
         raise LogError(
-            f"logs: none could be read: {which}. Without one there is no answer; start auditd, use become: true,"
-            " or give the right paths"
+            f"logs: the module could read none of them: {which}. So there is no answer. Start auditd, use become: "
+            "true, or give the right paths"
         )
 
 
@@ -239,7 +246,10 @@ def _matches(wanted: Wanted, vm: str | None, uuid: str | None, mac: str | None) 
 
 
 def _concerns(wanted: Wanted, finding: Finding) -> bool:
-    """Tell whether a finding is about what is asked for. A finding about a VM as a whole is also about its NICs."""
+    """Tell whether a finding is about what the task asks for.
+
+    A finding about a VM as a whole is also about its NICs.
+    """
     if wanted.mac is not None and finding.uuid is None:
         return False
     return _matches(wanted, finding.vm, finding.uuid, finding.mac)

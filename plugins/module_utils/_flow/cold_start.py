@@ -46,7 +46,7 @@ def cold_start(
     report: Report,
     origin: Origin,
 ) -> None:
-    """Start the VM. Raises :class:`VirtauditError`; no qemu and nothing open is left then.
+    """Start the VM. Raises :class:`VirtauditError`, and then leaves no qemu and nothing open.
 
     The guest runs its first instruction only after the last record is written.
     """
@@ -66,7 +66,7 @@ def cold_start(
             devices = _start(vm, note, interfaces, qemu, program, report, messages)
         except Exception:
             report.auditor.prove_anyway()
-            # What could not be recorded or removed stays noted for the next task.
+            # Work that could not be recorded or removed stays noted for the next task.
             left = any(map(has_remains, note.interfaces.values()))
             if not report.auditor.missed and not left:
                 vm.state.remove()
@@ -86,7 +86,7 @@ def _start(
     report: Report,
     messages: Messages,
 ) -> dict[str, list[Device]]:
-    """Open, record, start, record; return the devices that qemu holds now, by MAC. Raises :class:`VirtauditError`."""
+    """Open, record, start, record. Return the devices that qemu holds now, by MAC. Raises :class:`VirtauditError`."""
     auditor = report.auditor
     auditor.write(messages.machine_id(program.uid, program.gid))
     with OpenedDevices(auditor, messages, noting(vm, note)) as opened:
@@ -103,7 +103,8 @@ def _start(
             auditor.write(start)
             booted = True
             auditor.prove()
-            # The start is on record from here on. If the task is cut off now, it leaves a VM that runs.
+            # From here on the start is on record. If the task is cut off now, it leaves a running
+            # VM.
             note.booting = False
             if not qemu.paused:
                 _set_going(vm, note)
@@ -120,7 +121,7 @@ def _start(
 
 
 def _set_going(vm: Vm, note: Note) -> None:
-    """Let the guest run its first instruction. If the task is cut off before that, the next one does it."""
+    """Let the guest run its first instruction. If the task is cut off before that, the next task does it."""
     note.frozen = True
     vm.state.save(note)
     vm.live.monitor.execute("cont")
@@ -148,7 +149,8 @@ def _launch(
         backends,
     )
     if qemu.user is None:
-        # Only root reaches the directory. If the file is gone later, qemu ended in good order.
+        # Only root can enter the directory. If the file is missing later, qemu has ended in good
+        # order.
         arguments += ["-pidfile", vm.state.pid_file]
     fds = [fd for backend in backends for fd in (*backend.queues, *backend.vhosts)]
     process, monitor = launch.start(
@@ -176,20 +178,21 @@ def _launch(
 
 
 def _require_exact(process: Process, given: t.Sequence[Device]) -> None:
-    """Require that a qemu that has just started holds the devices that it was given, and no other network device.
+    """Require that a qemu that has just started holds the devices that it got, and no other network device.
 
     Raises :class:`ProcessError`.
     """
     for opened in given:
         if not holdings.still_at(process, opened):
             raise ProcessError(
-                f"qemu started and does not hold {opened.path} of {opened.dev} as fd {opened.fd}"
+                f"qemu started, but does not hold {opened.path} of {opened.dev} as fd {opened.fd}"
                 + process.fate()
             )
     for found in holdings.beside(process, given):
         raise ProcessError(
-            f"qemu opened a network device that this task did not give it: {holdings.words(found)}. The VM was ended"
-            " before its guest ran; take what opens the device out of qemu.args, and attach it as an interface"
+            f"qemu opened a network device that this task did not give it: {holdings.words(found)}. The task ended the "
+            "VM before its guest ran. Remove the argument that opens the device from qemu.args, and attach the device "
+            "as an interface"
         )
 
 
@@ -207,7 +210,8 @@ def _record_failure(
     booted: bool,
 ) -> None:
     if report.auditor.missed:
-        # Nobody knows whether the last record landed. The next task reads the log, and goes on from there.
+        # Nobody knows whether the last record was kept. The next task reads the log, and goes on
+        # from there.
         return
     for interface in interfaces:
         nic = note.interfaces[interface.mac]

@@ -1,10 +1,10 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Compares the trail with the living host.
+"""Compares the trail with the running host. It looks at the host before and after it reads the logs.
 
-It looks at the host before and after the logs are read, so that a change by a task meanwhile is no finding: something
-must be missing both times, or be there without a record both times.
+Something is a finding only if it is missing both times, or is there without a record both times. So a change
+that a task makes meanwhile is not a finding.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from .host_view import Holder, Look
 
 
 def compare(trail: Trail, before: Look, after: Look, begin: float, now: float) -> None:
-    """Set ``live`` of each grant, and add what is wrong to the trail's findings.
+    """Set ``live`` of each grant, and add findings to the trail.
 
-    ``begin`` is when the logs begin, ``now`` the time, in seconds since the epoch.
+    ``begin`` is when the logs begin, and ``now`` is the time, in seconds since the epoch.
     """
     nodes = OwnNodes()
     seen = [_Sight(trail, each, nodes) for each in (before, after)]
@@ -45,7 +45,7 @@ def compare(trail: Trail, before: Look, after: Look, begin: float, now: float) -
 
 
 def unchecked_filters(trail: Trail, look: Look) -> list[str]:
-    """Return the NICs whose filter is on record and could not be looked at."""
+    """Return the NICs whose filter is on record and could not be checked."""
     places = look.places
     return [
         f"{grant.mac} of VM {grant.vm}"
@@ -66,9 +66,9 @@ def add_lost(findings: Findings, now: float) -> None:
             Finding(
                 code="audit_lost",
                 severity="high",
-                message=f"The kernel has lost {status.lost} audit records since it booted, so the trail has holes."
-                f" Raise its backlog (now {status.backlog_limit}) with 'auditctl -b', see that the audit daemon"
-                " keeps up, and lower what the rules record.",
+                message=f"The kernel has lost {status.lost} audit records since it booted, so the trail has holes. "
+                f"Raise its backlog (now {status.backlog_limit}) with 'auditctl -b', make sure that the audit "
+                "daemon keeps up, and let the rules record less.",
                 time=now,
             )
         )
@@ -98,7 +98,8 @@ class _Sight:
                 self._match(grant, left)
         for uuid, vms in self._vms.items():
             for nics in trail.nics_of(uuid):
-                # A task is going to hand it over, or the trail says already that no task did.
+                # Either a task is about to hand it over, or the trail already says that no task
+                # did.
                 for opened in nics.unclaimed() if nics.node in nodes else []:
                     for vm in vms:
                         if _take_one(opened, left[vm.process]):
@@ -132,17 +133,18 @@ class _Sight:
 def _take(grant: Grant, devices: list[Device], look: Look) -> bool:
     """Remove the devices of a grant from the list. Tell whether all of them were there."""
     if grant.exact:
-        # Go on after a missing device, so that each one is removed.
+        # Go on after a missing device, so that every device is removed.
         missing = [each for each in grant.devices if not _take_one(each, devices)]
         return bool(grant.devices) and not missing
-    # In libvirt's records only the MAC names the interface behind a tap, and one record is for all queues.
+    # In libvirt's records only the MAC identifies the interface behind a tap, and one record is for
+    # all queues.
     macs = (grant.mac, guest_side_mac(grant.mac))
     mine = [
         device
         for device in devices
         if device.dev is not None and look.links.get(device.dev) in macs
     ]
-    # A vdpa device has no link that carries the MAC.
+    # A vdpa device has no link with the MAC.
     nodes = {granted.rdev for granted in grant.devices if granted.is_vdpa}
     mine += [device for device in devices if device.is_vdpa and device.rdev in nodes]
     if any(granted.is_vhost for granted in grant.devices):
@@ -155,7 +157,7 @@ def _take(grant: Grant, devices: list[Device], look: Look) -> bool:
 
 def _take_one(granted: Device, devices: list[Device]) -> bool:
     for device in devices:
-        # Compare the device numbers, because a device can be opened by nodes of different paths.
+        # Compare the device numbers, because nodes with different paths can open the same device.
         node = device.rdev == granted.rdev
         same = granted.path is None or (node and device.dev in (None, granted.dev))
         if same and granted.fd in (None, device.fd):
@@ -167,13 +169,13 @@ def _take_one(granted: Device, devices: list[Device]) -> bool:
 def _stale(grant: Grant, holder: Holder | None, now: float) -> Finding:
     if holder is None:
         found = (
-            "no qemu of that VM runs; it ended and nobody recorded it. Run vm_net_attach or vm_net_detach for the VM,"
-            " which writes the missing records"
+            "no qemu of that VM runs. It ended and nobody recorded that. Run vm_net_attach or vm_net_detach for the "
+            "VM, which writes the missing records"
         )
     else:
         found = (
-            f"its qemu (pid {holder.process.pid}) does not hold them; they were closed and nobody recorded it."
-            " Find out who talks to its monitor, then detach the NIC with vm_net_detach"
+            f"its qemu (pid {holder.process.pid}) does not hold them. They were closed and nobody recorded that. Find "
+            "out who uses its monitor, and then detach the NIC with vm_net_detach"
         )
     devices = sorted(
         {each.dev or each.path or f"descriptor {each.fd}" for each in grant.devices}
@@ -207,8 +209,8 @@ def _add_unrecorded(
         what = f"{device.path} ({device.dev})" if device.dev else device.path
         older = holder.started < begin
         advice = (
-            f"It runs since {iso(holder.started)} and the logs begin at {iso(begin)}: the record may have been in a"
-            " log that is gone"
+            f"It has been running since {iso(holder.started)}, and the logs begin at {iso(begin)}, so the record may "
+            "have been in a log that was removed"
             if older
             else "Find out who started or changed this VM"
         )
@@ -242,7 +244,7 @@ def _add_leaked(findings: Findings, before: Look, after: Look, now: float) -> No
         if holder is None:
             who = f"No process holds it: remove it ('ip link del {name}') unless a VM is about to get it"
         else:
-            who = f"{holder.exe} (pid {holder.process.pid}) holds it, which is no qemu: find out what it is for"
+            who = f"{holder.exe} (pid {holder.process.pid}) holds it, which is not a qemu. Find out what it is for"
         findings.add(
             Finding(
                 code="leaked_device",

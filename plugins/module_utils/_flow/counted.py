@@ -1,7 +1,9 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Counts what was read from the logs, with the first and last times, and keeps the events that are asked for."""
+"""Counts the records that were read from the logs, notes the first and last times, and keeps the events that
+the task asks for.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +16,18 @@ from .._log.wanted import Wanted
 
 
 class Counted:
-    """Passes records on, each once, counts them, and keeps the events that are asked for.
+    """Passes on each record once, counts the records, and keeps the events that the task asks for.
 
-    ``first`` and ``last`` are the times of the first and the last one, in seconds since the epoch.
+    ``first`` and ``last`` are the times of the first and the last record, in seconds since the epoch.
     """
 
     def __init__(self, copies: Copies | None, wanted: Wanted, keep: bool) -> None:
         self.copies = copies
-        # Whether a record has what is asked for, at any time.
+        # Whether any record, of any time, has what the task asks for.
         self.met = wanted.any_vm()
         self.records = self.controls = 0
         self.first = self.last = 0.0
-        # The hosts that the records of VMs name.
+        # The hosts in the records of VMs.
         self.nodes: set[str | None] = set()
         self.events: list[dict[str, t.Any]] = []
         self._wanted, self._keep = wanted, keep

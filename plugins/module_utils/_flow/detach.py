@@ -32,8 +32,9 @@ _KILL_SECONDS = 5.0
 # VIRT_CONTROL's words
 _REASONS = {"shutdown": "shutdown", "destroy": "destroyed"}
 _STOP_ADVICE = {
-    "shutdown": "its guest may not listen to the power button: use stop_vm: destroy",
-    "destroy": "the process cannot be killed, which points at the kernel or its storage",
+    "shutdown": "its guest may ignore the power button; use stop_vm: destroy",
+    "destroy": "the kernel does not end the process, mostly because of a problem with its storage; look into the "
+    "kernel's log",
 }
 
 
@@ -88,8 +89,8 @@ def _detach(
             outcome.action in ("detached", "revoked") for outcome in outcomes
         )
     report.warnings += [
-        f"the host side of {outcome.mac} is closed; the guest of VM {vm.name} still shows the NIC,"
-        " without a network. It goes when the guest lets go of it or is reset"
+        f"the host side of {outcome.mac} is closed, and the guest of VM {vm.name} still shows the NIC, without a "
+        "network. The NIC disappears when the guest releases it or is reset"
         for outcome in outcomes
         if outcome.pending and outcome.action != "pending"
     ]
@@ -97,7 +98,7 @@ def _detach(
 
 
 def _stop(vm: Vm, how: str, report: Report, origin: Origin) -> None:
-    """Stop the VM, which gives up every NIC that it has. Raises :class:`StopError`, :class:`StuckError`."""
+    """Stop the VM, so that it gives up all its NICs. Raises :class:`StopError`, :class:`StuckError`."""
     with vm.change(report.auditor) as note:
         for nic in vm.nics.values():
             note.interfaces.setdefault(nic.mac, nic.as_note())
@@ -141,9 +142,9 @@ def _report_outcomes(
     kept: t.Collection[str],
     pending: bool = False,
 ) -> None:
-    """Report the NICs of a VM that was to stop, and not those that are reported already.
+    """Report the NICs of a VM that the task stopped, except those that it has reported already.
 
-    ``kept`` are the MACs whose devices somebody still holds, ``pending`` tells whether the guest has them.
+    ``kept`` are the MACs whose devices somebody still holds, and ``pending`` tells whether the guest has them.
     """
     named = {outcome.mac for outcome in outcomes}
     rest = [item for item in report.interfaces if item["mac"] not in named]
@@ -156,11 +157,11 @@ def _report_outcomes(
 
 
 def _end(vm: Vm, how: str) -> bool:
-    """End qemu as asked. Tell whether its process has ended."""
+    """End qemu in the way that the task asks for. Tell whether its process has ended."""
     monitor, process = vm.live.monitor, vm.live.process
     deadline = time.monotonic() + vm.target.timeout
     with contextlib.suppress(MonitorError):
-        # qemu may be gone before it answers.
+        # qemu may end before it answers.
         monitor.execute("system_powerdown" if how == "shutdown" else "quit")
     if how == "shutdown":
         return process.wait_end(deadline - time.monotonic())
@@ -181,14 +182,14 @@ def _parse_macs(macs: t.Sequence[str] | None, stop_vm: str) -> list[str] | None:
         return None
     if _ALL in macs:
         if len(macs) > 1:
-            raise OptionError("macs", "all stands alone, without a MAC beside it")
+            raise OptionError("macs", "give either all or MACs, and not both")
         return None
     parsed = [parse_mac(f"macs[{index}]", mac) for index, mac in enumerate(macs)]
     return list(dict.fromkeys(parsed))
 
 
 def _released(vm: Vm) -> dict[str, Outcome]:
-    """Return the NICs that qemu has given up before this task, which only puts that on record."""
+    """Return the NICs that qemu gave up before this task. The task only records that."""
     return {
         nic.mac: Outcome(nic.mac, "detached", released=nic.devices)
         for nic in (vm.note.interfaces.values() if vm.note else ())
@@ -199,7 +200,7 @@ def _released(vm: Vm) -> dict[str, Outcome]:
 def _plan(
     vm: Vm, asked: t.Sequence[str] | None, released: t.Mapping[str, Outcome]
 ) -> tuple[list[Nic], list[Outcome]]:
-    """Return the NICs to take out, and the outcomes of those that are gone already."""
+    """Return the NICs to take out, and the outcomes of those that are already removed."""
     macs = sorted({*vm.nics, *released}) if asked is None else asked
     present = [vm.nics[mac] for mac in macs if mac in vm.nics]
     absent = [
@@ -209,7 +210,7 @@ def _plan(
 
 
 def _predict(present: t.Sequence[Nic], force: bool, stop: str) -> list[Outcome]:
-    """Return what will become of NICs, unless it depends on the guest."""
+    """Return what will happen to NICs, unless it depends on the guest."""
     action: Action = "revoked" if force and stop == "never" else "detached"
     return [
         # The host side is closed already. Without force, only the guest can do the rest.

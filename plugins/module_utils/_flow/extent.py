@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Says what an answer from the logs rests on: the time that they cover, and what could not be read."""
+"""Tells what an answer from the logs rests on: the time that they cover, and what could not be read."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from .._time import iso
 if t.TYPE_CHECKING:
     from .._log.copies import Copies
 
-# A question about the time until now always goes beyond the end of a log.
+# A question about the time until now always goes a little beyond the end of a log.
 _RECENT_SECONDS = 3600.0
 
 
 class Read(t.Protocol):
-    """What was counted while the logs were read."""
+    """The counts from reading the logs."""
 
     records: int
     controls: int
@@ -37,14 +37,17 @@ class Read(t.Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Extent:
-    """The times of the first and the last record, in seconds since the epoch; ``None`` without one."""
+    """The times of the first and the last record, in seconds since the epoch, or ``None`` if there is none."""
 
     first: float | None
     last: float | None
 
     @classmethod
     def of(cls, files: t.Sequence[LogFile], first: float, last: float) -> Extent:
-        """Look at the beginnings and ends of logs. ``first`` and ``last`` are the times of what was read."""
+        """Look at the beginnings and ends of logs.
+
+        ``first`` and ``last`` are the times of the records that were read.
+        """
         begins = [first, *(log.first_event()[0] for log in files)]
         ends = [last]
         for log in files:
@@ -111,8 +114,8 @@ def unread_findings(findings: Findings, unread: Unread, now: float) -> None:
 
 def _missing(each: Problem) -> str:
     missing = (
-        " is missing from the answer: a VM may hold more than grants has, and findings may be missing or be there only"
-        " for want of a record"
+        " is missing from the answer. A VM may hold more than grants shows, and findings may be missing, or exist "
+        "only because a record is missing"
     )
     if not each.lines:
         return (
@@ -124,25 +127,25 @@ def _missing(each: Problem) -> str:
 
 
 def _beyond(extent: Extent, wanted: Wanted, given: bool) -> t.Iterator[str]:
-    """Say which part of the time that is asked for the logs do not reach."""
+    """Return a sentence for each part of the time that the task asks for and the logs do not cover."""
     first, last = extent.first, extent.last
     if first is None or last is None:
-        yield "the logs have no record, so they do not tell who held what"
+        yield "the logs have no record, so they cannot tell who held what"
         return
     if wanted.since is not None and wanted.since < first:
-        yield f"since: the logs begin at {iso(first)}; they do not tell what was before that"
+        yield f"since: the logs begin at {iso(first)} and do not tell what happened before that"
     if wanted.until is not None and wanted.until < first:
-        yield f"until: the logs begin at {iso(first)}, after that; the answer is empty for want of logs"
+        yield f"until: the logs begin at {iso(first)}, which is later, so the answer is empty"
     if given and wanted.since is not None and wanted.since > last:
-        yield f"since: the logs end at {iso(last)}, before that; they do not tell what came after it"
+        yield f"since: the logs end at {iso(last)}, which is earlier, so they do not tell what happened after it"
     if given and wanted.until is not None and wanted.until > last + _RECENT_SECONDS:
-        yield f"until: the logs end at {iso(last)}; they do not tell what came after that"
+        yield f"until: the logs end at {iso(last)} and do not tell what happened after that"
 
 
 def _unknown(
     extent: Extent, wanted: Wanted, found: Recalled, read: Read
 ) -> t.Iterator[str]:
-    """Say that nothing is on record of what is asked for."""
+    """Return a sentence if the logs have no record of what the task asks for."""
     if wanted.any_vm() or read.met or extent.first is None:
         return
     asked = ", ".join(
@@ -156,8 +159,8 @@ def _unknown(
     )
     where = " since the host booted" if found.since_boot else ""
     yield (
-        f"no record{where} has {asked}; {extent.words()}. Look for a typo, or give logs that reach further back and"
-        " since: an empty answer does not say that nothing was held"
+        f"no record{where} has {asked}; {extent.words()}. Look for a typo, or give since and logs that reach further "
+        "back. An empty answer does not prove that nobody held anything"
     )
 
 
@@ -174,22 +177,22 @@ def _ends_within(log: LogFile) -> bool:
 
 
 def _cut(log: LogFile) -> str:
-    return f"{log.path} ends within a record; what came after that it does not tell"
+    return f"{log.path} ends in the middle of a record, and does not tell what happened after that"
 
 
 def _counted(read: Read, all_vms: bool) -> t.Iterator[str]:
     copies = read.copies
     if copies is not None and copies.copies:
-        yield f"logs: {copies.copies} records stand in several of them, and count once"
+        yield f"logs: {copies.copies} records are in several of them, and count once"
     if copies is not None and copies.numbered and copies.unnumbered:
         yield (
-            "logs: some have the kernel's number of each record and some do not; should they be of the same time, a record"
-            " of both may count twice"
+            "logs: some have the kernel's number of each record and some do not. If they are of the same time, a "
+            "record that is in both may count twice"
         )
     if all_vms and read.records and not read.controls:
         yield (
-            "the logs have no VIRT_CONTROL and no VIRT_MACHINE_ID record: that a VM started, or has ended since, they do"
-            " not tell. Give the whole log, or ausearch -m VIRT_CONTROL,VIRT_RESOURCE,VIRT_MACHINE_ID --raw"
+            "the logs have no VIRT_CONTROL and no VIRT_MACHINE_ID record, so they do not tell when VMs started or "
+            "ended. Give the whole log, or ausearch -m VIRT_CONTROL,VIRT_RESOURCE,VIRT_MACHINE_ID --raw"
         )
 
 
@@ -197,14 +200,15 @@ def _doubted(doubts: t.Sequence[Item]) -> t.Iterator[str]:
     if doubts:
         first = doubts[0]
         yield (
-            f"logs: the numbers of the records begin anew at {first.event} ({iso(first.time)}), and nothing says that the host"
-            f" booted ({len(doubts)} times in all): it was taken for a boot, which ends what VMs held. If the log is of several"
-            " hosts, or its parts are not in order, the answer is wrong: give the log of one host, or one with node= in each line"
+            f"logs: the numbers of the records start again at {first.event} ({iso(first.time)}), and nothing says that "
+            f"the host booted ({len(doubts)} times in all). The module treats that as a boot, which ends everything "
+            "that VMs held. If the log is of several hosts, or its parts are not in order, the answer is wrong. Then "
+            "give the log of one host, or a log with node= in each line"
         )
 
 
 def _two_names(logs: Logs, nodes: set[str | None]) -> t.Iterator[str]:
-    """Say that one host may stand in the logs as two."""
+    """Return a sentence if the logs may have one host under two names."""
     names = sorted(node for node in nodes if node is not None)
     alike = [
         f"{short} and {name}"
@@ -217,7 +221,7 @@ def _two_names(logs: Logs, nodes: set[str | None]) -> t.Iterator[str]:
         alike.append(f"{', '.join(others)}, and none at all")
     if alike:
         yield (
-            f"logs: records of VMs name their hosts as {'; '.join(alike)}. Each name was taken for a host of its own: if two"
-            " of them are the same host, the answer is wrong, since a device that is opened under one name is not found under"
-            " the other. Give the logs of the same host the same node="
+            f"logs: records of VMs name their hosts as {'; '.join(alike)}. The module treats each name as a host of "
+            "its own. If two of them are the same host, the answer is wrong, because the module does not find a "
+            "device under one name that was opened under the other. Give the logs of one host the same node="
         )

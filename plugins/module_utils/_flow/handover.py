@@ -25,10 +25,10 @@ from .plan import asked, refuse_foreign_macs
 
 
 def claim(vm: Vm, note: Note, interfaces: t.Sequence[Interface]) -> None:
-    """Note what will be opened before it is.
+    """Note what the task will open before it opens it.
 
-    So a crash is found by the next run, and a race of two VMs for one MAC has one winner.
-    Raises :class:`OptionError` for the other one. ``note`` is noted as under way already.
+    So the next run finds a crash, and only one of two VMs gets a MAC that both want. Raises
+    :class:`OptionError` for the other VM. ``note`` is noted as under way already.
     """
     with statedir.host_locked(vm.target.timeout):
         refuse_foreign_macs(vm, interfaces)
@@ -45,7 +45,8 @@ def claim(vm: Vm, note: Note, interfaces: t.Sequence[Interface]) -> None:
                 phase="opening",
                 network=interface.network,
             )
-        # If one task has records, the end of the VM needs records too, even if another task says audit: off.
+        # If one task writes records, the end of the VM needs records, too, even if another task has
+        # audit: off.
         note.audit = strictest(note.audit, vm.target.audit)
         vm.state.save(note)
 
@@ -65,7 +66,7 @@ def noting(vm: Vm, note: Note) -> Noted:
 
 
 def take_carriers(vm: Vm, interfaces: t.Iterable[Interface]) -> None:
-    """Take the carrier from the NICs whose link is to be down, as the guest sees it. Raises :class:`MonitorError`."""
+    """Take the carrier that the guest sees from the NICs whose link is to be down. Raises :class:`MonitorError`."""
     for interface in interfaces:
         if interface.link == "down":
             path = f"/machine/peripheral/{ids.device_id(interface.mac)}"
@@ -80,9 +81,9 @@ def record_grants(
     reason: str,
     held: t.Mapping[str, list[Device]],
 ) -> None:
-    """Record that qemu holds the devices of interfaces, by MAC, at the fd numbers that they have there.
+    """Record that qemu holds the devices of interfaces, by MAC, with their fd numbers in qemu.
 
-    What is on record is noted as held, also when a later record fails. Raises :class:`AuditError`.
+    Note each recorded interface as held, even if a later record fails. Raises :class:`AuditError`.
     """
     records = []
     for mac, devices in held.items():

@@ -22,13 +22,13 @@ from .._proc import Process, all_processes
 from .._qemu.process import is_qemu, told
 from .._vm import statedir
 
-# The master of each port of Open vSwitch whose datapath is the kernel's.
+# The master of each port of Open vSwitch that uses the kernel's datapath.
 _SWITCH = "ovs-system"
 
 
 @dataclasses.dataclass(frozen=True)
 class Holder:
-    """A process with network devices open. ``name`` and ``uuid`` are those that a qemu was started with.
+    """A process that has network devices open. ``name`` and ``uuid`` are those with which a qemu was started.
 
     ``started`` is in seconds since the epoch.
     """
@@ -44,7 +44,10 @@ class Holder:
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """The host at one moment. ``links`` are its taps and macvtaps with their MACs, ``places`` where they are."""
+    """The host at one moment.
+
+    ``links`` are its taps and macvtaps with their MACs, and ``places`` tells where they are.
+    """
 
     holders: dict[Process, Holder]
     links: dict[str, str | None]
@@ -66,7 +69,8 @@ class Look:
 
 def look() -> Look:
     """Look at every process and every link."""
-    # Look at the links first. A tap that somebody makes meanwhile has a holder then, and is no leak.
+    # Look at the links first. So a tap that somebody makes meanwhile has a holder, and does not
+    # count as a leak.
     links = {name: sysfs.address(name) for name in sysfs.names() if _is_tap(name)}
     places = _places_of(links)
     vms = {note.process: note for note in statedir.other_notes("")}
@@ -89,7 +93,7 @@ def look() -> Look:
 
 
 def _places_of(names: t.Iterable[str]) -> dict[str, Place]:
-    """Return where links are, and whether this collection filters what their guests send."""
+    """Return the places of links, and whether this collection filters what their guests send."""
     switched = _switched()
     sources: dict[Family, dict[str, str | None]] = {}
     for name in names:
@@ -112,7 +116,7 @@ def _places_of(names: t.Iterable[str]) -> dict[str, Place]:
 
 
 def _switched() -> dict[str, str] | None:
-    """Return the bridge of each port of Open vSwitch, ``None`` where its database does not answer."""
+    """Return the bridge of each port of Open vSwitch, or ``None`` if its database does not answer."""
     with contextlib.suppress(LinkError):
         return ovs_port.bridge_of_ports()
     return None

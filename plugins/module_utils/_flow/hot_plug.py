@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Gives interfaces to a running VM in one pass: open all, record, hand over, record."""
+"""Gives interfaces to a running VM in one pass: opens all, records, hands over, records."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ if t.TYPE_CHECKING:
 
 
 def hot_plug(vm: Vm, plan: Plan, report: Report, origin: Origin) -> None:
-    """Attach what the plan says: what takes the place of another NIC by itself, and the rest in one pass.
+    """Attach the interfaces of the plan. Those that replace another NIC come one by one, and the rest in one pass.
 
-    Raises :class:`VirtauditError` at the first failure. What was done before it stays.
+    Raises :class:`VirtauditError` at the first failure. The interfaces that were done before it stay.
     """
     auditor, messages = report.auditor, vm.messages(origin)
     fresh = [
@@ -74,7 +74,7 @@ def hot_plug(vm: Vm, plan: Plan, report: Report, origin: Origin) -> None:
 def _detach_unlisted(
     vm: Vm, note: Note, nics: t.Sequence[Nic], report: Report, messages: Messages
 ) -> None:
-    """Detach the NICs that the task does not list. Raises :class:`PendingError` when the guest keeps one."""
+    """Detach the NICs that the task does not list. Raises :class:`PendingError` if the guest keeps one."""
     from .release import Outcome, release, require_gone
 
     outcomes: list[Outcome] = []
@@ -91,9 +91,9 @@ def _detach_unlisted(
 
 
 def _drop_unfinished(note: Note) -> None:
-    """Forget the interfaces that were claimed and not attached: what was open of them is closed, on record.
+    """Forget the interfaces that were claimed and not attached. Their devices are closed and on record.
 
-    One whose macvtap could not be removed stays.
+    An interface whose macvtap could not be removed stays.
     """
     kept = {
         mac: nic
@@ -112,9 +112,10 @@ def _attach(
     messages: Messages,
     done: dict[str, dict[str, t.Any]],
 ) -> None:
-    """Open, record and hand over interfaces in one pass, and record that. Add the module's value of each to ``done``.
+    """Open, record and hand over interfaces in one pass, and record that.
 
-    When one cannot be opened or prepared, none is handed over. Raises :class:`VirtauditError`.
+    Add the module's value of each to ``done``. If one cannot be opened or prepared, none is handed over. Raises
+    :class:`VirtauditError`.
     """
     auditor = report.auditor
     if not interfaces:
@@ -133,12 +134,13 @@ def _attach(
             ]
             _hand_over(vm, note, offers, auditor, messages)
         except StuckError:
-            # The devices are neither closed nor handed over. Nothing true can be recorded before qemu answers.
+            # The devices are neither closed nor handed over. Before qemu answers, every record
+            # about them could be wrong.
             auditor.missed = True
             opened.handed_over([each.mac for each in interfaces])
             raise
         except Exception:
-            # Nobody knows whether the missing record landed. The next task reads the log.
+            # Nobody knows whether the missing record was kept. The next task reads the log.
             if not auditor.missed:
                 _record_failures(note, opened.tried, auditor, messages)
             raise
@@ -151,7 +153,7 @@ def _attach(
 
 
 def _is_held(note: Note, interface: Interface) -> bool:
-    """Tell whether the attach of an interface is on record. The note itself may be missing: the log has it then."""
+    """Tell whether the attach of an interface is on record. If the note does not say so, the log does."""
     return note.interfaces[interface.mac].phase == "held"
 
 
@@ -162,7 +164,7 @@ def _hand_over(
     auditor: Auditor,
     messages: Messages,
 ) -> None:
-    """Give NICs to qemu, and record which it has. Raises the error that kept it from having the others."""
+    """Give NICs to qemu, and record which ones it has. Raises the error that ended the pass before the others."""
     live = vm.live
     plugged = plug(live.monitor, live.process, offers, noting(vm, note))
     given = [offer.interface for offer in offers if offer.mac in plugged.held]
@@ -194,7 +196,10 @@ def _record_failures(
 def _take_back(
     live: Live, interfaces: t.Sequence[Interface], held: t.Mapping[str, list[Device]]
 ) -> None:
-    """Take NICs out of qemu again. Raises :class:`StuckError` when qemu keeps devices; one that is gone has none."""
+    """Take NICs out of qemu again. Raises :class:`StuckError` if qemu keeps devices.
+
+    A qemu that has ended keeps none.
+    """
     kept = []
     for mac in (interface.mac for interface in interfaces):
         path = f"/machine/peripheral/{ids.device_id(mac)}"
@@ -207,15 +212,15 @@ def _take_back(
         kept += [mac] if left else []
     if kept and not live.process.wait_end(0):
         raise StuckError(
-            f"the attach of {', '.join(kept)} could not be recorded, and qemu (pid {live.process.pid}) does not give its"
-            " devices back. Run the task again: it will be recorded or taken back"
+            f"the attach of {', '.join(kept)} could not be recorded, and qemu (pid {live.process.pid}) does not "
+            "release its devices. Run the task again. It will record the attach or take it back"
         )
 
 
 def _take_out(
     vm: Vm, note: Note, step: Step, report: Report, messages: Messages
 ) -> list[str]:
-    """Detach what is to be replaced; return the ports that this freed."""
+    """Detach the NICs that the task replaces. Return the ports that this freed."""
     from .release import Outcome, release
 
     before = set(vm.live.free_ports())
@@ -224,14 +229,14 @@ def _take_out(
     release(vm, note, nics, False, report, messages, outcomes)
     report.auditor.check()
     for outcome in outcomes:
-        failed = f"{outcome.mac} could not be replaced:"
+        failed = f"the task could not replace {outcome.mac}:"
         if outcome.left is not None:
             raise LinkError(f"{failed} {outcome.left}")
         if outcome.pending:
             why = outcome.refused or (
-                f"the guest did not let go of it within {vm.target.timeout:g} s"
+                f"the guest did not release it within {vm.target.timeout:g} s"
             )
-            now = "It is attached as before, with the removal pending"
+            now = "It is attached as before, and the removal is pending"
             if outcome.action != "pending":
                 now = "Its host side is closed, and qemu still has the NIC"
             raise PendingError(

@@ -21,9 +21,9 @@ if t.TYPE_CHECKING:
 
 
 class Step(t.NamedTuple):
-    """What happens to one interface.
+    """What happens to one interface. ``nic`` is the NIC that is there now. ``replace`` takes it out first.
 
-    ``nic`` is what is there now, ``replace`` takes it out first, ``move`` is what an update changes in place.
+    ``move`` is what an update changes in place.
     """
 
     interface: Interface
@@ -34,9 +34,9 @@ class Step(t.NamedTuple):
 
 
 class Plan(t.NamedTuple):
-    """All steps; ``start`` is how to start the VM when it does not run; ``ports`` where new NICs go.
+    """All steps. ``start`` is how to start the VM if it does not run. ``ports`` are the ports for new NICs.
 
-    ``unlisted`` are the NICs that the task does not list and that go, after all that is attached.
+    ``unlisted`` are the NICs that the task does not list and detaches, after it has attached the others.
     """
 
     steps: list[Step]
@@ -46,7 +46,7 @@ class Plan(t.NamedTuple):
 
     @property
     def changes(self) -> bool:
-        """Tell whether anything is to do."""
+        """Tell whether there is anything to do."""
         return (
             self.start is not None
             or bool(self.unlisted)
@@ -73,15 +73,16 @@ def make_plan(
     if qemu is None:
         raise OptionError(
             "qemu",
-            f"the VM {vm.name} does not run; give the option qemu to start it, or qmp_socket when"
-            " something else started it",
+            f"the VM {vm.name} does not run; give the option qemu to start it, or qmp_socket if another program "
+            "started it",
         )
     from .._qemu import launch
 
     launch.find_binary(qemu.binary)
     uid, _gid = launch.ids_of(qemu.user)
     notes = statedir.other_notes(vm.uuid)
-    # A start that was cut off is undone before; only check mode still finds it here.
+    # A real run has taken back an interrupted start before this point. Only check mode still finds
+    # one here.
     ends = vm.note is not None and vm.note.booting
     identity.refuse_namesake(vm.name, vm.uuid, notes, uid, ends)
     steps = [Step(interface, "attach") for interface in interfaces]
@@ -122,7 +123,7 @@ def _step(vm: Vm, interface: Interface, on_mismatch: str) -> Step:
 
 
 def _check_new(vm: Vm, steps: t.Sequence[Step]) -> None:
-    """Refuse what cannot be made, before what it replaces is taken out."""
+    """Refuse what the host cannot make, before the task takes out the NICs that it replaces."""
     new = [step for step in steps if step.action == "attach"]
     if not new:
         return
@@ -130,7 +131,7 @@ def _check_new(vm: Vm, steps: t.Sequence[Step]) -> None:
 
     interfaces = [step.interface for step in new]
     refuse_foreign_macs(vm, interfaces)
-    # In check mode what an ended VM left is still there; a real run has removed it by now.
+    # In check mode the remains of an ended VM are still there. A real run has removed them by now.
     noted = vm.note.interfaces.values() if vm.note else ()
     leftovers = {nic.ifname for nic in noted if nic.made and nic.mac not in vm.nics}
     replaced = {step.nic.ifname for step in new if step.nic is not None}
@@ -144,7 +145,7 @@ def _check_new(vm: Vm, steps: t.Sequence[Step]) -> None:
 
 
 def refuse_foreign_macs(vm: Vm, interfaces: t.Sequence[Interface]) -> None:
-    """Refuse a MAC that another VM of this host has, by this host's notes."""
+    """Refuse a MAC that another VM of this host has according to the host's notes."""
     for note in statedir.other_notes(vm.uuid):
         if not _claims(note):
             continue
@@ -159,7 +160,7 @@ def refuse_foreign_macs(vm: Vm, interfaces: t.Sequence[Interface]) -> None:
 
 
 def _claims(note: Note) -> bool:
-    """Tell whether a note stands for a VM that runs, or that a task is starting just now."""
+    """Tell whether a note belongs to a running VM, or to a VM that a task is starting just now."""
     process = note.process
     if process is None:
         return VmState(note.uuid).is_locked()
@@ -167,32 +168,31 @@ def _claims(note: Note) -> bool:
 
 
 def _ports(vm: Vm, steps: t.Sequence[Step]) -> list[str]:
-    """Return the free ports for new NICs; none where the machine hot-plugs without ports."""
+    """Return the free ports for new NICs, or none if the machine hot-plugs without ports."""
     needed = [
         step for step in steps if step.action == "attach" and step.interface.is_pci
     ]
     if not needed:
         return []
-    # A NIC that is replaced leaves its own port free, if it has one.
+    # A NIC that the task replaces frees its own port, if it has one.
     fresh = [step for step in needed if step.nic is None or not step.nic.is_pci]
     free = vm.live.free_ports(len(needed))
     if vm.live.inventory.has_ports and len(fresh) > len(free):
         refused = fresh[len(free)].interface
         raise OptionError(
             refused.option,
-            f"{refused.mac} finds no free PCIe root port: the VM has {len(free)} free and the"
-            f" task needs {len(fresh)}. Nothing was opened; detach a NIC, or start the VM with more"
-            " qemu.hotplug_ports",
+            f"there is no free PCIe root port for {refused.mac}: the VM has {len(free)} free and the task needs "
+            f"{len(fresh)}. Nothing was opened; detach a NIC, or start the VM with more qemu.hotplug_ports",
         )
     return free
 
 
 def complaints(plan: Plan) -> list[str]:
-    """Return what is wrong with the networks that the NICs are, or will be, on, though they can be made."""
+    """Return why the networks of the NICs would pass no frames, although the NICs can be made."""
     found = []
     for step in plan.steps:
         wanted, nic = step.interface, step.nic
-        # A new port has its spanning tree before it.
+        # A new port still has to wait for its spanning tree.
         stays = nic is not None and not step.replace and nic.source == wanted.source
         ifname = nic.ifname if nic is not None and stays else None
         for words in backend_of(wanted.type).complaints(wanted.source, ifname):
@@ -201,7 +201,7 @@ def complaints(plan: Plan) -> list[str]:
 
 
 def planned_result(plan: Plan) -> list[dict[str, t.Any]]:
-    """Return the module's ``interfaces`` as far as they can be known before anything is opened."""
+    """Return the module's ``interfaces`` as far as they are known before anything is opened."""
     planned = []
     for step in plan.steps:
         if step.nic is not None and step.action == "unchanged":
@@ -215,7 +215,7 @@ def planned_result(plan: Plan) -> list[dict[str, t.Any]]:
 
 
 def asked(interface: Interface) -> dict[str, t.Any]:
-    """Return a NIC's value as a task asks for it, without its devices."""
+    """Return the value of a NIC that a task asks for, without its devices."""
     return {
         "mac": interface.mac,
         "type": interface.type,
@@ -234,7 +234,7 @@ def updated(nic: dict[str, t.Any], move: Move) -> dict[str, t.Any]:
 
 
 def make_diff(vm: Vm, plan: Plan) -> dict[str, t.Any]:
-    """Return before and after for Ansible's diff mode: what the VM's NICs are, without what only the kernel numbers."""
+    """Return before and after for Ansible's diff mode: the VM's NICs, without numbers that the kernel chooses."""
     before = {mac: _essence(nic.result()) for mac, nic in vm.nics.items()}
     after = dict(before)
     for step in plan.steps:

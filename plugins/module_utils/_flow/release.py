@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Takes NICs out of a running VM: the guest's side, the host's side, the records."""
+"""Takes NICs out of a running VM: first the guest's side, then the host's side, and then the records."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if t.TYPE_CHECKING:
     from .._audit.sent import Sent
     from .._task.result import Report
 
-# How long a guest whose host side was revoked gets to let go of its NIC as well.
+# How long a guest gets to release its NIC after its host side was revoked.
 _GRACE_SECONDS = 1.0
 
 Action = t.Literal["detached", "revoked", "absent", "pending"]
@@ -35,11 +35,11 @@ Action = t.Literal["detached", "revoked", "absent", "pending"]
 
 @dataclasses.dataclass
 class Outcome:
-    """What became of one NIC.
+    """What happened to one NIC. ``pending`` tells that the guest still has its side.
 
-    ``pending``: the guest still has its side. ``released`` are the devices that qemu gave up.
-    ``left`` says why the macvtap is still there, when it could not be removed, ``refused`` why
-    qemu did not even ask the guest, ``holding`` who still holds the NIC's link when the VM's qemu does not.
+    ``released`` are the devices that qemu gave up. ``left`` is the reason if the macvtap could not be removed.
+    ``refused`` is the reason if qemu did not even ask the guest. ``holding`` names the process that still holds
+    the NIC's link if the VM's qemu does not.
     """
 
     mac: str
@@ -69,17 +69,17 @@ def release(
     messages: Messages,
     outcomes: list[Outcome],
 ) -> None:
-    """Take NICs out of a running VM; add an outcome to ``outcomes`` for each that is done.
+    """Take NICs out of a running VM. Add an outcome to ``outcomes`` for each that is done.
 
-    The guest is asked for all of them at once. What it does not let go of in time is
-    recorded as a failed detach, and nothing of it is closed. With ``force`` the host side is
-    closed first. Raises :class:`MonitorError`, :class:`AuditError`.
+    Ask the guest for all of them at once. If it does not release a NIC in time, record a failed detach, and
+    close none of its devices. With ``force`` close the host side first. Raises :class:`MonitorError`,
+    :class:`AuditError`.
     """
     for nic in nics:
         note.interfaces.setdefault(nic.mac, nic.as_note())
     if force:
         _close(vm, note, nics, "revoked", report, messages, outcomes)
-        # After the host side, so that a guest that hangs delays nothing.
+        # This comes after the host side, so that a guest that hangs delays nothing.
         kept = _ask_guest(vm, note, nics, _grace(vm))
         _pull_out(vm, note, nics, outcomes, kept)
     else:
@@ -94,22 +94,22 @@ def release(
             if outcome.left is None and not report.auditor.missed:
                 del note.interfaces[nic.mac]
         elif outcome.action == "detached" and not outcome.released:
-            # Its host side was closed before this run, and the guest's is still there.
+            # Its host side was closed before this run, and the guest still has its side.
             outcome.action = "absent"
 
 
 def require_gone(
     name: str, timeout: float, force: bool, outcomes: t.Sequence[Outcome]
 ) -> None:
-    """Require that qemu gave up every NIC that VM ``name`` was to lose, and that nothing of it is left.
+    """Require that qemu gave up every NIC that the task takes from VM ``name``, and that nothing is left of it.
 
-    Raises :class:`PendingError` when qemu kept one, after ``timeout`` seconds or for good, and
-    :class:`LinkError` when only a macvtap is left.
+    Raises :class:`PendingError` if qemu still had one after ``timeout`` seconds or will never give it up, and
+    :class:`LinkError` if only a macvtap is left.
     """
     problems = [outcome.left for outcome in outcomes if outcome.left is not None]
     problems += [
-        f"VM {name} has given up {outcome.mac}, and it is not free: {outcome.holding}. Nothing of it is on record as"
-        " given up; end that process, or find out how it got the device, and run the task again"
+        f"VM {name} has given up {outcome.mac}, but its device is not free: {outcome.holding}. So the task recorded no "
+        "detach and no close for it. End that process, or find out how it got the device, and run the task again"
         for outcome in outcomes
         if outcome.holding is not None
     ]
@@ -121,19 +121,19 @@ def require_gone(
     asked = ", ".join(outcome.mac for outcome in kept if force or not outcome.refused)
     if asked and force:
         problems.append(
-            f"the host side of {asked} cannot be closed: this qemu keeps it as long as the guest of VM"
-            f" {name} has the NIC, and the NIC cannot be pulled out of this machine. qemu still holds the"
-            " devices and the VM its network; stop the VM (stop_vm: destroy) if it must not keep it"
+            f"the host side of {asked} cannot be closed, because this qemu keeps it as long as the guest of VM {name} "
+            "has the NIC, and the task cannot remove the NIC from this machine. qemu still holds the devices, and the "
+            "VM still has its network. Stop the VM (stop_vm: destroy) if it must not keep it"
         )
     elif asked:
         problems.append(
-            f"the guest of VM {name} did not let go of {asked} within {timeout:g} s."
-            " qemu still holds the devices and the VM its network; the request stays pending. Run the task again"
-            " when the guest is up, or use force: true to close the host side at once"
+            f"the guest of VM {name} did not release {asked} within {timeout:g} s. qemu still holds the devices, and "
+            "the VM still has its network. The request stays pending. Run the task again when the guest is up, or use "
+            "force: true to close the host side at once"
         )
     problems += [
-        f"qemu does not unplug {outcome.mac} from VM {name}: {outcome.refused}. It still holds the devices and the VM"
-        " its network; use force: true to close the host side, or stop the VM"
+        f"qemu does not unplug {outcome.mac} from VM {name}: {outcome.refused}. It still holds the devices, and the VM "
+        "still has its network. Use force: true to close the host side, or stop the VM"
         for outcome in kept
         if outcome.refused and not force
     ]
@@ -145,7 +145,10 @@ def require_gone(
 def _ask_guest(
     vm: Vm, note: Note, nics: t.Sequence[Nic], seconds: float
 ) -> dict[str, str | None]:
-    """Ask the guest to let go; return the MACs of the NICs that it still has, with qemu's reason if it refused to ask."""
+    """Ask the guest to release NICs.
+
+    Return the MACs of the NICs that it still has, with qemu's reason if qemu refused to ask.
+    """
     paths = {nic.front_end.path: nic.mac for nic in nics if nic.front_end is not None}
     for mac in paths.values():
         note.interfaces[mac].pending = True
@@ -170,9 +173,10 @@ def _close(
     outcomes: list[Outcome],
     left: t.Collection[str] = (),
 ) -> None:
-    """Close the host sides of NICs, see in /proc that they are closed, and record it.
+    """Close the host sides of NICs, check in /proc that they are closed, and record that.
 
-    ``left`` are the MACs of those that the guest did not let go of. Adds an outcome for each NIC whose records are written.
+    ``left`` are the MACs of the NICs that the guest did not release. Add an outcome for each NIC whose records
+    are written.
     """
     found = _close_backends(
         vm, note, [nic for nic in nics if nic.mac not in left], action
@@ -199,7 +203,7 @@ def _close(
 def _close_backends(
     vm: Vm, note: Note, nics: t.Sequence[Nic], action: Action
 ) -> dict[str, Outcome]:
-    """Close the host sides of NICs; return what became of each, by MAC."""
+    """Close the host sides of NICs. Return what happened to each, by MAC."""
     live = vm.live
     held: dict[str, list[Device]] = {}
     if action == "revoked":
@@ -237,7 +241,7 @@ def _close_backends(
 
 
 def _records_of(outcome: Outcome, entry: NicNote, messages: Messages) -> list[Record]:
-    """Return the records of what became of a NIC; none where its host side was closed before."""
+    """Return the records of what happened to a NIC, or none if its host side was closed before."""
     if outcome.action == "pending":
         return [messages.net_detach(entry.mac, success=False)]
     if entry.phase == "revoked":
@@ -255,7 +259,7 @@ def _remove_remains(entry: NicNote) -> str | None:
 
 
 def _grace(vm: Vm) -> float:
-    """Return for how many seconds a guest that lost its host side is waited for; one that stands still cannot answer."""
+    """Return how many seconds to wait for a guest that lost its host side. A paused guest cannot answer."""
     running = vm.live.monitor.execute("query-status")["running"]
     return min(_GRACE_SECONDS, vm.target.timeout) if running else 0.0
 
@@ -267,9 +271,9 @@ def _pull_out(
     outcomes: t.Sequence[Outcome],
     kept: dict[str, str | None],
 ) -> None:
-    """Pull out the cards that guests keep whose host side is closed; take them off ``kept``.
+    """Remove the NICs from the machine that guests keep after their host side is closed, and drop them from ``kept``.
 
-    A card that stays keeps its MAC and its port for as long as the VM runs.
+    A NIC that stays keeps its MAC and its port as long as the VM runs.
     """
     closed = {outcome.mac for outcome in outcomes if outcome.action != "pending"}
     paths = {
@@ -285,7 +289,10 @@ def _pull_out(
 
 @contextlib.contextmanager
 def _may_freeze(vm: Vm, note: Note, freezes: bool) -> t.Iterator[None]:
-    """Note that the guest may stand still for a moment: when that is cut off, the next task goes on with it."""
+    """Note that the guest may be stopped for a moment.
+
+    If the task is cut off meanwhile, the next task lets the guest go on.
+    """
     if freezes:
         note.frozen = vm.live.monitor.execute("query-status")["running"]
         vm.state.save(note)

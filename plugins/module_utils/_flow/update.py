@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Changes the network of an attached NIC in place, without its guest: apply, read back, record."""
+"""Changes the network of an attached NIC in place, without its guest's help: apply, read back, record."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from .plan import Step, updated
 def update(
     vm: Vm, note: Note, step: Step, auditor: Auditor, messages: Messages
 ) -> dict[str, t.Any]:
-    """Put a NIC on the network that the task asks for; return the module's value for it.
+    """Put a NIC on the network that the task asks for. Return the module's value for it.
 
-    Each value that changes is one record. What fails half way is taken back, with those records as failed. Raises
-    :class:`VirtauditError`.
+    Write one record for each value that changes. If the change fails half way, take it back, and write these
+    records as failed. Raises :class:`VirtauditError`.
     """
     nic, move = step.nic, step.move
     if nic is None or move is None or nic.ifname is None:
-        raise LinkError(f"{step.interface.mac} has no link that could be updated")
+        raise LinkError(f"{step.interface.mac} has no link that the task could update")
     entry = note.interfaces.setdefault(nic.mac, nic.as_note())
     entry.ifname, old = nic.ifname, entry.link.network
     if entry.updating is not None:
-        # First take away what an update that was cut off has put in place.
+        # First take away what an interrupted update has set.
         _put(vm, nic, entry.link.on(entry.updating), old)
     entry.updating = move.after
     vm.state.save(note)
@@ -57,7 +57,7 @@ def update(
 def _put(vm: Vm, nic: Nic, link: NicLink, network: Network) -> None:
     """Put a link on a network, and let the guest see whether its NIC has a carrier. Raises :class:`VirtauditError`.
 
-    The guest's side follows the host's, which is what keeps a quarantine.
+    The guest's side comes after the host's side, because the host's side enforces a quarantine.
     """
     if network.hwaddr is not None:
         from .._net import link as links
@@ -75,7 +75,7 @@ def _require(entry: NicNote, network: Network) -> None:
     wrong += backend.left_of(link, entry.link)
     if wrong:
         raise LinkError(
-            f"{entry.ifname} was put on its network, and the kernel says otherwise: {'; '.join(wrong)}"
+            f"the task put {entry.ifname} on its network, and the kernel shows another one: {'; '.join(wrong)}"
         )
 
 

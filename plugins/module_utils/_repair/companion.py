@@ -1,10 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a VM's companion unit runs when qemu has ended: the zipapp's program.
-
-Its words go to the journal.
-"""
+"""The program of the zipapp, which a VM's companion unit runs after qemu has ended. Its output goes to the journal."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ from .._vm.rebuild import read_note
 from .._vm.statedir import VmState
 from .vm_end import end_vm
 
-# A task that works on the VM sees its end too.
+# A task that works on the VM also notices its end.
 _WAIT_SECONDS = 60.0
 _STEP_SECONDS = 0.05
 
@@ -35,7 +32,8 @@ def main() -> int:
         said = _see_to(VmState(uuid), Process(pid, start_time))
     except VirtauditError as exc:
         sys.stderr.write(
-            f"the end of VM {uuid} (pid {pid}) could not be settled: {exc}. The next task on this host tries again\n"
+            f"the end of VM {uuid} (pid {pid}) could not be recorded and cleaned up: {exc}. The next task on this host "
+            "tries again\n"
         )
         return 1
     sys.stdout.write(f"{said}\n")
@@ -43,9 +41,10 @@ def main() -> int:
 
 
 def _see_to(state: VmState, process: Process) -> str:
-    """Do what is left to do for a VM that is gone. Return what was done, in words."""
+    """Do what is left to do for a VM that has ended. Return in words what was done."""
     deadline = time.monotonic() + _WAIT_SECONDS
-    # This is looked at without the lock, too, because the next start of the VM waits until this unit ends.
+    # The check also runs without the lock, because the next start of the VM waits until this unit
+    # ends.
     while _is_of(read_note(state, False, process), process):
         try:
             with state.locked(_STEP_SECONDS):
@@ -53,15 +52,18 @@ def _see_to(state: VmState, process: Process) -> str:
         except BusyError:
             if time.monotonic() >= deadline:
                 raise
-    return f"a task has seen to the end of VM {state.uuid} (pid {process.pid})"
+    return f"a task has recorded the end of VM {state.uuid} (pid {process.pid})"
 
 
 def _settle(state: VmState, process: Process) -> str:
     note = read_note(state, True, process)
     if note is None or not _is_of(note, process):
-        return f"a task has seen to the end of VM {state.uuid} (pid {process.pid})"
+        return f"a task has recorded the end of VM {state.uuid} (pid {process.pid})"
     if process.is_alive():
-        return f"qemu (pid {process.pid}) of VM {note.name} still runs; the next task on this host after it records its end"
+        return (
+            f"qemu (pid {process.pid}) of VM {note.name} still runs; the next task on this host after its end "
+            "records the end"
+        )
     with Auditor(note.audit) as auditor:
         auditor.prepare()
         end_vm(note, state, History(note), auditor, Origin.of_this_process())

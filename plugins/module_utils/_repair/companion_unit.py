@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Lets systemd record the end of a VM, with a program that stays when the task has ended."""
+"""Lets systemd record the end of a VM, with a program that stays after the task has ended."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def watch(vm: Vm, note: Note, report: Report) -> None:
         systemd.run_after(note.unit, note.uuid, command)
     except VirtauditError as exc:
         report.warnings.append(
-            f"nothing will see VM {note.name} end by itself: its companion unit could not be made: {exc}."
-            " When it ends so, its end is recorded late, by the next task on this host"
+            f"the companion unit of VM {note.name} could not be made: {exc}. If the VM ends by itself, the next task "
+            "on this host records its end, which is late"
         )
 
 
 def _lay_down() -> str:
-    """Write the companion's program beside the state if it is not there yet. Return its path."""
+    """Write the companion's program beside the state if it does not exist yet. Return its path."""
     content = _zipapp.pack(companion.__name__[len(_zipapp.PACKAGE) + 1 :])
     path = f"{statedir.BASE}/{_zipapp.name_of(content)}"
     if _read(path) != content:
@@ -57,7 +57,7 @@ def _lay_down() -> str:
 
 
 def _read(path: str) -> bytes | None:
-    """Return the content of a file that root owns and that nobody else could write."""
+    """Return the content of a file that root owns and that only root can write."""
     with contextlib.suppress(OSError):
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(fd, "rb") as handle:

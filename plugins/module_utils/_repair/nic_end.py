@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the host shows of an interface that a task has left, and its end: the records of it, and what is removed then."""
+"""Looks at an interface that a task has left, and finishes it: makes the records of its end, and removes what is left."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ if t.TYPE_CHECKING:
 def nic_end_records(
     nic: NicNote, on_record: NicHistory, grant: str, messages: Messages
 ) -> list[Record]:
-    """Return the records that qemu holds nothing of an interface any more: of its detach, or its failed ``grant``, and each close.
+    """Return the records that say that qemu no longer holds an interface: the detach or the failed ``grant``,
+    and each close.
 
-    What is ``on_record`` is not recorded again.
+    Leave out what is ``on_record`` already.
     """
     records = []
     if on_record.granted:
@@ -42,7 +43,7 @@ def nic_end_records(
 def has_remains(nic: NicNote, free: bool = False) -> bool:
     """Tell whether something is left that was made for an interface and that nobody holds.
 
-    ``free``: that nobody holds it has just been found.
+    ``free`` tells that the caller has just found that nobody holds it.
     """
     backend = backend_of(nic.type)
     there = nic.made and any(backend.remains(link) for link in nic.links)
@@ -50,9 +51,9 @@ def has_remains(nic: NicNote, free: bool = False) -> bool:
 
 
 def link_of(nic: NicNote) -> tuple[str | None, str | None]:
-    """Return the name that the link of an interface has now, and what it is on; ``None`` for what is not there.
+    """Return the present name of an interface's link, and its source, with ``None`` for what does not exist.
 
-    A link keeps its index when it is renamed.
+    A link keeps its index when somebody renames it.
     """
     name = nic.ifname if nic.ifindex is None else sysfs.name_of(nic.ifindex)
     if name is None or not sysfs.exists(name):
@@ -61,7 +62,7 @@ def link_of(nic: NicNote) -> tuple[str | None, str | None]:
 
 
 def is_updated(nic: NicNote) -> bool:
-    """Tell whether the kernel has the link of an interface on the network that an update was to put it on."""
+    """Tell whether the kernel says that an interface's link is on the network of an update."""
     if nic.updating is None:
         return False
     backend, link = backend_of(nic.type), nic.link.on(nic.updating)
@@ -73,10 +74,10 @@ def is_updated(nic: NicNote) -> bool:
 
 
 def remove_remains(nic: NicNote, free: bool = False) -> None:
-    """Remove what is left of an interface that nobody holds. A tap goes with its last fd.
+    """Remove what is left of an interface that nobody holds. The kernel removes a tap with its last fd.
 
-    ``free``: that nobody holds it has just been found. Raises :class:`LinkError`; the interface must
-    stay noted then, for the next task to remove it.
+    ``free`` tells that the caller has just found that nobody holds it. Raises :class:`LinkError`. Then the
+    interface must stay noted, so that the next task removes it.
     """
     if not has_remains(nic, free):
         return
@@ -86,6 +87,6 @@ def remove_remains(nic: NicNote, free: bool = False) -> None:
             backend.remove(link)
     except LinkError as exc:
         raise LinkError(
-            f"{exc}. It is {backend.left} of {nic.mac}; that qemu has none of its devices is on record, and nobody"
-            " holds what is left. Run the task again to remove it"
+            f"{exc}. It is {backend.left} of {nic.mac}. The records say that qemu has none of its devices, and nobody "
+            "holds it. Run the task again to remove it"
         ) from exc

@@ -1,7 +1,9 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The ends of the host's other VMs that nobody has recorded: VMs that died or powered themselves off."""
+"""Records the ends of the host's other VMs that nobody has recorded, such as VMs that crashed or powered
+themselves off.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +27,11 @@ if t.TYPE_CHECKING:
 def settle_other_vms(
     uuid: str, report: Report, origin: Origin, check_mode: bool
 ) -> None:
-    """Do what is due for every VM but one whose qemu is gone, and report it as late. Check mode only says it.
+    """Do what is due for every VM but the task's own whose qemu has ended, and report it as late.
 
-    The task that gave the VM its NICs said how its records must be proved. They have no ticket, because the ticket of a
-    task is about the VM that the task names. If a task or the companion works on a VM, this leaves the VM to them. A
-    failure here is only a warning.
+    Check mode only says it. The task that gave the VM its NICs has decided how much proof its records need. The
+    records have no ticket, because the ticket of a task is about the VM that the task names. If a task or the
+    companion works on a VM, leave the VM to it. A failure here is only a warning.
     """
     for state in statedir.other_vms(uuid):
         note = _note_of(state)
@@ -45,7 +47,8 @@ def settle_other_vms(
                 pass
             except VirtauditError as exc:
                 report.warnings.append(
-                    f"VM {note.name} (uuid {note.uuid}) has ended and its end could not be settled: {exc}"
+                    f"VM {note.name} (uuid {note.uuid}) has ended, and its end could not be recorded and cleaned up: "
+                    f"{exc}"
                 )
             finally:
                 report.auditor.add(auditor)
@@ -84,12 +87,13 @@ def _note_of(state: VmState, write: bool = False) -> Note | None:
 
 
 def _is_due(note: Note) -> bool:
-    """Tell whether the end of a VM, or of its start, is still to be recorded."""
+    """Tell whether the end of a VM, or of its start, still has to be recorded."""
     if note.boot_id != boot_id():
         return False
     process = note.process
     if process is not None:
         return not process.is_alive()
-    # This start was cut off before its qemu was noted. A start that is under way holds the lock. A qemu that was
-    # started all the same is paused for good, and what it holds is on record: the next task for it ends it.
+    # This start was cut off before its qemu was noted. A start that is under way would hold the lock. If its
+    # qemu was started all the same, it stays paused, and the devices that it holds are on record. The next task
+    # for this VM ends it.
     return note.booting and not find_qemu(note.uuid, identity.uids_of(note))

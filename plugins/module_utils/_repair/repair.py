@@ -1,7 +1,10 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Does what earlier tasks, and VMs that ended, have left to do, before a task begins. Check mode says the same steps."""
+"""Before a task begins, does the work that interrupted tasks and ended VMs have left.
+
+Check mode says the same steps.
+"""
 
 from __future__ import annotations
 
@@ -29,13 +32,14 @@ if t.TYPE_CHECKING:
     from .._audit.messages import Messages
     from .._task.result import Report
 
-# Most tasks find nothing to do, and each import takes time: what only some steps need is imported there.
+# Most tasks find nothing to do, and each import takes time. So code that only some steps need is
+# imported there.
 
 
 def repair_first(vm: Vm, report: Report, origin: Origin, check_mode: bool) -> None:
     """Do what is left to do on this host before a task begins, or say it in check mode.
 
-    Raises :class:`VirtauditError` for what is left of the task's own VM.
+    Raises :class:`VirtauditError` if that fails for the task's own VM.
     """
     settle_other_vms(vm.uuid, report, origin, check_mode)
     note = vm.note
@@ -70,8 +74,8 @@ def _repair(
 ) -> None:
     """Do all steps, and look at the VM again.
 
-    Their records are proved as the strictest task asked whose work is repaired, not as this one does. They are records
-    of this task all the same, and have its ticket.
+    The strictest of the repaired tasks, and not this one, decides how much proof the records need. They are
+    still records of this task, and have its ticket.
     """
     with Auditor(note.audit, report.auditor.ticket) as auditor:
         try:
@@ -95,7 +99,10 @@ def _repair(
 def _do(
     vm: Vm, note: Note, step: Step, auditor: Auditor, messages: Messages
 ) -> str | None:
-    """Do one step for a VM that lives. Return in words what could not be done of it, if the task can go on all the same."""
+    """Do one step for a living VM.
+
+    If a part of it failed and the task can go on all the same, return that in words.
+    """
     problem = None
     nic, on_record = step.nic, step.on_record
     if nic is None or on_record is None:
@@ -108,11 +115,11 @@ def _do(
         failure = settle_update(vm, nic, done, auditor, messages)
         if failure is not None:
             problem = (
-                f"{step.what}; it was recorded as failed, and its link cannot be put back: {failure}. The next task tries"
-                " again"
+                f"{step.what}; it was recorded as failed, and its link could not be put back: {failure}. The next task "
+                "tries again"
             )
     elif step.action == "confirm":
-        # Somebody may have renamed it since.
+        # Somebody may have renamed the link meanwhile.
         nic.ifname = link_of(nic)[0] or nic.ifname
         nic.devices = _handed_over(vm, note, nic)
         if not on_record.granted:
@@ -128,7 +135,7 @@ def _do(
         if step.action != "forget":
             auditor.together(nic_end_records(nic, on_record, "attach", messages))
             auditor.prove()
-            # What is on record is not recorded again, even if its link cannot be removed.
+            # The records are not written a second time, even if the link cannot be removed.
             nic.phase = "revoked"
         remove_remains(nic, free=step.action == "take_back")
         if step.action == "take_back" or nic.mac not in vm.nics:
@@ -138,7 +145,7 @@ def _do(
 
 
 def _take_back(vm: Vm, nic: NicNote) -> None:
-    """Take back a hot-plug that was cut off. Raises :class:`StuckError` when somebody keeps its device."""
+    """Take back an interrupted hot-plug. Raises :class:`StuckError` if somebody keeps its device."""
     from .._qemu import hotplug
 
     hotplug.roll_back(vm.live.monitor, nic.mac, nic.queues)
@@ -146,9 +153,9 @@ def _take_back(vm: Vm, nic: NicNote) -> None:
     holding = holdings.wait_free(nic.ifname, nic.ifindex, process)
     if holding is not None:
         raise StuckError(
-            f"the attach of {nic.mac} to VM {vm.name} (qemu, pid {process.pid}) had been cut off and cannot be taken"
-            f" back: {holding}. Run the task again; if it says the same, end that process, or stop the VM (vm_net_detach"
-            " with stop_vm: destroy)"
+            f"the attach of {nic.mac} to VM {vm.name} (qemu, pid {process.pid}) was cut off and cannot be taken back: "
+            f"{holding}. Run the task again. If it says the same, end that process, or stop the VM (vm_net_detach with "
+            "stop_vm: destroy)"
         )
 
 
@@ -158,7 +165,7 @@ def _handed_over(vm: Vm, note: Note, nic: NicNote) -> list[Device]:
     noted = [opened for opened in nic.devices if holdings.still_at(process, opened)]
     if any(not opened.is_vhost for opened in noted):
         return noted
-    # A note that was made anew from the log does not have the numbers.
+    # A note that was rebuilt from the log does not have the numbers.
     others = [
         other
         for other in note.interfaces.values()

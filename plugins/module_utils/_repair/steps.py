@@ -1,10 +1,9 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Decides what is left to do for a VM after a task that was cut off, or after its end. Pure.
+"""Decides what is left to do for a VM after an interrupted task or after its end. Pure. No other code decides it.
 
-No other place decides it. Check mode says the steps and a run does them, for the VM of a task and for the other VMs of
-the host.
+Check mode says the steps and a run does them, for the VM of a task and for the other VMs of the host.
 """
 
 from __future__ import annotations
@@ -31,10 +30,9 @@ Action = t.Literal[
 
 
 class Host(t.NamedTuple):
-    """What is asked of the host about an interface, only where it matters.
-
-    Whether something that was made for it is there, and nobody holds it; whether its link is on the network that an
-    update was to put it on; the name that its link has now, ``None`` when it is gone, and its source.
+    """The questions to the host about an interface, which are asked only if the answer matters: whether
+    something is left that was made for it and that nobody holds; whether its link is on the network of an
+    update; and the present name of its link, or ``None`` if it was removed, with its source.
     """
 
     has_remains: t.Callable[[NicNote], bool]
@@ -44,11 +42,11 @@ class Host(t.NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """One thing that is left to do.
+    """One thing that is left to do. ``what`` says what happened.
 
-    ``what`` is the matter, ``will`` and ``done`` say what is done about it, before and afterwards. ``records``
-    tells whether it writes a record. ``nic`` is the interface that it is about, and ``on_record`` what is on record of
-    that; ``None`` for the VM as a whole.
+    ``will`` and ``done`` say what the task does about it, before and afterwards. ``records`` tells whether the
+    step writes a record. ``nic`` is the interface that the step is about, and ``on_record`` is what is on
+    record of it. Both are ``None`` for a step about the VM as a whole.
     """
 
     action: Action
@@ -82,19 +80,26 @@ def steps_of(
     nics: t.Mapping[str, Nic],
     host: Host,
 ) -> list[Step]:
-    """Return what is left to do, in order; nothing for a VM that is as it is noted.
+    """Return what is left to do, in order, or nothing if the VM agrees with its note.
 
-    ``history`` is what a task that was cut off has on record. ``alive``: the noted process lives. ``nics`` are those
-    that were observed, by MAC.
+    ``history`` is what an interrupted task has on record. ``alive`` tells that the noted process lives.
+    ``nics`` are the observed NICs, by MAC.
     """
     if note.booting or not alive:
         return [end_of(note, history)]
     steps = []
-    # This was noted before the guest could stand still. Other work that was cut off then is still under way.
+    # The task noted this before it stopped the guest. Its other work that was cut off is still
+    # under way.
     if note.frozen and note.busy is not None:
-        what = f"the guest of VM {note.name} stands still since a task was cut off"
+        what = f"an interrupted task has left the guest of VM {note.name} paused"
         steps.append(
-            Step("go_on", what, "it will be let go on", "it goes on again", False)
+            Step(
+                "go_on",
+                what,
+                "the guest will be resumed",
+                "the guest runs again",
+                False,
+            )
         )
     for nic in note.interfaces.values():
         step = _step_of(note, history, nic, nics.get(nic.mac), host)
@@ -104,7 +109,7 @@ def steps_of(
 
 
 def end_of(note: Note, history: History) -> Step:
-    """Return the step for a VM whose qemu is gone, or whose start was never finished."""
+    """Return the step for a VM whose qemu has ended, or whose start was never finished."""
     nics = any(
         history.nic(nic).is_end_due
         for nic in note.interfaces.values()
@@ -117,7 +122,7 @@ def end_of(note: Note, history: History) -> Step:
         done = "it was recorded as failed and undone"
         control = operation is None or (operation, result) == ("start", "success")
     elif (operation, result) == ("stop", "success"):
-        what = f"qemu (pid {note.pid}) of VM {note.name} had ended, and not all of that was on record"
+        what = f"qemu (pid {note.pid}) of VM {note.name} had ended, and a part of that was not on record"
         will, done = "the rest will be put on record, late", "the rest is now, late"
         control = False
     else:
@@ -160,7 +165,7 @@ def _step_of(
         return Step("forget", what, will, done, False, nic, on_record)
     if found is None:
         what = f"the guest of VM {note.name} has let go of {nic.mac}, whose host side was closed before this task"
-        will, done = "nothing will be recorded", "nothing is to record"
+        will, done = "no record will be written", "no record is due"
         return Step("forget", what, will, done, False, nic, on_record)
     return None
 
@@ -187,9 +192,10 @@ def _step_of_update(
 
 
 def _moved(nic: NicNote, whole: bool, host: Host) -> tuple[bool, str]:
-    """Tell whether somebody has removed the link of an attach that was cut off, and in words what somebody did to it.
+    """Tell whether somebody has removed the link of an interrupted attach, and say in words what somebody did to it.
 
-    ``whole``: qemu has it. Else it goes with the task that made it, and may not have been on its network yet.
+    ``whole`` tells that qemu has the link. Otherwise the link disappears with the task that made it, and it may
+    not have been on its network yet.
     """
     if nic.ifindex is None:
         return False, ""

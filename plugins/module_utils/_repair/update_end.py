@@ -1,7 +1,10 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The end of an update that was cut off: its link is on the new network or is put back on the old one; both on record."""
+"""Finishes an interrupted update. Either its link is on the new network, or it is put back on the old one.
+
+Both are recorded.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,10 @@ if t.TYPE_CHECKING:
 def settle_update(
     vm: Vm, nic: NicNote, done: bool, auditor: Auditor, messages: Messages
 ) -> LinkError | None:
-    """Record an update as done, or put the link back and record it as failed. What is on record is not written again.
+    """Record an update as done, or put the link back and record the update as failed.
 
-    Returns why the link could not be put back, if it could not. The update stays noted then.
+    Do not write records a second time. If the link could not be put back, return the reason. Then the update
+    stays noted.
     """
     link, after = nic.link, nic.updating
     problem = None

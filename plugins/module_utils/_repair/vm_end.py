@@ -1,9 +1,10 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The end of a VM: its stop, and the end of each interface that it had, on record; what is left of it, removed.
+"""Records the end of a VM, which is its stop and the end of each of its interfaces, and removes what is left of it.
 
-No other place does it, whether a task ended the VM, its companion unit saw it die, or a later task found it dead.
+No other code does this, whether a task ended the VM, its companion unit saw it end, or a later task found that
+it had ended.
 """
 
 from __future__ import annotations
@@ -30,26 +31,27 @@ _STOPPED_BY_US = ("shutdown", "destroyed")
 
 
 def end_own(vm: Vm, note: Note, auditor: Auditor, origin: Origin) -> None:
-    """Record the end of a task's VM, or of its start that was cut off, whose qemu is ended before.
+    """Record the end of a task's VM or, after ending its qemu, of its interrupted start.
 
-    Raises :class:`ProcessError` when that cannot be ended, and what :func:`end_vm` raises.
+    Raises :class:`ProcessError` if qemu cannot be ended, and what :func:`end_vm` raises.
     """
     if note.booting and not end_process(vm, note):
         raise ProcessError(
-            f"the start of VM {note.name} had been cut off, and its qemu (pid {note.pid}) cannot be ended: it waits"
-            " in the kernel, mostly for its storage, and holds its network devices. Run the task again when it has ended"
+            f"the start of VM {note.name} was cut off, and its qemu (pid {note.pid}) cannot be ended, because it waits "
+            "in the kernel, mostly for its storage. It holds its network devices. Run the task again when it has "
+            "ended"
         )
     end_vm(note, vm.state, vm.history, auditor, origin)
     vm.forget()
 
 
 def end_process(vm: Vm, note: Note) -> bool:
-    """End the qemu of a start that was never finished, and no other one. Tell whether it has ended."""
+    """End the qemu of a start that was never finished, and no other qemu. Tell whether it has ended."""
     process = vm.disconnect()
     if note.process is not None:
         process = note.process
     elif vm.qmp_socket != note.qmp_socket:
-        # The task was given the monitor of one that something else started.
+        # The task got the monitor of a qemu that another program started.
         process = None
     return process is None or process.end()
 
@@ -62,11 +64,12 @@ def end_vm(
     origin: Origin,
     reason: str | None = None,
 ) -> None:
-    """Record the end of a VM, or of a start that was cut off, and remove what is left of it.
+    """Record the end of a VM, or of an interrupted start, and remove what is left of it.
 
-    Its qemu is gone, and its lock is held. ``reason`` is VIRT_CONTROL's where a task stopped it: ``shutdown`` or
-    ``destroyed``. What ``history`` has is not written again. Raises :class:`AuditError`, :class:`LinkError`,
-    :class:`StateError`, :class:`StuckError`; the note stays then, for the next run.
+    Its qemu has ended, and the caller has its lock. If a task stopped the VM, ``reason`` is that of
+    VIRT_CONTROL: ``shutdown`` or ``destroyed``. Records that ``history`` has are not written again. Raises
+    :class:`AuditError`, :class:`LinkError`, :class:`StateError`, :class:`StuckError`, and then keeps the note
+    for the next run.
     """
     messages = Messages(AuditedVm(note.name, note.uuid, note.virt), origin)
     state.begin(note)
@@ -84,7 +87,8 @@ def end_vm(
         if ours and (operation, result) != ("stop", "success"):
             auditor.write(messages.control("stop", reason, note.pid or 0, True))
         _record_ends(note, state, "attach", history, auditor, messages)
-    # This comes after the last record, because importing the code that removes links takes longer than all records.
+    # This comes after the last record, because the import of the code that removes links takes
+    # longer than all records.
     for nic in note.interfaces.values():
         remove_remains(nic)
     state.remove()
@@ -93,8 +97,8 @@ def end_vm(
 def _how_it_ended(note: Note, state: VmState) -> str:
     """Return VIRT_CONTROL's reason for an end that no task asked for.
 
-    Nobody learns the exit status of a qemu in a scope. A qemu that ends in good order (its guest
-    powered off, or it was told to quit) removes its pid file; one that is killed does not.
+    Nobody learns the exit status of a qemu in a scope. A qemu that ends in good order (its guest powered off,
+    or somebody told it to quit) removes its pid file. A qemu that is killed does not.
     """
     orderly = note.pid_file and not os.path.exists(state.pid_file)
     return "shutdown" if orderly else "crashed"
@@ -108,10 +112,10 @@ def _record_ends(
     auditor: Auditor,
     messages: Messages,
 ) -> None:
-    """Record the end of each NIC of a VM whose process is gone.
+    """Record the end of each NIC of a VM whose process has ended.
 
-    Raises :class:`AuditError` where the records are not proved, and :class:`StuckError` for those that somebody else
-    holds; they stay noted, and nothing of them is recorded.
+    Raises :class:`AuditError` if the records are not proved, and :class:`StuckError` for NICs that somebody
+    else holds. These stay noted, and their end is not recorded.
     """
     stuck: dict[str, Holding] = {}
     recorded: list[NicNote] = []
@@ -131,6 +135,6 @@ def _record_ends(
         state.save(note)
         held = "; ".join(f"{mac}: {holding}" for mac, holding in stuck.items())
         raise StuckError(
-            f"VM {note.name} (pid {note.pid}) has ended, and somebody still holds a part of what it had: {held}. No detach and no close"
-            " of it is on record; end that process, and run the task again"
+            f"VM {note.name} (pid {note.pid}) has ended, and somebody still holds a device that it had: {held}. So the "
+            "task recorded no detach and no close of that device. End that process, and run the task again"
         )

@@ -61,7 +61,7 @@ def test_macs(macs: list[str] | None, stop: str, parsed: list[str] | None) -> No
     ("macs", "words"),
     [
         (None, "is required"),
-        (["all", MAC], "all stands alone"),
+        (["all", MAC], "either all or MACs"),
         (["x"], r"macs\[0\]: 'x' is not a MAC"),
     ],
 )
@@ -139,11 +139,11 @@ def test_check_mode_foresees_the_end_of_a_vm(
 
 
 NO_SUCH_NIC = (
-    f"{OTHER} is not known: VM web01 has no such NIC, and no record of it is in this host's audit logs, which begin at"
-    " 1970-01-01T00:00:00.000Z. Nothing was detached; look at the MAC"
+    f"{OTHER} is unknown: VM web01 has no such NIC, and no record of it is in this host's audit logs, which begin at"
+    " 1970-01-01T00:00:00.000Z. Nothing was detached; check the MAC"
 )
-NO_LOG = "there is no audit log on this host that can be read"
-NO_SUCH_VM = f"VM web01 (uuid {UUID}) is not known: none runs here, and"
+NO_LOG = "this host has no readable audit log"
+NO_SUCH_VM = f"VM web01 (uuid {UUID}) is unknown: no such VM runs here, and"
 
 
 @pytest.mark.parametrize("check_mode", [True, False])
@@ -158,7 +158,7 @@ NO_SUCH_VM = f"VM web01 (uuid {UUID}) is not known: none runs here, and"
             Known(),
             [MAC, OTHER],
             [
-                f"{NO_SUCH_VM} {NO_LOG}. Nothing was detached; look at the name, the uuid and the host"
+                f"{NO_SUCH_VM} {NO_LOG}. Nothing was detached; check the name, the uuid and the host"
             ],
         ),
         (
@@ -166,7 +166,7 @@ NO_SUCH_VM = f"VM web01 (uuid {UUID}) is not known: none runs here, and"
             ["all"],
             [
                 f"{NO_SUCH_VM} no record of it is in this host's audit logs, which begin at 1970-01-01T00:00:00.000Z."
-                f" Nothing was detached; a VM of that name has the uuid {OTHER_UUID}: give it"
+                f" Nothing was detached; a VM with that name has the uuid {OTHER_UUID}, so give that uuid"
             ],
         ),
     ],

@@ -51,7 +51,7 @@ def test_qemu_does_not_even_ask_the_guest() -> None:
     with pytest.raises(PendingError) as caught:
         require_gone("web01", 5, False, [refused, KEPT])
     text = str(caught.value)
-    assert f"did not let go of {KEPT.mac} within 5 s" in text
+    assert f"did not release {KEPT.mac} within 5 s" in text
     assert "does not unplug 52:54:00:00:00:05 from VM web01: no hotplugging" in text
     with pytest.raises(PendingError, match="cannot be closed"):
         require_gone("web01", 5, True, [refused])

@@ -65,11 +65,11 @@ def add_macvtap(net: Path, name: str, mac: str, lower: str) -> None:
 REFUSED: list[tuple[dict[str, t.Any], str, str]] = [
     ({"source": "br9"}, "source", "there is no link br9 on this host"),
     ({**DIRECT, "source": "eth9"}, "source", "there is no link eth9 on this host"),
-    ({"source": "eth0"}, "source", "eth0 is no bridge; use type: direct"),
-    ({"ifname": "eth0"}, "ifname", "eth0 is taken by another link"),
-    ({**DIRECT, "ifname": "br0"}, "ifname", "br0 is taken by another link"),
+    ({"source": "eth0"}, "source", "eth0 is not a bridge; use type: direct"),
+    ({"ifname": "eth0"}, "ifname", "another link of this host has the name eth0"),
+    ({**DIRECT, "ifname": "br0"}, "ifname", "another link of this host has the name br0"),
     ({**DIRECT, "source": "eth1"}, "source", "eth1 is a port of br0"),
-    ({**DIRECT, "mtu": 1501}, "mtu", "1501 is more than the 1500 bytes of eth0"),
+    ({**DIRECT, "mtu": 1501}, "mtu", "1501 is more than 1500, the MTU of eth0"),
 ]
 
 
@@ -120,7 +120,7 @@ def test_no_vhost_net(
 
 def test_passthrough_on_a_lower_device_in_use(net: Path) -> None:
     add_macvtap(net, "mv0", "52:54:00:00:00:09", "eth0")
-    refuses("mode", "in use by mv0", **{**DIRECT, "mode": "passthrough"})
+    refuses("mode", "which these links use already: mv0", **{**DIRECT, "mode": "passthrough"})
 
 
 @pytest.mark.parametrize("mode", ["passthrough", "vepa", "bridge"])
@@ -130,7 +130,7 @@ def test_a_lower_device_taken_as_a_whole(
     add_macvtap(net, "mv0", "52:54:00:00:00:09", "eth0")
     monkeypatch.setattr(link, "macvtap_mode", {"mv0": mode}.get)
     if mode == "passthrough":
-        refuses("source", "eth0 is taken as a whole by mv0", **DIRECT)
+        refuses("source", "mv0 uses the whole device eth0", **DIRECT)
     else:
         host.check([an_interface(**DIRECT)])
 
@@ -177,6 +177,6 @@ def test_a_mac_that_another_link_carries(
         add_link(net, "other", theirs)
     for asked in ({}, DIRECT):
         if same:
-            refuses("mac", "the link other of this host carries it", mac=ours, **asked)
+            refuses("mac", "the link other of this host has it", mac=ours, **asked)
         else:
             host.check([an_interface(mac=ours, **asked)])

@@ -268,7 +268,7 @@ def test_what_somebody_else_holds_by_then_is_not_recorded_as_closed(
     with pytest.raises(StuckError) as caught:
         host.use(interface._replace(vhost="required"), hand_over=True)
     assert "/dev/vhost-net could not be opened" in str(caught.value)
-    assert f"{interface.mac}: the tap {interface.ifname} is still there" in str(
+    assert f"{interface.mac}: the tap {interface.ifname} still exists" in str(
         caught.value
     )
     assert "close" not in [reason for reason, _path, _res in host.records]

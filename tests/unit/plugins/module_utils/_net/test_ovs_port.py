@@ -162,7 +162,7 @@ def test_a_change_that_the_switch_does_not_take_over(
 ) -> None:
     monkeypatch.setattr(ovsdb, "_SECONDS", 0.02)
     serve(run_dir, CHANGED, *[TIMED_OUT] * 1000)
-    with pytest.raises(LinkError, match=r"did not take over a change within 0\.02 s"):
+    with pytest.raises(LinkError, match=r"did not apply a change within 0\.02 s"):
         ovsdb.change([{"op": "comment"}])
 
 

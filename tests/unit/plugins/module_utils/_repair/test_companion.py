@@ -60,7 +60,7 @@ def test_a_task_was_faster(
     note = None if state == "none" else a_vm(pid=4711, start_time=5)
     assert run(monkeypatch) == 0
     assert kernel.sockets == []
-    assert "a task has seen to the end" in capsys.readouterr().out
+    assert "a task has recorded the end" in capsys.readouterr().out
     assert VmState(UUID).load() == note
 
 
@@ -129,7 +129,7 @@ def test_nothing_can_be_recorded(
     note = a_vm()
     assert run(monkeypatch) == 1
     said = capsys.readouterr().err
-    assert "could not be settled: audit: the kernel's auditing is disabled" in said
+    assert "could not be recorded and cleaned up: audit: the kernel's auditing is disabled" in said
     assert kernel.texts == []
     assert VmState(UUID).load() == note
 

@@ -80,7 +80,7 @@ def test_the_program_is_laid_down(
         check=True,
         cwd="/",
     )
-    assert "a task has seen to the end of VM" in done.stdout
+    assert "a task has recorded the end of VM" in done.stdout
     assert done.stderr == ""
 
 
@@ -149,7 +149,7 @@ def test_a_failure_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(systemd, "run_after", refuse)
     (warning,) = make(a_vm(unit=SCOPE)).warnings
-    assert "nothing will see VM web01 end by itself" in warning
+    assert "the companion unit of VM web01 could not be made" in warning
     assert "no such scope" in warning
 
 

@@ -157,7 +157,7 @@ def test_a_failure_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not result["changed"]
     assert [text.split()[1] for text in result["warnings"]] == ["web01", "(pid"]
     assert (
-        "its end could not be settled: audit: the kernel's auditing is disabled"
+        "its end could not be recorded and cleaned up: audit: the kernel's auditing is disabled"
         in result["warnings"][0]
     )
     assert kernel.texts == []

@@ -191,7 +191,7 @@ def test_what_is_on_record_is_not_recorded_again(
 @pytest.mark.parametrize(
     ("changes", "records", "due", "words"),
     [
-        ({}, [STOP, *DETACHED], False, "not all of that was on record"),
+        ({}, [STOP, *DETACHED], False, "a part of that was not on record"),
         ({}, [STOP, *DETACHED[:1]], True, "the rest will be put on record, late"),
         ({}, DETACHED, True, "had ended by itself"),
         ({"started": False}, DETACHED, False, "had ended by itself"),

@@ -153,7 +153,7 @@ def test_what_somebody_else_holds_is_not_recorded_as_given_up(
     held = {nics[MAC].ifname: holdings.Holding(nics[MAC].ifname)}
     monkeypatch.setattr(holdings, "wait_free", lambda name, index: held.get(name))
     with pytest.raises(
-        StuckError, match=f"somebody still holds a part of what it had: {MAC}: the tap"
+        StuckError, match=f"somebody still holds a device that it had: {MAC}: the tap"
     ):
         settle(note)
     assert told(kernel) == ["detach", "close"]

@@ -142,7 +142,7 @@ def test_choose(
 def test_contradiction(
     given_uuid: str | None, reported: dict[str, str | None], option: str
 ) -> None:
-    with pytest.raises(OptionError, match="the VM that runs") as caught:
+    with pytest.raises(OptionError, match="the running VM") as caught:
         target.choose("web01", given_uuid, reported)
     assert caught.value.option == option
 
