@@ -138,6 +138,6 @@ def test_invariant_7_a_link_that_cannot_be_put_back(vm: Vm) -> None:
         subprocess.run(["ip", "link", "del", "vafault-b2"], check=True)
     done = vm.detach(force=True)
     assert not done.get("failed"), done
-    assert "its link cannot be put back" in warnings_of(done)
+    assert "its link could not be put back" in warnings_of(done)
     assert updates(vm) == [("source", host.BRIDGE, "failed")]
     assert witness.violations(vm.uuid, [MAC], [], True) == []

@@ -67,7 +67,11 @@ REFUSED: list[tuple[dict[str, t.Any], str, str]] = [
     ({**DIRECT, "source": "eth9"}, "source", "there is no link eth9 on this host"),
     ({"source": "eth0"}, "source", "eth0 is not a bridge; use type: direct"),
     ({"ifname": "eth0"}, "ifname", "another link of this host has the name eth0"),
-    ({**DIRECT, "ifname": "br0"}, "ifname", "another link of this host has the name br0"),
+    (
+        {**DIRECT, "ifname": "br0"},
+        "ifname",
+        "another link of this host has the name br0",
+    ),
     ({**DIRECT, "source": "eth1"}, "source", "eth1 is a port of br0"),
     ({**DIRECT, "mtu": 1501}, "mtu", "1501 is more than 1500, the MTU of eth0"),
 ]
@@ -120,7 +124,11 @@ def test_no_vhost_net(
 
 def test_passthrough_on_a_lower_device_in_use(net: Path) -> None:
     add_macvtap(net, "mv0", "52:54:00:00:00:09", "eth0")
-    refuses("mode", "which these links use already: mv0", **{**DIRECT, "mode": "passthrough"})
+    refuses(
+        "mode",
+        "which these links use already: mv0",
+        **{**DIRECT, "mode": "passthrough"},
+    )
 
 
 @pytest.mark.parametrize("mode", ["passthrough", "vepa", "bridge"])

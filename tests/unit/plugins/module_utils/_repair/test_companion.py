@@ -129,7 +129,10 @@ def test_nothing_can_be_recorded(
     note = a_vm()
     assert run(monkeypatch) == 1
     said = capsys.readouterr().err
-    assert "could not be recorded and cleaned up: audit: the kernel's auditing is disabled" in said
+    assert (
+        "could not be recorded and cleaned up: audit: the kernel's auditing is disabled"
+        in said
+    )
     assert kernel.texts == []
     assert VmState(UUID).load() == note
 

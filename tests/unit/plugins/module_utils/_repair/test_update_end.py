@@ -154,7 +154,7 @@ def test_one_that_cannot_be_undone_stays_noted(case: Case) -> None:
     case.backend.problem = "br0 is gone"
     report = case.repaired()
     assert len(case.kernel.texts) == 2
-    assert "its link cannot be put back: br0 is gone" in str(report.warnings)
+    assert "its link could not be put back: br0 is gone" in str(report.warnings)
     assert noted().updating == AFTER
     assert case.vm.note is not None
     assert case.vm.note.busy == 100.0
