@@ -139,7 +139,7 @@ def test_the_noted_process_may_run_any_program(start: Start) -> None:
     note = a_note(pid=process.pid, start_time=process.start_time)
     served = Served(process.pid, 1000)
     assert identity.behind(served.monitor, note) == process
-    with pytest.raises(ProcessError, match="of user id 1000 serves .* is not a qemu"):
+    with pytest.raises(ProcessError, match=r"of user id 1000 serves .* is not a qemu"):
         identity.behind(served.monitor, None)
 
 
@@ -156,7 +156,7 @@ def test_behind_a_relay_of_root(start: Start, tmp_path: Path) -> None:
 
 def test_no_word_of_a_stranger_is_heard(start: Start) -> None:
     served = Served(start(name="qemu-system-x86_64").pid, 65534)
-    with pytest.raises(ProcessError, match="of user id 65534 serves .* is not a qemu"):
+    with pytest.raises(ProcessError, match=r"of user id 65534 serves .* is not a qemu"):
         identity.reported(served.monitor)
     assert served.commands == []
 
