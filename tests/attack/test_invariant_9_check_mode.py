@@ -44,7 +44,7 @@ def foretold(said: runner.Result, done: runner.Result, typo: bool) -> tuple[str,
         [each["event"]["msg"] for each in result["warnings"]] for result in (said, done)
     ]
     known = [
-        [text for text in texts if not text.startswith(f"{NEVER} is not known")]
+        [text for text in texts if not text.startswith(f"{NEVER} is unknown")]
         for texts in both
     ]
     assert [len(texts) - len(kept) for texts, kept in zip(both, known)] == [typo, typo]

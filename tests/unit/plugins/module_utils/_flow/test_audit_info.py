@@ -149,7 +149,7 @@ def test_a_vm_that_has_stopped(asked: dict[str, str], events: int) -> None:
     ("params", "problem"),
     [
         ({"name": ""}, "^name: a VM needs a name"),
-        ({"uuid": "x"}, "^uuid: 'x' is no UUID"),
+        ({"uuid": "x"}, "^uuid: 'x' is not a UUID"),
         ({"mac": "52:54:00"}, "^mac: .*52:54:00"),
         ({"since": "soon"}, "^since: 'soon' is not a time"),
         ({"until": "2026-99-01"}, "^until: '2026-99-01' is not a time"),
@@ -231,7 +231,7 @@ def test_verify_needs_logs_of_this_host(
     monkeypatch.setattr(compare, "add_lost", lambda *_arguments: None)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     others = write_log(tmp_path / "other", Story(node="elsewhere").booted().items)
-    with pytest.raises(OptionError, match=r"^verify: .*elsewhere, not of this host"):
+    with pytest.raises(OptionError, match=r"^verify: .*elsewhere and not of this host"):
         ask(logs=[others], verify=True)
     own = Story(node=os.uname().nodename).booted().items
     named = write_log(tmp_path / "named", own)

@@ -449,7 +449,9 @@ def test_what_is_refused(name: str, tmp_path: Path) -> None:
     if name == "an archive without logs":
         content = archive("w:gz", passwd=b"root:x:0:0\n")
     path = write(tmp_path / "log", content)
-    with pytest.raises(LogError, match=f"^logs: none could be read: .*{word}"):
+    with pytest.raises(
+        LogError, match=f"^logs: the module could read none of them: .*{word}"
+    ):
         ask([path])
     # If one file is a log, there is an answer, and a warning about the other.
     result = ask([path, str(LOGS / "base" / "audit.log")])

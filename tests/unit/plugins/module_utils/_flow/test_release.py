@@ -27,7 +27,7 @@ def test_nothing_to_say() -> None:
 
 
 @pytest.mark.parametrize(
-    ("force", "advice"), [(False, "use force: true"), (True, "stop the VM")]
+    ("force", "advice"), [(False, "use force: true"), (True, "Stop the VM")]
 )
 def test_a_kept_nic_and_a_macvtap_that_is_left_are_both_said(
     force: bool, advice: str
