@@ -16,7 +16,8 @@ def network_text(grant: Data) -> str:
     words += [
         f"{name} {network[name]}"
         for name in ("vlan", "filter", "link")
-        if network.get(name)
+        # Only an update says that a link is up.
+        if network.get(name) not in (None, "up")
     ]
     if network.get("isolated"):
         words.append("isolated")

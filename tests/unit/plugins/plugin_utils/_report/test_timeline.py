@@ -46,7 +46,7 @@ def moved() -> dict[str, t.Any]:
             (0, 250, {}, "CHG-1"),
             (250, 500, {"vlan": "99"}, "CHG-2"),
             (500, 750, {"vlan": "99", "link": "down"}, "INC-3"),
-            (750, None, {}, None),
+            (750, None, {"link": "up"}, None),
         )
     ]
     given["sessions"] = given["sessions"][1:]
@@ -68,6 +68,7 @@ def test_each_network_has_a_bar_with_its_ticket() -> None:
     assert " on br0, vlan 99, filter address, link down: " in bars[2].text
     assert bars[2].text.endswith(", ticket INC-3")
     assert bars[3].text.endswith(" until now")
+    assert " on br0, vlan 2, filter address: " in bars[3].text
 
 
 def test_without_a_history_the_bars_are_those_of_the_runs() -> None:
