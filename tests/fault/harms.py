@@ -220,7 +220,7 @@ HARMS = [
     ),
     Harm(
         "bridge-gone",
-        _SWITCH,
+        r"^connect.*db\.sock",
         action=lambda _uuid: switch.remove_bridge(),
         mend=switch.add_bridge,
         says="as a port of vafault-ovs|is no bridge of Open vSwitch",
