@@ -215,7 +215,7 @@ HARMS = [
         "database-gone",
         _SWITCH,
         action=lambda _uuid: switch.stop_database(),
-        mend=switch.start_database,
+        mend=switch.restart_database,
         says="Open vSwitch's database .*does not answer",
     ),
     Harm(
