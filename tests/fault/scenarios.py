@@ -241,7 +241,7 @@ SCENARIOS = [
     Scenario(
         "switch-revoke",
         lambda uuid: [attach(uuid, [SWITCHED], QEMU)],
-        lambda uuid: detach(uuid, force=True, timeout=0.2),
+        lambda uuid: detach(uuid, force=True, timeout=2),
         [],
         harms=SWITCH_HARMS,
         around=switch.running,

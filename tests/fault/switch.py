@@ -66,6 +66,13 @@ def start_database() -> None:
     _run("ovsdb-server", *words, "--log-file=/dev/null", str(_DATABASE))
 
 
+def restart_database() -> None:
+    """Serve the database again, and wait until the switch has found it: it waits longer from time to time."""
+    start_database()
+    words = ("set", "Open_vSwitch", ".", f"external_ids:mended={time.time_ns()}")
+    _run("ovs-vsctl", "--timeout=30", *words)
+
+
 def add_bridge() -> None:
     """Make the bridge."""
     options = ("--", "set", "Bridge", BRIDGE, "datapath_type=netdev")

@@ -28,7 +28,7 @@ class OpenVSwitch(Backend):
 
     kind = "openvswitch"
     family = "ingress"
-    left = "the port in Open vSwitch's database, or the filter,"
+    left = "the port in Open vSwitch's database or the filter"
     moves = True
 
     def check(self, interface: Interface, leftovers: object) -> None:
