@@ -78,7 +78,7 @@ class FakeQemu:
         fds: t.Sequence[int] = (),
     ) -> list[t.Any]:
         answers: list[t.Any] = []
-        given = fds or [None] * len(commands)
+        given: t.Sequence[int | None] = fds or [None] * len(commands)
         for (command, arguments), fd in zip(commands, given):
             try:
                 answers.append(self.execute(command, arguments, fd))

@@ -67,7 +67,7 @@ NOT_READY = [
 ]
 # the task sees these when it sends a record
 NOT_WRITTEN = [
-    (Kernel(echoes=False), "acknowledged a VIRT_RESOURCE record and dropped it"),
+    (Kernel(echoes=False), "took a VIRT_RESOURCE record and did not write it"),
     (Kernel(refuse={2501: errno.EPERM}), "operation not permitted"),
     (Kernel(refuse={2501: errno.ECONNREFUSED}), "connection refused"),
 ]
