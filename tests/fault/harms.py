@@ -209,7 +209,7 @@ HARMS = [
         _SWITCH,
         action=lambda _uuid: switch.hang(),
         mend=switch.go_on,
-        says="ovs-vswitchd did not take over a change",
+        says="ovs-vswitchd did not apply a change",
     ),
     Harm(
         "database-gone",
@@ -223,6 +223,6 @@ HARMS = [
         r"^connect.*db\.sock",
         action=lambda _uuid: switch.remove_bridge(),
         mend=switch.add_bridge,
-        says="as a port of vafault-ovs|is no bridge of Open vSwitch",
+        says="as a port of vafault-ovs|is not a bridge of Open vSwitch",
     ),
 ]

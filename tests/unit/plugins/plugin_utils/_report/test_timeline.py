@@ -54,15 +54,15 @@ def moved() -> dict[str, t.Any]:
 
 
 def test_each_network_has_a_bar_with_its_ticket() -> None:
-    bars = [bar for bar in bars_of(moved()) if bar.kind == "nic"]
+    bars = [each for each in bars_of(moved()) if each.kind == "nic"]
 
-    assert [(bar.left, bar.width) for bar in bars] == [
+    assert [(each.left, each.width) for each in bars] == [
         ("0.00", "25.00"),
         ("25.00", "25.00"),
         ("50.00", "25.00"),
         ("75.00", "25.00"),
     ]
-    assert {bar.label for bar in bars} == {"52:54:00:00:00:00"}
+    assert {each.label for each in bars} == {"52:54:00:00:00:00"}
     assert " on br0, vlan 2, filter address: " in bars[0].text
     assert bars[1].text.endswith(", ticket CHG-2")
     assert " on br0, vlan 99, filter address, link down: " in bars[2].text
@@ -75,7 +75,7 @@ def test_without_a_history_the_bars_are_those_of_the_runs() -> None:
     given = moved()
     del given["history"]
 
-    bars = [bar for bar in bars_of(given) if bar.kind == "nic"]
+    bars = [each for each in bars_of(given) if each.kind == "nic"]
 
-    assert [bar.left for bar in bars] == ["0.00"]
+    assert [each.left for each in bars] == ["0.00"]
     assert "start" in bars[0].text
