@@ -45,8 +45,8 @@ def claim(vm: Vm, note: Note, interfaces: t.Sequence[Interface]) -> None:
                 phase="opening",
                 network=interface.network,
             )
-        # If one task writes records, the end of the VM needs records, too, even if another task has
-        # audit: off.
+        # If any task of the VM writes records, the end of the VM needs records too. This also holds if another
+        # task has audit: off.
         note.audit = strictest(note.audit, vm.target.audit)
         vm.state.save(note)
 

@@ -187,7 +187,7 @@ def parse_interfaces(items: t.Sequence[t.Mapping[str, t.Any]]) -> list[Interface
     interfaces = [
         _parse(f"interfaces[{index}]", item) for index, item in enumerate(items)
     ]
-    # A vdpa device has the name of its node for one of a link.
+    # For a vdpa device, ifname is the name of its node.
     for suboption in ("mac", "ifname"):
         seen: dict[str, Interface] = {}
         for interface in interfaces:
