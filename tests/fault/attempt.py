@@ -72,7 +72,7 @@ def _attempt_once(
     problems = []
     try:
         _prepare(scenario, uuid)
-        # A run may have one system call less. Then no harm was done, and that is no violation.
+        # A run may make one system call less. Then no harm was done, and that is not a violation.
         result, meant = harm.do(scenario.task(uuid), point, uuid)
         if not harm.dies:
             problems += _judge(scenario, harm, result, uuid)

@@ -148,7 +148,7 @@ def _guest(uuid: str, work: str) -> Iterator[int]:
     place = built.stdout.strip().splitlines()[-1]
     serial = f"{work}/serial"
     words = f"-kernel {place}/vmlinuz -initrd {place}/initrd -serial file:{serial}"
-    # On a busy machine the kernel finds no timer, and panics.
+    # Without no_timer_check the kernel finds no timer on a busy machine, and panics.
     kernel = "console=ttyS0 quiet no_timer_check"
     arguments = [*words.split(), "-append", kernel]
     qemu = {"accel": "tcg", "memory": "80", "args": arguments, "hotplug_ports": 2}

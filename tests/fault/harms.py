@@ -115,7 +115,7 @@ HARMS = [
         inject="signal=SIGTERM",
         dies=True,
     ),
-    # Python turns this signal into an exception, at whatever line it is.
+    # Python turns this signal into an exception at the line that it runs at that moment.
     Harm(
         "interrupt",
         every=2,
