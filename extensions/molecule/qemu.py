@@ -18,9 +18,9 @@ GUEST = Path(__file__).resolve().parents[2] / "tests" / "support" / "guest" / "b
 
 
 def has_kvm() -> bool:
-    """Whether a Linux guest comes up with KVM.
+    """Return whether a Linux guest starts with KVM.
 
-    That /dev/kvm opens is not enough: nested in some machines, guests hang in it.
+    It is not enough that /dev/kvm can be opened, because guests hang with nested KVM on some machines.
     """
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return False
@@ -47,13 +47,13 @@ def has_kvm() -> bool:
 
 
 def launch(options: argparse.Namespace, home: Path, append: str) -> None:
-    """Start the VM; its pid is in ``home/pid``, and the port of 127.0.0.1 that leads to its sshd in ``home/port``."""
+    """Start the VM. ``home/pid`` has its pid, and ``home/port`` the port of 127.0.0.1 that leads to its sshd."""
     for last in (False, False, True):
         port = _free_port()
         done = subprocess.run(_command(options, home, append, port), check=False)
         if done.returncode == 0:
             break
-        # Another process may have taken the port in between.
+        # Another process may have taken the port meanwhile.
         if last:
             raise SystemExit(f"qemu did not start {options.name}")
     (home / "port").write_text(f"{port}\n")
@@ -88,12 +88,12 @@ def _command(
         *("-serial", f"file:{home / 'console.log'}"),
         *("-kernel", str(image / "vmlinuz"), "-initrd", str(image / "initrd")),
         *("-append", append),
-        # What the VM writes is gone when it ends: the image stays as it was built, and no write waits.
+        # The VM's changes of the disk are lost when it ends. So the image stays as it was built, and no write waits.
         *(
             "-drive",
             f"file={image / 'root.img'},if=virtio,format=raw,snapshot=on,cache=unsafe",
         ),
-        # restrict: nothing that the VM sends leaves this machine.
+        # With restrict, nothing that the VM sends leaves this machine.
         *("-netdev", f"user,id=net0,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:22"),
         *("-device", "virtio-net-pci,netdev=net0", "-device", "virtio-rng-pci"),
         *("-pidfile", str(home / "pid"), "-daemonize"),

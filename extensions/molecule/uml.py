@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A virtual hypervisor as User-Mode Linux: a kernel that is a process, several times faster than emulation. See vm.py."""
+"""A virtual hypervisor as User-Mode Linux. Its kernel is a process, and several times faster than emulation. See vm.py."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 
 ADDRESS = "10.0.2.15"
 SCRIPT = Path(__file__).with_name("uml.sh")
-# In namespaces of its own its tap is alone, and nothing outlives the first process.
+# The kernel runs in namespaces of its own. There its tap is the only one, and no process outlives the first one.
 ALONE = ["--net", "--mount", "--pid", "--mount-proc", "--fork", "--kill-child"]
 
 
 def launch(options: argparse.Namespace, home: Path, append: str) -> None:
-    """Start the kernel; the pid of the process that ends all of it when it ends is in ``home/pid``."""
+    """Start the kernel. ``home/pid`` has the pid of its first process. All others end with this process."""
     pid = home / "pid"
-    # vm.py knows the process by the file of its pid, which the script does not need.
+    # This argument is for vm.py, which finds the process by it. The script does not need it.
     arguments = [str(home), str(pid), str(options.image), append]
     command = ["unshare", *ALONE, "/bin/sh", str(SCRIPT), *arguments]
     with (home / "console.log").open("wb") as console:
@@ -33,7 +33,7 @@ def launch(options: argparse.Namespace, home: Path, append: str) -> None:
 
 
 def connect(pid: int) -> list[str]:
-    """Return the command that connects its standard input and output with its sshd; it ends with the kernel."""
+    """Return the command that connects its standard input and output with the sshd. It ends with the kernel."""
     spaces = f"/proc/{pid}/ns"
     within = [f"--net={spaces}/net", f"--pid={spaces}/pid_for_children"]
     return ["nsenter", *within, "nc", ADDRESS, "22"]

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ansible_collections.virtaudit.qemu.extensions.molecule import qemu, uml
-else:  # It is run as a file: Python looks beside it.
+else:  # Python finds these modules in the directory of this file, because it runs as a script.
     import qemu
     import uml
 
@@ -40,11 +40,11 @@ def accelerator() -> str:
 
 
 def find(home: Path) -> tuple[int, int] | None:
-    """Return pid and pidfd of a virtual hypervisor, or None.
+    """Return the pid and the pidfd of a virtual hypervisor, or None.
 
-    It is known by the name of its pid's file, which is one of its arguments. The file itself is not there yet
-    when its start was cut off. The pidfd is taken before the look at the command line, so that it cannot come to
-    mean another process.
+    One of its arguments is the path of its pid file, and this identifies it. If its start was cut off, the file itself
+    may not exist yet. The code opens the pidfd before it reads the command line, so that the pidfd cannot belong to
+    another process.
     """
     for pid in sorted(int(path.name) for path in Path("/proc").glob("[0-9]*")):
         try:
@@ -85,7 +85,7 @@ def stop(options: argparse.Namespace) -> str:
     found = find(home)
     if found is None:
         return "absent"
-    # Nothing in it is worth an orderly shutdown.
+    # Nothing in it needs an orderly shutdown.
     signal.pidfd_send_signal(found[1], signal.SIGKILL)
     ended, _writable, _broken = select.select([found[1]], [], [], 10)
     if not ended:

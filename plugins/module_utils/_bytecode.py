@@ -81,7 +81,7 @@ class Finder:
     def get_code(self, fullname: str) -> types.CodeType:
         """Return the code of a module that was found. Take the kept code if it was made from this source."""
         file, source = self._sources[fullname]
-        # Files with the same content have other names in their tracebacks.
+        # Two files with the same content need their own code, because tracebacks name the file.
         key = hashlib.sha256(f"{file}\0".encode() + source).digest()
         kept = self._kept.get(key)
         if kept is not None:
@@ -153,7 +153,7 @@ def pack(kept: t.Mapping[bytes, bytes]) -> bytes:
 
 
 def unpack(content: bytes) -> dict[bytes, bytes]:
-    """Return what :func:`pack` got. Return nothing if the content is incomplete, too large or of another Python."""
+    """Return the bytecode that :func:`pack` got, or nothing if it is incomplete, too large or of another Python."""
     body = content[_DIGEST_BYTES:]
     if len(content) > MOST_BYTES or content[:_DIGEST_BYTES] != _digest(body):
         return {}

@@ -6,9 +6,9 @@
 
     audit_log.py [MEGABYTES] [ROUNDS]       default: 500 5
 
-Each is a process of its own, timed from its start to its end; ours is the module's code without
-Ansible around it, and is given without the start of Python too. Its peak memory is that of the process
-and its children, as though they shared none.
+Each program is a process of its own. The time goes from its start to its end. Our side is the module's code without
+Ansible. A second figure of it leaves out the start of Python. The peak memory is the sum over the process and its
+children, as if they shared no memory.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ print(json.dumps([seconds, peak, answer.stats["records"], len(answer.grants)]))
 
 
 def collections(work: Path) -> str:
-    """Python finds the collection only by such a path."""
+    """Make a path by which Python finds the collection."""
     parent = work / "ansible_collections" / "virtaudit"
     parent.mkdir(parents=True)
     (parent / "qemu").symlink_to(script.ROOT)
@@ -72,7 +72,7 @@ class Ours:
         self.inside = 0.0
 
     def __call__(self, **options: object) -> float:
-        """Return the seconds of the process; ``inside`` has those of the reading alone."""
+        """Return the seconds of the process. ``inside`` has the seconds of the reading alone."""
         command = [sys.executable, "-c", READ, self.path, json.dumps(options)]
         begin = time.perf_counter()
         done = subprocess.run(
@@ -89,7 +89,7 @@ class Ours:
 
 
 def scan(ours: Ours, log: Path, rounds: int) -> list[Figure]:
-    """The full scan, side by side."""
+    """Compare the full scans of all programs."""
     commands = {
         "ausearch": ["ausearch", "-if", str(log), "-m", "VIRT_RESOURCE", "--raw"]
     }
@@ -122,7 +122,7 @@ def scan(ours: Ours, log: Path, rounds: int) -> list[Figure]:
 
 
 def one_vm(ours: Ours, log: Path, rounds: int) -> list[Figure]:
-    """One VM's grants, read backwards."""
+    """Measure the grants of one VM, for which the module reads the log backwards."""
     size = f"{log.stat().st_size // 1_000_000} MB"
     figures = []
     for name, uuid in (("started last", LAST), ("started first", FIRST)):

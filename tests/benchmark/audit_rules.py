@@ -6,10 +6,10 @@
 
     audit_rules.py [CALLS] [ROUNDS]       default: 200000 9
 
-None of the calls matches a rule: that is the cost for all that a hypervisor does besides. With and
-without the rules in turn, auditing being enabled in both; each loop is a process of its own, since a
-process keeps the audit context that it began with. Figures are medians, each ratio is of one round.
-Python's share is in both sides. Needs root; the loaded rules are put back at the end.
+No call matches a rule, so the figure is the cost for everything else that a hypervisor does. The loops run with and
+without the rules in turn. Auditing is enabled in both cases. Each loop is a process of its own, because a process
+keeps the audit context with which it began. The figures are medians, and each ratio is of one round. Both sides
+contain Python's share. The script needs root, and restores the loaded rules at the end.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def auditctl(*arguments: str) -> str:
 
 
 def load(rules: str) -> None:
-    """Have these rules, and no others. auditctl wants a file that is nobody else's."""
+    """Load these rules, and no others. auditctl needs a file that belongs to root."""
     with tempfile.NamedTemporaryFile("w") as file:
         file.write(f"-D\n{rules}")
         file.flush()
@@ -62,7 +62,7 @@ def load(rules: str) -> None:
 
 
 def wanted() -> str:
-    """The rules as the role writes them here."""
+    """Return the rules in the form that the role writes on this machine."""
     text = subprocess.run(
         ["sh", "-s", "--", *BINARIES],
         input=(ROOT / "roles" / "auditd" / "files" / "observe").read_text(),
@@ -82,7 +82,7 @@ def wanted() -> str:
 
 
 def timed(what: str, calls: int) -> float:
-    """Nanoseconds a call."""
+    """Return the nanoseconds of one call."""
     command = [sys.executable, "-c", LOOP, what, str(calls)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return float(done.stdout)
@@ -113,7 +113,7 @@ def main() -> None:
     if enabled is None or enabled[1] == "2":
         raise SystemExit("The audit system takes no other rules until it boots.")
     with contextlib.ExitStack() as undo:
-        # The kernel refuses a rule for a directory that is not there.
+        # The kernel refuses a rule for a directory that does not exist.
         if not state.exists():
             state.mkdir(mode=0o700)
             undo.callback(state.rmdir)

@@ -52,7 +52,7 @@ PLAYBOOK = [
 
 
 class Cost(NamedTuple):
-    """Of one run."""
+    """The cost of one run."""
 
     seconds: float
     cpu: float
@@ -60,7 +60,7 @@ class Cost(NamedTuple):
 
 
 def fleet(work: Path, hosts: int, forks: int) -> None:
-    """Inventory, playbook and settings of both runs."""
+    """Write inventory, playbook and settings of both runs."""
     names: dict[str, dict[str, str]] = {f"hv{number:05}": {} for number in range(hosts)}
     local = {
         "ansible_connection": "local",
@@ -74,7 +74,7 @@ def fleet(work: Path, hosts: int, forks: int) -> None:
 
 
 def run(work: Path, records: int, callback: bool) -> Cost:
-    """Run the playbook; what it prints goes to a file, as in CI."""
+    """Run the playbook. Its output goes to a file, as in CI."""
     environment = {
         **os.environ,
         "ANSIBLE_CONFIG": str(work / "ansible.cfg"),
@@ -100,7 +100,7 @@ def run(work: Path, records: int, callback: bool) -> Cost:
         os.kill(pid, signal.SIGTERM)
         raise
     seconds = time.perf_counter() - begin
-    # Ended, and not yet reaped: proc(5) has its own times, without those of its children.
+    # The process has ended and is not reaped yet. So proc(5) has its own times, without those of its children.
     words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     cpu = (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
     _pid, status, usage = os.wait4(pid, 0)
@@ -111,7 +111,7 @@ def run(work: Path, records: int, callback: bool) -> Cost:
 
 
 def check(work: Path, expected: int) -> str:
-    """Check that each trail has all lines and is sound. Return the size of one and the seconds that its check took."""
+    """Check that each trail has all lines and is sound. Return the size of one trail, and the seconds of its check."""
     trails = sorted((work / "trail").iterdir())
     for trail in trails:
         with trail.open("rb") as handle:
@@ -145,7 +145,7 @@ def main(
         rounds = script.rounds(rounds)
         for number in range(rounds):
             script.say(f"callback: round {number + 1} of {rounds}")
-            # Each side is the first one in turn, because the second one finds a warmer machine.
+            # The sides take turns to run first, because the second side finds a warmer machine.
             for label in sorted(costs, reverse=number % 2 == 0):
                 costs[label].append(run(work, records, label == WITH))
         checked = check(work, hosts * records + 2)

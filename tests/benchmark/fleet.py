@@ -4,9 +4,9 @@
 
 """How the time of a task grows with the hosts of a fleet, and what ansible.cfg does about it.
 
-No host is there: each is a stub on this machine that waits as long as a network and a module would, so
-that the controller's own work is what is seen. Its round trip and its module's time are given below; the
-module's is that of a re-run that changes nothing on one NIC, as nics.py measures it on this machine.
+There are no real hosts. Each host is a stub on this machine that waits as long as a network and a module would. So the
+figures show only the controller's own work. The times of a round trip and of a module are given below. The module's
+time is the time of a re-run that changes nothing on one NIC, which nics.py measures on this machine.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from ansible_collections.virtaudit.qemu.tests.benchmark.support.figures import F
 TRIP_SECONDS, MODULE_SECONDS = 0.02, 0.4
 FLEETS = (20, 100, 500)
 FORKS = (5, 25, 50, 100)
-# For the strategies: that much longer in one of ten cases, and so many tasks in turn.
+# For the strategies: how much longer a module takes in one of ten cases, and how many tasks run one after the other.
 SLOW_SECONDS, TASKS = 2.0, 4
 
 
 def task(name: str = "fleet") -> playbook.Task:
-    """Return a task as a fleet has it: several NICs of one VM."""
+    """Return a typical task of a fleet, with several NICs of one VM."""
     nics = [
         {"mac": f"52:54:00:be:f1:{number:02x}", "source": "br0"} for number in range(4)
     ]
@@ -63,7 +63,7 @@ def seconds(
 
 
 def sides(work: Path) -> dict[str, dict[str, Callable[[], float]]]:
-    """Return what is measured: for each figure its sides."""
+    """Return the sides of each figure."""
 
     def one(hosts: int, **how: t.Any) -> Callable[[], float]:
         return lambda: seconds(work, hosts, **how)

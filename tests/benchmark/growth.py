@@ -4,8 +4,8 @@
 
 """How the time of a task grows with the NICs of its VM and with the VMs of the host, and what the kept bytecode spares it.
 
-The VM is a small Linux under TCG. Each side is a task of one ansible-playbook. A task that finds no bytecode of
-the collection on the host compiles what it imports, as each task would without it.
+The VM is a small Linux under TCG. Each side is a task of one ansible-playbook. If a task finds no bytecode of the
+collection on the host, it compiles the modules that it imports. Without kept bytecode each task would do that.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ansible_collections.virtaudit.qemu.tests.benchmark.support.playbook import 
 
 NAME, UUID = "vabench-growth", "be7cbe7c-0000-4000-8000-000000000201"
 COUNTS = (1, 4, 16, 64)
-# VMs on the host, the one that is measured among them. Each other one has a NIC and stays paused.
+# The numbers of VMs on the host, including the measured VM. Each other VM has a NIC and stays paused.
 VMS = (1, 10, 100)
 BYTECODE = "/var/cache/virtaudit/bytecode"
 ATTACH = "virtaudit.qemu.vm_net_attach"
@@ -64,7 +64,7 @@ def _neighbour() -> dict[str, str]:
 
 
 def among(count: int, rounds: int) -> list[Task]:
-    """Return the tasks that are measured when the host has so many VMs."""
+    """Return the tasks to measure when the host has so many VMs."""
     vm = {"name": NAME, "uuid": UUID}
     tasks = [
         {"name": f"attach among {count}", **attach(1)},
@@ -97,7 +97,7 @@ def one_round() -> list[Task]:
 
 @contextlib.contextmanager
 def vm(work: Path, guest: Path) -> Iterator[None]:
-    """Have the VM run with a guest that is up."""
+    """Run the VM with a guest that is up, while the block runs."""
     serial = work / "serial"
     boot = ["-kernel", f"{guest}/vmlinuz", "-initrd", f"{guest}/initrd"]
     says = ["-append", "console=ttyS0 quiet", "-serial", f"file:{serial}"]
@@ -111,7 +111,7 @@ def vm(work: Path, guest: Path) -> Iterator[None]:
         host.wait_for_text(serial, "GUEST-READY")
         yield
     finally:
-        # A VM that was never started is no error.
+        # A VM that was never started is not an error.
         ends = [{"name": "end", **end}, {"name": "end neighbours", **others}]
         playbook.run(ends, work)
 
@@ -135,7 +135,7 @@ def figures(times: Sequence[Timed]) -> list[Figure]:
             Figure(
                 f"{what}, by VMs on the host",
                 "ms",
-                # The first of each fills caches and is not counted.
+                # The first run of each fills caches and does not count.
                 {f"{count} VMs": ms(f"{verb} among {count}")[1:] for count in VMS},
                 (f"{VMS[-1]} VMs", f"{VMS[0]} VMs"),
             )
@@ -166,7 +166,7 @@ def figures(times: Sequence[Timed]) -> list[Figure]:
 
 
 def main() -> None:
-    """Measure, and leave the machine as it was."""
+    """Measure, and restore the machine."""
     rounds = script.rounds(5)
     script.end_by_exception()
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
@@ -176,7 +176,7 @@ def main() -> None:
         stack.enter_context(host.state_in_memory())
         stack.enter_context(vm(work, host.guest(work)))
         script.say(f"growth: {rounds} rounds, and one before them")
-        # The first round fills caches and is not counted.
+        # The first round fills caches and does not count.
         tasks = [task for _number in range(rounds + 1) for task in one_round()]
         times = playbook.run(tasks, work)[len(one_round()) :]
         for before, count in zip((1, *VMS), VMS):

@@ -4,8 +4,8 @@
 
 """What a VLAN, a filter and Open vSwitch take: of an attach, and of each frame.
 
-One more NIC is (16 NICs - 1 NIC) / 15, in tasks of one ansible-playbook; what it takes more is beside one more plain NIC of the
-same round. Each is measured on a host without other filtered NICs, and on one with a thousand of them.
+The time of one more NIC is (16 NICs - 1 NIC) / 15, in tasks of one ansible-playbook. It is compared with one more plain NIC of the
+same round. Each time is measured on a host without other filtered NICs, and on a host with a thousand of them.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ def attach(count: int, options: Options, qemu: object = None) -> Task:
 
 
 def filters_vlans() -> bool:
-    """Let the bridge keep VLANs apart. Tell whether this kernel can."""
+    """Make the bridge keep VLANs apart. Tell whether this kernel can do that."""
     words = ["ip", "link", "set", host.BRIDGE, "type", "bridge", "vlan_filtering", "1"]
     return subprocess.run(words, check=False, capture_output=True).returncode == 0
 
 
 def kinds(vlans: bool) -> dict[str, Options]:
-    """Return the networks that are measured, by their names."""
+    """Return the networks to measure, by their names."""
     found: dict[str, Options] = {
         "plain": {},
         "filter": {
@@ -85,7 +85,7 @@ def one_round(networks: dict[str, Options]) -> list[Task]:
 
 @contextlib.contextmanager
 def vm(work: Path, guest: Path) -> Iterator[None]:
-    """Have the VM run with a guest that is up."""
+    """Run the VM with a guest that is up, while the block runs."""
     serial = work / "serial"
     boot = ["-kernel", f"{guest}/vmlinuz", "-initrd", f"{guest}/initrd"]
     says = ["-append", "console=ttyS0 quiet", "-serial", f"file:{serial}"]
@@ -101,7 +101,7 @@ def vm(work: Path, guest: Path) -> Iterator[None]:
 
 
 def one_more(times: Sequence[Timed], name: str) -> list[float]:
-    """Return what one more NIC took, in milliseconds, for each round."""
+    """Return the milliseconds of one more NIC, for each round."""
     one, many = (
         [each.seconds * 1000 for each in times if each.task == f"{name} {count}"]
         for count in (1, MANY)
@@ -110,7 +110,7 @@ def one_more(times: Sequence[Timed], name: str) -> list[float]:
 
 
 def frames() -> dict[str, list[float]]:
-    """Return what a frame takes with the filter and without, in microseconds."""
+    """Return the microseconds of a frame with the filter and without it."""
     found: dict[str, list[float]] = {"filter: address": [], "no filter": []}
     for _round in range(FRAME_ROUNDS):
         for side, is_filtered in (("filter: address", True), ("no filter", False)):
@@ -148,7 +148,7 @@ def figures(
 
 
 def main() -> None:
-    """Measure, and leave the machine as it was."""
+    """Measure, and restore the machine."""
     rounds = script.rounds(5)
     script.end_by_exception()
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
@@ -168,7 +168,7 @@ def main() -> None:
             script.say(f"networks: {count} other NICs, {rounds} rounds, one before")
             tasks = one_round(networks)
             with filtered.crowd(count):
-                # The first round fills caches and is not counted.
+                # The first round fills caches and does not count.
                 times = playbook.run(tasks * (rounds + 1), work)
                 attached[count] = times[len(tasks) :]
                 passed[count] = frames()

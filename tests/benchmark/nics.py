@@ -4,9 +4,9 @@
 
 """NICs of VMs, beside libvirt: hot-plug, detach, re-run, cold start, and the floor under them.
 
-All sides are tasks of one ansible-playbook, timed as its operator waits for them. Each round runs every
-side, ours and theirs by turns first. Both VMs are the same small Linux under TCG on one bridge; what is
-started cold stays paused, or its guest would take the time of what is measured next.
+All sides are tasks of one ansible-playbook. The time is the time that an operator waits for a task. Each round runs
+every side, and our side and the other side take turns to run first. Both VMs are the same small Linux under TCG on one
+bridge. A VM that is started cold stays paused. Otherwise its guest would slow down the next measurement.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def attach(name: str, uuid: str, addresses: Sequence[str], qemu: object = None) 
 
 
 def detach(uuid: str, name: str, **how: object) -> Task:
-    """Return the task that takes all NICs, or stops the VM."""
+    """Return the task that detaches all NICs, or stops the VM."""
     return {"virtaudit.qemu.vm_net_detach": {"name": name, "uuid": uuid, **how}}
 
 
@@ -82,7 +82,7 @@ class Sides:
         return self._work / f"nic-{mac.replace(':', '')}.xml"
 
     def one_task(self, count: int) -> list[Task]:
-        """Return ours: attach, attach again, a task that does nothing, detach."""
+        """Return our tasks: attach, attach again, a task that does nothing, detach."""
         ours = attach(OURS, OUR_UUID, macs(1, count))
         return [
             {"name": f"attach {count}", **ours},
@@ -92,7 +92,7 @@ class Sides:
         ]
 
     def loop(self, count: int) -> list[Task]:
-        """Return theirs: a virsh task for each NIC, in a loop."""
+        """Return libvirt's tasks: a virsh task for each NIC, in a loop."""
         files = [str(self._nic(mac)) for mac in macs(2, count)]
         return [
             {
@@ -104,7 +104,7 @@ class Sides:
         ]
 
     def script(self, count: int) -> list[Task]:
-        """Return theirs: one task, one virsh for all NICs."""
+        """Return libvirt's task: one virsh for all NICs."""
         files = [str(self._nic(mac)) for mac in macs(2, count)]
         return [
             {
@@ -117,14 +117,14 @@ class Sides:
         ]
 
     def floor(self) -> list[Task]:
-        """Return the plain calls."""
+        """Return the task that makes only the plain calls."""
         arguments = [script.HOST_PYTHON, str(floor.__file__)]
         monitor = f"{host.STATE}/{OUR_UUID}/qmp.sock"
         argv = [*arguments, monitor, host.BRIDGE, str(MANY)]
         return [{"name": "floor", "ansible.builtin.command": {"argv": argv}}]
 
     def cold(self, count: int, ours_first: bool) -> list[Task]:
-        """Return cold starts, and their ends."""
+        """Return the cold starts, and the ends of these VMs."""
         name, uuid = cold_name(count), cold_uuid(count)
         qemu = {"accel": "tcg", "memory": "80", "hotplug_ports": 19 - count}
         qemu.update({"paused": True, "args": self._kernel})
@@ -142,7 +142,7 @@ class Sides:
         return [*ours, *theirs] if ours_first else [*theirs, *ours]
 
     def round(self, number: int) -> list[Task]:
-        """Return one round of everything."""
+        """Return one round of all tasks."""
         ours = [*self.one_task(MANY), *self.floor(), *self.one_task(1)]
         theirs = [*self.loop(MANY), *self.script(MANY), *self.loop(1)]
         first = number % 2 == 0
@@ -162,16 +162,16 @@ def cold_uuid(count: int) -> str:
 
 @contextlib.contextmanager
 def vms(sides: Sides, work: Path, guest: Path) -> Iterator[None]:
-    """Have our VM and theirs run with a guest that is up."""
+    """Run our VM and libvirt's VM with a guest that is up, while the block runs."""
     serial = work / "theirs.serial"
-    # libvirt's user writes it.
+    # libvirt's user writes this file.
     serial.touch()
     with contextlib.ExitStack() as stack:
         theirs = libvirt.domain_xml(THEIRS, OUR_UUID[:-1] + "2", guest, serial, macs=())
         stack.enter_context(libvirt.domain(THEIRS, theirs, work))
         for count in COLD:
             name = cold_name(count)
-            # Another UUID than ours of that name: both leave records.
+            # The UUID differs from our VM's UUID, because both VMs leave records.
             xml = libvirt.domain_xml(
                 name, cold_uuid(count + 50), guest, None, macs(4, count)
             )
@@ -277,7 +277,7 @@ def _nics(count: int) -> str:
 
 
 def main() -> None:
-    """Measure, and leave the machine as it was."""
+    """Measure, and restore the machine."""
     rounds = script.rounds(5)
     script.end_by_exception()
     host.install_peers()
@@ -295,7 +295,7 @@ def main() -> None:
         sides = Sides(work, guest)
         stack.enter_context(vms(sides, work, guest))
         script.say(f"nics: {rounds} rounds, and one before them")
-        # The first round fills caches, of which ansible-playbook has its own, and is not counted.
+        # The first round fills caches, also those of ansible-playbook, and does not count.
         first = sides.round(0)
         tasks = [task for number in range(rounds) for task in sides.round(number)]
         times = playbook.run([*first, *tasks], work)[len(first) :]

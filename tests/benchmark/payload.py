@@ -4,8 +4,9 @@
 
 """What Ansible sends to a host for each module, beside a module that does nothing.
 
-A payload is Ansible's own code, the module and what it imports, in a zip in base64 in a Python script.
-ssh compresses it again (ansible.cfg's default for ssh_args has -C), which takes the base64 off.
+A payload is a Python script with a zip file in base64. The zip file has Ansible's own code, the module and the modules
+that it imports. ssh compresses the payload again, because ansible.cfg's default for ssh_args has -C. This undoes the
+growth from base64.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ _KIB = 1024
 
 
 def payloads(work: Path) -> dict[str, bytes]:
-    """Return what is sent for each module, by its name."""
+    """Return the payload of each module, by the module's name."""
     remote = work / "remote"
-    # They fail, after they have been sent: no VM and no option is given.
+    # The modules fail after they were sent, because the tasks give no VM and no option.
     tasks: list[playbook.Task] = [
         {"name": name, f"virtaudit.qemu.{name}": {}, "failed_when": False}
         for name in MODULES
@@ -45,7 +46,7 @@ def payloads(work: Path) -> dict[str, bytes]:
 
 
 def figures(sent: dict[str, bytes]) -> list[Figure]:
-    """Return the table: what the collection adds to each payload."""
+    """Return the table with the bytes that the collection adds to each payload."""
     nothing = sent["noop"]
     found = []
     for name in MODULES:

@@ -4,9 +4,9 @@
 
 """What it takes a task to prove that its records are on disk: to find them in the audit daemon's log.
 
-The records are those of an attach of one NIC, and of 16: two opens and the hand-over of each. A task waits until the daemon's log
-has them before the hand-over and at its end. What it waits is the proof; the rest is to write the records, with the
-kernel's echo of each.
+The records are those of an attach of one NIC, and of 16 NICs: two opens and the hand-over of each. Before the hand-over and at its
+end, a task waits until the daemon's log has the records. This waiting time is the proof. In the rest of the time it writes the
+records and waits for the kernel's echo of each.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ COUNTS = (1, 16)
 
 
 class Task(t.NamedTuple):
-    """What the records of a task took, in milliseconds."""
+    """The times for the records of a task, in milliseconds."""
 
     proof: float
     whole: float
@@ -67,7 +67,7 @@ def attach(count: int) -> Task:
             )
         proof += _seconds(auditor.prove)
         whole = time.perf_counter() - begin
-        # No trail shall say that somebody holds them.
+        # These records make sure that no trail says that somebody holds the devices.
         for mac, devices in nics:
             auditor.write(messages.net_detach(mac, True))
             for opened in devices:
@@ -89,7 +89,7 @@ def _devices(number: int) -> list[Device]:
 
 
 def main() -> None:
-    """Measure, and leave the machine as it was."""
+    """Measure, and restore the machine."""
     rounds = script.rounds(30)
     script.end_by_exception()
     with contextlib.ExitStack() as stack:

@@ -4,8 +4,8 @@
 
 """What the report on a fleet takes on the controller, once the hosts have answered, and what its page takes in Chromium.
 
-The answers are made up: 50 VMs with one NIC each and 4 opens that nobody recorded on each host. Seconds are those of the
-process that makes the report, memory is its peak; the page is that of the largest fleet.
+The answers are made up. Each host has 50 VMs with one NIC each, and 4 opens that nobody recorded. The seconds are those of the
+process that makes the report, and the memory is its peak. The page is the page of the largest fleet.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def make(work: Path, hosts: int) -> tuple[float, float, float]:
 
 
 def shown(page: Path) -> tuple[float, float]:
-    """Return when a page was first painted and when it was loaded, in seconds."""
+    """Return after how many seconds a page was first painted, and after how many it was loaded."""
     with chromium("--window-size=1200,900") as browser:
         browser.open(page)
         time.sleep(0.2)
@@ -104,7 +104,7 @@ def main() -> None:
                 "making the report, processor time",
                 "s",
                 found["processor"],
-                # Five times the hosts take five times as long, and a fifth more at most.
+                # Five times as many hosts may take five times as long, and a fifth more at most.
                 ratio=("500 hosts", "100 hosts"),
                 wanted=Wanted("at most", 6),
                 note=about,

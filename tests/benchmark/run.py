@@ -29,7 +29,7 @@ from pathlib import Path
 from ansible_collections.virtaudit.qemu.tests.benchmark.support import page, script
 
 HERE = Path(__file__).parent
-# How to ask each program for its version, which is its first word that begins with a digit.
+# The command that prints each program's version. The version is the first word that begins with a digit.
 PROGRAMS = {
     "qemu": ["qemu-system-x86_64", "--version"],
     "libvirt": ["virsh", "--version"],
@@ -41,7 +41,7 @@ PROGRAMS = {
 
 
 def main() -> int:
-    """Run what the command line asks; return the exit status."""
+    """Run the scripts that the command line asks for. Return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--page", type=Path)
@@ -88,7 +88,7 @@ def _run(path: Path) -> dict[str, t.Any]:
             try:
                 output, _nothing = process.communicate()
             except BaseException:
-                # It takes down what it set up, and subprocess.run() would kill it.
+                # The script removes what it has set up. subprocess.run() would kill it before that.
                 process.terminate()
                 raise
         print(output, flush=True)
@@ -103,13 +103,13 @@ def _run(path: Path) -> dict[str, t.Any]:
 
 
 def title(source: str) -> str:
-    """Return the first line of what a script says of itself."""
+    """Return the first line of a script's docstring."""
     described = ast.get_docstring(ast.parse(source)) or ""
     return described.partition("\n")[0].rstrip(".")
 
 
 def machine() -> dict[str, str]:
-    """Return what the machine is, without its name."""
+    """Return a description of the machine, without its name."""
     facts = dict(_facts(Path("/proc/cpuinfo").read_text("utf-8").split("\n\n")[0]))
     memory = dict(_facts(Path("/proc/meminfo").read_text("utf-8")))
     release = dict(
@@ -134,7 +134,7 @@ def _facts(text: str) -> t.Iterator[tuple[str, str]]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what took part; of what is not installed none."""
+    """Return the versions of the programs. A program that is not installed is left out."""
     return {
         name: version
         for name, command in PROGRAMS.items()

@@ -23,7 +23,7 @@ from ansible_collections.virtaudit.qemu.tests.fault.scenarios import (
 )
 
 _ATTEMPTS = 4
-# A task that says this has taken back what it could not record, or whose network it could not read for the record.
+# A task that says this has taken back a NIC. It could not record the NIC, or could not read its network for the record.
 _TAKEN_BACK = re.compile("audit: |Open vSwitch's database")
 _WAITS_FOR_GUEST = "its host side is closed, and the guest has not released it"
 
@@ -57,7 +57,7 @@ def _prepare(scenario: Scenario, uuid: str) -> None:
 def harmed(
     scenario: Scenario, harm: Harm, point: tracer.Point
 ) -> tuple[runner.Result, list[str]]:
-    """Harm a task at a point, run it again, and then stop the VM; return its result and what is wrong."""
+    """Harm a task at a point, run it again, and then stop the VM. Return the result of the task and the violations."""
     for _attempt in range(_ATTEMPTS):
         result, problems, meant = _attempt_once(scenario, harm, point)
         if meant:
@@ -72,7 +72,7 @@ def _attempt_once(
     problems = []
     try:
         _prepare(scenario, uuid)
-        # A run may have one system call less. Then no harm was done, and that is no violation.
+        # A run may make one system call less. Then no harm was done, and that is not a violation.
         result, meant = harm.do(scenario.task(uuid), point, uuid)
         if not harm.dies:
             problems += _judge(scenario, harm, result, uuid)
@@ -107,7 +107,7 @@ def _attempt_once(
 def _judge(
     scenario: Scenario, harm: Harm, result: runner.Result, uuid: str
 ) -> list[str]:
-    """Return what is wrong with a task that was harmed and has ended by itself."""
+    """Return the violations of a task that was harmed and has ended by itself."""
     if not result or "traceback" in result:
         return [f"the task has no result: {result.get('traceback')}"]
     if "please report it" in str(result.get("msg")):

@@ -26,7 +26,7 @@ from ansible_collections.virtaudit.qemu.tests.fault.situations import (
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """What check mode said and what the real run did in one situation."""
+    """The result of check mode and the result of the real run in one situation."""
 
     situation: str
     said: str
@@ -35,7 +35,7 @@ class Row:
 
 
 def attempt(situation: Situation, rows: list[Row]) -> tuple[runner.Result, list[str]]:
-    """Make a situation, and run its task in check mode and then for real. Add a row, and return what is wrong."""
+    """Make a situation, and run its task in check mode and then for real. Add a row, and return the violations."""
     uuid, second = str(uuidlib.uuid4()), str(uuidlib.uuid4())
     uuids = [uuid, second]
     try:
@@ -87,7 +87,7 @@ def table(rows: list[Row]) -> str:
 
 
 def _essence(result: runner.Result) -> dict[str, Any]:
-    """Return what a result says about what the task does, without numbers that the kernel chooses and without wording."""
+    """Return the parts of a result that say what the task does, without the kernel's numbers and without wording."""
     warnings = [str(each["event"]["msg"]) for each in result.get("warnings", [])]
     return {
         "failed": result.get("msg") if result.get("failed", not result) else None,
@@ -97,7 +97,7 @@ def _essence(result: runner.Result) -> dict[str, Any]:
             (nic["mac"], nic["action"], nic.get("pending"))
             for nic in result.get("interfaces", [])
         ],
-        # The rest of a warning says what is done about it, and that differs between check mode and
+        # The rest of a warning says what the task does about it, and that differs between check mode and
         # the run.
         "warnings": [text.partition("; ")[0] for text in warnings],
     }
@@ -119,12 +119,12 @@ def _differences(what: str, first: dict[str, Any], second: dict[str, Any]) -> li
 
 
 def _state(uuids: list[str]) -> dict[str, Any]:
-    """Return what the host has of VMs, which check mode must not change."""
+    """Return the state of the host that check mode must not change."""
     links = subprocess.run(
         ["ip", "-j", "link"], capture_output=True, text=True, check=True
     ).stdout
     state: dict[str, Any] = {
-        # The carrier of a link follows a moment after a change of what the link is connected to.
+        # When the other end of a link changes, the carrier of the link follows a moment later.
         "links": {
             link["ifname"]: (link["address"], link.get("master"), "UP" in link["flags"])
             for link in json.loads(links)

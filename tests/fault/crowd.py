@@ -200,7 +200,7 @@ def _failures(results: list[runner.Result]) -> list[str]:
 def _counted(
     results: list[runner.Result], action: str, macs: list[str], uuids: list[str]
 ) -> list[str]:
-    """Check that one task attached or took each MAC, and that this is on record once."""
+    """Check that exactly one task attached or detached each MAC, and that this is on record once."""
     done = Counter(
         nic["mac"]
         for result in results

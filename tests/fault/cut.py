@@ -23,9 +23,9 @@ Task = tuple[str, dict[str, Any]]
 def cut_off(task: Task, at: str, number: int = 1, after: bool = False) -> None:
     """Run a task and kill it before, or right ``after``, the ``number``-th call that matches a regular expression.
 
-    The calls are ``record TEXT`` (an audit record is sent), ``monitor JSON`` (a command is sent to qemu), ``open PATH``,
-    ``rename PATH`` (a note is in place) and ``start WORDS`` (a program starts). Raises :class:`SystemExit` when the task
-    came to its end.
+    The calls are ``record TEXT`` (the task sends an audit record), ``monitor JSON`` (it sends a command to qemu), ``open
+    PATH``, ``rename PATH`` (it puts a note in its place) and ``start WORDS`` (it starts a program). Raises
+    :class:`SystemExit` if the task ended before that call.
     """
     result = runner.run_module(*task, first=lambda: _arm(at, number, after))
     if result:

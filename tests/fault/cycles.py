@@ -31,13 +31,13 @@ from ansible_collections.virtaudit.qemu.tests.fault.scenarios import (
 
 _GUEST = Path(__file__).resolve().parents[1] / "support/guest/build"
 _BOOT_SECONDS = 120.0
-# The guest and qemu fill their caches in these cycles, before the figures are compared.
+# In these cycles the guest and qemu fill their caches. The comparison of the figures begins after them.
 _WARM_UP = 10
 # The kernel keeps the memory of a removed tap or macvtap for some time, and frees it only after an
 # RCU period.
 _SETTLE_SECONDS = 1.0
-# The guest touches more of its memory, and qemu translates more of its code; both grow by huge pages of
-# 2 MiB, some hundred cycles apart. If a NIC left anything behind, that would grow with every cycle.
+# The guest touches more of its memory, and qemu translates more of its code. Both grow by huge pages of
+# 2 MiB, every few hundred cycles. If a NIC left anything behind, the memory would grow with every cycle.
 _WOBBLE_KIB = 2 * 2048
 
 
@@ -60,7 +60,7 @@ class Figures:
 def cycles(count: int) -> tuple[list[str], list[str]]:
     """Attach a tap with two queues and a macvtap, and detach both, ``count`` times.
 
-    Returns what is wrong, and the figures in words.
+    Returns the violations, and the figures in words.
     """
     uuid = str(uuidlib.uuid4())
     problems: list[str] = []
@@ -88,7 +88,7 @@ def cycles(count: int) -> tuple[list[str], list[str]]:
 def _repeat(
     uuid: str, count: int, problems: list[str], pid: int | None = None
 ) -> list[int]:
-    """Do cycles; return qemu's memory after each, in KiB."""
+    """Do cycles. Return qemu's memory after each of them, in KiB."""
     sizes = []
     for number in range(count):
         for task in (attach(uuid, [TAP, MACVTAP]), detach(uuid)):
@@ -103,9 +103,9 @@ def _repeat(
 
 
 def _differences(before: Figures, after: Figures, sizes: list[int]) -> list[str]:
-    """All figures but the memory must be equal.
+    """Return the figures that differ. All figures except the memory must be equal.
 
-    The memory varies, and in the later half of the cycles it may be larger by this much.
+    The memory varies. In the later half of the cycles it may be larger by the given amount.
     """
     first, second = dataclasses.asdict(before), dataclasses.asdict(after)
     problems = [
@@ -131,7 +131,7 @@ def _recorded(records: list[witness.Fields], count: int) -> list[str]:
         ("detach", "success"): nics,
     }
     if not os.path.exists("/dev/vhost-net"):
-        # vhost: auto tried it.
+        # With vhost: auto the task has tried to open it.
         wanted["open", "failed"] = count
     else:
         wanted["open", "success"] += 2 * count
@@ -148,7 +148,7 @@ def _guest(uuid: str, work: str) -> Iterator[int]:
     place = built.stdout.strip().splitlines()[-1]
     serial = f"{work}/serial"
     words = f"-kernel {place}/vmlinuz -initrd {place}/initrd -serial file:{serial}"
-    # On a busy machine the kernel finds no timer, and panics.
+    # Without no_timer_check the kernel finds no timer on a busy machine, and panics.
     kernel = "console=ttyS0 quiet no_timer_check"
     arguments = [*words.split(), "-append", kernel]
     qemu = {"accel": "tcg", "memory": "80", "args": arguments, "hotplug_ports": 2}

@@ -32,12 +32,12 @@ def _nothing() -> None:
 class Harm:
     """One kind of harm.
 
-    The test does it at the points that ``strikes`` matches, with strace's ``inject`` or with ``action``, which
-    gets the VM's UUID while the task is stopped after the call. ``mend`` repairs the host. ``dies`` tells that
-    the task has no result. ``says`` is a regular expression for the message of a task that fails. ``blind``
-    tells that records could not be written, so that the trail is complete only after the next run. A run needs
-    only ``every`` N-th point, and a short run still fewer, but never leaves out the points that ``always``
-    matches. ``around`` is a context for all points.
+    The test does the harm at the points that ``strikes`` matches. It uses strace's ``inject``, or it stops the task after
+    the call and calls ``action`` with the VM's UUID. ``mend`` repairs the host. ``dies`` tells that the task has no
+    result. ``says`` is a regular expression for the message of a task that fails. ``blind`` tells that the task could not
+    write records, so that the trail is complete only after the next run. A run takes only ``every`` N-th point, and a
+    short run takes even fewer. No run leaves out the points that ``always`` matches. ``around`` is a context for all
+    points.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Harm:
     def do(
         self, task: Task, point: tracer.Point, uuid: str
     ) -> tuple[dict[str, Any], bool]:
-        """Run a task and harm it. Return its result, and whether the right harm was done."""
+        """Run a task and harm it. Return its result, and whether the harm was done at the right point."""
         try:
             if self.inject is not None:
                 return tracer.harm_at(*task, point, self.inject)
@@ -95,12 +95,12 @@ def _kill_qemu(uuid: str) -> None:
 
 _RECORD = r"^sendto.*nlmsg_type=0x9c[456]"
 _NOTE = r'^(?:write|rename|mkdir|fsync|openat.*"/run/virtaudit.*O_CREAT)'
-# Where Open vSwitch's database is asked, before and after the answer.
+# The points at which a task asks Open vSwitch's database: before the answer, and after it.
 _SWITCH = r"^(?:connect|sendto).*(?:db\.sock|Open_vSwitch)"
 _NO_AUDIT = r"auditctl -e 1|auditctl -s|systemctl start auditd"
 
 HARMS = [
-    # The point at which a macvtap exists that nobody has opened yet is never left out.
+    # No run leaves out the point at which a macvtap exists that nobody has opened yet.
     Harm(
         "kill",
         r"^(?!write)",
@@ -115,7 +115,7 @@ HARMS = [
         inject="signal=SIGTERM",
         dies=True,
     ),
-    # Python turns this signal into an exception, at whatever line it is.
+    # Python turns this signal into an exception at the line that it runs at that moment.
     Harm(
         "interrupt",
         every=2,

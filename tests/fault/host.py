@@ -21,9 +21,9 @@ from collections.abc import Iterator
 from ansible_collections.virtaudit.qemu.tests.fault import witness
 
 BRIDGE, LOWER, PEER = "vafault-br", "vafault-lo", "vafault-pe"
-# Where a NIC moves to.
+# The bridge to which a NIC moves.
 OTHER_BRIDGE = "vafault-br2"
-# What a macvtap of mode passthrough takes as a whole, and its own MAC, which is back in the end.
+# The lower device that a macvtap of mode passthrough uses alone, and its own MAC, which it must have again at the end.
 WHOLE, WHOLE_PEER, WHOLE_MAC = "vafault-wh", "vafault-wp", "52:54:00:fa:16:01"
 STATE = "/run/virtaudit"
 _FILLING = f"{STATE}/filling"
@@ -62,13 +62,13 @@ def auditd() -> Iterator[None]:
 
 
 def daemon() -> int:
-    """Return the pid of the audit daemon, 0 when there is none."""
+    """Return the pid of the audit daemon, or 0 if there is none."""
     pid = status()["pid"]
     return pid if os.path.exists(f"/proc/{pid}/fd") else 0
 
 
 def status() -> dict[str, int]:
-    """Return what ``auditctl -s`` tells in numbers."""
+    """Return the numbers that ``auditctl -s`` prints, by their names."""
     text = _auditctl("-s")
     pairs = re.findall(r"^(\w+) (\d+)$", text, re.MULTILINE)
     return {key: int(value) for key, value in pairs}
@@ -105,7 +105,7 @@ def enable_audit() -> None:
 def reset_lost() -> None:
     """Let the kernel count lost records from zero again.
 
-    Otherwise those of an earlier test would be a finding in the next one.
+    Otherwise the lost records of an earlier test would be a finding in the next test.
     """
     _auditctl("--reset-lost")
 
@@ -117,7 +117,7 @@ def disable_audit() -> None:
 
 @contextlib.contextmanager
 def small_log() -> Iterator[None]:
-    """Let the audit daemon write to a small file system, and suspend its logging when that is full."""
+    """Let the audit daemon write to a small file system, and make it suspend its logging when that is full."""
     running = daemon()
     if running:
         stop_auditd()
@@ -201,7 +201,7 @@ def fill_backlog() -> None:
 
 
 def drain_backlog() -> None:
-    """Let the daemon read again, and wait until the kernel has no record left."""
+    """Let the daemon read again, and wait until the kernel has no record left to give it."""
     os.kill(daemon(), signal.SIGCONT)
     _wait_backlog()
 
@@ -267,14 +267,14 @@ def links() -> Iterator[None]:
 
 
 def remove_filters() -> None:
-    """Remove the tables of the filter, so that the next filtered NIC makes them anew."""
+    """Remove the tables of the filter, so that the next task with a filtered NIC makes them again."""
     for family in ("bridge", "netdev"):
         words = ["nft", "delete", "table", family, "virtaudit_1"]
         subprocess.run(words, check=False, capture_output=True)
 
 
 def sweep(uuid: str, macs: list[str]) -> None:
-    """Remove what a violation has left of a VM, so that it does not spoil later results."""
+    """Remove everything that a violation has left of a VM, so that it does not spoil later results."""
     for pid in witness.qemus(uuid):
         os.kill(pid, signal.SIGKILL)
     for name in witness.links(macs):

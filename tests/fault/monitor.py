@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A monitor that answers slowly, with garbage or not at all. It is a relay before the monitor of a real qemu."""
+"""A monitor that answers slowly, with garbage or not at all. It is a relay in front of a real qemu's monitor."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from ansible_collections.virtaudit.qemu.tests.fault.scenarios import (
     detach,
 )
 
-# What the relay does at one answer of qemu, and the task's message about it.
+# Each kind of misbehaviour of the relay at one answer of qemu, with the message that the task then gives.
 MANNERS = {
     "silent": "did not (?:answer|greet)",
     "garbage": "is not a QMP monitor",
@@ -43,7 +43,7 @@ _SLOW_SECONDS = 0.05
 
 @dataclasses.dataclass
 class _Relay:
-    """Forwards between one client at a time and qemu, until the ``number``-th answer (0: for ever)."""
+    """Forwards between one client at a time and qemu, until the ``number``-th answer. With 0 it forwards for ever."""
 
     upstream: str
     manner: str
@@ -90,7 +90,7 @@ class _Relay:
                         return
 
     def _pass(self, client: socket.socket, line: bytes) -> bool:
-        """Forward an answer, or misbehave. Tell whether the connection goes on."""
+        """Forward an answer, or misbehave. Tell whether the connection stays open."""
         if self.dead:
             return True
         if "event" not in json.loads(line):
@@ -124,7 +124,7 @@ def points(manner: str) -> list[tuple[int, str]]:
 
 
 def attempt(manner: str, number: int) -> tuple[runner.Result, list[str]]:
-    """Attach through a relay that misbehaves at one answer, and then without the relay. Return what is wrong."""
+    """Attach through a relay that misbehaves at one answer, and then without the relay. Return the violations."""
     with tempfile.TemporaryDirectory() as work:
         return _try(work, manner, number)
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What ip and nft see of the networks of NICs, held against the records. Shares no code with the collection."""
+"""Compares the networks of NICs that ip and nft show with the records. It shares no code with the collection."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from typing import Any
 from ansible_collections.virtaudit.qemu.tests.fault import switch
 
 Fields = dict[str, str]
-# Of a NIC: what its records, or the kernel, say of it.
+# The network of a NIC: each value by its name, from its records or from the kernel.
 Network = dict[str, str]
 
 _TABLE = "virtaudit_1"
 _FAMILIES = ("bridge", "netdev")
 _NAMES = ("source", "vlan", "filter", "addresses", "isolated", "link")
-# The word of a record for what is not there.
+# The word that a record has for a value that is not set.
 _NOTHING = {"filter": "none", "isolated": "no", "link": "up"}
-# The chain that a macvtap's frames enter by is named after its index.
+# The name of the chain by which a macvtap's frames enter the table ends with the index of the macvtap.
 _HOOK = "nic_"
 
 
 def violations(trail: list[Fields]) -> list[str]:
-    """Return in which ways the networks of a VM's NICs are not those of its records, and what nobody has is left."""
+    """Return how the networks of a VM's NICs differ from its records, and what is left of NICs that nobody holds."""
     recorded, found = _recorded(trail), []
     links = {f"vt{mac.replace(':', '')}": mac for mac in recorded}
     allowed = {family: _allowed(family) for family in _FAMILIES}
@@ -52,7 +52,7 @@ def violations(trail: list[Fields]) -> list[str]:
 
 
 def _recorded(trail: list[Fields]) -> dict[str, Network]:
-    """Return by MAC the network of each NIC that is granted, as its records tell it."""
+    """Return the network that the records give each granted NIC, by MAC."""
     prepared: dict[str, Network] = {}
     granted: dict[str, Network] = {}
     for each in trail:
@@ -80,7 +80,7 @@ def _named(fields: Fields, prefix: str = "") -> Network:
 
 
 def _shown(name: str, mac: str, allowed: dict[str, dict[str, set[str]]]) -> Network:
-    """Return the network of a link as the kernel has it."""
+    """Return the network that the kernel shows for a link."""
     done = subprocess.run(
         ["ip", "-j", "-d", "link", "show", name],
         check=False,
@@ -107,13 +107,13 @@ def _shown(name: str, mac: str, allowed: dict[str, dict[str, set[str]]]) -> Netw
 
 
 def _filter(values: set[str], mac: str) -> Network:
-    """Return the filter of a link, by what stands in the sets of it."""
+    """Return the filter of a link, from its elements in the sets."""
     addresses = {value.partition(" ")[2] for value in values if value.startswith("ip ")}
     if not {"nics", f"mac {mac}"} <= values:
         return {"filter": f"half: {sorted(values)}"}
     if "addressed" not in values:
         return {"filter": "mac"} if not addresses else {"filter": f"mac, {addresses}"}
-    # The link-local address of the NIC's MAC goes with any other IPv6 address.
+    # A NIC that has any other IPv6 address also has the link-local address of its MAC.
     first, *rest = bytes.fromhex(mac.replace(":", ""))
     own = bytes([first ^ 2, *rest[:2], 0xFF, 0xFE, *rest[2:]])
     addresses.discard(str(ipaddress.IPv6Address(b"\xfe\x80" + bytes(6) + own)))
@@ -125,7 +125,7 @@ def _filter(values: set[str], mac: str) -> Network:
 
 
 def _allowed(family: str) -> dict[str, set[str]]:
-    """Return what the table has of each link, by its name, or by its index where the link is gone."""
+    """Return the elements that the table has of each link, by its name, or by its index if the link is gone."""
     done = subprocess.run(
         ["nft", "-j", "list", "table", family, _TABLE],
         check=False,
@@ -152,7 +152,7 @@ def _allowed(family: str) -> dict[str, set[str]]:
 
 
 def _value(name: str, rest: list[Any]) -> str:
-    """Return what an element says of its link: its value, or the set where the set alone says it."""
+    """Return what an element says about its link: its value, or the name of its set if it has no value."""
     if name == "macs":
         return f"mac {rest[0]}"
     if name.startswith(("addresses", "networks")):
@@ -161,7 +161,7 @@ def _value(name: str, rest: list[Any]) -> str:
 
 
 def _network(value: Any) -> str:
-    """Return an address or a network as nft's JSON has it, in the usual form."""
+    """Return an address or a network from nft's JSON in the usual form."""
     if isinstance(value, dict) and "range" in value:
         first, last = map(ipaddress.ip_address, value["range"])
         (whole,) = ipaddress.summarize_address_range(first, last)

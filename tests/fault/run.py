@@ -35,7 +35,7 @@ from ansible_collections.virtaudit.qemu.tests.fault.scenarios import SCENARIOS, 
 from ansible_collections.virtaudit.qemu.tests.fault.situations import SITUATIONS
 
 # A point in words, and the function that tries it. The function returns the result of the harmed
-# task, and what is wrong.
+# task, and the violations.
 Try = tuple[str, Callable[[], tuple[runner.Result, list[str]]]]
 
 
@@ -48,7 +48,7 @@ class Tally:
     broken: int = 0
 
     def part(self, name: str, tries: Sequence[Try]) -> None:
-        """Try each point of a part, and print what is wrong and a line with the counts."""
+        """Try each point of a part. Print the violations, and a line with the counts."""
         begun = time.monotonic()
         broken = 0
         said: Counter[str] = Counter()
@@ -73,7 +73,7 @@ class Tally:
 
 
 def main() -> int:
-    """Run what the command line asks for. Return the exit status."""
+    """Run the parts that the command line asks for. Return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--cycles", type=int, default=25)
@@ -139,7 +139,7 @@ def _at(scenario: Scenario, harm: Harm, point: tracer.Point) -> Try:
 
 
 def _check_mode(options: argparse.Namespace, tally: Tally) -> None:
-    """Try situations: half of them in a short run."""
+    """Try the situations, or only half of them in a short run."""
     rows: list[check_mode.Row] = []
     tries: list[Try] = [
         (each.name, functools.partial(check_mode.attempt, each, rows))

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The tasks that a run harms, what comes before them, and what must be true after they were run again."""
+"""The tasks that a run harms, the tasks before them, and the state that must be true after they ran again."""
 
 from __future__ import annotations
 
@@ -50,14 +50,15 @@ SWITCHED = {
     "vhost": "off",
     "vlan": {"tag": 42},
 }
-# As an update leaves them: moved and in quarantine, and with fewer rights.
+# The NICs after an update: the first was moved and put into quarantine, and the second has fewer rights.
 MOVED = {**FILTERED, "source": host.OTHER_BRIDGE, "filter": "mac", "addresses": []}
 MOVED = {**MOVED, "isolated": False, "link": "down"}
 NARROWED = {**FILTERED_MACVTAP, "addresses": ["198.51.100.7"], "link": "down"}
 FILTERED_MACS = [str(FILTERED["mac"]), str(FILTERED_MACVTAP["mac"])]
 MACS = [str(TAP["mac"]), str(MACVTAP["mac"])]
 EVERY_MAC = [*MACS, str(PASSTHROUGH["mac"]), *FILTERED_MACS, str(SWITCHED["mac"])]
-# Open vSwitch shows something new of these only; a bridge is not made for a task that needs it no more.
+# Only these harms show something new with Open vSwitch. A task that no longer needs its bridge is not harmed by
+# bridge-gone.
 SWITCH_HARMS = ("kill", "interrupt", "qemu-dies", "switch-hangs", "database-gone")
 BRIDGE_HARMS = (*SWITCH_HARMS, "bridge-gone")
 QEMU = {"accel": "tcg", "memory": "64", "paused": True}
@@ -88,8 +89,9 @@ def detach(uuid: str, **options: Any) -> Task:
 class Scenario:
     """A task to harm. ``granted`` and ``running`` must be true at the end, whatever the harm.
 
-    ``leaves`` leaves something for the task to repair, after the tasks ``before``. ``goes``: its guest is not paused, and
-    runs in the end. ``harms``: the only ones that show something new, all when empty. ``around`` holds for all points.
+    After the tasks ``before``, ``leaves`` leaves something that the task must repair. ``goes`` tells that the guest is not
+    paused, and must run at the end. ``harms`` are the only harms that show something new. If it is empty, all harms do.
+    ``around`` is a context for all points.
     """
 
     name: str

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Situations that an interrupted task or the end of a VM leaves behind, each with the task that comes next."""
+"""The situations that an interrupted task or the end of a VM leaves, each with the task that comes next."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Leave = Callable[[str, str], None]
 
 @dataclasses.dataclass(frozen=True)
 class Situation:
-    """What is left on the host, and the ``task`` that meets it, made from the UUID of its VM."""
+    """A state of the host, and the ``task`` that finds it. The task is made from the UUID of its VM."""
 
     name: str
     leave: Leave
@@ -156,14 +156,14 @@ def _dead_both(uuid: str, other_uuid: str) -> None:
 
 
 def _taken_by_hand(uuid: str, _other: str) -> None:
-    """Somebody else has made qemu give up a NIC's host side."""
+    """Make qemu give up a NIC's host side without a task."""
     do(_attach_again(uuid))
     netdev = f"hostnet-{MACS[0].replace(':', '')}"
     qmp.call(f"{host.STATE}/{uuid}/qmp.sock", "netdev_del", {"id": netdev})
 
 
 def _moved(uuid: str, other_uuid: str) -> None:
-    """Somebody has taken a link off its network before the next task finds its attach cut off."""
+    """Cut off an attach, and then take its link off its network, before the next task runs."""
     _hot_plug("record .*reason=attach")(uuid, other_uuid)
     link = f"vt{MACS[0].replace(':', '')}"
     subprocess.run(["ip", "link", "set", link, "nomaster"], check=True)

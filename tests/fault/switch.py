@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""An Open vSwitch of the tests, with its datapath in user space; what can happen to it, and what ovs-vsctl sees of it."""
+"""An Open vSwitch for tests, with its datapath in user space. Tests can harm it, and ask ovs-vsctl about its ports."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SECONDS = 10.0
 
 @contextlib.contextmanager
 def running() -> Iterator[None]:
-    """Have a switch with a bridge."""
+    """Run a switch with a bridge while the block runs."""
     if _SOCKET.exists():
         raise SystemExit(f"{_SOCKET} is in use: Open vSwitch runs here")
     _RUN.mkdir(exist_ok=True)
@@ -46,28 +46,31 @@ def running() -> Iterator[None]:
 
 
 def hang() -> None:
-    """Let the switch stand still, with its database up."""
+    """Stop the process of the switch, and let its database run."""
     os.kill(_pid("ovs-vswitchd"), signal.SIGSTOP)
 
 
 def go_on() -> None:
-    """Let it go on."""
+    """Let the process of the switch continue."""
     os.kill(_pid("ovs-vswitchd"), signal.SIGCONT)
 
 
 def stop_database() -> None:
-    """End the database, with the switch up."""
+    """End the database, and let the switch run."""
     _end("ovsdb-server")
 
 
 def start_database() -> None:
-    """Serve the database, and wait for it."""
+    """Start the server of the database, and wait until it answers."""
     words = (f"--remote=punix:{_SOCKET}", "--pidfile", "--detach")
     _run("ovsdb-server", *words, "--log-file=/dev/null", str(_DATABASE))
 
 
 def restart_database() -> None:
-    """Serve the database again, and wait until the switch has found it: it waits longer from time to time."""
+    """Start the server of the database again, and wait until the switch has connected to it.
+
+    The switch waits longer after each failed attempt.
+    """
     start_database()
     words = ("set", "Open_vSwitch", ".", f"external_ids:mended={time.time_ns()}")
     _run("ovs-vsctl", "--timeout=30", *words)
@@ -86,7 +89,7 @@ def remove_bridge() -> None:
 
 
 def ports() -> dict[str, str]:
-    """Return the VLAN of each port of the bridge, by its name; nothing where no switch is up."""
+    """Return the VLAN of each port of the bridge, by the port's name, or nothing if no switch runs."""
     if not _SOCKET.exists():
         return {}
     names = _run("ovs-vsctl", "--timeout=5", "list-ports", BRIDGE).split()

@@ -22,7 +22,7 @@ from typing import Any
 
 from ansible_collections.virtaudit.qemu.tests.fault import host, runner
 
-# The system calls that change something outside of the process, or hand something over.
+# These system calls change something outside of the process, or hand something over.
 CALLS = (
     "openat,ioctl,sendto,sendmsg,recvfrom,write,rename,mkdir,rmdir,unlink,flock,fsync,chmod,"
     "socket,bind,connect,listen,vfork,fork,clone,wait4,kill,pidfd_send_signal"
@@ -100,8 +100,8 @@ def harm_at(
 ) -> tuple[dict[str, Any], bool]:
     """Run a module with strace's ``inject`` at a point, before the call is carried out.
 
-    Return its result, and whether strace struck the right call. strace finds calls by their number, and on a
-    busy host a task makes more calls before, to read more processes and records.
+    Return its result, and whether strace struck the right call. strace finds a call by its number. On a busy host a
+    task makes more calls before this one, because it reads more processes and records.
     """
     words = _injecting(point, arguments["uuid"], inject)
     with _traced(name, arguments, words) as traced:
@@ -192,7 +192,7 @@ def _end(strace: subprocess.Popen[str]) -> None:
 
 @contextlib.contextmanager
 def start(name: str, arguments: dict[str, Any]) -> Iterator[subprocess.Popen[str]]:
-    """Start a module as Ansible does, in a Python of its own. End it if the caller leaves it running."""
+    """Start a module in a Python of its own, as Ansible does. End it if it still runs when the block ends."""
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".json") as handle:
         json.dump({"ANSIBLE_MODULE_ARGS": arguments}, handle)
         handle.flush()

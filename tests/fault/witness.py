@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What other tools see of a VM: ausearch, ip, nft, /proc. Shares no code with the collection."""
+"""Asks other tools about a VM: ausearch, ip, nft, /proc. It shares no code with the collection."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ Fields = dict[str, str]
 
 
 def records(uuid: str) -> list[Fields]:
-    """Return the VM's records as ausearch finds them, each with its ``type`` and ``event``."""
+    """Return the VM's records that ausearch finds, each with its ``type`` and ``event``."""
     # The daemon writes a moment after the kernel has numbered a record.
     time.sleep(_FLUSH_SECONDS)
     command = ["ausearch", "--input-logs", "--uuid", uuid, "--raw", "--start"]
     command += [time.strftime("%m/%d/%y", _BEGUN), time.strftime("%H:%M:%S", _BEGUN)]
-    # In this locale ausearch reads the date in that form.
+    # ausearch reads the date in this form only in this locale.
     found = subprocess.run(
         command,
         env={**os.environ, "LC_ALL": "C"},
@@ -80,7 +80,7 @@ def lives(pid: int) -> bool:
 
 
 def going(uuid: str) -> list[int]:
-    """Return the pids of the VM's living qemus if the one behind its monitor says that its guest runs."""
+    """Return the pids of the VM's living qemus, if the qemu behind its monitor says that its guest runs."""
     with socket.socket(socket.AF_UNIX) as monitor:
         monitor.settimeout(_MONITOR_SECONDS)
         try:
@@ -101,7 +101,7 @@ def going(uuid: str) -> list[int]:
 
 
 def held(pid: int) -> dict[int, str]:
-    """Return the network devices that a process holds: fd number to node."""
+    """Return the nodes of the network devices that a process holds, by fd number."""
     found = {}
     for name in os.listdir(f"/proc/{pid}/fd"):
         try:
@@ -117,7 +117,7 @@ def held(pid: int) -> dict[int, str]:
 
 
 def links(macs: list[str]) -> set[str]:
-    """Return which of the links that the collection names after these MACs exist."""
+    """The collection names links after MACs. Return which of the links for these MACs exist."""
     output = subprocess.run(
         ["ip", "-j", "link"], capture_output=True, text=True, check=True
     ).stdout
@@ -174,7 +174,10 @@ def _balance(trail: list[Fields], have: dict[int, str]) -> list[str]:
 
 
 def _grants(trail: list[Fields], granted: list[str], have: dict[int, str]) -> list[str]:
-    """Check that every hand-over has one record with the fds that qemu holds, and that every ended one has its detach."""
+    """Check that every hand-over has one record with the fds that qemu holds.
+
+    Check also that every hand-over that has ended has its detach.
+    """
     state: dict[str, list[int]] = {}
     found = []
     for each in trail:

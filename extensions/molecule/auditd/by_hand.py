@@ -1,10 +1,10 @@
 # Copyright (c) 2026, virtaudit contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Do by hand what the rules watch, and look each up with ausearch.
+"""Does by hand what the rules watch, and looks for each action with ausearch.
 
-Runs on a hypervisor as root, with the auid of the operator as its argument. Prints JSON: a list
-of problems, each a sentence, and the records seen. It shares no code with the collection.
+It runs on a hypervisor as root, with the auid of the operator as its argument. It prints JSON: a list of problems,
+each a sentence, and the records that it found. It shares no code with the collection.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pathlib import Path
 LOWER = "moltest0"
 MACVTAP = "moltest1"
 TAP = "moltest2"
-# asm/unistd.h, the same number everywhere; linux/ptrace.h
+# asm/unistd.h (the number is the same on all architectures), linux/ptrace.h
 PIDFD_GETFD = 438
 PTRACE_ATTACH, PTRACE_DETACH, PTRACE_SEIZE = 16, 17, 0x4206
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -88,7 +88,7 @@ def state() -> None:
     directory.rmdir()
 
 
-# What is done by hand; then, by key, how many records at least and what stands in each.
+# Each action, and then, by key, the least number of its records and a text in each of them.
 DEEDS: list[tuple[Callable[[], None], dict[str, tuple[int, str]]]] = [
     (tap, {"virtaudit-tun": (1, 'comm="ip"'), "virtaudit-tunsetiff": (1, 'comm="ip"')}),
     (macvtap, {"virtaudit-macvtap": (1, f"pid={os.getpid()} ")}),
@@ -101,8 +101,8 @@ DEEDS: list[tuple[Callable[[], None], dict[str, tuple[int, str]]]] = [
 
 
 def seen(key: str, since: float, mark: str) -> list[str]:
-    """The SYSCALL records with a key, and with a mark, not older than a time."""
-    # Without --input-logs it reads from its standard input.
+    """Return the SYSCALL records that have a key and a mark, and that are not older than a time."""
+    # Without --input-logs ausearch reads its standard input.
     command = ["ausearch", "--input-logs", "--key", key, "--raw"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     records = []

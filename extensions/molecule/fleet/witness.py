@@ -1,12 +1,11 @@
 # Copyright (c) 2026, virtaudit contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Say what a hypervisor itself shows of a VM's NICs: its audit log, its processes, its links.
+"""Reports what a hypervisor itself shows of a VM's NICs: its audit log, its processes, its links.
 
-Runs on the hypervisor as root, with a JSON object as its argument: name and uuid of the VM,
-macs, auid of the operator and addr of his ssh client, and state: held or released. Prints what
-it saw as JSON, with a list of problems, each a sentence. It shares no code with the collection
-and reads the log through ausearch.
+It runs on the hypervisor as root, with a JSON object as its argument: name and uuid of the VM, macs, auid of the
+operator and addr of the operator's ssh client, and state: held or released. It prints its findings as JSON, with a
+list of problems, each a sentence. It shares no code with the collection, and reads the log with ausearch.
 """
 
 from __future__ import annotations
@@ -35,19 +34,19 @@ def fields(text: str) -> Record:
 
 
 def ausearch(types: str) -> list[str]:
-    """The lines of the events of some types."""
-    # Without --input-logs it reads from its standard input when that is no terminal.
+    """Return the lines of the events of some types."""
+    # Without --input-logs ausearch reads its standard input, if that is not a terminal.
     command = ["ausearch", "--input-logs", "--message", types, "--raw"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    # 1 means that nothing matched.
+    # Status 1 means that nothing matched.
     if done.returncode not in (0, 1):
         raise SystemExit(f"ausearch failed with {done.returncode}")
-    # Not splitlines(): to it, the 0x1D before an enriched record's names ends a line.
+    # splitlines() would be wrong here, because the 0x1D before an enriched record's names would end a line.
     return list(filter(None, done.stdout.split("\n")))
 
 
 def read_log(uuid: str) -> list[Record]:
-    """The VM's records as they stand in the log, in order."""
+    """Return the VM's records in the order of the log."""
     records = []
     for line in ausearch(TYPES):
         found = RECORD.match(line)
@@ -62,14 +61,14 @@ def read_log(uuid: str) -> list[Record]:
 
 
 def kernel_opens() -> Counter[tuple[str, str]]:
-    """How often which process opened which path, as the kernel recorded it for the rules."""
+    """Return how often each process opened each path, from the kernel's records for the rules."""
     opened: Counter[tuple[str, str]] = Counter()
     pids: dict[str, str] = {}
     for line in ausearch("SYSCALL"):
         event = line.partition("msg=audit(")[2].partition(")")[0]
         record = fields(line.partition("\x1d")[0])
         if line.partition("type=")[2].startswith("SYSCALL "):
-            # openat, and no O_PATH.
+            # This counts openat without O_PATH.
             if record["syscall"] == "257" and not int(record["a2"], 16) & 0o10000000:
                 pids[event] = record["pid"]
         elif record.get("nametype") == "NORMAL" and event in pids:
@@ -78,7 +77,7 @@ def kernel_opens() -> Counter[tuple[str, str]]:
 
 
 def network_fds(process: Path) -> dict[str, dict[str, str]]:
-    """The fds of network devices that a process holds, by number."""
+    """Return the network devices that a process holds, by fd number."""
     held = {}
     for link in (process / "fd").iterdir():
         path = str(link.readlink())
@@ -92,7 +91,7 @@ def network_fds(process: Path) -> dict[str, dict[str, str]]:
 
 
 def processes(name: str) -> list[dict[str, Any]]:
-    """Each qemu that runs the VM of that name, or whose name cannot be told."""
+    """Return each qemu that runs the VM with that name, or whose name is unknown."""
     found = []
     for status in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -113,7 +112,7 @@ def processes(name: str) -> list[dict[str, Any]]:
 
 
 class Witness:
-    """What is seen, and what of it is not as it should be."""
+    """Collects what the host shows, and the problems with it."""
 
     def __init__(self, asked: dict[str, Any]) -> None:
         self.asked = asked
@@ -134,7 +133,7 @@ class Witness:
         ]
 
     def origin(self) -> None:
-        """Who and from where, on every record that a task wrote."""
+        """Check that every record of a task has the operator and the address of the ssh client."""
         self.check(bool(self.records), "the audit log has no record of the VM")
         for record in self.records:
             where = f"{record['type']} {record.get('reason', '')} {record['event']}"
@@ -152,7 +151,7 @@ class Witness:
             )
 
     def seconded(self) -> None:
-        """The kernel itself saw each open that is on record, and no other of these processes."""
+        """Check that the kernel has recorded each open that is on record, and no other open of these processes."""
         recorded = Counter(
             (record["pid"], record["path"]) for record in self.of(reason="open")
         )

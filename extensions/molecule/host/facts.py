@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Say what a virtual hypervisor is: release, devices, packages. Runs on it as root, prints JSON."""
+"""Reports the release, devices and packages of a virtual hypervisor. It runs on it as root, and prints JSON."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def run(*command: str) -> str:
 
 
 def codename() -> str:
-    """The name of the Debian release."""
+    """Return the name of the Debian release."""
     lines = Path("/etc/os-release").read_text(encoding="utf-8").split("\n")
     fields = dict(line.split("=", 1) for line in lines if "=" in line)
     return fields["VERSION_CODENAME"]
 
 
 def available() -> list[str]:
-    """The packages that apt has, or could install from the archive that the image carries."""
+    """Return the packages that are installed, or that apt could install from the archive in the image."""
     run("apt-get", "-qq", "update")
     simulate = ("apt-get", "-qq", "--simulate", "--no-install-recommends", "install")
     run(*simulate, *WANTED)
@@ -39,7 +39,7 @@ def available() -> list[str]:
 
 
 def nodes() -> bool:
-    """Whether the modules bring the devices. No module stays loaded for that."""
+    """Return whether the kernel modules make the devices. The modules are unloaded afterwards."""
     run("modprobe", "-a", *MODULES)
     paths = (Path("/dev/net/tun"), Path("/dev/vhost-net"))
     there = all(stat.S_ISCHR(path.stat().st_mode) for path in paths)

@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Be the guests of a bridge, and say what that does to the host. Runs on it as root, prints JSON.
+"""Acts as the guests of a bridge, and reports the effect on the host. It runs on the host as root, and prints JSON.
 
-With the argument ``links BRIDGE`` two taps as of VMs come and go, and it says what networkd and udev make of them, and
-which MAC address the bridge has. With ``advertise BRIDGE`` router advertisements come out of a tap, and it says which
-addresses and routes the bridge has then. It shares no code with the role.
+With the argument ``links BRIDGE`` it makes and removes two taps like those of VMs. It reports how networkd and udev
+treat them, and which MAC address the bridge has. With ``advertise BRIDGE`` it sends router advertisements out of a tap,
+and reports which addresses and routes the bridge has after that. It shares no code with the role.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def mac(link: str) -> str:
 
 
 def networkd_state(link: str) -> str:
-    """Return what networkd makes of a link, once it knows: on a busy host that takes a while."""
+    """Return networkd's state of a link. Wait until networkd has one, which takes a while on a busy host."""
     for _round in range(100):
         listed = run("networkctl", "--no-legend", "--no-pager", "list", link).split()
         if listed[-1] not in ("pending", "initialized"):
@@ -51,7 +51,7 @@ def links(bridge: str) -> dict[str, Any]:
     for number, tap in enumerate(TAPS):
         run("ip", "tuntap", "add", "dev", tap, "mode", "tap")
         run("ip", "link", "set", "dev", tap, "master", bridge, "up")
-        # Lower than the bridge's own, which a bridge would take over.
+        # This MAC is lower than the bridge's own, and a bridge would take over the lowest MAC of its ports.
         run("ip", "link", "set", "dev", tap, "address", f"00:00:00:00:00:0{number + 1}")
         macs.append(mac(bridge))
     run("udevadm", "settle")
@@ -70,20 +70,20 @@ def links(bridge: str) -> dict[str, Any]:
 
 
 def advertisement() -> bytes:
-    """Return a router advertisement with a prefix, as RFC 4861 has it, in the Ethernet frame that a guest would send."""
+    """Return a router advertisement with a prefix (RFC 4861), in the Ethernet frame that a guest would send."""
     source = ipaddress.IPv6Address("fe80::f3").packed
     everyone = ipaddress.IPv6Address("ff02::1").packed
     head = struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0)
     prefix = ipaddress.IPv6Address(PREFIX).packed
     body = head + struct.pack("!BBBBIII", 3, 4, 64, 0xC0, 3600, 1800, 0) + prefix
-    # RFC 8200, 8.1: with the pseudo-header.
+    # The checksum includes the pseudo-header (RFC 8200, 8.1).
     summed = source + everyone + struct.pack("!II", len(body), socket.IPPROTO_ICMPV6)
     total = sum(struct.unpack(f"!{len(summed + body) // 2}H", summed + body))
     total = (total & 0xFFFF) + (total >> 16)
     check = ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
     body = body[:2] + struct.pack("!H", check) + body[4:]
     packet = struct.pack("!IHBB", 6 << 28, len(body), socket.IPPROTO_ICMPV6, 255)
-    # To all nodes, from the guest: IPv6.
+    # The frame goes to all nodes, comes from the guest, and contains IPv6.
     ethernet = bytes.fromhex("33 33 00 00 00 01  52 54 00 f3 00 01  86 dd")
     return ethernet + packet + source + everyone + body
 
@@ -95,7 +95,7 @@ def advertise(bridge: str) -> dict[str, Any]:
         wanted = struct.pack("16sH22x", TAPS[0].encode(), 0x0002 | 0x1000)
         fcntl.ioctl(tap, 0x400454CA, wanted)
         run("ip", "link", "set", "dev", TAPS[0], "master", bridge, "up")
-        # Once the port forwards, and three times, as a router does at its start.
+        # The advertisement is sent after the port forwards, and three times, as a router does when it starts.
         for _round in range(3):
             time.sleep(0.5)
             os.write(tap, advertisement())
@@ -104,7 +104,7 @@ def advertise(bridge: str) -> dict[str, Any]:
         routes = json.loads(run(*command))
         shown = json.loads(run("ip", "-json", "address", "show", "dev", bridge))
     finally:
-        # The tap and the bridge's port go with it.
+        # The kernel removes the tap and the bridge's port with this descriptor.
         os.close(tap)
     return {
         "addresses": [entry["local"] for entry in shown[0]["addr_info"]],

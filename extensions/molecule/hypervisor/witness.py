@@ -2,10 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Say what a host itself shows of what the role hypervisor makes. Runs on it as root, prints JSON.
+"""Reports what a host shows of the things that the role hypervisor makes. It runs on it as root, and prints JSON.
 
-With the argument ``boot`` it first has systemd do again what it does at boot. It shares no code
-with the role.
+With the argument ``boot`` it first makes systemd repeat the steps of a boot. It shares no code with the role.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ def run(*command: str) -> str:
 
 
 def boot() -> None:
-    """Take away what a boot takes away, and have it made again from the files."""
+    """Remove what a boot removes, and make systemd restore it from the files."""
     before = links()
     made = {n: i for n, i in before.items() if i["kind"] in ("bridge", "veth")}
     run("systemctl", "stop", "systemd-networkd.socket", "systemd-networkd")
     for name in made:
-        # The one end of a veth goes with the other.
+        # If one end of a veth is removed, the other end disappears too.
         command = ["ip", "link", "delete", "dev", name]
         subprocess.run(command, check=False)
     Path("/run/virtaudit").rmdir()
@@ -41,7 +40,7 @@ def boot() -> None:
     for port in ports:
         run("ip", "link", "add", port, "type", "veth", "peer", "name", f"{port}p")
     run("systemctl", "start", "systemd-networkd")
-    # A link comes up some time after the daemon.
+    # A link comes up some time after the daemon has started.
     for _attempt in range(50):
         if links() == before:
             return
@@ -67,7 +66,7 @@ def links() -> dict[str, dict[str, Any]]:
 
 
 def switch() -> dict[str, list[str]]:
-    """The bridges of Open vSwitch, with their ports."""
+    """Return the bridges of Open vSwitch, with their ports."""
     if shutil.which("ovs-vsctl") is None:
         return {}
     bridges = run("ovs-vsctl", "list-br").split()

@@ -1,12 +1,12 @@
 # Copyright (c) 2026, virtaudit contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""End a VM, wait until its companion unit is done, and say what the host shows of the end.
+"""Ends a VM, waits until its companion unit is done, and reports what the host shows of the end.
 
-Runs on the hypervisor as root, with a JSON object as its argument: vm as the module returned it,
-how to end it (kill, oom, quit, scope, or none when it has ended), the reason that should be on record,
-and the macs. Prints JSON: seconds from qemu's death to the last record of it, the auids of the
-records of the end, and problems, each a sentence. It shares no code with the collection.
+It runs on the hypervisor as root, with a JSON object as its argument: vm as the module returned it, how to end it (kill,
+oom, quit, scope, or none if it has ended already), the reason that should be on record, and the macs. It prints JSON:
+the seconds from qemu's death to the last record of the end, the auids of the records of the end, and problems, each a
+sentence. It shares no code with the collection.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ def fields(text: str) -> Record:
 
 
 def read_log(uuid: str) -> list[Record]:
-    # Without --input-logs it reads from its standard input when that is no terminal.
+    # Without --input-logs ausearch reads its standard input, if that is not a terminal.
     command = ["ausearch", "--input-logs", "--uuid", uuid, "--raw"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     records = []
-    # Not splitlines(): to it, the 0x1D before an enriched record's names ends a line.
+    # splitlines() would be wrong here, because the 0x1D before an enriched record's names would end a line.
     for line in filter(None, done.stdout.split("\n")):
         found = RECORD.match(line)
         if not found:
@@ -52,7 +52,7 @@ def read_log(uuid: str) -> list[Record]:
 
 
 def run_of(records: list[Record], pid: int) -> tuple[list[Record], list[Record]]:
-    """The records of one run of the VM: those up to its start, and those of its end."""
+    """Return the records of one run of the VM: those up to its start, and those of its end."""
     mine = next(
         index
         for index, record in enumerate(records)
@@ -75,14 +75,14 @@ def quit_qemu(path: str) -> None:
 
 
 def end(vm: dict[str, Any], how: str) -> float:
-    """End qemu; return when it was dead."""
+    """End qemu. Return the time of its death."""
     pidfd = os.pidfd_open(vm["pid"])
     if how == "kill":
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
     elif how == "quit":
         quit_qemu(vm["qmp_socket"])
     elif how == "oom":
-        # The kernel finds nothing that it could reclaim.
+        # With this the kernel finds no memory that it could reclaim.
         limits = ["MemoryMax=1M", "MemorySwapMax=0"]
         command = ["systemctl", "set-property", "--runtime", vm["unit"], *limits]
         subprocess.run(command, check=True)

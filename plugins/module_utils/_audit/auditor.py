@@ -31,7 +31,7 @@ class Auditor:
     the daemon has written it to its log. ``best_effort`` turns that into a warning, and ``off`` sends nothing.
     The auditor opens its sockets only when it needs them, so that a task that changes nothing leaves no
     EVENT_LISTENER record behind. ``missed`` tells that something has happened whose record is missing.
-    ``ticket`` says why the task is run. Each record has it, and the id of the run of Ansible.
+    ``ticket`` says why somebody runs the task. Each record has the ticket, and the id of the run of Ansible.
     """
 
     def __init__(self, mode: Mode, ticket: str | None = None) -> None:
@@ -48,7 +48,7 @@ class Auditor:
         self._prepared = False
         self._listening = False
         self._proof = Proof()
-        # Sent and not settled, and settled as not written.
+        # First the records that were sent and whose fate is not known yet. Then those that were not written.
         self._sent: list[Sent] = []
         self._bad: list[tuple[Record, AuditError]] = []
 
@@ -101,7 +101,7 @@ class Auditor:
             self._warn(str(exc))
 
     def look(self) -> None:
-        """Check the same for a task that has nothing to record. A problem becomes a warning."""
+        """Check this for a task that has nothing to record. A problem becomes a warning."""
         problem = self._problem()
         if problem is not None:
             self._warn(f"audit: {problem}. Nothing had to be recorded")
@@ -133,7 +133,7 @@ class Auditor:
         return sent
 
     def send(self, record: Record) -> Sent:
-        """Send one record, and do not wait for the kernel's echo. :meth:`confirm` does, and tells whether it came."""
+        """Send one record, and do not wait for the kernel's echo. :meth:`confirm` waits for it."""
         if self.mode == "off":
             return Sent(record, good=True)
         sent = Sent(record.of_task(self.ticket, self._run))
@@ -144,7 +144,7 @@ class Auditor:
             if self._listening:
                 sent.number = connection.post(sent.record)
             else:
-                # Only best_effort gets here without an echo, and has warned of it.
+                # Only a task with best_effort gets here without an echo, and it has warned already.
                 connection.send(sent.record)
         except AuditError as exc:
             sent.problem = exc
@@ -154,7 +154,7 @@ class Auditor:
         return sent
 
     def confirm(self) -> None:
-        """Wait for the echo of each record that was sent since the last time."""
+        """Wait for the echo of each record that was sent since the last call."""
         self._settle()
         bad, self._bad = self._bad, []
         for record, problem in bad:
@@ -230,7 +230,7 @@ class Auditor:
                 self._bad.append((each.record, each.problem))
 
     def _await_echoes(self, sent: t.Sequence[Sent]) -> None:
-        """Take the echo of each record, or the problem with it."""
+        """Store the echo of each record, or the reason why there is none."""
         found = self._connect().confirmations()
         for each in sent:
             answer = None if each.number is None else found.get(each.number)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-# Compiled at its first use: a task that changes nothing writes no record.
+# The expression is compiled when it is first used, because a task that changes nothing does not need it.
 _ECHO = (
     rb"audit\((?P<event>\d+\.\d+:\d+)\): pid=(?P<pid>\d+) uid=\d+ auid=(?P<auid>\d+) ses=(?P<ses>\d+)"
     rb"(?: subj=\S*(?: \([a-z]+\))?)? msg='(?P<text>.*)'"
@@ -24,7 +24,7 @@ class Confirmation(t.NamedTuple):
 
 
 def read_echo(payload: bytes, pid: int) -> tuple[bytes, Confirmation] | None:
-    """Return the text that a process sent, and what confirms it; ``None`` for everything else."""
+    """Return the text that a process sent, and its confirmation. Return ``None`` for every other message."""
     match = re.match(_ECHO, payload.rstrip(b"\0"), re.DOTALL)
     if match is None or int(match["pid"]) != pid:
         return None

@@ -114,7 +114,7 @@ class AuditSocket:
             pass
 
     def post(self, record: Record) -> int:
-        """Send a record and wait for nothing. Return its number in :meth:`confirmations`; needs :meth:`listen` first."""
+        """Send a record, and wait for nothing. Return its number in :meth:`confirmations`. Call :meth:`listen` before."""
         if self._listener is None:
             raise AuditError("this task does not listen to the kernel's audit records")
         if not self._posted:
@@ -124,7 +124,7 @@ class AuditSocket:
         return number
 
     def confirmations(self) -> dict[int, Confirmation | AuditError]:
-        """Wait for the kernel's echo of each record that was posted. Return it, or why there is none, by its number."""
+        """Wait for the kernel's echo of each record that was posted. Return the echoes, or the errors, by number."""
         posted, self._posted = self._posted, {}
         found: dict[int, Confirmation | AuditError] = {}
         for number, refusal in self._refusals().items():
@@ -156,7 +156,7 @@ class AuditSocket:
         return opened
 
     def _request(self, message_type: int, payload: bytes, flags: int) -> int:
-        """Send one request. Return its number, which its answers have too."""
+        """Send one request. Return its number. The answers have the same number."""
         self._sequence += 1
         header = _HEADER.pack(
             _HEADER.size + len(payload), message_type, flags, self._sequence, 0
@@ -193,11 +193,14 @@ class AuditSocket:
             raise _refused(_REFUSED, exc) from exc
 
     def _refusals(self) -> dict[int, AuditError]:
-        """Return which of the posted records the kernel has refused. It does so before the call that sends one returns."""
+        """Return which of the posted records the kernel has refused, with its errors.
+
+        The kernel refuses a record before the call that sends it returns, so all refusals have arrived.
+        """
         found: dict[int, AuditError] = {}
         self._sender.setblocking(False)
         deadline = time.monotonic() + _ECHO_SECONDS
-        # What is lost here has no echo either.
+        # If a refusal gets lost here, its record still counts as not kept, because it has no echo.
         with contextlib.suppress(OSError):
             while time.monotonic() < deadline:
                 data, address = self._sender.recvfrom(_DATAGRAM_BYTES)
@@ -212,7 +215,8 @@ class AuditSocket:
         self, posted: dict[int, Record], found: dict[int, Confirmation | AuditError]
     ) -> AuditError | None:
         """Move the records whose echo comes from ``posted`` to ``found``. Return why no more echoes can be read."""
-        # Two queues of one interface send the same text. The kernel echoes in the order in which it was sent.
+        # The records of two queues of one interface have the same text. The kernel echoes records in the order in
+        # which they were sent.
         texts = {
             number: (record.number, record.text().encode("ascii"))
             for number, record in posted.items()
@@ -244,7 +248,7 @@ class AuditSocket:
 
     @staticmethod
     def _drain(listener: socket.socket) -> None:
-        """Forget old echoes, because two queues of one interface send the same text."""
+        """Forget old echoes, because the records of two queues of one interface have the same text."""
         listener.setblocking(False)
         while True:
             try:
@@ -278,7 +282,7 @@ def _payload(record: Record) -> bytes:
 
 
 def _error_of(data: bytes) -> OSError | None:
-    """Return the error that an NLMSG_ERROR carries, ``None`` for an ACK."""
+    """Return the error that an NLMSG_ERROR carries, or ``None`` for an ACK."""
     (code,) = struct.unpack_from("=i", data, _HEADER.size)
     return OSError(-code, os.strerror(-code)) if code else None
 

@@ -14,7 +14,7 @@ if t.TYPE_CHECKING:
 
 
 class Sent:
-    """A record that was sent. ``good``: the kernel has taken it, or that need not be proved."""
+    """A record that was sent. ``good`` tells that the kernel has taken it, or that nobody needs a proof of that."""
 
     def __init__(self, record: Record, good: bool = False) -> None:
         self.record = record
@@ -25,10 +25,10 @@ class Sent:
 
     @property
     def event(self) -> str | None:
-        """Return its event id, ``None`` if the kernel did not confirm it."""
+        """Return its event id, or ``None`` if the kernel did not confirm the record."""
         return self.confirmation.event if self.confirmation else None
 
     @property
     def lost(self) -> bool:
-        """Tell whether it had to be proved that the kernel has taken it, and was not. It may have landed all the same."""
+        """Tell whether the task needs a proof that the kernel has taken it, and has none. The log may have it anyway."""
         return self.problem is not None and not self.good

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Starts a VM with all its interfaces, or none: open, record, hand over, record."""
+"""Starts a VM with all its interfaces, or does not start it: opens them, records that, hands them over, records that."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def cold_start(
     report: Report,
     origin: Origin,
 ) -> None:
-    """Start the VM. Raises :class:`VirtauditError`, and then leaves no qemu and nothing open.
+    """Start the VM. Raises :class:`VirtauditError`. After a failure no qemu runs and nothing is open.
 
     The guest runs its first instruction only after the last record is written.
     """
@@ -103,8 +103,8 @@ def _start(
             auditor.write(start)
             booted = True
             auditor.prove()
-            # From here on the start is on record. If the task is cut off now, it leaves a running
-            # VM.
+            # The start is now on record. If the task is cut off after this point, it leaves a VM
+            # that runs.
             note.booting = False
             if not qemu.paused:
                 _set_going(vm, note)
@@ -112,7 +112,7 @@ def _start(
             if end_process(vm, note):
                 _record_failure(note, report, messages, interfaces, booted)
             else:
-                # qemu still holds the devices. Nothing true can be recorded before it has ended.
+                # qemu still holds the devices. A record of their close would be wrong before qemu has ended.
                 auditor.missed = True
                 opened.handed_over(devices)
             raise

@@ -27,8 +27,8 @@ from .plan import asked, refuse_foreign_macs
 def claim(vm: Vm, note: Note, interfaces: t.Sequence[Interface]) -> None:
     """Note what the task will open before it opens it.
 
-    So the next run finds a crash, and only one of two VMs gets a MAC that both want. Raises
-    :class:`OptionError` for the other VM. ``note`` is noted as under way already.
+    With the note the next run finds the work of a task that crashed, and only one of two VMs gets a MAC that both
+    want. Raises :class:`OptionError` for the other VM. ``note`` already says that a task is under way.
     """
     with statedir.host_locked(vm.target.timeout):
         refuse_foreign_macs(vm, interfaces)
@@ -45,8 +45,8 @@ def claim(vm: Vm, note: Note, interfaces: t.Sequence[Interface]) -> None:
                 phase="opening",
                 network=interface.network,
             )
-        # If one task writes records, the end of the VM needs records, too, even if another task has
-        # audit: off.
+        # If any task of the VM writes records, the end of the VM needs records too. This also holds if another
+        # task has audit: off.
         note.audit = strictest(note.audit, vm.target.audit)
         vm.state.save(note)
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Gives interfaces to a running VM in one pass: opens all, records, hands over, records."""
+"""Gives interfaces to a running VM in one pass: opens all of them, records that, hands them over, and records that."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if t.TYPE_CHECKING:
 
 
 def hot_plug(vm: Vm, plan: Plan, report: Report, origin: Origin) -> None:
-    """Attach the interfaces of the plan. Those that replace another NIC come one by one, and the rest in one pass.
+    """Attach the interfaces of the plan: one by one those that replace another NIC, and all others in one pass.
 
     Raises :class:`VirtauditError` at the first failure. The interfaces that were done before it stay.
     """
@@ -164,7 +164,7 @@ def _hand_over(
     auditor: Auditor,
     messages: Messages,
 ) -> None:
-    """Give NICs to qemu, and record which ones it has. Raises the error that ended the pass before the others."""
+    """Give NICs to qemu, and record which of them it has. Raises the error that ended the pass early."""
     live = vm.live
     plugged = plug(live.monitor, live.process, offers, noting(vm, note))
     given = [offer.interface for offer in offers if offer.mac in plugged.held]

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Takes NICs out of a running VM: first the guest's side, then the host's side, and then the records."""
+"""Takes NICs out of a running VM: releases the guest's side, closes the host's side, and writes the records."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ Action = t.Literal["detached", "revoked", "absent", "pending"]
 class Outcome:
     """What happened to one NIC. ``pending`` tells that the guest still has its side.
 
-    ``released`` are the devices that qemu gave up. ``left`` is the reason if the macvtap could not be removed.
-    ``refused`` is the reason if qemu did not even ask the guest. ``holding`` names the process that still holds
-    the NIC's link if the VM's qemu does not.
+    ``released`` are the devices that qemu gave up. If the macvtap could not be removed, ``left`` is the reason.
+    If qemu refused to ask the guest, ``refused`` is the reason. If a process other than the VM's qemu still holds
+    the NIC's link, ``holding`` names it.
     """
 
     mac: str
@@ -101,7 +101,7 @@ def release(
 def require_gone(
     name: str, timeout: float, force: bool, outcomes: t.Sequence[Outcome]
 ) -> None:
-    """Require that qemu gave up every NIC that the task takes from VM ``name``, and that nothing is left of it.
+    """Require that qemu gave up every NIC that the task takes from VM ``name``, and that nothing is left of any NIC.
 
     Raises :class:`PendingError` if qemu still had one after ``timeout`` seconds or will never give it up, and
     :class:`LinkError` if only a macvtap is left.
@@ -271,9 +271,9 @@ def _pull_out(
     outcomes: t.Sequence[Outcome],
     kept: dict[str, str | None],
 ) -> None:
-    """Remove the NICs from the machine that guests keep after their host side is closed, and drop them from ``kept``.
+    """Remove those NICs from the machine that the guest keeps after their host side is closed. Drop them from ``kept``.
 
-    A NIC that stays keeps its MAC and its port as long as the VM runs.
+    A NIC that cannot be removed keeps its MAC and its port as long as the VM runs.
     """
     closed = {outcome.mac for outcome in outcomes if outcome.action != "pending"}
     paths = {

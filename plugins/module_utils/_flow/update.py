@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Changes the network of an attached NIC in place, without its guest's help: apply, read back, record."""
+"""Changes the network of an attached NIC in place, without its guest's help: applies it, reads it back, records it."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _put(vm: Vm, nic: Nic, link: NicLink, network: Network) -> None:
 
 
 def _require(entry: NicNote, network: Network) -> None:
-    """Require that the kernel has a link on a network, and no more on its former one. Raises :class:`LinkError`."""
+    """Require that the kernel has a link on a network, and on its former network no more. Raises :class:`LinkError`."""
     backend, link = backend_of(entry.type), entry.link.on(network)
     wrong = Move(backend.observe(link), network).differences
     wrong += backend.left_of(link, entry.link)

@@ -15,12 +15,12 @@ from .._errors import OptionError
 
 IpNetwork = t.Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 
-# A NIC that needs more belongs to a router, and should have networks.
+# A NIC that needs more addresses belongs to a router. Its task should list networks instead of single addresses.
 MAX_ADDRESSES = 256
 
 
 def parse_addresses(option: str, items: t.Sequence[str]) -> tuple[IpNetwork, ...]:
-    """Return the networks of the option ``addresses``, including single addresses, each once and in order.
+    """Return the networks of the option ``addresses``, each once and in order. A single address counts as a network.
 
     Raises :class:`OptionError` for a text that is not an address or network, for host bits, for an address that
     cannot be a source, and for more than :data:`MAX_ADDRESSES`.

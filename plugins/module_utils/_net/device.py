@@ -42,7 +42,7 @@ _MEANING = {
 
 
 class Attempt(t.NamedTuple):
-    """An open(2) failed. The error has what its record needs."""
+    """An open(2) failed. The error carries the values that its record needs."""
 
     path: str
     rdev: str | None

@@ -3,8 +3,8 @@
 
 """Finds out which processes hold which network device.
 
-The device number of the open file, ``iff:`` in fdinfo and the index of the interface identify a device. The
-path and the descriptor do not, because anybody can make a node at another path or duplicate a descriptor.
+The device number of the open file, ``iff:`` in fdinfo and the index of the interface identify a device. The path
+and the descriptor do not identify it, because anybody can make a node at another path or duplicate a descriptor.
 Sources: ``proc(5)``, ``Documentation/networking/tuntap.rst``, ``Documentation/admin-guide/devices.txt``.
 """
 
@@ -34,14 +34,14 @@ _MACVTAP_NODE = re.compile(r"/dev/tap\d+")
 _DELETED = " (deleted)"
 _NOT_A_FILE = ("socket:[", "pipe:[", "anon_inode:")
 _NODES = {TUN_PATH: TUN_RDEV, VHOST_NET_PATH: VHOST_NET_RDEV}
-# qemu closes a descriptor before it answers. This time is for a loaded host, and for the kernel to
-# remove a tap.
+# qemu closes a descriptor before it answers. The wait is for a host under load, and for the kernel, which
+# removes a tap a moment later.
 _RELEASE_SECONDS = 0.5
 _RELEASE_STEP_SECONDS = 0.002
 
 
 class Holding(t.NamedTuple):
-    """Somebody holds a link or a vdpa device. ``process`` and ``fd`` are ``None`` when /proc does not show who."""
+    """Somebody holds a link or a vdpa device. ``process`` and ``fd`` are ``None`` if /proc does not show the holder."""
 
     ifname: str
     process: Process | None = None
@@ -74,7 +74,7 @@ def at(process: Process, fd: int) -> Device | None:
     if name is None and rdev not in (TUN_RDEV, VHOST_NET_RDEV):
         return None
     if _NODES.get(path, rdev) != rdev:
-        # A node with that name is elsewhere, in a container's /dev.
+        # A node with that name is at another place, for example in a container's /dev.
         path += " (another node)"
     return Device(path=path, rdev=format_rdev(rdev), dev=name, fd=fd)
 
@@ -120,7 +120,7 @@ def beside(process: Process, known: t.Iterable[Device]) -> list[Device]:
 
 
 def _is_still(known: Device, now: Device) -> bool:
-    """Tell whether the file at a descriptor can be the device that was there before."""
+    """Tell whether the file at a descriptor can be the device that was at that descriptor before."""
     return now.rdev == known.rdev and now.dev in (None, known.dev)
 
 
@@ -138,7 +138,7 @@ def wait_released(process: Process, devices: t.Sequence[Device]) -> list[Device]
 def wait_all_released(
     process: Process, groups: t.Mapping[str, t.Sequence[Device]]
 ) -> dict[str, list[Device]]:
-    """Do the same for the devices of several interfaces at once; each group has those of one."""
+    """Do the same for the devices of several interfaces at once. Each group has the devices of one interface."""
     everything = [opened for devices in groups.values() for opened in devices]
     left = wait_released(process, everything)
     return {
@@ -156,11 +156,11 @@ def _is_one_of(held: Device, devices: t.Sequence[Device]) -> bool:
 def holder_of(
     ifname: str, ifindex: int | None, first: Process | None = None
 ) -> Holding | None:
-    """Return who holds a tap, macvtap or vdpa device, ``None`` when nobody does. The cheap answers come first.
+    """Return who holds a tap, macvtap or vdpa device, or ``None`` if nobody does. The cheap answers come first.
 
-    A link whose index is gone is held by nobody. Then the process ``first`` is asked, which is the VM's own,
-    then all processes. A tap without an owner in /proc is held all the same, as long as it is there: it goes
-    with its last descriptor, wherever that is. A vdpa device has no link: only /proc tells.
+    Nobody holds a link whose index is gone. The code looks at the process ``first``, which is the VM's own, and then
+    at all processes. If no process shows a descriptor of a tap, somebody still holds the tap as long as it exists,
+    because the kernel removes it with its last descriptor. A vdpa device has no link, so only /proc shows its holder.
     """
     if VDPA_NODE.fullmatch(ifname) and ifindex is None and not sysfs.exists(ifname):
         return _search(ifname, first)
@@ -178,7 +178,7 @@ def holder_of(
 def wait_free(
     ifname: str, ifindex: int | None, first: Process | None = None
 ) -> Holding | None:
-    """Wait a moment until nobody holds a tap, macvtap or vdpa device; return who still does, ``None`` for nobody."""
+    """Wait a moment until nobody holds a tap, macvtap or vdpa device. Return who still holds it, or ``None``."""
     return _wait(lambda: holder_of(ifname, ifindex, first))
 
 
@@ -203,7 +203,7 @@ def _search(name: str, first: Process | None) -> Holding | None:
 
 
 def _node_at(process: Process, fd: int) -> tuple[str, int] | None:
-    """Return path and device number of the character device behind a descriptor."""
+    """Return the path and the device number of the character device behind a descriptor."""
     for thread in process.files():
         link = f"{thread}/fd/{fd}"
         try:

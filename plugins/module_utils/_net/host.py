@@ -29,7 +29,7 @@ def check(
     ``leftovers`` are links of this VM that the task removes before it makes anything. ``known`` are the guests'
     MACs of the links that this collection made.
     """
-    # Once for all interfaces, because a host has hundreds of links.
+    # The code reads the links once for all interfaces, because a host has hundreds of links.
     carriers = _carriers(leftovers) if interfaces else {}
     for interface in interfaces:
         _check(interface, leftovers, carriers, known or {})
@@ -98,7 +98,7 @@ def _check_mac(
 
 
 def _may_serve(name: str, mac: str, known: t.Mapping[str, str]) -> bool:
-    """Tell whether a tap may belong to a guest's MAC. The tap's own MAC has all bytes of it but the first."""
+    """Tell whether a tap may belong to a guest's MAC. The tap's own MAC differs from it only in the first byte."""
     if name in known:
         return known[name] == mac
     holding = holdings.holder_of(name, sysfs.ifindex(name))

@@ -3,7 +3,7 @@
 
 """The interfaces that a task asks for. They are checked before anything is opened.
 
-Pure, but for vdpa: sysfs tells the node of a device, which names it everywhere.
+Pure, except for vdpa: there the code asks sysfs for the node of a device, because records and notes name the node.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ _KINDS = {
         },
     ),
 }
-# Values that ask for nothing.
+# Values of options that ask for nothing.
 _DEFAULTS = {"filter": "none", "link": "up", "queues": 1, "vhost": "auto"}
 _ALIASES = {"virtio-net": "virtio-net-pci", "e1000-82540em": "e1000"}
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
@@ -96,9 +96,9 @@ _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 class Interface(t.NamedTuple):
     """One NIC that a task asks for.
 
-    ``option`` names it in messages, as ``interfaces[0]``; ``mode`` is empty but for ``direct``. With ``vdpa``,
-    ``source`` is the device's name, and ``ifname`` that of its node. ``filter`` is ``none``, ``mac`` or
-    ``address``, and ``addresses`` are those of the last; ``link`` is ``up`` or ``down``.
+    ``option`` is its name in messages, such as ``interfaces[0]``. ``mode`` is empty unless the type is ``direct``.
+    With ``vdpa``, ``source`` is the device's name, and ``ifname`` is the name of its node. ``filter`` is ``none``,
+    ``mac`` or ``address``, and only with ``address`` are there ``addresses``. ``link`` is ``up`` or ``down``.
     """
 
     option: str
@@ -183,11 +183,11 @@ def parse_mac(option: str, text: str) -> str:
 
 
 def parse_interfaces(items: t.Sequence[t.Mapping[str, t.Any]]) -> list[Interface]:
-    """Check the option ``interfaces``; raise :class:`OptionError` at the first thing that is wrong."""
+    """Check the option ``interfaces``. Raises :class:`OptionError` for the first mistake."""
     interfaces = [
         _parse(f"interfaces[{index}]", item) for index, item in enumerate(items)
     ]
-    # A vdpa device has the name of its node for one of a link.
+    # For a vdpa device, ifname is the name of its node.
     for suboption in ("mac", "ifname"):
         seen: dict[str, Interface] = {}
         for interface in interfaces:
@@ -245,7 +245,7 @@ def _parse(option: str, item: t.Mapping[str, t.Any]) -> Interface:
     source, ifname = item["source"], item["ifname"] or f"vt{compact(mac)}"
     is_vdpa = item["type"] == "vdpa"
     if is_vdpa:
-        # Few NICs have one, and each import takes time.
+        # The import is here because few NICs are vdpa devices, and each import takes time.
         from . import vdpa
 
         found = vdpa.of_option(f"{option}.source", source)
@@ -258,7 +258,7 @@ def _parse(option: str, item: t.Mapping[str, t.Any]) -> Interface:
         mode=item["mode"] or kind.mode,
         model=item["model"],
         queues=item["queues"],
-        # qemu gets no vhost-net beside a vdpa device.
+        # A vdpa device needs no vhost-net, so qemu gets none.
         vhost="off" if is_vdpa else item["vhost"],
         ifname=ifname,
         mtu=item["mtu"],

@@ -117,7 +117,7 @@ def receive_all_multicast(name: str) -> None:
 
 
 def disable_ipv6(name: str) -> None:
-    """Turn IPv6 of the host off on a guest's link. Raises :class:`LinkError`."""
+    """Turn off the host's IPv6 on a guest's link. Raises :class:`LinkError`."""
     path = f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6"
     try:
         with open(path, "w", encoding="ascii") as handle:
@@ -180,7 +180,7 @@ def kind(name: str) -> str | None:
 
 
 def _mode_name(mode: object) -> str:
-    """Some versions of pyroute2 decode the mode to its kernel name, and others to its number."""
+    """Return the kernel's name of a mode. Some versions of pyroute2 decode the mode to this name, others to a number."""
     if isinstance(mode, int):
         return _MODE_NAMES.get(mode, str(mode))
     return "passthrough" if mode == "passthru" else str(mode)

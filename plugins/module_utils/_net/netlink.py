@@ -1,10 +1,10 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Sends short requests to the kernel over netlink, for which a library would take longer than the rest of the task.
+"""Sends short requests to the kernel over netlink. A library would take longer for them than the rest of the task.
 
-The import of pyroute2 takes 0.2 s, and libnftables reads all elements of a table to answer about one. Sources:
-``netlink(7)``, ``include/uapi/linux/netlink.h``.
+The import of pyroute2 takes 0.2 s, and libnftables reads all elements of a table before it answers about one element.
+Sources: ``netlink(7)``, ``include/uapi/linux/netlink.h``.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Order(t.NamedTuple):
 def talk(protocol: int, kind: int, flags: int, payload: bytes) -> list[Reply]:
     """Send one message and return the messages of the answer.
 
-    ``protocol`` is ``NETLINK_ROUTE`` or ``NETLINK_NETFILTER``; ``kind`` and ``flags`` are the header's. If the
+    ``protocol`` is ``NETLINK_ROUTE`` or ``NETLINK_NETFILTER``. ``kind`` and ``flags`` go into the header. If the
     kernel says that a dump is inconsistent, ask for it again. Raises :class:`OSError` with the kernel's errno.
     """
     for _try in range(_TRIES):
@@ -73,12 +73,12 @@ def talk(protocol: int, kind: int, flags: int, payload: bytes) -> list[Reply]:
 
 
 def ask_each(protocol: int, orders: t.Sequence[Order]) -> list[Reply | int]:
-    """Ask several questions at once that have one answer each; return that, or the kernel's errno, for each.
+    """Ask several questions at once that have one answer each. Return for each question its answer or the kernel's errno.
 
-    Raises :class:`OSError` when the kernel does not answer.
+    Raises :class:`OSError` if the kernel does not answer.
     """
     found: dict[int, Reply | int] = {}
-    # Each answer takes a page of the socket's memory, which has some fifty.
+    # Each answer takes a page of the socket's memory, and the socket has about fifty pages.
     for start in range(0, len(orders), _AT_ONCE):
         part = orders[start : start + _AT_ONCE]
         end = start + len(part)
@@ -102,7 +102,7 @@ def nested(kind: int, *attributes: bytes) -> bytes:
 
 
 def attributes(data: bytes) -> list[tuple[int, bytes]]:
-    """Return type and value of each attribute."""
+    """Return the type and the value of each attribute."""
     found = []
     while len(data) >= _ATTRIBUTE.size:
         length, kind = _ATTRIBUTE.unpack_from(data)
@@ -114,7 +114,7 @@ def attributes(data: bytes) -> list[tuple[int, bytes]]:
 
 
 def transact(subsystem: int, orders: t.Sequence[Order], dry: bool = False) -> None:
-    """Give orders to a part of netfilter, which carries out all of them or none, or only tries them.
+    """Give orders to a part of netfilter. It carries out all of them or none. With ``dry`` it only tries them.
 
     Raises :class:`OSError` with the kernel's errno.
     """
@@ -122,7 +122,7 @@ def transact(subsystem: int, orders: t.Sequence[Order], dry: bool = False) -> No
     batch = [Order(_BATCH_BEGIN, 0, frame)]
     batch += [each._replace(flags=each.flags | _NLM_F_ACK) for each in orders]
     if not dry:
-        # Without it the kernel takes everything back.
+        # Without this message the kernel takes everything back.
         batch.append(Order(_BATCH_END, 0, frame))
     answered = 0
     for _position, answer, _marks, body in _exchange(NETLINK_NETFILTER, batch):
@@ -151,16 +151,17 @@ def _talk(
 
 
 _numbers = itertools.count(1)
-# They stay open: when one is closed after something was deleted from nftables, the kernel waits until it is freed.
+# The sockets stay open. If a socket is closed after something was deleted from nftables, the kernel makes the close wait
+# until the deleted objects are freed.
 _sockets: dict[int, socket.socket] = {}
 
 
 def _exchange(
     protocol: int, orders: t.Sequence[Order]
 ) -> t.Iterator[tuple[int, int, int, bytes]]:
-    """Send messages, and yield the answers of the kernel's without an end.
+    """Send messages, and yield the kernel's answers. The caller stops when it has all that it needs.
 
-    Each has the position of what it answers, its type, flags and payload.
+    Each answer has the position of the message that it answers, its type, its flags and its payload.
     """
     numbers = {next(_numbers): position for position in range(len(orders))}
     sent = b"".join(
@@ -187,7 +188,7 @@ def _exchange(
                     yield numbers[asked], answer, marks, body
                 datagram = datagram[length + (-length % 4) :]
     except OSError:
-        # What is under way on it is not known.
+        # Nobody knows which answers will still arrive on this socket.
         broken = _sockets.pop(protocol, None)
         if broken is not None:
             broken.close()
@@ -195,7 +196,7 @@ def _exchange(
 
 
 def _raise(body: bytes) -> None:
-    """Raise what an acknowledgement or the end of a dump says."""
+    """Raise the error that an acknowledgement or the end of a dump carries, if it carries one."""
     code = _ERROR.unpack_from(body)[0] if body else 0
     if code:
         raise OSError(-code, os.strerror(-code))

@@ -24,10 +24,10 @@ def guest_side_mac(mac: str) -> str:
 
 
 class NicLink(t.NamedTuple):
-    """The link of a NIC on the host: its name and index, the guest's MAC, and the network that it is on or is to be on.
+    """The link of a NIC on the host: its name and index, the guest's MAC, and the network that it is or will be on.
 
-    ``ifindex`` is ``None`` if no note says yet that the link was made. ``vm`` is the UUID of its VM, if a task
-    is about to put the link on a network.
+    ``ifindex`` is ``None`` if no note says yet that the link was made. If a task is about to put the link on a
+    network, ``vm`` is the UUID of its VM.
     """
 
     ifname: str

@@ -27,20 +27,20 @@ from .holdings import Holding
 from .interface import Interface
 from .nic_link import NicLink
 
-# Called when all opens are on record, with what is open for each interface, by its MAC.
+# A function that is called when all opens are on record. It gets the open devices of each interface, by its MAC.
 Noted = t.Callable[[t.Mapping[str, list[Device]]], None]
 
 
 class OpenedDevices:
     """Opens the devices of interfaces and owns them until they are handed over.
 
-    ``note`` is called when all are open and on record, so that a crash leaves nothing that nobody knows of.
-    ``tried`` are the interfaces for which something was opened, or was to be.
+    It calls ``note`` when all devices are open and on record, so that the note knows them if the task crashes.
+    ``tried`` are the interfaces that it has begun to open.
 
-    Use it as a context manager: leaving it without :meth:`handed_over` closes every device, records each close,
-    and removes the macvtaps that were made for them. What somebody else holds by then is not closed: it raises
-    :class:`StuckError` beside the error that it was left with, and ``missed`` of the auditor has the next task
-    look at it again.
+    Use it as a context manager. If the block ends without :meth:`handed_over`, it closes every device, records each
+    close, and removes the links that were made for them. If another process holds a device by then, it records no
+    close for that device. It raises :class:`StuckError`, whose text also has the error that ended the block, and sets
+    ``missed`` of the auditor, so that the next task looks at the device again.
     """
 
     def __init__(self, auditor: Auditor, messages: Messages, note: Noted) -> None:
@@ -88,8 +88,8 @@ class OpenedDevices:
     def open(self, interfaces: t.Sequence[Interface]) -> dict[str, list[Device]]:
         """Open every device of interfaces, and put their links on their networks. Return the devices by MAC.
 
-        For each its queues come first, then one vhost-net per queue. Raises :class:`DeviceError`,
-        :class:`LinkError`, or :class:`AuditError` when an open could not be recorded.
+        The queues of each interface come first, and then one vhost-net for each queue. Raises :class:`DeviceError`,
+        :class:`LinkError`, or :class:`AuditError` if an open could not be recorded.
         """
         devices: dict[str, list[Device]] = {}
         try:
@@ -106,7 +106,7 @@ class OpenedDevices:
         return devices
 
     def handed_over(self, macs: t.Container[str]) -> None:
-        """Close our copies of the fds of some interfaces: qemu holds them now, so this gives nothing up."""
+        """Close our copies of the fds of some interfaces. qemu holds the devices now, so this gives up no device."""
         for mac, opened in self._devices:
             if mac in macs:
                 os.close(opened.fileno())
@@ -117,11 +117,11 @@ class OpenedDevices:
         self._made = {mac: made for mac, made in self._made.items() if mac not in macs}
 
     def made_link(self, ifname: str) -> None:
-        """Take over a link that stays when its last descriptor is closed, to remove it if it is not handed over."""
+        """Take over a link that stays when its last descriptor is closed. Remove it if it is not handed over."""
         self._links.append(ifname)
 
     def _prepare(self, interface: Interface) -> None:
-        """Put the link on its network before a frame can pass, on record where the network keeps frames apart.
+        """Put the link on its network before a frame can pass. Record this if the network keeps frames apart.
 
         Raises :class:`LinkError`.
         """
@@ -151,14 +151,14 @@ class OpenedDevices:
             except DeviceError:
                 if interface.vhost == "required" or devices:
                     raise
-                # With auto, the failed open is on record, and the NIC works without vhost-net.
+                # With auto, the failed open is on record, and the task goes on without vhost-net.
                 break
         return devices
 
     def open_node(
         self, interface: Interface, path: str, setup: t.Callable[[Device], None] | None
     ) -> Device:
-        """Open a node, make it what it should be, and send the record of the open(2)."""
+        """Open a node, set it up, and send the record of the open(2)."""
         try:
             opened = device.open_node(path)
         except OSError as exc:
@@ -170,7 +170,7 @@ class OpenedDevices:
         self._devices.append((interface.mac, opened))
         failure: Exception | None = None
         if setup is None:
-            # Nothing else connects a vhost-net descriptor with its interface, so the record does.
+            # Only the record tells which interface a vhost-net descriptor belongs to.
             opened.dev = interface.ifname
         else:
             try:
@@ -203,7 +203,7 @@ class OpenedDevices:
             for opened, sent in self._sent:
                 opened.event = sent.event
             self._sent.clear()
-            # The record may have landed all the same: the next task reads the log, and records the close then.
+            # The log may have the record all the same. Then the next task reads the log, and records the close.
             for opened in lost:
                 os.close(opened.fileno())
             self._devices = [each for each in self._devices if each[1] not in lost]

@@ -3,8 +3,8 @@
 
 """Makes, reads, changes and removes the row of a tap's port on a bridge of Open vSwitch.
 
-Source: ``ovs-vswitchd.conf.db(5)``, tables Bridge, Port and Interface; libvirt's
-``virNetDevOpenvswitchAddPort()`` for the external_ids that controllers look for.
+Sources: ``ovs-vswitchd.conf.db(5)``, tables Bridge, Port and Interface. libvirt's
+``virNetDevOpenvswitchAddPort()`` shows the external_ids that controllers look for.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class OvsPort(t.NamedTuple):
     """A port of a bridge of Open vSwitch.
 
     ``vlan`` is ``None`` if the row has no VLAN, and then the port is a trunk of all VLANs. ``ids`` are the
-    external_ids of its interface. ``error`` is the reason if the switch could not use the port.
+    external_ids of its interface. If the switch could not use the port, ``error`` is the reason.
     """
 
     bridge: str
@@ -91,8 +91,8 @@ def _port_of(
 def add(name: str, port: OvsPort) -> None:
     """Make a tap a port of a bridge, with all its settings at once. Raises :class:`LinkError`.
 
-    If a port with that name is left whose tap no longer exists, remove it before, because the switch does not
-    use a new tap for it.
+    If an old port has that name and its tap no longer exists, remove the port first, because the switch does not use
+    a new tap for an old port.
     """
     problem = _add(name, port)
     if problem is not None:
@@ -106,7 +106,7 @@ def add(name: str, port: OvsPort) -> None:
 
 
 def _add(name: str, port: OvsPort) -> str | None:
-    """Make the port if none of the name is there. Return why the switch does not use it."""
+    """Make the port if no port has that name. Return why the switch does not use it, or ``None`` if it does."""
     row = {
         "name": name,
         "interfaces": ["named-uuid", "link"],
@@ -129,7 +129,7 @@ def _add(name: str, port: OvsPort) -> str | None:
 
 
 def update(name: str, port: OvsPort) -> None:
-    """Change the VLANs, the isolation and the external_ids of a port on the bridge that it is on. Raises :class:`LinkError`."""
+    """Change the VLANs, the isolation and the external_ids of a port. It stays on its bridge. Raises :class:`LinkError`."""
     ids = {"external_ids": ovsdb.as_map(port.ids)}
     ovsdb.change(
         [_update("Port", name, _settings(port)), _update("Interface", name, ids)]
@@ -139,7 +139,7 @@ def update(name: str, port: OvsPort) -> None:
 def remove(name: str, wait: bool = False) -> None:
     """Remove a port from its bridge. A missing port is not an error. Raises :class:`LinkError`.
 
-    The switch lets go of it in its own time, unless ``wait``.
+    With ``wait``, wait until the switch no longer uses the port.
     """
     ports, rows = ovsdb.select(ovsdb.rows_of("Port", ["_uuid"], name=name), _BRIDGES)
     bridge = _bridge_of(ports[0], rows) if ports else None

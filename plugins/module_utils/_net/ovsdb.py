@@ -20,12 +20,12 @@ from .._errors import LinkError
 from .._proc import Process
 
 RUN_DIR = "/run/openvswitch"
-# The path of the database, which exists also while no server runs.
+# The path of the database. The file also exists while no server runs.
 _FILES = ("/etc/openvswitch/conf.db", "/var/lib/openvswitch/conf.db")
 _SCHEMA = "Open_vSwitch"
 _ROOT = "Open_vSwitch"
-# How long the switch may take to take over a change, how long the database waits for it before it answers, and how long
-# an answer may take.
+# How long the switch may take to apply a change, how long the database waits for the switch before it answers, and how
+# long an answer may take.
 _SECONDS = 5.0
 _STEP_SECONDS = 1.0
 _REPLY_SECONDS = 5.0
@@ -66,7 +66,7 @@ def rows_of(table: str, columns: t.Sequence[str], **where: str) -> Operation:
 
 
 def select(*questions: Operation) -> list[list[Row]]:
-    """Return the rows for each question, all of the same moment, as Python values. Raises :class:`LinkError`."""
+    """Return the rows for each question as Python values. All are from the same moment. Raises :class:`LinkError`."""
     return _select(questions)
 
 
@@ -81,29 +81,29 @@ def _select(operations: t.Sequence[Operation]) -> list[list[Row]]:
 
 
 class RefusedError(LinkError):
-    """The database refused a transaction, and did nothing of it."""
+    """The database refused a transaction, and changed nothing."""
 
     def __init__(self, error: str, details: str) -> None:
-        """``error`` is the protocol's word for it."""
+        """Make the message from ``details``. ``error`` is the protocol's word for the error."""
         super().__init__(f"Open vSwitch's database refused a change: {details}")
-        # What a transaction waits for is not so.
+        # The transaction waited for a condition, and the condition did not become true in time.
         self.timed_out = error == "timed out"
 
 
 def require_none(table: str, **where: str) -> Operation:
-    """Return the operation that has a transaction refused where a table has such a row."""
+    """Return the operation that makes the database refuse a transaction if a table has such a row."""
     return _wait(rows_of(table, [*where], **where), "==", [], 0.0)
 
 
 def write(operations: t.Sequence[Operation]) -> None:
-    """Make one transaction, which the switch takes over in its own time. Raises :class:`LinkError`."""
+    """Make one transaction, and do not wait until the switch has applied it. Raises :class:`LinkError`."""
     _transact(operations)
 
 
 def change(operations: t.Sequence[Operation], *questions: Operation) -> list[list[Row]]:
-    """Make one transaction, wait until the switch has taken it over, and return the rows of questions as they are then.
+    """Make one transaction, and wait until the switch has applied it. Return the rows of the questions after that.
 
-    Raises :class:`LinkError`; :class:`RefusedError` where the database did nothing.
+    Raises :class:`LinkError`, or :class:`RefusedError` if the database changed nothing.
     """
     more: list[Operation] = [
         {
@@ -137,7 +137,7 @@ def change(operations: t.Sequence[Operation], *questions: Operation) -> list[lis
 def _wait(
     question: Operation, until: str, rows: list[Row], seconds: float
 ) -> Operation:
-    """Return the operation that waits until a question has, or has not, these rows for its answer."""
+    """Return the operation that waits until the answer to a question is, or is no longer, these rows."""
     more = {"op": "wait", "until": until, "rows": rows, "timeout": int(seconds * 1000)}
     return {**question, **more}
 

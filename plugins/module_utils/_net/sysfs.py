@@ -3,7 +3,7 @@
 
 """Reads from /sys/class/net about the links of this network namespace, and changes nothing.
 
-To read a file is cheaper than to import a netlink library, which a task that changes nothing does not need.
+Reading a file takes less time than the import of a netlink library. A task that changes nothing needs no such library.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def macvtap_of(major: int, minor: int) -> str | None:
 
 
 def vdpa_of(major: int, minor: int) -> str | None:
-    """Return the name of the node of a vdpa device, ``vhost-vdpa-<N>``, ``None`` for another character device."""
+    """Return the name of a vdpa device's node, ``vhost-vdpa-<N>``, or ``None`` for another character device."""
     name = os.path.basename(os.path.realpath(f"/sys/dev/char/{major}:{minor}"))
     return name if VDPA_NODE.fullmatch(name) else None
 

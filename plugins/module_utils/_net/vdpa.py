@@ -1,10 +1,10 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Finds vdpa devices of this host and their nodes. Changes nothing.
+"""Finds vdpa devices of this host and their nodes. It changes nothing.
 
-Source: ``drivers/vhost/vdpa.c``: the node of a vdpa device that its driver ``vhost_vdpa`` serves is
-``vhost-vdpa-<N>``, a child of the device in sysfs. A vdpa device has no link on the host.
+If the driver ``vhost_vdpa`` serves a vdpa device, the device's node is ``vhost-vdpa-<N>``, a child of the device in
+sysfs. A vdpa device has no link on the host. Source: ``drivers/vhost/vdpa.c``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NAME = re.compile(r"[A-Za-z0-9_.:-]+", re.ASCII)
 
 
 class VdpaDevice(t.NamedTuple):
-    """A vdpa device: its name, that of its node below /dev, and the node's number as sysfs writes it."""
+    """A vdpa device: its name, the name of its node in /dev, and the node's number in the form of sysfs."""
 
     name: str
     node: str
@@ -36,7 +36,7 @@ class VdpaDevice(t.NamedTuple):
 
 
 def find(source: str) -> VdpaDevice | None:
-    """Return the device of a name or of a node's path, ``None`` when this host has none that qemu could use."""
+    """Find a device by its name or by its node's path. Return ``None`` if qemu cannot use such a device on this host."""
     node = source[len(_DEV) :] if source.startswith(_DEV) else None
     for name in [source] if node is None else _names():
         for child in _nodes_of(name):

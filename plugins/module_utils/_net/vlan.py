@@ -143,7 +143,7 @@ def _vid(option: str, vid: int) -> int:
 
 
 def of_vids(native: int | None, tagged: t.Iterable[int]) -> Vlan:
-    """Return the VLANs with these ids. ``native`` is without a tag, and ``tagged`` are with a tag."""
+    """Return the VLANs with these ids. The frames of ``native`` have no tag, and those of ``tagged`` have one."""
     return Vlan(native, ranges_of({*tagged} - {native}))
 
 

@@ -3,8 +3,8 @@
 
 """Plugs NICs into a running qemu in one pass, with rollback.
 
-Sources: QMP ``getfd``, ``netdev_add``, ``device_add``. Commands that qemu carries out at once are sent without
-waiting for each answer. qemu makes one front end after the other.
+The code sends commands that qemu carries out at once without waiting for each answer. qemu makes one front end after
+the other. Sources: QMP ``getfd``, ``netdev_add``, ``device_add``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Devices = dict[str, list[Device]]
 
 
 class Offer(t.NamedTuple):
-    """A NIC for qemu: its open devices and, if the machine has such ports, its PCIe port."""
+    """A NIC for qemu: its open devices and, if the machine has PCIe ports, the port for it."""
 
     interface: Interface
     devices: list[Device]
@@ -131,7 +131,7 @@ def _give(
 
 
 def _matches(mine: t.Sequence[Device], new: t.Sequence[Device]) -> list[Device]:
-    """Return which of qemu's new files are queues of an interface. Queues are alike, so their order is enough."""
+    """Return which of qemu's new files are queues of an interface. The queues are alike, so any order is right."""
     known = {(opened.rdev, opened.dev) for opened in mine}
     return [opened for opened in new if (opened.rdev, opened.dev) in known]
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Lets systemd record the end of a VM, with a program that stays after the task has ended."""
+"""Makes systemd record the end of a VM. The program for it stays on the host after the task has ended."""
 
 from __future__ import annotations
 

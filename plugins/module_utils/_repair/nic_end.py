@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Looks at an interface that a task has left, and finishes it: makes the records of its end, and removes what is left."""
+"""Finishes an interface that a task has left: makes the records of its end, and removes what is left of it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def nic_end_records(
     """Return the records that say that qemu no longer holds an interface: the detach or the failed ``grant``,
     and each close.
 
-    Leave out what is ``on_record`` already.
+    Leave out those that are ``on_record`` already.
     """
     records = []
     if on_record.granted:
@@ -41,7 +41,7 @@ def nic_end_records(
 
 
 def has_remains(nic: NicNote, free: bool = False) -> bool:
-    """Tell whether something is left that was made for an interface and that nobody holds.
+    """Tell whether something is left that a task made for an interface and that nobody holds.
 
     ``free`` tells that the caller has just found that nobody holds it.
     """

@@ -1,8 +1,8 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Records the ends of the host's other VMs that nobody has recorded, such as VMs that crashed or powered
-themselves off.
+"""Records the end of each other VM of the host that nobody has recorded, such as the end of a VM that crashed or
+powered itself off.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ if t.TYPE_CHECKING:
 def settle_other_vms(
     uuid: str, report: Report, origin: Origin, check_mode: bool
 ) -> None:
-    """Do what is due for every VM but the task's own whose qemu has ended, and report it as late.
+    """Record the end of each VM whose qemu has ended, except the task's own VM, and report it as late.
 
     Check mode only says it. The task that gave the VM its NICs has decided how much proof its records need. The
     records have no ticket, because the ticket of a task is about the VM that the task names. If a task or the
-    companion works on a VM, leave the VM to it. A failure here is only a warning.
+    companion works on a VM, leave the VM alone. A failure here is only a warning.
     """
     for state in statedir.other_vms(uuid):
         note = _note_of(state)
@@ -87,7 +87,7 @@ def _note_of(state: VmState, write: bool = False) -> Note | None:
 
 
 def _is_due(note: Note) -> bool:
-    """Tell whether the end of a VM, or of its start, still has to be recorded."""
+    """Tell whether the end of a VM, or the end of its start, still has to be recorded."""
     if note.boot_id != boot_id():
         return False
     process = note.process

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Before a task begins, does the work that interrupted tasks and ended VMs have left.
+"""Does the work that interrupted tasks and ended VMs have left, before a task begins.
 
-Check mode says the same steps.
+Check mode names the same steps and does none.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def repair_first(vm: Vm, report: Report, origin: Origin, check_mode: bool) -> No
 
 
 def _foresee(vm: Vm, steps: t.Sequence[Step], report: Report) -> None:
-    """Say what the run would do, and show the VM as it would be then."""
+    """Say what the run would do, and show the VM in the state that it would have then."""
     for step in steps:
         report.warnings.append(step.foreseen)
         if step.action == "end":
@@ -99,9 +99,9 @@ def _repair(
 def _do(
     vm: Vm, note: Note, step: Step, auditor: Auditor, messages: Messages
 ) -> str | None:
-    """Do one step for a living VM.
+    """Do one step for a VM that runs.
 
-    If a part of it failed and the task can go on all the same, return that in words.
+    If a part of the step failed and the task can still go on, return that part in words.
     """
     problem = None
     nic, on_record = step.nic, step.on_record

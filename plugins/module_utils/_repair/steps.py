@@ -3,7 +3,7 @@
 
 """Decides what is left to do for a VM after an interrupted task or after its end. Pure. No other code decides it.
 
-Check mode says the steps and a run does them, for the VM of a task and for the other VMs of the host.
+Check mode names the steps, and a run does them, for the VM of a task and for the other VMs of the host.
 """
 
 from __future__ import annotations
@@ -30,9 +30,11 @@ Action = t.Literal[
 
 
 class Host(t.NamedTuple):
-    """The questions to the host about an interface, which are asked only if the answer matters: whether
-    something is left that was made for it and that nobody holds; whether its link is on the network of an
-    update; and the present name of its link, or ``None`` if it was removed, with its source.
+    """The questions to the host about an interface. The code asks each only if the answer matters.
+
+    The first asks whether something is left that a task made for the interface and that nobody holds. The second asks
+    whether its link is on the network of an update. The third asks for the present name of its link, or ``None`` if
+    somebody has removed it, and for its source.
     """
 
     has_remains: t.Callable[[NicNote], bool]
@@ -59,7 +61,10 @@ class Step:
 
     @property
     def changes(self) -> bool:
-        """Tell whether the task that does it has changed something: what is given up is a change without a record, too."""
+        """Tell whether the task that does this step has changed something.
+
+        If a task gives something up, that is a change, even if no record says it.
+        """
         return self.records or self.action in ("end", "record_end")
 
     @property
@@ -69,7 +74,7 @@ class Step:
 
     @property
     def reported(self) -> str:
-        """Return it in words when it is done."""
+        """Return it in words for a run that has done it."""
         return f"{self.what}; {self.done}"
 
 
@@ -192,10 +197,10 @@ def _step_of_update(
 
 
 def _moved(nic: NicNote, whole: bool, host: Host) -> tuple[bool, str]:
-    """Tell whether somebody has removed the link of an interrupted attach, and say in words what somebody did to it.
+    """Tell whether somebody has removed the link of an interrupted attach, and say in words what happened to the link.
 
-    ``whole`` tells that qemu has the link. Otherwise the link disappears with the task that made it, and it may
-    not have been on its network yet.
+    ``whole`` tells that qemu has the link. Otherwise the link disappears with the task that made it, and the task may
+    not have put it on its network yet.
     """
     if nic.ifindex is None:
         return False, ""

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Finishes an interrupted update. Either its link is on the new network, or it is put back on the old one.
+"""Finishes an interrupted update, and records its outcome.
 
-Both are recorded.
+Either the link is on the new network already, or this code puts it back on the old network.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def settle_update(
 ) -> LinkError | None:
     """Record an update as done, or put the link back and record the update as failed.
 
-    Do not write records a second time. If the link could not be put back, return the reason. Then the update
+    No record is written a second time. If the link could not be put back, return the reason. Then the update
     stays noted.
     """
     link, after = nic.link, nic.updating

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Finds the VM that a task names, and keeps other tasks from it."""
+"""Finds the VM that a task names, and keeps other tasks from changing it."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ def _ask(
     qmp_socket: str, timeout: float
 ) -> tuple[dict[str, str | None], Process | None]:
     """Return what the given monitor tells about its VM, and the VM's process if it can be found."""
-    # The lock needs the UUID, so we ask before we lock. Disconnect before locking: a monitor serves one client
-    # at a time, and the task that has the lock needs it.
+    # The lock needs the UUID, so we ask before we lock. We disconnect before we lock, because a monitor serves one
+    # client at a time, and the task that has the lock needs the monitor.
     with Monitor(qmp_socket, timeout) as monitor:
         reported = identity.reported(monitor)
         with contextlib.suppress(ProcessError):

@@ -17,7 +17,7 @@ from .note import NicNote, Note
 if t.TYPE_CHECKING:
     from .._log.parse import Logged
 
-# The kernel's records and the note have the same clock, in ticks of a different length.
+# The kernel's records and the note use the same clock, but their ticks have different lengths.
 _SLACK_SECONDS = 0.1
 _MACS = ("net", "new-net", "old-net")
 _TURNS = ("start", "attach", "detach")
@@ -37,12 +37,15 @@ class NicHistory:
 
     @property
     def is_end_due(self) -> bool:
-        """Tell whether a record of its end is missing, which is a detach, a failed hand-over or a close."""
+        """Tell whether a record of its end is missing: a detach, a failed hand-over or a close."""
         return self.granted or not self.settled or bool(self.outstanding)
 
 
 def of_note(note: NicNote) -> NicHistory:
-    """Return what the note says: all devices of the interface are open, and they are handed over if the interface is held."""
+    """Return the history that the note implies.
+
+    All devices of the interface are open. If the note says that the interface is held, they are handed over.
+    """
     return NicHistory([*note.devices], granted=note.phase == "held")
 
 
@@ -82,7 +85,7 @@ class History:
         )
 
     def nic(self, note: NicNote) -> NicHistory:
-        """Return what is on record of one interface: the note from before these records, and what they change."""
+        """Return what is on record of one interface: the earlier note, with the changes that these records make."""
         mine = [
             logged
             for logged in self.records
@@ -104,7 +107,7 @@ class History:
         outstanding = [each for each in on_record.outstanding if each.path]
         for each in outstanding:
             if each.fd is None and each.event in noted:
-                # No record names its descriptor.
+                # No record names the descriptor of this device.
                 each.fd = noted[each.event].fd
         return NicHistory(
             outstanding,
@@ -130,8 +133,8 @@ def _split(
 ) -> tuple[dict[str, Device], list[Device]]:
     """Return the noted devices whose open is among the records, by its event, and those that were opened before.
 
-    If a device is noted without an event, its open may be on record all the same. Then it is the open of the
-    same path.
+    If a device is noted without an event, its open may still be on record. Then the record is the one of an open of
+    the same path.
     """
     opens = {
         logged.event: logged.record.fields.get("path")

@@ -4,7 +4,7 @@
 """Decides which process a VM is. No other code decides it.
 
 It relies on facts that a process cannot choose: the noted pid and start time, the program that it runs, its
-uid, the peer of the monitor's socket (SO_PEERCRED), and the UUID that qemu itself tells.
+uid, the peer of the monitor's socket (SO_PEERCRED), and the UUID that qemu itself reports.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def uids_of(note: Note | None) -> list[int]:
 
 
 def reported(monitor: Monitor) -> dict[str, str | None]:
-    """Return the name and the UUID that a qemu tells, or ``None`` if it was started without them.
+    """Return the name and the UUID that a qemu reports, or ``None`` for what it was started without.
 
     Raises :class:`ProcessError` if neither qemu nor a relay that root runs serves the monitor.
     """
@@ -102,9 +102,9 @@ def require_noted(path: str, process: Process, note: Note | None) -> None:
 def require_ended(
     unreached: UnreachableError, name: str, uuid: str, note: Note | None
 ) -> None:
-    """If nobody serves the monitor of a VM, require that the VM has ended, because it could also have another monitor.
+    """Require that a VM has ended if nobody serves its monitor, because the VM could have another monitor.
 
-    Raises ``unreached`` if its noted process lives, or if a qemu runs that is this VM or does not tell which VM
+    Raises ``unreached`` if its noted process lives, or if a qemu runs that is this VM or that does not tell which VM
     it is.
     """
     known = note.process if note else None
@@ -123,9 +123,8 @@ def refuse_namesake(
 ) -> None:
     """Refuse to start a VM if another VM of this host has the same name and another UUID.
 
-    ``others`` are the notes of this host's other VMs, and ``uid`` is the uid that qemu will have. ``ends``
-    tells that the run ends a qemu of this UUID before, which check mode only foresees. Raises
-    :class:`OptionError`.
+    ``others`` are the notes of this host's other VMs, and ``uid`` is the uid that qemu will have. ``ends`` tells
+    that the run first ends a qemu of this UUID. Check mode only foresees that. Raises :class:`OptionError`.
     """
     for note in others:
         known = note.process if note else None
@@ -186,7 +185,7 @@ def _require_server(monitor: Monitor, note: Note | None = None) -> int:
 
 
 def _may_be(process: Process, note: Note | None) -> bool:
-    """Tell whether a process can be a VM. The noted process can, whatever its program's name is, and any qemu can."""
+    """Tell whether a process can be a VM. Any qemu can be one, and so can the noted process with any program name."""
     noted = note.process if note else None
     return process == noted or is_qemu(process)
 

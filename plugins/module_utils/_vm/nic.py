@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Tells which NICs a VM has now. It combines what qemu's monitor and /proc say, with the help of the note."""
+"""Tells which NICs a VM has now. It combines the answers of qemu's monitor and /proc, with the help of the note."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class Nic:
         return backend_of(self.type).mode_of(self.ifname)
 
     def as_note(self) -> NicNote:
-        """Return an entry for the VM's note, for a NIC that this collection did not attach."""
+        """Return the entry of the VM's note for a NIC that this collection did not attach."""
         return NicNote(
             mac=self.mac,
             type=self.type,
@@ -132,7 +132,7 @@ class Nic:
 
     @property
     def _is_there(self) -> bool:
-        """Tell whether its link exists. For a kind of NIC without a link, tell whether its device does."""
+        """Tell whether its link exists. For a kind of NIC without a link, tell whether its device exists."""
         return sysfs.exists(self.ifname or "?") or (
             bool(self.devices) and not backend_of(self.type).has_link
         )
@@ -144,10 +144,10 @@ class Nic:
 def observe_nics(
     inventory: Inventory, process: Process, note: Note | None
 ) -> dict[str, Nic]:
-    """Return every NIC of a VM by MAC, back ends without a front end included.
+    """Return every NIC of a VM by MAC, including back ends without a front end.
 
-    The guest can rewrite the MAC of some models. So the id identifies a NIC of this collection, and the id of
-    the back end identifies another NIC that is noted. If two NICs have the same MAC, the first one counts.
+    The guest can rewrite the MAC of some models. So the id identifies a NIC of this collection, and the id of its back
+    end identifies any other NIC that is noted. If two NICs have the same MAC, the first one counts.
     """
     notes = dict(note.interfaces) if note else {}
     by_netdev = {known.netdev: mac for mac, known in notes.items()}
@@ -234,8 +234,8 @@ def strange_devices(
 ) -> list[str]:
     """Return in words which network devices one of our VMs holds that no task gave it.
 
-    ``cut_off`` are interrupted attaches. The run finishes them or takes them back before, and check mode only
-    foresees that.
+    ``cut_off`` are interrupted attaches. The run finishes them or takes them back before it asks this. Check mode
+    only foresees that.
     """
     given = [opened for nic in nics if nic.note is not None for opened in nic.devices]
     return [

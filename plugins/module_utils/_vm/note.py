@@ -22,7 +22,7 @@ _VERSION = 1
 
 Phase = t.Literal["opening", "held", "revoked"]
 _PHASES: tuple[Phase, ...] = t.get_args(Phase)
-# The types that JSON has for the fields of a note, by the types of the fields.
+# For each type of a field of a note, the types that its value has in JSON.
 _TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,),
     "str | None": (str, type(None)),
@@ -85,11 +85,11 @@ class Note:
     """One VM. ``started`` tells that this collection started its qemu, and so records its end.
 
     ``booting`` tells that this start is not finished. ``frozen`` tells that its CPUs may be stopped for a
-    revocation. ``busy`` is the time (seconds since the epoch) since which a task changes something. If the next
-    task finds it, the earlier one was cut off. ``audit`` is how much proof the record of its end needs if no
-    task says so: the strictest mode of the tasks that gave it something. qemu made ``pid_file`` and removes it
-    at an orderly end. ``companion`` is the zipapp that its companion unit runs. ``uid`` is its qemu's uid, if
-    one of our tasks chose it.
+    revocation. ``busy`` is the time (seconds since the epoch) at which a task began to change something. If the next
+    task finds it, the earlier task was cut off. ``audit`` is how much proof the record of its end needs if no task
+    says so: the strictest mode of the tasks that gave it something. qemu made ``pid_file``, and removes it when it
+    ends in good order. ``companion`` is the zipapp that its companion unit runs. ``uid`` is its qemu's uid, if one of
+    our tasks chose it.
     """
 
     name: str
@@ -135,7 +135,7 @@ class Note:
         self.pid, self.start_time = process.pid, process.start_time
 
     def unrecord(self, event: str, fields: t.Mapping[str, str | None]) -> None:
-        """The audit daemon has not written a record to its log, so note the NIC as it was before that record.
+        """Note a NIC as it was before a record, because the audit daemon has not written that record to its log.
 
         The next task reads the log, and writes the missing records.
         """
@@ -203,7 +203,7 @@ _Kind = t.TypeVar("_Kind")
 
 
 def _build(kind: type[_Kind], data: t.Any, **built: t.Any) -> _Kind:
-    """Build a part of a note, and check the types of its fields. ``built`` are parts of it that were built already."""
+    """Build a part of a note, and check the types of its fields. ``built`` are the fields that are built already."""
     if not isinstance(data, dict):
         raise TypeError(f"{data!r} is not a part of a note")
     known: dict[str, t.Any] = dict(built)

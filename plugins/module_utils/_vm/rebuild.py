@@ -23,14 +23,14 @@ from .statedir import VmState
 if t.TYPE_CHECKING:
     from .._log.parse import Logged
 
-# The kernel's records and its clock of processes have ticks of a different length.
+# The ticks of the kernel's records and the ticks of its clock for processes have different lengths.
 _SLACK_SECONDS = 0.1
 
 
 def read_note(state: VmState, write: bool, ended: Process | None = None) -> Note | None:
     """Return a VM's note, or ``None`` if nothing is known about the VM.
 
-    If the note cannot be read, make a new one, and with ``write`` set the old one aside and replace it.
+    If the note cannot be read, make a new one. With ``write``, also set the old note aside and replace it.
     ``ended`` is the qemu whose end is known already.
     """
     note = state.load()
@@ -74,7 +74,7 @@ def _rebuild(state: VmState, process: Process | None) -> Note | None:
 
 
 def _learn(note: Note, logged: Logged) -> None:
-    """Take from a record what it tells about the VM. The last record that tells something counts."""
+    """Note what a record tells about the VM. A later record overwrites what an earlier record has told."""
     fields = logged.record.fields
     note.name, note.virt = str(fields.get("vm")), str(fields.get("virt"))
     if logged.record.type == "VIRT_MACHINE_ID":
@@ -105,7 +105,7 @@ def _mac_of(logged: Logged) -> str | None:
 
 
 def _network_of(mac: str, history: History) -> Network:
-    """Return the network that an interface was put on, by its records. The last record with a value counts."""
+    """Return the network that an interface was put on, by its records. For each value, its last record counts."""
     known: dict[str, str | None] = {}
     for logged in history.records:
         fields = logged.record.fields

@@ -68,7 +68,7 @@ class VmState:
         return False
 
     def load(self) -> Note | None:
-        """Return the note, or ``None`` if there is no usable note (one of another VM is not usable).
+        """Return the note, or ``None`` if there is no usable note. The note of another VM is not usable.
 
         Raises :class:`OSError` if the host is out of file descriptors or memory.
         """
@@ -137,7 +137,7 @@ class VmState:
 
 @contextlib.contextmanager
 def host_locked(timeout: float) -> t.Iterator[None]:
-    """Keep the tasks of all VMs from claiming MACs meanwhile."""
+    """Keep the tasks of all other VMs from claiming MACs until the block ends."""
     with lock_directory(
         BASE,
         timeout,
@@ -165,7 +165,7 @@ def other_notes(uuid: str) -> list[Note]:
 
 
 def prepare_base() -> None:
-    """Make the state directory. Refuse one that somebody else could write to."""
+    """Make the state directory. Refuse a directory that anybody but root could write to."""
     try:
         with contextlib.suppress(FileExistsError):
             os.mkdir(BASE, 0o700)

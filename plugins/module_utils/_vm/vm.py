@@ -28,7 +28,7 @@ _ENDING_SECONDS = 1.0
 
 
 class Live(t.NamedTuple):
-    """A VM that runs: its process, the session with its monitor, and what both told last."""
+    """A VM that runs: its process, the session with its monitor, and the last answers of both."""
 
     process: Process
     monitor: Monitor
@@ -36,7 +36,7 @@ class Live(t.NamedTuple):
     nics: dict[str, Nic]
 
     def free_ports(self, enough: int | None = None) -> list[str]:
-        """Return the PCIe ports that have no device now, or the first ``enough`` of them."""
+        """Return the PCIe ports that have no device now. With ``enough``, return at most that many of them."""
         return free_ports(self.monitor, self.inventory.ports, enough)
 
 
@@ -125,7 +125,7 @@ class Vm:
         self.adopt(self.live.process, self.live.monitor)
 
     def disconnect(self) -> Process | None:
-        """Leave the monitor; return the process that was behind it."""
+        """Leave the monitor, and return the process that was behind it."""
         live, self._live = self._live, None
         if live is None:
             return None

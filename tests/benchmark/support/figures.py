@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What was measured: samples of each side, ratios, and the figure wanted. Pure."""
+"""The results of a measurement: the samples of each side, their ratios, and the figure to reach. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Bound = t.Literal["at least", "at most"]
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """The figure to reach. ``of``: of the ratio, or of the median of the first side."""
+    """The figure to reach. ``of`` tells whether it is about the ratio, or about the median of the first side."""
 
     bound: Bound
     value: float
@@ -34,8 +34,8 @@ class Wanted:
 class Figure:
     """One comparison.
 
-    ``samples`` has for each side its values in ``unit``, one a round. ``ratio`` names the two
-    sides to divide; it is taken round by round, so that a busy moment of the machine hits both.
+    ``samples`` has the values of each side in ``unit``, one for each round. ``ratio`` names the two sides to divide.
+    The ratio is computed for each round, so that a busy moment of the machine affects both sides.
     """
 
     what: str
@@ -47,7 +47,7 @@ class Figure:
 
     @classmethod
     def of_json(cls, data: dict[str, t.Any]) -> Figure:
-        """Build a figure from what :meth:`to_json` returned."""
+        """Build a figure from the value that :meth:`to_json` returned."""
         wanted = Wanted(**data["wanted"]) if data["wanted"] else None
         ratio = tuple(data["ratio"]["of"]) if data["ratio"] else None
         samples = {side["name"]: side["samples"] for side in data["sides"]}
@@ -61,17 +61,17 @@ class Figure:
         return [one / other for one, other in zip(first, second)]
 
     def judged(self) -> float:
-        """Return the median that the wanted figure speaks of."""
+        """Return the median that the figure to reach is about."""
         if self.wanted is not None and self.wanted.of == "ratio":
             return statistics.median(self.ratios())
         return statistics.median(next(iter(self.samples.values())))
 
     def is_reached(self) -> bool | None:
-        """Tell whether the figure wanted is reached, ``None`` when there is none."""
+        """Tell whether the figure is reached, or return ``None`` if there is no figure to reach."""
         return None if self.wanted is None else self.wanted.is_reached(self.judged())
 
     def to_json(self) -> dict[str, t.Any]:
-        """Return all of it, the samples included."""
+        """Return all values, including the samples."""
         ratios = self.ratios()
         return {
             "what": self.what,
@@ -103,7 +103,7 @@ def number(value: float) -> str:
 
 
 def verdict(figure: Figure) -> str:
-    """Return ``reached`` or ``not reached``, nothing where no figure is wanted."""
+    """Return ``reached`` or ``not reached``, or nothing if there is no figure to reach."""
     return {None: "", True: "reached", False: "not reached"}[figure.is_reached()]
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A host with many filtered NICs, and what the filter takes of a frame's time."""
+"""Makes a host with many filtered NICs, and measures the time that the filter adds to a frame."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _OWN, _PEER = "52:54:00:be:fe:01", "52:54:00:be:fe:02"
 
 
 def rights(ifname: str, number: int) -> Rights:
-    """Return what a NIC with an address of each family may send."""
+    """Return the rights of a NIC with an address of each family."""
     index = int(Path(f"/sys/class/net/{ifname}/ifindex").read_text("ascii"))
     addresses = [f"10.{number >> 8}.{number & 255}.7", f"2001:db8::{number:x}:7"]
     mac = _OWN if number == 0 else f"52:54:00:bf:{number >> 8:02x}:{number & 255:02x}"
@@ -43,7 +43,7 @@ def rights(ifname: str, number: int) -> Rights:
 
 @contextlib.contextmanager
 def crowd(count: int) -> Iterator[None]:
-    """Have so many other filtered NICs on the host, of VMs that are silent."""
+    """Add so many other filtered NICs to the host, of VMs that send nothing."""
     names = [f"vabench-c{number}" for number in range(1, count + 1)]
     try:
         _batch([f"tuntap add mode tap name {name}" for name in names])
@@ -56,7 +56,7 @@ def crowd(count: int) -> Iterator[None]:
 
 
 def remove_table() -> None:
-    """Remove the filter's table. Nobody else may have filtered NICs here."""
+    """Remove the filter's table. No other VM on this host may have filtered NICs."""
     subprocess.run(
         ["nft", "delete", "table", "bridge", TABLE], check=False, capture_output=True
     )
@@ -94,7 +94,7 @@ class Sender:
         return (time.perf_counter() - begin) * 1e6 / _FRAMES
 
     def passed(self) -> bool:
-        """Tell whether the frames arrived at the other port, whose queue takes a few hundred of them."""
+        """Tell whether the frames arrived at the other port. Its queue holds a few hundred frames."""
         os.set_blocking(self._taps[1], False)
         with contextlib.suppress(BlockingIOError):
             while True:

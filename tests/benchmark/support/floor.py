@@ -2,13 +2,13 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a NIC costs at least: the same steps in plain calls, without Ansible, plans, notes or checks.
+"""Measures the least that a NIC can cost: the same steps in plain calls, without Ansible, plans, notes or checks.
 
     floor.py QMP_SOCKET BRIDGE COUNT
 
-Prints the seconds of each NIC as JSON: open a tap, give it MAC and bridge, put the open on record and see
-its echo, pass the descriptor to qemu, make a NIC of it, put the attach on record and see its echo. Then
-takes the NICs out again. Runs by itself: it must not share code with what it is compared with.
+Prints the seconds of each NIC as JSON. The steps are: open a tap, give it MAC and bridge, record the open and see its
+echo, pass the descriptor to qemu, make a NIC of it, record the attach and see its echo. Then the script removes the
+NICs. It uses no code of the collection, because it is compared with the collection.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _AUDIT, _READLOG, _VIRT_RESOURCE = 9, 1, 2501
 
 
 class Qmp:
-    """A QMP session with nothing around it."""
+    """A QMP session without any checks."""
 
     def __init__(self, path: str) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
@@ -46,7 +46,7 @@ class Qmp:
     def execute(
         self, command: str, passed: int | None = None, **arguments: t.Any
     ) -> t.Any:
-        """Return the value of a command."""
+        """Execute a command, and return its value."""
         data = json.dumps({"execute": command, "arguments": arguments}).encode()
         if passed is None:
             self._socket.sendall(data)
@@ -60,7 +60,7 @@ class Qmp:
                 return answer["return"]
 
     def wait_deleted(self, device: str) -> None:
-        """Wait until the guest has let go of a device."""
+        """Wait until the guest has released a device."""
         while True:
             message = json.loads(self._lines.readline())
             if (
@@ -91,7 +91,7 @@ class Audit:
 
 
 def open_tap(control: socket.socket, name: str, mac: str, bridge: str) -> int:
-    """Open a tap, a port of the bridge and up."""
+    """Open a tap, make it a port of the bridge, and bring it up."""
     encoded = name.encode()
     fd = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
     fcntl.ioctl(fd, _TUNSETIFF, struct.pack("16sH22x", encoded, _TAP))
@@ -133,7 +133,7 @@ def main(path: str, bridge: str, count: int) -> None:
         seconds.append(time.perf_counter() - begin)
         names.append(name)
     print(json.dumps(seconds))
-    # The guest's drivers must have it before they can let go of it.
+    # The guest's drivers must have the NIC before they can release it.
     time.sleep(1)
     for name in names:
         qmp.execute("device_del", id=name)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a benchmark needs of the machine, and puts back: audit daemon, bridge, state directory, guest, /dev/kvm."""
+"""Sets up what a benchmark needs, and restores it: audit daemon, bridge, state directory, guest, /dev/kvm."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _KVM = "/dev/kvm"
 
 
 def install_peers() -> None:
-    """Install what the product is compared with. It stays installed."""
+    """Install the programs with which the collection is compared. They stay installed."""
     packages = Path(__file__).parents[1] / "packages-debian.txt"
     script = ROOT / "tests" / "tools" / "packages.sh"
     subprocess.run(["bash", str(script), str(packages)], check=True)
@@ -34,7 +34,7 @@ def install_peers() -> None:
 
 @contextlib.contextmanager
 def auditing() -> Iterator[None]:
-    """Have auditing enabled and a daemon to write records down; put both back as they were."""
+    """Enable auditing, and run a daemon that writes records. Restore both at the end."""
     enabled, running = _audit("enabled"), _daemon_lives()
     if not running:
         systemd = os.path.isdir("/run/systemd/system")
@@ -56,7 +56,7 @@ def auditing() -> Iterator[None]:
 
 @contextlib.contextmanager
 def bridge() -> Iterator[None]:
-    """Make a bridge without a way out."""
+    """Make a bridge without an uplink."""
     link = f"link add {BRIDGE} address 02:00:00:be:7c:00 mtu 1500 type bridge"
     subprocess.run(["ip", *link.split()], check=True)
     try:
@@ -68,7 +68,7 @@ def bridge() -> Iterator[None]:
 
 @contextlib.contextmanager
 def state_in_memory() -> Iterator[None]:
-    """Have the state directory on a tmpfs, as it is wherever systemd mounts /run; a container's /run may be on a disk."""
+    """Put the state directory on a tmpfs. With systemd /run is a tmpfs, and a container's /run may be on a disk."""
     kind = subprocess.run(
         ["findmnt", "--noheadings", "--output", "FSTYPE", "--target", "/run"],
         check=True,
@@ -94,8 +94,8 @@ def state_in_memory() -> Iterator[None]:
 def kvm_as_udev_makes_it() -> Iterator[None]:
     """Give /dev/kvm to its group, as udev does on any Debian host.
 
-    Without udev it is root's alone; libvirt then finds its knowledge of qemu outdated and
-    probes qemu anew at each start, which takes seconds.
+    Without udev only root may open it. Then libvirt takes its knowledge of qemu for outdated, and probes qemu again at
+    each start, which takes seconds.
     """
     if not os.path.exists(_KVM):
         yield
@@ -111,7 +111,7 @@ def kvm_as_udev_makes_it() -> Iterator[None]:
 
 
 def guest(work: Path) -> Path:
-    """Copy the small Linux guest to where libvirt's user can read it."""
+    """Copy the small Linux guest to a directory that libvirt's user can read."""
     build = ROOT / "tests" / "support" / "guest" / "build"
     done = subprocess.run(
         ["sh", str(build)], check=True, capture_output=True, text=True
@@ -126,7 +126,7 @@ def guest(work: Path) -> Path:
 
 
 def wait_for_text(path: Path, text: str, seconds: float = 120) -> None:
-    """Wait until a file has a text."""
+    """Wait until a file contains a text."""
 
     def there() -> bool:
         return path.exists() and text in path.read_text("utf-8", "replace")

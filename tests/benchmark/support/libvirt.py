@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""libvirt beside us: its daemons where none run, a domain like our VM, and what virsh is told."""
+"""Runs libvirt for the comparison: its daemons if none run, a domain like our VM, and the commands for virsh."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _READY_SECONDS = 300
 
 @contextlib.contextmanager
 def daemons(work: Path) -> Iterator[None]:
-    """Have libvirtd and virtlogd run; end by their pids those that were started here."""
+    """Run libvirtd and virtlogd. At the end, end those that were started here, by their pids."""
     started: list[Path] = []
     before = _cgroups()
     try:
@@ -51,7 +51,7 @@ def daemons(work: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def domain(name: str, xml: str, work: Path) -> Iterator[None]:
-    """Define a domain; destroy and undefine it at the end."""
+    """Define a domain. Destroy and undefine it at the end."""
     path = work / f"{name}.xml"
     path.write_text(xml, encoding="utf-8")
     virsh("define", str(path))
@@ -63,14 +63,14 @@ def domain(name: str, xml: str, work: Path) -> Iterator[None]:
 
 
 def virsh(*arguments: str) -> None:
-    """Run virsh; it must succeed."""
+    """Run virsh, which must succeed."""
     subprocess.run([*VIRSH, *arguments], check=True, stdout=subprocess.DEVNULL)
 
 
 def domain_xml(
     name: str, uuid: str, guest: Path, serial: Path | None, macs: Sequence[str]
 ) -> str:
-    """Return a domain like the VM that vm_net_attach starts, with PCIe ports to spare."""
+    """Return a domain like the VM that vm_net_attach starts, with spare PCIe ports."""
     ports = "".join(
         f"<controller type='pci' index='{number}' model='pcie-root-port'/>"
         for number in range(1, 20)
@@ -91,7 +91,7 @@ def domain_xml(
 
 
 def nic_xml(mac: str) -> str:
-    """Return a NIC on the bridge, as virsh attach-device takes it."""
+    """Return a NIC on the bridge in the form that virsh attach-device accepts."""
     return (
         f"<interface type='bridge'><source bridge='{BRIDGE}'/><mac address='{mac}'/>"
         "<model type='virtio'/></interface>"
@@ -111,7 +111,7 @@ def _answers(question: str = "uri") -> bool:
 
 
 def _cgroups() -> set[str]:
-    """Return the groups that libvirt makes for all its domains, and leaves, where systemd does not run."""
+    """Return the control groups that libvirt makes for all its domains. Without systemd it does not remove them."""
     return {
         *glob.glob("/sys/fs/cgroup/machine"),
         *glob.glob("/sys/fs/cgroup/*/machine"),

@@ -2,12 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Write an audit log as a busy hypervisor has it: mostly programs and logins, now and then a VM.
+"""Writes an audit log like that of a busy hypervisor. Most events are programs and logins, and a few are of VMs.
 
     make_log.py MEGABYTES PATH FIRST LAST
 
-One event in a hundred is a step of a VM. FIRST and LAST are the UUIDs of the VMs that start first and
-last; both run on.
+One event in a hundred is a step of a VM. FIRST and LAST are the UUIDs of the VMs that start first and last. Both still
+run at the end.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Emit = t.Callable[[str, str], None]
 
 
 def program(rng: random.Random, head: str) -> str:
-    """An execve that a rule records: six records of one event."""
+    """Return the six records of an execve that a rule records, all of one event."""
     path = (
         'type=PATH {} item={} name="{}" inode={} dev=fe:01 mode=0100755 ouid=0 ogid=0 rdev=00:00 nametype=NORMAL'
         ' cap_fp=0 cap_fi=0 cap_fe=0 cap_fver=0 cap_frootid=0\x1dOUID="root" OGID="root"\n'
@@ -43,7 +43,7 @@ def program(rng: random.Random, head: str) -> str:
 
 
 def login(rng: random.Random, head: str) -> str:
-    """A step of cron's or sshd's."""
+    """Return the record of a step of cron or sshd."""
     return (
         f"type=USER_ACCT {head} pid={rng.randrange(99999)} uid=0 auid=4294967295 ses=4294967295 subj=unconfined"
         ' msg=\'op=PAM:accounting grantors=pam_permit acct="root" exe="/usr/sbin/cron" hostname=? addr=?'
@@ -52,7 +52,7 @@ def login(rng: random.Random, head: str) -> str:
 
 
 def life(name: str, uuid: str) -> t.Iterator[str]:
-    """The records of a VM with two NICs, from its start on; then NICs come and go, and it stops."""
+    """Yield the records of a VM with two NICs. It starts, NICs come and go, and it stops."""
     vm = f'vm="{name}" uuid={uuid}'
     end = ' exe="/usr/bin/python3.11" hostname=? addr=10.0.0.1 terminal=? res=success'
     net = "VIRT_RESOURCE virt=kvm resrc=net"
@@ -78,7 +78,7 @@ def life(name: str, uuid: str) -> t.Iterator[str]:
 
 
 def stories(rng: random.Random, first_uuid: str) -> t.Iterator[str]:
-    """Lives of VMs side by side, without an end; the first VM of all stays up."""
+    """Yield the records of several VMs at the same time, for ever. The very first VM never stops."""
     yield from list(life("first", first_uuid))[:8]
     running: list[t.Iterator[str]] = []
     count = 0

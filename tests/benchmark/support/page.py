@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The page docs/benchmarks.md, made of what a run measured. Pure."""
+"""Makes the page docs/benchmarks.md from the results of a run. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MARK = "<!-- figures: made by make bench, not by hand -->"
 
 
 def markdown(run: Mapping[str, t.Any]) -> str:
-    """Return the figures of a run, as run.py writes them to JSON, for a page."""
+    """Return the figures of a run in the form of the page. run.py writes them to JSON."""
     parts = [MARK, "", _about(run)]
     for script in run["scripts"]:
         figures = [Figure.of_json(each) for each in script["figures"]]
@@ -33,7 +33,7 @@ def markdown(run: Mapping[str, t.Any]) -> str:
 
 
 def put_in(page: str, figures: str) -> str:
-    """Return a page whose part from the mark on is replaced."""
+    """Return the page with a new text from the mark on."""
     head, mark, _old = page.partition(MARK)
     if not mark:
         raise ValueError(f"the page has no line {MARK!r}")

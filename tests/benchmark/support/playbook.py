@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs Ansible tasks in one ansible-playbook and tells how long each took."""
+"""Runs Ansible tasks in one ansible-playbook, and measures the time of each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Task = dict[str, t.Any]
 
 @dataclasses.dataclass(frozen=True)
 class Timed:
-    """One task as it went: seconds as the controller saw them, and what it printed."""
+    """One task: its seconds on the controller, and its output."""
 
     task: str
     seconds: float
@@ -36,9 +36,9 @@ def run(
     environment: Mapping[str, str] | None = None,
     **play: t.Any,
 ) -> list[Timed]:
-    """Run tasks, which all must succeed, on this machine or on as many stub hosts; return their times.
+    """Run tasks on this machine or on so many stub hosts. Return their times. All tasks must succeed.
 
-    Each task needs a ``name``; the times carry it. ``play`` are keywords of the play.
+    Each task needs a ``name``, and the times have the same name. ``play`` are keywords of the play.
     """
     names = [f"stub{number}" for number in range(hosts)] or ["localhost"]
     inventory = work / "hosts.json"
@@ -50,7 +50,7 @@ def run(
     content = {"hosts": "all", "gather_facts": False, **play, "tasks": list(tasks)}
     book.write_text(json.dumps([content]), encoding="utf-8")
     times.unlink(missing_ok=True)
-    # An ansible.cfg of this machine would have a say otherwise.
+    # Otherwise an ansible.cfg of this machine could change the run.
     config = work / "ansible.cfg"
     config.touch()
     command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i"]
@@ -77,7 +77,7 @@ def run(
 
 
 def _settings(config: Path, times: Path) -> dict[str, str]:
-    """Return what ansible.cfg would have: pipelining, and nothing printed."""
+    """Return the settings of an ansible.cfg with pipelining and without output."""
     return {
         "ANSIBLE_CONFIG": str(config),
         "ANSIBLE_PIPELINING": "true",

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the benchmark scripts share: how many rounds, and where their figures go."""
+"""The common parts of the benchmark scripts: the number of rounds, and the place for their figures."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from ansible_collections.virtaudit.qemu.tests.benchmark.support.figures import (
 )
 
 ROOT = Path(__file__).resolve().parents[3]
-# The Python of the hosts, where distributions put pyroute2.
+# The Python of the hosts. Distributions install pyroute2 for it.
 HOST_PYTHON = "/usr/bin/python3"
 _FIGURES = "BENCH_FIGURES"
 
 
 def rounds(default: int) -> int:
-    """Return the number of rounds: BENCH_ROUNDS, where it is set."""
+    """Return the number of rounds, which is BENCH_ROUNDS if that is set."""
     return int(os.environ.get("BENCH_ROUNDS", default))
 
 
 def finish(figures: Sequence[Figure]) -> None:
-    """Print figures, and write them where run.py looks for them."""
+    """Print figures, and write them to the file that run.py reads."""
     print(text_table(figures))
     if path := os.environ.get(_FIGURES):
         content = json.dumps([figure.to_json() for figure in figures])
@@ -39,12 +39,12 @@ def finish(figures: Sequence[Figure]) -> None:
 
 
 def end_by_exception() -> None:
-    """Have SIGTERM raise, so that what was set up is taken down."""
+    """Make SIGTERM raise an exception, so that the script removes what it has set up."""
     signal.signal(signal.SIGTERM, lambda *_given: sys.exit("ended by a signal"))
 
 
 def say(text: str) -> None:
-    """Tell a person who waits what happens."""
+    """Tell a person who waits what the script does now."""
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
@@ -54,10 +54,10 @@ def environment(figures: Path) -> dict[str, str]:
 
 
 def plain_environment() -> dict[str, str]:
-    """Return this process's environment without what Python goes by.
+    """Return this process's environment without the variables that change Python.
 
-    What is measured would get it, and no login on a host has it. PYTHONUNBUFFERED alone costs 0.45 ms a KiB
-    of a module's payload: Python then reads its script from the pipe byte by byte.
+    The measured programs would get these variables, and no login on a host has them. PYTHONUNBUFFERED alone costs 0.45 ms
+    for each KiB of a module's payload, because Python then reads its script from the pipe byte by byte.
     """
     return {
         name: value

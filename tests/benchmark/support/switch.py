@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Open vSwitch with its datapath in user space, which needs no kernel module."""
+"""Runs Open vSwitch with its datapath in user space, because this needs no kernel module."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def is_installed() -> bool:
 
 @contextlib.contextmanager
 def running(work: Path) -> Iterator[None]:
-    """Run a switch of our own with one bridge."""
+    """Run our own switch with one bridge."""
     if (_RUN / "db.sock").exists():
         raise SystemExit("an Open vSwitch runs here already")
     _RUN.mkdir(exist_ok=True)

@@ -19,7 +19,7 @@ if t.TYPE_CHECKING:
 @functools.cache
 def backend_of(kind: str) -> Backend:
     """Return the back end of a type of interface."""
-    # The imports are here because each takes time, and most tasks have only one kind.
+    # The imports are here because each takes time, and most tasks need only one back end.
     if kind == "bridge":
         from .bridge import Bridge
 
@@ -42,7 +42,7 @@ def backend_of(kind: str) -> Backend:
 def kind_of(device: Device, noted: str | None) -> str:
     """Return the type of the interface that an open queue belongs to.
 
-    ``noted`` is the type by the note, if there is one.
+    ``noted`` is the type that the VM's note gives, if it has a note.
     """
     if device.is_vdpa:
         return "vdpa"

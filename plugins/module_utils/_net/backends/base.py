@@ -21,7 +21,7 @@ if t.TYPE_CHECKING:
 
 
 class Nodes(t.Protocol):
-    """Opens nodes and records each open. It owns everything that is opened and made until the hand-over."""
+    """Opens nodes and records each open. It owns everything that it opens and makes, until the hand-over."""
 
     def open_node(
         self,
@@ -36,13 +36,13 @@ class Nodes(t.Protocol):
 
 
 class Backend(abc.ABC):
-    """One kind of link. It has no state. Callers give what it needs, and the kernel knows the rest."""
+    """One kind of link. It has no state: callers pass what it needs, and it asks the kernel for the rest."""
 
     # The option ``type``.
     kind: t.ClassVar[str]
-    # nftables' table for what its guests send.
+    # The table of nftables that filters what the guests behind this kind of link send.
     family: t.ClassVar[Family]
-    # What stays when its last descriptor is closed, in words.
+    # In words, what stays when the last descriptor of the link is closed.
     left: t.ClassVar[str]
     # Whether a link can move to another source.
     moves: t.ClassVar[bool]
@@ -73,7 +73,7 @@ class Backend(abc.ABC):
     def prepare(self, link: NicLink) -> None:
         """Put a link that is down on its network, and bring it up unless the task wants it down.
 
-        Raises :class:`LinkError`. VLAN, filter and isolation are in place and read back before the first frame
+        Raises :class:`LinkError`. This sets VLAN, filter and isolation, and reads them back, before the first frame
         can pass.
         """
         from .. import link as links
@@ -111,7 +111,7 @@ class Backend(abc.ABC):
         )
 
     def left_of(self, link: NicLink, before: NicLink) -> list[str]:
-        """Return in words what is still there of the network ``before``, and :meth:`observe` does not look at any more.
+        """Return in words what is left of the network ``before`` that :meth:`observe` no longer looks at.
 
         Raises :class:`LinkError`.
         """
@@ -135,12 +135,12 @@ class Backend(abc.ABC):
     def update(self, link: NicLink, network: Network) -> None:
         """Put a link on another network without the guest's help. Raises :class:`LinkError`.
 
-        ``link.network`` is the network that it is on. Meanwhile only frames pass that one of the two networks
-        lets pass.
+        ``link.network`` is the network that the link is on. During the change a frame passes only if one of the two
+        networks lets it pass.
         """
 
     def remains(self, link: NicLink) -> bool:
-        """Tell whether something of a link exists that stays when its last descriptor is closed.
+        """Tell whether a part of a link exists that stays when its last descriptor is closed.
 
         Raises :class:`LinkError`.
         """
@@ -153,7 +153,7 @@ class Backend(abc.ABC):
         return any(table.has(self.family, each) for each in elements_of(rights))
 
     def remove(self, link: NicLink) -> None:
-        """Remove what is left of a link that nobody holds, which is the rules that stay. Raises :class:`LinkError`."""
+        """Remove what is left of a link that nobody holds: its filter's rules. Raises :class:`LinkError`."""
         rights = link.rights
         if rights is not None:
             from ..filter import nft

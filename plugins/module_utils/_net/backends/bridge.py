@@ -19,8 +19,8 @@ from .base import Backend, Nodes
 if t.TYPE_CHECKING:
     from ..port import PortFlags
 
-# Each import takes time, so modules that only make or change a tap, or only set VLANs and flags,
-# are imported where they are used.
+# Each import takes time. So this file imports where it uses them the modules that make or change a tap,
+# and those that set VLANs and flags.
 
 
 class Bridge(Backend):
@@ -97,7 +97,7 @@ class Bridge(Backend):
         return network
 
     def left_of(self, link: NicLink, before: NicLink) -> list[str]:
-        """Tell of a filter, and of flags and VLANs of the port."""
+        """Return in words what is left of a filter, and of flags and VLANs of the port."""
         name, left = link.ifname, super().left_of(link, before)
         if _is_plain(link) and not _is_plain(before):
             from .. import port

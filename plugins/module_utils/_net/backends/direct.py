@@ -28,7 +28,7 @@ class Direct(Backend):
     moves = False
 
     def check(self, interface: Interface, leftovers: t.Collection[str]) -> None:
-        """Require a lower device that is up, is free, and can do what the task asks for.
+        """Require a lower device that is up and free, and that can do what the task asks for.
 
         Raises :class:`OptionError`.
         """
@@ -140,7 +140,7 @@ class Direct(Backend):
         super().remove(link)
 
     def hwaddr_of(self, mac: str) -> str:
-        """Return the guest's MAC: a macvtap takes frames for its own."""
+        """Return the guest's MAC, because a macvtap takes only frames for its own MAC."""
         return mac
 
     def mode_of(self, ifname: str) -> str | None:

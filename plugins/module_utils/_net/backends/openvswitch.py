@@ -22,8 +22,8 @@ from .base import Backend, Nodes
 class OpenVSwitch(Backend):
     """A tap that is a port of a bridge of Open vSwitch.
 
-    The kernel removes the tap with its last descriptor, but the row of the port stays in the database, so this
-    class removes it.
+    The kernel removes the tap when its last descriptor is closed. The row of the port stays in the database, so
+    this class removes it.
     """
 
     kind = "openvswitch"
@@ -32,7 +32,7 @@ class OpenVSwitch(Backend):
     moves = True
 
     def check(self, interface: Interface, leftovers: object) -> None:
-        """Require a switch that runs and has the bridge. Raises :class:`OptionError`."""
+        """Require that the switch runs and has the bridge. Raises :class:`OptionError`."""
         try:
             ovsdb.require_switch()
             datapaths = ovs_port.datapaths()
@@ -101,7 +101,7 @@ class OpenVSwitch(Backend):
         self._set_link(new)
 
     def remains(self, link: NicLink) -> bool:
-        """Tell whether the port's row, or its filter, is there without its tap. Raises :class:`LinkError`."""
+        """Tell whether the port's row or its filter still exists after its tap is gone. Raises :class:`LinkError`."""
         return self._has_row(link) or super().remains(link)
 
     @staticmethod
@@ -112,7 +112,7 @@ class OpenVSwitch(Backend):
         return port is not None and port.ids.get(ovs_port.MAC) == link.mac
 
     def remove(self, link: NicLink) -> None:
-        """Remove the port's row and filter, which do not go with the tap. Raises :class:`LinkError`."""
+        """Remove the port's row and filter, which the kernel does not remove with the tap. Raises :class:`LinkError`."""
         if self._has_row(link):
             ovs_port.remove(link.ifname)
         super().remove(link)
@@ -128,7 +128,7 @@ class OpenVSwitch(Backend):
         ovs_port.add(link.ifname, _port_of(link, None))
 
     def _set_port(self, link: NicLink, before: NicLink | None) -> None:
-        """Do nothing, because the transaction that made the port also made its settings."""
+        """Do nothing, because the transaction that made the port has also set its VLANs and its isolation."""
 
     @staticmethod
     def _set_mtu(link: NicLink) -> None:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A vdpa device, whose node qemu drives by itself: it has no link on the host."""
+"""A vdpa device. qemu drives it through its node, and it has no link on the host."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from .base import Backend, Nodes
 
 
 class Vdpa(Backend):
-    """A vdpa device. What would be a link's name elsewhere is that of its node, ``vhost-vdpa-<N>``.
+    """A vdpa device. Its node's name, ``vhost-vdpa-<N>``, stands where other kinds have the name of a link.
 
-    The kernel lets one process open it, and keeps it while a descriptor is open.
+    The kernel lets only one process open the device, and keeps the device while a descriptor is open.
     """
 
     kind = "vdpa"
@@ -43,7 +43,7 @@ class Vdpa(Backend):
             )
 
     def complaints(self, source: str, ifname: str | None) -> list[str]:
-        """Say nothing: the host does not see what the device is connected to."""
+        """Return no warning, because the host does not see what the device is connected to."""
         return []
 
     def open(self, interface: Interface, nodes: Nodes) -> list[Device]:
@@ -67,27 +67,27 @@ class Vdpa(Backend):
         return [nodes.open_node(interface, found.path, setup)]
 
     def prepare(self, link: NicLink) -> None:
-        """Do nothing: the device is on its network."""
+        """Do nothing, because the device is on its network already."""
 
     def observe(self, link: NicLink) -> Network:
-        """Return the device by its name: the host does not see more of its network."""
+        """Return a network with the device's name as its source. The host sees nothing else of that network."""
         source = self.source_of(link.ifname)
         return dataclasses.replace(link.network, source=source)
 
     def update(self, link: NicLink, network: Network) -> None:
-        """Refuse: only another NIC can be on another device. Raises :class:`LinkError`."""
+        """Refuse the change, because a NIC cannot move to another vdpa device. Raises :class:`LinkError`."""
         raise LinkError(
             f"{link.mac} cannot move from one vdpa device to another; detach the NIC and attach it there (on_mismatch:"
             " replace)"
         )
 
     def source_of(self, ifname: str) -> str | None:
-        """Return the name of the vdpa device that has a node."""
+        """Return the name of the vdpa device that a node belongs to."""
         found = vdpa.find(f"/dev/{ifname}")
         return None if found is None else found.name
 
     def _connect(self, link: NicLink) -> None:
-        """The device is connected."""
+        """Do nothing, because the device is connected already."""
 
     def _set_port(self, link: NicLink, before: NicLink | None) -> None:
-        """The device has no port on the host."""
+        """Do nothing, because the device has no port on the host."""

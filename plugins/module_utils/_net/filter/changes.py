@@ -1,7 +1,9 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Orders to the kernel that change the filter of one NIC: elements of sets, and the chain that the frames of one link enter by. Pure.
+"""Makes orders to the kernel that change the filter of one NIC. Pure.
+
+They add and delete elements of sets, and the chain by which the frames of one link enter the table.
 
 Source: ``include/uapi/linux/netfilter/nf_tables.h``.
 """
@@ -32,7 +34,7 @@ _APPEND = 0x800
 
 
 def element(each: Element) -> bytes:
-    """Return an element as the kernel's messages have it."""
+    """Return an element in the form of the kernel's messages."""
     parts = [_data(_ELEMENT_KEY, each.key())]
     last = each.key_end()
     if last is not None:
@@ -41,7 +43,7 @@ def element(each: Element) -> bytes:
 
 
 def is_element(answer: list[tuple[int, bytes]], each: Element) -> bool:
-    """Tell whether the kernel's answer, in attributes, has an element, and no other range that its key is in."""
+    """Tell whether the kernel's answer, in attributes, has exactly this element, and not only a range around its key."""
     for listed in nfnetlink.listed(answer):
         parts = dict(netlink.attributes(listed))
         keys = [_value(parts.get(kind)) for kind in (_ELEMENT_KEY, _ELEMENT_KEY_END)]
@@ -51,17 +53,17 @@ def is_element(answer: list[tuple[int, bytes]], each: Element) -> bool:
 
 
 def add(family: Family, elements: t.Iterable[Element]) -> list[netlink.Order]:
-    """Return the orders that add elements. One that is there already is no error."""
+    """Return the orders that add elements. An element that exists already is not an error."""
     return _of_elements(nfnetlink.NEWSETELEM, family, elements)
 
 
 def delete(family: Family, elements: t.Iterable[Element]) -> list[netlink.Order]:
-    """Return the orders that delete elements, which have to be there."""
+    """Return the orders that delete elements. The elements have to exist."""
     return _of_elements(nfnetlink.DELSETELEM, family, elements)
 
 
 def probe() -> list[netlink.Order]:
-    """Return orders that only a kernel takes which can filter what a macvtap sends."""
+    """Return orders that the kernel accepts only if it can filter what a macvtap sends."""
     table = "virtaudit_probe"
     return [
         nfnetlink.order(
@@ -76,7 +78,7 @@ def probe() -> list[netlink.Order]:
 
 
 def add_hook(family: Family, ifname: str, index: int) -> list[netlink.Order]:
-    """Return the orders that let a link's frames enter the table, and drop them where the table is empty."""
+    """Return the orders that send a link's frames through the table, and that drop the frames if the table is empty."""
     table, name = name_of(family), hook_of(index)
     hook = _EGRESS if family == "netdev" else _INGRESS
     chain = _base_chain(table, name, ifname, _DROP, hook)
@@ -117,7 +119,7 @@ def _chain(table: str, name: str) -> bytes:
 
 
 def _base_chain(table: str, name: str, ifname: str, policy: int, where: int) -> bytes:
-    """Return the attributes of a chain that takes what a link sends."""
+    """Return the attributes of a chain that gets the frames that a link sends."""
     hook = netlink.nested(
         _CHAIN_HOOK,
         nfnetlink.number(_HOOK_NUMBER, where),

@@ -20,8 +20,8 @@ Level = t.Literal["mac", "address"]
 class Rights(t.NamedTuple):
     """What the NIC behind a link may send.
 
-    ``level`` is the option ``filter``; ``addresses`` are the networks of the option ``addresses``, and none
-    with ``mac``. ``trunk`` tells whether the NIC may send VLAN tags.
+    ``level`` is the option ``filter``. ``addresses`` are the networks of the option ``addresses``. With ``mac``
+    there are none. ``trunk`` tells whether the NIC may send VLAN tags.
     """
 
     ifindex: int
@@ -32,7 +32,7 @@ class Rights(t.NamedTuple):
 
 
 class Element(t.NamedTuple):
-    """One element: the link's index, together with what the set allows, which is a value or a range up to ``last``."""
+    """One element: the link's index, together with the value, or the range up to ``last``, that the set allows."""
 
     set: str
     ifindex: int
@@ -49,7 +49,7 @@ class Element(t.NamedTuple):
         return f"{self.ifindex} . {value}"
 
     def key(self) -> bytes:
-        """Return its (first) key in the kernel's form, in which each part is padded to four bytes."""
+        """Return its key, or the first key of a range, in the kernel's form. There each part is padded to four bytes."""
         return self._key(self.first)
 
     def key_end(self) -> bytes | None:

@@ -1,10 +1,10 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The messages of nftables in the kernel, and what stands in them.
+"""Builds the messages of nftables for the kernel, and reads the kernel's answers.
 
-libnftables reads every link of the host, or every element of a table, before it answers or changes anything: 25
-ms with a thousand NICs. The kernel does what these ask in microseconds. Source:
+libnftables reads every link of the host, or every element of a table, before it answers or changes anything. This
+takes 25 ms with a thousand NICs. The kernel answers these messages in microseconds. Sources:
 ``include/uapi/linux/netfilter/nf_tables.h``, libnftnl's ``udata.h``.
 """
 
@@ -42,9 +42,9 @@ def ask(
 def ask_each(
     kind: int, family: Family, requests: t.Sequence[bytes]
 ) -> list[list[tuple[int, bytes]] | int]:
-    """Ask several questions that have one answer each; return its attributes, or the kernel's errno, for each.
+    """Ask several questions that have one answer each. Return for each question the attributes or the kernel's errno.
 
-    Raises :class:`OSError` when the kernel does not answer.
+    Raises :class:`OSError` if the kernel does not answer.
     """
     orders = [order(kind, family, request, 0) for request in requests]
     answers = netlink.ask_each(netlink.NETLINK_NETFILTER, orders)
@@ -65,7 +65,7 @@ def order(
 
 
 def transact(orders: t.Sequence[netlink.Order], dry: bool = False) -> None:
-    """Give orders to nftables, which carries out all or none, or only tries them.
+    """Give orders to nftables. It carries out all of them or none. With ``dry`` it only tries them.
 
     Raises :class:`OSError` with the kernel's errno.
     """
@@ -79,7 +79,7 @@ def elements(family: Family, name: str, listed: t.Sequence[bytes]) -> bytes:
 
 
 def listed(answer: list[tuple[int, bytes]]) -> list[bytes]:
-    """Return what stands in the list of an answer about elements."""
+    """Return the entries of the list in an answer about elements."""
     return [
         value
         for kind, data in answer

@@ -3,8 +3,8 @@
 
 """Puts the filter of a NIC in place, checks whether it is there, and takes it away.
 
-The tables with their fixed rules are written with libnftables (``libnftables(3)``, the Python module
-``nftables``), once a host. What a NIC may send is one transaction of its own.
+libnftables (``libnftables(3)``, the Python module ``nftables``) writes the tables with their fixed rules, once a
+host. One transaction of its own sets what a NIC may send.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MISSING = (
 
 
 def check(family: Family) -> None:
-    """Require that this host can set filters. Changes nothing. Raises :class:`LinkError`."""
+    """Require that this host can set filters. This changes nothing. Raises :class:`LinkError`."""
     if _usable(family) != "whole":
         _library()
 
@@ -48,7 +48,7 @@ def _usable(family: Family) -> table.State:
 
 @functools.cache
 def check_egress() -> None:
-    """Require that the kernel can filter what a macvtap sends. Changes nothing. Raises :class:`LinkError`."""
+    """Require that the kernel can filter what a macvtap sends. This changes nothing. Raises :class:`LinkError`."""
     try:
         nfnetlink.transact(changes.probe(), dry=True)
     except OSError as exc:
@@ -61,9 +61,9 @@ def check_egress() -> None:
 def put(
     family: Family, ifname: str, rights: Rights, before: Rights | None = None
 ) -> None:
-    """Filter what the NIC behind a link sends, and read it back. ``before`` is what it was allowed until now.
+    """Filter what the NIC behind a link sends, and read the filter back. ``before`` is what the NIC could send until now.
 
-    Nothing of the NIC's passes unfiltered on the way. Raises :class:`LinkError`.
+    No frame of the NIC passes unfiltered during the change. Raises :class:`LinkError`.
     """
     if _usable(family) != "whole":
         run(build(family))
@@ -71,7 +71,8 @@ def put(
     old = [] if before is None else elements_of(before)
     gone = table.there(family, [each for each in old if each not in new])
     if before is not None:
-        # A transaction that deletes makes the next one wait for the kernel: one without need is spared.
+        # After a transaction that deletes, the next transaction waits for the kernel. So nothing is written that is
+        # there already.
         kept = table.there(family, new)
         new = [each for each in new if each not in kept]
     orders = changes.delete(family, gone) + changes.add(family, new)
@@ -86,7 +87,7 @@ def put(
 
 
 def missing_of(family: Family, ifname: str, rights: Rights) -> str | None:
-    """Return what is missing of a NIC's filter, ``None`` when it is whole. Raises :class:`LinkError`."""
+    """Return what is missing of a NIC's filter, or ``None`` if the filter is whole. Raises :class:`LinkError`."""
     state = table.state_of(family)
     if state != "whole":
         return f"the table {words_of(family)} of nftables is {state}"
@@ -125,7 +126,8 @@ def run(commands: str) -> None:
 def _library() -> t.Any:
     """Return a new session with libnftables.
 
-    A session that has run commands would read the whole table before the next ones. Raises :class:`LinkError`.
+    A session that has run commands would read the whole table before it runs the next commands. Raises
+    :class:`LinkError`.
     """
     try:
         return _module().Nftables()

@@ -1,30 +1,30 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The nftables rules that filter what guests send. The rules are fixed, and sets have what each NIC may send. Pure.
+"""The nftables rules that filter what guests send. The rules are fixed. Sets hold what each NIC may send. Pure.
 
 A frame passes the same few rules on a host with one NIC and on a host with a thousand, because the rules look
 NICs up in sets by the index of their link. The index stays when a link is renamed, and a new link never gets it.
-Three tables hold the same rules: one for the ports of bridges, one for macvtaps, and one for taps that are no ports of a
-kernel's bridge, as those of Open vSwitch. Sources: ``nft(8)``, RFC 826,
-RFC 4861 (neighbour discovery), RFC 7527 (the nonce), RFC 2131 and RFC 8415 (DHCP).
+Three tables hold the same rules: one for the ports of bridges, one for macvtaps, and one for taps that are not ports
+of a Linux bridge, such as those of Open vSwitch. Sources: ``nft(8)``, RFC 826, RFC 4861 (neighbour discovery),
+RFC 7527 (the nonce), RFC 2131 and RFC 8415 (DHCP).
 """
 
 from __future__ import annotations
 
 import typing as t
 
-# The number changes with the rules, so that a table of an older version of the collection stays as
-# it is.
+# The number changes with the rules. So this version does not touch the table of an older version of the
+# collection.
 TABLE = "virtaudit_1"
-# The tables: for frames that come in at a port of a bridge, for those that a macvtap sends, and for those that come in at
-# another tap. The first two are called as nft's families.
+# The tables: one for frames that come in at a port of a bridge, one for frames that a macvtap sends, and one for frames
+# that come in at another tap. The first two have the names of nft's families.
 Family = t.Literal["bridge", "netdev", "ingress"]
-# The table's comment. A table of the same name without it belongs to somebody else.
+# The table's comment. A table that has the same name but not this comment belongs to somebody else.
 COMMENT = "made by virtaudit.qemu: filters of VM NICs"
 
-# nft adds the conditions that a rule's fields depend on, mostly a test of the type in the Ethernet header, which does
-# not match a frame with a VLAN tag. "meta protocol" before the fields avoids that, and looks behind the tag.
+# nft adds the conditions that a rule's fields depend on. Mostly it tests the type in the Ethernet header, and this test
+# does not match a frame with a VLAN tag. "meta protocol" before the fields avoids the test, and looks behind the tag.
 
 # Each set with its key. The payload at a bit offset of the transport header has no name in nft 1.0.6.
 _SETS = {
@@ -136,9 +136,9 @@ _BASE_RULE = "meta iif @nics jump guest"
 
 
 def build(family: Family) -> str:
-    """Return nft's commands that make a table, or restore the rules of a table that lost them.
+    """Return nft's commands that make a table, or that restore the rules of a table that lost some of them.
 
-    They run as one transaction, and do not change the elements of the sets.
+    The commands run as one transaction. They do not change the elements of the sets.
     """
     key = _key(family)
     table = words_of(family)
@@ -166,7 +166,7 @@ def name_of(family: Family) -> str:
 
 
 def words_of(family: Family) -> str:
-    """Return a table as nft names it: with its family."""
+    """Return the name that nft gives a table: its family and its name."""
     return f"{'netdev' if family == 'ingress' else family} {name_of(family)}"
 
 
@@ -179,7 +179,10 @@ def labels(family: Family) -> dict[str, list[str]]:
 
 
 def hook_of(ifindex: int) -> str:
-    """Return the name of the chain that the frames of a macvtap, or of a tap that is no port of a bridge, enter by."""
+    """Return the name of a link's own chain, by which its frames enter the table.
+
+    Only a macvtap, and a tap that is not a port of a Linux bridge, has such a chain.
+    """
     return f"nic_{ifindex}"
 
 

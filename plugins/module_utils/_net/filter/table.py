@@ -27,14 +27,14 @@ _RULE_TABLE, _RULE_CHAIN, _RULE_USERDATA = 1, 2, 7
 _DORMANT = 1
 
 
-# What was found of each table, and of which generation of nftables that is true.
+# The state that each table had, with the generation of nftables for which it was read.
 _found: dict[Family, tuple[int, State]] = {}
 
 
 def state_of(family: Family) -> State:
-    """Return the state of a table: ``damaged`` is our table without some of its rules, ``foreign`` is somebody else's.
+    """Return the state of a table. ``damaged`` is our table without some of its rules, ``foreign`` is somebody else's.
 
-    The rules are read anew only when somebody has changed something of nftables since. Raises :class:`LinkError`.
+    The rules are read again only if somebody has changed nftables since the last time. Raises :class:`LinkError`.
     """
     try:
         now = nfnetlink.generation()
@@ -50,7 +50,7 @@ def state_of(family: Family) -> State:
 def change(orders: t.Sequence[netlink.Order]) -> None:
     """Change elements and chains of single NICs, in one transaction. Raises :class:`OSError`.
 
-    That leaves the rules alone: where nobody else has changed anything meanwhile, they are as they were.
+    This does not change the rules. So their state stays known if nobody else has changed nftables meanwhile.
     """
     before = nfnetlink.generation()
     nfnetlink.transact(orders)
@@ -75,7 +75,7 @@ def _read_state(family: Family) -> State:
 
 
 def filtered(links: t.Mapping[str, int], family: Family) -> dict[str, bool | None]:
-    """Return for each link, by its name with its index, whether it is filtered, or ``None`` if that cannot be read."""
+    """Return for each link whether it is filtered, or ``None`` if that cannot be read. ``links`` are indexes by name."""
     try:
         whole = state_of(family) == "whole"
         return {
@@ -91,7 +91,7 @@ def filtered(links: t.Mapping[str, int], family: Family) -> dict[str, bool | Non
 def enters(family: Family, ifindex: int, ifname: str) -> bool:
     """Tell whether the frames of a link enter a table by the link's chain. Raises :class:`LinkError`.
 
-    The kernel detaches the chain from a link that is renamed.
+    When somebody renames the link, the kernel detaches the chain from it.
     """
     chain = hook_of(ifindex)
     try:
@@ -103,7 +103,7 @@ def enters(family: Family, ifindex: int, ifname: str) -> bool:
 
 
 def has_hook(family: Family, ifindex: int) -> bool:
-    """Tell whether the chain of a link is there. Raises :class:`LinkError`."""
+    """Tell whether the chain of a link exists. Raises :class:`LinkError`."""
     chain = hook_of(ifindex)
     try:
         return _bound_to(family, chain) is not None
@@ -112,7 +112,7 @@ def has_hook(family: Family, ifindex: int) -> bool:
 
 
 def there(family: Family, elements: t.Sequence[Element]) -> list[Element]:
-    """Return which elements stand in their sets. Raises :class:`LinkError`."""
+    """Return those of the elements that are in their sets. Raises :class:`LinkError`."""
     asked = [
         nfnetlink.elements(family, each.set, [changes.element(each)])
         for each in elements
@@ -128,7 +128,7 @@ def there(family: Family, elements: t.Sequence[Element]) -> list[Element]:
             continue
         if isinstance(answer, int):
             raise _unread_set(element.set, os.strerror(answer))
-        # The kernel answers with a wider range, too.
+        # The kernel may also answer with a wider range.
         if changes.is_element(answer, element):
             found.append(element)
     return found
@@ -174,7 +174,7 @@ def _rule_labels(
         asked += nfnetlink.text(_RULE_CHAIN, chain)
     for rule in nfnetlink.ask(nfnetlink.GETRULE, netlink.NLM_F_DUMP, family, asked):
         values = dict(rule)
-        # Kernels before 5.x give the rules of all tables.
+        # Kernels before 5.x return the rules of all tables.
         if nfnetlink.string(values[_RULE_TABLE]) == name_of(family):
             name = nfnetlink.string(values[_RULE_CHAIN])
             label = nfnetlink.comment(values.get(_RULE_USERDATA))
@@ -183,7 +183,7 @@ def _rule_labels(
 
 
 def _bound_to(family: Family, name: str) -> list[str] | None:
-    """Return the links that a chain is bound to, ``None`` where no frames enter by it."""
+    """Return the links that a chain is bound to, or ``None`` if no frames enter by this chain."""
     asked = nfnetlink.text(_CHAIN_TABLE, name_of(family))
     asked += nfnetlink.text(_CHAIN_NAME, name)
     try:

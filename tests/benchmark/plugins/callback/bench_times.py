@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Write down how long each task took, one JSON line each, for support/playbook.py."""
+"""Writes the time of each task as a line of JSON, for support/playbook.py."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ansible.plugins.callback import CallbackBase
 
 
 class CallbackModule(CallbackBase):
-    """From the start of a task to its result on the last host; and of all tasks as ``the play``."""
+    """Measures from the start of a task to its result on the last host. The time of all tasks is ``the play``."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "notification"
@@ -40,7 +40,7 @@ class CallbackModule(CallbackBase):
         self._failed: list[str] = []
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
-        """Close the task before, and begin one."""
+        """End the measurement of the last task, and begin the next."""
         self._write()
         self._task = str(task.name)
         self._begin = self._end = time.perf_counter()
@@ -48,7 +48,7 @@ class CallbackModule(CallbackBase):
             self._first = self._begin
 
     def v2_runner_on_ok(self, result: Any) -> None:
-        """Take the time, and what the task printed."""
+        """Remember the time and the task's output."""
         self._end = time.perf_counter()
         self._stdout = str(result._result.get("stdout", ""))
 
@@ -61,7 +61,7 @@ class CallbackModule(CallbackBase):
         self.v2_runner_on_failed(result)
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
-        """Close the last task, and the play."""
+        """End the measurement of the last task and of the play."""
         self._write()
         if self._first is not None:
             self._task, self._begin = "the play", self._first

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A host of a fleet that takes its time and none of this machine's: for support of fleet.py."""
+"""A host of a fleet that only waits, and uses no processor time of this machine. fleet.py needs it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ANSWER = b'{"changed": false, "invocation": {"module_args": {}}}'
 
 
 class Connection(LocalConnection):
-    """Like ssh over a network, as far as time goes."""
+    """Takes as long as ssh over a network."""
 
     transport = "virtaudit_stub"
     has_pipelining = True
@@ -35,12 +35,12 @@ class Connection(LocalConnection):
     def exec_command(
         self, cmd: str, in_data: bytes | None = None, sudoable: bool = True
     ) -> tuple[int, bytes, bytes]:
-        """Wait, and do what the host would do without running a module."""
+        """Wait, and do what the host would do, but run no module."""
         time.sleep(float(os.environ["BENCH_TRIP_SECONDS"]))
         is_module = in_data is not None or ("AnsiballZ_" in cmd and "chmod" not in cmd)
         if is_module:
             time.sleep(float(os.environ["BENCH_MODULE_SECONDS"]))
-            # Ansible forks a process for each host and task, so this is one in ten of them.
+            # Ansible forks a process for each host and task, so this happens in one of ten processes.
             if os.getpid() % 10 == 0:
                 time.sleep(float(os.environ["BENCH_SLOW_SECONDS"]))
             return 0, _ANSWER, b""
@@ -48,6 +48,6 @@ class Connection(LocalConnection):
         return answer
 
     def put_file(self, in_path: str, out_path: str) -> Any:
-        """Wait, and copy."""
+        """Wait, and copy the file."""
         time.sleep(float(os.environ["BENCH_TRIP_SECONDS"]))
         return super().put_file(in_path, out_path)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A module that does nothing: what Ansible itself takes for a task."""
+"""A module that does nothing. Its time is the time that Ansible itself takes for a task."""
 
 from __future__ import annotations
 

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Use a page of the audit report without a mouse.
+"""Uses a page of the audit report without a mouse.
 
-keyboard.py PAGE SEARCH     print as JSON what each bar says when it is reached with Tab and opened with Enter, and what a search
-                            finds that is typed
+keyboard.py PAGE SEARCH     reach each bar with Tab and open it with Enter, then type a search; print as JSON the text of each
+                            bar, and the results of the search
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SAID = """(async () => {
 
 
 def walk(browser: Chromium) -> t.Iterator[str | None]:
-    """Go through the page with Tab; open each bar, and return what it says."""
+    """Go through the page with Tab, and open each bar. Return the texts of the bars."""
     for _step in range(_MOST):
         browser.press("Tab")
         if browser.value(f"{_FOCUSED} === document.body"):

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Look at a page of the audit report, as it was written and as Chromium shows it.
+"""Looks at a page of the audit report, in its file and in Chromium.
 
-page.py PAGE DIRECTORY      print what is there as JSON; screenshots go into the directory
+page.py PAGE DIRECTORY      print the contents of the page as JSON, and write screenshots into the directory
 """
 
 from __future__ import annotations

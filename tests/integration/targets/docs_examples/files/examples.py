@@ -2,15 +2,15 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Do what pages of the documentation say: write their files, and run their commands.
+"""Follows pages of the documentation: writes their files, and runs their commands.
 
     examples.py DIRECTORY REPLACEMENTS PAGE...
 
-A PAGE is Markdown, reStructuredText, or what ``ansible-doc --json`` says of modules, whose examples become plays.
+A PAGE is Markdown, reStructuredText, or the output of ``ansible-doc --json`` for modules, whose examples become plays.
 
 A block of YAML or INI is a file, and must have a name: its caption, or in Markdown the code at the end of the line
-before it. Of a block ``console`` each line with a prompt is run. Nothing else may look like an example, but ``text``.
-REPLACEMENTS is JSON, [[pattern, replacement], ...]: the names of this machine for those of the page.
+before it. In a block ``console`` the script runs each line with a prompt. It accepts no other block except ``text``.
+REPLACEMENTS is JSON, [[pattern, replacement], ...]. It replaces the names of the page by those of this machine.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pathlib import Path
 from antsibull_docutils.rst_code_finder import find_code_blocks
 from markdown_it import MarkdownIt
 
-# Commands that pages show and that are not run by this, with where they are.
+# Commands of the pages that this script does not run, with the pages that have them.
 ELSEWHERE = {
     "ansible-galaxy collection install": "this run has installed the artefact that it built",
     "ansible-navigator": "it needs a container engine",
@@ -44,7 +44,7 @@ NUMBER = re.compile(r"[ :-] [0-5]\d(:[0-5]\d){5}$", re.M)
 
 
 class Block(t.NamedTuple):
-    """A block of code: ``name`` is that of the file that it is."""
+    """A block of code. If it is a file, ``name`` is the name of the file."""
 
     line: int
     language: str
@@ -53,7 +53,7 @@ class Block(t.NamedTuple):
 
 
 class Command(t.NamedTuple):
-    """A command that was run, with all that it printed."""
+    """A command that was run, with its output."""
 
     command: str
     code: int
@@ -113,24 +113,24 @@ def commands_of(block: Block) -> list[str]:
 
 
 def environment(pipelining: bool) -> dict[str, str]:
-    """Return what a reader's shell has: no configuration of ansible-test's, which would hide that of the page.
+    """Return the environment of a reader's shell. ansible-test's configuration would hide that of the page, so it is left out.
 
-    With ``pipelining`` no directory is made and no file copied for each task.
+    With ``pipelining`` Ansible makes no directory and copies no file for each task.
     """
     kept = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith("ANSIBLE_") or name == "ANSIBLE_COLLECTIONS_PATH"
     }
-    # ansible-runner and ansible-builder are beside this Python; ansible-core may not be.
+    # ansible-runner and ansible-builder are in the directory of this Python. ansible-core may be in another one.
     kept["PATH"] = f"{kept['PATH']}:{Path(sys.executable).parent}"
     return {**kept, "ANSIBLE_PIPELINING": str(pipelining)}
 
 
 class Page:
-    """Works a page off, block by block."""
+    """Follows a page, block by block."""
 
-    # Commands that only check, with the files that they name.
+    # Commands that change nothing, with the files that they name.
     checked: t.ClassVar[set[tuple[str, ...]]] = set()
 
     def __init__(
@@ -173,7 +173,7 @@ class Page:
             return
         replaced = self.replaced(command)
         if self.was_checked(replaced):
-            # Another page shows the same: with the same files it says the same.
+            # Another page has the same command. With the same files it would print the same.
             self.elsewhere.append(command)
             return
         started = time.monotonic()
@@ -208,7 +208,7 @@ class Page:
 
 
 def work_off(path: Path, page: Page) -> dict[str, t.Any]:
-    """Do what a page says, and return what that was."""
+    """Follow a page, and return what was done."""
     text = path.read_text(encoding="utf-8")
     read = {".md": read_markdown, ".rst": read_rst, ".json": read_modules}[path.suffix]
     try:
@@ -222,7 +222,7 @@ def work_off(path: Path, page: Page) -> dict[str, t.Any]:
 
 def main(directory: Path, replacements: str, *paths: str) -> None:
     given = json.loads(replacements)
-    # Ansible comes without pipelining, so one page is done without it. The others are done faster.
+    # By default Ansible does not use pipelining, so one page runs without it. The other pages run faster with it.
     done = [
         work_off(Path(path), Page(directory, given, not path.endswith("first_vm.rst")))
         for path in paths

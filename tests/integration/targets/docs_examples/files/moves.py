@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Read the bars of a NIC from the time line of a report, as its reader sees them.
+"""Reads the bars of a NIC from the time line of a report, as its reader sees them.
 
     moves.py PAGE MAC
 
-Prints a list as JSON: where each bar begins and ends, in percent of the line, and what it says.
+It prints a list as JSON: the begin and the end of each bar, in percent of the line, and its text.
 """
 
 from __future__ import annotations

@@ -2,11 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Read what strace wrote of tasks: trace.py FILE. Prints JSON.
+"""Reads strace's output about tasks, and prints JSON. Usage: trace.py FILE
 
-``opens``: each open of a network device, as ``/dev/net/tun success``. ``order``: ``open``, ``sent``
-(an open record), ``confirmed`` (the kernel's echo of one), ``passed`` (a fd to a monitor) and ``start``
-(of qemu), in order. ``touched``: what was made or written below /run/virtaudit. ``tasks``: how many there were.
+``opens`` has each open of a network device, such as ``/dev/net/tun success``. ``order`` has the steps in order:
+``open``, ``sent`` (an open record), ``confirmed`` (the kernel's echo of such a record), ``passed`` (a fd to a monitor)
+and ``start`` (of qemu). ``touched`` has the paths below /run/virtaudit that were made or written. ``tasks`` is the
+number of tasks.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ TOUCH = re.compile(
     r'(?:mkdir|rename|unlink|creat)\("/run/virtaudit|openat\([^"]*"/run/virtaudit[^"]*", \S*(?:O_WRONLY|O_RDWR|O_CREAT)'
 )
 FORK = re.compile(r"v?fork\(|clone\(")
-# strace writes what the kernel sends in hexadecimal, and what it is sent as text.
+# strace writes the bytes from the kernel in hexadecimal, and the bytes to the kernel as text.
 ECHO = "".join(f"\\x{byte:02x}" for byte in b"reason=open")
 
 

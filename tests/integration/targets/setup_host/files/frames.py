@@ -3,13 +3,14 @@
 
 """Sends frames as the guest of a VM, and counts those that arrive on the other side.
 
-Writes to a copy of the descriptor that qemu holds (pidfd_getfd(2)), so the frames take the guest's way; reads with
-a packet socket on a link that is not the host's side of the same bridge. Prints JSON: how often each kind arrived.
+It writes to a copy of the descriptor that qemu holds (pidfd_getfd(2)), so the frames take the guest's way. It reads with
+a packet socket on a link that is not the host's side of the same bridge. It prints JSON: how often each kind arrived.
 
 Usage: frames.py PID IFNAME WITNESS MAC [address=IP] [address6=IP] [vid=N] [gains=N] [kinds=a,b] [late=SECONDS]
-With vid each frame is sent with that VLAN tag, with gains each is to arrive with that one beside it.
-A frame is followed by one that passes, and is waited for until that one arrives, with late for so long after it: Open
-vSwitch asks its daemon about the first frame of a flow, and others overtake it.
+With vid it sends each frame with that VLAN tag. With gains each frame must arrive with that additional tag.
+After each frame it sends a mark, which is a frame that passes, and waits for the frame until the mark arrives. With late it
+waits for so many seconds after the mark, because Open vSwitch asks its daemon about the first frame of a flow, and other
+frames overtake this frame.
 """
 
 from __future__ import annotations
@@ -105,17 +106,17 @@ def option(kind: int, mac: str) -> bytes:
 
 
 def hop_by_hop(following: int) -> bytes:
-    """Return a hop-by-hop header with padding alone."""
+    """Return a hop-by-hop header that has only padding."""
     return bytes([following, 0, 1, 4, 0, 0, 0, 0])
 
 
 def fragment(following: int, offset: int, more: bool) -> bytes:
-    """Return a fragment header; the offset is in units of eight bytes."""
+    """Return a fragment header. The offset is in units of eight bytes."""
     return struct.pack("!BBHI", following, 0, offset << 3 | int(more), 7)
 
 
 def kinds(mac: str, address: str, address6: str) -> dict[str, bytes]:
-    """Return a frame of each kind, as a guest with these addresses sends it, or should not."""
+    """Return a frame of each kind that a guest with these addresses may send, or must not send."""
     own_link_local = str(link_local(mac))
     everybody, routers = "ff02::1", "ff02::2"
     all6, routers6 = "33:33:00:00:00:01", "33:33:00:00:00:02"
@@ -145,7 +146,7 @@ def kinds(mac: str, address: str, address6: str) -> dict[str, bytes]:
     nonce = bytes([14, 1, 1, 2, 3, 4, 5, 6])
     long_head = bytes([58, 0, 1, 4, 0, 0, 0, 0])
     return {
-        # What a guest of its own sends.
+        # Frames with the guest's own addresses.
         "own_ip4": own_v4,
         "own_ip6": v6(address6, 253, b"hello"),
         "own_arp": ethernet(BROADCAST, mac, 0x0806, arp(1, mac, address, TARGET_IP)),
@@ -170,7 +171,7 @@ def kinds(mac: str, address: str, address6: str) -> dict[str, bytes]:
             44,
             fragment(58, 0, True) + icmp6(address6, everybody, 128, bytes(1000)),
         ),
-        # What spoofs.
+        # Frames with addresses that the guest does not have.
         "spoofed_mac": ethernet(BROADCAST, OTHER_MAC, 0x0800, own_v4[14:]),
         "spoofed_arp_mac": ethernet(
             BROADCAST, mac, 0x0806, arp(2, OTHER_MAC, address, TARGET_IP)
@@ -193,7 +194,7 @@ def kinds(mac: str, address: str, address6: str) -> dict[str, bytes]:
         "ns_foreign_source": nd(135, OTHER_IP6, "2001:db8::1", option(1, mac)),
         "ns_foreign_mac": nd(135, address6, "2001:db8::1", option(1, OTHER_MAC)),
         "dad_foreign": nd(135, "::", OTHER_IP6),
-        # What only routers, servers and switches send.
+        # Frames that only routers, servers and switches send.
         "ra": v6(own_link_local, 58, advert),
         "ra_hop_by_hop": v6(own_link_local, 0, hop_by_hop(58) + advert),
         "ra_destination_options": v6(own_link_local, 60, hop_by_hop(58) + advert),
@@ -226,7 +227,7 @@ def kinds(mac: str, address: str, address6: str) -> dict[str, bytes]:
 
 
 def link_local(mac: str) -> IPv6Address:
-    """Return the address that a guest makes of its MAC."""
+    """Return the address that a guest makes from its MAC."""
     raw = mac_bytes(mac)
     return IPv6Address(
         b"\xfe\x80" + bytes(6) + bytes([raw[0] ^ 2]) + raw[1:3] + b"\xff\xfe" + raw[3:]
@@ -248,7 +249,7 @@ class Witness:
         self._socket.close()
 
     def frames(self, until: bytes, seconds: float = _SECONDS) -> list[bytes]:
-        """Return what arrives up to the frame ``until``, at most for so many seconds."""
+        """Return the frames that arrive up to the frame ``until``. Wait at most for so many seconds."""
         found = []
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -285,7 +286,7 @@ def guest_fd(pid: int, ifname: str) -> int:
 
 
 def send(fd: int, frame: bytes) -> bool:
-    """Write a frame as the guest; tell whether the link took it. One that is down takes none."""
+    """Write a frame as the guest. Tell whether the link took it. A link that is down takes no frame."""
     size = struct.unpack("=i", fcntl.ioctl(fd, _TUNGETVNETHDRSZ, bytes(4)))[0]
     try:
         os.write(fd, bytes(size) + frame)
@@ -302,9 +303,9 @@ def arrivals(
     late: float,
     *tags: tuple[int, int],
 ) -> int:
-    """Send a frame, and a mark that passes; return how often the frame arrived before the mark, or so late after it.
+    """Send a frame, and then a mark that passes. Return how often the frame arrived before the mark, or so late after it.
 
-    ``tags`` are those that frames have got on the way.
+    ``tags`` are the VLAN tags that frames got on the way.
     """
     send(fd, frame)
     send(fd, mark)
@@ -315,7 +316,7 @@ def arrivals(
 
 
 def main() -> None:
-    """Send each kind that is asked, and print how often each arrived."""
+    """Send a frame of each requested kind, and print how often each kind arrived."""
     pid, ifname, link, mac = sys.argv[1:5]
     given = dict(argument.split("=", 1) for argument in sys.argv[5:])
     address = given.get("address", "192.0.2.7")

@@ -1,10 +1,10 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Asks by neighbour solicitation for an address that a guest chose itself, as its neighbour on the wire does.
+"""Acts as a neighbour of a guest, and asks by neighbour solicitation for an address that the guest chose itself.
 
 Usage: heard.py NEIGHBOUR IFNAME
-Prints JSON: how often the question came to the guest's link, and how many addresses the host itself has there.
+It prints JSON: how often the question came to the guest's link, and how many addresses the host itself has there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ipaddress import IPv6Address
 import frames
 
 _TARGET = IPv6Address("2001:db8::1234:5678")
-# The group of all hosts whose address ends so, and its MAC.
+# The multicast group of all hosts whose address has this end, and the MAC of the group.
 _GROUP, _GROUP_MAC = "ff02::1:ff34:5678", "33:33:ff:34:56:78"
 
 

@@ -2,14 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Plain QMP for the tests: a client, and things that go wrong between a client and qemu.
+"""Plain QMP for the tests: a client, and failures between a client and qemu.
 
 qmp.py call SOCKET COMMAND [JSON]       print the answer
-qmp.py hold PIDFILE SOCKET              in the background: be the monitor's one client
-qmp.py listen PIDFILE SOCKET [TEXT]     in the background: take clients, say TEXT or nothing
+qmp.py hold PIDFILE SOCKET              in the background: be the monitor's only client
+qmp.py listen PIDFILE SOCKET [TEXT]     in the background: accept clients, and send TEXT or nothing
 qmp.py proxy PIDFILE SOCKET UPSTREAM COMMAND WHEN ACTION...
-                                        in the background: pass on, fds included; when COMMAND
-                                        comes, before or after qemu has it, do ACTION: run WORD...,
+                                        in the background: forward everything, also fds; when COMMAND
+                                        comes, before or after qemu gets it, do ACTION: run WORD...,
                                         kill-client, close, silence
 """
 
@@ -50,7 +50,7 @@ def call(path: str, command: str, arguments: str = "{}") -> None:
 
 
 def go_to_background(pidfile: str) -> None:
-    """The parent ends when the child is ready; the child keeps nothing of Ansible's."""
+    """Go to the background. The parent ends when the child is ready. The child closes everything of Ansible."""
     if os.fork():
         os._exit(0)
     os.setsid()
@@ -89,7 +89,7 @@ def listen(pidfile: str, path: str, text: str = "") -> None:
 
 
 class Proxy:
-    """One client at a time, as qemu does it."""
+    """Serves one client at a time, like qemu."""
 
     def __init__(
         self, upstream: str, command: str, when: str, action: t.Sequence[str]
@@ -99,7 +99,7 @@ class Proxy:
         self.done = False
 
     def act(self, client: socket.socket) -> bool:
-        """Do it, once; tell whether the connection goes on."""
+        """Do the action once. Tell whether the connection stays open."""
         self.done = True
         verb, *words = self.action
         if verb == "run":
@@ -140,7 +140,7 @@ class Proxy:
                     goes_on = not meant or self.when != "before" or self.act(client)
                     if goes_on:
                         self.forward(line + b"\n", fds, qemu)
-                    # A copy that stays here would be a holder of the device.
+                    # If a copy of the descriptor stayed open here, this process would hold the device.
                     while fds:
                         os.close(fds.pop())
                     if not goes_on:
@@ -151,7 +151,7 @@ class Proxy:
                             return
                         event = b'"event"' in answer and "event" in json.loads(answer)
                         done = not event and meant and self.when == "after"
-                        # qemu has done it, and the client does not know.
+                        # qemu has executed the command, and the client does not know that.
                         if done and not self.act(client):
                             return
                         client.sendall(answer)

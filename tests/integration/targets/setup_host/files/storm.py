@@ -4,8 +4,8 @@
 """Sends frames as the guest of a VM without a pause, and counts those that arrive at other links.
 
 Usage: storm.py PID IFNAME MAC CALM WITNESS...
-It makes the file CALM.begun when it has begun, and ends when there is a file CALM. Prints JSON: how many frames it sent, and how
-many arrived at each witness, of those that are the guest's own and of those that spoof.
+It makes the file CALM.begun when it begins, and ends when a file CALM exists. It prints JSON: how many frames it sent, and how many
+frames arrived at each witness, with the guest's own addresses and with other addresses.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 import frames
 
 _OWN = ("own_arp", "arp_probe", "dhcp_client")
-# Those that both levels of the filter drop.
+# The kinds of frames that both levels of the filter drop.
 _SPOOFED = (
     "spoofed_mac",
     "spoofed_arp_mac",
@@ -44,7 +44,7 @@ class Count(threading.Thread):
         self._socket.bind((link, 3))
 
     def run(self) -> None:
-        """Count until the storm is over and nothing comes any more."""
+        """Count until the storm is over and no frame arrives any more."""
         while True:
             try:
                 frame = self._socket.recv(65536)
@@ -57,13 +57,13 @@ class Count(threading.Thread):
             self.spoofed += kind in _SPOOFED
 
     def end(self) -> None:
-        """Take what is still on its way."""
+        """Count the frames that are still on their way."""
         self._calm.set()
         self.join()
 
 
 def main() -> None:
-    """Send until it shall be calm."""
+    """Send until the file CALM exists."""
     pid, ifname, mac, calm = sys.argv[1:5]
     kinds = frames.kinds(mac, "192.0.2.7", "2001:db8::7")
     chosen = [kinds[kind] for kind in (*_OWN, *_SPOOFED)]

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Compares what a module returned with what the witness saw. Each returns a list of differences."""
+"""Compares the result of a module with the result of the witness. Each filter returns a list of differences."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Value = dict[str, t.Any]
 
 
 def _records(result: Value, seen: Value, since: int) -> list[str]:
-    """The result's records are those of the audit log, no more, no less, in order."""
+    """Check that the result has exactly the records of the audit log, in order."""
     wanted = result["vm"]["uuid"]
     mine = result["audit"]["records"]
     logged = [
@@ -53,7 +53,7 @@ def _bare(device: Value) -> Value:
 
 
 def attached_otherwise(result: Value, seen: Value, since: int = 0) -> list[str]:
-    """For an attach: fds of the result, of the record and of /proc are the same ones."""
+    """Check after an attach that the result, the records and /proc have the same fds."""
     wanted = result["vm"]["uuid"]
     problems = _records(result, seen, since)
     vm = seen["vms"].get(wanted)
@@ -100,7 +100,7 @@ def attached_otherwise(result: Value, seen: Value, since: int = 0) -> list[str]:
 
 
 def detached_otherwise(result: Value, seen: Value, since: int = 0) -> list[str]:
-    """For a detach: what is said to be released was open, is closed in /proc, and both is on record."""
+    """Check after a detach that each released device was open, is closed in /proc, and has both on record."""
     wanted = result["vm"]["uuid"]
     problems = _records(result, seen, since)
     in_proc = seen["vms"].get(wanted, {}).get("devices", [])
@@ -145,7 +145,7 @@ def detached_otherwise(result: Value, seen: Value, since: int = 0) -> list[str]:
 
 
 def story(records: list[Value], wanted: str | None = None) -> list[str]:
-    """Each record in a few words, as ``open 52:54:... success``."""
+    """Return each record in a few words, such as ``open 52:54:... success``."""
     words = []
     for record in records:
         fields = record["fields"]
@@ -187,16 +187,16 @@ def audit_lines(content: str) -> list[Value]:
 
 
 def without(items: list[Value], *keys: str) -> list[Value]:
-    """Leave keys out of each item."""
+    """Return the items without these keys."""
     return [
         {key: value for key, value in item.items() if key not in keys} for item in items
     ]
 
 
 def replaced(text: str, changes: dict[str, str]) -> str:
-    """Replace each regular expression once, and insist that it is there."""
+    """Replace each regular expression once. Each must match."""
     for pattern, value in changes.items():
-        # A backslash or a group in the value means itself.
+        # A backslash or a group in the value has no special meaning.
         text, count = re.subn(pattern, value.replace("\\", r"\\"), text, count=1)
         if not count:
             raise ValueError(f"{pattern!r} is not in {text!r}")
@@ -204,7 +204,7 @@ def replaced(text: str, changes: dict[str, str]) -> str:
 
 
 def concerning(findings: list[Value], run: str, macs: str) -> list[Value]:
-    """Leave out findings about what other VMs and people of this machine do."""
+    """Return the findings about this run, without those about other VMs and users of this machine."""
     links = ("itest-", f"vt{macs.replace(':', '')}")
     return [
         item
@@ -215,7 +215,7 @@ def concerning(findings: list[Value], run: str, macs: str) -> list[Value]:
 
 
 class FilterModule:
-    """Ansible's way to find the filters."""
+    """The class by which Ansible finds the filters."""
 
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {

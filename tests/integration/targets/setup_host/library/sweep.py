@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A test module: removes what the integration tests made, by its name only, whatever state they ended in.
+"""A test module that removes everything that the integration tests made, in any state. It finds all by name.
 
-Processes are ended by their pid after a look at their command line; links after qemu, since a
-tap must not be deleted under it.
+It reads the command line of a process before it ends the process by its pid. It removes links after it has ended qemu,
+because nobody may delete a tap that qemu holds.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def alive(pid: int) -> bool:
 
 
 def is_ours(words: list[str], prefix: str, work: str) -> bool:
-    """A qemu with a name of the tests, or a helper that was started with the tests' directory."""
+    """Tell whether a process is a qemu with a name of the tests, or a helper that got the tests' directory."""
     if "-uuid" in words and "qemu" in words[0]:
         return any(re.match(rf"(guest=)?{prefix}", word) for word in words)
     return any(word.startswith(f"{work}/") for word in words) and any(
@@ -77,7 +77,7 @@ def remove_links(macs: str) -> list[str]:
     names = [item["ifname"] for item in json.loads(done.stdout)]
     gone = [name for name in names if ours(name, macs)]
     for name in gone:
-        # One end of the veth takes the other with it, and a lower device its macvtaps.
+        # With one end of the veth the kernel also removes the other end, and with a lower device its macvtaps.
         subprocess.run(["ip", "link", "del", name], capture_output=True, check=False)
     return [f"link {name}" for name in gone]
 

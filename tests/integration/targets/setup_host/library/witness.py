@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A test module: what other tools than the collection tell of the tests' VMs.
+"""A test module that asks other tools than the collection about the tests' VMs.
 
-Records by ausearch, links by ``ip``, open files by /proc. Nothing here imports the collection.
-``problems`` lists where the trail and the host contradict each other, for every VM of the tests.
+It reads records with ausearch, links with ``ip``, and open files in /proc. It imports nothing of the collection.
+``problems`` lists the contradictions between the trail and the host, for every VM of the tests.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ def read(path: str) -> str:
 
 
 def wait_for_log() -> None:
-    """Wait until the daemon has written all that the kernel has: a mark that comes last.
+    """Wait until the daemon has written all records of the kernel. A mark is the last of them.
 
-    With auditing disabled or without a daemon there is nothing to wait for.
+    If auditing is disabled or no daemon runs, do not wait.
     """
     status = dict(
         line.split(maxsplit=1)
@@ -105,14 +105,14 @@ def parse(line: str) -> Record | None:
 
 
 def records_of(vm_uuid: str | None) -> list[Record]:
-    """Return the records of a VM as ``ausearch --uuid`` finds them, or all VIRT_ records."""
+    """Return the records of a VM that ``ausearch --uuid`` finds, or all VIRT_ records."""
     which = ["--uuid", vm_uuid] if vm_uuid else ["-m", TYPES]
     lines = run("ausearch", "--input-logs", *which, "--raw").split("\n")
     return [record for record in map(parse, lines) if record is not None]
 
 
 def links() -> dict[str, t.Any]:
-    """Return every link as ``ip`` shows it."""
+    """Return every link that ``ip`` shows."""
     found = {}
     for item in json.loads(run("ip", "-j", "-d", "link", "show")):
         info = item.get("linkinfo", {})
@@ -216,7 +216,7 @@ def state() -> dict[str, str]:
 
 
 class Books:
-    """The records of one VM played through: what was opened and not closed, what is held."""
+    """The balance of one VM's records: the devices that were opened and not closed, and the NICs that the VM holds."""
 
     def __init__(self) -> None:
         self.opened: collections.Counter[tuple[t.Any, ...]] = collections.Counter()
@@ -243,7 +243,7 @@ class Books:
                 self.problems.append(f"{what} closed and was not open")
 
     def against(self, vm: dict[str, t.Any] | None) -> list[str]:
-        """Compare with /proc at the end of the records."""
+        """Compare the balance at the end of the records with /proc."""
         problems = list(self.problems)
         by_trail = sorted(int(fd) for fds in self.held.values() for fd in fds if fd)
         by_proc = sorted(item["fd"] for item in vm["devices"]) if vm else []
@@ -271,11 +271,11 @@ def contradictions(
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            # What the names of the tests' VMs and the MACs of their NICs begin with.
+            # The beginnings of the names of the tests' VMs, and of the MACs of their NICs.
             "prefix": {"type": "str", "required": True},
             "macs": {"type": "str", "required": True},
             "uuid": {"type": "str"},
-            # VMs that ran with audit: off, or another witness contradicts on purpose.
+            # The VMs that ran with audit: off, or whose records are wrong on purpose.
             "unaudited": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
@@ -313,7 +313,7 @@ def main() -> None:
         vms=vms,
         state=files,
         problems=contradictions(records, vms, module.params["unaudited"]),
-        # Equal before and after means: no record, no link, no open file, no note was changed.
+        # If this is equal before and after, no record, link, open file or note was changed.
         fingerprint={
             "records": len(records),
             "links": short,

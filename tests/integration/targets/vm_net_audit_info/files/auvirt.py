@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Print sessions, as vm_net_audit_info returns them on standard input, the way auvirt 3.0.9 does.
+"""Reads the sessions of vm_net_audit_info from standard input, and prints them in the form of auvirt 3.0.9.
 
 auvirt.py < SESSIONS        compare with auvirt --show-uuid --file LOG
 """
@@ -39,7 +39,7 @@ def period(session: dict[str, t.Any]) -> str:
 
 
 def column(text: str, width: int) -> bytes:
-    """C counts bytes, and cuts in the middle of a letter."""
+    """Return a text in a column. C counts bytes, and may cut in the middle of a letter."""
     return text.encode()[:width].ljust(width)
 
 
