@@ -49,7 +49,10 @@ def _moved(grant: Grant, recorded: str, place: Place) -> str:
     link = grant.link
     if place.is_tap:
         where = f"a port of {place.source}" if place.source else "a port of no bridge"
-        back = f"put it back ('ip link set {link} master {recorded}')"
+        back = (
+            f"put it back ('ip link set {link} master {recorded}', or 'ovs-vsctl add-port {recorded} {link}' for a "
+            "bridge of Open vSwitch)"
+        )
     else:
         where = f"on {place.source}" if place.source else "on no network device"
         back = "detach it and attach it where it belongs"
