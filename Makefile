@@ -22,7 +22,7 @@ LAYERS := lint sanity units integration examples fault molecule
 # other lanes give way to it. The third one builds the images that examples and molecule need.
 LANES := --aside "lint sanity units examples molecule" --lane "integration fault" --aside images
 # make test takes samples of these layers. make test-all runs them as a whole, and also the layers that make test leaves out.
-TEST := UNITS=units FAULT_EVERY=20 SCENARIOS=fleet TARGETS="--exclude docs_examples"
+TEST := UNITS=units FAULT_EVERY=30 SCENARIOS=fleet TARGETS="--exclude docs_examples"
 ALL_LAYERS := lint sanity units integration compat fault molecule molecule-tcg bench
 ALL_LANES := --lane "lint sanity units molecule molecule-tcg" --lane "integration compat fault" --lane images
 # make fault harms a task at every N-th point.
