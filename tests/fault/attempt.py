@@ -24,7 +24,9 @@ from ansible_collections.virtaudit.qemu.tests.fault.scenarios import (
 
 _ATTEMPTS = 4
 # A task that says this has taken back a NIC. It could not record the NIC, or could not read its network for the record.
-_TAKEN_BACK = re.compile("audit: |Open vSwitch's database")
+_TAKEN_BACK = re.compile(
+    "audit: |Open vSwitch's database|could not be read: No buffer space available"
+)
 _WAITS_FOR_GUEST = "its host side is closed, and the guest has not released it"
 
 

@@ -74,7 +74,8 @@ def test_a_tap_that_was_moved() -> None:
         "severity": "high",
         "message": f"The record of 1970-01-01T00:16:40.000Z says that {MAC} of VM web01 is on br0, and its link vt01 is a"
         " port of br1. Somebody moved it without a record. Find out who did it. Then put it back ('ip link set vt01 master"
-        " br0', or 'ovs-vsctl add-port br0 vt01' for a bridge of Open vSwitch), or run vm_net_attach for the VM, which puts it where the task says and records it.",
+        " br0', or 'ovs-vsctl add-port br0 vt01' for a bridge of Open vSwitch),"
+        " or run vm_net_attach for the VM, which puts it where the task says and records it.",
         "time": "1970-01-01T01:23:20.000Z",
         "events": ["1000.000:102"],
         "node": None,
