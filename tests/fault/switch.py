@@ -116,8 +116,10 @@ def _end(name: str) -> None:
     pid = _pid(name)
     if not pid:
         return
-    for number in (signal.SIGTERM, signal.SIGCONT):
-        os.kill(pid, number)
+    # It may end before it gets the second signal, which only a stopped process needs.
+    with contextlib.suppress(ProcessLookupError):
+        for number in (signal.SIGTERM, signal.SIGCONT):
+            os.kill(pid, number)
     deadline = time.monotonic() + _SECONDS
     while _pid(name) and time.monotonic() < deadline:
         time.sleep(0.01)
