@@ -12,7 +12,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from ansible_collections.virtaudit.qemu.tests.fault import (
@@ -35,9 +35,8 @@ class Harm:
     The test does the harm at the points that ``strikes`` matches. It uses strace's ``inject``, or it stops the task after
     the call and calls ``action`` with the VM's UUID. ``mend`` repairs the host. ``dies`` tells that the task has no
     result. ``says`` is a regular expression for the message of a task that fails. ``blind`` tells that the task could not
-    write records, so that the trail is complete only after the next run. A run takes only ``every`` N-th point, and a
-    short run takes even fewer. No run leaves out the points that ``always`` matches. ``around`` is a context for all
-    points.
+    write records, so that the trail is complete only after the next run. A whole run takes each ``every``-th point, and
+    the points that ``often`` matches. ``around`` is a context for all points.
     """
 
     name: str
@@ -48,7 +47,7 @@ class Harm:
     dies: bool = False
     blind: bool = False
     every: int = 1
-    always: str = "(?!)"
+    often: str = "(?!)"
     says: str = ""
     around: Callable[[], contextlib.AbstractContextManager[None]] = (
         contextlib.nullcontext
@@ -57,16 +56,6 @@ class Harm:
     def applies(self, point: tracer.Point) -> bool:
         """Tell whether this harm can be done at a point."""
         return re.search(self.strikes, str(point)) is not None
-
-    def choose(self, points: Sequence[tracer.Point], every: int) -> list[tracer.Point]:
-        """Return the points for this harm in a run that takes each ``every``-th point."""
-        struck = [each for each in points if self.applies(each)]
-        chosen = set(range(0, len(struck), every * self.every))
-        return [
-            each
-            for number, each in enumerate(struck)
-            if number in chosen or re.search(self.always, str(each))
-        ]
 
     def explains(self, result: dict[str, Any]) -> bool:
         """Tell whether the message of a failed task says what is wrong."""
@@ -100,11 +89,11 @@ _SWITCH = r"^(?:connect|sendto).*(?:db\.sock|Open_vSwitch)"
 _NO_AUDIT = r"auditctl -e 1|auditctl -s|systemctl start auditd"
 
 HARMS = [
-    # No run leaves out the point at which a macvtap exists that nobody has opened yet.
     Harm(
         "kill",
         r"^(?!write)",
-        always='^openat.*"/dev/tap',
+        # At this point a macvtap exists that nobody has opened yet.
+        often='^openat.*"/dev/tap',
         inject="signal=SIGKILL",
         dies=True,
     ),
@@ -119,7 +108,7 @@ HARMS = [
     Harm(
         "interrupt",
         every=2,
-        always="^rename.*state.json",
+        often="^rename.*state.json",
         strikes=r"^(?:openat|sendmsg|vfork|rename)",
         inject="signal=SIGINT",
         dies=True,
@@ -127,7 +116,7 @@ HARMS = [
     Harm(
         "emfile",
         every=2,
-        always="^socket.*NETLINK_ROUTE",
+        often="^socket.*NETLINK_ROUTE",
         strikes=r"^(?:openat|socket)",
         inject="error=EMFILE",
         says="[Tt]oo many open files",
@@ -148,7 +137,7 @@ HARMS = [
     Harm(
         "enobufs",
         every=4,
-        always="^recvfrom.*NLMSG_ERROR.*NLM_F_CAPPED",
+        often="^recvfrom.*NLMSG_ERROR.*NLM_F_CAPPED",
         strikes=r"^(?:sendto|sendmsg|recvfrom)",
         inject="error=ENOBUFS",
     ),

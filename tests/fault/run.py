@@ -4,8 +4,8 @@
 
 """Harms the modules at every system call that matters, runs them again, and checks the invariants.
 
-It uses real qemu, auditd, taps and macvtaps, and needs root and strace. ``--every N`` takes only each N-th
-point. ``--list`` prints the points and does no harm. Words choose parts by name: a harm (``kill``), a scenario
+It uses real qemu, auditd, taps and macvtaps, and needs root and strace. ``--every N`` takes only samples of the
+points. ``--list`` prints the points and does no harm. Words choose parts by name: a harm (``kill``), a scenario
 (``hot-plug``), one of each, or ``check-mode``, ``monitor``, ``crowd``, ``cycles``.
 """
 
@@ -31,6 +31,7 @@ from ansible_collections.virtaudit.qemu.tests.fault import (
     tracer,
 )
 from ansible_collections.virtaudit.qemu.tests.fault.harms import HARMS, Harm
+from ansible_collections.virtaudit.qemu.tests.fault.samples import Samples
 from ansible_collections.virtaudit.qemu.tests.fault.scenarios import SCENARIOS, Scenario
 from ansible_collections.virtaudit.qemu.tests.fault.situations import SITUATIONS
 
@@ -81,11 +82,11 @@ def main() -> int:
     parser.add_argument("--messages", action="store_true", help="show what tasks say")
     parser.add_argument("parts", nargs="*")
     options = parser.parse_args()
-    tally = Tally(options.messages)
+    tally, samples = Tally(options.messages), Samples(options.every)
     signal.signal(signal.SIGTERM, lambda *_given: sys.exit("ended by a signal"))
     with host.auditd(), host.links():
         for scenario in SCENARIOS:
-            _scenario(scenario, options, tally)
+            _scenario(scenario, options, samples, tally)
         _check_mode(options, tally)
         for manner in monitor.MANNERS:
             if _chosen(options.parts, "monitor", manner):
@@ -104,7 +105,9 @@ def _chosen(words: list[str], *names: str) -> bool:
     return all(word in names for word in words)
 
 
-def _scenario(scenario: Scenario, options: argparse.Namespace, tally: Tally) -> None:
+def _scenario(
+    scenario: Scenario, options: argparse.Namespace, samples: Samples, tally: Tally
+) -> None:
     harms = [
         harm
         for harm in HARMS
@@ -114,18 +117,19 @@ def _scenario(scenario: Scenario, options: argparse.Namespace, tally: Tally) -> 
     if not harms:
         return
     with scenario.around():
-        _harm_each(scenario, harms, options, tally)
+        _harm_each(scenario, harms, options, samples, tally)
 
 
 def _harm_each(
     scenario: Scenario,
     harms: Sequence[Harm],
     options: argparse.Namespace,
+    samples: Samples,
     tally: Tally,
 ) -> None:
     points = attempt.points(scenario)
     for harm in harms:
-        struck = harm.choose(points, options.every)
+        struck = samples.choose(harm, points)
         name = f"{harm.name} {scenario.name}"
         if options.list:
             print("\n".join(f"{name}: {point}" for point in struck))

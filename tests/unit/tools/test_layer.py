@@ -192,10 +192,10 @@ def test_nothing_is_not_good() -> None:
 def test_a_signal_ends_the_command_and_what_it_says_then_is_read(
     tmp_path: Path,
 ) -> None:
-    # Written to a pipe that nobody reads, a line ends its writer before it has cleared up.
+    # If nobody read the pipe, the next line would end its writer before it has cleared up.
     script = (
-        "trap 'kill $!; echo clearing up; sleep 0.2; echo; : >cleared; exit 0' TERM;"
-        " sleep 600 & echo up; wait"
+        "trap 'echo clearing up; sleep 0.2; echo; : >cleared; exit 0' TERM;"
+        " echo up; while :; do sleep 0.1; done"
     )
     command = [sys.executable, "-m", layer.__name__, "run", "molecule"]
     with subprocess.Popen(
