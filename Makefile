@@ -22,7 +22,7 @@ LAYERS := lint sanity units integration examples fault molecule
 # other lanes give way to it. The third one builds the images that examples and molecule need.
 LANES := --aside "lint sanity units examples molecule" --lane "integration fault" --aside images
 # make test takes samples of these layers. make test-all runs them as a whole, and also the layers that make test leaves out.
-TEST := UNITS=units FAULT_EVERY=30 SCENARIOS=fleet TARGETS="--exclude docs_examples"
+TEST := UNITS=units FAULT_EVERY=30 SCENARIOS=fleet EXAMPLES=docs_examples TARGETS="--exclude docs_examples --exclude docs_guides"
 ALL_LAYERS := lint sanity units integration compat fault molecule molecule-tcg bench
 ALL_LANES := --lane "lint sanity units molecule molecule-tcg" --lane "integration compat fault" --lane images
 # make fault harms a task at every N-th point.
@@ -36,6 +36,8 @@ PIPS := 23.1.2 24.2 25.2
 CYCLES := 25
 # The targets of integration to run. If it is empty, all of them.
 TARGETS :=
+# docs_guides follows README.md and all guides, and docs_examples follows the most important pages.
+EXAMPLES := docs_guides
 # The molecule scenarios to run. If it is empty, all of them.
 SCENARIOS :=
 RELEASES := bookworm trixie
@@ -116,9 +118,9 @@ compat: setup ## Run integration on the oldest and the newest ansible-core
 docs: setup ## Build the documentation site into .cache/docs/html
 	$(NOX) --session docs
 
-# A target of integration that uses nothing of this machine, so it runs beside the others on a User-Mode Linux.
+# These targets of integration use nothing of this machine, so they run beside the others on a User-Mode Linux.
 examples: setup ## Run the examples of README.md, the guides and the modules' documentation
-	$(LAYER) $@ $(NOX) --session integration-uml -- docs_examples
+	$(LAYER) $@ $(NOX) --session integration-uml -- $(EXAMPLES)
 
 fault: setup ## Harm tasks at each system call that matters, and check what is left
 	$(ALONE) $(LAYER) $@ $(COLLECTION_PY) -m ansible_collections.virtaudit.qemu.tests.fault.run \
