@@ -35,7 +35,7 @@ _ORIGIN = Origin("/usr/bin/python3", None, None)
 class Story:
     """Grows by one record with each call. An event's id is ``<time>.000:<serial>``.
 
-    With ``libvirt`` the records have libvirt's form, without ``dev`` and ``fds``. The records from then on have ``ticket``.
+    With ``libvirt`` the records have libvirt's form, without ``dev`` and ``fds``. Later records have ``ticket``.
     """
 
     def __init__(

@@ -5,8 +5,7 @@
 """Mutated lines of real logs. The reader must return only what a line has, and no line may make it
 fail.
 
-The unit tests make a short run. This makes a run of a million lines, from the root of a checkout in a collections
-tree::
+The unit tests make a short run. This command makes a run of a million lines, in a checkout in a collections tree::
 
     VIRTAUDIT_FUZZ_LINES=1000000 pytest tests/unit/plugins/module_utils/_log/test_fuzz.py
 """

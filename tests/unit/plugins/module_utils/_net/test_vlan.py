@@ -98,7 +98,7 @@ def test_a_text_that_names_no_vlans_gives_no_vlan(text: t.Any) -> None:
         (None, {10: False, 11: False}, "trunk:10-11"),
         (5, {5: True, 10: False}, "trunk:10,native:5"),
         (None, {}, "none"),
-        # Somebody changed the port by hand, so that two VLANs leave without a tag, or incoming frames go to another VLAN.
+        # Somebody changed the port by hand: two VLANs leave without a tag, or incoming frames go to another VLAN.
         (42, {7: True, 42: True}, "7-untagged,42-untagged-PVID"),
         (42, {42: False}, "42-PVID"),
     ],

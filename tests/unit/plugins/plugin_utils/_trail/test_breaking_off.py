@@ -109,5 +109,5 @@ def test_a_fork_ends_by_itself(watch: Watch) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         os._exit(len(watch.events))
     _pid, status = os.waitpid(child, 0)
-    # The fork got the signal, and nothing else happened.
+    # The watch passed the signal on, and did nothing else.
     assert os.waitstatus_to_exitcode(status) == 1
