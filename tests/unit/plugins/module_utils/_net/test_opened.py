@@ -161,7 +161,7 @@ def fixture_host(monkeypatch: pytest.MonkeyPatch) -> Host:
     return Host(monkeypatch)
 
 
-# what the task asks for, the paths in order
+# the interface of the task, the paths in order
 OPENED: list[tuple[dict[str, t.Any], list[str]]] = [
     ({}, [TUN, VHOST]),
     ({"vhost": "off"}, [TUN]),
@@ -193,7 +193,7 @@ def test_open(
     assert host.links == kept
 
 
-# what the task asks for, what fails after how many good calls, the opens on record as success and
+# the interface of the task, what fails after how many good calls, the opens on record as success and
 # failed
 FAILURES: list[tuple[dict[str, t.Any], str, int, int, int]] = [
     ({}, TUN, 0, 0, 1),

@@ -164,7 +164,7 @@ def test_the_log_is_read_once_in_a_task(monkeypatch: pytest.MonkeyPatch) -> None
     vm = a_task_on(note, me)
     monkeypatch.setattr(vm, "look", lambda: None)
     repaired(vm)
-    # What the repair has settled is not asked of the log again.
+    # The log is not read again for work that the repair has settled.
     with Auditor("off") as auditor, vm.change(auditor):
         assert vm.history.records == []
     assert len(reads) == 1
