@@ -181,7 +181,7 @@ grants:
   elements: dict
   contains:
     node:
-      description: The host, where the log names it.
+      description: The host, if the log names it.
       type: str
       returned: always
       sample: hv1
@@ -308,7 +308,7 @@ history:
   elements: dict
   contains:
     node:
-      description: The host, where the log names it.
+      description: The host, if the log names it.
       type: str
       returned: always
     vm:
@@ -411,7 +411,7 @@ findings:
       returned: always
       sample: ['1795420511.779:209']
     node:
-      description: The host, where the log names it.
+      description: The host, if the log names it.
       type: str
       returned: always
     vm:
@@ -464,7 +464,7 @@ sessions:
   elements: dict
   contains:
     node:
-      description: The host, where the log names it.
+      description: The host, if the log names it.
       type: str
       returned: always
     vm:
@@ -477,7 +477,7 @@ sessions:
       type: str
       returned: always
     user:
-      description: The name of RV(sessions[].uid), where the log has it.
+      description: The name of RV(sessions[].uid), if the log has it.
       type: str
       returned: always
       sample: root
@@ -640,7 +640,7 @@ events:
       returned: always
       sample: '1795420505.795:180'
     node:
-      description: The host, where the log names it.
+      description: The host, if the log names it.
       type: str
       returned: always
     pid:
