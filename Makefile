@@ -18,10 +18,10 @@ LAYER = $(TOOLS).layer run
 # Layers that use this machine's audit daemon and links with fixed names take this lock, so that one runs at a time.
 ALONE := flock --close /run/lock/virtaudit-tests.lock
 LAYERS := lint sanity units integration examples fault molecule
-# make test runs the lanes side by side. The longest lane has the layers that use the machine's audit daemon. The
-# other lanes give way to it. The third one builds the images that examples and molecule need.
+# make test runs the lanes side by side. The longest lane has the layers that use the machine's audit daemon. The other
+# lanes have a lower priority. The third lane builds the images that examples and molecule need.
 LANES := --aside "lint sanity units examples molecule" --lane "integration fault" --aside images
-# make test takes samples of these layers. make test-all runs them as a whole, and also the layers that make test leaves out.
+# make test takes samples of these layers. make test-all runs them as a whole, and also other layers.
 TEST := UNITS=units FAULT_EVERY=30 SCENARIOS=fleet EXAMPLES=docs_examples TARGETS="--exclude docs_examples --exclude docs_guides"
 ALL_LAYERS := lint sanity units integration compat fault molecule molecule-tcg bench
 ALL_LANES := --lane "lint sanity units molecule molecule-tcg" --lane "integration compat fault" --lane images
@@ -49,7 +49,7 @@ COLLECTIONS := $(CURDIR)/.cache/collections
 export PATH := $(VENV)/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)
 export UV_PYTHON_DOWNLOADS := never
-# Tools that start a hundred times would compile themselves each time.
+# Python keeps bytecode here, because some tools start a hundred times.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup setup-demo packages packages-demo test test-all demo docs images pictures changelog format clean examples $(ALL_LAYERS)
@@ -94,7 +94,7 @@ test-all: setup ## Run what a release needs: all layers as a whole
 	@rm -rf .cache/layers
 	@$(TOOLS).lanes $(ALL_LANES) && $(TOOLS).lanes --lane bench; $(TOOLS).layer summary $(ALL_LAYERS)
 
-# With CI=true the formatters only check. galaxy-importer would run ansible-lint a second time.
+# With CI=true the formatters only check. The other variable keeps galaxy-importer from a second run of ansible-lint.
 lint: setup ## Check form, types, documentation, messages, licences and the artefact
 	CI=true GALAXY_IMPORTER_RUN_ANSIBLE_LINT=false $(LAYER) lint $(NOX) --session $(LINT)
 
@@ -118,7 +118,7 @@ compat: setup ## Run integration on the oldest and the newest ansible-core
 docs: setup ## Build the documentation site into .cache/docs/html
 	$(NOX) --session docs
 
-# These targets of integration use nothing of this machine, so they run beside the others on a User-Mode Linux.
+# These targets of integration use nothing of this machine, so they run on a User-Mode Linux beside the others.
 examples: setup ## Run the examples of README.md, the guides and the modules' documentation
 	$(LAYER) $@ $(NOX) --session integration-uml -- $(EXAMPLES)
 

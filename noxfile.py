@@ -26,13 +26,12 @@ antsibull_nox.load_antsibull_nox_toml()
 
 
 def remove_temporary_output() -> None:
-    """Keeps links out of the tree, because antsibull-nox cannot copy them back."""
+    """Remove links from the tree, because antsibull-nox cannot copy them back."""
     shutil.rmtree("tests/output/.tmp", ignore_errors=True)
 
 
 def add_ansible_test(name: str, description: str, *params: str) -> None:
-    """Adds sessions of ansible-test. antsibull-nox's own ansible_test_* sessions need a container
-    engine."""
+    """Add sessions of ansible-test. antsibull-nox's own ansible_test_* sessions need a container engine."""
     antsibull_nox.add_ansible_test_session(
         name=name,
         description=description,
@@ -91,7 +90,7 @@ def find_python(version: str) -> str | None:
 def add_ansible_core(version: str, pythons: tuple[str, ...]) -> None:
     """Add units and integration on another ansible-core, with the first Python that is installed.
 
-    antsibull-nox's own sessions fail where there is none; these say so and are skipped.
+    antsibull-nox's own sessions fail if there is none. These sessions say so and are skipped.
     """
     found = next(filter(None, map(find_python, pythons)), None)
 
@@ -131,12 +130,12 @@ add_ansible_core("2.21", ("3.14", "3.13", "3.12"))
 @nox.session(name="integration-uml", default=False)
 def integration_uml(session: nox.Session) -> None:
     """ansible-test integration on a User-Mode Linux, which has an audit system and links of its own."""
-    # What is not compiled here would be compiled in each run there.
+    # Compile everything here, because otherwise each run there would compile it.
     session.install(
         *("ansible-core~=2.19.0", "-r", "tests/integration/requirements.txt"),
         env={"UV_COMPILE_BYTECODE": "1"},
     )
-    # No network leads out of it.
+    # User-Mode Linux has no network, so build the guest here.
     session.run("sh", "tests/support/guest/build", external=True, silent=True)
     with tempfile.TemporaryDirectory() as root:
         tree = copy_collection(session, Path(root))

@@ -1,12 +1,13 @@
 # Copyright (c) 2026, virtaudit contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Start and stop one virtual hypervisor. Run by the default scenario's create and destroy.
+"""Start and stop one virtual hypervisor. The playbooks create and destroy of the scenario default run this.
 
-``vm.py accel`` says how virtual hypervisors run here: ``kvm`` where that works, else ``uml``, and always what the
-environment's VIRTAUDIT_ACCEL names (``tcg``: emulated, with the kernels of the releases). ``vm.py start`` boots
-one, ``vm.py stop`` ends it, ``vm.py connect`` is ssh's ProxyCommand. RUN is the directory of a run; each
-virtual hypervisor keeps in RUN/<name> its pid, a key that may log in, its host key and its console's output.
+``vm.py accel`` prints how virtual hypervisors run here: ``kvm`` if that works, and otherwise ``uml``. The environment
+variable VIRTAUDIT_ACCEL overrides this, for example with ``tcg`` (emulated, with the kernels of the releases). ``vm.py
+start`` boots a virtual hypervisor, ``vm.py stop`` ends it, and ``vm.py connect`` is ssh's ProxyCommand. RUN is the
+directory of a run. RUN/<name> has the pid of a virtual hypervisor, a key that may log in, its host key and the output of
+its console.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def stop(options: argparse.Namespace) -> str:
     found = find(home)
     if found is None:
         return "absent"
-    # Nothing in it needs an orderly shutdown.
+    # Nothing in the virtual hypervisor needs an orderly shutdown.
     signal.pidfd_send_signal(found[1], signal.SIGKILL)
     ended, _writable, _broken = select.select([found[1]], [], [], 10)
     if not ended:

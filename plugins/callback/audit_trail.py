@@ -62,7 +62,7 @@ options:
     description:
       - The directory of the trail. The callback makes it with mode 0700.
       - The callback refuses a directory that is a symbolic link, that belongs to another user, or that others can write
-        to. It also refuses a directory below one that all can write to and that has no sticky bit.
+        to. It also refuses a directory below a directory without a sticky bit that everybody can write to.
     type: path
     default: ~/.local/state/virtaudit/trail
     ini:
@@ -331,7 +331,7 @@ class CallbackModule(CallbackBase):
             self._output.print(text, style)
 
     def _prove(self, trail: Trail) -> None:
-        """Send the head elsewhere, and sign it. If one of these fails, the other is done all the same."""
+        """Send the head elsewhere, and sign it. If one of these fails, the other is still done."""
         head = trail.head()
         if head is None:
             return

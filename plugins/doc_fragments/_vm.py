@@ -56,7 +56,7 @@ requirements:
   - Linux with audit, tun and macvtap
   - Python 3.9 or newer
   - pyroute2 0.7.2 or newer
-  - the Python module nftables, where an interface has a filter
+  - the Python module nftables, if an interface has a filter
   - qemu 6.2 or newer
 author:
   - virtaudit contributors (@virtaudit)

@@ -50,7 +50,7 @@ class Device:
 
     @property
     def is_vdpa(self) -> bool:
-        """Tell whether it is a vdpa device. Its major number is not fixed, so what it serves tells, which /proc knows."""
+        """Tell whether it is a vdpa device. Its major number is not fixed, so its names decide."""
         if self.is_tap or self.path is None or self.path.startswith("/dev/tap"):
             return False
         names = (self.dev or "", self.path.rpartition("/")[2])

@@ -389,7 +389,7 @@ vm:
       type: bool
       returned: always
     unit:
-      description: The systemd scope that qemu runs in, null where systemd does not run.
+      description: The systemd scope of qemu, or null if systemd does not run.
       type: str
       returned: always
       sample: virtaudit-7f3a6fc8-0f5c-5f0e-8f55-1c1f0a8f2f11.scope
@@ -482,7 +482,7 @@ interfaces:
           returned: always
           sample: 31
         event:
-          description: The audit event of its open, null if none is known.
+          description: The audit event of its open, or null if it is not known.
           type: str
           returned: always
           sample: '1795420505.795:180'

@@ -28,7 +28,7 @@ description:
   - If root reads a log of more than 32 MiB, the module keeps an index of the log in C(/var/cache/virtaudit). With it,
     the module quickly finds a VM that was started long ago. You can delete the index at any time. Check mode writes
     none.
-  - All grants end when the host boots. The module recognises a boot by serial numbers that begin anew, with or without
+  - All grants end when the host boots. The module recognises a boot by serial numbers that start again, with or without
     a V(SYSTEM_BOOT) record. A container also writes such a record, but the host's serial numbers go on, so the module
     ignores that record.
 extends_documentation_fragment:
@@ -181,7 +181,7 @@ grants:
   elements: dict
   contains:
     node:
-      description: The host, where the log names it.
+      description: The host, if the log names it.
       type: str
       returned: always
       sample: hv1
@@ -245,12 +245,12 @@ grants:
           returned: always
           sample: 0A:C8
         dev:
-          description: The tap or macvtap that it serves, null where libvirt opened it.
+          description: The tap or macvtap that it serves, or null if libvirt opened it.
           type: str
           returned: always
           sample: vt525400000001
         fd:
-          description: The number of the file descriptor in qemu, null where libvirt opened it.
+          description: The number of the file descriptor in qemu, or null if libvirt opened it.
           type: int
           returned: always
           sample: 31
@@ -264,7 +264,7 @@ grants:
       type: bool
       returned: always
     network:
-      description: The network that the NIC has been on since its last start, attach or update; null where the records
+      description: The network that the NIC has been on since its last start, attach or update, or null if the records
         do not tell it.
       type: dict
       returned: always
@@ -301,14 +301,14 @@ grants:
 history:
   description:
     - Who held which NIC on which network from when to when, the oldest first.
-    - A hand-over begins an entry, and so does an update of the network. Each ends the entry before it. If one task
+    - Each hand-over and each update of the network begins an entry. Each ends the entry before it. If one task
       changes several values of a NIC, it writes several records, and these count as one update.
   returned: with O(history)
   type: list
   elements: dict
   contains:
     node:
-      description: The host, where the log names it.
+      description: The host, if the log names it.
       type: str
       returned: always
     vm:
@@ -326,12 +326,12 @@ history:
       returned: always
       sample: 52:54:00:00:00:01
     network:
-      description: The network that the NIC was on; null where the records do not tell it.
+      description: The network that the NIC was on, or null if the records do not tell it.
       type: dict
       returned: always
       contains: *network
     ifname:
-      description: The interface on the host, null where libvirt opened it.
+      description: The interface on the host, or null if libvirt opened it.
       type: str
       returned: always
       sample: vt525400000001
@@ -411,44 +411,44 @@ findings:
       returned: always
       sample: ['1795420511.779:209']
     node:
-      description: The host, where the log names it.
+      description: The host, if the log names it.
       type: str
       returned: always
     vm:
-      description: The VM's name, null where none is known.
+      description: The VM's name, or null if it is not known.
       type: str
       returned: always
       sample: web01
     uuid:
-      description: Its UUID, null where none is known.
+      description: Its UUID, or null if it is not known.
       type: str
       returned: always
     mac:
-      description: The NIC's MAC address, null where none is known.
+      description: The NIC's MAC address, or null if it is not known.
       type: str
       returned: always
     dev:
-      description: The interface, null where none is known.
+      description: The interface, or null if it is not known.
       type: str
       returned: always
       sample: vt525400000001
     path:
-      description: The device, null where none is known.
+      description: The device, or null if it is not known.
       type: str
       returned: always
       sample: /dev/net/tun
     pid:
-      description: The process, null where none is known.
+      description: The process, or null if it is not known.
       type: int
       returned: always
       sample: 4711
     fd:
-      description: The file descriptor, null where none is known.
+      description: The file descriptor, or null if it is not known.
       type: int
       returned: always
       sample: 31
     exe:
-      description: The program, null where none is known.
+      description: The program, or null if it is not known.
       type: str
       returned: always
       sample: /usr/bin/ip
@@ -464,7 +464,7 @@ sessions:
   elements: dict
   contains:
     node:
-      description: The host, where the log names it.
+      description: The host, if the log names it.
       type: str
       returned: always
     vm:
@@ -477,7 +477,7 @@ sessions:
       type: str
       returned: always
     user:
-      description: The name of RV(sessions[].uid), where the log has it.
+      description: The name of RV(sessions[].uid), if the log has it.
       type: str
       returned: always
       sample: root
@@ -559,11 +559,11 @@ sessions:
           type: str
           returned: always
         dev:
-          description: The interface on the host, null where libvirt opened it.
+          description: The interface on the host, or null if libvirt opened it.
           type: str
           returned: always
         network:
-          description: The network that a NIC was on last; null where the records do not tell it.
+          description: The network that a NIC was on last, or null if the records do not tell it.
           type: dict
           returned: always
           contains: *network
@@ -640,7 +640,7 @@ events:
       returned: always
       sample: '1795420505.795:180'
     node:
-      description: The host, where the log names it.
+      description: The host, if the log names it.
       type: str
       returned: always
     pid:
@@ -652,11 +652,11 @@ events:
       type: int
       returned: always
     auid:
-      description: Its login identity, null where none is set.
+      description: Its login identity, or null if it is not set.
       type: int
       returned: always
     ses:
-      description: Its login session, null where none is set.
+      description: Its login session, or null if it is not set.
       type: int
       returned: always
     fields:

@@ -38,7 +38,7 @@ while True:
     except OSError:
         pass
 """
-# A place for a program that another user can run, too.
+# A Python that another user can run, too.
 _PYTHON = "/usr/bin/python3"
 
 

@@ -43,7 +43,7 @@ class Vm:
         )
 
     def detach(self, **options: Any) -> runner.Result:
-        """Run vm_net_detach for all NICs, or those of ``macs``."""
+        """Run vm_net_detach for all NICs, or for the NICs of ``macs``."""
         return runner.run_module(*detach(self.uuid, **options))
 
     def info(self, **options: Any) -> runner.Result:
@@ -55,7 +55,7 @@ class Vm:
         return witness.records(self.uuid)
 
     def pid(self) -> int:
-        """Return the pid of its one living qemu."""
+        """Return the pid of the VM's only living qemu."""
         (pid,) = witness.qemus(self.uuid)
         return pid
 

@@ -86,7 +86,7 @@ def test_invariant_1_no_vm_starts_while_the_daemon_drops_records(vm: Vm) -> None
 
 
 @pytest.mark.usefixtures("suspended")
-def test_invariant_1_a_task_that_only_tries_warns(vm: Vm) -> None:
+def test_invariant_1_best_effort_warns(vm: Vm) -> None:
     started = vm.attach([TAP], audit="best_effort")
     assert not started.get("failed"), started
     assert "The daemon has suspended its logging" in warnings_of(started)
@@ -97,7 +97,7 @@ def test_invariant_1_a_task_that_only_tries_warns(vm: Vm) -> None:
     assert vm.records() == []
 
 
-def test_invariant_2_what_the_daemon_dropped_is_recorded_when_it_writes_again(
+def test_invariant_2_a_later_task_records_what_the_daemon_dropped(
     vm: Vm,
 ) -> None:
     with host.small_log():
@@ -115,7 +115,7 @@ def test_invariant_2_what_the_daemon_dropped_is_recorded_when_it_writes_again(
         assert done.count("close") == done.count("open") == 3
 
 
-def test_invariant_1_a_daemon_that_is_a_zombie_is_none(vm: Vm, zombie: int) -> None:
+def test_invariant_1_a_zombie_does_not_count_as_a_daemon(vm: Vm, zombie: int) -> None:
     for check_mode in (True, False):
         started = vm.attach([TAP], _ansible_check_mode=check_mode)
         assert started["failed"]

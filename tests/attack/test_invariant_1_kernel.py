@@ -95,7 +95,9 @@ def test_invariant_1_an_echo_of_a_users_process_proves_nothing(
 
 
 @pytest.mark.usefixtures("disabled")
-def test_invariant_1_a_status_of_a_users_process_is_none(audit: AuditSocket) -> None:
+def test_invariant_1_a_status_of_a_users_process_does_not_count(
+    audit: AuditSocket,
+) -> None:
     status = struct.pack("=8I", 0, 1, 1, os.getpid(), 0, 64, 0, 0)
     answers = [
         _HEADER.pack(16 + len(status), _AUDIT_GET, 0, number, 0) + status

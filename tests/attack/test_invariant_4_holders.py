@@ -152,7 +152,7 @@ def test_invariant_2_an_attach_neither_recorded_nor_taken_back(
                 assert len(witness.held(pid)) == 1
         finally:
             host.enable_audit()
-        # qemu has carried out the commands that came meanwhile, or does so after this.
+        # qemu has carried out the commands that came meanwhile, or carries them out now.
         result = vm.detach(qmp_socket=str(work / "m"), force=True)
         assert not result.get("failed"), result["msg"]
         assert witness.violations(vm.uuid, MACS, [], True) == []
@@ -167,7 +167,7 @@ def _stopped(
 ) -> Iterator[None]:
     """Relay a monitor, and stop qemu before or after it carries out a command.
 
-    ``also`` is something else to do then.
+    ``also`` is a shell command that runs first.
     """
     words = [sys.executable, str(_PROXY), "proxy", str(work / "pid")]
     words += [str(work / "p"), str(work / "m"), command, when]
@@ -182,7 +182,7 @@ def _stopped(
 
 
 def test_invariant_4_a_vm_keeps_no_port_and_no_mac(vm: Vm) -> None:
-    """A stopped guest loses the NIC, too, twenty times."""
+    """A detach takes the NIC from a stopped guest, too. The test does it twenty times."""
     qemu = {"hotplug_ports": 1}
     assert not vm.attach([], qemu).get("failed")
     for _time in range(20):

@@ -47,7 +47,7 @@ class Memory:
         self._ask(f"M{address:x},{len(data):x}:{data.hex()}")
 
     def close(self) -> None:
-        """Let the guest run on."""
+        """Let the guest continue."""
         self._ask("D")
         self._stub.close()
 
@@ -109,7 +109,7 @@ def reported_macs(monitor: str) -> list[str]:
 
 
 @pytest.mark.parametrize("detached", MACS, ids=["rewritten", "other"])
-def test_invariant_4_the_nic_that_is_asked_loses_its_devices(
+def test_invariant_4_the_nic_that_the_task_names_loses_its_devices(
     vm: Vm, work: Path, detached: str
 ) -> None:
     started = vm.attach([REWRITTEN, OTHER], {"paused": False})

@@ -93,7 +93,7 @@ def test_invariant_5_a_monitor_that_has_the_uuid_of_another_vm(
 
 
 @pytest.mark.parametrize("uid", [0, NOBODY])
-def test_invariant_5_nobody_keeps_a_vm_from_its_start(vm: Vm, uid: int) -> None:
+def test_invariant_5_nobody_can_prevent_the_start_of_a_vm(vm: Vm, uid: int) -> None:
     words = ["qemu-x", "-c", "read x", "-uuid", vm.uuid, "-name", vm.name]
     with subprocess.Popen(
         words, executable="/bin/sh", stdin=subprocess.PIPE, user=uid
@@ -131,7 +131,7 @@ def test_invariant_5_a_namesake_is_not_started(vm: Vm, other: Vm) -> None:
     assert not os.path.exists(f"{witness.STATE}/{other.uuid}")
 
 
-def test_invariant_5_as_proxmox_starts_a_vm(vm: Vm, work: Path) -> None:
+def test_invariant_5_a_vm_that_proxmox_started(vm: Vm, work: Path) -> None:
     """argv[0] is a link, and only -smbios has the UUID."""
     link = work / "kvm"
     link.symlink_to("/usr/bin/qemu-system-x86_64")

@@ -32,7 +32,7 @@ STRANGE = "vafault-tap"
 
 @pytest.fixture(name="node")
 def fixture_node() -> Iterator[str]:
-    """Make a macvtap; give its node."""
+    """Make a macvtap, and yield the path of its node."""
     words = ["link", host.LOWER, "name", STRANGE, "type", "macvtap", "mode", "bridge"]
     subprocess.run(["ip", "link", "add", *words], check=True)
     try:
@@ -70,7 +70,7 @@ def test_invariant_6_qemu_starts_with_a_device_of_its_own(
     assert witness.violations(vm.uuid, MACS, [], False) == []
 
 
-def test_invariant_6_a_device_that_is_added_by_hand_is_said(vm: Vm) -> None:
+def test_invariant_6_a_device_that_is_added_by_hand_is_reported(vm: Vm) -> None:
     started = vm.attach([TAP])
     assert "warnings" not in started
     fd = tap_by("/dev/net/tun")
@@ -102,7 +102,7 @@ def test_invariant_6_a_tap_by_another_node_is_seen(vm: Vm, work: Path) -> None:
 def test_invariant_4_a_tap_of_ours_that_came_by_another_node(
     vm: Vm, work: Path
 ) -> None:
-    """Somebody else gave the VM its NIC. A detach records what it takes."""
+    """Somebody else gave the VM its NIC. A detach records the device that it closes."""
     node = str(work / "mine")
     os.mknod(node, stat.S_IFCHR | 0o600, os.makedev(10, 200))
     mac = str(TAP["mac"])

@@ -42,7 +42,7 @@ def fixture_node(tmp_path: Path) -> str:
     return path
 
 
-def test_invariant_6_nobody_joins_a_tap_of_several_queues(vm: Vm, node: str) -> None:
+def test_invariant_6_nobody_joins_a_tap_with_several_queues(vm: Vm, node: str) -> None:
     started = vm.attach([TAP])
     assert not started.get("failed"), started
     (ifname,) = witness.links(MACS)
@@ -58,7 +58,7 @@ def test_invariant_6_nobody_joins_a_tap_of_several_queues(vm: Vm, node: str) -> 
     assert try_as(join) == "EPERM"
 
 
-def test_invariant_6_who_joined_before_the_owner_was_set_is_noticed(
+def test_invariant_6_a_process_that_joined_before_the_owner_was_set_is_noticed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ioctl = fcntl.ioctl

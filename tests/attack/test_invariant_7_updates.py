@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""An update that is cut off is found by the next run, and what became of it is on record once."""
+"""The next run finds an update that was cut off, and records its outcome once."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ OLD: dict[str, Any] = {
 }
 NEW = {**OLD, "isolated": True, "link": "down"}
 MAC, IFNAME = str(OLD["mac"]), "vt525400fa1701"
-# What an update of both values has on record.
+# The records of an update of both values: the value, its new setting, and the result.
 DONE = [("isolated", "yes", "success"), ("link", "down", "success")]
 FAILED = [("isolated", "yes", "failed"), ("link", "down", "failed")]
 BACK = [("isolated", "no", "success"), ("link", "up", "success")]
 
 
 def updates(vm: Vm) -> list[tuple[str, str, str]]:
-    """Return what is on record of updates: the value that changed, to what, and whether it did."""
+    """Return each record of an update: the value, its new setting, and the result."""
     return [
         (name[len("new-") :], value, each["res"])
         for each in vm.records()
@@ -53,7 +53,7 @@ def port() -> tuple[bool, bool]:
     return link["linkinfo"]["info_slave_data"]["isolated"], "UP" in link["flags"]
 
 
-# Where the update is cut off; what the next run, of the same task, says of it and has recorded by then.
+# Where the update is cut off; the words of the next run of the same task; the records that exist after it.
 CUTS: list[tuple[str, dict[str, Any], str, list[tuple[str, str, str]]]] = [
     # The note is written for the third time right before the link is changed.
     (
@@ -99,7 +99,7 @@ def test_invariant_7_the_same_task_again(
 
 
 @pytest.mark.parametrize(("at", "how", "_says", "_recorded"), CUTS, ids=IDS)
-def test_invariant_7_the_task_of_before(
+def test_invariant_7_the_earlier_task(
     vm: Vm, at: str, how: dict[str, Any], _says: str, _recorded: object
 ) -> None:
     assert not vm.attach([OLD]).get("failed")
@@ -128,7 +128,7 @@ def test_invariant_7_a_detach(
 
 
 def test_invariant_7_a_link_that_cannot_be_put_back(vm: Vm) -> None:
-    """The bridge that the link was on is gone: that is said, and a detach does its work all the same."""
+    """The link's earlier bridge is gone. The task says so, and a detach still works."""
     subprocess.run(["ip", "link", "add", "vafault-b2", "type", "bridge"], check=True)
     try:
         subprocess.run(["ip", "link", "set", "vafault-b2", "up"], check=True)

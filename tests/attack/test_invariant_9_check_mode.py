@@ -39,7 +39,7 @@ NEVER = "52:54:00:fa:17:09"
 
 
 def foretold(said: runner.Result, done: runner.Result, typo: bool) -> tuple[str, str]:
-    """Return the one warning of check mode and that of the run, beside those for the MAC that no VM ever had."""
+    """Return the only warning of check mode and of the run, without the warning about the MAC that no VM ever had."""
     both = [
         [each["event"]["msg"] for each in result["warnings"]] for result in (said, done)
     ]

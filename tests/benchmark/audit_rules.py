@@ -120,7 +120,7 @@ def main() -> None:
         undo.callback(auditctl, "-e", enabled[1])
         undo.callback(load, "".join(f"{line}\n" for line in before))
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-            # All the same, what is loaded is put back; a second one does not end that.
+            # The first signal still restores the loaded rules, and a second signal does not interrupt that.
             signal.signal(number, lambda *_: sys.exit("ended by a signal"))
             undo.callback(signal.signal, number, signal.SIG_IGN)
         rules = wanted()

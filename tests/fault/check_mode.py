@@ -80,9 +80,7 @@ def table(rows: list[Row]) -> str:
         for row in rows
     ]
     agreed = sum(row.agree for row in rows)
-    lines.append(
-        f"check mode foresaw what the run did in {agreed} of {len(rows)} situations"
-    )
+    lines.append(f"check mode predicted the run in {agreed} of {len(rows)} situations")
     return "\n".join(lines)
 
 

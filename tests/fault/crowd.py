@@ -177,7 +177,7 @@ def _closed(door: str) -> Iterator[None]:
 
 
 def _impatient(task: Task, door: str) -> list[str]:
-    """A task that waits in vain names the task that it waits for, and changes nothing."""
+    """A task that waits for a lock in vain names the task that holds the lock, and changes nothing."""
     name, arguments = task
     with _closed(door):
         result = runner.run_module(name, {**arguments, "timeout": 0.5})

@@ -4,7 +4,7 @@
 
 """Give ansible-test its pip bootstrap from PyPI, so that it need not download it from Ansible's own server.
 
-get_pip.py VERSION... for each, unless there is one already
+get_pip.py VERSION... for each version that has none yet
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Keeps how long the runs of the layers took on this machine, as one JSON line for each run, so that a growth shows.
+"""Keeps how long the runs of the layers took on this machine, as one JSON line for each run, so that a slowdown shows.
 
-A line has ``time`` (seconds since the epoch), ``commit`` and ``layers``: each layer's outcome with its seconds
-and slowest.
+A line has ``time`` (seconds since the epoch), ``commit`` and ``layers``: for each layer the outcome, the seconds and
+the slowest parts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 
 def path() -> Path:
-    """Return the machine's file. It is not the checkout's, so that a fresh clone is compared, too."""
+    """Return the machine's file. It is outside of the checkout, so that a fresh clone is compared, too."""
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(cache) / "virtaudit" / "layers.jsonl"
 

@@ -6,9 +6,9 @@
 
     lanes.py --aside "lint sanity" --lane "integration fault" [make's variables]
 
-A lane that is named --aside gives way to the others: it has less to do, and would only make them later.
-Each layer is a target of make. All of them run, whatever fails; the summary says who did. What a layer writes is
-shown whole when it ends; until then it can be followed in .cache/layers/<layer>.log. A signal ends all of it.
+A lane that is given with --aside runs at a lower priority, because it has less to do and would only delay the others.
+Each layer is a target of make. All layers run, even if one fails, and the summary names those that failed. The output
+of a layer is shown when it ends. Until then you can follow it in .cache/layers/<layer>.log. A signal ends all layers.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Lanes:
     def run(
         self, lanes: Sequence[Sequence[str]], aside: Sequence[Sequence[str]]
     ) -> bool:
-        """Run all lanes to their end; tell whether no signal ended them."""
+        """Run all lanes to their end. Return whether they ended without a signal."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._end)
         threads = [
@@ -54,7 +54,7 @@ class Lanes:
         for thread in threads:
             thread.start()
         for thread in threads:
-            # The signal handler runs in this thread, between two looks.
+            # The signal handler runs in this thread, between two of its checks.
             while thread.is_alive():
                 thread.join(0.2)
         return not self._ended.is_set()
@@ -110,7 +110,7 @@ def _environment() -> dict[str, str]:
 
 
 def _signal(group: int, number: int) -> bool:
-    """Send a signal to a group of processes. Tell whether the group has any."""
+    """Send a signal to a group of processes. Return whether the group has a process."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(group, number)
         return True

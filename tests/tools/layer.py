@@ -4,8 +4,8 @@
 
 """Run one layer of the tests, and judge it by its counts as well as by its exit code.
 
-layer.py run LAYER COMMAND... run it, show it, fail when it fails or when it tested nothing layer.py summary
-LAYER... one line a layer, what took longest in each, then the sum
+layer.py run LAYER COMMAND...   run a layer, and show it; fail if it fails or has tested nothing
+layer.py summary LAYER...       print one line for each layer, what took longest in each, and the sum
 """
 
 from __future__ import annotations
@@ -77,9 +77,9 @@ def run(layer: str, command: list[str]) -> Outcome:
 
 
 def _forward_signals(process: subprocess.Popen[str]) -> list[int]:
-    """Have a signal end the layer by ending its command; return where the signals' numbers will be.
+    """Let a signal end the layer's command. Return the list that gets the numbers of the signals.
 
-    What the command does at its end is read, too: without a reader it would be cut off in its clearing up.
+    The output of the command is read to its end, because a command without a reader would be killed while it cleans up.
     """
     came: list[int] = []
 
@@ -107,7 +107,7 @@ def describe(layer: str, outcome: Outcome) -> str:
 
 
 def load(layer: str) -> Outcome:
-    """Return a layer's result. A layer without a result has failed, because it ended before it could write one."""
+    """Return a layer's result. A layer without a result has failed: it ended too early."""
     path = RESULTS / f"{layer}.json"
     if not path.exists():
         return Outcome(failed=1, problems=["did not run"])

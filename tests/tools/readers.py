@@ -59,7 +59,7 @@ def read_nox(text: str) -> Outcome:
 
 
 def _read_only_session(text: str, found: Outcome) -> None:
-    """nox prints a summary of several sessions, but none of a single one."""
+    """nox prints a summary only if it ran several sessions."""
     for line, how in re.findall(
         r"^(nox > Session [\w.-]+ (was successful|failed).*)$", text, re.M
     ):
@@ -157,7 +157,7 @@ def read_molecule(text: str) -> Outcome:
     is no inventory and every play ran on nothing.
     """
     found = Outcome()
-    # "[fleet > verify] Executing", or in a terminal that can "fleet ➜ verify: Executing".
+    # "[fleet > verify] Executing", or "fleet ➜ verify: Executing" in a terminal with UTF-8.
     header = r"^INFO +\[?(\S+) \S (\w+)[\]:]+ Executing$"
     parts = re.split(header, text, flags=re.M)
     for scenario, action, log in zip(parts[1::3], parts[2::3], parts[3::3]):

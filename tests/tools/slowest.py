@@ -41,7 +41,7 @@ _SESSION = _Heading(
 )
 _STAGE = _Heading(
     "stage",
-    # "[fleet > verify] Executing", or in a terminal that can "fleet ➜ verify: Executing".
+    # "[fleet > verify] Executing", or "fleet ➜ verify: Executing" in a terminal with UTF-8.
     re.compile(r"^INFO +\[?(\S+ \S \w+)[\]:]+ Executing$"),
     re.compile(r"^INFO .*[\]:]+ Executed: "),
 )

@@ -15,7 +15,8 @@ from ansible_collections.virtaudit.qemu.tests.unit.support.children import (
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.qemu import show_in_proc
 
-# No deadline: machines that run tests are busy. No database: a run leaves nothing behind.
+# There is no deadline, because machines that run tests are busy. There is no database, so that a run leaves nothing
+# behind.
 settings.register_profile("units", deadline=None, database=None, print_blob=True)
 settings.load_profile("units")
 

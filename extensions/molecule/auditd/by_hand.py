@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Does by hand what the rules watch, and looks for each action with ausearch.
+"""Does by hand each action that the rules watch, and looks for it with ausearch.
 
 It runs on a hypervisor as root, with the auid of the operator as its argument. It prints JSON: a list of problems,
 each a sentence, and the records that it found. It shares no code with the collection.

@@ -1,7 +1,8 @@
 # Copyright (c) 2026, virtaudit contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reports the release, devices and packages of a virtual hypervisor. It runs on it as root, and prints JSON."""
+"""Reports the release, devices and packages of a virtual hypervisor. It runs on the virtual hypervisor as root, and
+prints JSON."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Reports what a host shows of the things that the role hypervisor makes. It runs on it as root, and prints JSON.
+"""Reports what a host shows of the things that the role hypervisor makes. It runs on the host as root, and prints JSON.
 
 With the argument ``boot`` it first makes systemd repeat the steps of a boot. It shares no code with the role.
 """

@@ -52,7 +52,7 @@ def read_log(uuid: str) -> list[Record]:
 
 
 def run_of(records: list[Record], pid: int) -> tuple[list[Record], list[Record]]:
-    """Return the records of one run of the VM: those up to its start, and those of its end."""
+    """Return the records of one run of the VM: the records up to its start, and the records of its end."""
     mine = next(
         index
         for index, record in enumerate(records)

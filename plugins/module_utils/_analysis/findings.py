@@ -100,7 +100,7 @@ class Finding:
 
 
 class Findings:
-    """All findings. A finding that comes up again is counted, and one that is older than ``since`` is left out."""
+    """All findings. A finding that comes back is counted, and a finding that is older than ``since`` is left out."""
 
     def __init__(self, since: float | None = None) -> None:
         self._since = since

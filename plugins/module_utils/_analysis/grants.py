@@ -40,7 +40,7 @@ class Grant:
 
     ``exact`` tells that each device is on record with its descriptor. ``live`` is ``None`` until somebody has
     looked. ``run`` counts the VM's starts. ``network`` is the network by the records: source, vlan, filter,
-    isolated and link, with ``None`` for what is not there. ``move`` is the last update of the network.
+    isolated and link, with ``None`` for each missing value. ``move`` is the last update of the network.
     ``ticket`` is the last ticket that the hand-over or an update had.
     """
 

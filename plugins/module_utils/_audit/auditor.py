@@ -113,8 +113,7 @@ class Auditor:
         if self._proof.writes_none is not None:
             self._warn(f"audit: {self._proof.writes_none}")
         if self.mode == "off" or self._listening or namespaces.foreign():
-            # With best_effort the records are sent all the same, but nobody waits for an echo that
-            # cannot come.
+            # With best_effort the task still sends the records, but does not wait for an echo that cannot come.
             return
         try:
             self._connect().listen()

@@ -73,9 +73,9 @@ _FIRST_OF_ORIGIN = "exe"
 # An auid or a session that is not set.
 _UNSET = 4294967295
 
-# Besides audit_value_needs_encoding()'s bytes: the single quote, which ends the
-# msg='...' around a user message, and the equals sign, since ausearch looks for
-# "uuid=" with strstr() and would find it inside a VM's name.
+# These are the bytes of audit_value_needs_encoding(), and two more: the single quote, which ends the msg='...' around a
+# user message, and the equals sign, because ausearch looks for "uuid=" with strstr() and would find it inside a VM's
+# name.
 _PLAIN = re.compile(r"[!#-&(-<>-~]*", re.ASCII)
 _RAW = re.compile(r"[!#-&(-<>-~]+", re.ASCII)
 _HEX = re.compile(r"(?:[0-9A-F]{2})+", re.ASCII)

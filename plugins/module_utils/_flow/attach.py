@@ -3,8 +3,8 @@
 
 """vm_net_attach: observe, plan, open, record, hand over, record.
 
-Each import takes time, even from kept bytecode. So code that only some tasks need is imported where they need
-it.
+Each import takes time, even from kept bytecode. So the code imports modules that only some tasks need at the place
+where they need them.
 """
 
 from __future__ import annotations

@@ -203,7 +203,7 @@ class OpenedDevices:
             for opened, sent in self._sent:
                 opened.event = sent.event
             self._sent.clear()
-            # The log may have the record all the same. Then the next task reads the log, and records the close.
+            # The log may still have the record. Then the next task reads the log, and records the close.
             for opened in lost:
                 os.close(opened.fileno())
             self._devices = [each for each in self._devices if each[1] not in lost]

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Starts qemu with inherited fds, detached from the task, in a systemd scope where systemd runs.
+"""Starts qemu with inherited fds, detached from the task, in a systemd scope if systemd runs.
 
 qemu's own ``-daemonize`` forks after the sandbox is up, and ``spawn=deny`` kills it. So the module detaches qemu
 itself, and waits on the monitor instead.

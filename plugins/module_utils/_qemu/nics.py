@@ -99,8 +99,7 @@ def free_ports(
     step = enough or len(ports)
     for first in range(0, len(ports), max(1, step)):
         asked = ports[first : first + step]
-        # query-pci does not show the bus behind a port until firmware has numbered it, and QOM
-        # always does.
+        # query-pci shows the bus behind a port only after firmware has numbered it. QOM always shows it.
         listings = monitor.try_all(
             [
                 ("qom-list", {"path": f"/machine/peripheral/{port}/{port}"})

@@ -26,7 +26,7 @@ _SUFFIX = ".pyz"
 
 
 def watch(vm: Vm, note: Note, report: Report) -> None:
-    """Make the companion unit of a VM that has just started, where systemd runs.
+    """Make the companion unit of a VM that has just started, if systemd runs.
 
     A failure is only a warning: the next task on this host records the end of a VM without a companion.
     """

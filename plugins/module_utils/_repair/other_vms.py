@@ -93,7 +93,7 @@ def _is_due(note: Note) -> bool:
     process = note.process
     if process is not None:
         return not process.is_alive()
-    # This start was cut off before its qemu was noted. A start that is under way would hold the lock. If its
-    # qemu was started all the same, it stays paused, and the devices that it holds are on record. The next task
+    # This start was cut off before its qemu was noted. A start that is under way would hold the lock. If its qemu was
+    # started nevertheless, it stays paused, and the devices that it holds are on record. The next task
     # for this VM ends it.
     return note.booting and not find_qemu(note.uuid, identity.uids_of(note))

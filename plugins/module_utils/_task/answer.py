@@ -32,7 +32,7 @@ class Answer:
         return result
 
     def name_host(self, host: str | None) -> None:
-        """Fill in a host's name where the records have none."""
+        """Fill in a host's name if the records have none."""
         if host is None:
             return
         for part in (

@@ -67,7 +67,8 @@ def reported(monitor: Monitor) -> dict[str, str | None]:
 def behind(monitor: Monitor, note: Note | None) -> Process:
     """Return the qemu that serves a monitor. Raises :class:`ProcessError`.
 
-    qemu is the peer of the socket, even if another process made the socket and passed it on, because qemu listens anew.
+    qemu is the peer of the socket, even if another process made the socket and passed it on, because qemu itself calls
+    listen(2).
     Behind a relay that root runs, qemu is the process that has the threads of the VM's CPUs.
     """
     pid = _require_server(monitor, note)

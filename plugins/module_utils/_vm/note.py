@@ -112,7 +112,7 @@ class Note:
 
     @property
     def process(self) -> Process | None:
-        """Return the VM's process, alive or not, or ``None`` if none is noted."""
+        """Return the VM's process, alive or not, or ``None`` if the note has no process."""
         if self.pid is None or self.start_time is None:
             return None
         return Process(self.pid, self.start_time)
@@ -125,7 +125,7 @@ class Note:
 
     @property
     def is_unfinished(self) -> bool:
-        """Tell whether something was begun that is neither finished nor undone."""
+        """Tell whether the note has work that a task began and that is neither finished nor undone."""
         nics = self.interfaces.values()
         begun = any(nic.phase == "opening" or nic.updating is not None for nic in nics)
         return self.booting or self.frozen or begun

@@ -160,7 +160,7 @@ def _grants(sessions: list[Data], grants: list[Data], scale: Scale) -> t.Iterato
 
 
 def _end(session: Data, end: str | None) -> str | None:
-    """Return where a bar ends: of a run that ended nobody knows when, at its beginning."""
+    """Return where a bar ends. If the end of a run is not known, its bar ends at its beginning."""
     if end is not None or session["end"] == "running":
         return end
     return t.cast("str", session["start"])

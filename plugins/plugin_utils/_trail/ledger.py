@@ -142,7 +142,7 @@ class Machine:
         uuid: str | None,
         name: str | None,
     ) -> None:
-        """Compare what was sent with what was read back, of one VM where the question was for one."""
+        """Compare the sent records with the records that were read back, of one VM if the question was about one VM."""
         for key, account in self.accounts.items():
             asked = uuid in (None, key) and name in (None, account.name)
             account.look(read, covered if asked else range(0))

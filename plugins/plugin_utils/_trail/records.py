@@ -54,7 +54,7 @@ class Record(t.NamedTuple):
 
     @property
     def ticket(self) -> str | None:
-        """Why the task was run, where it said so."""
+        """Why the task was run, if it has a ticket."""
         return self.fields.get("ticket")
 
     @property

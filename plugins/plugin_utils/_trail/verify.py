@@ -56,7 +56,7 @@ def verify(
         missing.append(
             Verdict(1, f"BROKEN      {path}: no line has the known head {head}")
         )
-    # Somebody who writes a file anew can tell its new head too, but cannot take the first one back.
+    # Somebody who rewrites a file can also send its new head, but cannot take the first head back.
     told: dict[str, list[Head]] = {}
     for each_head in heads:
         told.setdefault(os.path.basename(each_head.file), []).append(each_head)

@@ -20,7 +20,7 @@ import typing as t
 
 CONF = "/etc/audit/auditd.conf"
 LINE = re.compile(r"[ \t]*(\w+)[ \t]*=[ \t]*(.*?)[ \t]*")
-# These actions stop the system, so that it does not go on without a log.
+# These actions stop the system, so that it does not continue without a log.
 END = ("single", "halt")
 # auditd reads these options only when it starts. After a change of name_format it writes
 # "node=(null)" until then.
@@ -67,7 +67,7 @@ def wrong(name: str, text: str, known: dict[str, t.Any]) -> str:
 def given(
     variables: dict[str, t.Any], known: dict[str, t.Any], called: str
 ) -> tuple[Values, list[str]]:
-    """Return the options that variables set, and what is wrong with them. called: the text before an option's name."""
+    """Return the options that variables set, and the errors in them. called: the text before an option's name."""
     wanted, problems = {}, []
     for name in (name for name in variables if name in known):
         text = "" if variables[name] is None else str(variables[name]).strip()

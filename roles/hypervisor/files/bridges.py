@@ -67,7 +67,7 @@ def addresses(link: Link) -> set[str]:
 
 
 class Bridges:
-    """The wanted bridges, the existing bridges, and what changes the one into the other."""
+    """The wanted bridges, the existing bridges, and the commands that turn the existing ones into the wanted ones."""
 
     def __init__(self, wanted: list[dict[str, t.Any]], networkd: bool) -> None:
         self.wanted: dict[str, dict[str, t.Any]] = {b["name"]: b for b in wanted}
@@ -95,7 +95,7 @@ class Bridges:
         }
 
     def owner(self, port: str) -> str | None:
-        """Return the wanted bridge that is to have a port."""
+        """Return the wanted bridge to which a port belongs."""
         for name, bridge in self.wanted.items():
             if port in (bridge.get("ports") or []):
                 return name
@@ -263,7 +263,7 @@ class Bridges:
         return todo
 
     def mark(self, name: str, link: Link) -> list[str]:
-        """Where networkd runs, its files show what the role made."""
+        """If networkd runs, its files show which links the role made."""
         if self.networkd or link.get("ifalias") == MARK:
             return []
         return [f"link set dev {name} alias {MARK}"]

@@ -25,8 +25,8 @@ import typing as t
 from pathlib import Path
 
 STATE = Path("/run/virtaudit")
-# The rules of the role auditd. They name that directory. Without the directory the kernel drops them and, when
-# they are loaded again, refuses them and all rules after them.
+# The rules of the role auditd. They name the state directory. Without this directory the kernel drops them. When they
+# are loaded again, it refuses them and all rules after them.
 RULES = Path("/etc/audit/rules.d/50-virtaudit.rules")
 # The program of the companion units stays after the last VM has ended.
 PROGRAM = ".pyz"
@@ -56,13 +56,12 @@ def missing(packages: list[str]) -> list[str]:
 
 
 class Modules:
-    """Return the kernel modules to load now, those to load at boot, and those that this kernel does not have."""
+    """The kernel modules to load now, those to load at boot, and those that this kernel does not have."""
 
     def __init__(self, vhost: str) -> None:
         names = [name for name in MODULES if name != "vhost_net" or vhost != "off"]
         there = {name for name in names if os.path.exists(MODULES[name])}
-        # Only these, because a module that cannot be loaded at boot makes systemd-modules-load
-        # fail.
+        # The list has only modules of this kernel, because systemd-modules-load fails if it cannot load a module.
         self.persist = [
             n for n in names if run("modprobe", "--dry-run", n).returncode == 0
         ]
@@ -113,7 +112,7 @@ def state_leftovers() -> list[str]:
 
 
 class User:
-    """Return what to do about the user that is to run qemu."""
+    """Return the changes to the user that will run qemu."""
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -58,7 +58,8 @@ def is_ours(row: Row) -> bool:
 
 
 class Switch:
-    """The wanted bridges of Open vSwitch, its existing bridges, and what changes the one into the other."""
+    """The wanted bridges of Open vSwitch, its existing bridges, and the commands that turn the existing ones into the
+    wanted ones."""
 
     def __init__(self, bridges: list[dict[str, t.Any]], there: bool) -> None:
         wanted = [b for b in bridges if b.get("type") == "openvswitch"]
@@ -121,7 +122,7 @@ class Switch:
         return [f"ovs-vsctl del-br {name}" for name in gone] + ports
 
     def commands(self) -> list[str]:
-        """Return what the wanted bridges need. It is nothing if everything is as it should be."""
+        """Return the commands that the wanted bridges need. There are none if everything is as it should be."""
         todo = []
         for name, bridge in self.wanted.items():
             row = self.bridges.get(name)
@@ -139,7 +140,7 @@ class Switch:
                 if self.ports.get(port) != name:
                     parts += [f"add-port {name} {port}", f"set Port {port} {SET_MARK}"]
             if parts:
-                # One transaction, so that all of it happens or nothing.
+                # This is one transaction, so that everything happens or nothing.
                 todo.append("ovs-vsctl --timeout=30 " + " -- ".join(parts))
         return todo
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Find what is wrong with the list of bridges on any host, and give each bridge its type and MAC address.
+"""Find the errors in the list of bridges that do not depend on the host, and give each bridge its type and MAC address.
 
 Runs on the host, with a JSON list of the wanted bridges as its argument. Prints JSON: problems, each a
 sentence, and the bridges.
@@ -24,7 +24,7 @@ NAME = re.compile(r"(?!\d+\Z)[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}\Z", re.ASCII)
 
 
 def check_words(bridges: list[dict[str, t.Any]]) -> list[str]:
-    """Return what is wrong with the list on any host, one sentence for each problem."""
+    """Return the errors in the list that do not depend on the host, one sentence for each."""
     problems = []
     seen: set[str] = set()
     for bridge in bridges:
@@ -98,7 +98,7 @@ def machine_id() -> str:
 
 
 def pinned_mac(bridge: dict[str, t.Any]) -> str:
-    """Return the bridge's MAC address: the given one, or one that is the same at each run and on no other host."""
+    """Return the bridge's MAC address: the given one, or an address that no other host has and that stays the same."""
     if bridge.get("mac"):
         return str(bridge["mac"]).lower()
     seed = f"virtaudit.qemu {machine_id()} {bridge['name']}".encode()

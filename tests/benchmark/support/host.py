@@ -144,7 +144,7 @@ def _wait(condition: Callable[[], bool], problem: str, seconds: float = 30) -> N
 
 def _daemon_lives() -> bool:
     pid = _audit("pid")
-    # The kernel notices a killed daemon only when it next sends to it.
+    # The kernel notices that the daemon was killed only when it sends the next record to it.
     return pid > 0 and os.path.exists(f"/proc/{pid}/fd")
 
 

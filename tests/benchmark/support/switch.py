@@ -39,7 +39,7 @@ def running(work: Path) -> Iterator[None]:
         _run("ovs-vswitchd", "--pidfile", "--detach", log)
         datapath = ["--", "set", "bridge", BRIDGE, "datapath_type=netdev"]
         _run("ovs-vsctl", "add-br", BRIDGE, *datapath)
-        # It adds the bridge to its database all the same when the switch cannot make it.
+        # It adds the bridge to its database even if the switch cannot make the bridge.
         if not Path(f"/sys/class/net/{BRIDGE}").exists():
             raise SystemExit(f"Open vSwitch makes no bridge: {_last_words(work)}")
         yield

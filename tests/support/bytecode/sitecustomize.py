@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Have a Python that runs Ansible's modules keep their bytecode for the next task, as a virtual hypervisor's does.
+"""Make a Python that runs Ansible's modules keep their bytecode for the next task, as on a virtual hypervisor.
 
 A Python whose PYTHONPATH begins with this directory imports this file. It keeps the bytecode below the tests' output,
-where ansible-test keeps what is of one run.
+where ansible-test keeps the files of one run.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ sys.path.append(
 _bytecode = vars(__import__("molecule_bytecode"))
 _bytecode["CACHE"] = f"{_ROOT}/tests/output/.tmp/bytecode"
 del sys.path[-1]
-# What the module starts has the environment that it would have without this.
+# Programs that the module starts get the same environment as without this file.
 os.environ["PYTHONPATH"] = os.environ["PYTHONPATH"].partition(os.pathsep)[2]
 if not os.environ["PYTHONPATH"]:
     del os.environ["PYTHONPATH"]

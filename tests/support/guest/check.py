@@ -83,7 +83,7 @@ class Guest:
         self.process.wait()
 
     def receive(self, *keys: str) -> dict[str, Any]:
-        """The next message that has one of the keys."""
+        """Return the next message that has one of the keys."""
         while True:
             line = self.lines.readline()
             if not line:
@@ -126,7 +126,7 @@ def check(images: Path) -> None:
         guest = Guest(images, work, stack)
         guest.says("GUEST-READY")
         guest.report("boot to GUEST-READY", guest.start)
-        # This comes at once. If a NIC is unplugged before the guest is ready, the guest never
+        # The unplug follows at once. If a NIC is unplugged before the guest is ready, the guest never
         # releases it.
         since = time.monotonic()
         guest.command("device_del", id="cold0")

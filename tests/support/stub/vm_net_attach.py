@@ -15,7 +15,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 
 def record(number: int, vm: str, event: str) -> dict[str, t.Any]:
-    """Return an open and an attach in turn."""
+    """Return the record of an open or of an attach, in turn."""
     mac = f"52:54:00:00:00:{number // 2 % 256:02x}"
     what = (
         {"reason": "attach", "old-net": None, "new-net": mac, "fds": "31,32"}
@@ -55,7 +55,7 @@ def main() -> None:
         argument_spec={
             "name": {"type": "str", "required": True},
             "records": {"type": "int", "default": 1},
-            # The serial number of the first one.
+            # The serial number of the first record.
             "serial": {"type": "int", "default": 1000},
             "secret": {"type": "str"},
             "fail": {"type": "bool", "default": False},

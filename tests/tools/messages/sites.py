@@ -29,7 +29,7 @@ from ansible_collections.virtaudit.qemu.tests.tools.messages.words import (
 
 _BASES = {"AnsibleError", "Exception", "OSError"}
 _LISTS = {"warnings", "problems", "hints"}
-# Functions that say something, and which of their arguments is the message.
+# Functions that give a message, and which of their arguments is the message.
 _CALLS = {
     "_complain": 0,
     "_gap": -1,

@@ -53,7 +53,7 @@ def test_a_ratio_is_taken_round_by_round() -> None:
         (Wanted("at most", 2), 2.1, False),
     ],
 )
-def test_wanted(wanted: Wanted, value: float, reached: bool) -> None:
+def test_the_figure_to_reach(wanted: Wanted, value: float, reached: bool) -> None:
     assert wanted.is_reached(value) is reached
 
 
@@ -79,7 +79,7 @@ def test_number(value: float, text: str) -> None:
 
 
 @pytest.mark.parametrize("figure", [FAST, SMALL, PLAIN])
-def test_json_has_all_of_it(figure: Figure) -> None:
+def test_json_has_all_values(figure: Figure) -> None:
     again = Figure.of_json(json.loads(json.dumps(figure.to_json())))
     assert again == figure
 

@@ -82,7 +82,7 @@ def test_a_script_that_fails_leaves_the_page_alone(
     assert [each["status"] for each in kept["scripts"]] == [0, 3]
 
 
-def test_a_program_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         run,
         "PROGRAMS",
@@ -91,7 +91,7 @@ def test_a_program_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run.versions() == {"core": "2.19.4"}
 
 
-def test_sigterm_takes_down_what_was_set_up(tmp_path: Path) -> None:
+def test_sigterm_removes_what_was_set_up(tmp_path: Path) -> None:
     source = (
         "import os, signal\n"
         f"from {script.__name__} import end_by_exception\n"
@@ -108,7 +108,7 @@ def test_sigterm_takes_down_what_was_set_up(tmp_path: Path) -> None:
     assert (done.stdout, done.returncode) == ("down\n", 1)
 
 
-def test_a_script_takes_down_what_it_set_up_when_the_run_is_ended(
+def test_a_script_removes_what_it_set_up_when_the_run_is_ended(
     tmp_path: Path,
 ) -> None:
     up, down = tmp_path / "up", tmp_path / "down"

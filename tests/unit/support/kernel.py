@@ -40,7 +40,7 @@ def echo(
     subject: str = "",
     event: str = "1795448404.573:345",
 ) -> bytes:
-    """Return what the group AUDIT_NLGRP_READLOG carries for a user message."""
+    """Return the message of the group AUDIT_NLGRP_READLOG about a user message."""
     sender = os.getpid() if pid is None else pid
     body = f"audit({event}): pid={sender} uid=0 auid=1000 ses=7{subject} msg='{text}'"
     data = body.encode("ascii")
@@ -64,7 +64,7 @@ class Forged(bytes):
 
 @dataclasses.dataclass
 class Kernel:
-    """A fake kernel in place of the module ``socket``: how it behaves, and what reached it.
+    """A fake kernel in place of the module ``socket``. It remembers what reached it.
 
     ``noise`` comes before each echo, with errors as exceptions. ``subject`` is what the security module adds.
     ``refuse`` maps a message type, or ``bind`` and ``listen``, to an errno.
@@ -127,7 +127,7 @@ class Kernel:
                 *answers,
                 answer_status(sequence, self.enabled, self.daemon, self.lost),
             ]
-        # NLM_F_REQUEST, with NLM_F_ACK or without.
+        # NLM_F_REQUEST, with or without NLM_F_ACK.
         assert flags in (0x5, 0x1)
         assert payload.endswith(b"\0")
         for listener in self.listeners:

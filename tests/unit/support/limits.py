@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Puts the test's process under a limit."""
+"""Sets limits for the process of the test."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import typing as t
 
 @contextlib.contextmanager
 def no_descriptor_left() -> t.Iterator[None]:
-    """Let this process open nothing more."""
+    """Prevent this process from opening more files."""
     lowest_free = os.dup(0)
     os.close(lowest_free)
     before = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -45,7 +45,7 @@ def write_log(path: Path, items: t.Iterable[Item]) -> str:
 def noise(
     begin: int, serial: int, count: int, node: str = "", kind: str = "USER"
 ) -> str:
-    """Records of others, one a second and of 100 bytes at least."""
+    """Return records of other programs, one for each second, with 100 bytes or more each."""
     return "".join(
         f"{node}type={kind} msg=audit({begin + each}.000:{serial + each}): {'x' * 100}\n"
         for each in range(count)

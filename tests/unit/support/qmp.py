@@ -53,7 +53,7 @@ class Client:
         return command
 
     def answer(self, value: t.Any = None) -> dict[str, t.Any]:
-        """Take one command and return it, answered."""
+        """Answer one command, and return it."""
         command = self.receive()
         self.send({"return": {} if value is None else value, "id": command["id"]})
         return command

@@ -35,8 +35,7 @@ _ORIGIN = Origin("/usr/bin/python3", None, None)
 class Story:
     """Grows by one record with each call. An event's id is ``<time>.000:<serial>``.
 
-    With ``libvirt`` the records have libvirt's form, without ``dev`` and ``fds``. The records have ``ticket``
-    from then on.
+    With ``libvirt`` the records have libvirt's form, without ``dev`` and ``fds``. Later records have ``ticket``.
     """
 
     def __init__(
@@ -54,7 +53,7 @@ class Story:
         self._says = Messages(Vm(name, uuid, "kvm"), _ORIGIN)
 
     def vm(self, name: str, uuid: str) -> Story:
-        """Go on with another VM."""
+        """Continue with another VM."""
         self._says = Messages(Vm(name, uuid, "kvm"), _ORIGIN)
         return self
 
@@ -116,7 +115,7 @@ class Story:
         return self._say(self._says.control("stop", "destroyed", 4711, ok))
 
     def other(self, **fields: str | None) -> Story:
-        """Any VIRT_RESOURCE record of the VM."""
+        """Add any VIRT_RESOURCE record of the VM."""
         base = self._says.net_detach(MAC, True).fields
         kept = {key: base[key] for key in ("virt", "vm", "uuid", "exe", "res")}
         return self._say(Record("VIRT_RESOURCE", {**kept, **fields}))
@@ -126,7 +125,7 @@ class Story:
         return self._add(Boot(self._event(), float(self.time), self.node))
 
     def reboot_unseen(self) -> Story:
-        """The kernel's count starts again, and no record says why."""
+        """Let the kernel's count start again without a record that says why."""
         self.serial = 1
         return self.later(30)
 
@@ -138,7 +137,7 @@ class Story:
         exe: str = "/usr/bin/python3",
         kind: Kind = "tap",
     ) -> Story:
-        """The kernel's own record of an open, or without ``path`` of a TUNSETIFF."""
+        """Add the kernel's own record of an open, or of a TUNSETIFF if ``path`` is missing."""
         event = self._event()
         return self._add(
             KernelOpen(

@@ -30,7 +30,7 @@ def playbook(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(demo, "PLAYBOOK", path)
 
 
-def test_the_steps_of_the_playbook_are_printed_and_all_is_kept(
+def test_the_steps_are_printed_and_the_log_has_everything(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     log = io.StringIO()

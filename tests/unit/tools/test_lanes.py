@@ -42,7 +42,7 @@ def start(tree: Path, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, str(Path(lanes.__file__)), *words],
         cwd=tree,
-        # The environment below make -j, whose job server's pipes are not inherited.
+        # The environment of a child of make -j, which does not inherit the pipes of the job server.
         env={**os.environ, "MAKEFLAGS": " -j4 --jobserver-auth=98,99"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -50,19 +50,19 @@ def start(tree: Path, *words: str) -> subprocess.Popen[str]:
     )
 
 
-def test_what_layers_write_is_not_mixed(tree: Path) -> None:
+def test_the_output_of_layers_is_not_mixed(tree: Path) -> None:
     process = start(tree, "--lane", "talk", "--lane", "mumble", "WORD=loud")
     text, _none = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "".join(f"talk loud {n}\n" for n in range(1, 6)) in text
     assert "".join(f"mumble {n}\n" for n in range(1, 6)) in text
-    # Both had begun before one of them had ended.
+    # Both layers began before one of them ended.
     assert text.index("mumble: begins") < text.index("what it wrote")
     assert text.index("talk: begins") < text.index("what it wrote")
     assert "jobserver" not in text
 
 
-def test_all_layers_run_whatever_fails(tree: Path) -> None:
+def test_all_layers_run_even_if_one_fails(tree: Path) -> None:
     process = start(tree, "--lane", "fail mumble", "--lane", "talk")
     text, _none = process.communicate(timeout=60)
     assert "fail: ended with 2" in text
@@ -70,7 +70,7 @@ def test_all_layers_run_whatever_fails(tree: Path) -> None:
     assert "talk: ended with 0" in text
 
 
-def test_a_lane_aside_gives_way(tree: Path) -> None:
+def test_a_lane_aside_has_a_lower_priority(tree: Path) -> None:
     process = start(tree, "--aside", "nice", "--lane", "talk")
     text, _none = process.communicate(timeout=60)
     assert process.returncode == 0
@@ -79,7 +79,7 @@ def test_a_lane_aside_gives_way(tree: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_signal_ends_all_of_it(tree: Path, number: signal.Signals) -> None:
+def test_a_signal_ends_all_layers(tree: Path, number: signal.Signals) -> None:
     process = start(tree, "--lane", "wait talk", "--lane", "fail")
     pids = [tree / "sleeper", tree / "shell"]
     end = time.monotonic() + 60

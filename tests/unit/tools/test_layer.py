@@ -185,14 +185,14 @@ def test_reader(
     assert outcome.good is good
 
 
-def test_nothing_is_not_good() -> None:
+def test_a_layer_without_tests_fails() -> None:
     assert not Outcome().good
 
 
-def test_a_signal_ends_the_command_and_what_it_says_then_is_read(
+def test_a_signal_ends_the_command_and_its_last_output_is_read(
     tmp_path: Path,
 ) -> None:
-    # If nobody read the pipe, the next line would end its writer before it has cleared up.
+    # If nobody reads the pipe, writing a line ends the writer before it has cleaned up.
     script = (
         "trap 'echo clearing up; sleep 0.2; echo; : >cleared; exit 0' TERM;"
         " echo up; while :; do sleep 0.1; done"

@@ -62,7 +62,7 @@ PYTHON = [
 
 
 @pytest.mark.parametrize(("code", "expected"), PYTHON)
-def test_what_python_raises(code: str, expected: list[str]) -> None:
+def test_the_messages_that_python_raises(code: str, expected: list[str]) -> None:
     sites = Sites()
     sites.add(Path("errors.py"), ERRORS)
     sites.add(Path("code.py"), code)
@@ -82,7 +82,7 @@ def test_a_function_of_another_file() -> None:
     assert [found.text for found in sites.find()] == ["... are too old"]
 
 
-def test_what_tasks_and_scripts_say() -> None:
+def test_the_messages_of_tasks_and_scripts() -> None:
     tasks = """
 - ansible.builtin.assert:
     that: x

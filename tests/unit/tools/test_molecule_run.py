@@ -69,7 +69,7 @@ def wait_for(condition: t.Callable[[], bool]) -> None:
 
 @pytest.mark.parametrize("read", [True, False])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_what_runs(
+def test_a_signal_ends_all_processes(
     home: Path, number: signal.Signals, read: bool
 ) -> None:
     environment = {
@@ -85,7 +85,7 @@ def test_a_signal_ends_what_runs(
         wait_for(lambda: all(path.exists() and path.read_text() for path in pids))
         assert all(map(alive, pids))
         if not read:
-            # As when the one who reads has been ended by the same signal.
+            # The reader of the pipe may get the same signal, and end.
             process.stdout.close()
         process.send_signal(number)
         try:

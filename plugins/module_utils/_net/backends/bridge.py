@@ -19,8 +19,8 @@ from .base import Backend, Nodes
 if t.TYPE_CHECKING:
     from ..port import PortFlags
 
-# Each import takes time. So this file imports where it uses them the modules that make or change a tap,
-# and those that set VLANs and flags.
+# Each import takes time. So this file imports the modules that make or change a tap, and those that set VLANs and
+# flags, only where it uses them.
 
 
 class Bridge(Backend):

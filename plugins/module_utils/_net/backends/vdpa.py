@@ -19,7 +19,7 @@ from .base import Backend, Nodes
 
 
 class Vdpa(Backend):
-    """A vdpa device. Its node's name, ``vhost-vdpa-<N>``, stands where other kinds have the name of a link.
+    """A vdpa device. Its node's name, ``vhost-vdpa-<N>``, takes the place of the name of a link.
 
     The kernel lets only one process open the device, and keeps the device while a descriptor is open.
     """

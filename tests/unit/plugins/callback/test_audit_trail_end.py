@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How a run of the callback ends, what it proves then, and whom it names as the one who started it."""
+"""How a run of the callback ends, what the trail proves then, and who started the run according to the trail."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Place:
     ) -> subprocess.Popen[str]:
         play = {"hosts": "localhost", "gather_facts": False, "connection": "local"}
         (self.path / "play.yml").write_text(json.dumps([{**play, "tasks": tasks}]))
-        # A shell starts what runs in its background with SIGINT ignored, and nohup with SIGHUP ignored.
+        # A shell makes programs in its background ignore SIGINT, and nohup makes a program ignore SIGHUP.
         heeding = ["env", "--default-signal=INT,HUP"]
         return subprocess.Popen(
             [*heeding, *PLAYBOOK, "-i", "localhost,", *args, "play.yml"],
@@ -75,7 +75,7 @@ class Place:
     def run(
         self, tasks: list[dict[str, t.Any]], *args: str, **environment: str
     ) -> tuple[str, str]:
-        """Return what a run has printed on stdout and on stderr."""
+        """Return the stdout and the stderr of a run."""
         with self.start(tasks, *args, **environment) as child:
             return child.communicate(timeout=120)
 
@@ -160,7 +160,7 @@ def test_a_broken_include_has_a_closing_line(place: Place) -> None:
     assert [each.status for each in place.files()] == ["sound"], stderr
 
 
-def test_a_run_that_is_killed_is_vouched_for_by_the_next(place: Place) -> None:
+def test_the_next_run_vouches_for_a_run_that_was_killed(place: Place) -> None:
     with place.start([attach(1), {"ansible.builtin.command": "sleep 15"}]) as child:
         wait_for(place, "open")
         os.killpg(child.pid, signal.SIGKILL)
@@ -180,7 +180,7 @@ JOB = {
 }
 
 
-def test_who_started_it_is_said(place: Place) -> None:
+def test_the_trail_names_who_started_the_run(place: Place) -> None:
     place.run(
         [attach(1)],
         *("-e", json.dumps(JOB), "--limit", "localhost"),
@@ -253,7 +253,7 @@ def test_the_head_is_signed(place: Place) -> None:
     assert who == "auditor"
 
 
-def test_a_head_that_cannot_be_proved_is_said(place: Place) -> None:
+def test_a_warning_says_that_a_head_cannot_be_signed(place: Place) -> None:
     _stdout, stderr = place.run([attach(1)], VIRTAUDIT_TRAIL_SIGN_KEY="/nonexistent")
     assert "cannot be signed with /nonexistent" in stderr
 

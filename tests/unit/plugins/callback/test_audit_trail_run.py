@@ -4,7 +4,7 @@
 
 """The callback under the ansible-playbook that runs the tests. Only the modules are stubs.
 
-Each record has its own serial number, so the tests see a lost record and a record that is there twice.
+Each record has its own serial number, so the tests notice a record that is lost or there twice.
 """
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ def test_each_record_once(run: Run, tmp_path: Path) -> None:
     assert "THE AUDIT TRAIL" not in ran.output
 
 
-def test_what_may_be_missing_is_said(run: Run, tmp_path: Path) -> None:
+def test_the_trail_says_what_may_be_missing(run: Run, tmp_path: Path) -> None:
     dead = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
     tasks = [
         attach(1, "Hidden", no_log=True, secret="s3cr3t"),
@@ -237,8 +237,7 @@ def test_what_may_be_missing_is_said(run: Run, tmp_path: Path) -> None:
             ignore_errors=True,
         ),
         attach(4, "Uncollected", **{"async": 30, "poll": 0}),
-        # Some versions of ansible-core make no difference between a module that refused and one
-        # that broke.
+        # Some versions of ansible-core make no difference between a module that refused and a module that broke.
         {"name": "Refused", MODULE: {"records": 1}, "ignore_errors": True},
         attach(5, "Lost", vars=dead, ignore_unreachable=True),
     ]
@@ -284,7 +283,7 @@ def test_no_other_task_can_forge_a_record(run: Run, tmp_path: Path) -> None:
     assert len(ran.lines) == 3
 
 
-def test_nothing_is_left_by_a_run_that_grants_nothing(run: Run, tmp_path: Path) -> None:
+def test_a_run_that_grants_nothing_leaves_no_file(run: Run, tmp_path: Path) -> None:
     ran = run([{"name": "Say", "ansible.builtin.debug": {"msg": "hello"}}])
     assert (ran.status, ran.lines) == (0, [])
     assert not (tmp_path / "trail").exists()
@@ -310,7 +309,7 @@ def test_abort_ends_the_run_before_anything_is_granted(
     assert not done.exists()
 
 
-def test_warn_says_so_once_and_again_at_the_end(run: Run, tmp_path: Path) -> None:
+def test_warn_warns_once_and_again_at_the_end(run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     ran = run([attach(1, records=3), attach(4)], trail=tmp_path / "file" / "trail")
     assert ran.status == 0
@@ -429,7 +428,7 @@ def test_the_check_looks_where_the_callback_writes(
 
 
 @pytest.mark.parametrize("given", ["signers", "heads_from"])
-def test_no_path_is_seen_from_a_place_that_nobody_knows(
+def test_a_relative_path_without_pwd_is_refused(
     run: Run, tmp_path: Path, given: str
 ) -> None:
     settings = {"trail_verify_path": str(tmp_path), f"trail_verify_{given}": "known"}

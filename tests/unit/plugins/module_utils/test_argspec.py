@@ -43,7 +43,7 @@ def test_qemu_starts_with_defaults() -> None:
     assert parse_qemu(defaults(QEMU), []).hotplug_ports == 8
 
 
-def test_records_are_required_unless_said_otherwise() -> None:
+def test_records_are_required_by_default() -> None:
     audit = _argspec.audit_options()["audit"]
     assert audit["default"] == "required"
     assert tuple(audit["choices"]) == t.get_args(Mode)
@@ -52,10 +52,10 @@ def test_records_are_required_unless_said_otherwise() -> None:
 @pytest.mark.parametrize(
     ("option", "default"), [("force", False), ("stop_vm", "never"), ("macs", None)]
 )
-def test_a_detach_is_gentle(option: str, default: object) -> None:
+def test_a_detach_does_not_force_by_default(option: str, default: object) -> None:
     assert defaults(_argspec.detach_options())[option] == default
 
 
-def test_a_mismatch_is_mended_in_place() -> None:
+def test_a_mismatch_is_changed_in_place_by_default() -> None:
     assert ATTACH["on_mismatch"]["default"] == "update"
     assert _argspec.vm_options(30.0)["timeout"]["default"] == 30.0

@@ -89,7 +89,7 @@ def test_a_package_and_what_is_in_it_are_compiled_once(tasks: t.Any) -> None:
     assert tasks(ANSWER.format(1), "deep__module") == (1, 0)
 
 
-def test_what_was_sent_runs_and_not_what_was_kept(tasks: t.Any) -> None:
+def test_the_sent_source_runs_and_not_older_bytecode(tasks: t.Any) -> None:
     assert tasks(ANSWER.format(1)) == (1, 1)
     assert tasks(ANSWER.format(2)) == (2, 1)
     # Of the same size.
@@ -117,7 +117,7 @@ def test_bytecode_of_another_name_is_not_taken(tasks: t.Any) -> None:
         lambda content: bytes(32) + marshal.dumps({}),
     ],
 )
-def test_a_file_that_is_not_whole_is_thrown_away(
+def test_an_incomplete_file_is_thrown_away(
     tasks: t.Any, cache: Path, harm: t.Callable[[bytes], bytes]
 ) -> None:
     tasks(ANSWER.format(1))
@@ -133,7 +133,7 @@ def test_bytecode_of_another_python_is_not_taken(
     tasks(ANSWER.format(1))
     content = kept_file(cache).read_bytes()
     monkeypatch.setattr(_bytecode, "STAMP", "cpython-39-610d0d0a-0")
-    # Under its name too.
+    # The content of the other Python stands under this Python's name, too.
     kept_file(cache).write_bytes(content)
     assert tasks(ANSWER.format(1)) == (1, 1)
 
@@ -141,7 +141,7 @@ def test_bytecode_of_another_python_is_not_taken(
 @pytest.mark.parametrize("who", ["cache", "bytecode", "file"])
 @pytest.mark.parametrize("how", ["owner", "mode", "link"])
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other users")
-def test_what_others_can_write_is_not_read(
+def test_a_file_that_others_can_write_is_not_read(
     tasks: t.Any, cache: Path, tmp_path: Path, who: str, how: str
 ) -> None:
     tasks(ANSWER.format(1))
@@ -174,7 +174,7 @@ def test_a_task_goes_on_when_nothing_can_be_kept(tasks: t.Any, cache: Path) -> N
     assert tasks(ANSWER.format(1)) == (1, 1)
 
 
-def test_a_full_disk_leaves_what_was_kept(tasks: t.Any) -> None:
+def test_a_full_disk_does_not_damage_kept_bytecode(tasks: t.Any) -> None:
     tasks(ANSWER.format(1))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     # The kernel accepts no larger file than this, and reports an error as for a full disk.
@@ -200,7 +200,7 @@ def test_a_task_does_not_wait_for_another_that_writes(
     assert tasks(ANSWER.format(2)) == (2, 0)
 
 
-def test_it_stays_small(
+def test_the_cache_stays_small(
     tasks: t.Any, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_bytecode, "MOST_BYTES", 2500)
@@ -240,7 +240,7 @@ def test_a_traceback_shows_the_line_that_was_sent(tasks: t.Any) -> None:
         assert "return missing  # here" in shown
 
 
-def test_what_is_not_in_the_zip_file_is_left_to_others(
+def test_modules_outside_of_the_zip_file_are_left_to_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = Task(tmp_path / "task")

@@ -178,7 +178,7 @@ def test_exe_is_not_what_a_process_says(start: Start, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start it")
-def test_uid_of_one_that_cannot_be_dumped() -> None:
+def test_uid_of_a_process_that_cannot_be_dumped() -> None:
     code = (
         "import ctypes, os, time; os.setuid(65534); ctypes.CDLL(None).prctl(4, 0, 0, 0, 0);"
         " print(1, flush=True); time.sleep(60)"

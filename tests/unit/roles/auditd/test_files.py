@@ -52,8 +52,7 @@ AUDITCTL = """\
             rules.write_text("".join(f"{line}\\n" for line in loaded))
     one(sys.argv[1:])
 """
-# It does what audit's own augenrules does: it joins the files, with -D first, without comments and
-# empty lines.
+# Like audit's own augenrules, it joins the files, puts -D first, and leaves out comments and empty lines.
 AUGENRULES = """\
     cd {audit}
     {{ grep -hx -e -D rules.d/*.rules | head -n 1; cat rules.d/*.rules | grep -v -e '^#' -e '^-D$' -e '^$'; }} >audit.rules
@@ -255,7 +254,7 @@ def test_load(host: Host) -> None:
     assert (done.returncode, done.stdout.splitlines()) == (0, [OURS])
 
 
-def test_load_where_nothing_deletes_what_is_loaded(host: Host) -> None:
+def test_load_without_a_rule_that_deletes_loaded_rules(host: Host) -> None:
     rule_files(host, mounts=f"{THEIRS}\n")
     changed = OURS.replace("perm=rw", "perm=r")
     (host.audit / "rules.d" / "50-virtaudit.rules").write_text(f"# ours\n{changed}\n")
@@ -353,10 +352,10 @@ def auditd(host: Host) -> t.Iterator[subprocess.Popen[bytes]]:
         ("", 1, "keeps running"),
     ],
 )
-def test_daemon_says_whether_it_took_its_options(
+def test_the_role_sees_whether_the_daemon_took_its_options(
     host: Host, auditd: subprocess.Popen[bytes], answers: str, code: int, why: str
 ) -> None:
-    # An older answer comes first, and each new one appears one look later.
+    # An older answer comes first, and each look at the log shows one more.
     record = (
         "type=DAEMON_CONFIG msg=audit($n.0:$n): op=reconfigure state=changed res=$r"
     )

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the role auditd makes of the daemon's options. The texts follow the published rules of CIS and STIG."""
+"""How the role auditd sets the daemon's options. The texts follow the published rules of CIS and STIG."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def written(text: str, found: dict[str, t.Any]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("text", [STOCK, CIS, STIG, ""])
-def test_nothing_is_set_that_is_not_given(text: str) -> None:
+def test_only_given_options_are_set(text: str) -> None:
     found = plan(text)
     assert (found["problems"], found["hints"]) == ([], [])
     assert (found["files"], found["remembered"]) == ([], {})
@@ -171,7 +171,7 @@ def test_values_of_auditd_conf(given: dict[str, t.Any], value: str) -> None:
         ({"log_format": "NOLOG"}, "no log in which anybody could find records"),
     ],
 )
-def test_what_is_refused(given: dict[str, t.Any], why: str) -> None:
+def test_values_that_are_refused(given: dict[str, t.Any], why: str) -> None:
     (problem,) = plan(STOCK, variables=given)["problems"]
     assert why in problem
 
@@ -189,7 +189,9 @@ def test_what_is_refused(given: dict[str, t.Any], why: str) -> None:
         ({"free": 150}, STIG, "has 150 MiB free"),
     ],
 )
-def test_what_the_host_lacks(host: dict[str, t.Any], text: str, why: str) -> None:
+def test_a_host_that_lacks_something(
+    host: dict[str, t.Any], text: str, why: str
+) -> None:
     (problem,) = plan(text, host=host)["problems"]
     assert why in problem
     # Before the daemon is installed, only the values of the play can be wrong.
@@ -201,7 +203,7 @@ def test_what_the_host_lacks(host: dict[str, t.Any], text: str, why: str) -> Non
     [
         (STIG, {"num_logs": 10}, "num_logs 10"),
         (STIG, {"max_log_file": 4}, "max_log_file 4"),
-        # More room, and fewer files: auditd deletes those beyond.
+        # The play gives more room and fewer files, and auditd deletes the additional files.
         (STIG, {"num_logs": 50, "max_log_file": 100}, "num_logs 50"),
         (CIS, {"max_log_file_action": "rotate"}, "in place of keep_logs"),
         (CIS, {"max_log_file_action": "suspend"}, "stops writing"),
@@ -287,7 +289,7 @@ def test_a_listener_needs_a_new_start() -> None:
     assert "auditd_listen: tcp_listen_port" in problem
 
 
-def test_verify_email_stands_before_the_address() -> None:
+def test_verify_email_comes_before_the_address() -> None:
     text = plan(STOCK, variables={"verify_email": False})["files"][0]["text"]
     assert "verify_email = no\naction_mail_acct = root\n" in text
 

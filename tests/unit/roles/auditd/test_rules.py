@@ -33,6 +33,6 @@ def test_each_device_is_watched_for_each_arch(machine: str, arches: set[str]) ->
         of_arch = [rule for rule in rules if rule.startswith(begin)]
         for rule in watched:
             assert sum(each.endswith(rule) for each in of_arch) == 1, (arch, rule)
-        # And the three ways to take a descriptor from another process.
+        # Three more rules are for the ways to take a descriptor from another process.
         assert len(of_arch) == len(watched) + 3
     assert len(rules) == len(arches) * (len(watched) + 3)

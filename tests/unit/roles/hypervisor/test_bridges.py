@@ -16,7 +16,7 @@ MAC = "02:00:00:00:00:01"
 
 
 def link(name: str, kind: str | None = None, **more: t.Any) -> dict[str, t.Any]:
-    """Return what ``ip -json -details address show`` says of a link."""
+    """Return the answer of ``ip -json -details address show`` about a link."""
     given = more.pop("addresses", [])
     info = more.pop("info", {})
     entries = [a.split("/") for a in given]
@@ -93,7 +93,7 @@ def test_a_new_bridge(host: t.Callable[..., bridges.Bridges]) -> None:
     ]
 
 
-def test_one_that_is_as_it_should_be(host: t.Callable[..., bridges.Bridges]) -> None:
+def test_a_bridge_without_differences(host: t.Callable[..., bridges.Bridges]) -> None:
     found = host(
         [{"name": "br0", "addresses": ["2001:DB8::1/64"], "ports": ["p0"]}],
         mine("br0", addresses=["2001:db8::1/64", "fe80::1/64"]),
@@ -110,7 +110,7 @@ def test_a_new_bridge_with_vlans(host: t.Callable[..., bridges.Bridges]) -> None
 
 
 @pytest.mark.parametrize("networkd", [True, False])
-def test_what_networkd_does_not_change_of_a_bridge(
+def test_values_of_a_bridge_that_networkd_does_not_change(
     host: t.Callable[..., bridges.Bridges], networkd: bool
 ) -> None:
     wanted = {"name": "br0", "vlan_filtering": True, "default_pvid": 7}
@@ -126,7 +126,9 @@ def test_what_networkd_does_not_change_of_a_bridge(
     assert found.commands("br0") == found.settings("br0")
 
 
-def test_what_a_guest_advertised(host: t.Callable[..., bridges.Bridges]) -> None:
+def test_a_router_advertisement_of_a_guest(
+    host: t.Callable[..., bridges.Bridges],
+) -> None:
     found = host(
         [{"name": "br0"}],
         mine("br0", addresses=["2001:db8:bad::5/64"]),
@@ -171,7 +173,7 @@ def test_a_new_bridge_of_open_vswitch(host: t.Callable[..., bridges.Bridges]) ->
     ]
 
 
-def test_one_of_open_vswitch_that_is_as_it_should_be(
+def test_a_bridge_of_open_vswitch_without_differences(
     host: t.Callable[..., bridges.Bridges],
 ) -> None:
     files = {
@@ -189,7 +191,9 @@ def test_one_of_open_vswitch_that_is_as_it_should_be(
     assert len(found.stale_files()) == len(files)
 
 
-def test_what_is_no_longer_wanted(host: t.Callable[..., bridges.Bridges]) -> None:
+def test_a_bridge_that_is_no_longer_wanted(
+    host: t.Callable[..., bridges.Bridges],
+) -> None:
     found = host(
         [{"name": "br0"}],
         mine("br0", addresses=["192.0.2.1/24"]),
@@ -271,7 +275,7 @@ def test_networkd(host: t.Callable[..., bridges.Bridges]) -> None:
         ),
     ],
 )
-def test_what_the_host_cannot_have(
+def test_a_bridge_that_the_host_cannot_have(
     host: t.Callable[..., bridges.Bridges],
     wanted: dict[str, t.Any],
     there: list[dict[str, t.Any]],

@@ -72,7 +72,7 @@ def test_each_system_is_of_a_family_that_both_roles_know(
         ("Suse", "x86_64", "qemu-kvm", "/usr/bin/qemu-system-x86_64"),
     ],
 )
-def test_where_a_family_has_qemu(
+def test_the_paths_of_qemu_of_each_family(
     family: str, machine: str, packages: str, binary: str
 ) -> None:
     assert rendered(FAMILIES[family]["packages"][0], machine) == packages
@@ -80,7 +80,7 @@ def test_where_a_family_has_qemu(
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64", "i686"])
-def test_the_modules_look_where_the_role_does(
+def test_the_modules_and_the_role_look_at_the_same_paths(
     machine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "uname", lambda: types.SimpleNamespace(machine=machine))

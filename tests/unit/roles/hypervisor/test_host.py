@@ -18,11 +18,11 @@ def state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "state"
 
 
-def test_nothing_is_left_where_there_is_nothing(state: Path) -> None:
+def test_a_host_without_remains(state: Path) -> None:
     assert host.state_leftovers() == []
 
 
-def test_the_state_directory_goes_after_what_is_in_it(state: Path) -> None:
+def test_the_state_directory_is_removed_after_its_files(state: Path) -> None:
     state.mkdir(mode=0o700)
     (state / "program.pyz").touch()
     assert host.state_leftovers() == [str(state / "program.pyz"), str(state)]

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the role has to do for bridges of Open vSwitch. The answers are those of Open vSwitch 3.1.
+"""The steps of the role for bridges of Open vSwitch. The answers are those of Open vSwitch 3.1.
 
 The molecule scenario hypervisor uses a real one.
 """
@@ -82,7 +82,7 @@ def test_a_new_bridge(switch: Look) -> None:
         ]
 
 
-def test_one_that_is_as_it_should_be(switch: Look) -> None:
+def test_a_bridge_without_differences(switch: Look) -> None:
     wanted = [{"name": "ovs0", "mtu": 9000, "ports": ["p0"]}]
     ports = {"p0": OURS, "vt525400000001": NONE}
     found = switch(
@@ -91,7 +91,7 @@ def test_one_that_is_as_it_should_be(switch: Look) -> None:
     assert (found.problems(), found.removals(), found.commands()) == ([], [], [])
 
 
-def test_what_differs(switch: Look) -> None:
+def test_the_differences_of_a_bridge(switch: Look) -> None:
     wanted = [{"name": "ovs0", "mac": "02:00:00:00:00:09", "ports": ["p1"]}]
     found = switch(wanted, {"ovs0": (OURS, {"p0": OURS}), "ovs1": (OURS, {"p1": OURS})})
     assert found.problems() == []
@@ -105,7 +105,7 @@ def test_what_differs(switch: Look) -> None:
     ]
 
 
-def test_what_the_host_cannot_have(switch: Look) -> None:
+def test_a_bridge_that_the_host_cannot_have(switch: Look) -> None:
     (problem,) = switch([{"name": "ovs0"}], {"ovs0": (NONE, {})}).problems()
     assert "did not make" in problem
     has = {"theirs": (NONE, {"p0": NONE})}
@@ -123,7 +123,9 @@ def test_a_host_without_it() -> None:
     assert "install it first" in problem
 
 
-def test_one_that_does_not_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_switch_that_does_not_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     database = tmp_path / "conf.db"
     monkeypatch.setattr(openvswitch, "DATABASES", (database, tmp_path / "none"))
     assert not openvswitch.has_ours()

@@ -45,7 +45,7 @@ def a_life() -> Story:
     return story.later(100).machine_id().open().start().booted()
 
 
-def test_who_held_what_from_when_to_when() -> None:
+def test_the_history_says_who_held_what_and_when() -> None:
     assert spans(a_life()) == [
         ("01", "1000.000:103", "1300.000:108"),
         ("02", "1100.000:106", "1200.000:107"),
@@ -154,7 +154,7 @@ def test_each_network_is_a_row() -> None:
     assert trail.grants() == []
 
 
-def test_what_is_held_says_the_network_of_now() -> None:
+def test_a_grant_has_its_current_network() -> None:
     story = a_fleets_life()
     story.items.pop()
     trail, _rows = judge(story)
@@ -167,7 +167,7 @@ def test_what_is_held_says_the_network_of_now() -> None:
     )
 
 
-def test_a_session_says_the_ticket_and_the_network() -> None:
+def test_a_session_has_the_ticket_and_the_network() -> None:
     trail, _rows = judge(a_fleets_life())
     (session,) = (each.result(False) for each in trail.sessions.values())
     assert session["ticket"] == "CHG-1"
@@ -180,21 +180,21 @@ def test_a_session_says_the_ticket_and_the_network() -> None:
     assert nic["network"]["source"] == "br1"
 
 
-def test_an_update_of_something_else_is_no_other_network() -> None:
+def test_an_update_of_another_value_does_not_change_the_network() -> None:
     story = Story().machine_id().open().start(network=ON_BR0).booted().later(10)
     story.update(ON_BR0, Network(**{**vars(ON_BR0), "addresses": "192.0.2.8"}))
     story.update(Network("br0"), Network("br0", mtu="9000"))
     assert len(judge(story)[1]) == 1
 
 
-def test_an_update_says_what_an_old_hand_over_did_not() -> None:
+def test_an_update_adds_the_network_that_an_old_hand_over_lacks() -> None:
     story = Story().machine_id().open().start().booted().later(10)
     story.update(Network("br0", "1"), Network("br0", "2"))
     _trail, (before, after) = judge(story)
     assert (before["network"]["vlan"], after["network"]["vlan"]) == ("1", "2")
 
 
-def test_what_not_root_sent_proves_nothing() -> None:
+def test_a_record_that_root_did_not_send_proves_nothing() -> None:
     story = Story().machine_id().open().start().booted().later(10)
     for forged in (story.detach, story.stop, story.machine_id):
         forged()
@@ -237,7 +237,7 @@ def failed_prepare(story: Story) -> tuple[str, str]:
     return finding.severity, said.partition("Run the task again.")[2].strip()
 
 
-def test_what_followed_a_preparation_that_failed() -> None:
+def test_the_finding_says_what_followed_a_failed_preparation() -> None:
     def begin() -> Story:
         return Story().machine_id().open().open().prepare(ON_BR0, ok=False)
 
@@ -271,7 +271,7 @@ def test_libvirt_says_twice_that_vhost_net_failed() -> None:
     (grant,) = trail.grants()
     assert [device.path for device in grant.devices] == ["/dev/net/tun"]
     assert [finding.code for finding in trail.findings.all()] == ["failed_open"]
-    # A later start is another one, and our record says what it is.
+    # A failed open at another start is a failed open of its own. Our own records are clear in this.
     later = (
         Story(libvirt=True).machine_id().open().open(path="/dev/vhost-net", ok=False)
     )

@@ -61,7 +61,7 @@ def found(network: Network | None, *seen: Place | None) -> list[Finding]:
         (ON_BR0, (BARE, BARE), []),
     ],
 )
-def test_what_is_wrong(
+def test_the_difference_between_host_and_record(
     network: Network | None, seen: tuple[Place | None, ...], codes: list[str]
 ) -> None:
     assert [each.code for each in found(network, *seen)] == codes

@@ -287,7 +287,7 @@ def test_story(
     assert judge(story.items) == (grants, codes)
 
 
-def test_a_close_by_its_number_is_of_what_was_handed_over() -> None:
+def test_a_close_with_a_number_ends_the_device_that_was_handed_over() -> None:
     story = Story().open().open().attach(fds=[7, 8]).open()
     trail = Trail()
     trail.read(story.close(fd=7).items, NOW)
@@ -300,7 +300,7 @@ def test_an_open_may_still_be_handed_over() -> None:
     story = Story().open()
     assert judge(story.items, now=1059.0)[1] == []
     assert judge(story.items, now=1060.0)[1] == ["unclaimed_open"]
-    # A log that ends in the future is not one that a daemon is writing.
+    # No daemon is writing a log that ends in the future.
     assert judge(story.items, now=900.0)[1] == ["unclaimed_open"]
 
 
@@ -313,7 +313,7 @@ def test_a_failed_start_names_its_events_once() -> None:
     assert f"{MAC}, {OTHER}" in finding.message
 
 
-def test_what_is_over_is_low() -> None:
+def test_a_finding_that_is_over_is_low() -> None:
     trail = Trail()
     story = Story().open().attach().detach(ok=False).later(5).detach()
     trail.read(story.items, NOW)
@@ -325,7 +325,7 @@ def test_what_is_over_is_low() -> None:
     assert result["mac"] == MAC
 
 
-def test_what_comes_up_again_is_no_longer_over() -> None:
+def test_a_finding_that_comes_back_is_no_longer_over() -> None:
     trail = Trail()
     story = Story().open().attach().detach(ok=False).detach()
     trail.read(story.later(5).open().attach().detach(ok=False).items, NOW)
@@ -335,7 +335,7 @@ def test_what_comes_up_again_is_no_longer_over() -> None:
     assert "It was detached" not in result["message"]
 
 
-def test_what_comes_up_again_is_counted() -> None:
+def test_a_finding_that_comes_back_is_counted() -> None:
     story = Story()
     for _try in range(50):
         story.later(10).open(ok=False)

@@ -74,7 +74,7 @@ def test_story(story: Story, pids: list[int | None]) -> None:
     assert {each.severity for each in found} <= {"high"}
 
 
-def test_names_who_did_it() -> None:
+def test_the_finding_names_who_did_it() -> None:
     trail = Trail()
     trail.read(Story().kernel(pid=77, exe="/usr/bin/ip").items, 9_999_999.0)
     (finding,) = trail.findings.all()

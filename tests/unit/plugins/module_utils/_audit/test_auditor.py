@@ -39,7 +39,7 @@ from ansible_collections.virtaudit.qemu.tests.unit.support.kernel import (
 RECORD = Record("VIRT_RESOURCE", {"reason": "open", "vm": "web01", "net": None})
 TEXT = 'reason=open vm="web01" net=?'
 MEND = "Start the audit daemon ('systemctl start auditd') and enable auditing"
-# No daemon helps here, because this process has no right to talk to the kernel's audit system.
+# A daemon is no help here, because this process has no right to talk to the kernel's audit system.
 FORBIDDEN = "operation not permitted|connection refused|cannot reach|cannot listen"
 MEND_FORBIDDEN = "Run the task as root on the host itself (become: true)"
 
@@ -79,7 +79,7 @@ def fixture_short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("kernel", "problem"), NOT_READY)
-def test_required_goes_no_further(
+def test_required_hands_nothing_over(
     monkeypatch: pytest.MonkeyPatch, kernel: Kernel, problem: str
 ) -> None:
     kernel = install(monkeypatch, kernel)
@@ -109,7 +109,7 @@ def test_required_fails_when_a_record_does_not_land(
 
 
 @pytest.mark.parametrize(("kernel", "problem"), NOT_READY + NOT_WRITTEN)
-def test_best_effort_warns_and_goes_on(
+def test_best_effort_warns_and_continues(
     monkeypatch: pytest.MonkeyPatch, kernel: Kernel, problem: str
 ) -> None:
     kernel = install(monkeypatch, kernel)
@@ -143,7 +143,7 @@ def test_required_says_that_something_was_handed_over_before(
         ({"lost": 5}, "the kernel has lost 2 records since this task began"),
     ],
 )
-def test_an_echo_is_no_proof_when_nobody_writes_it_down(
+def test_an_echo_is_no_proof_when_no_daemon_writes_it(
     monkeypatch: pytest.MonkeyPatch, change: dict[str, int], problem: str
 ) -> None:
     kernel = install(monkeypatch, Kernel())
@@ -159,7 +159,9 @@ def test_an_echo_is_no_proof_when_nobody_writes_it_down(
     assert [each["confirmed"] for each in auditor.records] == [True, False]
 
 
-def test_records_lost_before_are_no_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_records_that_were_lost_before_do_not_matter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     install(monkeypatch, Kernel(lost=1000))
     with Auditor("required") as auditor:
         auditor.write(RECORD)
@@ -214,7 +216,9 @@ def test_off_opens_no_socket(monkeypatch: pytest.MonkeyPatch, kernel: Kernel) ->
 
 
 @pytest.mark.parametrize("mode", ["required", "best_effort"])
-def test_a_look_only_warns(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+def test_a_task_without_records_only_warns(
+    monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
     kernel = install(monkeypatch, Kernel(daemon=0))
     with Auditor("required" if mode == "required" else "best_effort") as auditor:
         auditor.look()
@@ -225,7 +229,7 @@ def test_a_look_only_warns(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
     assert kernel.listeners == []
 
 
-def test_what_cannot_be_refused_any_more_is_a_warning(
+def test_a_failure_after_the_hand_over_is_a_warning(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     kernel = install(monkeypatch, Kernel())
@@ -294,7 +298,7 @@ def test_without_required_a_record_on_no_disk_is_a_warning(
     assert auditor.unproved == {}
 
 
-def test_what_stands_in_the_log_is_proved(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_record_in_the_log_is_proved(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, Kernel())
     with Auditor("required") as auditor:
         auditor.write(RECORD)
@@ -308,7 +312,7 @@ def test_what_stands_in_the_log_is_proved(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize("mode", ["required", "best_effort"])
-def test_where_no_log_is_written_the_echo_is_all(
+def test_without_a_log_the_echo_is_enough(
     monkeypatch: pytest.MonkeyPatch, mode: Mode
 ) -> None:
     install(monkeypatch, Kernel(writes=False))
@@ -342,7 +346,7 @@ def test_a_log_that_cannot_be_read_is_no_proof(
     assert "/nonexistent/audit.log cannot be read" in warning
 
 
-def test_another_daemon_than_before_is_none(
+def test_a_new_daemon_does_not_count_as_the_earlier_one(
     monkeypatch: pytest.MonkeyPatch, start: Start
 ) -> None:
     kernel = install(monkeypatch, Kernel())
@@ -424,7 +428,9 @@ def test_one_of_many_is_not_written(monkeypatch: pytest.MonkeyPatch, mode: str) 
     assert [each["confirmed"] for each in auditor.records] == [True, False, True]
 
 
-def test_a_daemon_that_died_has_none_of_many(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_daemon_that_died_has_written_no_record_of_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     kernel = install(monkeypatch, Kernel())
     with Auditor("required") as auditor:
         auditor.prepare()

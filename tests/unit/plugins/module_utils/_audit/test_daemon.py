@@ -44,7 +44,7 @@ def fixture_start_with() -> t.Iterator[t.Callable[..., Daemon]]:
         child.communicate()
 
 
-def test_a_zombie_is_none(start_with: t.Callable[..., Daemon]) -> None:
+def test_a_zombie_does_not_count(start_with: t.Callable[..., Daemon]) -> None:
     daemon = start_with()
     assert Daemon.of(daemon.pid) == daemon
     os.kill(daemon.pid, signal.SIGKILL)
@@ -62,7 +62,7 @@ def test_a_zombie_is_none(start_with: t.Callable[..., Daemon]) -> None:
         (["-c/run/audit", "-n"], "/run/audit"),
     ],
 )
-def test_the_configuration_that_it_was_started_with(
+def test_the_configuration_with_which_the_daemon_was_started(
     words: list[str],
     directory: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -71,7 +71,7 @@ def test_the_configuration_that_it_was_started_with(
     assert Daemon(1, 1).configuration == f"{directory}/auditd.conf"
 
 
-def test_the_configuration_of_one_that_is_gone() -> None:
+def test_the_configuration_of_a_daemon_that_is_gone() -> None:
     assert Daemon(2**22 + 1, 1).configuration == "/etc/audit/auditd.conf"
 
 

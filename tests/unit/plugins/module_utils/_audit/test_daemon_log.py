@@ -64,7 +64,7 @@ def append(path: Path, *lines: bytes) -> None:
     ],
     ids=["raw", "node", "enriched", "after others", "after garbage"],
 )
-def test_a_record_that_stands_in_it(log: DaemonLog, path: Path, written: bytes) -> None:
+def test_a_record_that_the_log_has(log: DaemonLog, path: Path, written: bytes) -> None:
     append(path, written)
     assert log.await_records({FIRST: record()}, 0) == {}
 
@@ -84,12 +84,14 @@ def test_a_record_that_stands_in_it(log: DaemonLog, path: Path, written: bytes) 
     ],
     ids=["nothing", "event", "text", "type", "no end", "quote", "cut", "within", "x"],
 )
-def test_a_record_that_does_not(log: DaemonLog, path: Path, written: bytes) -> None:
+def test_a_record_that_the_log_does_not_have(
+    log: DaemonLog, path: Path, written: bytes
+) -> None:
     append(path, written)
     assert log.await_records({FIRST: record()}, 0) == {FIRST: record()}
 
 
-def test_what_stood_in_it_before_is_not_of_this_task(
+def test_an_older_record_is_not_of_this_task(
     log: DaemonLog,
 ) -> None:
     wanted = {SECOND: record("older-vm")}
@@ -104,7 +106,7 @@ def test_a_line_that_comes_in_parts(log: DaemonLog, path: Path) -> None:
     assert log.await_records({FIRST: record()}, 0) == {}
 
 
-def test_it_is_waited_for(log: DaemonLog, path: Path) -> None:
+def test_a_record_that_comes_late(log: DaemonLog, path: Path) -> None:
     def write() -> None:
         time.sleep(0.05)
         append(path, line())

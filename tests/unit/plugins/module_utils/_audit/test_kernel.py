@@ -84,7 +84,7 @@ def test_a_node_is_what_its_number_says(
     assert (found.kind, found.path) == (kind, path)
 
 
-def test_lines_that_end_as_windows_has_it() -> None:
+def test_lines_with_windows_line_ends() -> None:
     raw = SYSCALL.partition("\x1d")[0]
     assert read(before=f"{raw}\r\n{BETWEEN}\r\n", path=f"{PATH}\r") == read(before=raw)
     assert read(f"{IOCTL}\r") == read(IOCTL)
@@ -168,7 +168,7 @@ BY_OPEN = ("syscall=257", "syscall=2"), ("a1=55dfe0f72933", "a1=280000")
         SYSCALL.replace("openat", "open_by_handle_at").replace(" a2=2 ", " a2=280000 "),
     ],
 )
-def test_what_gets_a_path_opens_no_device(before: str) -> None:
+def test_a_call_that_only_takes_a_path_opens_no_device(before: str) -> None:
     assert read(before=before) is None
 
 
@@ -186,7 +186,7 @@ def test_what_gets_a_path_opens_no_device(before: str) -> None:
         RAW.replace("arch=c000003e", "arch=c0001234").replace(" a2=2 ", " a2=280000 "),
     ],
 )
-def test_what_may_open_a_device(before: str) -> None:
+def test_a_call_that_may_open_a_device(before: str) -> None:
     assert read(before=before) is not None
 
 
@@ -200,7 +200,9 @@ def test_what_may_open_a_device(before: str) -> None:
         ("/proc/self/fd/0", "88:01", None),
     ],
 )
-def test_a_path_that_is_opened_then(name: str, rdev: str, kind: str | None) -> None:
+def test_a_path_decides_which_device_was_opened(
+    name: str, rdev: str, kind: str | None
+) -> None:
     found = read(PATH.replace("/dev/net/tun", name).replace("0a:c8", rdev))
     assert (found and found.kind) == kind
 
@@ -223,5 +225,5 @@ def test_a_path_that_is_opened_then(name: str, rdev: str, kind: str | None) -> N
         (IOCTL.replace("syscall=16", "syscall=257"), ""),
     ],
 )
-def test_what_is_none(path: str, before: str) -> None:
+def test_records_that_are_no_open(path: str, before: str) -> None:
     assert read(path, before) is None

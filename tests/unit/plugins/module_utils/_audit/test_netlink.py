@@ -108,7 +108,7 @@ def fixture_kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
         "cut",
     ],
 )
-def test_what_is_no_echo_of_a_record(
+def test_a_message_that_is_no_echo_of_a_record(
     kernel: Kernel, data: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(netlink, "_ECHO_SECONDS", 0.01)
@@ -211,14 +211,14 @@ def test_an_echo_of_another_process_confirms_nothing(kernel: Kernel) -> None:
             confirmed(audit, RECORD)
 
 
-def test_a_status_of_another_process_is_none(kernel: Kernel) -> None:
+def test_a_status_of_another_process_does_not_count(kernel: Kernel) -> None:
     kernel.enabled, kernel.daemon = 0, 4711
     with AuditSocket() as audit:
         kernel.sockets[0].inbox.append(Forged(answer_status(1, 1, 4712, 0)))
         assert audit.status() == Status(0, 4711, lost=3, backlog=2, backlog_limit=64)
 
 
-def test_others_who_never_stop_keep_nobody_waiting(
+def test_endless_messages_of_others_do_not_block_a_task(
     kernel: Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(netlink, "_ANSWER_SECONDS", 0.05)

@@ -61,7 +61,7 @@ def run(check_mode: bool, **options: t.Any) -> Report:
     return report
 
 
-def test_a_vm_that_does_not_run_and_is_not_to_be_started(
+def test_a_vm_that_does_not_run_and_that_the_task_does_not_start(
     base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kernel = a_kernel(monkeypatch)
@@ -92,7 +92,7 @@ def test_without_a_daemon_nothing_is_opened(
     assert os.listdir(base) == []
 
 
-def test_an_end_that_nobody_saw_is_settled_first(
+def test_an_end_that_nobody_recorded_is_recorded_first(
     base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kernel = a_kernel(monkeypatch)

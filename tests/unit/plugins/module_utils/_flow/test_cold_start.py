@@ -38,7 +38,7 @@ def holding(*devices: Device) -> FakeQemu:
     return qemu
 
 
-def test_it_holds_what_it_was_given() -> None:
+def test_a_new_qemu_holds_its_devices() -> None:
     cold_start._require_exact(holding(*GIVEN).process, GIVEN)
 
 
@@ -58,7 +58,7 @@ def test_it_holds_what_it_was_given() -> None:
         ),
     ],
 )
-def test_too_little_and_too_much(held: list[Device], words: str) -> None:
+def test_missing_and_additional_devices(held: list[Device], words: str) -> None:
     with pytest.raises(ProcessError, match=re.escape(words)):
         cold_start._require_exact(holding(*held).process, GIVEN)
 
@@ -76,7 +76,7 @@ def test_the_descriptors_of_a_back_end() -> None:
     assert found == Backend(interface, (7, 8), (9, 10))
 
 
-def test_what_a_running_vm_holds_beside_its_interfaces_is_said() -> None:
+def test_other_devices_of_a_running_vm_are_reported() -> None:
     ours = Nic(MAC, None, "n", GIVEN, a_nic_note(devices=GIVEN))
     # Somebody added it by hand, through the VM's monitor.
     strange: t.Any = Nic("52:54:00:00:00:09", None, "m", [tun(40, "tap9")], None)
@@ -88,7 +88,7 @@ def test_what_a_running_vm_holds_beside_its_interfaces_is_said() -> None:
     assert nic.strange_devices("web01", holding(*GIVEN).process, [ours]) == []
 
 
-def test_what_an_attach_that_was_cut_off_has_left_is_not_strange() -> None:
+def test_a_device_left_by_an_interrupted_attach_is_not_strange() -> None:
     left = a_nic_note(phase="opening", ifname="tap9", devices=[tun(7)])
     qemu = holding(tun(40, "tap9"), vhost(41)).process
     said = nic.strange_devices("web01", qemu, [], [left])

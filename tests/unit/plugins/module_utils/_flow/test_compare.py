@@ -93,7 +93,7 @@ UNKNOWN = [("unrecorded_fd", "high")]
             [True],
             [],
         ),
-        # Of two queues one is gone.
+        # One of two queues is gone.
         (
             Story().open().open().attach(fds=[7, 8]),
             host(qemu(TAP)),
@@ -110,7 +110,7 @@ UNKNOWN = [("unrecorded_fd", "high")]
         ),
         # The logs do not have the open any more.
         (Story().attach(fds=[7]), host(qemu(TAP)), None, [True], []),
-        # The records have nothing left of it. The close of its one device came, and no detach.
+        # The only device of the grant is closed on record, but no detach is on record.
         (granted().close(fd=7), host(qemu()), None, [], []),
         # A task does this while the module reads the logs.
         (granted(), host(), host(qemu(TAP)), [True], []),
@@ -126,7 +126,7 @@ UNKNOWN = [("unrecorded_fd", "high")]
         (Story(node="elsewhere").open().attach(), host(), None, [None], []),
     ],
 )
-def test_what_the_trail_and_the_host_say(
+def test_the_trail_is_compared_with_the_host(
     story: Story,
     before: Look,
     after: Look | None,
@@ -139,7 +139,7 @@ def test_what_the_trail_and_the_host_say(
 @pytest.mark.parametrize(
     "node", [os.uname().nodename, f"{os.uname().nodename}.example.com", "127.0.1.1"]
 )
-def test_whatever_the_records_call_this_host(node: str) -> None:
+def test_this_host_under_any_name(node: str) -> None:
     story = Story(node=node).open().attach(fds=[7])
     assert check(story, host(qemu(TAP))) == ([True], [])
     story = Story(node=node).open()
@@ -236,7 +236,7 @@ def placed(*holders: Holder, source: str, filtered: bool | None = None) -> Look:
         (placed(qemu(), source="br1", filtered=False), ["stale_grant"], []),
     ],
 )
-def test_a_link_that_is_not_as_its_record_says(
+def test_a_link_that_differs_from_its_record(
     look: Look, codes: list[str], unchecked: list[str]
 ) -> None:
     story = Story().open().attach(network=Network("br0", filter="mac"))

@@ -79,7 +79,7 @@ def test_refused_macs(macs: list[str] | None, words: str) -> None:
         (True, "destroy", ["detached", "detached"], [False, False]),
     ],
 )
-def test_what_is_foreseen(
+def test_the_actions_that_check_mode_predicts(
     force: bool, stop: str, actions: list[str], pending: list[bool]
 ) -> None:
     found = detach._predict([WHOLE, GUEST_SIDE], force, stop)
@@ -171,7 +171,7 @@ NO_SUCH_VM = f"VM web01 (uuid {UUID}) is unknown: no such VM runs here, and"
         ),
     ],
 )
-def test_what_nobody_knows(
+def test_a_vm_or_a_mac_that_nobody_knows(
     params: dict[str, t.Any],
     monkeypatch: pytest.MonkeyPatch,
     logs: Known,
@@ -188,7 +188,7 @@ def test_what_nobody_knows(
     assert (found["changed"], kernel.texts) == (False, [])
 
 
-def test_a_mac_that_a_vm_never_had_whose_end_is_late(
+def test_an_unknown_mac_of_a_vm_that_has_ended(
     params: dict[str, t.Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a_kernel(monkeypatch)

@@ -406,7 +406,7 @@ def archive(mode: t.Any, **files: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("name", READ)
-def test_what_is_read(name: str, tmp_path: Path) -> None:
+def test_a_form_that_is_read(name: str, tmp_path: Path) -> None:
     path = write(tmp_path / "log", READ[name])
     result = ask([path])
     assert answer(result) == WEB01
@@ -416,7 +416,7 @@ def test_what_is_read(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SAID)
-def test_what_is_said(name: str, tmp_path: Path) -> None:
+def test_a_form_that_gives_a_warning(name: str, tmp_path: Path) -> None:
     content, word = SAID[name]
     result = ask([write(tmp_path / "log", content)])
     assert word in " ".join(result["warnings"])
@@ -444,7 +444,7 @@ def test_other_resources_of_a_newer_libvirt_are_read(
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_refused(name: str, tmp_path: Path) -> None:
+def test_a_form_that_is_refused(name: str, tmp_path: Path) -> None:
     content, word = REFUSED[name]
     if name == "an archive without logs":
         content = archive("w:gz", passwd=b"root:x:0:0\n")
@@ -525,7 +525,7 @@ def test_two_hosts_in_a_collectors_file(tmp_path: Path) -> None:
     assert {session["end"] for session in result["sessions"]} == {"running"}
 
 
-def test_numbers_that_begin_anew_are_a_boot_and_are_said(tmp_path: Path) -> None:
+def test_numbers_that_begin_again_are_a_boot_and_give_a_warning(tmp_path: Path) -> None:
     later = re.sub(
         r"audit\(\d+\.(\d+):\d", r"audit(1715600000.\1:", RAW.replace("web01", "db01")
     )
@@ -574,7 +574,9 @@ def test_two_hosts_without_names_may_have_the_same_events(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("one", "two"), [("", "node=hv1 "), ("node=hv1 ", "node=hv1.example.com ")]
 )
-def test_one_host_by_two_names_is_said(one: str, two: str, tmp_path: Path) -> None:
+def test_one_host_with_two_names_gives_a_warning(
+    one: str, two: str, tmp_path: Path
+) -> None:
     content = before(one, LINES[:4]) + before(two, LINES[4:])
     result = ask([write(tmp_path / "log", content)])
     assert "treats each name as a host of its own" in " ".join(result["warnings"])
@@ -588,7 +590,9 @@ def test_one_host_by_two_names_is_said(one: str, two: str, tmp_path: Path) -> No
         b"\x28\xb5\x2f\xfd\x04",
     ],
 )
-def test_a_broken_log_in_an_archive_is_said(broken: bytes, tmp_path: Path) -> None:
+def test_a_broken_log_in_an_archive_gives_a_warning(
+    broken: bytes, tmp_path: Path
+) -> None:
     content = archive("w", **{"audit.log": RAW.encode(), "audit.log.1.gz": broken})
     result = ask([write(tmp_path / "sos.tar", content)])
     assert answer(result) == WEB01
@@ -647,7 +651,7 @@ def test_another_form_after_much_of_auditds(
 
 
 @pytest.mark.parametrize("kind", ["VIQT_RESOURCE", "V1RT_RESOURCE", "virt_resource"])
-def test_a_broken_type_is_said_to_who_asks_for_the_vm(
+def test_a_broken_type_is_reported_to_a_task_for_its_vm(
     kind: str, tmp_path: Path
 ) -> None:
     # To find those of all VMs would need another search through each log.

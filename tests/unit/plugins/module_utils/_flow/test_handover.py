@@ -72,7 +72,7 @@ def loaded() -> Note:
     return note
 
 
-def test_what_will_be_opened_is_noted_first(vm: Vm) -> None:
+def test_a_task_notes_what_it_will_open(vm: Vm) -> None:
     handover.claim(vm, a_note(audit="off"), [an_interface(queues=2)])
     nic = loaded().interfaces[MAC]
     assert (nic.phase, nic.ifname, nic.queues) == ("opening", "vt525400000001", 2)
@@ -106,7 +106,7 @@ def test_a_grant_is_recorded_with_the_numbers_that_qemu_has(
     assert loaded().interfaces[MAC].devices == HELD
 
 
-def test_what_cannot_be_recorded_is_not_noted_as_held(
+def test_a_grant_without_a_record_is_not_noted(
     vm: Vm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a_kernel(monkeypatch, Kernel(echoes=False))
@@ -117,7 +117,7 @@ def test_what_cannot_be_recorded_is_not_noted_as_held(
     assert VmState(UUID).load() is None
 
 
-def test_the_value_of_the_module() -> None:
+def test_the_result_of_the_module() -> None:
     value = handover.attached(an_interface(), [tun(31)])
     assert (value["mac"], value["action"], value["queues"]) == (MAC, "attached", 1)
     assert value["devices"] == [

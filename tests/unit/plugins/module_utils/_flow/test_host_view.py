@@ -33,7 +33,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._net.filter import 
         ("ovs-system", {}, None),
     ],
 )
-def test_a_tap_is_where_the_kernel_or_the_switch_has_it(
+def test_the_kernel_or_the_switch_knows_the_place_of_a_tap(
     monkeypatch: pytest.MonkeyPatch,
     master: str | None,
     ports: dict[str, str] | None,
@@ -49,7 +49,7 @@ def test_a_tap_is_where_the_kernel_or_the_switch_has_it(
     ("master", "runs", "known"),
     [("ovs-system", True, False), (None, True, False), (None, False, True)],
 )
-def test_without_an_answer_of_the_switch_a_port_is_nowhere_only_if_the_switch_does_not_run(
+def test_a_port_has_no_place_only_if_the_switch_does_not_run(
     monkeypatch: pytest.MonkeyPatch, master: str | None, runs: bool, known: bool
 ) -> None:
     places = look(monkeypatch, master, None, runs)

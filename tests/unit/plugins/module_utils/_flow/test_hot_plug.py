@@ -56,14 +56,14 @@ def take_back(qemu: Plugged) -> None:
     hot_plug._take_back(live, [an_interface()], done.held)
 
 
-def test_it_is_taken_back(qemu: Plugged) -> None:
+def test_a_hot_plug_is_taken_back(qemu: Plugged) -> None:
     take_back(qemu)
     assert (qemu.held, qemu.netdevs) == ({}, {})
     assert qemu.commands[-2:] == ["netdev_del", "device_del"]
 
 
 @pytest.mark.parametrize("ended", [False, True])
-def test_a_qemu_that_does_not_answer_keeps_it_unless_it_has_ended(
+def test_a_qemu_that_does_not_answer_keeps_the_nic_unless_it_has_ended(
     qemu: Plugged, ended: bool
 ) -> None:
     qemu.fails["netdev_del"] = MonitorError("qemu did not answer")
@@ -85,7 +85,7 @@ def test_a_qemu_that_does_not_answer_keeps_it_unless_it_has_ended(
         ({"phase": "opening", "type": "direct"}, True),
     ],
 )
-def test_what_was_claimed_and_not_attached_is_forgotten(
+def test_an_interface_that_was_not_attached_is_forgotten(
     monkeypatch: pytest.MonkeyPatch, changes: dict[str, t.Any], kept: bool
 ) -> None:
     monkeypatch.setattr(hot_plug, "has_remains", lambda nic: nic.type == "direct")

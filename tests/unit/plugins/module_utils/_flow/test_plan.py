@@ -58,7 +58,7 @@ ATTACHED = Nic(MAC, FRONT_END, "hostnet", [tun(31)], None)
 
 @pytest.fixture(name="looked", autouse=True)
 def fixture_looked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A fake host that notes in order what the code looked at."""
+    """A fake host that notes everything that the code looks at, in order."""
     looked: list[str] = []
     monkeypatch.setattr(statedir, "other_notes", lambda uuid: [])
     monkeypatch.setattr(
@@ -137,7 +137,7 @@ def test_hot_plug(looked: list[str]) -> None:
 
 
 @pytest.mark.usefixtures("differ")
-def test_unchanged_is_not_looked_at_again(looked: list[str]) -> None:
+def test_an_unchanged_nic_is_not_looked_at_again(looked: list[str]) -> None:
     vm = a_vm(nics={MAC: ATTACHED})
     found = make_plan(vm, [ONE], params())
     assert found == Plan([Step(ONE, "unchanged", ATTACHED)], None, [])
@@ -165,14 +165,14 @@ def test_replace(differ: list[str], looked: list[str]) -> None:
     differ.append("queues is 1, and the task asks for 2")
     vm = a_vm(nics={MAC: ATTACHED}, free_ports=[])
     found = make_plan(vm, [ONE], params(on_mismatch="replace"))
-    # The NIC takes the port that it gave back.
+    # The new NIC takes the port of the old NIC.
     assert found.steps == [Step(ONE, "attach", ATTACHED, replace=True)]
-    # The check comes before the NIC is taken out, and its own link does not stand in the way.
+    # The check comes before the NIC is taken out, and ignores the NIC's own link.
     assert looked == [ONE.mac, f"-{ATTACHED.ifname}"]
 
 
 @pytest.mark.parametrize("refused", ["source", "ifname", "vhost"])
-def test_what_cannot_replace_it_is_refused_before(
+def test_a_bad_replacement_is_refused_before_the_nic_is_taken_out(
     differ: list[str], monkeypatch: pytest.MonkeyPatch, refused: str
 ) -> None:
     differ.append("source is br0, and the task asks for br9")
@@ -185,7 +185,7 @@ def test_what_cannot_replace_it_is_refused_before(
         make_plan(a_vm(nics={MAC: ATTACHED}), [ONE], params(on_mismatch="replace"))
 
 
-def test_what_sat_on_usb_gives_no_port_back(differ: list[str]) -> None:
+def test_a_usb_nic_gives_no_port_back(differ: list[str]) -> None:
     differ.append("model is usb-net, and the task asks for virtio-net-pci")
     usb = FRONT_END._replace(model="usb-net")
     nic = dataclasses.replace(ATTACHED, front_end=usb)
@@ -265,7 +265,7 @@ def test_planned_result_and_diff() -> None:
 
 
 @pytest.mark.usefixtures("differ")
-def test_exclusive_takes_out_what_the_task_does_not_list() -> None:
+def test_exclusive_detaches_nics_that_the_task_does_not_list() -> None:
     other = dataclasses.replace(ATTACHED, mac=USB.mac)
     vm = a_vm(nics={MAC: ATTACHED, USB.mac: other})
     assert not make_plan(vm, [ONE], params()).changes
@@ -281,7 +281,7 @@ def test_exclusive_takes_out_what_the_task_does_not_list() -> None:
     assert not make_plan(a_vm(nics={}), [], params(exclusive=True)).changes
 
 
-def test_what_can_be_changed_in_place_is(
+def test_a_change_in_place_is_preferred(
     differ: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     differ.append("source is br0, and the task asks for br1")

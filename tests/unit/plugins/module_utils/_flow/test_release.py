@@ -22,14 +22,14 @@ LEFT = Outcome("52:54:00:00:00:03", "detached", left="its macvtap va1 is still t
 SHOWN = Outcome("52:54:00:00:00:04", "revoked", pending=True)
 
 
-def test_nothing_to_say() -> None:
+def test_nothing_to_report() -> None:
     require_gone("web01", 5, False, [FREE, SHOWN])
 
 
 @pytest.mark.parametrize(
     ("force", "advice"), [(False, "use force: true"), (True, "Stop the VM")]
 )
-def test_a_kept_nic_and_a_macvtap_that_is_left_are_both_said(
+def test_the_message_names_a_kept_nic_and_a_macvtap_that_is_left(
     force: bool, advice: str
 ) -> None:
     with pytest.raises(PendingError, match=advice) as caught:
@@ -46,7 +46,7 @@ def test_a_macvtap_alone() -> None:
         require_gone("web01", 5, False, [LEFT, FREE])
 
 
-def test_qemu_does_not_even_ask_the_guest() -> None:
+def test_qemu_does_not_ask_the_guest() -> None:
     refused = Outcome("52:54:00:00:00:05", "pending", True, refused="no hotplugging")
     with pytest.raises(PendingError) as caught:
         require_gone("web01", 5, False, [refused, KEPT])

@@ -60,7 +60,7 @@ def holders(paths: list[str], wanted: Wanted, host: Host | None) -> list[str]:
 
 @pytest.mark.parametrize("wanted", [Wanted(), Wanted(uuid=UUID), Wanted(name="web01")])
 @pytest.mark.parametrize("before", [0, 30, 3000])
-def test_nothing_outlives_a_boot_without_a_record(
+def test_a_boot_without_a_record_ends_everything(
     before: int, wanted: Wanted, tmp_path: Path
 ) -> None:
     path = Path(started(tmp_path / "log"))
@@ -143,7 +143,9 @@ def test_a_daemon_that_starts_with_a_new_file(wanted: Wanted, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("wanted", [Wanted(), Wanted(uuid=UUID)])
-def test_a_containers_boot_is_none_of_the_host(wanted: Wanted, tmp_path: Path) -> None:
+def test_the_boot_of_a_container_is_no_boot_of_the_host(
+    wanted: Wanted, tmp_path: Path
+) -> None:
     path = Path(started(tmp_path / "log"))
     boot = "type=SYSTEM_BOOT msg=audit(3010.000:2110): pid=77 uid=0 msg='x'\n"
     with path.open("a") as log:
@@ -204,7 +206,7 @@ def test_boot_mark(text: str, wanted: Mark | None, tmp_path: Path) -> None:
         assert boot_mark(logs, HOST) == wanted
 
 
-def test_where_records_name_their_node_only_the_current_run_is_read(
+def test_only_the_current_run_is_read_if_records_name_their_node(
     tmp_path: Path,
 ) -> None:
     story = Story(node="hv1").machine_id().open().start().booted().stop()

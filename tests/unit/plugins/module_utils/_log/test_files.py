@@ -48,7 +48,7 @@ def test_rotated_files_are_older_by_their_number(path: Path) -> None:
         assert not unread
 
 
-def test_rotated_files_that_have_their_date_for_a_number(path: Path) -> None:
+def test_rotated_files_with_a_date_in_place_of_a_number(path: Path) -> None:
     for at, name in (
         (10, "audit.log.2"),
         (20, "audit.log.1"),
@@ -76,7 +76,7 @@ def test_rotated_files_that_have_their_date_for_a_number(path: Path) -> None:
         assert not unread
 
 
-def test_what_is_not_packed_as_its_name_says(path: Path) -> None:
+def test_a_file_that_is_not_packed_as_its_name_says(path: Path) -> None:
     path.write_bytes(first(1))
     for name in ("audit.log.1.xz", "audit.log-20260101.zst", "audit.log.2.bz2"):
         (path.parent / name).write_bytes(b"x")
@@ -123,7 +123,7 @@ def test_a_rotation_while_they_are_opened(
 
     monkeypatch.setattr(files, "_rotated", rotate_after_listing)
     with host_logs() as (logs, _unread):
-        # When the rotated files were listed, the old file was not among them yet.
+        # The old file was not among the rotated files yet when the code listed them.
         assert [log.head() for log in logs] == [first(1), first(2)]
     real_open = files.open_all
     rotations: list[str] = []
@@ -142,7 +142,7 @@ def test_a_rotation_while_they_are_opened(
         assert len(logs) == 3
 
 
-def test_a_rotation_between_two_that_are_opened(
+def test_a_rotation_between_the_opens_of_two_files(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path.write_bytes(first(2))
@@ -164,7 +164,7 @@ def test_a_rotation_between_two_that_are_opened(
         assert [log.head() for log in logs] == [first(1), first(2), first(3)]
 
 
-def test_a_file_is_read_as_it_was(path: Path) -> None:
+def test_a_file_is_read_up_to_its_size_at_the_open(path: Path) -> None:
     path.write_bytes(first(1))
     with host_logs() as (logs, _unread):
         with path.open("ab") as handle:
@@ -219,7 +219,7 @@ def test_given_logs_of_one_name_are_ordered_by_their_number(tmp_path: Path) -> N
             assert [os.path.relpath(log.path, tmp_path) for log in logs] == wanted
 
 
-def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "rubbish").write_bytes(b"\0\1\2" * 100)
     (tmp_path / "empty").write_bytes(b"")
     os.mkfifo(tmp_path / "fifo")

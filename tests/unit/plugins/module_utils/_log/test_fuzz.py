@@ -5,8 +5,7 @@
 """Mutated lines of real logs. The reader must return only what a line has, and no line may make it
 fail.
 
-A short run belongs to the units. A million lines, alone, from the root of a checkout in a
-collections tree::
+The unit tests make a short run. This command makes a run of a million lines, in a checkout in a collections tree::
 
     VIRTAUDIT_FUZZ_LINES=1000000 pytest tests/unit/plugins/module_utils/_log/test_fuzz.py
 """
@@ -83,7 +82,7 @@ PIECES = [
     b"-1",
     b"4A",
 ]
-# A second reader, written in another way: blanks separate the fields, and values may be in quotes.
+# A second reader that works in another way: blanks separate the fields, and values may be in quotes.
 OLD = re.compile(
     rb": exe=|='|path=[^\"][^=]* [^=]* exe=|type=VIRT_CONTROL (?!.*uuid=)|\"\"|\\\\"
 )
@@ -131,7 +130,7 @@ def mutate(rng: random.Random, known: list[bytes]) -> bytes:
 
 
 def other_forms(line: bytes) -> list[bytes]:
-    """The same record in forms in which others pass it on."""
+    """Return the same record in the forms that other programs make of it."""
     plain = line.decode("utf-8", "surrogateescape")
     head, _paren, body = plain.partition("): ")
     kind = head.partition("type=")[2].partition(" ")[0]

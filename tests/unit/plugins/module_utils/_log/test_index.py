@@ -68,7 +68,9 @@ def ask(path: str, wanted: Wanted, keep: bool) -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize("wanted", WAYS)
-def test_the_answer_is_the_logs(wanted: Wanted, tmp_path: Path, places: Path) -> None:
+def test_the_index_gives_the_answer_of_the_log(
+    wanted: Wanted, tmp_path: Path, places: Path
+) -> None:
     path = a_log(tmp_path / "log")
     plain = ask(path, wanted, keep=False)
     assert not places.exists()
@@ -123,7 +125,7 @@ def test_random_logs(seed: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "damage", ["index", "log", "shorter", "places", "owner", "other"]
 )
-def test_what_does_not_fit_is_not_believed(
+def test_an_index_that_does_not_fit_is_not_used(
     damage: str, tmp_path: Path, places: Path
 ) -> None:
     path = a_log(tmp_path / "log")
@@ -152,7 +154,7 @@ def test_what_does_not_fit_is_not_believed(
             assert damage != "owner" or index.load(files[0]) is None
 
 
-def test_what_was_written_anew_in_place_is_not_believed(
+def test_an_index_of_a_log_that_was_rewritten_is_not_used(
     tmp_path: Path, places: Path
 ) -> None:
     # The file, its size and the places at which an index looks are the same.

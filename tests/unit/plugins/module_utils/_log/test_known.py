@@ -58,7 +58,7 @@ def test_a_vm_of_that_name(path: Path) -> None:
     assert look_up(UUID, NAME, {MAC}) == Known(False, set(), {COPY}, 1000.0)
 
 
-def test_what_not_root_sent_is_not_known(path: Path) -> None:
+def test_a_record_that_root_did_not_send_does_not_count(path: Path) -> None:
     story = Story(NAME).open()
     story.items[0].uid = 1000  # type: ignore[union-attr]
     write_log(path, story.items)

@@ -126,7 +126,7 @@ def items_of(text: str) -> list[items.Item]:
     return [item for item in items if item is not None]
 
 
-def test_what_a_record_carries() -> None:
+def test_the_values_of_a_record() -> None:
     (item,) = items_of(line(7, before="node=hv1 ", after='\x1dUID="alice" AUID="bob"'))
     assert isinstance(item, logged.Logged)
     assert (item.event, item.node, item.time) == ("1007.250:7", "hv1", 1007.25)
@@ -141,7 +141,7 @@ def test_what_a_record_carries() -> None:
 
 
 @pytest.mark.parametrize("after", ["", '\x1dUID="alice"'])
-def test_lines_that_end_as_windows_has_it(after: str) -> None:
+def test_lines_with_windows_line_ends(after: str) -> None:
     wanted = items_of(line(7, after=after))
     assert len(wanted) == 1
     assert items_of(line(7, after=f"{after}\r")) == wanted
@@ -186,13 +186,11 @@ def test_boot_and_alerts() -> None:
         line(1).replace("res=success", "res=success' uuid=x msg='"),
     ],
 )
-def test_lines_that_are_none(text: str) -> None:
+def test_lines_without_a_record(text: str) -> None:
     assert items_of(text) == []
 
 
-def test_a_lookalike_inside_another_record_shows_only_that_the_other_one_is_there() -> (
-    None
-):
+def test_a_lookalike_inside_another_record_is_no_record() -> None:
     forged = line(2).replace("'", "")
     assert items_of(f"type=USER_CMD msg=audit(1.0:1): pid=1 msg='cmd=\"{forged}") == [
         items.Mark("1.0:1", 1.0)

@@ -85,7 +85,7 @@ def test_a_host_whose_records_get_a_name_stays_the_same_host(
     assert trail.findings.all() == []
 
 
-def test_what_has_no_name_in_a_collectors_log_is_not_this_hosts(
+def test_a_record_without_a_name_in_a_collectors_log_is_not_of_this_host(
     tmp_path: Path,
 ) -> None:
     story = Story(node="hv2").machine_id().open().start().booted()

@@ -44,13 +44,13 @@ def test_serial_numbers_that_begin_anew() -> None:
     items = [at(1000, 800), at(1001, 801), at(1060, 12), at(1061, 13)]
     boot = Boot("1060.000:12", 1060, None)
     assert list(in_order(items)) == [*items[:2], boot, *items[2:]]
-    # Also if the clock says that it was earlier.
+    # This is so even if the clock says that it was earlier.
     items = [at(1000, 800), at(3, 12)]
     assert list(in_order(items)) == [items[0], Boot("3.000:12", 3, None), items[1]]
 
 
 @pytest.mark.parametrize("apart", [0, 1, 5, 10, 3000])
-def test_neighbours_that_were_made_long_apart_are_no_boot(apart: int) -> None:
+def test_swapped_neighbours_with_distant_times_are_no_boot(apart: int) -> None:
     items = [at(1000 + number * apart, 500 + number) for number in range(6)]
     swapped = [items[at] for at in (1, 0, 3, 2, 5, 4)]
     assert list(in_order(swapped)) == items
@@ -69,7 +69,7 @@ def test_a_boot_comes_once() -> None:
     assert list(in_order(items)) == items
 
 
-def test_what_a_container_says_of_its_boot_is_none_of_the_hosts() -> None:
+def test_the_boot_of_a_container_is_no_boot_of_the_host() -> None:
     container = Boot("1010.000:802", 1010, None)
     items: list[Item] = [at(1000, 800), at(1009, 801), container, at(1011, 803)]
     assert list(in_order(items)) == [items[0], items[1], items[3]]
@@ -78,7 +78,7 @@ def test_what_a_container_says_of_its_boot_is_none_of_the_hosts() -> None:
         assert list(in_order([*items[:2], boot])) == [*items[:2], boot]
 
 
-def test_a_record_that_stands_there_twice_is_passed_on_once() -> None:
+def test_a_record_that_is_there_twice_is_passed_on_once() -> None:
     items = [at(1000, 800), at(1000, 801), at(1001, 802)]
     assert list(in_order([*items, *items])) == items
 

@@ -115,7 +115,7 @@ def test_names_that_are_quoted_or_hex(tmp_path: Path) -> None:
         assert by_recall([path], Wanted(name=name[:-1]))[0] == []
 
 
-def test_libvirt_quotes_what_we_do_not(tmp_path: Path) -> None:
+def test_libvirt_quotes_names_that_we_write_in_hex(tmp_path: Path) -> None:
     log = Path(write_log(tmp_path / "log", Story("x=y").open().attach().items))
     log.write_text(log.read_text().replace("vm=783D79", 'vm="x=y"'))
     assert len(by_recall([str(log)], Wanted(name="x=y"))[0]) == 1

@@ -71,7 +71,7 @@ def test_lines(
 
 
 @given(content=contents, block=st.integers(1, 30), longest=st.integers(1, 20))
-def test_a_line_that_is_too_long_gives_no_other_one(
+def test_a_line_that_is_too_long_is_not_read_as_another_line(
     content: bytes,
     block: int,
     longest: int,
@@ -94,7 +94,7 @@ def test_a_line_that_is_too_long_gives_no_other_one(
         assert all(line in known or line.endswith(b"\xff...") for line in found)
 
 
-def test_what_stands_before_a_path(path: Path) -> None:
+def test_the_system_call_before_a_path(path: Path) -> None:
     call, path_record, other = (
         b"type=%s msg=audit(1.0:%d): ab" % each
         for each in ((b"SYSCALL", 7), (b"PATH", 7), (b"PATH", 8))

@@ -26,7 +26,7 @@ def test_both_families_addresses_and_networks_are_read_in_order() -> None:
     assert texts(found) == ["192.0.2.7", "198.51.100.0/24", "2001:db8::7"]
 
 
-def test_what_lies_in_a_network_is_allowed_by_that() -> None:
+def test_an_address_within_a_listed_network_is_left_out() -> None:
     items = [
         "192.0.2.7",
         "192.0.2.0/24",
@@ -53,7 +53,7 @@ def test_what_lies_in_a_network_is_allowed_by_that() -> None:
         ("127.0.0.1", "not an address that a NIC"),
     ],
 )
-def test_bad_addresses_are_refused_with_the_option_s_name(
+def test_the_message_about_a_bad_address_names_the_option(
     item: t.Any, words: t.Any
 ) -> None:
     with pytest.raises(OptionError, match=words) as refused:

@@ -54,7 +54,7 @@ def fixture_macvtap(monkeypatch: pytest.MonkeyPatch) -> None:
         ("vt1", None, "eth0", False),
     ],
 )
-def test_a_macvtap_that_is_left_is_known(
+def test_a_macvtap_that_is_left_is_recognised(
     ifname: str, ifindex: int | None, source: str, left: bool
 ) -> None:
     found = NicLink(ifname, ifindex, MAC, Network(source))
@@ -67,7 +67,7 @@ def test_a_tap_leaves_nothing_without_a_filter() -> None:
     assert not backend_of("bridge").remains(found)
 
 
-def test_what_a_filter_allows_follows_from_the_network() -> None:
+def test_the_rights_of_a_filter_follow_from_the_network() -> None:
     network = Network(
         "br0", vlan="trunk:10,20", filter="address", addresses="192.0.2.7,2001:db8::/64"
     )
@@ -91,7 +91,7 @@ def test_what_a_filter_allows_follows_from_the_network() -> None:
         (True, True, "forwarding", "vt0", None),
     ],
 )
-def test_a_bridge_that_passes_nothing_is_said(
+def test_a_bridge_that_passes_no_frames_gives_a_warning(
     monkeypatch: pytest.MonkeyPatch,
     up: bool,
     stp: bool,
@@ -131,7 +131,7 @@ APART = Network("br0", vlan="42", filter="mac", isolated="yes")
         (Network("br0", filter="mac"), True, False, False, ["filter", "flags"]),
     ],
 )
-def test_what_is_left_of_a_former_network_is_said(
+def test_remains_of_an_earlier_network_are_reported(
     monkeypatch: pytest.MonkeyPatch,
     before: Network,
     rules: bool,

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a node is asked to become, on a kernel that remembers what it was asked."""
+"""The requests that turn a node into a queue, on a kernel that remembers them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._net import device,
 # linux/if_tun.h
 TUNSETIFF, TUNSETOWNER, TUNGETIFF = 0x400454CA, 0x400454CC, 0x800454D2
 TAP, MULTI_QUEUE, NO_PI, VNET_HDR, EXCL = 0x0002, 0x0100, 0x1000, 0x4000, 0x8000
-# qemu wants no header of the kernel's before a frame, and its own one, or the guest gets garbage.
+# qemu expects virtio's header before each frame, and no header of the kernel. Otherwise the guest gets garbage.
 QEMU = TAP | NO_PI | VNET_HDR
 
 
@@ -67,7 +67,7 @@ def opened(path: str) -> Device:
         (2, False, QEMU | MULTI_QUEUE),
     ],
 )
-def test_what_a_tap_is_asked_to_be(
+def test_the_flags_of_a_tap(
     kernel: Kernel, queues: int, first: bool, flags: int
 ) -> None:
     node = opened("/dev/net/tun")
@@ -78,7 +78,7 @@ def test_what_a_tap_is_asked_to_be(
 
 
 @pytest.mark.parametrize(("queues", "flags"), [(1, QEMU), (4, QEMU | MULTI_QUEUE)])
-def test_what_a_macvtap_is_asked_to_be(kernel: Kernel, queues: int, flags: int) -> None:
+def test_the_flags_of_a_macvtap(kernel: Kernel, queues: int, flags: int) -> None:
     node = opened("/dev/tap7")
     device.become_macvtap(node, "vt0", queues)
     assert kernel.asked == [flags]

@@ -32,7 +32,7 @@ from ansible_collections.virtaudit.qemu.tests.unit.support.builders import MAC
         (None, "eth1", None, False),
     ],
 )
-def test_which_macvtap_remains_of_a_nic(
+def test_the_macvtap_that_is_left_of_a_nic(
     monkeypatch: pytest.MonkeyPatch,
     ifindex: int | None,
     lower: str,

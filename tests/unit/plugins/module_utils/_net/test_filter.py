@@ -75,7 +75,9 @@ def test_addresses_and_networks_stand_in_their_sets() -> None:
     ]
 
 
-def test_a_nic_with_an_ipv6_address_has_the_link_local_one_of_its_mac() -> None:
+def test_a_nic_with_an_ipv6_address_also_has_the_link_local_address_of_its_mac() -> (
+    None
+):
     found = by_set(rights("2001:db8::7"))
 
     assert found["addresses6"] == ["17 . 2001:db8::7", "17 . fe80::5054:ff:fe00:1"]
@@ -109,9 +111,7 @@ def test_the_kernel_s_key_pads_each_part() -> None:
         ("ingress", "netdev virtaudit_1_ingress"),
     ],
 )
-def test_each_set_that_elements_go_to_and_each_chain_is_made(
-    family: t.Any, table: str
-) -> None:
+def test_the_script_makes_each_set_and_each_chain(family: t.Any, table: str) -> None:
     text = build(family)
 
     for name in SETS:
@@ -122,7 +122,7 @@ def test_each_set_that_elements_go_to_and_each_chain_is_made(
             assert f'comment "{label}"' in text
 
 
-def test_every_chain_ends_with_a_verdict_for_what_it_does_not_name() -> None:
+def test_every_chain_ends_with_a_verdict_for_all_other_frames() -> None:
     last = {}
     for line in build("bridge").splitlines():
         words = line.split()
@@ -209,7 +209,9 @@ def test_other_addresses_are_added_and_the_old_ones_go_in_one_transaction(
     ]
 
 
-def test_what_was_cut_off_half_way_is_taken_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_that_was_cut_off_is_completed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     kernel = Kernel(monkeypatch)
 
     nft.put("bridge", "vt0", rights("192.0.2.8"))
@@ -272,7 +274,7 @@ def test_the_rules_are_read_again_when_somebody_else_has_changed_something(
     assert len(read) == reads
 
 
-def test_a_wider_range_is_not_the_one_that_was_asked_for(
+def test_a_wider_range_is_not_the_range_that_the_task_asks_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     wide, narrow = (

@@ -72,12 +72,12 @@ def test_devices(holder: Process) -> None:
         Device("/etc/passwd", None, "tap0", 205),
     ],
 )
-def test_what_is_not_held(holder: Process, known: Device) -> None:
+def test_files_that_are_no_devices(holder: Process, known: Device) -> None:
     assert not holdings.still_at(holder, known)
 
 
 @pytest.mark.usefixtures("tun_name")
-def test_the_number_of_a_device_counts_and_not_its_path(holder: Process) -> None:
+def test_the_number_of_a_device_counts_but_not_its_path(holder: Process) -> None:
     assert holdings.still_at(holder, Device("/tmp/mine", "01:03", "tap0", 201))
 
 

@@ -132,7 +132,7 @@ def test_passthrough_on_a_lower_device_in_use(net: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["passthrough", "vepa", "bridge"])
-def test_a_lower_device_taken_as_a_whole(
+def test_a_lower_device_that_another_macvtap_has_alone(
     net: Path, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
     add_macvtap(net, "mv0", "52:54:00:00:00:09", "eth0")

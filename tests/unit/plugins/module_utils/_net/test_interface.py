@@ -190,7 +190,7 @@ def test_any_unicast_mac_is_normalised(data: bytes) -> None:
 
 
 @given(st.text(max_size=20))
-def test_any_text_is_a_mac_or_refused_by_the_options_name(text: str) -> None:
+def test_the_message_about_a_text_that_is_no_mac_names_the_option(text: str) -> None:
     refused = ""
     try:
         assert len(bytes.fromhex(compact(parse_mac("macs[3]", text)))) == 6
@@ -258,7 +258,7 @@ def test_compact() -> None:
         ({"ifname": "vb-web"}, "ifname", "systemd"),
     ],
 )
-def test_a_network_that_cannot_be_is_refused_by_the_option_s_name(
+def test_the_message_about_an_impossible_network_names_the_option(
     changes: dict[str, t.Any], suboption: str, words: str
 ) -> None:
     with pytest.raises(OptionError, match=words) as refused:
@@ -266,7 +266,7 @@ def test_a_network_that_cannot_be_is_refused_by_the_option_s_name(
     assert refused.value.option == f"interfaces[0].{suboption}"
 
 
-def test_the_network_of_an_interface_is_said_as_records_carry_it() -> None:
+def test_an_interface_shows_its_network_as_in_records() -> None:
     (plain,) = parse_interfaces([an_item()])
     assert plain.network == Network("br0")
     assert not plain.network.is_prepared

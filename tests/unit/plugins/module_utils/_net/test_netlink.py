@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is sent to the kernel by netlink, and which answers count."""
+"""The messages that go to the kernel by netlink, and the answers that count."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def acknowledged(number: int, code: int = 0) -> bytes:
 
 
 class FakeSocket:
-    """Answers each exchange with datagrams that a test has made of its number; ``sender`` is the kernel's, 0."""
+    """Answers each exchange with datagrams that a test makes from its number. ``sender`` 0 is the kernel."""
 
     def __init__(self, *answers: t.Callable[[int], list[bytes]]) -> None:
         self.sent: list[bytes] = []
@@ -41,14 +41,14 @@ class FakeSocket:
         self._queue: list[tuple[bytes, int]] = []
 
     def settimeout(self, seconds: float) -> None:
-        """Take it."""
+        """Ignore the timeout."""
 
     def close(self) -> None:
         self.closed = True
 
     def sendto(self, data: bytes, address: t.Any) -> None:
         self.sent.append(data)
-        # Each message has a number of its own; an answer is made of the first one's.
+        # Each message has a number of its own. The answer has the number of the first message.
         number = numbers_of(data)[0]
         self._queue += [(each, self.sender) for each in self._answers.pop(0)(number)]
 

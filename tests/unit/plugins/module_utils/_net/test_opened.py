@@ -58,7 +58,7 @@ ERRORS = {"link": LinkError, "become": DeviceError, "record": AuditError}
 
 
 class Host:
-    """Nodes that open /dev/null, links that are only noted, and the auditor.
+    """Nodes that open /dev/null, links that exist only in a list, and the auditor.
 
     ``fails`` maps a step (a path, ``become``, ``link``, ``record``) to the number of its calls that succeed
     before it fails.
@@ -161,7 +161,7 @@ def fixture_host(monkeypatch: pytest.MonkeyPatch) -> Host:
     return Host(monkeypatch)
 
 
-# what the task asks for, the paths in order
+# the interface of the task, the paths in order
 OPENED: list[tuple[dict[str, t.Any], list[str]]] = [
     ({}, [TUN, VHOST]),
     ({"vhost": "off"}, [TUN]),
@@ -193,14 +193,14 @@ def test_open(
     assert host.links == kept
 
 
-# what the task asks for, what fails after how many good calls, the opens on record as success and
+# the interface of the task, what fails after how many good calls, the opens on record as success and
 # failed
 FAILURES: list[tuple[dict[str, t.Any], str, int, int, int]] = [
     ({}, TUN, 0, 0, 1),
     ({"queues": 3}, TUN, 2, 2, 1),
     ({}, "become", 0, 1, 0),
     ({"queues": 2}, "become", 1, 2, 0),
-    # A link is put on its network when all is open.
+    # A link joins its network when everything is open.
     ({}, "link", 0, 2, 0),
     ({"vhost": "required"}, VHOST, 0, 1, 1),
     ({"queues": 2}, VHOST, 1, 3, 1),
@@ -258,7 +258,7 @@ def test_a_node_of_another_macvtap(
 
 
 @pytest.mark.parametrize("asked", [{}, DIRECT])
-def test_what_somebody_else_holds_by_then_is_not_recorded_as_closed(
+def test_a_device_that_another_process_holds_is_not_recorded_as_closed(
     host: Host, monkeypatch: pytest.MonkeyPatch, asked: dict[str, t.Any]
 ) -> None:
     interface = an_interface(**asked)
@@ -282,7 +282,7 @@ SECOND = an_interface(mac="52:54:00:00:00:02", ifname="vt525400000002", vhost="o
 
 
 @pytest.mark.parametrize("step", [TUN, "link"])
-def test_one_that_fails_keeps_all_from_the_vm(
+def test_one_failed_interface_keeps_all_interfaces_from_the_vm(
     host: Host, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     monkeypatch.setattr(device, "become_tap", lambda *args, **kwargs: None)
@@ -294,7 +294,9 @@ def test_one_that_fails_keeps_all_from_the_vm(
     assert not any(is_open(fd) for fd in host.fds)
 
 
-def test_one_of_two_is_handed_over(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_of_two_interfaces_is_handed_over(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(device, "become_tap", lambda *args, **kwargs: None)
     messages = Messages(Vm("web01", "u", "kvm"), Origin("/x", None, None))
     first = an_interface(**DIRECT, vhost="off")

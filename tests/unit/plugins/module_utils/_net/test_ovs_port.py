@@ -98,7 +98,7 @@ def test_values_of_the_protocol(value: t.Any, found: t.Any) -> None:
         (Vlan(5, ((10, 10),)), [5], [10], ["native-untagged"]),
     ],
 )
-def test_a_row_says_the_vlans_and_back(
+def test_vlans_become_a_row_and_a_row_becomes_vlans(
     vlan: Vlan | None, tag: list[int], trunks: list[int], mode: list[str]
 ) -> None:
     row = ovs_port._settings(ovs_port.OvsPort("br0", vlan, True, {}))
@@ -110,7 +110,7 @@ def test_a_row_says_the_vlans_and_back(
     assert ovs_port._vlan_of(read) == vlan
 
 
-def test_one_value_is_no_list(run_dir: Path) -> None:
+def test_one_value_is_not_sent_as_a_list(run_dir: Path) -> None:
     rows = [{"rows": [{"tag": 42, "trunks": ["set", []]}]}]
     asked = serve(run_dir, rows)
     question = ovsdb.rows_of("Port", ["tag", "trunks"], name="vt0")
@@ -128,7 +128,9 @@ def test_one_value_is_no_list(run_dir: Path) -> None:
         ([{"error": "constraint violation", "details": "no row"}], "no row"),
     ],
 )
-def test_what_the_database_refuses(run_dir: Path, reply: t.Any, words: str) -> None:
+def test_a_transaction_that_the_database_refuses(
+    run_dir: Path, reply: t.Any, words: str
+) -> None:
     serve(run_dir, reply)
     with pytest.raises(LinkError, match=words):
         ovsdb.select(ovsdb.rows_of("Port", ["tag"]))
@@ -151,7 +153,7 @@ def test_a_change_waits_for_the_switch(run_dir: Path) -> None:
     assert [each["rows"][0]["cur_cfg"] for each in waits] == [1, 1, 2]
 
 
-def test_a_change_is_not_waited_for(run_dir: Path) -> None:
+def test_a_change_does_not_wait_without_need(run_dir: Path) -> None:
     asked = serve(run_dir, [{}])
     ovsdb.write([{"op": "comment"}])
     assert [each["params"][1:] for each in asked] == [[{"op": "comment"}]]
@@ -167,7 +169,7 @@ def test_a_change_that_the_switch_does_not_take_over(
 
 
 class Switch:
-    """A database in which a port has ``errors``, one for each time that it is made, ``None`` for a good one."""
+    """A database in which each new port gets the next of ``errors``. ``None`` means that the port is good."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *errors: str | None) -> None:
         self.errors = list(errors)
@@ -202,7 +204,7 @@ def test_a_port_takes_one_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("first", ["there", "could not open network device"])
-def test_what_is_left_of_a_port_is_removed_before(
+def test_the_remains_of_a_port_are_removed_first(
     first: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     switch = Switch(monkeypatch, first, None)

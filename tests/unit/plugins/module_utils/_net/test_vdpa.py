@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""vdpa devices, by a sysfs that is made up; nodes of other character devices stand for theirs."""
+"""vdpa devices in a fake sysfs. Nodes of other character devices stand for their nodes."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_a_device_is_known_by_its_name_and_by_its_node(source: str) -> None:
         ({"model": "usb-net"}, "model", "usb-net cannot use a vdpa device"),
     ],
 )
-def test_what_does_not_apply_is_refused_by_its_name(
+def test_the_message_names_an_option_that_does_not_apply(
     given: dict[str, t.Any], option: str, words: str
 ) -> None:
     with pytest.raises(OptionError) as raised:
@@ -176,7 +176,7 @@ def test_the_node_is_opened_once() -> None:
     assert kind_of(found, None) == "vdpa"
 
 
-def test_a_node_that_is_another_devices_is_refused() -> None:
+def test_a_node_of_another_device_is_refused() -> None:
     nodes = Nodes()
     with pytest.raises(
         DeviceError, match="has the number 01:05, and the device has 1:7"
@@ -185,7 +185,7 @@ def test_a_node_that_is_another_devices_is_refused() -> None:
     assert nodes.opened == ["/dev/vhost-vdpa-10"]
 
 
-def test_a_device_that_went_meanwhile_is_not_opened(devices: Path) -> None:
+def test_a_device_that_has_disappeared_is_not_opened(devices: Path) -> None:
     wanted, nodes = parse(), Nodes()
     (devices / "vdpa0" / "vhost-vdpa-3").rename(devices / "vdpa0" / "vhost-vdpa-4")
     with pytest.raises(DeviceError, match="has another node than vhost-vdpa-3 now"):
@@ -210,7 +210,7 @@ def test_a_holder_is_known_by_the_device_number(
     assert (holding.process, holding.fd) == (process, fd)
     with pytest.raises(OptionError, match=f"vdpa0 is in use: pid {process.pid} "):
         backend_of("vdpa").check(parse(), ())
-    # The VM's own, which is taken out before.
+    # The VM's own NIC, which is taken out before.
     backend_of("vdpa").check(parse(), ("vhost-vdpa-3",))
     backend_of("vdpa").check(parse(source="vdpa1"), ())
 

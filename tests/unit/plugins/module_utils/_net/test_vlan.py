@@ -73,7 +73,7 @@ def test_vlans_are_read_and_written(value: t.Any, expected: t.Any, text: t.Any) 
         ({}, OPTION, "give tag"),
     ],
 )
-def test_bad_vlans_are_refused_with_the_option_s_name(
+def test_the_message_about_bad_vlans_names_the_option(
     value: t.Any, option: t.Any, words: t.Any
 ) -> None:
     with pytest.raises(OptionError, match=words) as refused:
@@ -87,7 +87,7 @@ def test_no_vlan_is_none() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x", "trunk:", "trunk:1;2", "native:5", "10,20"])
-def test_a_text_that_names_no_vlans_is_none(text: t.Any) -> None:
+def test_a_text_that_names_no_vlans_gives_no_vlan(text: t.Any) -> None:
     assert parse_text(text) is None
 
 
@@ -98,19 +98,18 @@ def test_a_text_that_names_no_vlans_is_none(text: t.Any) -> None:
         (None, {10: False, 11: False}, "trunk:10-11"),
         (5, {5: True, 10: False}, "trunk:10,native:5"),
         (None, {}, "none"),
-        # Somebody changed it by hand, so that two VLANs leave without a tag, or incoming frames go
-        # to another VLAN.
+        # Somebody changed the port by hand: two VLANs leave without a tag, or incoming frames go to another VLAN.
         (42, {7: True, 42: True}, "7-untagged,42-untagged-PVID"),
         (42, {42: False}, "42-PVID"),
     ],
 )
-def test_what_a_port_has_is_said_in_the_words_of_records(
+def test_the_vlan_of_a_port_is_written_as_in_records(
     pvid: t.Any, vids: t.Any, text: t.Any
 ) -> None:
     assert str(PortVlans(pvid, vids)) == text
 
 
-def test_a_port_matches_its_vlan_and_no_more() -> None:
+def test_a_port_matches_only_its_own_vlan() -> None:
     trunk = Vlan(5, ((10, 11),))
     assert PortVlans(5, {5: True, 10: False, 11: False}).matches(trunk)
     assert not PortVlans(5, {1: True, 5: True, 10: False, 11: False}).matches(trunk)

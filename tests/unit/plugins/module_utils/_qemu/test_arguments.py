@@ -190,7 +190,7 @@ def test_a_device_is_never_allowed(
 
 
 @pytest.mark.parametrize(("option", "value", "gives"), MONITORS)
-def test_a_monitor_is_refused_where_proof_is_required(
+def test_a_monitor_is_refused_if_proof_is_required(
     option: str, value: str, gives: str
 ) -> None:
     for arguments in spellings(option, value):
@@ -203,7 +203,7 @@ def test_a_monitor_is_refused_where_proof_is_required(
 
 @pytest.mark.parametrize("mode", ["best_effort", "off"])
 @pytest.mark.parametrize(("option", "value", "gives"), MONITORS)
-def test_a_monitor_is_a_warning_where_it_is_not(
+def test_a_monitor_gives_a_warning_if_proof_is_not_required(
     option: str, value: str, gives: str, mode: Mode
 ) -> None:
     for arguments in spellings(option, value):
@@ -226,12 +226,12 @@ def test_a_disk_may_stand_without_an_option() -> None:
 
 
 @pytest.mark.parametrize("arguments", HARMLESS)
-def test_what_gives_neither(arguments: list[str]) -> None:
+def test_an_argument_that_gives_no_device_and_no_monitor(arguments: list[str]) -> None:
     qemu = parse_qemu({**QEMU, "args": arguments}, [], "required")
     assert monitors(qemu) == []
 
 
-def test_every_option_of_the_table_is_tried() -> None:
+def test_every_option_of_the_table_is_tested() -> None:
     tried = {option for option, _value, _gives in [*MONITORS, *DEVICES]}
     tried |= {"s", "semihosting"}
     rows = [row for row in TABLE if row.kind != "own"]
@@ -241,7 +241,9 @@ def test_every_option_of_the_table_is_tried() -> None:
 
 
 @pytest.mark.parametrize("row", [row for row in TABLE if row.kind == "own"])
-def test_what_the_module_sets_is_refused_in_each_mode(row: tuple[str, ...]) -> None:
+def test_an_option_that_the_module_sets_is_refused_in_each_mode(
+    row: tuple[str, ...],
+) -> None:
     for option in row[0].split():
         for argument in (f"-{option}", f"--{option}", f"-{option}=x"):
             for mode in ("required", "off"):

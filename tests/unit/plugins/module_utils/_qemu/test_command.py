@@ -154,7 +154,9 @@ def test_netdev(
 
 
 @given(st.integers(1, 256), st.booleans())
-def test_vhost_is_said_and_never_opened_by_qemu(queues: int, with_vhost: bool) -> None:
+def test_vhost_is_explicit_and_qemu_never_opens_it(
+    queues: int, with_vhost: bool
+) -> None:
     names = [str(number) for number in range(queues)]
     netdev = command.netdev(ONE, names, names if with_vhost else [])
     assert netdev["vhost"] is with_vhost

@@ -45,7 +45,7 @@ FOUR_FDS = [tun(10), tun(11), vhost(12), vhost(13)]
 def give(
     qemu: FakeQemu, interface: Interface, devices: list[Device], port: str | None
 ) -> list[Device]:
-    """Plug one NIC. Return its devices in qemu, or raise what it failed with."""
+    """Plug one NIC. Return its devices in qemu, or raise the error of the plug."""
     done = pass_of(qemu, Offer(interface, devices, port))
     if done.failure is not None:
         raise done.failure
@@ -154,7 +154,7 @@ def test_rollback(
     assert (qemu.held, qemu.names, qemu.netdevs, qemu.nics) == ({}, {}, {}, {})
 
 
-def test_a_nic_that_may_be_there_is_left_to_the_next_task() -> None:
+def test_a_nic_that_may_exist_is_left_to_the_next_task() -> None:
     # A paused guest would keep the NIC without a host side.
     qemu = FakeQemu(FOUR_FDS)
     qemu.fails["device_add"] = MonitorError("qemu hangs")
@@ -193,7 +193,7 @@ def test_a_fd_that_goes_to_another_file() -> None:
     assert qemu.held == {}
 
 
-def test_other_files_that_qemu_opens_meanwhile_are_not_taken_for_ours() -> None:
+def test_other_files_that_qemu_opens_meanwhile_are_not_ours() -> None:
     qemu = FakeQemu([tun(10)])
 
     def busy(given: t.Mapping[str, t.Any]) -> None:
@@ -236,7 +236,7 @@ def test_roll_back_tells_when_qemu_is_gone() -> None:
         roll_back(qemu.monitor, MAC, 1)
 
 
-def test_a_descriptor_that_was_sent_and_not_answered_may_still_be_taken() -> None:
+def test_qemu_may_still_take_a_descriptor_without_having_answered() -> None:
     qemu = FakeQemu([tun(10)])
     qemu.fails = {
         "getfd": MonitorError("qemu did not answer getfd"),
@@ -248,7 +248,7 @@ def test_a_descriptor_that_was_sent_and_not_answered_may_still_be_taken() -> Non
 
 
 @pytest.mark.parametrize("answers", [True, False])
-def test_nothing_waits_for_a_qemu_that_answers_again_or_is_gone(
+def test_no_task_waits_for_a_qemu_that_answers_again_or_is_gone(
     monkeypatch: pytest.MonkeyPatch, answers: bool
 ) -> None:
     qemu = FakeQemu([tun(10)])
@@ -294,7 +294,7 @@ def test_many_in_one_pass() -> None:
 
 
 @pytest.mark.parametrize("refused", [0, 1, 2])
-def test_those_before_a_refused_front_end_stay(refused: int) -> None:
+def test_nics_before_a_refused_front_end_stay(refused: int) -> None:
     offers, ours = offers_of(3)
     qemu = FakeQemu(ours)
     qemu.fails["device_add", refused] = refusal("device_add")
@@ -307,7 +307,7 @@ def test_those_before_a_refused_front_end_stay(refused: int) -> None:
 
 
 @pytest.mark.parametrize("step", [("getfd", 1), ("getfd", 4), ("netdev_add", 1)])
-def test_none_is_made_if_one_cannot_be_prepared(step: tuple[str, int]) -> None:
+def test_no_nic_is_made_if_one_cannot_be_prepared(step: tuple[str, int]) -> None:
     offers, ours = offers_of(3)
     qemu = FakeQemu(ours)
     qemu.fails[step] = refusal(step[0])
@@ -318,7 +318,7 @@ def test_none_is_made_if_one_cannot_be_prepared(step: tuple[str, int]) -> None:
     assert (qemu.held, qemu.names, qemu.netdevs) == ({}, {}, {})
 
 
-def test_what_cannot_be_noted_is_not_used() -> None:
+def test_a_device_that_cannot_be_noted_is_not_used() -> None:
     offers, ours = offers_of(2)
     qemu = FakeQemu(ours)
 

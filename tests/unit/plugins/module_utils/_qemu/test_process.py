@@ -76,7 +76,9 @@ def test_the_target_of_a_link_counts(start: Start, tmp_path: Path) -> None:
         ([], None, None),
     ],
 )
-def test_told(arguments: list[str], name: str | None, uuid: str | None) -> None:
+def test_the_name_and_uuid_of_a_command_line(
+    arguments: list[str], name: str | None, uuid: str | None
+) -> None:
     assert told(["qemu", *arguments]) == (name, uuid)
 
 
@@ -90,9 +92,7 @@ def test_find_qemu(start: Start, tmp_path: Path) -> None:
 
 
 @only_root
-def test_what_root_starts_on_its_way_to_become_qemu(
-    start: Start, tmp_path: Path
-) -> None:
+def test_a_wrapper_of_root_that_becomes_qemu(start: Start, tmp_path: Path) -> None:
     ours = ("-uuid", UUID, "-mon", MONITOR)
     starter = start(*ours, name="setpriv")
     start(*ours, program=Path("/bin/sh"), user=65534)
@@ -104,7 +104,7 @@ def test_what_root_starts_on_its_way_to_become_qemu(
 
 
 @only_root
-def test_one_of_another_user_is_not_the_vm(start: Start, tmp_path: Path) -> None:
+def test_a_qemu_of_another_user_is_not_the_vm(start: Start, tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     program = a_program(Path("/tmp") / f"qemu-system-{os.getpid()}")
     try:

@@ -124,7 +124,7 @@ def test_a_card_is_pulled_out_of_a_frozen_machine(running: bool) -> None:
 @pytest.mark.parametrize(
     ("changes", "cards"), [({"bsel": None}, 1), ({"stuck": True}, 1), ({}, 2)]
 )
-def test_what_cannot_be_pulled_out_stays_held(
+def test_a_card_that_cannot_be_pulled_out_stays_held(
     changes: dict[str, t.Any], cards: int
 ) -> None:
     qemu = KeepingQemu(**changes)
@@ -152,7 +152,7 @@ def test_without_a_front_end_nothing_is_pulled_out() -> None:
 
 
 def test_a_vdpa_device_is_closed_when_its_card_is_out() -> None:
-    # qemu 7.2 loses the descriptor of one that is deleted before.
+    # qemu 7.2 loses the descriptor of a vdpa device that is deleted before its card is out.
     qemu = KeepingQemu()
     device = Device("/dev/vhost-vdpa-3", "F0:03", "vhost-vdpa-3", HELD.fd)
     qemu.held = {HELD.fileno(): device}

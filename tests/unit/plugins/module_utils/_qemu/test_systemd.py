@@ -69,7 +69,7 @@ def test_there_is_no_systemd_run(
 @pytest.mark.parametrize(
     "word", ["/opt/my python/python3", "/opt/$HOME/python3", "/a;b", "%h", "é", ""]
 )
-def test_what_a_unit_would_read_otherwise(word: str) -> None:
+def test_a_value_that_systemd_would_change(word: str) -> None:
     with pytest.raises(ProcessError, match="a systemd unit cannot contain"):
         systemd.run_after(SCOPE, UUID, [word, *COMMAND[1:]])
 

@@ -74,7 +74,7 @@ def deleted(path: str) -> dict[str, t.Any]:
     return {"event": "DEVICE_DELETED", "data": {"path": path, "device": path[-5:]}}
 
 
-def test_both_let_go_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_guest_releases_both_nics_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     guest = Guest(monkeypatch, a=1, b=1)
     guest.events = [{"event": "NIC_RX_FILTER_CHANGED", "data": {"path": A}}]
     assert unplug(guest.monitor, [B, A], 10.0) == Unplugged({A, B})
@@ -103,7 +103,7 @@ def test_a_lost_request_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     assert guest.waits == [pytest.approx(1.0, abs=0.05)] * 3
 
 
-def test_a_guest_that_never_lets_go(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_guest_that_never_releases_a_nic(monkeypatch: pytest.MonkeyPatch) -> None:
     guest = Guest(monkeypatch, a=None, b=1)
     assert unplug(guest.monitor, [A, B], 2.5) == Unplugged({B})
     assert guest.now == 2.5
@@ -116,13 +116,13 @@ def test_one_request_even_without_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert guest.asked == [A, B]
 
 
-def test_what_is_gone_already(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_nic_that_is_gone_already(monkeypatch: pytest.MonkeyPatch) -> None:
     guest = Guest(monkeypatch, b=1)
     assert unplug(guest.monitor, [A, B], 10.0) == Unplugged({A, B})
     assert guest.waits == []
 
 
-def test_gone_between_two_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_nic_that_goes_between_two_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     guest = Guest(monkeypatch, a=1)
 
     def without_event(given: t.Mapping[str, t.Any]) -> None:
@@ -140,7 +140,9 @@ def test_nothing_to_unplug(monkeypatch: pytest.MonkeyPatch) -> None:
     assert guest.log == []
 
 
-def test_one_that_is_refused_keeps_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_nic_does_not_keep_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     guest = Guest(monkeypatch, b=2)
     reason = "Bus 'pcie.0' does not support hotplugging"
 
@@ -200,7 +202,7 @@ def test_close_a_back_end(qemu: FakeQemu) -> None:
     assert qemu.log == [("netdev_del", {"id": NETDEV})]
 
 
-def test_what_qemu_still_holds_is_told(qemu: FakeQemu) -> None:
+def test_a_device_that_qemu_still_holds_is_reported(qemu: FakeQemu) -> None:
     qemu.netdevs = {NETDEV: [31]}
     assert close(qemu) == [vhost(32)]
 

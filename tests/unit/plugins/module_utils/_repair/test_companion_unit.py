@@ -59,7 +59,7 @@ def make(note: Note) -> Report:
     return report
 
 
-def test_the_program_is_laid_down(
+def test_the_program_is_written(
     base: Path, made: list[tuple[str, str, list[str]]]
 ) -> None:
     note = a_vm(unit=SCOPE)
@@ -84,14 +84,14 @@ def test_the_program_is_laid_down(
     assert done.stderr == ""
 
 
-def test_it_is_the_same_program_each_time(base: Path, made: list[t.Any]) -> None:
+def test_the_program_is_the_same_each_time(base: Path, made: list[t.Any]) -> None:
     note = a_vm(unit=SCOPE)
     make(note)
     (first,) = base.glob("*.pyz")
     known = first.stat()
     make(note)
     assert list(base.glob("*.pyz")) == [first]
-    # Not even written again.
+    # The file is not even written again.
     assert (first.stat().st_ino, first.stat().st_mtime_ns) == (
         known.st_ino,
         known.st_mtime_ns,
@@ -125,7 +125,7 @@ def test_a_program_that_cannot_be_trusted_is_replaced(
 
 
 @pytest.mark.usefixtures("made")
-def test_programs_that_nobody_needs_go(base: Path) -> None:
+def test_programs_that_nobody_needs_are_removed(base: Path) -> None:
     for name in ("old.pyz", "needed.pyz"):
         (base / name).touch()
     other = "c1e2f3a4-0001-4000-8000-000000000013"

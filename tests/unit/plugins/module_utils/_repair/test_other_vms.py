@@ -70,7 +70,7 @@ def test_a_vm_that_died(base: Path, monkeypatch: pytest.MonkeyPatch, mode: str) 
     assert (again["changed"], again["warnings"]) == (False, [])
 
 
-def test_the_end_of_another_vm_has_not_the_ticket_of_the_task(
+def test_the_end_of_another_vm_does_not_get_the_ticket_of_the_task(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     kernel = a_kernel(monkeypatch)
@@ -84,7 +84,7 @@ def test_the_end_of_another_vm_has_not_the_ticket_of_the_task(
 @pytest.mark.parametrize(
     "changes", [me(), {"boot_id": "another"}, {"pid": None, "start_time": None}]
 )
-def test_what_is_left_alone(
+def test_other_vms_that_are_left_alone(
     monkeypatch: pytest.MonkeyPatch, changes: dict[str, t.Any]
 ) -> None:
     kernel = a_kernel(monkeypatch)
@@ -94,7 +94,7 @@ def test_what_is_left_alone(
     assert VmState(UUID).load() == note
 
 
-def test_the_tasks_own_vm_is_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_tasks_own_vm_is_left_to_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = a_kernel(monkeypatch)
     a_vm(MINE)
     settle()

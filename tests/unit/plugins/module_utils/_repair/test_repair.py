@@ -121,7 +121,7 @@ def test_only_the_qemu_of_the_start_is_ended(
     assert (met.poll() is None) is (noted or given)
 
 
-def test_a_qemu_that_cannot_be_ended_gives_nothing_up(
+def test_a_qemu_that_cannot_be_ended_keeps_its_devices(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kernel = a_kernel(monkeypatch)
@@ -136,7 +136,7 @@ def test_a_qemu_that_cannot_be_ended_gives_nothing_up(
 
 # The task itself has audit: off.
 @pytest.mark.parametrize("noted", ["required", "best_effort", "off"])
-def test_what_is_repaired_is_proved_as_it_was_asked_for(
+def test_a_repair_is_proved_in_the_mode_of_the_earlier_task(
     monkeypatch: pytest.MonkeyPatch, noted: str
 ) -> None:
     kernel = a_kernel(monkeypatch)
@@ -164,13 +164,13 @@ def test_the_log_is_read_once_in_a_task(monkeypatch: pytest.MonkeyPatch) -> None
     vm = a_task_on(note, me)
     monkeypatch.setattr(vm, "look", lambda: None)
     repaired(vm)
-    # What the repair has settled is not asked of the log again.
+    # The log is not read again for work that the repair has settled.
     with Auditor("off") as auditor, vm.change(auditor):
         assert vm.history.records == []
     assert len(reads) == 1
 
 
-def test_what_is_repaired_has_the_ticket_of_the_task(
+def test_a_repair_has_the_ticket_of_the_task(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     kernel = a_kernel(monkeypatch)
@@ -181,7 +181,9 @@ def test_what_is_repaired_has_the_ticket_of_the_task(
     assert all(' ticket="CHG-1" exe=' in text for text in kernel.texts)
 
 
-def test_what_cannot_be_proved_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_repair_that_cannot_be_proved_stays_noted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     a_kernel(monkeypatch, Kernel(enabled=0))
     note = a_vm()
     with pytest.raises(AuditError):
@@ -189,7 +191,7 @@ def test_what_cannot_be_proved_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     assert VmState(UUID).load() == note
 
 
-def test_the_vhost_net_of_others_is_not_taken_for_ours() -> None:
+def test_the_vhost_net_of_others_is_not_ours() -> None:
     process = Fake()
     process.held = {each.fileno(): each for each in (vhost(20), tun(21), vhost(22))}
     nic = a_nic_note(phase="opening", devices=[tun(21), vhost(22)])
@@ -212,7 +214,7 @@ def test_a_note_from_the_log_has_no_numbers() -> None:
     ]
 
 
-def test_what_is_not_given_back_is_not_recorded_as_closed(
+def test_a_device_that_is_still_held_is_not_recorded_as_closed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     kernel = a_kernel(monkeypatch)
@@ -248,7 +250,7 @@ def test_what_is_not_given_back_is_not_recorded_as_closed(
     ],
     ids=["booting", "nothing", "half", "whole", "lost"],
 )
-def test_check_mode_sees_what_the_repair_will_leave(
+def test_check_mode_shows_the_state_after_the_repair(
     start: Start, changes: dict[str, t.Any], found: Nic, left: bool, does: bool
 ) -> None:
     process = process_of(start())

@@ -50,15 +50,14 @@ def a_host(
     updated: bool = False,
     now: tuple[str | None, str | None] = ("vt525400000001", "br0"),
 ) -> Host:
-    """Return a host with or without what was made for an interface, on the network of an update or not.
+    """Return a host that has or lacks the remains of an interface, and the network of an update.
 
-    ``now`` is the name of its link, and what that is on.
+    ``now`` is the name of the interface's link, and the bridge of that link.
     """
     return Host(lambda nic: link, lambda nic: updated, lambda nic: now)
 
 
-# the interface's phase, what the host shows of it, whether its macvtap is left: the step, whether
-# it writes a record
+# the interface's phase, what the host shows of it, whether its macvtap is left; the step, whether it writes a record
 NICS: list[tuple[t.Any, Nic | None, bool, str | None, bool]] = [
     ("held", WHOLE, False, None, False),
     ("held", HOST_SIDE, False, None, False),
@@ -116,7 +115,7 @@ def test_the_end_of_a_vm_is_the_only_step(
     assert words in step.foreseen
 
 
-def test_a_vm_without_a_record_of_its_own_has_that_of_its_interfaces() -> None:
+def test_a_vm_without_a_record_of_its_own() -> None:
     note = a_note(started=False, interfaces={MAC: a_nic_note()})
     (step,) = steps_of(note, NOTHING, False, {}, a_host(False))
     assert step.records
@@ -125,7 +124,7 @@ def test_a_vm_without_a_record_of_its_own_has_that_of_its_interfaces() -> None:
     assert not step.records
 
 
-def test_a_guest_that_stands_still_goes_on_first() -> None:
+def test_a_guest_that_stands_still_continues_first() -> None:
     note = a_note(frozen=True, interfaces={MAC: a_nic_note(phase="opening")})
     # The task that noted the VM has ended, and somebody may have paused the guest.
     steps = steps_of(note, NOTHING, True, {}, a_host(False))
@@ -174,7 +173,7 @@ FAILED = (
         ),
     ],
 )
-def test_what_is_on_record_is_not_recorded_again(
+def test_a_step_that_is_on_record_is_not_recorded_again(
     phase: t.Any,
     found: Nic | None,
     records: t.Sequence[Record],
@@ -200,7 +199,7 @@ def test_what_is_on_record_is_not_recorded_again(
         ({"booting": True}, FAILED[:1], True, "had been cut off"),
     ],
 )
-def test_what_is_on_record_of_an_end(
+def test_the_records_of_an_end(
     changes: dict[str, t.Any], records: t.Sequence[Record], due: bool, words: str
 ) -> None:
     nic = a_nic_note(phase="opening" if changes.get("booting") else "held")
@@ -269,7 +268,7 @@ def test_an_update_that_was_cut_off(
             "take_back",
             "had it, and its link vt525400000001 was removed since;",
         ),
-        # The link went with the task that was cut off, or was not on its network yet.
+        # The link disappeared with the interrupted task, or was not on its network yet.
         (None, (None, None), "take_back", "had been cut off;"),
         (None, ("vt525400000001", None), "take_back", "had been cut off;"),
         (
@@ -280,7 +279,7 @@ def test_an_update_that_was_cut_off(
         ),
     ],
 )
-def test_what_somebody_did_to_a_link_since(
+def test_a_link_that_somebody_changed_meanwhile(
     found: Nic | None, now: tuple[str | None, str | None], action: str, words: str
 ) -> None:
     note = a_note(interfaces={MAC: a_nic_note(phase="opening", ifindex=7)})

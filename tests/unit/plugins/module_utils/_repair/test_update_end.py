@@ -60,7 +60,7 @@ BEFORE, AFTER = Network("br0"), Network("br1", link="down")
 
 
 class FakeBackend:
-    """The kernel's side of a link: the network that it is on, and what it was put on."""
+    """The kernel's side of a link: its network, and the networks that it was put on."""
 
     def __init__(self, network: Network) -> None:
         self.network = network
@@ -129,7 +129,7 @@ def carriers(case: Case) -> list[t.Any]:
     return [given["up"] for name, given in case.qemu.log if name == "set_link"]
 
 
-def test_one_that_was_made_is_put_on_record(case: Case) -> None:
+def test_an_update_that_was_made_is_recorded(case: Case) -> None:
     report = case.repaired()
     assert [text.rpartition("=")[2] for text in case.kernel.texts] == ["success"] * 2
     assert 'old-source="br0" new-source="br1"' in case.kernel.texts[0]
@@ -147,7 +147,7 @@ def test_one_that_was_made_is_put_on_record(case: Case) -> None:
 @pytest.mark.parametrize(
     ("network", "left"), [(Network("br1"), []), (AFTER, ["its former filter"])]
 )
-def test_one_that_was_not_made_is_undone(
+def test_an_update_that_was_not_made_is_undone(
     case: Case, network: Network, left: list[str]
 ) -> None:
     case.backend.network, case.backend.left = network, left
@@ -159,7 +159,7 @@ def test_one_that_was_not_made_is_undone(
     assert (noted().link.network, noted().updating) == (BEFORE, None)
 
 
-def test_one_that_cannot_be_undone_stays_noted(case: Case) -> None:
+def test_an_update_that_cannot_be_undone_stays_noted(case: Case) -> None:
     case.backend.network = Network("br1")
     case.backend.problem = "br0 is gone"
     report = case.repaired()
@@ -170,7 +170,7 @@ def test_one_that_cannot_be_undone_stays_noted(case: Case) -> None:
     assert case.vm.note.busy == 100.0
 
 
-def test_check_mode_shows_what_is_then(case: Case) -> None:
+def test_check_mode_shows_the_later_state(case: Case) -> None:
     before = VmState(UUID).load()
     report = case.repaired(check_mode=True)
     assert report.changed

@@ -113,7 +113,9 @@ def test_a_start_that_was_cut_off(base: Path, monkeypatch: pytest.MonkeyPatch) -
     assert list(base.iterdir()) == []
 
 
-def test_what_cannot_be_recorded_stays_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_end_that_cannot_be_recorded_stays_noted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     a_kernel(monkeypatch, Kernel(echoes=False))
     note = a_vm()
     with pytest.raises(AuditError):
@@ -125,7 +127,9 @@ def test_what_cannot_be_recorded_stays_noted(monkeypatch: pytest.MonkeyPatch) ->
     assert left.busy == pytest.approx(time.time(), abs=5)
 
 
-def test_what_the_daemon_drops_stays_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_end_that_the_daemon_drops_stays_noted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(proof, "_DISK_SECONDS", 0.05)
     removed: list[str] = []
     monkeypatch.setattr(vm_end, "remove_remains", lambda nic: removed.append(nic.mac))
@@ -141,7 +145,7 @@ def test_what_the_daemon_drops_stays_noted(monkeypatch: pytest.MonkeyPatch) -> N
     assert removed == []
 
 
-def test_what_somebody_else_holds_is_not_recorded_as_given_up(
+def test_a_device_that_another_process_holds_is_not_recorded_as_given_up(
     base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kernel = a_kernel(monkeypatch)

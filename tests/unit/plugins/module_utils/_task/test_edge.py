@@ -32,7 +32,7 @@ class Ended(Exception):
 
 
 class FakeModule:
-    """Notes how the module was ended."""
+    """Remembers how the module ended."""
 
     check_mode = False
 
@@ -62,7 +62,7 @@ class FakeModule:
         (None, None),
     ],
 )
-def test_what_was_done_before_a_failure_is_kept(
+def test_the_result_of_a_failure_has_the_work_before_it(
     failure: Exception | None, message: str | None
 ) -> None:
     module = FakeModule()
@@ -84,7 +84,7 @@ def test_what_was_done_before_a_failure_is_kept(
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_what_utf_8_cannot_hold_is_written_out(fails: bool) -> None:
+def test_characters_that_utf_8_lacks_are_escaped(fails: bool) -> None:
     module = FakeModule()
 
     def read(_params: t.Any, answer: Answer) -> None:

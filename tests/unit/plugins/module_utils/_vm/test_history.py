@@ -184,7 +184,7 @@ def test_control(
     assert in_log(monkeypatch, records).control() == control
 
 
-def test_which_updates_are_on_record(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_updates_that_are_on_record(monkeypatch: pytest.MonkeyPatch) -> None:
     before, after = Network("br0"), Network("br1", isolated="yes")
     made, failed = (
         SAYS.net_updates(MAC, "vt525400000001", before, after, success)

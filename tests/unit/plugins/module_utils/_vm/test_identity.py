@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which process a VM is: the noted one, the one behind a monitor, or no living one."""
+"""Which process a VM is: the noted process, the process behind a monitor, or no living process."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def fixture_only(monkeypatch: pytest.MonkeyPatch) -> t.Callable[..., None]:
     return only
 
 
-def test_it_has_ended(
+def test_a_vm_that_has_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: Start, only: t.Any
 ) -> None:
     a_base(tmp_path, monkeypatch)
@@ -79,7 +79,7 @@ def test_it_has_ended(
         ("-uuid", "x"),
     ],
 )
-def test_one_that_may_be_it_runs(
+def test_a_process_that_may_be_the_vm_runs(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     start: Start,
@@ -154,7 +154,7 @@ def test_behind_a_relay_of_root(start: Start, tmp_path: Path) -> None:
             identity.behind(Served(relay.pid, 0, threads).monitor, None)
 
 
-def test_no_word_of_a_stranger_is_heard(start: Start) -> None:
+def test_the_answers_of_a_stranger_are_ignored(start: Start) -> None:
     served = Served(start(name="qemu-system-x86_64").pid, 65534)
     with pytest.raises(ProcessError, match=r"of user id 65534 serves .* is not a qemu"):
         identity.reported(served.monitor)
@@ -218,7 +218,7 @@ def test_a_start_that_was_cut_off_is_no_namesake_of_itself(
         (("-name", "web02"), None),
     ],
 )
-def test_a_qemu_of_another_user_is_warned_of(
+def test_a_qemu_of_another_user_gives_a_warning(
     start: Start,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -233,6 +233,6 @@ def test_a_qemu_of_another_user_is_warned_of(
     assert len(said) == (what is not None)
     for text in said:
         assert f"user id 65534 (pid {process.pid}) has the {what} of VM web01" in text
-    # It is the user that qemu was started with, or is to be started with.
+    # The user with which qemu was started, or will be started.
     assert identity.strangers(a_target(), UUID, a_note(uid=65534)) == []
     assert identity.strangers(a_target(user="nobody"), UUID, None) == []

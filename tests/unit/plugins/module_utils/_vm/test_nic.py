@@ -65,7 +65,7 @@ FOREIGN: dict[str, t.Any] = {"note": None, "devices": [tun(31, "vnet0")]}
 MACVTAP: dict[str, t.Any] = {"devices": [macvtap(31)]}
 DIRECT: dict[str, t.Any] = {"type": "direct", "source": "eth0", "mode": "vepa"}
 
-# the NIC, what the task asks for, the differences
+# the NIC, the interface of the task, the differences
 CASES: list[tuple[dict[str, t.Any], dict[str, t.Any], list[str]]] = [
     ({}, {}, []),
     ({}, {"source": "br1"}, ["source is br0, and the task asks for br1"]),
@@ -133,7 +133,7 @@ def test_differences(
     assert differences(an_interface(**asked), a_nic(**nic)) == words
 
 
-# the link's MAC, the NIC, what is asked, and the MAC that the link should have
+# the link's MAC, the NIC, the interface of the task, and the MAC that the link should have
 HWADDRS: list[tuple[str, dict[str, t.Any], dict[str, t.Any], str | None]] = [
     ("fe:54:00:00:00:01", {}, {}, None),
     ("02:00:00:00:00:09", {}, {}, "fe:54:00:00:00:01"),
@@ -161,7 +161,7 @@ def test_a_link_whose_mac_was_overwritten_gets_it_back(
     assert move.after.hwaddr == right
 
 
-def test_a_mac_that_was_given_back_is_no_difference(
+def test_a_mac_that_was_restored_is_no_difference(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     own = "fe:54:00:00:00:01"
@@ -212,7 +212,7 @@ def a_holder(*devices: t.Any) -> FakeQemu:
 
 
 @pytest.mark.parametrize("pending", [True, False])
-def test_held_as_noted(pending: bool) -> None:
+def test_devices_are_held_as_noted(pending: bool) -> None:
     note = a_nic_note(devices=[tun(31), vhost(32)], pending=pending)
     qemu = a_holder(tun(31), vhost(32), tun(39))
     found = observed(qemu, [FRONT_END], {NETDEV: [31]}, interfaces={MAC: note})
@@ -222,7 +222,9 @@ def test_held_as_noted(pending: bool) -> None:
 @pytest.mark.parametrize(
     ("phase", "held"), [("held", [vhost(32)]), ("revoked", [vhost(32)])]
 )
-def test_what_proc_denies_is_not_held(phase: str, held: list[t.Any]) -> None:
+def test_a_device_that_proc_does_not_show_is_not_held(
+    phase: str, held: list[t.Any]
+) -> None:
     note = a_nic_note(devices=[tun(31), vhost(32)], phase=phase)
     qemu = a_holder(vhost(32))
     found = observed(qemu, [FRONT_END], {NETDEV: [31]}, interfaces={MAC: note})
@@ -252,7 +254,9 @@ def test_without_a_finished_note_the_monitors_numbers_count(noted: bool) -> None
         ({NETDEV: "tap9"}, []),
     ],
 )
-def test_what_qemu_opened_by_itself(ifnames: dict[str, str], held: list[t.Any]) -> None:
+def test_a_device_that_qemu_opened_by_itself(
+    ifnames: dict[str, str], held: list[t.Any]
+) -> None:
     qemu = a_holder(
         tun(31, "tap5"), tun(41, "tap7"), tun(42, "tap7"), tun(43, "tap8"), vhost(44)
     )
@@ -280,7 +284,7 @@ def test_a_back_end_alone(
 
 
 def test_a_guest_cannot_take_the_mac_of_another_nic() -> None:
-    """vmxnet3 has the guest rewrite the MAC that qemu reports."""
+    """A guest with a vmxnet3 can rewrite the MAC that qemu reports."""
     other = "52:54:00:00:00:02"
     ours = FrontEnd("/machine/peripheral/net-525400000001", "vmxnet3", other, NETDEV)
     theirs = FrontEnd("/machine/peripheral/net0", "vmxnet3", other, "hostnet0")

@@ -90,7 +90,7 @@ def test_unreadable(state: VmState, content: str | bytes) -> None:
         json.dumps({**as_json(), "interfaces": {MAC: {"devices": ["x"]}}}),
     ],
 )
-def test_json_that_is_no_note(state: VmState, content: str) -> None:
+def test_json_that_is_not_a_note(state: VmState, content: str) -> None:
     write(state, content)
     assert state.load() is None
     assert state.has_unreadable()

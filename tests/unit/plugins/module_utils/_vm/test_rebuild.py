@@ -133,7 +133,7 @@ def test_the_process_that_runs(state: VmState, start: Start, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("later", [True, False])
-def test_the_pid_on_record_is_that_of_a_process_which_is_older_than_the_record(
+def test_the_pid_on_record_belongs_to_a_process_that_is_older_than_the_record(
     state: VmState, monkeypatch: pytest.MonkeyPatch, start: Start, later: bool
 ) -> None:
     child = process_of(start(name="emulator"))
@@ -157,7 +157,7 @@ def test_the_pid_on_record_is_that_of_a_process_which_is_older_than_the_record(
          {MAC: "held", OTHER: "held", "52:54:00:00:00:03": "opening"}, False),
     ],
 )  # fmt: skip
-def test_what_was_under_way(
+def test_a_task_that_was_under_way(
     state: VmState,
     monkeypatch: pytest.MonkeyPatch,
     story: Story,
@@ -204,7 +204,7 @@ def test_the_companion_records_the_end(
 
 
 @pytest.mark.parametrize("check_mode", [True, False])
-def test_a_task_says_so(
+def test_a_task_warns_about_a_rebuilt_note(
     state: VmState, monkeypatch: pytest.MonkeyPatch, check_mode: bool
 ) -> None:
     before = {path.name for path in Path(state.path).iterdir()}

@@ -72,7 +72,7 @@ def test_a_note_that_cannot_be_opened_now_is_not_a_bad_one(state: VmState) -> No
 
 
 @given(name=outside_text)
-def test_any_name_comes_back(
+def test_any_name_is_read_back(
     name: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     state = VmState(UUID)
@@ -173,7 +173,7 @@ def test_the_note_is_removed_last(
     assert gone[-1] == "state.json"
 
 
-def test_what_cannot_be_removed(state: VmState) -> None:
+def test_a_file_that_cannot_be_removed(state: VmState) -> None:
     os.mkdir(f"{state.path}/directory")
     with pytest.raises(StateError, match="could not be removed"):
         state.remove()
@@ -189,7 +189,9 @@ def test_other_notes(base: Path) -> None:
     assert [note.name for note in statedir.other_notes("vm0")] == ["first", "second"]
 
 
-def test_no_base_has_no_notes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_a_base_there_are_no_notes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(statedir, "BASE", str(tmp_path / "absent"))
     assert statedir.other_notes(UUID) == []
     assert VmState(UUID).load() is None
@@ -226,7 +228,9 @@ def test_base_of_another_user_is_refused(
 
 
 @pytest.mark.parametrize("audit", ["nonsense", None, 7])
-def test_a_note_cannot_ask_for_less_by_mistake(state: VmState, audit: object) -> None:
+def test_a_damaged_note_does_not_lower_the_audit_mode(
+    state: VmState, audit: object
+) -> None:
     state.save(a_note(audit="off"))
     path = Path(state.path, "state.json")
     path.write_text(json.dumps({**json.loads(path.read_text()), "audit": audit}))

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Locks against other processes, which are real ones."""
+"""Locks against real other processes."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ Hold = t.Callable[[str], "subprocess.Popen[bytes]"]
 
 
 @pytest.mark.parametrize("what", ["vm", "host"])
-def test_excluded_until_time_is_up(hold: Hold, what: str) -> None:
+def test_a_lock_excludes_others_until_the_timeout(hold: Hold, what: str) -> None:
     state = VmState(UUID)
     os.mkdir(state.path)
     hold(state.path if what == "vm" else statedir.BASE)
@@ -90,7 +90,7 @@ def enter(lock: t.ContextManager[None]) -> None:
         raise AssertionError("the lock was given twice")
 
 
-def test_given_when_the_owner_dies(hold: Hold) -> None:
+def test_a_lock_is_free_when_its_owner_dies(hold: Hold) -> None:
     state = VmState(UUID)
     os.mkdir(state.path)
     child = hold(state.path)
@@ -100,7 +100,7 @@ def test_given_when_the_owner_dies(hold: Hold) -> None:
         assert time.monotonic() - started > 0.15
 
 
-def test_exclusive_while_it_is_held() -> None:
+def test_a_lock_is_exclusive_while_it_is_held() -> None:
     state = VmState(UUID)
     with state.locked(1):
         fd = os.open(state.path, os.O_RDONLY)
@@ -117,7 +117,7 @@ def test_two_vms_do_not_wait_for_each_other() -> None:
 
 
 @pytest.mark.parametrize("noted", [True, False])
-def test_the_directory_goes_when_nothing_is_noted(noted: bool) -> None:
+def test_the_directory_is_removed_when_nothing_is_noted(noted: bool) -> None:
     state = VmState(UUID)
     with state.locked(1):
         assert os.stat(state.path).st_mode & 0o777 == 0o700
@@ -126,7 +126,7 @@ def test_the_directory_goes_when_nothing_is_noted(noted: bool) -> None:
     assert os.path.exists(state.path) is noted
 
 
-def test_an_error_gives_the_lock_back() -> None:
+def test_an_error_releases_the_lock() -> None:
     with pytest.raises(ZeroDivisionError):
         fail_inside(VmState(UUID))
     with VmState(UUID).locked(0):
@@ -162,7 +162,7 @@ def test_the_lock_of_a_removed_directory_is_worth_nothing(
         assert os.stat(state.path + ".gone").st_ino == inodes[0]
 
 
-def test_a_directory_that_goes_away_is_made_again(
+def test_a_directory_that_disappears_is_made_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     state = VmState(UUID)

@@ -62,7 +62,7 @@ def fixture_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def living(**changes: t.Any) -> Note:
-    """Note a VM whose process lives: this one."""
+    """Note a VM whose process is the test's own process."""
     me = Process.of(os.getpid())
     assert me is not None
     return a_vm(**{"pid": me.pid, "start_time": me.start_time, **changes})
@@ -79,7 +79,7 @@ def living(**changes: t.Any) -> Note:
     ],
 )
 @pytest.mark.parametrize("mode", ["required", "best_effort"])
-def test_what_the_daemon_dropped_is_left_to_the_next_task(
+def test_records_that_the_daemon_dropped_are_left_to_the_next_task(
     monkeypatch: pytest.MonkeyPatch, record: Record, noted: t.Any, left: str, mode: Mode
 ) -> None:
     a_kernel(monkeypatch, Kernel(writes=False))
@@ -120,13 +120,13 @@ def test_an_open_that_the_daemon_dropped_is_not_on_record(
         ({"frozen": True}, True),
         ({"booting": True}, True),
         ({"interfaces": {MAC: a_nic_note(phase="opening")}}, True),
-        # Its end is not settled.
+        # Its end is not recorded yet.
         (DEAD, True),
     ],
     ids=["whole", "frozen", "booting", "opening", "ended"],
 )
 @pytest.mark.parametrize("fails", [False, True])
-def test_what_is_not_finished_stays_under_way(
+def test_an_unfinished_task_stays_under_way(
     monkeypatch: pytest.MonkeyPatch,
     changes: dict[str, t.Any],
     under_way: bool,
@@ -149,7 +149,7 @@ def test_what_is_not_finished_stays_under_way(
     assert (saved.busy is not None) is under_way
 
 
-def test_the_record_of_a_task_that_was_cut_off_is_read_before_the_next_one_is_noted(
+def test_the_records_of_an_interrupted_task_are_read_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[float] = []
@@ -169,7 +169,7 @@ def test_the_record_of_a_task_that_was_cut_off_is_read_before_the_next_one_is_no
 
 
 @pytest.mark.parametrize("started", [True, False])
-def test_what_something_else_attached_is_its_owners_again(
+def test_a_nic_of_another_program_belongs_to_its_owner_again(
     monkeypatch: pytest.MonkeyPatch, started: bool
 ) -> None:
     a_kernel(monkeypatch)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""No answer of one host spoils the report or the history of the others, and none speaks for another host."""
+"""No answer of a host spoils the report or the history of the others, and no host can speak for another."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ ODD: list[t.Any] = [
 
 
 def whole() -> Data:
-    """Return an answer that has something of all that an answer can have."""
+    """Return an answer that has an example of everything that an answer can have."""
     given = answer(1, 1, findings=1)
     given["stats"] |= {"first": "2026-01-01T00:00:00.000Z", "last": None}
     given["asked"] = {"since": None, "until": None}

@@ -72,7 +72,7 @@ def fixture_reports(tmp_path: Path) -> Reports:
     return Reports(tmp_path)
 
 
-def test_each_host_is_there_with_all_that_it_holds(reports: Reports) -> None:
+def test_the_report_has_each_host_with_all_its_devices(reports: Reports) -> None:
     outcome = reports.write({"hv1": answer(1, 3, findings=2), "hv2": answer(2, 2)})
     data = reports.data()
     assert [host["host"] for host in data["hosts"]] == ["hv1", "hv2"]
@@ -184,7 +184,7 @@ KNOWN = {"code": "unrecorded_open", "exe": "/usr/bin/ip", "why": "the VPN"}
         ({"vm": "web01"}, False),
     ],
 )
-def test_what_is_known_is_folded_and_does_not_fail(
+def test_known_findings_are_folded_and_do_not_fail(
     reports: Reports, entry: Data, known: bool
 ) -> None:
     outcome = reports.write(
@@ -199,7 +199,7 @@ def test_what_is_known_is_folded_and_does_not_fail(
     ] * 3
 
 
-def test_what_was_known_until_a_day_is_named(reports: Reports) -> None:
+def test_findings_that_were_known_until_a_day_are_named(reports: Reports) -> None:
     reports.write({"hv1": answer(1, 1)}, known=[{**KNOWN, "until": "2026-01-31"}])
     assert "Known until 2026-01-31, and not any more: unrecorded_open" in reports.page()
 
@@ -226,13 +226,14 @@ def test_a_bad_known_is_refused_and_nothing_is_lost(
     assert not [*reports.directory.glob(".audit-report-*")]
 
 
-def test_what_is_new_since_the_last_report_is_marked(reports: Reports) -> None:
+def test_findings_that_are_new_since_the_last_report_are_marked(
+    reports: Reports,
+) -> None:
     reports.write({"hv1": answer(1, 2, findings=1)}, now=BEGAN + 100)
     assert not any(each["new"] for each in reports.data()["findings"])
     later = answer(1, 2)
     later["grants"] += [make_grant(200, 1)]
-    # The same program after a restart is not news. Another program is, and one more process of it
-    # is.
+    # The same program after a restart is no news. Another program, and one more process of it, are news.
     later["findings"] = [
         unrecorded(9),
         unrecorded(10, exe="/usr/bin/evil"),
@@ -244,7 +245,7 @@ def test_what_is_new_since_the_last_report_is_marked(reports: Reports) -> None:
     assert reports.page().count("<i>new</i>") == 3
 
 
-def test_it_says_who_was_not_compared(reports: Reports) -> None:
+def test_the_report_names_hosts_that_were_not_compared(reports: Reports) -> None:
     unlooked = {**answer(1, 1), "verified": False}
     reports.write({"hv1": unlooked, "hv2": answer(2, 1)})
     assert "Nothing was compared with what the hosts hold now of hv1." in reports.page()
@@ -290,7 +291,7 @@ class Tags(html.parser.HTMLParser):
 HOSTILE = "<script>alert(1)</script>\"'{{ 7*7 }}&amp;"
 
 
-def test_no_text_from_outside_is_more_than_text(reports: Reports) -> None:
+def test_text_from_outside_stays_text(reports: Reports) -> None:
     given = answer(1, 1)
     given["grants"].append(make_grant(1, 5, vm=HOSTILE, ticket=HOSTILE, mac=HOSTILE))
     given["findings"] = [
@@ -322,7 +323,7 @@ def test_links_lead_somewhere(reports: Reports, vms: int) -> None:
     check_links(reports)
 
 
-def test_pages_of_hosts_go_with_the_report_that_had_them(reports: Reports) -> None:
+def test_pages_of_hosts_are_removed_with_their_report(reports: Reports) -> None:
     reports.write({"hv1": answer(1, 1200)})
     assert (reports.directory / "audit_report_hosts" / "0.html").is_file()
     reports.write({"hv1": answer(1, 1)})

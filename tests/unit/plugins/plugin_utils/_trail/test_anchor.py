@@ -69,7 +69,7 @@ def test_syslog_gets_one_line(listen: Listener) -> None:
     assert parse_heads(f"Nov 28 23:00:00 ctl {line}\n") == [HEAD]
 
 
-def test_where_there_is_neither_nothing_is_told(listen: Listener) -> None:
+def test_without_journal_and_syslog_the_head_is_not_sent(listen: Listener) -> None:
     assert choose(None) == "none"
     tell("none", HEAD)
     kinds: tuple[anchor.Kind, ...] = ("journal", "syslog")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A signal that comes while a line is written waits until the line stands."""
+"""A signal that comes while a line is written waits until the line is complete."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Watch:
-    """A watch whose signals arrive at this test after it, and do not end the test."""
+    """A watch that passes its signals on to this test, where they end nothing."""
 
     def __init__(self) -> None:
         self.events: list[str] = []
@@ -47,7 +47,7 @@ def fixture_watch() -> t.Iterator[Watch]:
 
 def finished(number: signal.Signals) -> list[str]:
     if number == signal.SIGINT:
-        # Ansible goes on to its own end, and to the hook at the exit.
+        # Ansible continues to its own end, and to the hook at the exit.
         return []
     return [f"the run was broken off by {number.name}"]
 
@@ -109,5 +109,5 @@ def test_a_fork_ends_by_itself(watch: Watch) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         os._exit(len(watch.events))
     _pid, status = os.waitpid(child, 0)
-    # It was passed on, and that was all.
+    # The watch passed the signal on, and did nothing else.
     assert os.waitstatus_to_exitcode(status) == 1

@@ -38,7 +38,7 @@ NAME = "20261123T080001.500000Z-c1e2f3a4-0001-4000-8000-0000000000ff.jsonl"
 
 
 def no_host(path: Path) -> None:
-    """A line with a right hash that the callback has not written."""
+    """Return a line with a right hash that the callback has not written."""
     event = {"action": "open", "kind": "event", "sequence": 1}
     ours = {"run": {"id": "x"}, "previous": {"hash": "0" * 64}}
     path.write_bytes(seal({"virtaudit": ours, "event": event})[0])
@@ -92,7 +92,7 @@ def test_the_others_are_compared_with_the_hosts(directory: Path) -> None:
     assert NAME in "\n".join(table(result))
 
 
-def test_a_line_that_says_nothing_of_its_vm_is_named(tmp_path: Path) -> None:
+def test_a_line_without_its_vm_is_named(tmp_path: Path) -> None:
     write_trail(tmp_path, 1, records=1)
     log = a_log()
     log["stats"]["first"] = "2026-01-01T00:00:00.000Z"

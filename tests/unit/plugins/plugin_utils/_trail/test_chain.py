@@ -141,7 +141,7 @@ TAMPERED: list[tuple[str, t.Callable[[Lines], Lines], int, str]] = [
     [each[1:] for each in TAMPERED],
     ids=[each[0] for each in TAMPERED],
 )
-def test_what_was_tampered_with_is_named(
+def test_the_message_names_the_line_that_was_changed(
     tmp_path: Path, change: t.Callable[[Lines], Lines], line: int, said: str
 ) -> None:
     path = write_trail(tmp_path)
@@ -162,7 +162,7 @@ def test_no_record_passes_for_the_end_of_a_run(tmp_path: Path) -> None:
     assert check_file(str(path)).status == "unfinished"
 
 
-def test_what_was_cut_off_is_unfinished_and_not_broken(tmp_path: Path) -> None:
+def test_a_run_that_was_cut_off_is_unfinished_and_not_broken(tmp_path: Path) -> None:
     path = write_trail(tmp_path)
     whole = path.read_bytes()
     for size in range(0, len(whole) - 1, 13):
@@ -175,7 +175,7 @@ def test_what_was_cut_off_is_unfinished_and_not_broken(tmp_path: Path) -> None:
 
 
 class TestRuns:
-    """Of one directory."""
+    """The runs of one directory."""
 
     @pytest.fixture(name="paths")
     def fixture_paths(self, tmp_path: Path) -> list[Path]:
@@ -214,7 +214,7 @@ class TestRuns:
             f"continues {paths[1].name}, which is missing" in self.check(tmp_path)[1][1]
         )
 
-    def test_the_oldest_may_be_put_away(
+    def test_the_oldest_file_may_be_moved(
         self, paths: list[Path], tmp_path: Path
     ) -> None:
         paths[0].unlink()
@@ -272,7 +272,7 @@ class TestRuns:
         assert self.check(tmp_path) == [("sound", "")] * 3
 
     def test_a_forged_first_run(self, paths: list[Path], tmp_path: Path) -> None:
-        """A run that continues nothing, although there is something to continue."""
+        """The forged run continues no other run, although there is a run to continue."""
         (tmp_path / "elsewhere").mkdir()
         forged = write_trail(tmp_path / "elsewhere", 4)
         forged.rename(tmp_path / forged.name)

@@ -60,7 +60,9 @@ def counts(collector: Collector) -> dict[str, int]:
 
 
 class TestLoops:
-    def test_the_whole_adds_nothing_to_its_items(self, collector: Collector) -> None:
+    def test_the_result_of_a_loop_adds_nothing_to_its_items(
+        self, collector: Collector
+    ) -> None:
         items = [a_result(an_item(each)) for each in (1, 2)]
         for item in items:
             assert len(collector.item(an_answer(item, loops=True))) == 1
@@ -150,7 +152,7 @@ class TestJobs:
 
 
 class TestReadBack:
-    """vm_net_audit_info."""
+    """The records that vm_net_audit_info reads back."""
 
     def send(self, collector: Collector, *serials: int, **fields: str) -> None:
         items = [an_item(each, **fields) for each in serials]
@@ -184,7 +186,7 @@ class TestReadBack:
         assert counts(collector)["missing"] == 0
 
     @pytest.mark.parametrize("asked", [{"name": "web02"}, {"own_logs": False}])
-    def test_what_is_missing_stays_so_when_others_are_asked_for(
+    def test_a_missing_record_stays_missing_when_a_task_asks_for_others(
         self, collector: Collector, asked: dict[str, t.Any]
     ) -> None:
         self.send(collector, 1)
@@ -192,7 +194,9 @@ class TestReadBack:
         self.read(collector, **asked)
         assert counts(collector)["missing"] == 1
 
-    def test_what_is_sent_later_is_not_missing(self, collector: Collector) -> None:
+    def test_a_record_that_is_sent_later_is_not_missing(
+        self, collector: Collector
+    ) -> None:
         self.read(collector)
         self.send(collector, 1)
         assert counts(collector) == {
@@ -211,7 +215,7 @@ class TestReadBack:
             ({"since": "2026-01-01T00:00:00.000Z"}, 1),
             ({"since": "2026-11-23T07:55:05.000Z"}, 1),
             ({"since": "2026-11-23T07:55:05.001Z"}, 0),
-            # Records of other VMs, or records that came too late to know.
+            # Records of other VMs, and records that came too late for an answer.
             ({"uuid": "c1e2f3a4-0001-4000-8000-000000000099"}, 0),
             ({"name": "web02"}, 0),
             ({"since": "2026-12-01T00:00:00.000Z"}, 0),
@@ -227,7 +231,7 @@ class TestReadBack:
             ({"as_of": "tomorrow"}, 0),
         ],
     )
-    def test_only_who_looked_for_it_can_miss_it(
+    def test_only_a_task_that_looked_for_a_record_can_miss_it(
         self, collector: Collector, asked: dict[str, t.Any], missing: int
     ) -> None:
         self.send(collector, 1)
@@ -242,7 +246,7 @@ class TestReadBack:
         collector.whole(an_answer({**a_log(), "stats": unread}, AUDIT_INFO))
         assert counts(collector)["missing"] == 0
 
-    def test_an_answer_that_does_not_say_what_it_covers(
+    def test_an_answer_without_the_time_that_it_covers(
         self, collector: Collector
     ) -> None:
         self.send(collector, 1)
@@ -285,7 +289,7 @@ MALFORMED: list[t.Any] = [
 
 
 @pytest.mark.parametrize("item", MALFORMED)
-def test_what_has_not_the_shape_of_a_record_is_said_to_be_so(
+def test_a_value_that_is_no_record_is_reported(
     collector: Collector, item: t.Any
 ) -> None:
     taken = collector.whole(an_answer(a_result(an_item(5), item)))
@@ -341,7 +345,7 @@ STRANGE: list[t.Any] = [
 
 
 @pytest.mark.parametrize("finding", STRANGE)
-def test_what_has_not_the_shape_of_a_finding_is_said_to_be_so(
+def test_a_value_that_is_no_finding_is_reported(
     collector: Collector, finding: t.Any
 ) -> None:
     log = {**a_log(an_item(1)), "findings": [finding, a_finding()]}
@@ -349,7 +353,7 @@ def test_what_has_not_the_shape_of_a_finding_is_said_to_be_so(
     assert actions(taken) == ["stale_grant", "records_malformed", "open"]
 
 
-def test_an_answer_that_nobody_has_thought_of_costs_no_other_host(
+def test_an_unexpected_answer_does_not_harm_other_hosts(
     collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_args: object) -> t.NoReturn:

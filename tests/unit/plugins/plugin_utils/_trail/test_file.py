@@ -87,7 +87,7 @@ def test_a_link_above_the_directory_is_as_good_as_the_directory(tmp_path: Path) 
     assert file.is_file()
 
 
-def test_each_directory_that_is_made_is_its_owners(tmp_path: Path) -> None:
+def test_only_the_owner_can_enter_new_directories(tmp_path: Path) -> None:
     old = os.umask(0)
     try:
         write_trail(tmp_path / "one" / "two" / "trail")
@@ -103,12 +103,12 @@ def test_a_directory_that_others_can_replace_is_refused(tmp_path: Path) -> None:
     above.chmod(0o777)
     with pytest.raises(TrailError, match="above can be written by other users"):
         open_trail(above / "between" / "trail")
-    # As /tmp is.
+    # /tmp is such a directory.
     above.chmod(0o1777)
     open_trail(above / "between" / "trail").close(None)
 
 
-def test_a_name_of_no_time_is_no_obstacle(tmp_path: Path) -> None:
+def test_a_file_name_with_an_impossible_time_is_no_obstacle(tmp_path: Path) -> None:
     for number, time in enumerate(
         ("99991231T235959.999999Z", "99999999T999999.999999Z")
     ):
@@ -116,14 +116,14 @@ def test_a_name_of_no_time_is_no_obstacle(tmp_path: Path) -> None:
         open_trail(tmp_path, number).close(None)
 
 
-def test_what_is_there_is_neither_followed_nor_overwritten(
+def test_an_existing_file_is_neither_followed_nor_overwritten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = write_trail(tmp_path / "elsewhere").name
     (tmp_path / "trail").mkdir(mode=0o700)
     (tmp_path / "victim").write_text("precious")
     (tmp_path / "trail" / name).symlink_to(tmp_path / "victim")
-    # This happens after the look at the existing files.
+    # This happens after the code has looked at the existing files.
     monkeypatch.setattr(os, "listdir", lambda _directory: [])
     with pytest.raises(TrailError, match="File exists"):
         open_trail(tmp_path / "trail")
@@ -136,7 +136,7 @@ def test_a_parent_that_is_no_directory(tmp_path: Path) -> None:
         open_trail(tmp_path / "file" / "trail")
 
 
-def test_what_another_process_writes_stays(tmp_path: Path) -> None:
+def test_lines_of_another_process_stay(tmp_path: Path) -> None:
     """The file is only appended to, and never overwritten."""
     file = open_trail(tmp_path)
     file.append(some_lines(1))
@@ -149,7 +149,7 @@ def test_what_another_process_writes_stays(tmp_path: Path) -> None:
 
 @contextlib.contextmanager
 def room_for(size: int) -> t.Iterator[None]:
-    """Let files have this size and no more, as on a full disk."""
+    """Limit the size of files, as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
@@ -171,7 +171,7 @@ def test_a_disk_that_is_full_from_the_start_leaves_no_file(tmp_path: Path) -> No
 
 
 def test_controllers_with_other_clocks_write_to_one_directory(tmp_path: Path) -> None:
-    """Runs begin and end in another order than their clocks say, and each is continued."""
+    """Runs begin and end in another order than their clocks say, and another run continues each of them."""
     hours = {"a": 0, "b": -3, "c": 3, "d": 0, "e": -3}
     open_ones: dict[str, TrailFile] = {}
     # A capital letter ends the run.

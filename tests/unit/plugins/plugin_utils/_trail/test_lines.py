@@ -105,7 +105,7 @@ def test_each_line_is_as_the_schema_says(
 
 
 @pytest.mark.parametrize("number", [0, 1, 8, 10, -1])
-def test_the_schema_takes_nothing_else(
+def test_the_schema_refuses_other_lines(
     validator: jsonschema.Draft202012Validator, lines: list[Line], number: int
 ) -> None:
     line = lines[number]
@@ -115,7 +115,7 @@ def test_the_schema_takes_nothing_else(
     assert not validator.is_valid({**line, "@timestamp": "yesterday"})
 
 
-def test_what_a_record_becomes(lines: list[Line]) -> None:
+def test_the_line_of_a_record(lines: list[Line]) -> None:
     line = lines[1]
     ours = line.pop("virtaudit")
     created, digest = line["event"].pop("created"), line["event"].pop("hash")
@@ -202,7 +202,7 @@ def test_the_network_and_the_ticket(
     ]
 
 
-def test_what_a_finding_becomes(lines: list[Line]) -> None:
+def test_the_line_of_a_finding(lines: list[Line]) -> None:
     line = lines[10]
     assert {key: line["event"][key] for key in ("kind", "action", "reason")} == {
         "kind": "alert",

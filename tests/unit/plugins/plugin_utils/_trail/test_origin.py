@@ -33,7 +33,7 @@ from ansible_collections.virtaudit.qemu.tests.unit.support.trail import (
 )
 
 
-def test_what_awx_and_the_runner_tell() -> None:
+def test_the_values_of_awx_and_the_runner() -> None:
     told = {
         "awx_user_name": "alice",
         "awx_job_id": 7,
@@ -64,7 +64,7 @@ def hash_of(*sources: Path | str) -> t.Any:
     ]
 
 
-def test_the_hash_is_of_what_the_inventory_says(tmp_path: Path) -> None:
+def test_the_hash_covers_the_inventory(tmp_path: Path) -> None:
     inventory = tmp_path / "inventory"
     (inventory / "group_vars").mkdir(parents=True)
     (inventory / "hosts.yml").write_text("all:")
@@ -132,7 +132,7 @@ def test_no_id_is_there_twice(tmp_path: Path, machine: str) -> None:
     ("address", "ip"),
     [("fe80::1%eth0", "fe80::1"), ("10.0.2.2", "10.0.2.2"), ("host1", None)],
 )
-def test_an_ip_has_no_zone(tmp_path: Path, address: str, ip: str | None) -> None:
+def test_an_address_has_no_zone(tmp_path: Path, address: str, ip: str | None) -> None:
     run(tmp_path, an_answer(a_result(an_item(1, addr=address))))
     line = json.loads(Path(trail_files(str(tmp_path))[0]).read_bytes().splitlines()[1])
     assert line["source"]["address"] == address

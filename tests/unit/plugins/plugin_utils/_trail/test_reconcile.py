@@ -108,7 +108,7 @@ def test_a_record_that_no_host_has(tmp_path: Path) -> None:
     assert not result["sound"]
 
 
-def test_what_the_logs_do_not_reach_is_only_counted(tmp_path: Path) -> None:
+def test_lines_from_before_the_logs_are_only_counted(tmp_path: Path) -> None:
     write_run(tmp_path, 1, 1, 2)
     log = an_answer(an_item(2))
     log["stats"]["first"] = "2026-11-23T07:55:05.001Z"
@@ -128,7 +128,7 @@ def test_what_the_logs_do_not_reach_is_only_counted(tmp_path: Path) -> None:
         ({"reason": "attach"}, None, "not_in_files"),
     ],
 )
-def test_what_no_task_wrote_is_no_discrepancy(
+def test_a_record_that_no_task_wrote_is_no_discrepancy(
     tmp_path: Path, change: dict[str, str], auid: int | None, kind: str
 ) -> None:
     write_run(tmp_path, 1, 1)
@@ -150,7 +150,7 @@ def test_what_no_task_wrote_is_no_discrepancy(
         ({"reason": "shutdown"}, 1000, 0),
     ],
 )
-def test_what_a_companion_wrote_is_no_discrepancy(
+def test_a_record_of_a_companion_is_no_discrepancy(
     tmp_path: Path, stop: dict[str, str], auid: int | None, ends: int
 ) -> None:
     write_run(tmp_path, 1, 1)

@@ -77,7 +77,7 @@ def test_at_200_columns_a_row_is_a_line(summary: Summary) -> None:
     ]
     assert words[2][3:] == ["/dev/net/tun", "open", "failed", "1795420505.005:5"]
     assert words[3][4:] == ["attach", "success", "1795420505.002:2"]
-    # One column under the other.
+    # Each column starts below the same column of the row above.
     assert len({text.find(MAC) for text, _style in lines[1:]}) == 1
 
 
@@ -118,7 +118,7 @@ def test_networks_and_tickets_have_columns_where_there_are_some(moved: Summary) 
     assert attached[network:].startswith("br0 vlan=42 filter=address  attach ")
     assert attached[ticket:] == "CHG-1"
     assert updated[network:].startswith("vlan: 42 -> none            update ")
-    # All of it is in the trail.
+    # The trail has the whole network.
     assert updated[ticket:] == "INC 2 " + "x" * 25 + "\u2026"
 
 
@@ -142,7 +142,7 @@ def test_at_80_columns_they_have_a_line_below(moved: Summary) -> None:
 
 
 @pytest.mark.parametrize("width", [40, 60, 80])
-def test_names_are_cut_before_what_tells_a_nic(width: int) -> None:
+def test_names_are_cut_before_the_mac(width: int) -> None:
     summary = Summary(2)
     device = "/dev/" + "d" * 80
     records = granted(1, vm="漢" * 50, path=device)
@@ -177,7 +177,7 @@ def test_without_a_row_there_is_no_table() -> None:
     assert summary.table(80) == []
 
 
-def test_what_is_wrong() -> None:
+def test_findings_and_missing_records() -> None:
     summary = Summary(1)
     for code, severity in (
         ("failed_open", "low"),
@@ -187,7 +187,7 @@ def test_what_is_wrong() -> None:
         summary.add_finding("hv1", found(code, severity))
     summary.add_gap("hv2", "Attach", "unreachable")
     summary.add_missing(lost("hv3"))
-    # The worst first.
+    # The worst finding comes first.
     assert summary.problems() == [
         (
             "hv3: 2 of 9 records that were sent are not in its log: 1.000:1, 1.000:2",
@@ -200,7 +200,7 @@ def test_what_is_wrong() -> None:
     ]
 
 
-def test_what_is_old_and_harmless_hides_nothing() -> None:
+def test_old_harmless_findings_hide_nothing() -> None:
     summary = Summary(1)
     for _each in range(60):
         summary.add_finding("hv1", found("failed_open", "low"))
@@ -225,7 +225,7 @@ def test_each_host_that_lost_records_is_named() -> None:
     ]
 
 
-def test_what_is_wrong_does_not_flood_the_terminal() -> None:
+def test_many_findings_do_not_flood_the_terminal() -> None:
     summary = Summary(1)
     for number in range(1000):
         summary.add_gap(f"hv{number}", "Attach", "unreachable")
@@ -250,13 +250,13 @@ def test_wide_characters_take_two_columns() -> None:
     assert columns_of(wide.partition(MAC)[0]) == columns_of(narrow.partition(MAC)[0])
 
 
-def test_what_is_wrong_is_broken_between_words() -> None:
+def test_long_findings_are_wrapped_between_words() -> None:
     path = "/srv/audit/" + "x" * 100
     lines = wrapped([("one two " * 20, "bad"), (path, "plain")], 80)
     assert all(len(text) < 80 for text, style in lines if style == "bad")
     assert [text[:2] for text, _style in lines] == ["on", "  ", "  ", "/s"]
     wide = wrapped([("漢字 " * 30, "bad")], 80)
     assert max(columns_of(text) for text, _style in wide) in range(70, 80)
-    # To be copied.
+    # People copy this line.
     assert lines[-1] == (path, "plain")
     assert wrapped([("one " * 50, "bad")], None) == [("one " * 50, "bad")]

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ways to tamper with a directory of five runs, and what finds each. ``file``: the files alone show it.
+"""Ways to tamper with a directory of five runs, and the check that finds each. ``file``: the files alone show it.
 
 ``heads``: the heads on another machine show it. ``host``: only trail_reconcile finds it in the hosts' logs. The
 threat model has the same list.
@@ -59,7 +59,7 @@ def head_of(path: Path) -> Head:
 
 
 def reseal(path: Path, change: t.Callable[[list[t.Any]], object]) -> None:
-    """Change a file, and compute all hashes again. Somebody who may write the file and knows how could do that."""
+    """Change a file, and compute all hashes again. A person who may write the file can do that."""
     documents = [json.loads(line) for line in path.read_bytes().splitlines()]
     change(documents)
     lines, head = [], documents[0]["virtaudit"]["previous"]["hash"]
@@ -135,7 +135,7 @@ def write_the_newest_anew(runs: Runs) -> None:
     reseal(runs.paths[4], change_a_vm)
 
 
-# The way, the function that does it, and what finds it.
+# The way, the function that does it, and the check that finds it.
 WAYS: list[tuple[str, t.Callable[[Runs], object], Found]] = [
     ("a line of a file is changed", edit, "file"),
     ("a line is removed from the middle", remove_a_line, "file"),
@@ -195,7 +195,7 @@ def cut_the_newest(runs: Runs) -> None:
 @pytest.mark.parametrize(
     "harm", [remove_the_newest, write_the_newest_anew, cut_the_newest]
 )
-def test_the_newest_is_harmed_and_another_run_came_since(
+def test_the_newest_file_is_changed_before_another_run(
     tmp_path: Path, harm: t.Callable[[Runs], None]
 ) -> None:
     """The next run continues the files that it finds, so only another machine still has the head."""
@@ -209,7 +209,7 @@ def test_the_newest_is_harmed_and_another_run_came_since(
     assert {each.status for each in runs.check(head=runs.heads[4].head)} == {0, 1}
 
 
-def test_the_head_of_a_file_that_was_written_anew_is_told_too(tmp_path: Path) -> None:
+def test_the_head_of_a_rewritten_file_is_sent_too(tmp_path: Path) -> None:
     runs = Runs(tmp_path)
     write_the_newest_anew(runs)
     for heads in (
@@ -219,7 +219,7 @@ def test_the_head_of_a_file_that_was_written_anew_is_told_too(tmp_path: Path) ->
         assert [each.status for each in runs.check(heads=heads)] == [0, 0, 0, 0, 1]
 
 
-def test_older_files_may_be_put_away_when_it_is_said(tmp_path: Path) -> None:
+def test_older_files_may_be_moved_if_the_check_is_told(tmp_path: Path) -> None:
     runs = Runs(tmp_path)
     runs.paths[0].unlink()
     assert "cut at its start" in runs.check()[0].text
@@ -257,9 +257,7 @@ def fixture_key(tmp_path: Path) -> Path:
     return key
 
 
-def test_a_file_that_is_written_anew_has_no_signature_of_ours(
-    tmp_path: Path, key: Path
-) -> None:
+def test_a_rewritten_file_has_no_signature_of_ours(tmp_path: Path, key: Path) -> None:
     signers = tmp_path / "signers"
     signers.write_text(f"auditor {key.with_suffix('.pub').read_text('ascii')}")
     runs = Runs(tmp_path)
