@@ -72,8 +72,8 @@ def put(
     """
     if _usable(family) != "whole":
         run(build(family))
-    new = elements_of(rights)
-    old = [] if before is None else elements_of(before)
+    new = [*elements_of(rights)]
+    old = () if before is None else elements_of(before)
     gone = table.there(family, [each for each in old if each not in new])
     if before is not None:
         # After a transaction that deletes, the next transaction waits for the kernel. So nothing is written that is
