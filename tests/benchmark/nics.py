@@ -220,22 +220,28 @@ def figures(times: Sequence[Timed], rounds: int) -> list[Figure]:
             "ms",
             many("attach", loop),
             (loop, ours),
-            Wanted("at least", 10),
+            Wanted("at least", 12),
         ),
-        Figure(f"{MANY} NICs hot-plugged", "ms", many("attach", whole), (whole, ours)),
+        Figure(
+            f"{MANY} NICs hot-plugged",
+            "ms",
+            many("attach", whole),
+            (whole, ours),
+            Wanted("at least", 1.5),
+        ),
         Figure(
             "1 NIC hot-plugged",
             "ms",
             one,
             ("one task", "a virsh task"),
-            Wanted("at most", 1),
+            Wanted("at most", 0.9),
         ),
         Figure(
             "one more NIC in a call",
             "ms",
             {"one task": more, "the floor": bottom},
             ("one task", "the floor"),
-            Wanted("at most", 2),
+            Wanted("at most", 1.5),
             f"({MANY} NICs - 1 NIC) / {MANY - 1}, beside open, records and QMP in plain calls",
         ),
         *(
@@ -244,7 +250,7 @@ def figures(times: Sequence[Timed], rounds: int) -> list[Figure]:
                 "ms",
                 {same: ms(f"again {count}"), "a no-op module": ms(f"noop {count}")},
                 (same, "a no-op module"),
-                Wanted("at most", 1.5),
+                Wanted("at most", 1.25),
             )
             for count in (1, MANY)
         ),
@@ -260,7 +266,13 @@ def figures(times: Sequence[Timed], rounds: int) -> list[Figure]:
             )
             for count in COLD
         ),
-        Figure("1 NIC detached", "ms", gone, ("a virsh task", "one task")),
+        Figure(
+            "1 NIC detached",
+            "ms",
+            gone,
+            ("one task", "a virsh task"),
+            Wanted("at most", 0.9),
+        ),
         Figure(f"{MANY} NICs detached", "ms", many("detach", loop), (loop, ours)),
         Figure(f"{MANY} NICs detached", "ms", many("detach", whole), (whole, ours)),
         Figure(

@@ -11,6 +11,7 @@ upper-case hex.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import typing as t
 
@@ -108,6 +109,11 @@ class Record:
         Raises :class:`RecordError` if a value that is written raw could break the record, or if the kernel
         would cut the text.
         """
+        return self._text
+
+    @functools.cached_property
+    def _text(self) -> str:
+        # A record is sent, found in the kernel's echo, and found in the log.
         text = " ".join(
             f"{key}={_encode(key, value)}" for key, value in self.fields.items()
         )

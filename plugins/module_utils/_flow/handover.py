@@ -13,8 +13,8 @@ from .._audit.mode import strictest
 from .._audit.sent import Sent
 from .._device import Device, fds_of
 from .._net import sysfs
-from .._net.backends import backend_of
 from .._net.interface import Interface
+from .._net.network import networks_of
 from .._net.opened import Noted
 from .._qemu import ids
 from .._qemu.carrier import set_carrier
@@ -85,12 +85,16 @@ def record_grants(
 
     Note each recorded interface as held, even if a later record fails. Raises :class:`AuditError`.
     """
-    records = []
     for mac, devices in held.items():
-        nic = note.interfaces[mac]
-        nic.devices = devices
-        fds, on = fds_of(devices), backend_of(nic.type).observe(nic.link)
-        records.append(messages.net_grant(reason, mac, fds, True, nic.ifname, on))
+        note.interfaces[mac].devices = devices
+    nics = {mac: note.interfaces[mac] for mac in held}
+    networks = networks_of({mac: (nic.link, nic.type) for mac, nic in nics.items()})
+    records = [
+        messages.net_grant(
+            reason, mac, fds_of(nic.devices), True, nic.ifname, networks[mac]
+        )
+        for mac, nic in nics.items()
+    ]
     sent: list[Sent] = []
     try:
         sent += map(auditor.send, records)

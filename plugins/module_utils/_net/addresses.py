@@ -8,6 +8,7 @@ Source: RFC 4291, appendix A, for the link-local address that a guest makes from
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import typing as t
 
@@ -39,6 +40,15 @@ def parse_addresses(option: str, items: t.Sequence[str]) -> tuple[IpNetwork, ...
         for network in unique
         if not any(_within(network, other) for other in unique if other != network)
     )
+
+
+@functools.lru_cache(maxsize=256)
+def parse_text(text: str) -> tuple[IpNetwork, ...]:
+    """Return the networks in the form of records. A task asks several times for each NIC.
+
+    Raises :class:`OptionError`.
+    """
+    return parse_addresses("addresses", text.split(",") if text else [])
 
 
 def texts(networks: t.Iterable[IpNetwork]) -> list[str]:

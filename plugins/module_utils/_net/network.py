@@ -8,6 +8,8 @@ Records have the real network, and not the one that the task asked for.
 
 from __future__ import annotations
 
+import typing as t
+
 from .._audit.network import Network
 from .._errors import LinkError
 from . import sysfs
@@ -28,3 +30,15 @@ def network_of(link: NicLink, kind: str) -> tuple[str | None, Network | None]:
         return link.ifname, backend.observe(link)
     except LinkError:
         return link.ifname, backend.observe(link.on(Network()))
+
+
+def networks_of(links: t.Mapping[str, tuple[NicLink, str]]) -> dict[str, Network]:
+    """Return the networks that links are on, by the same keys. Each link comes with its interface's type.
+
+    Ask once for all links of a type. Raises :class:`LinkError`.
+    """
+    found: dict[str, Network] = {}
+    for kind in {kind for _link, kind in links.values()}:
+        mine = {key: link for key, (link, other) in links.items() if other == kind}
+        found.update(zip(mine, backend_of(kind).observe_all([*mine.values()])))
+    return found

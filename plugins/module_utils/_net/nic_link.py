@@ -53,15 +53,14 @@ class NicLink(t.NamedTuple):
         network, vlan = self.network, self.vlan
         if network.filter is None or self.ifindex is None:
             return None
-        from .addresses import parse_addresses
+        from .addresses import parse_text
         from .filter.elements import Rights
 
-        items = network.addresses.split(",") if network.addresses else []
         return Rights(
             ifindex=self.ifindex,
             mac=self.mac,
             level="address" if network.filter == "address" else "mac",
-            addresses=parse_addresses("addresses", items),
+            addresses=parse_text(network.addresses or ""),
             trunk=vlan is not None and vlan.is_trunk,
         )
 

@@ -100,8 +100,7 @@ class OpenedDevices:
         finally:
             self._confirm()
         self._note(devices)
-        for each in interfaces:
-            self._prepare(each)
+        self._prepare(interfaces)
         self._auditor.confirm()
         return devices
 
@@ -120,26 +119,35 @@ class OpenedDevices:
         """Take over a link that stays when its last descriptor is closed. Remove it if it is not handed over."""
         self._links.append(ifname)
 
-    def _prepare(self, interface: Interface) -> None:
-        """Put the link on its network before a frame can pass. Record this if the network keeps frames apart.
+    def _prepare(self, interfaces: t.Sequence[Interface]) -> None:
+        """Put the links on their networks before a frame can pass, the links of one kind together.
 
-        Raises :class:`LinkError`.
+        Record this for each network that keeps frames apart. Raises :class:`LinkError`.
         """
-        backend = backend_of(interface.type)
-        mac, name, network = interface.mac, interface.ifname, interface.network
-        vm, index = self._messages.vm.uuid, self._made[mac][1]
-        link = NicLink(name, index, mac, network, vm)
-        self._prepared.append((backend, link))
-        try:
-            backend.prepare(link)
-        except LinkError:
-            if network.is_prepared:
-                record = self._messages.net_prepare(mac, name, network, success=False)
-                self._auditor.write_anyway(record)
-            raise
-        if network.is_prepared:
-            record = self._messages.net_prepare(mac, name, network, success=True)
+        vm = self._messages.vm.uuid
+        kinds: dict[str, list[NicLink]] = {}
+        for each in interfaces:
+            index = self._made[each.mac][1]
+            link = NicLink(each.ifname, index, each.mac, each.network, vm)
+            kinds.setdefault(each.type, []).append(link)
+        for kind, links in kinds.items():
+            backend = backend_of(kind)
+            self._prepared += [(backend, link) for link in links]
+            for link, failure in zip(links, backend.prepare(links)):
+                self._record_prepare(link, failure is None)
+                if failure is not None:
+                    raise failure
+
+    def _record_prepare(self, link: NicLink, success: bool) -> None:
+        if not link.network.is_prepared:
+            return
+        record = self._messages.net_prepare(
+            link.mac, link.ifname, link.network, success
+        )
+        if success:
             self._auditor.send(record)
+        else:
+            self._auditor.write_anyway(record)
 
     def _open_vhost(self, interface: Interface) -> list[Device]:
         if interface.vhost == "off" or not interface.is_virtio:

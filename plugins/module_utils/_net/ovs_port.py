@@ -59,16 +59,34 @@ def bridge_of_ports() -> dict[str, str]:
 
 def read(name: str) -> OvsPort | None:
     """Return a port, or ``None`` if no port has that name. Raises :class:`LinkError`."""
-    return _port_of(*ovsdb.select(*_questions(name)))
+    return read_all([name])[name]
 
 
-def _questions(name: str) -> list[ovsdb.Operation]:
+def read_all(names: t.Collection[str]) -> dict[str, OvsPort | None]:
+    """Return ports by name, with ``None`` for a name that no port has. Raises :class:`LinkError`."""
+    return _ports_of(names, ovsdb.select(*_questions(*names)))
+
+
+def _questions(*names: str) -> list[ovsdb.Operation]:
     columns = ["_uuid", "tag", "trunks", "vlan_mode", "protected"]
-    return [
-        ovsdb.rows_of("Port", columns, name=name),
-        _BRIDGES,
-        ovsdb.rows_of("Interface", ["external_ids", "error"], name=name),
-    ]
+    asked = [_BRIDGES]
+    for name in names:
+        asked += [
+            ovsdb.rows_of("Port", columns, name=name),
+            ovsdb.rows_of("Interface", ["external_ids", "error"], name=name),
+        ]
+    return asked
+
+
+def _ports_of(
+    names: t.Iterable[str], answers: t.Sequence[list[ovsdb.Row]]
+) -> dict[str, OvsPort | None]:
+    """Return the ports in the answers to the questions about them."""
+    bridges, *rows = answers
+    return {
+        name: _port_of(ports, bridges, links)
+        for name, ports, links in zip(names, rows[::2], rows[1::2])
+    }
 
 
 def _port_of(
@@ -88,44 +106,62 @@ def _port_of(
     )
 
 
-def add(name: str, port: OvsPort) -> None:
-    """Make a tap a port of a bridge, with all its settings at once. Raises :class:`LinkError`.
+def add(ports: t.Mapping[str, OvsPort]) -> dict[str, LinkError]:
+    """Make taps, by name, ports of bridges, each with all its settings at once.
 
-    If an old port has that name and its tap no longer exists, remove the port first, because the switch does not use
-    a new tap for an old port.
+    One transaction makes all ports, and waits for the switch once. If the database refuses it, or if the switch does
+    not use a port, each such port gets a transaction of its own. Return the errors of the ports that could not be made.
+    They are removed again. Raises :class:`LinkError` if the database or the switch does not answer.
     """
-    problem = _add(name, port)
-    if problem is not None:
+    failures: dict[str, LinkError] = {}
+    for name in _unused(ports):
+        # If an old port has that name and its tap no longer exists, the switch does not use the new tap for it.
         remove(name, wait=True)
-        problem = _add(name, port)
-    if problem is not None:
-        remove(name)
-        raise LinkError(
-            f"Open vSwitch could not use {name} as a port of {port.bridge}: {problem}"
-        )
+        port = ports[name]
+        try:
+            problem = _add({name: port})[name]
+        except ovsdb.RefusedError as exc:
+            problem = "a port of that name is there" if exc.timed_out else str(exc)
+        if problem is not None:
+            remove(name)
+            failures[name] = LinkError(
+                f"Open vSwitch could not use {name} as a port of {port.bridge}: {problem}"
+            )
+    return failures
 
 
-def _add(name: str, port: OvsPort) -> str | None:
-    """Make the port if no port has that name. Return why the switch does not use it, or ``None`` if it does."""
-    row = {
-        "name": name,
-        "interfaces": ["named-uuid", "link"],
-        **_settings(port),
-    }
-    link = {"name": name, "external_ids": ovsdb.as_map(port.ids)}
-    operations = [
-        ovsdb.require_none("Port", name=name),
-        _insert("Interface", link, "link"),
-        _insert("Port", row, "port"),
-        _mutate_ports(port.bridge, "insert", ["named-uuid", "port"]),
-    ]
+def _unused(ports: t.Mapping[str, OvsPort]) -> list[str]:
+    """Make ports in one transaction. Return the names of those that the switch does not use now."""
     try:
-        made = _port_of(*ovsdb.change(operations, *_questions(name)))
-    except ovsdb.RefusedError as exc:
-        if exc.timed_out:
-            return "a port of that name is there"
-        raise
-    return "its row is gone" if made is None else made.error
+        problems = _add(ports)
+    except ovsdb.RefusedError:
+        return [*ports]
+    return [name for name, problem in problems.items() if problem is not None]
+
+
+def _add(ports: t.Mapping[str, OvsPort]) -> dict[str, str | None]:
+    """Make ports if no ports have their names.
+
+    Return for each why the switch does not use it, or ``None`` if it does. Raises :class:`LinkError`, or
+    :class:`RefusedError` if the database made none of them.
+    """
+    operations: list[ovsdb.Operation] = []
+    for number, (name, port) in enumerate(ports.items()):
+        row, link = f"port{number}", f"link{number}"
+        ids = {"name": name, "external_ids": ovsdb.as_map(port.ids)}
+        settings = {"name": name, "interfaces": ["named-uuid", link]}
+        operations += [
+            ovsdb.require_none("Port", name=name),
+            _insert("Interface", ids, link),
+            _insert("Port", {**settings, **_settings(port)}, row),
+            _mutate_ports(port.bridge, "insert", ["named-uuid", row]),
+        ]
+    answers = ovsdb.change(operations, *_questions(*ports))
+    found = _ports_of(ports, answers)
+    return {
+        name: "its row is gone" if port is None else port.error
+        for name, port in found.items()
+    }
 
 
 def update(name: str, port: OvsPort) -> None:

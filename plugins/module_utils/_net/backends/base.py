@@ -35,6 +35,10 @@ class Nodes(t.Protocol):
         """Take over a link that stays when its last descriptor is closed."""
 
 
+# By MAC.
+Failures = dict[str, LinkError]
+
+
 class Backend(abc.ABC):
     """One kind of link. It has no state: callers pass what it needs, and it asks the kernel for the rest."""
 
@@ -70,36 +74,95 @@ class Backend(abc.ABC):
         Raises :class:`DeviceError`, :class:`LinkError` or :class:`AuditError`.
         """
 
-    def prepare(self, link: NicLink) -> None:
-        """Put a link that is down on its network, and bring it up unless the task wants it down.
+    def prepare(self, links: t.Sequence[NicLink]) -> t.Iterator[LinkError | None]:
+        """Put links that are down on their networks, and bring each up unless the task wants it down.
 
-        Raises :class:`LinkError`. This sets VLAN, filter and isolation, and reads them back, before the first frame
-        can pass.
+        For each link, in their order, yield ``None`` when it is done, or the error that it met. This sets VLAN, filter
+        and isolation, and reads them back, before the first frame can pass. The links share what takes as long for all
+        of them as for one. No link is up before the caller asks for its result.
         """
+        failures = self._connect_all(links)
+        failures.update(
+            self._put_filters([each for each in links if each.mac not in failures])
+        )
+        for each in links:
+            yield failures.get(each.mac) or self._finish(each)
+
+    def _finish(self, link: NicLink) -> LinkError | None:
+        """Set the port of a link that is on its source and filtered, and bring it up. Return the error, if there is one."""
         from .. import link as links
 
-        links.disable_ipv6(link.ifname)
-        self._connect(link)
-        self._set_filter(link, None)
-        self._set_port(link, None)
-        if link.network.link != "down":
-            links.bring_up(link.ifname)
+        try:
+            self._set_port(link, None)
+            if link.network.link != "down":
+                links.bring_up(link.ifname)
+        except LinkError as exc:
+            return exc
+        return None
+
+    def _connect_all(self, links: t.Sequence[NicLink]) -> Failures:
+        """Put links that are down on their sources. Return the errors by MAC."""
+        from .. import link as module
+
+        failures: Failures = {}
+        for each in links:
+            try:
+                module.disable_ipv6(each.ifname)
+                self._connect(each)
+            except LinkError as exc:
+                failures[each.mac] = exc
+        return failures
+
+    def _put_filters(self, links: t.Sequence[NicLink]) -> Failures:
+        """Filter what the NICs behind new links send. Return the errors by MAC."""
+        rights = {each.mac: each.rights for each in links}
+        filtered = [each for each in links if rights[each.mac] is not None]
+        if not filtered:
+            return {}
+        from ..filter import nft
+
+        found = nft.put_all(
+            self.family,
+            {each.ifname: given for each in filtered if (given := rights[each.mac])},
+        )
+        return {
+            each.mac: found[each.ifname] for each in filtered if each.ifname in found
+        }
 
     def observe(self, link: NicLink) -> Network:
         """Ask the kernel for the network that a link is on now, and return it. Raises :class:`LinkError`.
 
         Values that ``link`` does not name are not read.
         """
-        return self._observe_at(link, self.source_of(link.ifname))
+        return self.observe_all([link])[0]
 
-    def _observe_at(self, link: NicLink, source: str | None) -> Network:
-        """Return the network of a link whose source is known."""
-        network, rights = link.network, link.rights
-        if rights is not None:
+    def observe_all(self, links: t.Sequence[NicLink]) -> list[Network]:
+        """Return the networks that links are on now, as :meth:`observe` does. Raises :class:`LinkError`."""
+        sources = {each.ifname: self.source_of(each.ifname) for each in links}
+        return self._observe_at(links, sources)
+
+    def _observe_at(
+        self, links: t.Sequence[NicLink], sources: t.Mapping[str, str | None]
+    ) -> list[Network]:
+        """Return the networks of links whose sources are known, by the links' names."""
+        rights = {each.ifname: found for each in links if (found := each.rights)}
+        missing: t.Collection[str] = ()
+        if rights:
             from ..filter import nft
 
-            if nft.missing_of(self.family, link.ifname, rights) is not None:
-                network = dataclasses.replace(network, filter=None, addresses=None)
+            missing = nft.missing_of(self.family, rights)
+        return [
+            self._observe_one(each, sources[each.ifname], each.ifname in missing)
+            for each in links
+        ]
+
+    def _observe_one(
+        self, link: NicLink, source: str | None, unfiltered: bool
+    ) -> Network:
+        """Return the network of a link whose source is known, and whether its filter is missing."""
+        network = link.network
+        if unfiltered:
+            network = dataclasses.replace(network, filter=None, addresses=None)
         mtu, own = sysfs.mtu(link.ifname), sysfs.address(link.ifname)
         right = own in (None, self.hwaddr_of(link.mac))
         return dataclasses.replace(

@@ -78,10 +78,12 @@ class Bridge(Backend):
 
         return open_tap(interface, nodes)
 
-    def observe(self, link: NicLink) -> Network:
-        """Ask the kernel for the network that a tap is on now, and return it. Raises :class:`LinkError`."""
-        network, vlan = super().observe(link), link.vlan
-        if sysfs.master(link.ifname) is None:
+    def _observe_one(
+        self, link: NicLink, source: str | None, unfiltered: bool
+    ) -> Network:
+        """Ask the kernel for the VLANs and flags of a port too. Raises :class:`LinkError`."""
+        network, vlan = super()._observe_one(link, source, unfiltered), link.vlan
+        if source is None:
             return dataclasses.replace(network, vlan=None, isolated=None)
         if vlan is not None:
             from .. import port_vlan

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import typing as t
 import uuid as uuidlib
 
 from ..._audit.network import Network
@@ -16,7 +17,7 @@ from .. import ovs_port, ovsdb, sysfs
 from ..interface import Interface
 from ..nic_link import NicLink
 from ..ovs_port import OvsPort
-from .base import Backend, Nodes
+from .base import Backend, Failures, Nodes
 
 
 class OpenVSwitch(Backend):
@@ -67,21 +68,15 @@ class OpenVSwitch(Backend):
 
         return open_tap(interface, nodes)
 
-    def observe(self, link: NicLink) -> Network:
-        """Ask the database for the network that a tap is on now, and return it. Raises :class:`LinkError`."""
-        port = ovs_port.read(link.ifname)
-        network = self._observe_at(link, None if port is None else port.bridge)
-        if port is None:
-            return dataclasses.replace(network, vlan=None, isolated=None)
-        vlan = None if port.vlan is None else str(port.vlan)
-        named = network.interface_id is not None
-        return dataclasses.replace(
-            network,
-            vlan=vlan,
-            isolated="yes" if port.protected else None,
-            port_profile=port.ids.get(ovs_port.PROFILE),
-            interface_id=port.ids.get(ovs_port.INTERFACE) if named else None,
-        )
+    def observe_all(self, links: t.Sequence[NicLink]) -> list[Network]:
+        """Ask the database for the networks that taps are on now, and return them. Raises :class:`LinkError`."""
+        ports = ovs_port.read_all([each.ifname for each in links])
+        sources = {name: port and port.bridge for name, port in ports.items()}
+        found = self._observe_at(links, sources)
+        return [
+            _with_port(network, ports[each.ifname])
+            for each, network in zip(links, found)
+        ]
 
     def update(self, link: NicLink, network: Network) -> None:
         """Move a tap to another bridge, or change its VLANs and the rest in place. Raises :class:`LinkError`."""
@@ -92,7 +87,8 @@ class OpenVSwitch(Backend):
             links.take_down(link.ifname)
             if port is not None:
                 ovs_port.remove(link.ifname)
-            ovs_port.add(link.ifname, _port_of(new, port))
+            for failure in ovs_port.add({link.ifname: _port_of(new, port)}).values():
+                raise failure
         else:
             ovs_port.update(link.ifname, _port_of(new, port))
         if network.filter is None:
@@ -122,10 +118,25 @@ class OpenVSwitch(Backend):
         port = ovs_port.read(ifname) if ovsdb.is_installed() else None
         return None if port is None else port.bridge
 
+    def _connect_all(self, links: t.Sequence[NicLink]) -> Failures:
+        """Give taps their MACs and MTUs, and make all of them ports at once. Return the errors by MAC."""
+        failures = super()._connect_all(links)
+        macs = {each.ifname: each.mac for each in links if each.mac not in failures}
+        ports = {
+            each.ifname: _port_of(each, None) for each in links if each.ifname in macs
+        }
+        try:
+            found = ovs_port.add(ports) if ports else {}
+        except LinkError as exc:
+            # Nobody knows what the switch has done with any of them.
+            found = dict.fromkeys(macs, exc)
+        failures.update({macs[name]: exc for name, exc in found.items()})
+        return failures
+
     def _connect(self, link: NicLink) -> None:
+        _require_vlan(link)
         links.set_mac(link.ifname, self.hwaddr_of(link.mac))
         self._set_mtu(link)
-        ovs_port.add(link.ifname, _port_of(link, None))
 
     def _set_port(self, link: NicLink, before: NicLink | None) -> None:
         """Do nothing, because the transaction that made the port has also set its VLANs and its isolation."""
@@ -141,13 +152,33 @@ class OpenVSwitch(Backend):
         links.set_mtu(link.ifname, mtu)
 
 
+def _with_port(network: Network, port: OvsPort | None) -> Network:
+    """Return a link's network with what the row of its port says."""
+    if port is None:
+        return dataclasses.replace(network, vlan=None, isolated=None)
+    named = network.interface_id is not None
+    return dataclasses.replace(
+        network,
+        vlan=None if port.vlan is None else str(port.vlan),
+        isolated="yes" if port.protected else None,
+        port_profile=port.ids.get(ovs_port.PROFILE),
+        interface_id=port.ids.get(ovs_port.INTERFACE) if named else None,
+    )
+
+
 def _port_of(link: NicLink, before: OvsPort | None) -> OvsPort:
     """Return the port that a network needs. ``before`` is the port that the link has."""
+    _require_vlan(link)
     network = link.network
-    if network.vlan is not None and link.vlan is None:
-        raise LinkError(f"the VLANs {network.vlan} of {link.ifname} cannot be read")
     vm = link.vm or (before.ids.get(ovs_port.VM) if before is not None else None)
     given = network.interface_id or str(uuidlib.uuid5(uuidlib.NAMESPACE_OID, link.mac))
     ids = ovs_port.ids_of(link.mac, vm, given, network.port_profile)
     source, isolated = str(network.source), network.isolated == "yes"
     return OvsPort(source, link.vlan, isolated, ids)
+
+
+def _require_vlan(link: NicLink) -> None:
+    if link.network.vlan is not None and link.vlan is None:
+        raise LinkError(
+            f"the VLANs {link.network.vlan} of {link.ifname} cannot be read"
+        )

@@ -66,13 +66,16 @@ class Vdpa(Backend):
 
         return [nodes.open_node(interface, found.path, setup)]
 
-    def prepare(self, link: NicLink) -> None:
-        """Do nothing, because the device is on its network already."""
+    def prepare(self, links: t.Sequence[NicLink]) -> t.Iterator[LinkError | None]:
+        """Do nothing, because the devices are on their networks already."""
+        yield from [None] * len(links)
 
-    def observe(self, link: NicLink) -> Network:
-        """Return a network with the device's name as its source. The host sees nothing else of that network."""
-        source = self.source_of(link.ifname)
-        return dataclasses.replace(link.network, source=source)
+    def observe_all(self, links: t.Sequence[NicLink]) -> list[Network]:
+        """Return networks with the devices' names as their sources. The host sees nothing else of these networks."""
+        return [
+            dataclasses.replace(each.network, source=self.source_of(each.ifname))
+            for each in links
+        ]
 
     def update(self, link: NicLink, network: Network) -> None:
         """Refuse the change, because a NIC cannot move to another vdpa device. Raises :class:`LinkError`."""

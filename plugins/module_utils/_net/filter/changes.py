@@ -44,10 +44,11 @@ def element(each: Element) -> bytes:
 
 def is_element(answer: list[tuple[int, bytes]], each: Element) -> bool:
     """Tell whether the kernel's answer, in attributes, has exactly this element, and not only a range around its key."""
+    wanted = [each.key(), each.key_end()]
     for listed in nfnetlink.listed(answer):
         parts = dict(netlink.attributes(listed))
         keys = [_value(parts.get(kind)) for kind in (_ELEMENT_KEY, _ELEMENT_KEY_END)]
-        if keys == [each.key(), each.key_end()]:
+        if keys == wanted:
             return True
     return False
 

@@ -8,6 +8,7 @@ Source: ``nft(8)``, SETS; ``include/uapi/linux/netfilter/nf_tables.h`` for the f
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import struct
 import typing as t
@@ -63,7 +64,9 @@ class Element(t.NamedTuple):
         return struct.pack(order, self.ifindex) + value + bytes(-len(value) % 4)
 
 
-def elements_of(rights: Rights) -> list[Element]:
+# A task needs the elements of a NIC to set them, and each time that it reads them back.
+@functools.lru_cache(maxsize=256)
+def elements_of(rights: Rights) -> tuple[Element, ...]:
     """Return the elements for a NIC's rights, in the order of the table's sets."""
     index = rights.ifindex
     mac = bytes.fromhex(rights.mac.replace(":", ""))
@@ -86,7 +89,7 @@ def elements_of(rights: Rights) -> list[Element]:
                 allowed.append(own)
         for network in allowed:
             found += _of_network(index, network)
-    return found
+    return tuple(found)
 
 
 def _of_network(index: int, network: IpNetwork) -> list[Element]:

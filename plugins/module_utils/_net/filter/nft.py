@@ -14,6 +14,7 @@ import glob
 import importlib
 import importlib.machinery
 import importlib.util
+import itertools
 import sys
 import typing as t
 
@@ -22,6 +23,10 @@ from ..netlink import Order
 from . import changes, nfnetlink, table
 from .elements import Rights, elements_of
 from .ruleset import Family, build, hook_of, words_of
+
+# How many NICs one transaction filters. The kernel acknowledges each order, and the acknowledgements have to fit into the
+# memory of a socket. The elements of one set have to fit into one order.
+_AT_ONCE = 4
 
 _MISSING = (
     "the Python library nftables is missing on the host, so the task cannot set a filter; install it (Debian: the "
@@ -67,8 +72,8 @@ def put(
     """
     if _usable(family) != "whole":
         run(build(family))
-    new = elements_of(rights)
-    old = [] if before is None else elements_of(before)
+    new = [*elements_of(rights)]
+    old = () if before is None else elements_of(before)
     gone = table.there(family, [each for each in old if each not in new])
     if before is not None:
         # After a transaction that deletes, the next transaction waits for the kernel. So nothing is written that is
@@ -76,31 +81,78 @@ def put(
         kept = table.there(family, new)
         new = [each for each in new if each not in kept]
     orders = changes.delete(family, gone) + changes.add(family, new)
-    if family != "bridge" and not table.enters(family, rights.ifindex, ifname):
-        if table.has_hook(family, rights.ifindex):
-            orders += changes.delete_hook(family, rights.ifindex)
-        orders += changes.add_hook(family, ifname, rights.ifindex)
-    _change(orders)
-    missing = missing_of(family, ifname, rights)
-    if missing is not None:
-        raise LinkError(f"the filter of {ifname} was put in place, and {missing}")
+    _change(orders + _enter(family, ifname, rights))
+    missing = missing_of(family, {ifname: rights})
+    if missing:
+        raise LinkError(
+            f"the filter of {ifname} was put in place, and {missing[ifname]}"
+        )
 
 
-def missing_of(family: Family, ifname: str, rights: Rights) -> str | None:
-    """Return what is missing of a NIC's filter, or ``None`` if the filter is whole. Raises :class:`LinkError`."""
+def put_all(family: Family, wanted: t.Mapping[str, Rights]) -> dict[str, LinkError]:
+    """Filter what the NICs behind new links send, by link, and read the filters back. Return the errors by link.
+
+    One transaction filters several NICs. If nftables refuses it, or if a part of a filter is missing then, each NIC
+    gets a transaction of its own.
+    """
+    failures: dict[str, LinkError] = {}
+    for ifname in _unfiltered(family, wanted):
+        try:
+            put(family, ifname, wanted[ifname])
+        except LinkError as exc:
+            failures[ifname] = exc
+    return failures
+
+
+def _unfiltered(family: Family, wanted: t.Mapping[str, Rights]) -> list[str]:
+    """Put filters in place together. Return the links whose filters are not whole now."""
+    links = [*wanted]
+    try:
+        if _usable(family) != "whole":
+            run(build(family))
+        for start in range(0, len(links), _AT_ONCE):
+            part = {name: wanted[name] for name in links[start : start + _AT_ONCE]}
+            new = [each for rights in part.values() for each in elements_of(rights)]
+            orders = changes.add(family, new)
+            for ifname, rights in part.items():
+                orders += _enter(family, ifname, rights)
+            _change(orders)
+        return [*missing_of(family, wanted)]
+    except LinkError:
+        return links
+
+
+def _enter(family: Family, ifname: str, rights: Rights) -> list[Order]:
+    """Return the orders that make the frames of a link enter the table, if they do not yet."""
+    if family == "bridge" or table.enters(family, rights.ifindex, ifname):
+        return []
+    orders: list[Order] = []
+    if table.has_hook(family, rights.ifindex):
+        orders += changes.delete_hook(family, rights.ifindex)
+    return orders + changes.add_hook(family, ifname, rights.ifindex)
+
+
+def missing_of(family: Family, wanted: t.Mapping[str, Rights]) -> dict[str, str]:
+    """Return what is missing of the filters of NICs, by link. A link whose filter is whole is not in the answer.
+
+    Raises :class:`LinkError`.
+    """
     state = table.state_of(family)
     if state != "whole":
-        return f"the table {words_of(family)} of nftables is {state}"
-    if family != "bridge" and not table.enters(family, rights.ifindex, ifname):
-        return (
-            f"the chain {hook_of(rights.ifindex)} of nftables does not take its frames"
-        )
-    wanted = elements_of(rights)
-    found = table.there(family, wanted)
-    for element in wanted:
-        if element not in found:
-            return f"the element {{ {element.text()} }} is not in nftables' set {element.set}"
-    return None
+        words = f"the table {words_of(family)} of nftables is {state}"
+        return dict.fromkeys(wanted, words)
+    elements = {name: elements_of(rights) for name, rights in wanted.items()}
+    found = {*table.there(family, [*itertools.chain(*elements.values())])}
+    missing = {}
+    for name, rights in wanted.items():
+        gone = [each for each in elements[name] if each not in found]
+        if family != "bridge" and not table.enters(family, rights.ifindex, name):
+            chain = hook_of(rights.ifindex)
+            missing[name] = f"the chain {chain} of nftables does not take its frames"
+        elif gone:
+            words = f"the element {{ {gone[0].text()} }} is not in nftables' set"
+            missing[name] = f"{words} {gone[0].set}"
+    return missing
 
 
 def remove(family: Family, rights: Rights) -> None:

@@ -153,7 +153,7 @@ class Kernel:
         )
         monkeypatch.setattr(table, "enters", lambda *given: False)
         monkeypatch.setattr(nft, "run", self.commands.append)
-        monkeypatch.setattr(nft, "missing_of", lambda *given: None)
+        monkeypatch.setattr(nft, "missing_of", lambda *given: {})
         monkeypatch.setattr(table, "change", self.transact)
         for verb in ("add", "delete", "add_hook", "delete_hook"):
             monkeypatch.setattr(changes, verb, functools.partial(self.order, verb))
@@ -224,6 +224,53 @@ def test_a_change_that_was_cut_off_is_completed(
         for each in elements_of(rights("192.0.2.8"))
         if each.set == "addresses4"
     }
+
+
+def test_the_filters_of_new_nics_share_transactions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kernel = Kernel(monkeypatch)
+    wanted = {
+        f"vt{index}": rights("192.0.2.7")._replace(ifindex=index) for index in range(5)
+    }
+
+    assert nft.put_all("bridge", wanted) == {}
+
+    assert len(kernel.transactions) == 2
+    assert kernel.elements == {
+        (each.set, each.key())
+        for given in wanted.values()
+        for each in elements_of(given)
+    }
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["refused", "read back"])
+def test_a_filter_that_cannot_be_put_in_place_is_named(
+    monkeypatch: pytest.MonkeyPatch, lost: bool
+) -> None:
+    kernel = Kernel(monkeypatch)
+    bad = rights("192.0.2.8")._replace(ifindex=18)
+
+    def transact(orders: list[tuple[str, t.Any]]) -> None:
+        if not lost and any(each.ifindex == 18 for _verb, each in orders):
+            raise OSError(errno.EINVAL, "no")
+        kernel.transact(orders)
+
+    def missing_of(family: str, wanted: dict[str, Rights]) -> dict[str, str]:
+        return {name: "it is gone" for name, each in wanted.items() if each is bad}
+
+    monkeypatch.setattr(table, "change", transact)
+    if lost:
+        monkeypatch.setattr(nft, "missing_of", missing_of)
+    failures = nft.put_all("bridge", {"vt0": rights("192.0.2.7"), "vt1": bad})
+
+    assert [*failures] == ["vt1"]
+    assert str(failures["vt1"]) == (
+        "the filter of vt1 was put in place, and it is gone"
+        if lost
+        else "nftables refused the filter: no"
+    )
+    assert ("macs", elements_of(rights("192.0.2.7"))[1].key()) in kernel.elements
 
 
 @pytest.mark.parametrize("family", ["netdev", "ingress"])

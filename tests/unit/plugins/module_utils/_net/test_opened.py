@@ -42,6 +42,9 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._net import (
     link,
     sysfs,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net.backends import (
+    backend_of,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net.interface import (
     Interface,
 )
@@ -312,3 +315,36 @@ def test_one_of_two_interfaces_is_handed_over(
     assert removed == [SECOND.ifname]
     assert [reason for reason, _path, _res in host.records] == ["open", "open", "close"]
     assert list(noted[0]) == [first.mac, SECOND.mac]
+
+
+def test_the_records_of_a_kind_name_the_nic_that_could_not_be_prepared(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "become_tap", lambda *args, **kwargs: None)
+    backend = backend_of("bridge")
+    up: list[str] = []
+    monkeypatch.setattr(link, "bring_up", up.append)
+    monkeypatch.setattr(
+        type(backend), "_put_filters", lambda *args: {SECOND.mac: LinkError("no")}
+    )
+    monkeypatch.setattr(type(backend), "_set_port", lambda *args: None)
+    monkeypatch.setattr(type(backend), "remove", lambda *args: None)
+    records: list[tuple[str, str, str]] = []
+
+    def keep(record: Record) -> Sent:
+        told = record.fields
+        records.append((str(told["reason"]), str(told["net"]), str(told["res"])))
+        return Sent(record, good=True)
+
+    monkeypatch.setattr(host, "send", keep)
+    monkeypatch.setattr(host, "write_anyway", keep)
+    last = SECOND._replace(mac="52:54:00:00:00:03", ifname="vt525400000003")
+    nics = [an_interface(vhost="off"), SECOND, last]
+    with pytest.raises(LinkError, match="no"):
+        host.use(*(each._replace(filter="mac") for each in nics), hand_over=True)
+    assert up == [nics[0].ifname]
+    assert [each for each in records if each[0] == "prepare"] == [
+        ("prepare", nics[0].mac, "success"),
+        ("prepare", SECOND.mac, "failed"),
+    ]
+    assert len([each for each in records if each[0] == "close"]) == 3

@@ -169,56 +169,93 @@ def test_a_change_that_the_switch_does_not_take_over(
 
 
 class Switch:
-    """A database in which each new port gets the next of ``errors``. ``None`` means that the port is good."""
+    """A database in which each new port gets the next of its ``errors``. ``None`` means that the port is good.
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *errors: str | None) -> None:
-        self.errors = list(errors)
+    ``there`` as an error means that a port of that name exists, and ``refused`` that the database refuses the row.
+    """
+
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, **errors: list[str | None]
+    ) -> None:
+        self.errors = errors
         self.done: list[str] = []
         monkeypatch.setattr(ovsdb, "change", self.change)
         monkeypatch.setattr(ovsdb, "write", lambda given: self.done.append("write"))
-        monkeypatch.setattr(ovsdb, "select", lambda *given: self.rows(None)[:2])
-
-    @staticmethod
-    def rows(error: str | None) -> list[list[dict[str, t.Any]]]:
-        port = {"_uuid": "u", "tag": [], "trunks": [], "protected": False}
-        link = {"external_ids": {}, "error": [] if error is None else error}
-        return [[port], [{"name": "br0", "ports": "u"}], [link]]
+        monkeypatch.setattr(ovsdb, "select", lambda *given: [[PORT_ROW], [BRIDGE_ROW]])
 
     def change(self, operations: list[t.Any], *questions: t.Any) -> t.Any:
-        self.done.append("add" if questions else "remove")
         if not questions:
+            self.done.append("remove")
             return []
-        error = self.errors.pop(0)
-        if error == "there":
-            raise ovsdb.RefusedError("timed out", "waited")
-        return self.rows(error)
+        names = [each["row"]["name"] for each in operations if "uuid-name" in each]
+        names = names[::2]
+        self.done.append(f"add {' '.join(names)}")
+        errors = [self.errors[name][0] for name in names]
+        for refusal, word in (("there", "timed out"), ("refused", "constraint")):
+            if refusal in errors:
+                self.errors[names[errors.index(refusal)]].pop(0)
+                raise ovsdb.RefusedError(word, "waited")
+        rows: list[t.Any] = [[BRIDGE_ROW]]
+        for name, error in zip(names, errors):
+            self.errors[name].pop(0)
+            found = [] if error is None else error
+            rows += [[PORT_ROW], [{"external_ids": {}, "error": found}]]
+        return rows
 
 
+PORT_ROW = {"_uuid": "u", "tag": [], "trunks": [], "protected": False}
+BRIDGE_ROW = {"name": "br0", "ports": "u"}
 PORT = ovs_port.OvsPort("br0", None, False, {})
 
 
-def test_a_port_takes_one_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
-    switch = Switch(monkeypatch, None)
-    ovs_port.add("vt0", PORT)
-    assert switch.done == ["add"]
+def test_all_ports_take_one_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
+    switch = Switch(monkeypatch, vt0=[None], vt1=[None])
+    assert ovs_port.add({"vt0": PORT, "vt1": PORT}) == {}
+    assert switch.done == ["add vt0 vt1"]
 
 
 @pytest.mark.parametrize("first", ["there", "could not open network device"])
 def test_the_remains_of_a_port_are_removed_first(
     first: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    switch = Switch(monkeypatch, first, None)
-    ovs_port.add("vt0", PORT)
-    assert switch.done == ["add", "remove", "add"]
+    switch = Switch(monkeypatch, vt0=[first, None])
+    assert ovs_port.add({"vt0": PORT}) == {}
+    assert switch.done == ["add vt0", "remove", "add vt0"]
+
+
+def test_only_a_port_that_the_switch_does_not_use_is_made_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    switch = Switch(monkeypatch, vt0=[None], vt1=["no device", None], vt2=[None])
+    assert ovs_port.add(dict.fromkeys(("vt0", "vt1", "vt2"), PORT)) == {}
+    assert switch.done == ["add vt0 vt1 vt2", "remove", "add vt1"]
 
 
 def test_a_port_that_the_switch_cannot_use_is_taken_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    switch = Switch(monkeypatch, "no device", "no device vt0")
-    with pytest.raises(LinkError, match="vt0 as a port of br0: no device vt0"):
-        ovs_port.add("vt0", PORT)
-    assert switch.done == ["add", "remove", "add", "write"]
+    switch = Switch(monkeypatch, vt0=["no device", "no device vt0"], vt1=[None])
+    failures = ovs_port.add({"vt0": PORT, "vt1": PORT})
+    assert [*failures] == ["vt0"]
+    assert "vt0 as a port of br0: no device vt0" in str(failures["vt0"])
+    assert switch.done == ["add vt0 vt1", "remove", "add vt0", "write"]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "words"),
+    [
+        ("refused", "refused a change: waited"),
+        ("there", "a port of that name is there"),
+    ],
+)
+def test_a_port_that_the_database_refuses_is_named(
+    monkeypatch: pytest.MonkeyPatch, refusal: str, words: str
+) -> None:
+    Switch(monkeypatch, vt0=[None], vt1=[refusal, refusal])
+    failures = ovs_port.add({"vt0": PORT, "vt1": PORT})
+    assert [*failures] == ["vt1"]
+    assert "vt1 as a port of br0: " in str(failures["vt1"])
+    assert words in str(failures["vt1"])
 
 
 def test_a_switch_that_does_not_run_is_refused(run_dir: Path) -> None:

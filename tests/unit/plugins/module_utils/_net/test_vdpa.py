@@ -218,7 +218,7 @@ def test_a_holder_is_known_by_the_device_number(
 def test_nothing_of_it_stays_on_the_host() -> None:
     link = NicLink("vhost-vdpa-3", None, MAC, Network("vdpa0"))
     backend = backend_of("vdpa")
-    backend.prepare(link)
+    assert [*backend.prepare([link])] == [None]
     assert not backend.remains(link)
     assert backend.complaints("vdpa0", None) == []
     assert network_of(link, "vdpa") == ("vhost-vdpa-3", Network("vdpa0"))
