@@ -205,9 +205,10 @@ def _take_back(
         path = f"/machine/peripheral/{ids.device_id(mac)}"
         left = held[mac]
         with contextlib.suppress(MonitorError):
-            left = hotplug.revoke(
-                live.monitor, live.process, ids.netdev_id(mac), path, held[mac]
-            )
+            netdev = ids.netdev_id(mac)
+            left = hotplug.close_backends(
+                live.monitor, live.process, {netdev: held[mac]}, {netdev: path}
+            )[netdev]
             hotplug.unplug(live.monitor, [path], time.monotonic())
         kept += [mac] if left else []
     if kept and not live.process.wait_end(0):

@@ -205,27 +205,23 @@ def _close_backends(
 ) -> dict[str, Outcome]:
     """Close the host sides of NICs. Return what happened to each, by MAC."""
     live = vm.live
-    held: dict[str, list[Device]] = {}
-    if action == "revoked":
-        for nic in nics:
-            if nic.front_end is not None and hotplug.loses_its_back_end(nic.devices):
-                with _may_freeze(vm, note, True):
-                    path = nic.front_end.path
-                    held[nic.netdev] = hotplug.revoke(
-                        live.monitor, live.process, nic.netdev, path, nic.devices
-                    )
-    together = {nic.netdev: nic.devices for nic in nics if nic.netdev not in held}
-    held.update(hotplug.close_backends(live.monitor, live.process, together))
+    backends = {nic.netdev: nic.devices for nic in nics}
+    cards = {
+        nic.netdev: nic.front_end.path
+        for nic in nics
+        if action == "revoked" and nic.front_end is not None
+    }
+    held = hotplug.close_backends(
+        live.monitor,
+        live.process,
+        backends,
+        cards,
+        pulling=lambda: _may_freeze(vm, note),
+    )
     found = {}
     for nic in nics:
-        entry, front_end = note.interfaces[nic.mac], nic.front_end
-        kept = held[nic.netdev]
-        if kept and action == "revoked" and front_end is not None:
-            with _may_freeze(vm, note, True):
-                kept = hotplug.take_away(
-                    live.monitor, live.process, front_end.path, nic.devices
-                )
-        if kept:
+        entry = note.interfaces[nic.mac]
+        if held[nic.netdev]:
             found[nic.mac] = Outcome(nic.mac, "pending")
         elif entry.phase == "revoked":
             known: Action = "detached" if action == "detached" else "absent"
@@ -281,20 +277,20 @@ def _pull_out(
         for nic in nics
         if nic.front_end is not None and nic.mac in closed and nic.mac in kept
     }
-    with _may_freeze(vm, note, bool(paths)):
-        for mac, path in paths.items():
-            if hotplug.pull_out(vm.live.monitor, path):
-                del kept[mac]
+    if paths:
+        with _may_freeze(vm, note):
+            for mac, path in paths.items():
+                if hotplug.pull_out(vm.live.monitor, path):
+                    del kept[mac]
 
 
 @contextlib.contextmanager
-def _may_freeze(vm: Vm, note: Note, freezes: bool) -> t.Iterator[None]:
+def _may_freeze(vm: Vm, note: Note) -> t.Iterator[None]:
     """Note that the guest may be stopped for a moment.
 
     If the task is cut off meanwhile, the next task lets the guest go on.
     """
-    if freezes:
-        note.frozen = vm.live.monitor.execute("query-status")["running"]
-        vm.state.save(note)
+    note.frozen = vm.live.monitor.execute("query-status")["running"]
+    vm.state.save(note)
     yield
     note.frozen = False
