@@ -32,9 +32,9 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import (
 from ansible_collections.virtaudit.qemu.plugins.module_utils._repair import (
     nic_end,
     repair,
-    update_end,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._task.result import Report
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm import nic_network
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.nic import Nic
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.note import NicNote
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.statedir import VmState
@@ -102,7 +102,7 @@ def fixture_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
     monkeypatch.setattr(recent, "records_of", lambda uuid, since: [])
     a_base(tmp_path, monkeypatch)
     backend = FakeBackend(AFTER)
-    for module in (nic_end, update_end):
+    for module in (nic_end, nic_network):
         monkeypatch.setattr(module, "backend_of", lambda kind: backend)
     me = Process.of(os.getpid())
     assert me is not None
