@@ -19,14 +19,18 @@ from .._vm.find import find_vm
 from .._vm.nic import Nic
 from .._vm.note import NicNote
 from .._vm.target import Target
-from .._vm.vm import Vm
+from .._vm.vm import Live, Vm
 from .release import Action, Outcome, release, require_gone
 from .unknown import seen_of, unknown_words
 
 if t.TYPE_CHECKING:
+    from .._qemu.monitor import Monitor
     from .._task.result import Report
 
 _ALL = "all"
+# illumos takes a second press of the power button within 1.5 seconds as a cancellation. OpenStack Nova uses this
+# pause too.
+_PRESS_SECONDS = 10.0
 _QUIT_SECONDS = 3.0
 _KILL_SECONDS = 5.0
 # VIRT_CONTROL's words
@@ -158,17 +162,34 @@ def _report_outcomes(
 
 def _end(vm: Vm, how: str) -> bool:
     """End qemu in the way that the task asks for. Tell whether its process has ended."""
-    monitor, process = vm.live.monitor, vm.live.process
-    deadline = time.monotonic() + vm.target.timeout
-    with contextlib.suppress(MonitorError):
-        # qemu may end before it answers.
-        monitor.execute("system_powerdown" if how == "shutdown" else "quit")
     if how == "shutdown":
-        return process.wait_end(deadline - time.monotonic())
+        return _shut_down(vm.live, time.monotonic() + vm.target.timeout)
+    process = vm.live.process
+    _tell(vm.live.monitor, "quit")
     if process.wait_end(_QUIT_SECONDS):
         return True
     process.kill()
     return process.wait_end(_KILL_SECONDS)
+
+
+def _shut_down(live: Live, deadline: float) -> bool:
+    """Press the guest's power button until qemu has ended. Tell whether it has ended before ``deadline``.
+
+    ``deadline`` is in ``time.monotonic()``'s seconds. A guest that is not up yet misses a press, so it is repeated.
+    """
+    while True:
+        _tell(live.monitor, "system_powerdown")
+        left = deadline - time.monotonic()
+        if live.process.wait_end(min(left, _PRESS_SECONDS)):
+            return True
+        if left <= _PRESS_SECONDS:
+            return False
+
+
+def _tell(monitor: Monitor, command: str) -> None:
+    """Send a command that ends qemu, perhaps before it answers."""
+    with contextlib.suppress(MonitorError):
+        monitor.execute(command)
 
 
 def _parse_macs(macs: t.Sequence[str] | None, stop_vm: str) -> list[str] | None:
