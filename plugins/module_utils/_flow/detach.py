@@ -12,7 +12,7 @@ import typing as t
 from .._audit.origin import Origin
 from .._device import Device
 from .._errors import MonitorError, OptionError, StopError, StuckError
-from .._net.interface import parse_mac
+from .._net.mac import parse_mac
 from .._repair.repair import repair_first
 from .._repair.vm_end import end_vm
 from .._vm.find import find_vm

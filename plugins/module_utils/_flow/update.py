@@ -13,7 +13,7 @@ from .._audit.messages import Messages
 from .._audit.network import Network
 from .._errors import LinkError, VirtauditError
 from .._net.backends import backend_of
-from .._vm.nic import Move
+from .._vm.differences import Move
 from .._vm.nic_network import put_on
 from .._vm.note import NicNote, Note
 from .._vm.vm import Vm

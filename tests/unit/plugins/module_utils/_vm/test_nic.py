@@ -2,6 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
+"""The NICs that a VM has, and how they differ from what a task asks for."""
+
 from __future__ import annotations
 
 import typing as t
@@ -16,10 +18,12 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import (
     FrontEnd,
     Inventory,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.nic import (
-    Nic,
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.differences import (
     differences,
     move_of,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.nic import (
+    Nic,
     observe_nics,
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
