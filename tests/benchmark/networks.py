@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ansible_collections.virtaudit.qemu.tests.benchmark.support import (
@@ -22,6 +22,7 @@ from ansible_collections.virtaudit.qemu.tests.benchmark.support import (
     playbook,
     script,
     switch,
+    vm,
 )
 from ansible_collections.virtaudit.qemu.tests.benchmark.support.figures import (
     Figure,
@@ -32,21 +33,19 @@ from ansible_collections.virtaudit.qemu.tests.benchmark.support.playbook import 
     Timed,
 )
 
-NAME, UUID = "vabench-networks", "be7cbe7c-0000-4000-8000-000000000301"
-DETACH = "virtaudit.qemu.vm_net_detach"
+VM = {"name": "vabench-networks", "uuid": "be7cbe7c-0000-4000-8000-000000000301"}
 MANY, CROWD = 16, 1000
 FRAME_ROUNDS = 4
 Options = dict[str, object]
 
 
-def attach(count: int, options: Options, qemu: object = None) -> Task:
+def attach(count: int, options: Options) -> Task:
     """Return the task that gives the VM so many NICs on such a network."""
     nics = [
         {"mac": f"52:54:00:be:0a:{number:02x}", "source": host.BRIDGE, **options}
         for number in range(count)
     ]
-    vm = {"name": NAME, "uuid": UUID}
-    return {"virtaudit.qemu.vm_net_attach": {**vm, "interfaces": nics, "qemu": qemu}}
+    return {vm.ATTACH: {**VM, "interfaces": nics}}
 
 
 def filters_vlans() -> bool:
@@ -72,32 +71,14 @@ def kinds(vlans: bool) -> dict[str, Options]:
 
 def one_round(networks: dict[str, Options]) -> list[Task]:
     """Return the tasks of one round."""
-    vm = {"name": NAME, "uuid": UUID}
     tasks: list[Task] = []
     for name, options in networks.items():
         for count in (1, MANY):
             tasks += [
                 {"name": f"{name} {count}", **attach(count, options)},
-                {"name": "detach", DETACH: {**vm, "macs": ["all"], "timeout": 60}},
+                {"name": "detach", vm.DETACH: {**VM, "macs": ["all"], "timeout": 60}},
             ]
     return tasks
-
-
-@contextlib.contextmanager
-def vm(work: Path, guest: Path) -> Iterator[None]:
-    """Run the VM with a guest that is up, while the block runs."""
-    serial = work / "serial"
-    boot = ["-kernel", f"{guest}/vmlinuz", "-initrd", f"{guest}/initrd"]
-    says = ["-append", "console=ttyS0 quiet", "-serial", f"file:{serial}"]
-    qemu = {"accel": "tcg", "memory": "96", "hotplug_ports": MANY}
-    end = {DETACH: {"name": NAME, "uuid": UUID, "stop_vm": "destroy"}}
-    start = attach(0, {}, {**qemu, "args": [*boot, *says]})
-    try:
-        playbook.run([{"name": "begin", **start}], work)
-        host.wait_for_text(serial, "GUEST-READY")
-        yield
-    finally:
-        playbook.run([{"name": "end", **end}], work)
 
 
 def one_more(times: Sequence[Timed], name: str) -> list[float]:
@@ -159,7 +140,7 @@ def main() -> None:
         stack.enter_context(host.state_in_memory())
         if switch.is_installed():
             stack.enter_context(switch.running(work))
-        stack.enter_context(vm(work, host.guest(work)))
+        stack.enter_context(vm.running(VM, work, memory=96, ports=MANY))
         attached, passed = {}, {}
         for count in (0, CROWD):
             networks = kinds(vlans)
