@@ -20,7 +20,8 @@ from .._vm.nic import Nic
 from .._vm.note import NicNote
 from .._vm.target import Target
 from .._vm.vm import Live, Vm
-from .release import Action, Outcome, release, require_gone
+from .outcome import Action, Outcome, require_gone
+from .release import release
 from .unknown import seen_of, unknown_words
 
 if t.TYPE_CHECKING:

@@ -222,7 +222,8 @@ def _take_out(
     vm: Vm, note: Note, step: Step, report: Report, messages: Messages
 ) -> list[str]:
     """Detach the NICs that the task replaces. Return the ports that this freed."""
-    from .release import Outcome, release
+    from .outcome import Outcome
+    from .release import release
 
     before = set(vm.live.free_ports())
     nics = [] if step.nic is None else [step.nic]
