@@ -5,13 +5,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
 import typing as t
 
 from .._audit.origin import Origin
 from .._device import Device
-from .._errors import MonitorError, OptionError, StopError, StuckError
+from .._errors import OptionError, StopError, StuckError
 from .._net.mac import parse_mac
 from .._repair.repair import repair_first
 from .._repair.vm_end import end_vm
@@ -19,21 +17,15 @@ from .._vm.find import find_vm
 from .._vm.nic import Nic
 from .._vm.note import NicNote
 from .._vm.target import Target
-from .._vm.vm import Live, Vm
+from .._vm.vm import Vm
 from .outcome import Action, Outcome, require_gone
 from .release import release
 from .unknown import seen_of, unknown_words
 
 if t.TYPE_CHECKING:
-    from .._qemu.monitor import Monitor
     from .._task.result import Report
 
 _ALL = "all"
-# illumos takes a second press of the power button within 1.5 seconds as a cancellation. OpenStack Nova uses this
-# pause too.
-_PRESS_SECONDS = 10.0
-_QUIT_SECONDS = 3.0
-_KILL_SECONDS = 5.0
 # VIRT_CONTROL's words
 _REASONS = {"shutdown": "shutdown", "destroy": "destroyed"}
 _STOP_ADVICE = {
@@ -163,34 +155,13 @@ def _report_outcomes(
 
 def _end(vm: Vm, how: str) -> bool:
     """End qemu in the way that the task asks for. Tell whether its process has ended."""
+    # The import is here because few tasks stop a VM, and each import takes time.
+    from .._qemu.stop import destroy, shut_down
+
+    monitor, process = vm.live.monitor, vm.live.process
     if how == "shutdown":
-        return _shut_down(vm.live, time.monotonic() + vm.target.timeout)
-    process = vm.live.process
-    _tell(vm.live.monitor, "quit")
-    if process.wait_end(_QUIT_SECONDS):
-        return True
-    process.kill()
-    return process.wait_end(_KILL_SECONDS)
-
-
-def _shut_down(live: Live, deadline: float) -> bool:
-    """Press the guest's power button until qemu has ended. Tell whether it has ended before ``deadline``.
-
-    ``deadline`` is in ``time.monotonic()``'s seconds. A guest that is not up yet misses a press, so it is repeated.
-    """
-    while True:
-        _tell(live.monitor, "system_powerdown")
-        left = deadline - time.monotonic()
-        if live.process.wait_end(min(left, _PRESS_SECONDS)):
-            return True
-        if left <= _PRESS_SECONDS:
-            return False
-
-
-def _tell(monitor: Monitor, command: str) -> None:
-    """Send a command that ends qemu, perhaps before it answers."""
-    with contextlib.suppress(MonitorError):
-        monitor.execute(command)
+        return shut_down(monitor, process, vm.target.timeout)
+    return destroy(monitor, process)
 
 
 def _parse_macs(macs: t.Sequence[str] | None, stop_vm: str) -> list[str] | None:

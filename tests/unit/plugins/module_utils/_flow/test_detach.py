@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import time
 import typing as t
 from pathlib import Path
 
@@ -15,23 +14,18 @@ import pytest
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.auditor import (
     Auditor,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
-    MonitorError,
-    OptionError,
-)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import OptionError
 from ansible_collections.virtaudit.qemu.plugins.module_utils._flow import detach
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log import (
     known,
     recent,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.known import Known
-from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import Inventory
 from ansible_collections.virtaudit.qemu.plugins.module_utils._task.result import (
     Report,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.nic import Nic
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.statedir import VmState
-from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.vm import Live
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
     MAC,
     UUID,
@@ -92,64 +86,6 @@ def test_what_is_foreseen(
     assert [each.action for each in found] == actions
     assert [each.pending for each in found] == pending
     assert found[0].released == [tun(31)]
-
-
-class Guest:
-    """The monitor and the process of a VM whose guest sees the power button from ``up`` on, or never (``None``).
-
-    Time passes only while somebody waits for its end.
-    """
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, up: float | None) -> None:
-        self.up = up
-        self.now = 0.0
-        self.presses: list[float] = []
-        monkeypatch.setattr(time, "monotonic", lambda: self.now)
-
-    @property
-    def live(self) -> Live:
-        me = t.cast(t.Any, self)
-        return Live(me, me, Inventory([], {}, [], True), {})
-
-    @property
-    def has_ended(self) -> bool:
-        return self.up is not None and max(self.presses, default=-1) >= self.up
-
-    def execute(self, command: str) -> None:
-        assert command == "system_powerdown"
-        self.presses.append(self.now)
-        if self.has_ended:
-            raise MonitorError("qemu is gone")
-
-    def wait_end(self, seconds: float) -> bool:
-        if not self.has_ended:
-            self.now += seconds
-        return self.has_ended
-
-
-@pytest.mark.parametrize(
-    ("up", "timeout", "ended", "presses"),
-    [
-        (0, 20, True, [0]),
-        # The guest was not up yet at the first press.
-        (3, 20, True, [0, 10]),
-        (15, 60, True, [0, 10, 20]),
-        (15, 20, False, [0, 10]),
-        (None, 25, False, [0, 10, 20]),
-        (None, 1, False, [0]),
-    ],
-)
-def test_the_power_button_is_pressed_until_the_guest_sees_it(
-    monkeypatch: pytest.MonkeyPatch,
-    up: float | None,
-    timeout: float,
-    ended: bool,
-    presses: list[float],
-) -> None:
-    guest = Guest(monkeypatch, up)
-    assert detach._shut_down(guest.live, timeout) is ended
-    assert guest.presses == presses
-    assert guest.now <= timeout
 
 
 @pytest.fixture(name="params")
