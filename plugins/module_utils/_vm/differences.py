@@ -72,6 +72,8 @@ def _lasting_differences(wanted: Interface, nic: Nic) -> list[str]:
         return ["its host side is closed, and the guest has not released it"]
     if nic.note is not None and nic.note.pending:
         return ["a detach is pending: the guest was asked to release it"]
+    if nic.note is not None and nic.note.made and not nic.has_place:
+        return [f"its link {nic.ifname} is gone, so the guest has no network"]
     pairs: list[tuple[str, object, object]] = [
         ("type", nic.type, wanted.type),
         ("model", nic.front_end.model, wanted.qom_type),

@@ -42,6 +42,13 @@ class Nic:
         return self.front_end is not None and bool(self.devices)
 
     @property
+    def has_place(self) -> bool:
+        """Tell whether its link exists. For a kind of NIC without a link, tell whether its device exists."""
+        return sysfs.exists(self.ifname or "?") or (
+            bool(self.devices) and not backend_of(self.type).has_link
+        )
+
+    @property
     def is_pci(self) -> bool:
         """Tell whether the guest has the NIC on PCI."""
         return self.front_end is not None and sits_on_pci(self.front_end.model)
@@ -68,7 +75,7 @@ class Nic:
     @functools.cached_property
     def source(self) -> str | None:
         """Ask the kernel for the bridge or the lower device, and return it."""
-        if self.ifname is None or not self._is_there:
+        if self.ifname is None or not self.has_place:
             return self.note.source if self.note else None
         return backend_of(self.type).source_of(self.ifname)
 
@@ -76,7 +83,7 @@ class Nic:
     def network(self) -> Network:
         """Ask the kernel for the network that the NIC is on, and return it. Do not look at a NIC that nobody noted."""
         noted = self.note.link.network if self.note else Network()
-        if self.ifname is None or not self._is_there:
+        if self.ifname is None or not self.has_place:
             return noted
         index = sysfs.ifindex(self.ifname)
         link = NicLink(self.ifname, index, self.mac, noted)
@@ -97,7 +104,7 @@ class Nic:
     @property
     def mode(self) -> str | None:
         """Return a macvtap's mode."""
-        if self.ifname is None or not self._is_there:
+        if self.ifname is None or not self.has_place:
             return None
         return backend_of(self.type).mode_of(self.ifname)
 
@@ -129,13 +136,6 @@ class Nic:
             "network": self.network.result(),
             "devices": [opened.result() for opened in self.devices],
         }
-
-    @property
-    def _is_there(self) -> bool:
-        """Tell whether its link exists. For a kind of NIC without a link, tell whether its device exists."""
-        return sysfs.exists(self.ifname or "?") or (
-            bool(self.devices) and not backend_of(self.type).has_link
-        )
 
     def _queue_devices(self) -> list[Device]:
         return [opened for opened in self.devices if not opened.is_vhost]

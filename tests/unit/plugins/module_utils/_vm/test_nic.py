@@ -197,6 +197,9 @@ def test_a_link_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sysfs, "exists", lambda name: False)
     assert (a_nic().source, a_nic(**FOREIGN).source) == ("br0", None)
     assert a_nic(**MACVTAP).mode is None
+    gone = f"its link {IFNAME} is gone, so the guest has no network"
+    assert differences(an_interface(), a_nic()) == [gone]
+    assert move_of(an_interface(), a_nic()) is None
 
 
 def observed(
