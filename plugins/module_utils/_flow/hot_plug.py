@@ -75,7 +75,8 @@ def _detach_unlisted(
     vm: Vm, note: Note, nics: t.Sequence[Nic], report: Report, messages: Messages
 ) -> None:
     """Detach the NICs that the task does not list. Raises :class:`PendingError` if the guest keeps one."""
-    from .release import Outcome, release, require_gone
+    from .outcome import Outcome, require_gone
+    from .release import release
 
     outcomes: list[Outcome] = []
     values = {nic.mac: nic.result() for nic in nics}
