@@ -289,7 +289,7 @@ grants:
           type: str
           returned: always
         link:
-          description: V(up) or V(down); null if no record changed it.
+          description: V(down) while the NIC is in quarantine, null if its link is up.
           type: str
           returned: always
     ticket:

@@ -46,7 +46,8 @@ options:
   stop_vm:
     description:
       - Whether to stop the VM. A VM that stops gives up all its interfaces, whatever O(macs) names.
-      - V(shutdown) presses the guest's power button and waits for the guest. V(destroy) ends qemu.
+      - V(shutdown) presses the guest's power button and waits for the guest. A guest that is not up yet misses that, so
+        the task presses it again every 10 seconds until O(timeout). V(destroy) ends qemu.
     type: str
     choices: [never, shutdown, destroy]
     default: never

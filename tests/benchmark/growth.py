@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ansible_collections.virtaudit.qemu.tests.benchmark.support import (
     host,
     playbook,
     script,
+    vm,
 )
 from ansible_collections.virtaudit.qemu.tests.benchmark.support.figures import (
     Figure,
@@ -29,31 +30,34 @@ from ansible_collections.virtaudit.qemu.tests.benchmark.support.playbook import 
     Timed,
 )
 
-NAME, UUID = "vabench-growth", "be7cbe7c-0000-4000-8000-000000000201"
+VM = {"name": "vabench-growth", "uuid": "be7cbe7c-0000-4000-8000-000000000201"}
 COUNTS = (1, 4, 16, 64)
 # The numbers of VMs on the host, including the measured VM. Each other VM has a NIC and stays paused.
 VMS = (1, 10, 100)
 BYTECODE = "/var/cache/virtaudit/bytecode"
-ATTACH = "virtaudit.qemu.vm_net_attach"
-DETACH = "virtaudit.qemu.vm_net_detach"
 
 
-def attach(count: int, qemu: object = None) -> Task:
+def attach(count: int) -> Task:
     """Return the task that gives the VM so many NICs."""
     nics = [
         {"mac": f"52:54:00:be:09:{number:02x}", "source": host.BRIDGE}
         for number in range(count)
     ]
-    vm = {"name": NAME, "uuid": UUID}
-    return {ATTACH: {**vm, "interfaces": nics, "qemu": qemu}}
+    return {vm.ATTACH: {**VM, "interfaces": nics}}
 
 
 def neighbours(first: int, behind: int) -> list[Task]:
     """Return the task that starts other VMs."""
     qemu = {"accel": "tcg", "memory": "16", "paused": True, "hotplug_ports": 0}
     nic = {"mac": "52:54:00:be:0a:{{ '%02x' % item }}", "source": host.BRIDGE}
-    vm = {**_neighbour(), "interfaces": [nic], "qemu": qemu}
-    return [{"name": "neighbours", ATTACH: vm, "loop": [*range(first, behind)]}]
+    given = {**_neighbour(), "interfaces": [nic], "qemu": qemu}
+    return [{"name": "neighbours", vm.ATTACH: given, "loop": [*range(first, behind)]}]
+
+
+def end_neighbours() -> Task:
+    """Return the task that ends the other VMs."""
+    end = {**_neighbour(), "stop_vm": "destroy"}
+    return {"name": "end neighbours", vm.DETACH: end, "loop": [*range(1, max(VMS))]}
 
 
 def _neighbour() -> dict[str, str]:
@@ -65,18 +69,16 @@ def _neighbour() -> dict[str, str]:
 
 def among(count: int, rounds: int) -> list[Task]:
     """Return the tasks to measure when the host has so many VMs."""
-    vm = {"name": NAME, "uuid": UUID}
     tasks = [
         {"name": f"attach among {count}", **attach(1)},
         {"name": f"again among {count}", **attach(1)},
-        {"name": f"detach among {count}", DETACH: {**vm, "macs": ["all"]}},
+        {"name": f"detach among {count}", vm.DETACH: {**VM, "macs": ["all"]}},
     ]
     return tasks * (rounds + 1)
 
 
 def one_round() -> list[Task]:
     """Return the tasks of one round."""
-    vm = {"name": NAME, "uuid": UUID}
     forget = {"ansible.builtin.file": {"path": BYTECODE, "state": "absent"}}
     tasks: list[Task] = []
     for count in COUNTS:
@@ -91,29 +93,8 @@ def one_round() -> list[Task]:
                 {"name": "compiles", **attach(count)},
                 {"name": "compiled", **attach(count)},
             ]
-        tasks.append({"name": f"detach {count}", DETACH: {**vm, "macs": ["all"]}})
+        tasks.append({"name": f"detach {count}", vm.DETACH: {**VM, "macs": ["all"]}})
     return tasks
-
-
-@contextlib.contextmanager
-def vm(work: Path, guest: Path) -> Iterator[None]:
-    """Run the VM with a guest that is up, while the block runs."""
-    serial = work / "serial"
-    boot = ["-kernel", f"{guest}/vmlinuz", "-initrd", f"{guest}/initrd"]
-    says = ["-append", "console=ttyS0 quiet", "-serial", f"file:{serial}"]
-    qemu = {"accel": "tcg", "memory": "192", "hotplug_ports": max(COUNTS)}
-    end = {DETACH: {"name": NAME, "uuid": UUID, "stop_vm": "destroy"}}
-    stopped = {**_neighbour(), "stop_vm": "destroy"}
-    others = {DETACH: stopped, "loop": [*range(1, max(VMS))]}
-    start = attach(0, {**qemu, "args": [*boot, *says]})
-    try:
-        playbook.run([{"name": "begin", **start}], work)
-        host.wait_for_text(serial, "GUEST-READY")
-        yield
-    finally:
-        # A VM that was never started is not an error.
-        ends = [{"name": "end", **end}, {"name": "end neighbours", **others}]
-        playbook.run(ends, work)
 
 
 def figures(times: Sequence[Timed]) -> list[Figure]:
@@ -174,7 +155,9 @@ def main() -> None:
         stack.enter_context(host.auditing())
         stack.enter_context(host.bridge())
         stack.enter_context(host.state_in_memory())
-        stack.enter_context(vm(work, host.guest(work)))
+        ends = [end_neighbours()]
+        guest = vm.running(VM, work, memory=192, ports=max(COUNTS), at_the_end=ends)
+        stack.enter_context(guest)
         script.say(f"growth: {rounds} rounds, and one before them")
         # The first round fills caches and does not count.
         tasks = [task for _number in range(rounds + 1) for task in one_round()]

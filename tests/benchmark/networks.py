@@ -17,7 +17,7 @@ import contextlib
 import statistics
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ansible_collections.virtaudit.qemu.tests.benchmark.support import (
@@ -26,6 +26,7 @@ from ansible_collections.virtaudit.qemu.tests.benchmark.support import (
     playbook,
     script,
     switch,
+    vm,
 )
 from ansible_collections.virtaudit.qemu.tests.benchmark.support.figures import (
     Figure,
@@ -36,21 +37,19 @@ from ansible_collections.virtaudit.qemu.tests.benchmark.support.playbook import 
     Timed,
 )
 
-NAME, UUID = "vabench-networks", "be7cbe7c-0000-4000-8000-000000000301"
-DETACH = "virtaudit.qemu.vm_net_detach"
+VM = {"name": "vabench-networks", "uuid": "be7cbe7c-0000-4000-8000-000000000301"}
 MANY, CROWD = 32, 1000
 FRAME_ROUNDS = 4
 Options = dict[str, object]
 
 
-def attach(count: int, options: Options, qemu: object = None) -> Task:
+def attach(count: int, options: Options) -> Task:
     """Return the task that gives the VM so many NICs on such a network."""
     nics = [
         {"mac": f"52:54:00:be:0a:{number:02x}", "source": host.BRIDGE, **options}
         for number in range(count)
     ]
-    vm = {"name": NAME, "uuid": UUID}
-    return {"virtaudit.qemu.vm_net_attach": {**vm, "interfaces": nics, "qemu": qemu}}
+    return {vm.ATTACH: {**VM, "interfaces": nics}}
 
 
 def filters_vlans() -> bool:
@@ -76,26 +75,13 @@ def kinds(vlans: bool) -> dict[str, Options]:
 
 def one_round(networks: dict[str, Options]) -> list[Task]:
     """Return the tasks of one round: each kind of network twice, in both orders."""
-    vm = {"name": NAME, "uuid": UUID}
     # A paused guest releases no NIC.
-    gone = {"name": "detach", DETACH: {**vm, "macs": ["all"], "force": True}}
+    gone = {"name": "detach", vm.DETACH: {**VM, "macs": ["all"], "force": True}}
     tasks: list[Task] = []
     for name, options in [*networks.items(), *reversed(networks.items())]:
         for count in (1, MANY):
             tasks += [{"name": f"{name} {count}", **attach(count, options)}, gone]
     return tasks
-
-
-@contextlib.contextmanager
-def vm(work: Path) -> Iterator[None]:
-    """Run the paused VM while the block runs."""
-    qemu = {"accel": "tcg", "memory": "96", "hotplug_ports": MANY, "paused": True}
-    end = {DETACH: {"name": NAME, "uuid": UUID, "stop_vm": "destroy"}}
-    try:
-        playbook.run([{"name": "begin", **attach(0, {}, qemu)}], work)
-        yield
-    finally:
-        playbook.run([{"name": "end", **end}], work)
 
 
 def one_more(times: Sequence[Timed], name: str) -> list[float]:
@@ -158,7 +144,7 @@ def main() -> None:
         stack.enter_context(host.state_in_memory())
         if switch.is_installed():
             stack.enter_context(switch.running(work))
-        stack.enter_context(vm(work))
+        stack.enter_context(vm.paused(VM, work, ports=MANY))
         attached, passed = {}, {}
         for count in (0, CROWD):
             networks = kinds(vlans)

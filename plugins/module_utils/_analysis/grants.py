@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from .._audit.network import value_of
 from .._device import Device
 from .._log.parse import Logged
 from .._time import iso
@@ -16,8 +17,6 @@ from .._time import iso
 _NETWORK = ("source", "vlan", "filter", "isolated", "link")
 # The longest time between two changes of one NIC by one task.
 _AT_ONCE_SECONDS = 2.0
-# The word that an update record has for a value that is not there.
-_NOTHING = {"filter": "none", "isolated": "no"}
 
 
 class Move(t.NamedTuple):
@@ -110,12 +109,11 @@ def network_of(
 
     The fields of an update record have the ``prefix`` ``old-`` or ``new-``.
     """
-    found = {}
-    for name in _NETWORK:
-        if f"{prefix}{name}" in fields:
-            value = fields[f"{prefix}{name}"]
-            found[name] = None if value == _NOTHING.get(name) else value
-    return found
+    return {
+        name: value_of(name, fields[f"{prefix}{name}"])
+        for name in _NETWORK
+        if f"{prefix}{name}" in fields
+    }
 
 
 def whole_network(

@@ -86,11 +86,18 @@ class Network:
         for field in dataclasses.fields(self):
             name = f"old-{field.name}"
             if name in change:
-                value = change[name]
-                plain = value == _DEFAULTS.get(field.name)
-                old[field.name] = None if plain else value
+                old[field.name] = value_of(field.name, change[name])
         return dataclasses.replace(self, **old)
 
     def _fields(self, names: t.Sequence[str]) -> Fields:
         values = {name: getattr(self, name) for name in names}
         return {name: value for name, value in values.items() if value is not None}
+
+
+def value_of(name: str, word: str | None) -> str | None:
+    """Return a value of a network from the word that a record has for it.
+
+    ``None`` means that it does not apply. The record of a hand-over leaves such a value out, and the record of an
+    update has a word for it.
+    """
+    return None if word == _DEFAULTS.get(name) else word

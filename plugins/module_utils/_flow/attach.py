@@ -12,7 +12,7 @@ from __future__ import annotations
 import typing as t
 
 from .._audit.origin import Origin
-from .._net.interface import parse_interfaces
+from .._net.interface_options import parse_interfaces
 from .._repair.repair import repair_first
 from .._vm.find import find_vm
 from .._vm.nic import strange_devices

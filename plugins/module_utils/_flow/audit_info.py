@@ -27,7 +27,7 @@ from .._log.order import in_order
 from .._log.recall import Logs, Recalled, read_all, recall
 from .._log.unread import Unread
 from .._log.wanted import Wanted
-from .._net.interface import parse_mac
+from .._net.mac import parse_mac
 from .._time import iso, parse_time
 from .._vm.target import parse_name, parse_uuid
 from .counted import Counted

@@ -5,14 +5,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
 import typing as t
 
 from .._audit.origin import Origin
 from .._device import Device
-from .._errors import MonitorError, OptionError, StopError, StuckError
-from .._net.interface import parse_mac
+from .._errors import OptionError, StopError, StuckError
+from .._net.mac import parse_mac
 from .._repair.repair import repair_first
 from .._repair.vm_end import end_vm
 from .._vm.find import find_vm
@@ -20,15 +18,14 @@ from .._vm.nic import Nic
 from .._vm.note import NicNote
 from .._vm.target import Target
 from .._vm.vm import Vm
-from .release import Action, Outcome, release, require_gone
+from .outcome import Action, Outcome, require_gone
+from .release import release
 from .unknown import seen_of, unknown_words
 
 if t.TYPE_CHECKING:
     from .._task.result import Report
 
 _ALL = "all"
-_QUIT_SECONDS = 3.0
-_KILL_SECONDS = 5.0
 # VIRT_CONTROL's words
 _REASONS = {"shutdown": "shutdown", "destroy": "destroyed"}
 _STOP_ADVICE = {
@@ -158,17 +155,13 @@ def _report_outcomes(
 
 def _end(vm: Vm, how: str) -> bool:
     """End qemu in the way that the task asks for. Tell whether its process has ended."""
+    # The import is here because few tasks stop a VM, and each import takes time.
+    from .._qemu.stop import destroy, shut_down
+
     monitor, process = vm.live.monitor, vm.live.process
-    deadline = time.monotonic() + vm.target.timeout
-    with contextlib.suppress(MonitorError):
-        # qemu may end before it answers.
-        monitor.execute("system_powerdown" if how == "shutdown" else "quit")
     if how == "shutdown":
-        return process.wait_end(deadline - time.monotonic())
-    if process.wait_end(_QUIT_SECONDS):
-        return True
-    process.kill()
-    return process.wait_end(_KILL_SECONDS)
+        return shut_down(monitor, process, vm.target.timeout)
+    return destroy(monitor, process)
 
 
 def _parse_macs(macs: t.Sequence[str] | None, stop_vm: str) -> list[str] | None:

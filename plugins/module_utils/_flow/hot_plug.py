@@ -75,7 +75,8 @@ def _detach_unlisted(
     vm: Vm, note: Note, nics: t.Sequence[Nic], report: Report, messages: Messages
 ) -> None:
     """Detach the NICs that the task does not list. Raises :class:`PendingError` if the guest keeps one."""
-    from .release import Outcome, release, require_gone
+    from .outcome import Outcome, require_gone
+    from .release import release
 
     outcomes: list[Outcome] = []
     values = {nic.mac: nic.result() for nic in nics}
@@ -205,9 +206,10 @@ def _take_back(
         path = f"/machine/peripheral/{ids.device_id(mac)}"
         left = held[mac]
         with contextlib.suppress(MonitorError):
-            left = hotplug.revoke(
-                live.monitor, live.process, ids.netdev_id(mac), path, held[mac]
-            )
+            netdev = ids.netdev_id(mac)
+            left = hotplug.close_backends(
+                live.monitor, live.process, {netdev: held[mac]}, {netdev: path}
+            )[netdev]
             hotplug.unplug(live.monitor, [path], time.monotonic())
         kept += [mac] if left else []
     if kept and not live.process.wait_end(0):
@@ -221,7 +223,8 @@ def _take_out(
     vm: Vm, note: Note, step: Step, report: Report, messages: Messages
 ) -> list[str]:
     """Detach the NICs that the task replaces. Return the ports that this freed."""
-    from .release import Outcome, release
+    from .outcome import Outcome
+    from .release import release
 
     before = set(vm.live.free_ports())
     nics = [] if step.nic is None else [step.nic]

@@ -11,7 +11,8 @@ from .._errors import MismatchError, OptionError
 from .._net.backends import backend_of
 from .._net.interface import Interface
 from .._vm import identity, statedir
-from .._vm.nic import Move, Nic, differences, move_of
+from .._vm.differences import Move, differences, move_of
+from .._vm.nic import Nic
 from .._vm.note import Note
 from .._vm.statedir import VmState
 from .._vm.vm import Vm

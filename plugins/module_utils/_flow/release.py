@@ -6,21 +6,19 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import time
 import typing as t
 
 from .._audit.messages import Messages
-from .._device import Device
-from .._errors import LinkError, PendingError
+from .._errors import LinkError
 from .._net import holdings
-from .._net.holdings import Holding
 from .._qemu import hotplug
 from .._repair.nic_end import nic_end_records, remove_remains
 from .._vm.history import of_note
 from .._vm.nic import Nic
 from .._vm.note import NicNote, Note
 from .._vm.vm import Vm
+from .outcome import Action, Outcome
 
 if t.TYPE_CHECKING:
     from .._audit.record import Record
@@ -29,35 +27,6 @@ if t.TYPE_CHECKING:
 
 # How long a guest gets to release its NIC after its host side was revoked.
 _GRACE_SECONDS = 1.0
-
-Action = t.Literal["detached", "revoked", "absent", "pending"]
-
-
-@dataclasses.dataclass
-class Outcome:
-    """What happened to one NIC. ``pending`` tells that the guest still has its side.
-
-    ``released`` are the devices that qemu gave up. If the macvtap could not be removed, ``left`` is the reason.
-    If qemu refused to ask the guest, ``refused`` is the reason. If a process other than the VM's qemu still holds
-    the NIC's link, ``holding`` names it.
-    """
-
-    mac: str
-    action: Action
-    pending: bool = False
-    released: list[Device] = dataclasses.field(default_factory=list)
-    left: str | None = None
-    refused: str | None = None
-    holding: Holding | None = None
-
-    def result(self) -> dict[str, t.Any]:
-        """Return the module's value for the NIC."""
-        return {
-            "mac": self.mac,
-            "action": self.action,
-            "pending": self.pending,
-            "released": [opened.result() for opened in self.released],
-        }
 
 
 def release(
@@ -96,50 +65,6 @@ def release(
         elif outcome.action == "detached" and not outcome.released:
             # Its host side was closed before this run, and the guest still has its side.
             outcome.action = "absent"
-
-
-def require_gone(
-    name: str, timeout: float, force: bool, outcomes: t.Sequence[Outcome]
-) -> None:
-    """Require that qemu gave up every NIC that the task takes from VM ``name``, and that nothing is left of any NIC.
-
-    Raises :class:`PendingError` if qemu still had one after ``timeout`` seconds or will never give it up, and
-    :class:`LinkError` if only a macvtap is left.
-    """
-    problems = [outcome.left for outcome in outcomes if outcome.left is not None]
-    problems += [
-        f"VM {name} has given up {outcome.mac}, but its device is not free: {outcome.holding}. So the task recorded no "
-        "detach and no close for it. End that process, or find out how it got the device, and run the task again"
-        for outcome in outcomes
-        if outcome.holding is not None
-    ]
-    kept = [
-        outcome
-        for outcome in outcomes
-        if outcome.action == "pending" and outcome.holding is None
-    ]
-    asked = ", ".join(outcome.mac for outcome in kept if force or not outcome.refused)
-    if asked and force:
-        problems.append(
-            f"the host side of {asked} cannot be closed, because this qemu keeps it as long as the guest of VM {name} "
-            "has the NIC, and the task cannot remove the NIC from this machine. qemu still holds the devices, and the "
-            "VM still has its network. Stop the VM (stop_vm: destroy) if it must not keep it"
-        )
-    elif asked:
-        problems.append(
-            f"the guest of VM {name} did not release {asked} within {timeout:g} s. qemu still holds the devices, and "
-            "the VM still has its network. The request stays pending. Run the task again when the guest is up, or use "
-            "force: true to close the host side at once"
-        )
-    problems += [
-        f"qemu does not unplug {outcome.mac} from VM {name}: {outcome.refused}. It still holds the devices, and the VM "
-        "still has its network. Use force: true to close the host side, or stop the VM"
-        for outcome in kept
-        if outcome.refused and not force
-    ]
-    if problems:
-        pending = any(outcome.action == "pending" for outcome in outcomes)
-        raise (PendingError if pending else LinkError)("; ".join(problems))
 
 
 def _ask_guest(
@@ -205,27 +130,23 @@ def _close_backends(
 ) -> dict[str, Outcome]:
     """Close the host sides of NICs. Return what happened to each, by MAC."""
     live = vm.live
-    held: dict[str, list[Device]] = {}
-    if action == "revoked":
-        for nic in nics:
-            if nic.front_end is not None and hotplug.loses_its_back_end(nic.devices):
-                with _may_freeze(vm, note, True):
-                    path = nic.front_end.path
-                    held[nic.netdev] = hotplug.revoke(
-                        live.monitor, live.process, nic.netdev, path, nic.devices
-                    )
-    together = {nic.netdev: nic.devices for nic in nics if nic.netdev not in held}
-    held.update(hotplug.close_backends(live.monitor, live.process, together))
+    backends = {nic.netdev: nic.devices for nic in nics}
+    cards = {
+        nic.netdev: nic.front_end.path
+        for nic in nics
+        if action == "revoked" and nic.front_end is not None
+    }
+    held = hotplug.close_backends(
+        live.monitor,
+        live.process,
+        backends,
+        cards,
+        pulling=lambda: _may_freeze(vm, note),
+    )
     found = {}
     for nic in nics:
-        entry, front_end = note.interfaces[nic.mac], nic.front_end
-        kept = held[nic.netdev]
-        if kept and action == "revoked" and front_end is not None:
-            with _may_freeze(vm, note, True):
-                kept = hotplug.take_away(
-                    live.monitor, live.process, front_end.path, nic.devices
-                )
-        if kept:
+        entry = note.interfaces[nic.mac]
+        if held[nic.netdev]:
             found[nic.mac] = Outcome(nic.mac, "pending")
         elif entry.phase == "revoked":
             known: Action = "detached" if action == "detached" else "absent"
@@ -281,20 +202,20 @@ def _pull_out(
         for nic in nics
         if nic.front_end is not None and nic.mac in closed and nic.mac in kept
     }
-    with _may_freeze(vm, note, bool(paths)):
-        for mac, path in paths.items():
-            if hotplug.pull_out(vm.live.monitor, path):
-                del kept[mac]
+    if paths:
+        with _may_freeze(vm, note):
+            for mac, path in paths.items():
+                if hotplug.pull_out(vm.live.monitor, path):
+                    del kept[mac]
 
 
 @contextlib.contextmanager
-def _may_freeze(vm: Vm, note: Note, freezes: bool) -> t.Iterator[None]:
+def _may_freeze(vm: Vm, note: Note) -> t.Iterator[None]:
     """Note that the guest may be stopped for a moment.
 
     If the task is cut off meanwhile, the next task lets the guest go on.
     """
-    if freezes:
-        note.frozen = vm.live.monitor.execute("query-status")["running"]
-        vm.state.save(note)
+    note.frozen = vm.live.monitor.execute("query-status")["running"]
+    vm.state.save(note)
     yield
     note.frozen = False

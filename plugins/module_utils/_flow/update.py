@@ -13,9 +13,8 @@ from .._audit.messages import Messages
 from .._audit.network import Network
 from .._errors import LinkError, VirtauditError
 from .._net.backends import backend_of
-from .._net.nic_link import NicLink
-from .._qemu.carrier import set_carrier
-from .._vm.nic import Move, Nic
+from .._vm.differences import Move
+from .._vm.nic_network import put_on
 from .._vm.note import NicNote, Note
 from .._vm.vm import Vm
 from .plan import Step, updated
@@ -36,15 +35,15 @@ def update(
     entry.ifname, old = nic.ifname, entry.link.network
     if entry.updating is not None:
         # First take away what an interrupted update has set.
-        _put(vm, nic, entry.link.on(entry.updating), old)
+        put_on(vm, entry, entry.link.on(entry.updating), old)
     entry.updating = move.after
     vm.state.save(note)
     try:
-        _put(vm, nic, entry.link, move.after)
+        put_on(vm, entry, entry.link, move.after)
         _require(entry, move.after)
     except VirtauditError:
         with contextlib.suppress(VirtauditError):
-            _put(vm, nic, entry.link.on(move.after), old)
+            put_on(vm, entry, entry.link.on(move.after), old)
             entry.updating = None
         _record(auditor, messages, entry, move, success=False)
         raise
@@ -52,20 +51,6 @@ def update(
     entry.put_on(move.after)
     vm.state.save(note)
     return updated(nic.result(), move)
-
-
-def _put(vm: Vm, nic: Nic, link: NicLink, network: Network) -> None:
-    """Put a link on a network, and let the guest see whether its NIC has a carrier. Raises :class:`VirtauditError`.
-
-    The guest's side comes after the host's side, because the host's side enforces a quarantine.
-    """
-    if network.hwaddr is not None:
-        from .._net import link as links
-
-        links.set_mac(link.ifname, network.hwaddr)
-    backend_of(nic.type).update(link._replace(vm=vm.uuid), network)
-    if nic.front_end is not None and link.network.link != network.link:
-        set_carrier(vm.live.monitor, nic.front_end.path, network.link != "down")
 
 
 def _require(entry: NicNote, network: Network) -> None:

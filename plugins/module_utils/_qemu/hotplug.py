@@ -97,57 +97,65 @@ def _request_unplug(
 
 
 def close_backends(
-    monitor: Monitor, process: Process, backends: t.Mapping[str, t.Sequence[Device]]
+    monitor: Monitor,
+    process: Process,
+    backends: t.Mapping[str, t.Sequence[Device]],
+    cards: t.Mapping[str, str] | None = None,
+    pulling: t.Callable[[], t.ContextManager[None]] = contextlib.nullcontext,
 ) -> dict[str, list[Device]]:
     """Delete back ends, each with its devices, and wait until /proc shows that their fds are closed.
+
+    ``cards`` are the QOM paths of the front ends that may be pulled out of the machine, by back end, if qemu gives up
+    the devices only then. ``pulling`` is the context for that, because the guest's CPUs are stopped meanwhile.
 
     Return the devices that qemu still holds, by back end. There are none if the front end is removed, and with
     an older qemu there are none in any case.
     """
-    answers = monitor.try_all([("netdev_del", {"id": netdev}) for netdev in backends])
+    cards = cards or {}
+    first = [netdev for netdev in cards if _must_lose_its_card(backends[netdev])]
+    stay = []
+    if first:
+        with pulling():
+            stay = [each for each in first if not _take_out(monitor, cards[each])]
+    closing = {netdev: backends[netdev] for netdev in backends if netdev not in stay}
+    answers = monitor.try_all([("netdev_del", {"id": netdev}) for netdev in closing])
     for answer in answers:
         if isinstance(answer, QmpError) and not _is_missing(answer):
             raise answer
-    return holdings.wait_all_released(process, backends)
+    held = holdings.wait_all_released(process, closing)
+    held.update({netdev: holdings.kept(process, backends[netdev]) for netdev in stay})
+    late = [netdev for netdev in cards if held[netdev] and netdev not in first]
+    if late:
+        with pulling():
+            for netdev in late:
+                held[netdev] = _take_away(
+                    monitor, process, cards[netdev], backends[netdev]
+                )
+    return held
 
 
 def _is_missing(refusal: QmpError) -> bool:
     return refusal.error_class == "DeviceNotFound" or "not found" in refusal.desc
 
 
-def revoke(
-    monitor: Monitor,
-    process: Process,
-    netdev: str,
-    path: str | None,
-    devices: t.Sequence[Device],
-) -> list[Device]:
-    """Take the devices of a NIC away, whatever the guest does. Return those that qemu still holds.
+def _must_lose_its_card(devices: t.Sequence[Device]) -> bool:
+    """Tell whether the card of a back end must go first.
 
-    ``path`` is the front end's QOM path, or ``None`` if the guest has released it.
+    qemu forgets a vdpa back end that is deleted before its card, and keeps the devices until it ends.
     """
-    if path is not None and loses_its_back_end(devices):
-        _request_unplug(monitor, [path], Unplugged())
-        if not pull_out(monitor, path):
-            return holdings.kept(process, devices)
-        path = None
-    held = close_backends(monitor, process, {netdev: devices})[netdev]
-    return take_away(monitor, process, path, devices) if held and path else held
-
-
-def loses_its_back_end(devices: t.Sequence[Device]) -> bool:
-    """Tell whether qemu forgets a back end that is deleted before its NIC, and keeps the devices until it ends."""
     return any(opened.is_vdpa for opened in devices)
 
 
-def take_away(
+def _take_out(monitor: Monitor, path: str) -> bool:
+    """Ask the guest to release a NIC, and then remove it from the machine. Tell whether it is removed."""
+    _request_unplug(monitor, [path], Unplugged())
+    return pull_out(monitor, path)
+
+
+def _take_away(
     monitor: Monitor, process: Process, path: str, devices: t.Sequence[Device]
 ) -> list[Device]:
-    """Take the devices away that a qemu keeps as long as their NIC is in the machine.
-
-    Return those that it still holds. ``path`` is the front end's QOM path. The guest's CPUs may be stopped
-    meanwhile.
-    """
+    """Take the devices away that a qemu keeps as long as their NIC is in the machine. Return those that it still holds."""
     _request_unplug(monitor, [path], Unplugged())
     held = holdings.wait_released(process, devices)
     if held:

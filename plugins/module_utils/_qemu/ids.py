@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from .._net.interface import compact
+from .._net.mac import compact
 
 # The ids for the monitor of a VM that this collection starts.
 MONITOR_ARGUMENT = "chardev=virtaudit,mode=control"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from .._errors import LinkError
-from .._net.backends import backend_of
+from .._vm.nic_network import put_on, show_carrier
 
 if t.TYPE_CHECKING:
     from .._audit.auditor import Auditor
@@ -34,16 +34,14 @@ def settle_update(
         return None
     before = link.network
     now = after if done else before
-    if not done:
+    if done:
+        # Nobody knows whether the guest saw it.
+        show_carrier(vm, nic.mac, before, after)
+    else:
         try:
-            backend_of(nic.type).update(link.on(after)._replace(vm=vm.uuid), before)
+            put_on(vm, nic, link.on(after), before)
         except LinkError as exc:
             problem = exc
-    found = vm.nics.get(nic.mac)
-    if found is not None and found.front_end is not None and before.link != after.link:
-        from .._qemu.carrier import set_carrier
-
-        set_carrier(vm.live.monitor, found.front_end.path, now.link != "down")
     changes = before.changes(after)
     records = messages.net_updates(nic.mac, nic.ifname, before, after, done)
     for change, record in zip(changes, records):

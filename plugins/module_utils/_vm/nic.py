@@ -13,7 +13,7 @@ from .._audit.network import Network
 from .._device import Device, fds_of
 from .._net import holdings, sysfs
 from .._net.backends import backend_of, kind_of
-from .._net.interface import Interface, compact, sits_on_pci
+from .._net.interface import sits_on_pci
 from .._net.nic_link import NicLink
 from .._proc import Process
 from .._qemu.ids import mac_of
@@ -42,6 +42,13 @@ class Nic:
         return self.front_end is not None and bool(self.devices)
 
     @property
+    def has_place(self) -> bool:
+        """Tell whether its link exists. For a kind of NIC without a link, tell whether its device exists."""
+        return sysfs.exists(self.ifname or "?") or (
+            bool(self.devices) and not backend_of(self.type).has_link
+        )
+
+    @property
     def is_pci(self) -> bool:
         """Tell whether the guest has the NIC on PCI."""
         return self.front_end is not None and sits_on_pci(self.front_end.model)
@@ -68,7 +75,7 @@ class Nic:
     @functools.cached_property
     def source(self) -> str | None:
         """Ask the kernel for the bridge or the lower device, and return it."""
-        if self.ifname is None or not self._is_there:
+        if self.ifname is None or not self.has_place:
             return self.note.source if self.note else None
         return backend_of(self.type).source_of(self.ifname)
 
@@ -76,7 +83,7 @@ class Nic:
     def network(self) -> Network:
         """Ask the kernel for the network that the NIC is on, and return it. Do not look at a NIC that nobody noted."""
         noted = self.note.link.network if self.note else Network()
-        if self.ifname is None or not self._is_there:
+        if self.ifname is None or not self.has_place:
             return noted
         index = sysfs.ifindex(self.ifname)
         link = NicLink(self.ifname, index, self.mac, noted)
@@ -97,7 +104,7 @@ class Nic:
     @property
     def mode(self) -> str | None:
         """Return a macvtap's mode."""
-        if self.ifname is None or not self._is_there:
+        if self.ifname is None or not self.has_place:
             return None
         return backend_of(self.type).mode_of(self.ifname)
 
@@ -129,13 +136,6 @@ class Nic:
             "network": self.network.result(),
             "devices": [opened.result() for opened in self.devices],
         }
-
-    @property
-    def _is_there(self) -> bool:
-        """Tell whether its link exists. For a kind of NIC without a link, tell whether its device exists."""
-        return sysfs.exists(self.ifname or "?") or (
-            bool(self.devices) and not backend_of(self.type).has_link
-        )
 
     def _queue_devices(self) -> list[Device]:
         return [opened for opened in self.devices if not opened.is_vhost]
@@ -250,91 +250,3 @@ def _may_be_of(nic: NicNote, opened: Device) -> bool:
     """Tell whether a device can be that of an interrupted attach."""
     with_vhost = any(each.is_vhost for each in nic.devices)
     return (opened.is_vhost and with_vhost) or opened.dev == nic.ifname
-
-
-class Move(t.NamedTuple):
-    """The network that an attached NIC is on, and the network that a task asks for."""
-
-    before: Network
-    after: Network
-
-    @property
-    def differences(self) -> list[str]:
-        """Return in words how the two networks differ."""
-        found = []
-        for change in self.before.changes(self.after):
-            (name, have), (_name, want) = change.items()
-            found.append(
-                f"{name[len('old-'):]} is {have}, and the task asks for {want}"
-            )
-        return found
-
-
-def move_of(wanted: Interface, nic: Nic) -> Move | None:
-    """Return the change in place that makes a NIC what a task asks for, or ``None`` if that needs another NIC."""
-    if _lasting_differences(wanted, nic):
-        return None
-    move = _move(wanted, nic)
-    moves = backend_of(nic.type).moves
-    return move if moves or move.before.source == move.after.source else None
-
-
-def differences(wanted: Interface, nic: Nic) -> list[str]:
-    """Return a sentence for each way in which an attached NIC differs from what a task asks for."""
-    lasting = _lasting_differences(wanted, nic)
-    if not nic.is_whole or (nic.note is not None and nic.note.pending):
-        return lasting
-    # The kind of the NIC comes first, then its place, and then its details.
-    kind = sum(each.startswith(("type is", "model is")) for each in lasting)
-    return lasting[:kind] + _move(wanted, nic).differences + lasting[kind:]
-
-
-def _move(wanted: Interface, nic: Nic) -> Move:
-    before, after = nic.network, wanted.network
-    if before.hwaddr is not None:
-        own = backend_of(nic.type).hwaddr_of(nic.mac)
-        after = dataclasses.replace(after, hwaddr=own)
-    if wanted.mtu is None:
-        # A value that the task does not give stays as it is.
-        return Move(before, dataclasses.replace(after, mtu=before.mtu))
-    mtu = sysfs.mtu(nic.ifname) if nic.ifname else None
-    return Move(dataclasses.replace(before, mtu=str(mtu)), after)
-
-
-def _lasting_differences(wanted: Interface, nic: Nic) -> list[str]:
-    if nic.front_end is None:
-        return ["the guest has released it, and qemu still holds its devices"]
-    if not nic.devices:
-        return ["its host side is closed, and the guest has not released it"]
-    if nic.note is not None and nic.note.pending:
-        return ["a detach is pending: the guest was asked to release it"]
-    pairs: list[tuple[str, object, object]] = [
-        ("type", nic.type, wanted.type),
-        ("model", nic.front_end.model, wanted.qom_type),
-        ("queues", nic.queues, wanted.queues),
-        ("ifname", nic.ifname, wanted.ifname),
-    ]
-    if wanted.type == nic.type and wanted.mode:
-        pairs.append(("mode", nic.mode, wanted.mode))
-    if (nic.note is None or not nic.note.made) and wanted.network.is_prepared:
-        return [
-            "another program attached it, and this collection sets no VLAN, filter or isolation on links of other "
-            "programs"
-        ]
-    if wanted.vhost != "auto" and nic.vhost is not None:
-        pairs.append(
-            (
-                "vhost",
-                "on" if nic.vhost else "off",
-                "on" if wanted.vhost == "required" else "off",
-            )
-        )
-    if nic.note is None and wanted.ifname == f"vt{compact(wanted.mac)}":
-        # A NIC that this collection did not attach has its own link name, and the task did not ask
-        # for our default name.
-        pairs = [pair for pair in pairs if pair[0] != "ifname"]
-    return [
-        f"{what} is {have}, and the task asks for {want}"
-        for what, have, want in pairs
-        if have != want
-    ]

@@ -10,7 +10,7 @@ import os
 import time
 import typing as t
 
-from .._audit.network import Network
+from .._audit.network import Network, value_of
 from .._net import sysfs
 from .._net.backends import backend_of, kind_of
 from .._proc import Process, boot_id
@@ -113,9 +113,7 @@ def _network_of(mac: str, history: History) -> Network:
             for field in dataclasses.fields(Network):
                 for name in (field.name, f"new-{field.name}"):
                     if name in fields:
-                        value = fields[name]
-                        plain = value in ("none", "no", "up")
-                        known[field.name] = None if plain else value
+                        known[field.name] = value_of(field.name, fields[name])
     return Network(**known)
 
 

@@ -16,8 +16,7 @@ def network_text(grant: Data) -> str:
     words += [
         f"{name} {network[name]}"
         for name in ("vlan", "filter", "link")
-        # Only an update says that a link is up.
-        if network.get(name) not in (None, "up")
+        if network.get(name) is not None
     ]
     if network.get("isolated"):
         words.append("isolated")

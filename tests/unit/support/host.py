@@ -13,10 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._proc import boot_id
+from ansible_collections.virtaudit.qemu.plugins.module_utils._proc import (
+    Process,
+    boot_id,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import Inventory
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm import statedir
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.nic import Nic
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.note import Note
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.statedir import VmState
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.vm import Live
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
     MAC,
     UUID,
@@ -25,6 +31,7 @@ from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
     tun,
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.kernel import Kernel, install
+from ansible_collections.virtaudit.qemu.tests.unit.support.qemu import FakeQemu
 
 # No process has this start time.
 DEAD = {"pid": 2**22, "start_time": 1}
@@ -56,6 +63,13 @@ def a_vm(uuid: str = UUID, **changes: t.Any) -> Note:
     Path(statedir.BASE, uuid).mkdir()
     VmState(uuid).save(note)
     return note
+
+
+def a_live(qemu: FakeQemu, process: Process | None = None, *nics: Nic) -> Live:
+    """Return a VM that runs, with a fake monitor and perhaps a real process."""
+    inventory = Inventory([], {}, [], True)
+    by_mac = {nic.mac: nic for nic in nics}
+    return Live(process or qemu.process, qemu.monitor, inventory, by_mac)
 
 
 def told(kernel: Kernel) -> list[str]:

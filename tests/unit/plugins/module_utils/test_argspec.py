@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.virtaudit.qemu.plugins.module_utils import _argspec
 from ansible_collections.virtaudit.qemu.plugins.module_utils._argspec import Spec
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.mode import Mode
-from ansible_collections.virtaudit.qemu.plugins.module_utils._net.interface import (
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net.interface_options import (
     parse_interfaces,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.command import (

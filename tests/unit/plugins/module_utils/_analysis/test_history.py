@@ -145,13 +145,28 @@ def test_each_network_is_a_row() -> None:
     assert [tuple(row["network"].values()) for row in rows] == [
         ("br0", "42", "address", "yes", None),
         ("br0", "666", None, "yes", "down"),
-        ("br1", None, None, None, "up"),
+        ("br1", None, None, None, None),
     ]
     assert [row["ticket"] for row in rows] == ["CHG-1", "INC-2", "INC-2"]
     assert [row["auid"] for row in rows] == [1000, 2000, 2000]
     assert {row["ifname"] for row in rows} == {"vt01"}
     assert trail.findings.all() == []
     assert trail.grants() == []
+
+
+def test_a_network_has_one_form_however_the_nic_came_to_it() -> None:
+    story = Story().machine_id().open().prepare(ON_BR0).start(network=ON_BR0)
+    story.booted().later(100).update(ON_BR0, IN_QUARANTINE)
+    story.later(100).update(IN_QUARANTINE, ON_BR0)
+    trail, (first, quarantined, last) = judge(story)
+    assert last["network"] == first["network"]
+    assert first["network"]["link"] is None
+    assert quarantined["network"]["link"] == "down"
+    (grant,) = (each.result() for each in trail.grants())
+    (session,) = (each.result(False) for each in trail.sessions.values())
+    assert grant["network"] == first["network"]
+    (nic,) = session["resources"]
+    assert nic["network"]["link"] is None
 
 
 def test_a_grant_has_its_current_network() -> None:

@@ -16,12 +16,10 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._flow import hot_plug
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net import holdings
-from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import Inventory
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.plug import (
     Offer,
     plug,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.vm import Live
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
     MAC,
     a_nic_note,
@@ -29,6 +27,7 @@ from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
     an_interface,
     tun,
 )
+from ansible_collections.virtaudit.qemu.tests.unit.support.host import a_live
 from ansible_collections.virtaudit.qemu.tests.unit.support.qemu import FakeQemu
 
 
@@ -52,8 +51,7 @@ def fixture_qemu(monkeypatch: pytest.MonkeyPatch) -> Plugged:
 def take_back(qemu: Plugged) -> None:
     offer = Offer(an_interface(), [tun(10)], None)
     done = plug(qemu.monitor, qemu.process, [offer], lambda _given: None)
-    live = Live(qemu.process, qemu.monitor, Inventory([], {}, [], True), {})
-    hot_plug._take_back(live, [an_interface()], done.held)
+    hot_plug._take_back(a_live(qemu), [an_interface()], done.held)
 
 
 def test_a_hot_plug_is_taken_back(qemu: Plugged) -> None:

@@ -31,7 +31,8 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import (
     Inventory,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm import statedir
-from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.nic import Move, Nic
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.differences import Move
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.nic import Nic
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.vm import Live, Vm
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
     MAC,

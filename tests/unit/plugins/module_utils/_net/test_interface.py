@@ -16,8 +16,12 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.network impo
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import OptionError
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net.interface import (
     Interface,
-    compact,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net.interface_options import (
     parse_interfaces,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net.mac import (
+    compact,
     parse_mac,
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (

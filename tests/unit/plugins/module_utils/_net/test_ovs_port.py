@@ -27,7 +27,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._net.backends impor
     kind_of,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net.filter import nft
-from ansible_collections.virtaudit.qemu.plugins.module_utils._net.interface import (
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net.interface_options import (
     parse_interfaces,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net.vlan import Vlan

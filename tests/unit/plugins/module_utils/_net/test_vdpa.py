@@ -35,6 +35,8 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._net.backends impor
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net.interface import (
     Interface,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net.interface_options import (
     parse_interfaces,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net.network import (

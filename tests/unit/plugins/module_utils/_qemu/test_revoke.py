@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 
 import pytest
@@ -16,7 +17,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net import holdings
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.eject import eject
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.hotplug import (
-    revoke,
+    close_backends,
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import tun
 from ansible_collections.virtaudit.qemu.tests.unit.support.qemu import FakeQemu
@@ -94,8 +95,9 @@ class KeepingQemu(FakeQemu):
         return ""
 
 
-def given_back(qemu: KeepingQemu) -> list[Device]:
-    return revoke(qemu.monitor, qemu.process, "hostnet-a", NIC, [HELD])
+def given_back(qemu: KeepingQemu, device: Device = HELD) -> list[Device]:
+    backends, cards = {"hostnet-a": [device]}, {"hostnet-a": NIC}
+    return close_backends(qemu.monitor, qemu.process, backends, cards)["hostnet-a"]
 
 
 @pytest.fixture(autouse=True)
@@ -147,7 +149,8 @@ def test_the_machine_goes_on_when_the_eject_fails() -> None:
 
 def test_without_a_front_end_nothing_is_pulled_out() -> None:
     qemu = KeepingQemu()
-    assert revoke(qemu.monitor, qemu.process, "hostnet-a", None, [HELD]) == [HELD]
+    held = close_backends(qemu.monitor, qemu.process, {"hostnet-a": [HELD]})
+    assert held == {"hostnet-a": [HELD]}
     assert qemu.commands == ["netdev_del"]
 
 
@@ -156,7 +159,7 @@ def test_a_vdpa_device_is_closed_when_its_card_is_out() -> None:
     qemu = KeepingQemu()
     device = Device("/dev/vhost-vdpa-3", "F0:03", "vhost-vdpa-3", HELD.fd)
     qemu.held = {HELD.fileno(): device}
-    assert revoke(qemu.monitor, qemu.process, "hostnet-a", NIC, [device]) == []
+    assert given_back(qemu, device) == []
     assert qemu.written[1] == (0x08, 1, False)
     assert qemu.commands.index("netdev_del") > qemu.commands.index("device_del")
     assert qemu.commands[-1] == "netdev_del"
@@ -166,5 +169,20 @@ def test_a_vdpa_device_whose_card_stays_is_not_deleted() -> None:
     qemu = KeepingQemu(bsel=None)
     device = Device("/dev/vhost-vdpa-3", "F0:03", "vhost-vdpa-3", HELD.fd)
     qemu.held = {HELD.fileno(): device}
-    assert revoke(qemu.monitor, qemu.process, "hostnet-a", NIC, [device]) == [device]
+    assert given_back(qemu, device) == [device]
     assert "netdev_del" not in qemu.commands
+
+
+def test_only_a_card_that_is_pulled_out_stops_the_guest() -> None:
+    old, kept = KeepingQemu(old=True), KeepingQemu()
+    stops = []
+
+    @contextlib.contextmanager
+    def pulling() -> t.Iterator[None]:
+        stops.append(list(kept.commands))
+        yield
+
+    backends, cards = {"hostnet-a": [HELD]}, {"hostnet-a": NIC}
+    for qemu in (old, kept):
+        close_backends(qemu.monitor, qemu.process, backends, cards, pulling)
+    assert stops == [["netdev_del"]]

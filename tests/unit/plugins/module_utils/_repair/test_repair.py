@@ -27,7 +27,6 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._net import holding
 from ansible_collections.virtaudit.qemu.plugins.module_utils._proc import Process
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import (
     FrontEnd,
-    Inventory,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._repair import (
     repair,
@@ -39,7 +38,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._task.result import
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.nic import Nic
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.note import Note
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.statedir import VmState
-from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.vm import Live, Vm
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.vm import Vm
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
     MAC,
     UUID,
@@ -55,6 +54,7 @@ from ansible_collections.virtaudit.qemu.tests.unit.support.children import (
 from ansible_collections.virtaudit.qemu.tests.unit.support.host import (
     a_base,
     a_kernel,
+    a_live,
     a_vm,
     told,
 )
@@ -86,11 +86,9 @@ def a_task_on(
     """Return a task's VM, which has found the process, if there is one."""
     vm = Vm(a_target(qmp_socket=socket, audit="off"), UUID, note)
     if process is not None:
-        inventory = Inventory([], {}, [], True)
-        by_mac = {nic.mac: nic for nic in nics.values()}
         qemu = Fake()
         qemu.answers["query-kvm"] = lambda given: {"enabled": True}
-        vm._live = Live(process, qemu.monitor, inventory, by_mac)
+        vm._live = a_live(qemu, process, *nics.values())
     return vm
 
 

@@ -27,18 +27,17 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._net.nic_link impor
 from ansible_collections.virtaudit.qemu.plugins.module_utils._proc import Process
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import (
     FrontEnd,
-    Inventory,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._repair import (
     nic_end,
     repair,
-    update_end,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._task.result import Report
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm import nic_network
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.nic import Nic
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.note import NicNote
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.statedir import VmState
-from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.vm import Live, Vm
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.vm import Vm
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
     MAC,
     UUID,
@@ -49,6 +48,7 @@ from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
 from ansible_collections.virtaudit.qemu.tests.unit.support.host import (
     a_base,
     a_kernel,
+    a_live,
     a_vm,
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.kernel import Kernel
@@ -102,7 +102,7 @@ def fixture_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
     monkeypatch.setattr(recent, "records_of", lambda uuid, since: [])
     a_base(tmp_path, monkeypatch)
     backend = FakeBackend(AFTER)
-    for module in (nic_end, update_end):
+    for module in (nic_end, nic_network):
         monkeypatch.setattr(module, "backend_of", lambda kind: backend)
     me = Process.of(os.getpid())
     assert me is not None
@@ -113,8 +113,7 @@ def fixture_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
     qemu.answers["query-kvm"] = lambda given: {"enabled": True}
     qemu.answers["set_link"] = lambda given: {}
     found = Nic(MAC, FRONT_END, "hostnet", [tun(31)], nic)
-    inventory = Inventory([], {}, [], True)
-    vm._live = Live(me, qemu.monitor, inventory, {MAC: found})
+    vm._live = a_live(qemu, me, found)
     monkeypatch.setattr(vm, "look", lambda: None)
     return Case(vm, nic, qemu, backend, a_kernel(monkeypatch))
 

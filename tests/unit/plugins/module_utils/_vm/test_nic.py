@@ -2,6 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
+"""The NICs that a VM has, and how they differ from what a task asks for."""
+
 from __future__ import annotations
 
 import typing as t
@@ -16,10 +18,12 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import (
     FrontEnd,
     Inventory,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.nic import (
-    Nic,
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.differences import (
     differences,
     move_of,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.nic import (
+    Nic,
     observe_nics,
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
@@ -193,6 +197,9 @@ def test_a_link_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sysfs, "exists", lambda name: False)
     assert (a_nic().source, a_nic(**FOREIGN).source) == ("br0", None)
     assert a_nic(**MACVTAP).mode is None
+    gone = f"its link {IFNAME} is gone, so the guest has no network"
+    assert differences(an_interface(), a_nic()) == [gone]
+    assert move_of(an_interface(), a_nic()) is None
 
 
 def observed(

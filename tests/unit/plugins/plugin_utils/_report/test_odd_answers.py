@@ -22,18 +22,17 @@ from ansible_collections.virtaudit.qemu.plugins.plugin_utils._report.history imp
     write_csv,
 )
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._report.report import (
-    Outcome,
     Request,
 )
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._report.write import (
     write_report,
 )
 from ansible_collections.virtaudit.qemu.tests.support.answers import (
-    BEGAN,
     answer,
     make_grant,
     unrecorded,
 )
+from ansible_collections.virtaudit.qemu.tests.unit.support.reports import NOW, Reports
 
 Data = dict[str, t.Any]
 Where = tuple[t.Any, ...]
@@ -74,59 +73,53 @@ def no_number(text: str) -> t.NoReturn:
     raise AssertionError(f"{text} is no JSON")
 
 
-def report(path: Path, hosts: t.Sequence[str]) -> Outcome:
-    return write_report(
-        Request(hosts, path / "answers", path / "report", now=BEGAN + 3600)
-    )
-
-
-def test_no_odd_value_spoils_the_report_or_the_history(tmp_path: Path) -> None:
-    keep_answer(tmp_path / "answers", "good", answer(2, 1))
-    hosts = ["good"]
+def test_no_odd_value_spoils_the_report_or_the_history(
+    reports: Reports, tmp_path: Path
+) -> None:
+    answers = {"good": answer(2, 1)}
     for at in places(whole()):
         for number, value in enumerate(ODD):
-            hosts.append(f"{'.'.join(map(str, at))} {number}")
-            keep_answer(tmp_path / "answers", hosts[-1], changed(whole(), at, value))
-    outcome = report(tmp_path, hosts)
-    text = (tmp_path / "report" / "audit_report.json").read_text("utf-8")
+            host = f"{'.'.join(map(str, at))} {number}"
+            answers[host] = changed(whole(), at, value)
+    outcome = reports.write(answers)
+    text = reports.page("audit_report.json")
     data = json.loads(text, parse_constant=no_number)
     told = [each["host"] for each in [*data["hosts"], *outcome.silent]]
-    assert sorted(told) == sorted(hosts)
+    assert sorted(told) == sorted(answers)
     assert data["hosts"][0]["host"] == "good"
-    found = find(tmp_path / "answers", hosts, 0.0)
+    found = find(reports.answers, list(answers), 0.0)
     assert lines(found)
     write_csv(str(tmp_path / "history.csv"), found.held)
 
 
 @pytest.mark.parametrize("section", ["grants", "sessions", "history", "findings"])
-def test_no_host_speaks_for_another(tmp_path: Path, section: str) -> None:
+def test_no_host_speaks_for_another(reports: Reports, section: str) -> None:
     given = whole()
     lie = {"host": "hv2", "hosts": ["hv2"], "id": "x", "known": 0, "new": True}
     given[section][0].update(lie)
-    keep_answer(tmp_path / "answers", "hv1", given)
-    report(tmp_path, ["hv1"])
-    data = json.loads((tmp_path / "report" / "audit_report.json").read_bytes())
+    reports.write({"hv1": given})
+    data = reports.data()
     assert {item["host"] for item in data[section]} == {"hv1"}
     assert "hosts" not in data[section][0]
-    assert "hv2" not in (tmp_path / "report" / "audit_report.html").read_text("utf-8")
-    held = find(tmp_path / "answers", ["hv1"], None).held
+    assert "hv2" not in reports.page()
+    held = find(reports.answers, ["hv1"], None).held
     assert {each["host"] for each in held} == {"hv1"}
 
 
-def test_enormous_and_odd_names_are_shown(tmp_path: Path) -> None:
+def test_enormous_and_odd_names_are_shown(reports: Reports) -> None:
     names = ["n" * 8000, "\u202egnp.\u202c", "日本語" * 500, "a b", "\x1b[31m"]
     given = {**answer(1, 0), "grants": [], "findings": [unrecorded(1, vm="m" * 8000)]}
     for number, name in enumerate(names):
         given["grants"].append(make_grant(1, number, vm=name, ticket=name))
-    keep_answer(tmp_path / "answers", "hv1", given)
-    assert report(tmp_path, ["hv1"]).grants == len(names)
-    page = (tmp_path / "report" / "audit_report.html").read_text("utf-8")
+    assert reports.write({"hv1": given}).grants == len(names)
+    page = reports.page()
     assert all(name in page for name in names)
     # The second name reverses the text after it, but only within its own element.
     assert "b, code, a, .label { unicode-bidi: isolate; }" in page
 
 
-def test_a_host_that_is_named_twice_is_read_once(tmp_path: Path) -> None:
-    keep_answer(tmp_path / "answers", "hv1", answer(1, 1))
-    outcome = report(tmp_path, ["hv1", "hv1"])
+def test_a_host_that_is_named_twice_is_read_once(reports: Reports) -> None:
+    keep_answer(reports.answers, "hv1", answer(1, 1))
+    hosts = ["hv1", "hv1"]
+    outcome = write_report(Request(hosts, reports.answers, reports.directory, now=NOW))
     assert (outcome.grants, outcome.findings) == (1, 0)

@@ -6,9 +6,7 @@
 
 from __future__ import annotations
 
-import csv
 import html.parser
-import json
 import os
 import re
 import subprocess
@@ -23,10 +21,6 @@ from ansible_collections.virtaudit.qemu.plugins.plugin_utils._report.answers imp
     answer_name,
     keep_answer,
 )
-from ansible_collections.virtaudit.qemu.plugins.plugin_utils._report.report import (
-    Outcome,
-    Request,
-)
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._report.write import (
     write_report,
 )
@@ -36,40 +30,9 @@ from ansible_collections.virtaudit.qemu.tests.support.answers import (
     make_grant,
     unrecorded,
 )
+from ansible_collections.virtaudit.qemu.tests.unit.support.reports import Reports
 
-NOW = BEGAN + 3600
 Data = dict[str, t.Any]
-
-
-class Reports:
-    """Writes reports into one directory."""
-
-    def __init__(self, path: Path) -> None:
-        self.answers, self.directory = path / "answers", path / "report"
-
-    def write(self, answers: t.Mapping[str, Data | None], **options: t.Any) -> Outcome:
-        for host, given in answers.items():
-            if given is not None:
-                keep_answer(self.answers, host, given)
-        options.setdefault("now", NOW)
-        return write_report(
-            Request(list(answers), self.answers, self.directory, **options)
-        )
-
-    def data(self) -> t.Any:
-        return json.loads((self.directory / "audit_report.json").read_bytes())
-
-    def page(self, name: str = "audit_report.html") -> str:
-        return (self.directory / name).read_text(encoding="utf-8")
-
-    def rows(self, name: str) -> list[dict[str, str]]:
-        with (self.directory / name).open(encoding="utf-8", newline="") as handle:
-            return list(csv.DictReader(handle))
-
-
-@pytest.fixture(name="reports")
-def fixture_reports(tmp_path: Path) -> Reports:
-    return Reports(tmp_path)
 
 
 def test_the_report_has_each_host_with_all_its_devices(reports: Reports) -> None:

@@ -46,7 +46,7 @@ def moved() -> dict[str, t.Any]:
             (0, 250, {}, "CHG-1"),
             (250, 500, {"vlan": "99"}, "CHG-2"),
             (500, 750, {"vlan": "99", "link": "down"}, "INC-3"),
-            (750, None, {"link": "up"}, None),
+            (750, None, {}, None),
         )
     ]
     given["sessions"] = given["sessions"][1:]

@@ -10,7 +10,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
     LinkError,
     PendingError,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._flow.release import (
+from ansible_collections.virtaudit.qemu.plugins.module_utils._flow.outcome import (
     Outcome,
     require_gone,
 )

@@ -1,0 +1,67 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+import pytest
+
+from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import MonitorError
+from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.stop import shut_down
+
+
+class Guest:
+    """The monitor and the process of a VM whose guest sees the power button from ``up`` on, or never (``None``).
+
+    Time passes only while somebody waits for its end.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, up: float | None) -> None:
+        self.up = up
+        self.now = 0.0
+        self.presses: list[float] = []
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+
+    @property
+    def has_ended(self) -> bool:
+        return self.up is not None and max(self.presses, default=-1) >= self.up
+
+    def execute(self, command: str) -> None:
+        assert command == "system_powerdown"
+        self.presses.append(self.now)
+        if self.has_ended:
+            raise MonitorError("qemu is gone")
+
+    def wait_end(self, seconds: float) -> bool:
+        if not self.has_ended:
+            self.now += seconds
+        return self.has_ended
+
+
+@pytest.mark.parametrize(
+    ("up", "timeout", "ended", "presses"),
+    [
+        (0, 20, True, [0]),
+        # The guest was not up yet at the first press.
+        (3, 20, True, [0, 10]),
+        (15, 60, True, [0, 10, 20]),
+        (15, 20, False, [0, 10]),
+        (None, 25, False, [0, 10, 20]),
+        (None, 1, False, [0]),
+    ],
+)
+def test_the_power_button_is_pressed_until_the_guest_sees_it(
+    monkeypatch: pytest.MonkeyPatch,
+    up: float | None,
+    timeout: float,
+    ended: bool,
+    presses: list[float],
+) -> None:
+    guest = Guest(monkeypatch, up)
+    me = t.cast(t.Any, guest)
+    assert shut_down(me, me, timeout) is ended
+    assert guest.presses == presses
+    assert guest.now <= timeout
