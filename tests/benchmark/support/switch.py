@@ -44,6 +44,9 @@ def running(work: Path) -> Iterator[None]:
             raise SystemExit(f"Open vSwitch makes no bridge: {_last_words(work)}")
         yield
     finally:
+        # Otherwise the link of the bridge would stay.
+        remove = ["ovs-vsctl", "--timeout=5", "--if-exists", "del-br", BRIDGE]
+        subprocess.run(remove, check=False, capture_output=True)
         for name in ("ovs-vswitchd", "ovsdb-server"):
             pid = _RUN / f"{name}.pid"
             with contextlib.suppress(OSError, ValueError):
