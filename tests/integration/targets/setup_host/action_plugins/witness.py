@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A test module that asks other tools than the collection about the tests' VMs.
+"""A task of the tests that asks other tools than the collection about the tests' VMs.
 
-It reads records with ausearch, links with ``ip``, and open files in /proc. It imports nothing of the collection.
-``problems`` lists the contradictions between the trail and the host, for every VM of the tests.
+It runs on the controller, which is also the host, because a module takes longer to start than to look. It reads
+records with ausearch, links with ``ip``, and open files in /proc. It imports nothing of the collection. ``problems`` lists the contradictions between the trail and the host, for every VM of the tests.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ import re
 import subprocess
 import time
 import typing as t
-import uuid
+import uuid as uuidlib
+from pathlib import Path
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.errors import AnsibleError
+from ansible.plugins.action import ActionBase
 
 LOG = "/var/log/audit/audit.log"
 STATE = "/run/virtaudit"
@@ -39,11 +41,20 @@ Record = dict[str, t.Any]
 
 
 def run(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # ausearch reads a date in this form only in this locale.
+    known = {**os.environ, "LC_ALL": "C"}
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        check=False,
+        encoding="utf-8",
+        env=known,
+        errors="surrogateescape",
+    )
     # ausearch ends with 1 when it finds nothing.
     nothing = done.returncode == 1 and command[0] == "ausearch" and not done.stdout
     if done.returncode and not nothing:
-        raise SystemExit(f"{command} failed: {done.stdout}{done.stderr}")
+        raise AnsibleError(f"{command} failed: {done.stdout}{done.stderr}")
     return done.stdout
 
 
@@ -67,7 +78,7 @@ def wait_for_log() -> None:
     )
     if status["enabled"] == "0" or not os.path.exists(f"/proc/{status['pid']}/fd"):
         return
-    mark = f"itest-mark-{uuid.uuid4()}"
+    mark = f"itest-mark-{uuidlib.uuid4()}"
     run("auditctl", "-m", mark)
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
@@ -78,7 +89,7 @@ def wait_for_log() -> None:
                     if mark.encode() in handle.read():
                         return
         time.sleep(0.01)
-    raise SystemExit("the audit daemon did not write the mark")
+    raise AnsibleError("the audit daemon did not write the mark")
 
 
 def decode(key: str, value: str) -> str | None:
@@ -104,11 +115,38 @@ def parse(line: str) -> Record | None:
     }
 
 
-def records_of(vm_uuid: str | None) -> list[Record]:
-    """Return the records of a VM that ``ausearch --uuid`` finds, or all VIRT_ records."""
-    which = ["--uuid", vm_uuid] if vm_uuid else ["-m", TYPES]
-    lines = run("ausearch", "--input-logs", *which, "--raw").split("\n")
-    return [record for record in map(parse, lines) if record is not None]
+def begin_of_run() -> list[str]:
+    """Return the date and the time at which this ansible-playbook was started, as ausearch reads them."""
+    pid, begun = os.getpid(), 0
+    while b"ansible-playbook" in Path(f"/proc/{pid}/cmdline").read_bytes():
+        fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
+        pid, begun = int(fields[1]), int(fields[19])
+    seconds = begun / os.sysconf("SC_CLK_TCK") - time.clock_gettime(time.CLOCK_BOOTTIME)
+    when = time.localtime(time.time() + seconds - 1)
+    return [time.strftime("%m/%d/%y", when), time.strftime("%H:%M:%S", when)]
+
+
+def lines_of(*which: str) -> list[str]:
+    """Return the records of this run that ausearch finds, as lines."""
+    found = run("ausearch", "--input-logs", *which, "--raw", "--start", *begin_of_run())
+    return found.split("\n")
+
+
+def records_of_vm(vm_uuid: str) -> list[Record]:
+    return [each for each in map(parse, lines_of("--uuid", vm_uuid)) if each]
+
+
+def records_of_run(prefix: str) -> list[Record]:
+    """Return the records of all VMs whose names begin with the prefix."""
+    forms = (prefix, prefix.encode().hex().upper())
+    lines = [
+        line for line in lines_of("-m", TYPES) if any(form in line for form in forms)
+    ]
+    return [
+        each
+        for each in map(parse, lines)
+        if each and (each["fields"].get("vm") or "").startswith(prefix)
+    ]
 
 
 def links() -> dict[str, t.Any]:
@@ -256,7 +294,7 @@ class Books:
 
 
 def contradictions(
-    records: list[Record], vms: dict[str, t.Any], unaudited: list[str]
+    records: list[Record], vms: dict[str, t.Any], unaudited: t.Sequence[str]
 ) -> list[str]:
     books: dict[str, Books] = collections.defaultdict(Books)
     for record in records:
@@ -268,32 +306,19 @@ def contradictions(
     ]
 
 
-def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            # The beginnings of the names of the tests' VMs, and of the MACs of their NICs.
-            "prefix": {"type": "str", "required": True},
-            "macs": {"type": "str", "required": True},
-            "uuid": {"type": "str"},
-            # The VMs that ran with audit: off, or whose records are wrong on purpose.
-            "unaudited": {"type": "list", "elements": "str", "default": []},
-        },
-        supports_check_mode=True,
-    )
-    prefix, macs = module.params["prefix"], module.params["macs"]
-    try:
-        wait_for_log()
-        known = links()
-        vms = processes(prefix, known)
-        records = [
-            record
-            for record in records_of(None)
-            if (record["fields"].get("vm") or "").startswith(prefix)
-        ]
-        wanted = module.params["uuid"]
-        by_uuid = records_of(wanted) if wanted else []
-    except SystemExit as exc:
-        module.fail_json(msg=str(exc))
+def look(
+    prefix: str, macs: str, uuid: str | None = None, unaudited: t.Sequence[str] = ()
+) -> dict[str, t.Any]:
+    """Return the records, links, processes and files of this run's VMs.
+
+    ``prefix`` and ``macs`` are the beginnings of the names of the tests' VMs, and of the MACs of their NICs. With
+    ``uuid``, the records are those of one VM. ``unaudited`` are the VMs that ran with ``audit: off``, or whose records
+    are wrong on purpose.
+    """
+    wait_for_log()
+    known = links()
+    vms = processes(prefix, known)
+    records = records_of_run(prefix)
     short = {
         name: item
         for name, item in known.items()
@@ -305,23 +330,31 @@ def main() -> None:
         for path, value in state().items()
         if path.split("/")[3] in {*vms, *(r["fields"]["uuid"] for r in records)}
     }
-    module.exit_json(
-        changed=False,
-        exe=os.readlink("/proc/self/exe"),
-        records=by_uuid if wanted else records,
-        links=short,
-        vms=vms,
-        state=files,
-        problems=contradictions(records, vms, module.params["unaudited"]),
+    return {
+        "changed": False,
+        "exe": os.readlink("/proc/self/exe"),
+        "records": records_of_vm(uuid) if uuid else records,
+        "links": short,
+        "vms": vms,
+        "state": files,
+        "problems": contradictions(records, vms, unaudited),
         # If this is equal before and after, no record, link, open file or note was changed.
-        fingerprint={
+        "fingerprint": {
             "records": len(records),
             "links": short,
             "open": {name: [vm["pid"], vm["devices"]] for name, vm in vms.items()},
             "state": files,
         },
-    )
+    }
 
 
-if __name__ == "__main__":
-    main()
+class ActionModule(ActionBase):
+    """The task ``witness``, with the parameters of :func:`look`."""
+
+    _supports_check_mode = True
+
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None
+    ) -> dict[str, t.Any]:
+        super().run(tmp, task_vars)
+        return look(**self._task.args)
