@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""While any process holds a device, no record says that it was given up, whatever its descriptor and path."""
+"""While any process holds a device, under any descriptor or path, no record says that it was given up."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def noting(vm: Vm, note: Note) -> Noted:
 
 
 def take_carriers(vm: Vm, interfaces: t.Iterable[Interface]) -> None:
-    """Take the carrier that the guest sees from the NICs whose link is to be down. Raises :class:`MonitorError`."""
+    """Take the carrier from the guest's side of each NIC with ``link: down``. Raises :class:`MonitorError`."""
     for interface in interfaces:
         if interface.link == "down":
             path = f"/machine/peripheral/{ids.device_id(interface.mac)}"

@@ -44,7 +44,7 @@ class Copies:
     def log_ends(self) -> None:
         """Go on to the next log. Within one log, two equal lines without a number are two records.
 
-        In two logs, they are copies of one.
+        In two logs, they are copies of one record.
         """
         self._earlier |= self._of_log
         self._of_log.clear()

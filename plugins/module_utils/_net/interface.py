@@ -45,7 +45,7 @@ class Interface(t.NamedTuple):
 
     @property
     def network(self) -> Network:
-        """Return the network that the interface is to be on, in the form of records."""
+        """Return the network that the task asks for, in the form of records."""
         return Network(
             source=self.source,
             vlan=None if self.vlan is None else str(self.vlan),

@@ -654,7 +654,7 @@ def test_another_form_after_much_of_auditds(
 def test_a_broken_type_is_reported_to_a_task_for_its_vm(
     kind: str, tmp_path: Path
 ) -> None:
-    # To find those of all VMs would need another search through each log.
+    # The module does this only for one VM, because for all VMs it would need another search through each log.
     broken = LINES[5].replace("VIRT_RESOURCE", kind)
     path = write(tmp_path / "log", f"{RAW}{broken}\n")
     for asked in ({"name": "web01"}, {"uuid": UUID}):
