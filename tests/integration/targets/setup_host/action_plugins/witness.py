@@ -5,7 +5,8 @@
 """A task of the tests that asks other tools than the collection about the tests' VMs.
 
 It runs on the controller, which is also the host, because a module takes longer to start than to look. It reads
-records with ausearch, links with ``ip``, and open files in /proc. It imports nothing of the collection. ``problems`` lists the contradictions between the trail and the host, for every VM of the tests.
+records with ausearch, links with ``ip``, and open files in /proc. It imports nothing of the collection.
+``problems`` lists the contradictions between the trail and the host, for every VM of the tests.
 """
 
 from __future__ import annotations
