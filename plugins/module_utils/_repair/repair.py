@@ -114,9 +114,9 @@ def _do(
         done = step.action == "finish_update"
         failure = settle_update(vm, nic, done, auditor, messages)
         if failure is not None:
+            said = "put on record" if done else "recorded as failed"
             problem = (
-                f"{step.what}; it was recorded as failed, and its link could not be put back: {failure}. The next task "
-                "tries again"
+                f"{step.what}; it was {said}, and {failure}. The next task tries again"
             )
     elif step.action == "confirm":
         # Somebody may have renamed the link meanwhile.

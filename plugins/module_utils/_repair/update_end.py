@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .._errors import LinkError
+from .._errors import LinkError, MonitorError
 from .._vm.nic_network import put_on, show_carrier
 
 if t.TYPE_CHECKING:
@@ -22,26 +22,27 @@ if t.TYPE_CHECKING:
 
 def settle_update(
     vm: Vm, nic: NicNote, done: bool, auditor: Auditor, messages: Messages
-) -> LinkError | None:
+) -> str | None:
     """Record an update as done, or put the link back and record the update as failed.
 
-    No record is written a second time. If the link could not be put back, return the reason. Then the update
-    stays noted.
+    No record is written a second time. If a side of the NIC could not be set, return in words which one and why. Then
+    the update stays noted.
     """
     link, after = nic.link, nic.updating
-    problem = None
     if after is None:
         return None
     before = link.network
-    now = after if done else before
-    if done:
-        # Nobody knows whether the guest saw it.
-        show_carrier(vm, nic.mac, before, after)
-    else:
-        try:
+    now, problem = (after, None) if done else (before, None)
+    try:
+        if done:
+            # Nobody knows whether the guest saw it.
+            show_carrier(vm, nic.mac, before, after)
+        else:
             put_on(vm, nic, link.on(after), before)
-        except LinkError as exc:
-            problem = exc
+    except LinkError as exc:
+        problem = f"its link could not be put back: {exc}"
+    except MonitorError as exc:
+        problem = f"the carrier that its guest sees could not be set: {exc}"
     changes = before.changes(after)
     records = messages.net_updates(nic.mac, nic.ifname, before, after, done)
     for change, record in zip(changes, records):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 
 from .._net.backends import backend_of
-from .._qemu.carrier import set_carrier
+from .._qemu.carrier import name_of, set_carrier
 
 if t.TYPE_CHECKING:
     from .._audit.network import Network
@@ -39,4 +39,4 @@ def show_carrier(vm: Vm, mac: str, before: Network, after: Network) -> None:
     found = vm.nics.get(mac)
     if found is None or found.front_end is None or before.link == after.link:
         return
-    set_carrier(vm.live.monitor, found.front_end.path, after.link != "down")
+    set_carrier(vm.live.monitor, name_of(found.front_end), after.link != "down")

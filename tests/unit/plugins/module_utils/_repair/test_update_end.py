@@ -19,7 +19,10 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.network impo
     Network,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.origin import Origin
-from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import LinkError
+from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
+    LinkError,
+    QmpError,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log import recent
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net.nic_link import (
     NicLink,
@@ -167,6 +170,42 @@ def test_an_update_that_cannot_be_undone_stays_noted(case: Case) -> None:
     assert noted().updating == AFTER
     assert case.vm.note is not None
     assert case.vm.note.busy == 100.0
+
+
+@pytest.mark.parametrize(
+    ("network", "said"), [(AFTER, "put on record"), (BEFORE, "recorded as failed")]
+)
+def test_a_guest_whose_carrier_cannot_be_set_stops_no_task(
+    case: Case, network: Network, said: str
+) -> None:
+    case.backend.network = network
+    gone = QmpError("set_link", "DeviceNotFound", "Device 'net' not found")
+    case.qemu.fails["set_link"] = gone
+    report = case.repaired()
+    assert len(case.kernel.texts) == 2
+    assert (
+        f"it was {said}, and the carrier that its guest sees could not be set: qemu refused set_link"
+        in str(report.warnings)
+    )
+    assert noted().updating == AFTER
+    assert case.vm.note is not None
+    assert case.vm.note.busy == 100.0
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/machine/peripheral/net7", "net7"),
+        # qemu finds no NIC by the name that an object without an id has.
+        ("/machine/peripheral-anon/device[0]", "hostnet"),
+    ],
+)
+def test_the_carrier_is_set_by_a_name_that_qemu_knows(
+    case: Case, path: str, name: str
+) -> None:
+    case.vm.nics[MAC].front_end = FRONT_END._replace(path=path)
+    case.repaired()
+    assert ("set_link", {"name": name, "up": False}) in case.qemu.log
 
 
 def test_check_mode_shows_the_later_state(case: Case) -> None:
