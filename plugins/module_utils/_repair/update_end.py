@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .._errors import LinkError, MonitorError
-from .._vm.nic_network import put_on, show_carrier
+from .._vm.nic_network import put_back, try_carrier
 
 if t.TYPE_CHECKING:
     from .._audit.auditor import Auditor
@@ -22,7 +21,7 @@ if t.TYPE_CHECKING:
 
 def settle_update(
     vm: Vm, nic: NicNote, done: bool, auditor: Auditor, messages: Messages
-) -> str | None:
+) -> list[str]:
     """Record an update as done, or put the link back and record the update as failed.
 
     No record is written a second time. If a side of the NIC could not be set, return in words which one and why. Then
@@ -30,25 +29,19 @@ def settle_update(
     """
     link, after = nic.link, nic.updating
     if after is None:
-        return None
+        return []
     before = link.network
-    now, problem = (after, None) if done else (before, None)
-    try:
-        if done:
-            # Nobody knows whether the guest saw it.
-            show_carrier(vm, nic.mac, before, after)
-        else:
-            put_on(vm, nic, link.on(after), before)
-    except LinkError as exc:
-        problem = f"its link could not be put back: {exc}"
-    except MonitorError as exc:
-        problem = f"the carrier that its guest sees could not be set: {exc}"
+    if done:
+        # Nobody knows whether the guest saw it.
+        now, problems = after, try_carrier(vm, nic.mac, before, after)
+    else:
+        now, problems = before, put_back(vm, nic, link.on(after), before)
     changes = before.changes(after)
     records = messages.net_updates(nic.mac, nic.ifname, before, after, done)
     for change, record in zip(changes, records):
         if not vm.history.has_update(nic.mac, change, done):
             auditor.write(record)
     auditor.prove()
-    if problem is None:
+    if not problems:
         nic.put_on(now)
-    return problem
+    return problems

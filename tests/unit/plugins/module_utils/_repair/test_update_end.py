@@ -67,18 +67,19 @@ class FakeBackend:
 
     def __init__(self, network: Network) -> None:
         self.network = network
+        self.before, self.after = BEFORE, AFTER
         self.problem: str | None = None
         self.left: list[str] = []
 
     def left_of(self, link: NicLink, before: NicLink) -> list[str]:
-        assert (link.network, before.network) == (AFTER, BEFORE)
+        assert (link.network, before.network) == (self.after, self.before)
         return self.left
 
     def observe(self, _link: NicLink) -> Network:
         return self.network
 
     def update(self, link: NicLink, network: Network) -> None:
-        assert (link.network, link.vm) == (AFTER, UUID)
+        assert (link.network, link.vm) == (self.after, UUID)
         if self.problem is not None:
             raise LinkError(self.problem)
         self.network = network
@@ -170,6 +171,24 @@ def test_an_update_that_cannot_be_undone_stays_noted(case: Case) -> None:
     assert noted().updating == AFTER
     assert case.vm.note is not None
     assert case.vm.note.busy == 100.0
+
+
+@pytest.mark.parametrize("problem", ["nft is gone", None])
+def test_the_guest_loses_its_carrier_again_even_if_its_link_stays_up(
+    case: Case, problem: str | None
+) -> None:
+    """A release from quarantine was cut off after both sides were up."""
+    quarantine, released = AFTER, BEFORE
+    case.nic.put_on(quarantine)
+    case.nic.updating = released
+    case.backend.before, case.backend.after = quarantine, released
+    # Its filter, for example, is still missing.
+    case.backend.network = Network("br0", filter="mac")
+    case.backend.problem = problem
+    report = case.repaired()
+    assert carriers(case) == [False]
+    assert (problem or "and undone") in str(report.warnings)
+    assert noted().updating == (None if problem is None else released)
 
 
 @pytest.mark.parametrize(
