@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.network import (
     Network,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._device import Device
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net import link, sysfs
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import (
     FrontEnd,
@@ -197,9 +198,36 @@ def test_a_link_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sysfs, "exists", lambda name: False)
     assert (a_nic().source, a_nic(**FOREIGN).source) == ("br0", None)
     assert a_nic(**MACVTAP).mode is None
-    gone = f"its link {IFNAME} is gone, so the guest has no network"
-    assert differences(an_interface(), a_nic()) == [gone]
-    assert move_of(an_interface(), a_nic()) is None
+
+
+UNNAMED: dict[str, t.Any] = {
+    "note": None,
+    "devices": [Device("/dev/net/tun", "0A:C8", None, 31)],
+}
+
+
+@pytest.mark.parametrize("asked", [{}, {"mtu": 1500}, {"source": "br1"}])
+@pytest.mark.parametrize(
+    ("nic", "words"),
+    [
+        ({}, f"its link {IFNAME} is not in"),
+        (FOREIGN, "its link vnet0 is not in"),
+        ({"note": a_nic_note(made=False)}, f"its link {IFNAME} is not in"),
+        # The kernel tells no name of a tap that was removed.
+        (UNNAMED, "its link is not in"),
+    ],
+)
+def test_a_nic_whose_link_is_not_here_is_never_as_asked_and_never_updated(
+    monkeypatch: pytest.MonkeyPatch,
+    nic: dict[str, t.Any],
+    words: str,
+    asked: dict[str, t.Any],
+) -> None:
+    monkeypatch.setattr(sysfs, "exists", lambda name: False)
+    monkeypatch.setattr(sysfs, "mtu", lambda name: None)
+    (found,) = differences(an_interface(**asked), a_nic(**nic))
+    assert found.startswith(f"{words} this network namespace (it was removed or moved)")
+    assert move_of(an_interface(**asked), a_nic(**nic)) is None
 
 
 def observed(
