@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import typing as t
 
-from .._errors import VirtauditError
+from .._errors import LinkError, VirtauditError
+from .._net import sysfs
 from .._net.backends import backend_of
 from .._qemu.carrier import name_of, set_carrier
 
@@ -63,6 +64,11 @@ def show_carrier(vm: Vm, mac: str, before: Network, after: Network) -> None:
 
 
 def _put_link_on(vm: Vm, nic: NicNote, link: NicLink, network: Network) -> None:
+    if not sysfs.is_same(link.ifname, link.ifindex):
+        raise LinkError(
+            f"the link {link.ifname} of {nic.mac} is not in this network namespace any more. It was removed or moved, "
+            "and a link that has its name now is another one"
+        )
     if network.hwaddr is not None:
         from .._net.link import set_mac
 

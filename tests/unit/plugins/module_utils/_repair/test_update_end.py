@@ -24,6 +24,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
     QmpError,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log import recent
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net import sysfs
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net.nic_link import (
     NicLink,
 )
@@ -74,6 +75,9 @@ class FakeBackend:
     def left_of(self, link: NicLink, before: NicLink) -> list[str]:
         assert (link.network, before.network) == (self.after, self.before)
         return self.left
+
+    def source_of(self, _name: str) -> str | None:
+        return self.network.source
 
     def observe(self, _link: NicLink) -> Network:
         return self.network
@@ -225,6 +229,32 @@ def test_the_carrier_is_set_by_a_name_that_qemu_knows(
     case.vm.nics[MAC].front_end = FRONT_END._replace(path=path)
     case.repaired()
     assert ("set_link", {"name": name, "up": False}) in case.qemu.log
+
+
+@pytest.mark.parametrize("network", [AFTER, BEFORE])
+def test_a_link_of_another_program_with_the_same_name_is_left_alone(
+    case: Case, monkeypatch: pytest.MonkeyPatch, network: Network
+) -> None:
+    case.backend.network, case.nic.ifindex = network, 12
+    monkeypatch.setattr(sysfs, "ifindex", lambda name: 20)
+    monkeypatch.setattr(sysfs, "name_of", lambda index: None)
+    report = case.repaired()
+    assert case.backend.network == network
+    assert [text.rpartition("=")[2] for text in case.kernel.texts] == ["failed"] * 2
+    assert "is not in this network namespace any more" in str(report.warnings)
+    assert noted().updating == AFTER
+
+
+def test_an_update_of_a_link_that_was_renamed_since_is_undone(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case.nic.ifindex = 12
+    monkeypatch.setattr(sysfs, "ifindex", {"web0": 12}.get)
+    monkeypatch.setattr(sysfs, "name_of", {12: "web0"}.get)
+    monkeypatch.setattr(sysfs, "exists", lambda name: name == "web0")
+    case.repaired()
+    assert case.backend.network == BEFORE
+    assert (noted().ifname, noted().updating) == ("web0", None)
 
 
 def test_check_mode_shows_the_later_state(case: Case) -> None:
