@@ -250,13 +250,13 @@ def test_a_renamed_link_is_still_the_nics(
     monkeypatch: pytest.MonkeyPatch, fd: int
 ) -> None:
     """It is at the noted descriptor or at another one."""
+    qemu = a_holder(tun(fd, "web0"))
     monkeypatch.setattr(sysfs, "ifindex", {"web0": 12}.get)
     monkeypatch.setattr(sysfs, "name_of", {12: "web0"}.get)
     monkeypatch.setattr(sysfs, "exists", lambda name: name == "web0")
     monkeypatch.setattr(holdings, "at", lambda process, number: qemu.held.get(number))
     monkeypatch.setattr(holdings, "still_at", lambda process, known: False)
     monkeypatch.setattr(holdings, "of", lambda process: [*qemu.held.values()])
-    qemu = a_holder(tun(fd, "web0"))
     note = a_nic_note(devices=[tun(31)], ifindex=12)
     found = observed(qemu, [FRONT_END], {NETDEV: [31]}, interfaces={MAC: note})[MAC]
     assert (found.ifname, found.has_place) == ("web0", True)
