@@ -69,8 +69,7 @@ def take_carriers(vm: Vm, interfaces: t.Iterable[Interface]) -> None:
     """Take the carrier from the guest's side of each NIC with ``link: down``. Raises :class:`MonitorError`."""
     for interface in interfaces:
         if interface.link == "down":
-            path = f"/machine/peripheral/{ids.device_id(interface.mac)}"
-            set_carrier(vm.live.monitor, path, False)
+            set_carrier(vm.live.monitor, ids.device_id(interface.mac), False)
 
 
 def record_grants(

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import typing as t
 
 from .._audit.auditor import Auditor
@@ -14,7 +13,7 @@ from .._audit.network import Network
 from .._errors import LinkError, VirtauditError
 from .._net.backends import backend_of
 from .._vm.differences import Move
-from .._vm.nic_network import put_on
+from .._vm.nic_network import put_back, put_on
 from .._vm.note import NicNote, Note
 from .._vm.vm import Vm
 from .plan import Step, updated
@@ -42,8 +41,7 @@ def update(
         put_on(vm, entry, entry.link, move.after)
         _require(entry, move.after)
     except VirtauditError:
-        with contextlib.suppress(VirtauditError):
-            put_on(vm, entry, entry.link.on(move.after), old)
+        if not put_back(vm, entry, entry.link.on(move.after), old):
             entry.updating = None
         _record(auditor, messages, entry, move, success=False)
         raise

@@ -170,7 +170,7 @@ def holder_of(
     found = _search(name, first)
     if found is None and sysfs.is_tun(name) and not sysfs.is_persistent(name):
         # The link may have disappeared meanwhile.
-        here = sysfs.exists(name) and ifindex in (None, sysfs.ifindex(name))
+        here = sysfs.exists(name) and sysfs.is_same(name, ifindex)
         return Holding(name) if here else None
     return found
 

@@ -8,6 +8,7 @@ Records have the real network, and not the one that the task asked for.
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 
 from .._audit.network import Network
@@ -26,10 +27,11 @@ def network_of(link: NicLink, kind: str) -> tuple[str | None, Network | None]:
     backend = backend_of(kind)
     if backend.has_link and not sysfs.exists(link.ifname):
         return None, None
-    try:
-        return link.ifname, backend.observe(link)
-    except LinkError:
-        return link.ifname, backend.observe(link.on(Network()))
+    # Without VLAN and filter there is less to read.
+    for each in (link, link.on(Network())):
+        with contextlib.suppress(LinkError):
+            return link.ifname, backend.observe(each)
+    return link.ifname, None
 
 
 def networks_of(links: t.Mapping[str, tuple[NicLink, str]]) -> dict[str, Network]:

@@ -71,6 +71,14 @@ def ifindex(name: str) -> int | None:
     return _number(name, "ifindex")
 
 
+def is_same(name: str, index: int | None) -> bool:
+    """Tell whether the link that has a name now has a known index too. Without a known index, its name decides.
+
+    A link keeps its index when it is renamed. A new link that gets the name of a removed one has another index.
+    """
+    return index in (None, ifindex(name))
+
+
 def address(name: str) -> str | None:
     """Return the link's MAC."""
     return _read(name, "address")

@@ -6,11 +6,20 @@
 from __future__ import annotations
 
 from .monitor import Monitor
+from .nics import FrontEnd, has_id
 
 
-def set_carrier(monitor: Monitor, path: str, up: bool) -> None:
-    """Give a NIC a carrier, or take it away. ``path`` is the path of its device in qemu's object tree.
+def name_of(front_end: FrontEnd) -> str:
+    """Return the name by which ``set_link`` finds a NIC.
+
+    It knows no NIC without an id. It takes the name of the back end too, and sets the carrier of the NIC in front of it.
+    """
+    return front_end.path.rpartition("/")[2] if has_id(front_end) else front_end.netdev
+
+
+def set_carrier(monitor: Monitor, name: str, up: bool) -> None:
+    """Give a NIC a carrier, or take it away. ``name`` is the id of its device or of its back end.
 
     Raises :class:`MonitorError`.
     """
-    monitor.execute("set_link", {"name": path.rpartition("/")[2], "up": up})
+    monitor.execute("set_link", {"name": name, "up": up})

@@ -116,6 +116,15 @@ class Monitor:
             for offset, (command, _args) in enumerate(commands)
         ]
 
+    @contextlib.contextmanager
+    def within(self, seconds: float) -> t.Iterator[None]:
+        """Give qemu at most ``seconds``, which are more than 0, for each answer until the end of the context."""
+        usual, self.timeout = self.timeout, min(self.timeout, seconds)
+        try:
+            yield
+        finally:
+            self.timeout = usual
+
     def wait_event(self, deadline: float) -> dict[str, t.Any] | None:
         """Return the next event, or ``None`` if there is none until ``deadline`` (``time.monotonic()``)."""
         while not self._events:

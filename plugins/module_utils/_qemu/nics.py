@@ -88,6 +88,11 @@ def take_inventory(monitor: Monitor) -> Inventory:
     )
 
 
+def has_id(front_end: FrontEnd) -> bool:
+    """Tell whether the program that made a NIC gave its device an id."""
+    return not front_end.path.startswith(f"{_CONTAINERS[1]}/")
+
+
 def free_ports(
     monitor: Monitor, ports: t.Sequence[str], enough: int | None = None
 ) -> list[str]:

@@ -63,7 +63,7 @@ def link_of(nic: NicNote) -> tuple[str | None, str | None]:
 
 def is_updated(nic: NicNote) -> bool:
     """Tell whether the kernel says that an interface's link is on the network of an update."""
-    if nic.updating is None:
+    if nic.updating is None or not sysfs.is_same(nic.ifname, nic.ifindex):
         return False
     backend, link = backend_of(nic.type), nic.link.on(nic.updating)
     try:

@@ -112,12 +112,10 @@ def _do(
         from .update_end import settle_update
 
         done = step.action == "finish_update"
-        failure = settle_update(vm, nic, done, auditor, messages)
-        if failure is not None:
-            problem = (
-                f"{step.what}; it was recorded as failed, and its link could not be put back: {failure}. The next task "
-                "tries again"
-            )
+        failures = settle_update(vm, nic, done, auditor, messages)
+        if failures:
+            said = "put on record" if done else "recorded as failed"
+            problem = f"{step.what}; it was {said}, and {' and '.join(failures)}. The next task tries again"
     elif step.action == "confirm":
         # Somebody may have renamed the link meanwhile.
         nic.ifname = link_of(nic)[0] or nic.ifname

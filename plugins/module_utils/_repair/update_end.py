@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import typing as t
 
-from .._errors import LinkError
-from .._vm.nic_network import put_on, show_carrier
+from .._vm.nic_network import put_back, try_carrier
+from .nic_end import link_of
 
 if t.TYPE_CHECKING:
     from .._audit.auditor import Auditor
@@ -22,32 +22,29 @@ if t.TYPE_CHECKING:
 
 def settle_update(
     vm: Vm, nic: NicNote, done: bool, auditor: Auditor, messages: Messages
-) -> LinkError | None:
+) -> list[str]:
     """Record an update as done, or put the link back and record the update as failed.
 
-    No record is written a second time. If the link could not be put back, return the reason. Then the update
-    stays noted.
+    No record is written a second time. If a side of the NIC could not be set, return in words which one and why. Then
+    the update stays noted.
     """
+    # Somebody may have renamed the link meanwhile.
+    nic.ifname = link_of(nic)[0] or nic.ifname
     link, after = nic.link, nic.updating
-    problem = None
     if after is None:
-        return None
+        return []
     before = link.network
-    now = after if done else before
     if done:
         # Nobody knows whether the guest saw it.
-        show_carrier(vm, nic.mac, before, after)
+        now, problems = after, try_carrier(vm, nic.mac, before, after)
     else:
-        try:
-            put_on(vm, nic, link.on(after), before)
-        except LinkError as exc:
-            problem = exc
+        now, problems = before, put_back(vm, nic, link.on(after), before)
     changes = before.changes(after)
     records = messages.net_updates(nic.mac, nic.ifname, before, after, done)
     for change, record in zip(changes, records):
         if not vm.history.has_update(nic.mac, change, done):
             auditor.write(record)
     auditor.prove()
-    if problem is None:
+    if not problems:
         nic.put_on(now)
-    return problem
+    return problems

@@ -46,7 +46,8 @@ def move_of(wanted: Interface, nic: Nic) -> Move | None:
 def differences(wanted: Interface, nic: Nic) -> list[str]:
     """Return a sentence for each way in which an attached NIC differs from what a task asks for."""
     lasting = _lasting_differences(wanted, nic)
-    if not nic.is_whole or (nic.note is not None and nic.note.pending):
+    pending = nic.note is not None and nic.note.pending
+    if pending or not (nic.is_whole and nic.has_place):
         return lasting
     # The kind of the NIC comes first, then its place, and then its details.
     kind = sum(each.startswith(("type is", "model is")) for each in lasting)
@@ -72,8 +73,13 @@ def _lasting_differences(wanted: Interface, nic: Nic) -> list[str]:
         return ["its host side is closed, and the guest has not released it"]
     if nic.note is not None and nic.note.pending:
         return ["a detach is pending: the guest was asked to release it"]
-    if nic.note is not None and nic.note.made and not nic.has_place:
-        return [f"its link {nic.ifname} is gone, so the guest has no network"]
+    if not nic.has_place:
+        link = f"its link {nic.ifname}" if nic.ifname else "its link"
+        return [
+            f"{link} is not in this network namespace (it was removed or moved). If it was removed, the guest has no "
+            "network. If it was moved, this host does not see which network the guest has; look for the link in the "
+            "other namespaces ('ip -all netns exec ip link'), and move it back"
+        ]
     pairs: list[tuple[str, object, object]] = [
         ("type", nic.type, wanted.type),
         ("model", nic.front_end.model, wanted.qom_type),

@@ -44,9 +44,10 @@ class Nic:
     @property
     def has_place(self) -> bool:
         """Tell whether its link exists. For a kind of NIC without a link, tell whether its device exists."""
-        return sysfs.exists(self.ifname or "?") or (
-            bool(self.devices) and not backend_of(self.type).has_link
-        )
+        if self.devices and not backend_of(self.type).has_link:
+            return True
+        name, index = self.ifname, self.note.ifindex if self.note else None
+        return name is not None and sysfs.exists(name) and sysfs.is_same(name, index)
 
     @property
     def is_pci(self) -> bool:
@@ -192,7 +193,11 @@ def _held(
         # As long as somebody else holds a device, or qemu holds it at another descriptor, it does
         # not count as given up.
         link_held = holdings.holder_of(known.ifname, known.ifindex, process)
-        return [] if link_held is None else known.devices
+        if link_held is None:
+            return []
+        # Somebody may have renamed the link.
+        name = link_held.ifname
+        return [dataclasses.replace(each, dev=name) for each in known.devices]
     # The NIC is not noted yet. Take those numbers from the monitor that /proc confirms.
     fds = inventory.backends.get(netdev)
     if fds:
@@ -221,8 +226,7 @@ def _as_now(process: Process, opened: Device, ifindex: int | None) -> Device | N
     found = None if opened.fd is None else holdings.at(process, opened.fd)
     if ifindex is None or found is None or found.dev is None:
         return None
-    # A link keeps its index when it is renamed.
-    same = found.rdev == opened.rdev and sysfs.ifindex(found.dev) == ifindex
+    same = found.rdev == opened.rdev and sysfs.is_same(found.dev, ifindex)
     return dataclasses.replace(opened, dev=found.dev) if same else None
 
 

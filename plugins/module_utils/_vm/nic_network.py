@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import typing as t
 
+from .._errors import LinkError, VirtauditError
+from .._net import sysfs
 from .._net.backends import backend_of
-from .._qemu.carrier import set_carrier
+from .._qemu.carrier import name_of, set_carrier
 
 if t.TYPE_CHECKING:
     from .._audit.network import Network
@@ -23,12 +25,31 @@ def put_on(vm: Vm, nic: NicNote, link: NicLink, network: Network) -> None:
     The guest's side comes after the host's side, because the host's side enforces a quarantine. ``link`` has the
     network that it is on before. Raises :class:`VirtauditError`.
     """
-    if network.hwaddr is not None:
-        from .._net.link import set_mac
-
-        set_mac(link.ifname, network.hwaddr)
-    backend_of(nic.type).update(link._replace(vm=vm.uuid), network)
+    _put_link_on(vm, nic, link, network)
     show_carrier(vm, nic.mac, link.network, network)
+
+
+def put_back(vm: Vm, nic: NicNote, link: NicLink, network: Network) -> list[str]:
+    """Put a NIC back on its former network. Return in words what failed.
+
+    If the host's side fails, the guest's side is put back nevertheless. Otherwise a NIC whose release from quarantine
+    failed half way would have both sides open.
+    """
+    failed = []
+    try:
+        _put_link_on(vm, nic, link, network)
+    except VirtauditError as exc:
+        failed.append(f"its link could not be put back: {exc}")
+    return failed + try_carrier(vm, nic.mac, link.network, network)
+
+
+def try_carrier(vm: Vm, mac: str, before: Network, after: Network) -> list[str]:
+    """Let the guest see its carrier, as :func:`show_carrier` does. Return in words what failed."""
+    try:
+        show_carrier(vm, mac, before, after)
+    except VirtauditError as exc:
+        return [f"the carrier that its guest sees could not be set: {exc}"]
+    return []
 
 
 def show_carrier(vm: Vm, mac: str, before: Network, after: Network) -> None:
@@ -39,4 +60,17 @@ def show_carrier(vm: Vm, mac: str, before: Network, after: Network) -> None:
     found = vm.nics.get(mac)
     if found is None or found.front_end is None or before.link == after.link:
         return
-    set_carrier(vm.live.monitor, found.front_end.path, after.link != "down")
+    set_carrier(vm.live.monitor, name_of(found.front_end), after.link != "down")
+
+
+def _put_link_on(vm: Vm, nic: NicNote, link: NicLink, network: Network) -> None:
+    if not sysfs.is_same(link.ifname, link.ifindex):
+        raise LinkError(
+            f"the link {link.ifname} of {nic.mac} is not in this network namespace any more. It was removed or moved, "
+            "and a link that has its name now is another one"
+        )
+    if network.hwaddr is not None:
+        from .._net.link import set_mac
+
+        set_mac(link.ifname, network.hwaddr)
+    backend_of(nic.type).update(link._replace(vm=vm.uuid), network)

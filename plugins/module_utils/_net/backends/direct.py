@@ -182,7 +182,7 @@ def _is_there(link: NicLink) -> bool:
         return False
     # If a task was cut off after it made the link and before it noted it, the index is unknown. In mode
     # passthrough the link's MAC may then be the lower device's.
-    return link.ifindex in (None, sysfs.ifindex(name))
+    return sysfs.is_same(name, link.ifindex)
 
 
 def _verify_node(interface: Interface, path: str) -> None:

@@ -68,6 +68,24 @@ def test_silent_at_a_command(path: str) -> None:
     fails(path, script, "qemu did not answer query-name within 0.3 s")
 
 
+@pytest.mark.parametrize(("seconds", "waits"), [(0.2, "0.2"), (60, "0.3")])
+def test_a_shorter_wait_for_an_answer(path: str, seconds: float, waits: str) -> None:
+    def script(client: Client) -> None:
+        client.greet()
+        late = client.receive()
+        client.receive()
+        # The late answer is not taken for that of the next command.
+        client.send({"return": "late", "id": late["id"]})
+        client.send({"return": "next", "id": late["id"] + 1})
+
+    with Server(path, script), Monitor(path, 0.3) as session:
+        words = f"did not answer query-name within {waits} s"
+        with session.within(seconds), pytest.raises(MonitorError, match=words):
+            session.execute("query-name")
+        assert session.timeout == 0.3
+        assert session.execute("query-status") == "next"
+
+
 def test_events_do_not_prolong_the_wait(path: str) -> None:
     def script(client: Client) -> None:
         client.greet()

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import typing as t
 
@@ -16,13 +17,15 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.stop import s
 class Guest:
     """The monitor and the process of a VM whose guest sees the power button from ``up`` on, or never (``None``).
 
-    Time passes only while somebody waits for its end.
+    Time passes only while somebody waits for its end, or for an answer of a monitor that hangs.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, up: float | None) -> None:
         self.up = up
         self.now = 0.0
         self.presses: list[float] = []
+        self.timeout: float = 0
+        self.hangs = False
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
 
     @property
@@ -32,8 +35,17 @@ class Guest:
     def execute(self, command: str) -> None:
         assert command == "system_powerdown"
         self.presses.append(self.now)
-        if self.has_ended:
-            raise MonitorError("qemu is gone")
+        if self.hangs:
+            self.now += self.timeout
+        if self.hangs or self.has_ended:
+            raise MonitorError("qemu is gone, or does not answer")
+
+    @contextlib.contextmanager
+    def within(self, seconds: float) -> t.Iterator[None]:
+        assert seconds > 0
+        usual, self.timeout = self.timeout, min(self.timeout, seconds)
+        yield
+        self.timeout = usual
 
     def wait_end(self, seconds: float) -> bool:
         if not self.has_ended:
@@ -65,3 +77,23 @@ def test_the_power_button_is_pressed_until_the_guest_sees_it(
     assert shut_down(me, me, timeout) is ended
     assert guest.presses == presses
     assert guest.now <= timeout
+
+
+@pytest.mark.parametrize(
+    ("timeout", "answer", "presses"),
+    [(20, 20, [0]), (25, 9, [0, 19]), (60, 3, [0, 13, 26, 39, 52])],
+)
+def test_a_monitor_that_hangs_gets_no_longer_than_the_guest(
+    monkeypatch: pytest.MonkeyPatch,
+    timeout: float,
+    answer: float,
+    presses: list[float],
+) -> None:
+    """``answer`` is how long the task waits for an answer otherwise."""
+    guest = Guest(monkeypatch, None)
+    guest.hangs, guest.timeout = True, answer
+    me = t.cast(t.Any, guest)
+    assert not shut_down(me, me, timeout)
+    assert guest.presses == presses
+    assert guest.now == timeout
+    assert guest.timeout == answer

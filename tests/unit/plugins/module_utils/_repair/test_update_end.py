@@ -19,8 +19,12 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.network impo
     Network,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.origin import Origin
-from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import LinkError
+from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
+    LinkError,
+    QmpError,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log import recent
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net import sysfs
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net.nic_link import (
     NicLink,
 )
@@ -64,18 +68,22 @@ class FakeBackend:
 
     def __init__(self, network: Network) -> None:
         self.network = network
+        self.before, self.after = BEFORE, AFTER
         self.problem: str | None = None
         self.left: list[str] = []
 
     def left_of(self, link: NicLink, before: NicLink) -> list[str]:
-        assert (link.network, before.network) == (AFTER, BEFORE)
+        assert (link.network, before.network) == (self.after, self.before)
         return self.left
+
+    def source_of(self, _name: str) -> str | None:
+        return self.network.source
 
     def observe(self, _link: NicLink) -> Network:
         return self.network
 
     def update(self, link: NicLink, network: Network) -> None:
-        assert (link.network, link.vm) == (AFTER, UUID)
+        assert (link.network, link.vm) == (self.after, UUID)
         if self.problem is not None:
             raise LinkError(self.problem)
         self.network = network
@@ -167,6 +175,86 @@ def test_an_update_that_cannot_be_undone_stays_noted(case: Case) -> None:
     assert noted().updating == AFTER
     assert case.vm.note is not None
     assert case.vm.note.busy == 100.0
+
+
+@pytest.mark.parametrize("problem", ["nft is gone", None])
+def test_the_guest_loses_its_carrier_again_even_if_its_link_stays_up(
+    case: Case, problem: str | None
+) -> None:
+    """A release from quarantine was cut off after both sides were up."""
+    quarantine, released = AFTER, BEFORE
+    case.nic.put_on(quarantine)
+    case.nic.updating = released
+    case.backend.before, case.backend.after = quarantine, released
+    # Its filter, for example, is still missing.
+    case.backend.network = Network("br0", filter="mac")
+    case.backend.problem = problem
+    report = case.repaired()
+    assert carriers(case) == [False]
+    assert (problem or "and undone") in str(report.warnings)
+    assert noted().updating == (None if problem is None else released)
+
+
+@pytest.mark.parametrize(
+    ("network", "said"), [(AFTER, "put on record"), (BEFORE, "recorded as failed")]
+)
+def test_a_guest_whose_carrier_cannot_be_set_stops_no_task(
+    case: Case, network: Network, said: str
+) -> None:
+    case.backend.network = network
+    gone = QmpError("set_link", "DeviceNotFound", "Device 'net' not found")
+    case.qemu.fails["set_link"] = gone
+    report = case.repaired()
+    assert len(case.kernel.texts) == 2
+    assert (
+        f"it was {said}, and the carrier that its guest sees could not be set: qemu refused set_link"
+        in str(report.warnings)
+    )
+    assert noted().updating == AFTER
+    assert case.vm.note is not None
+    assert case.vm.note.busy == 100.0
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/machine/peripheral/net7", "net7"),
+        # qemu finds no NIC by the name that an object without an id has.
+        ("/machine/peripheral-anon/device[0]", "hostnet"),
+    ],
+)
+def test_the_carrier_is_set_by_a_name_that_qemu_knows(
+    case: Case, path: str, name: str
+) -> None:
+    case.vm.nics[MAC].front_end = FRONT_END._replace(path=path)
+    case.repaired()
+    assert ("set_link", {"name": name, "up": False}) in case.qemu.log
+
+
+@pytest.mark.parametrize("network", [AFTER, BEFORE])
+def test_a_link_of_another_program_with_the_same_name_is_left_alone(
+    case: Case, monkeypatch: pytest.MonkeyPatch, network: Network
+) -> None:
+    case.backend.network, case.nic.ifindex = network, 12
+    monkeypatch.setattr(sysfs, "ifindex", lambda name: 20)
+    monkeypatch.setattr(sysfs, "name_of", lambda index: None)
+    report = case.repaired()
+    assert case.backend.network == network
+    assert [text.rpartition("=")[2] for text in case.kernel.texts] == ["failed"] * 2
+    assert "is not in this network namespace any more" in str(report.warnings)
+    assert noted().updating == AFTER
+
+
+def test_an_update_of_a_link_that_was_renamed_since_is_undone(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case.nic.ifindex = 12
+    monkeypatch.setattr(sysfs, "ifindex", {"web0": 12}.get)
+    monkeypatch.setattr(sysfs, "name_of", {12: "web0"}.get)
+    monkeypatch.setattr(sysfs, "exists", lambda name: name == "web0")
+    case.repaired()
+    assert case.backend.network == BEFORE
+    assert (noted().ifname, noted().updating) == ("web0", None)
 
 
 def test_check_mode_shows_the_later_state(case: Case) -> None:

@@ -13,7 +13,12 @@ import pytest
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.network import (
     Network,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._net import link, sysfs
+from ansible_collections.virtaudit.qemu.plugins.module_utils._device import Device
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net import (
+    holdings,
+    link,
+    sysfs,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import (
     FrontEnd,
     Inventory,
@@ -197,9 +202,64 @@ def test_a_link_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sysfs, "exists", lambda name: False)
     assert (a_nic().source, a_nic(**FOREIGN).source) == ("br0", None)
     assert a_nic(**MACVTAP).mode is None
-    gone = f"its link {IFNAME} is gone, so the guest has no network"
-    assert differences(an_interface(), a_nic()) == [gone]
-    assert move_of(an_interface(), a_nic()) is None
+
+
+UNNAMED: dict[str, t.Any] = {
+    "note": None,
+    "devices": [Device("/dev/net/tun", "0A:C8", None, 31)],
+}
+
+
+@pytest.mark.parametrize("asked", [{}, {"mtu": 1500}, {"source": "br1"}])
+@pytest.mark.parametrize(
+    ("nic", "words"),
+    [
+        ({}, f"its link {IFNAME} is not in"),
+        (FOREIGN, "its link vnet0 is not in"),
+        ({"note": a_nic_note(made=False)}, f"its link {IFNAME} is not in"),
+        # The kernel tells no name of a tap that was removed.
+        (UNNAMED, "its link is not in"),
+    ],
+)
+def test_a_nic_whose_link_is_not_here_is_never_as_asked_and_never_updated(
+    monkeypatch: pytest.MonkeyPatch,
+    nic: dict[str, t.Any],
+    words: str,
+    asked: dict[str, t.Any],
+) -> None:
+    monkeypatch.setattr(sysfs, "exists", lambda name: False)
+    monkeypatch.setattr(sysfs, "mtu", lambda name: None)
+    (found,) = differences(an_interface(**asked), a_nic(**nic))
+    assert found.startswith(f"{words} this network namespace (it was removed or moved)")
+    assert move_of(an_interface(**asked), a_nic(**nic)) is None
+
+
+@pytest.mark.parametrize(("index", "here"), [(12, True), (20, False), (None, False)])
+def test_a_link_of_another_program_with_the_same_name_is_not_the_nics(
+    monkeypatch: pytest.MonkeyPatch, index: int | None, here: bool
+) -> None:
+    monkeypatch.setattr(sysfs, "ifindex", lambda name: index)
+    nic = a_nic(note=a_nic_note(devices=[tun(31)], ifindex=12))
+    assert nic.has_place is here
+    assert (differences(an_interface(), nic) == []) is here
+    assert (move_of(an_interface(source="br1"), nic) is not None) is here
+
+
+@pytest.mark.parametrize("fd", [31, 39])
+def test_a_renamed_link_is_still_the_nics(
+    monkeypatch: pytest.MonkeyPatch, fd: int
+) -> None:
+    """It is at the noted descriptor or at another one."""
+    qemu = a_holder(tun(fd, "web0"))
+    monkeypatch.setattr(sysfs, "ifindex", {"web0": 12}.get)
+    monkeypatch.setattr(sysfs, "name_of", {12: "web0"}.get)
+    monkeypatch.setattr(sysfs, "exists", lambda name: name == "web0")
+    monkeypatch.setattr(holdings, "at", lambda process, number: qemu.held.get(number))
+    monkeypatch.setattr(holdings, "still_at", lambda process, known: False)
+    monkeypatch.setattr(holdings, "of", lambda process: [*qemu.held.values()])
+    note = a_nic_note(devices=[tun(31)], ifindex=12)
+    found = observed(qemu, [FRONT_END], {NETDEV: [31]}, interfaces={MAC: note})[MAC]
+    assert (found.ifname, found.has_place) == ("web0", True)
 
 
 def observed(
