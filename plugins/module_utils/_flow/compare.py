@@ -37,7 +37,8 @@ def compare(trail: Trail, before: Look, after: Look, begin: float, now: float) -
         grant.live = any(sight.holds(grant) for sight in seen)
         if grant.live:
             places = [look.places.get(grant.link or "") for look in (before, after)]
-            compare_place(grant, places, trail.findings, now)
+            if any(places) or (before.is_of_host and after.is_of_host):
+                compare_place(grant, places, trail.findings, now)
         else:
             trail.findings.add(_stale(grant, seen[-1].qemu_of(grant), now))
     _add_unrecorded(trail.findings, seen, begin, now)
