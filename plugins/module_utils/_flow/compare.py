@@ -58,6 +58,19 @@ def unchecked_filters(trail: Trail, look: Look) -> list[str]:
     ]
 
 
+def unchecked_places(trail: Trail, look: Look) -> list[str]:
+    """Return the NICs whose network is on record, and whose place on the host nobody could tell."""
+    places = look.places
+    return [
+        f"{grant.mac} of VM {grant.vm}"
+        for grant in trail.grants()
+        if grant.live
+        and (grant.network or {}).get("source")
+        and (place := places.get(grant.link or "")) is not None
+        and not place.is_known
+    ]
+
+
 def add_lost(findings: Findings, now: float) -> None:
     """Ask the kernel how many records it lost since boot. Raises :class:`AuditError`."""
     with AuditSocket() as audit:

@@ -248,6 +248,31 @@ def test_a_link_that_differs_from_its_record(
     assert compare.unchecked_filters(trail, look) == unchecked
 
 
+UNKNOWN_PLACE = Place(None, True, is_known=False)
+
+
+@pytest.mark.parametrize(
+    ("place", "held", "network", "unchecked"),
+    [
+        (UNKNOWN_PLACE, [TAP], Network("ovs0"), [f"{MAC} of VM web01"]),
+        (Place("ovs0", True), [TAP], Network("ovs0"), []),
+        # Nothing is on record that could be checked.
+        (UNKNOWN_PLACE, [TAP], None, []),
+        (UNKNOWN_PLACE, [], Network("ovs0"), []),
+    ],
+)
+def test_the_switch_does_not_tell_the_bridge(
+    place: Place, held: list[Device], network: Network | None, unchecked: list[str]
+) -> None:
+    trail = Trail()
+    trail.read(Story().open().attach(network=network).items, NOW)
+    look = host(qemu(*held))
+    look.places["vt01"] = place
+    compare.compare(trail, look, look, 0.0, NOW)
+    assert compare.unchecked_places(trail, look) == unchecked
+    assert "moved_port" not in [each.code for each in trail.findings.all()]
+
+
 @pytest.mark.parametrize(
     ("held", "of_host", "codes"),
     [
