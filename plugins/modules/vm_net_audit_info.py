@@ -381,7 +381,7 @@ findings:
         - V(audit_lost), the kernel lost records.
         - V(failed_prepare), a VLAN, a filter or a port's flag could not be set before the hand-over; the message says
           what happened then.
-        - V(moved_port), with O(verify), a link is not on the bridge or lower device of its record.
+        - V(moved_port), with O(verify), a link is not on the bridge or lower device of its record, or is gone.
         - V(missing_filter), with O(verify), the record of a NIC says that it has a packet filter, and the host has none
           for it.
         - V(untrusted_record), a user other than root sent a record of a VM; the module ignores that record.

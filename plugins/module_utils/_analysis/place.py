@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
+from .._device import VDPA_NODE
 from .._time import iso
 from .findings import Code, Finding, Findings
 from .grants import Grant
@@ -17,12 +18,13 @@ class Place(t.NamedTuple):
 
     ``source`` is the bridge that a tap is a port of, or the lower device of a macvtap, or ``None``.
     ``filtered`` tells whether the link has a packet filter of this collection, and is ``None`` if nobody
-    looked.
+    looked. ``is_known`` is false if the link is there and nobody could tell its source.
     """
 
     source: str | None
     is_tap: bool
     filtered: bool | None = None
+    is_known: bool = True
 
 
 def compare_place(
@@ -35,14 +37,27 @@ def compare_place(
     epoch.
     """
     network, places = grant.network, [each for each in seen if each is not None]
-    if network is None or len(places) < len(seen):
+    if network is None:
         return
-    if network["source"] and all(each.source != network["source"] for each in places):
+    if network["source"] and not places and _has_link(grant):
+        message = _gone(grant, network["source"])
+        findings.add(_finding("moved_port", grant, message, now))
+    if len(places) < len(seen):
+        return
+    if network["source"] and all(
+        each.is_known and each.source != network["source"] for each in places
+    ):
         message = _moved(grant, network["source"], places[-1])
         findings.add(_finding("moved_port", grant, message, now))
     if network["filter"] and all(each.filtered is False for each in places):
         message = _unfiltered(grant, network["filter"])
         findings.add(_finding("missing_filter", grant, message, now))
+
+
+def _has_link(grant: Grant) -> bool:
+    """Tell whether a link is on record. A vdpa device has none, and its record names its node."""
+    vdpa = any(each.is_vdpa for each in grant.devices)
+    return bool(grant.link) and not (vdpa or VDPA_NODE.fullmatch(grant.link or ""))
 
 
 def _moved(grant: Grant, recorded: str, place: Place) -> str:
@@ -60,6 +75,14 @@ def _moved(grant: Grant, recorded: str, place: Place) -> str:
         f"The record of {iso(grant.placed.time)} says that {_nic(grant)} is on {recorded}, and its link {link} is "
         f"{where}. Somebody moved it without a record. Find out who did it. Then {back}, or run vm_net_attach for the "
         "VM, which puts it where the task says and records it."
+    )
+
+
+def _gone(grant: Grant, recorded: str) -> str:
+    return (
+        f"The record of {iso(grant.placed.time)} says that {_nic(grant)} is on {recorded}, and its link {grant.link} is "
+        "not in this network namespace any more (it was removed or moved), so the guest has no network there. Find out "
+        "who did it. Then detach the NIC with vm_net_detach, and attach it again."
     )
 
 

@@ -145,7 +145,10 @@ class Trail:
             return
         if fields.get("reason") == "open" and fields.get("path"):
             self._witnesses[logged.node].recorded(logged, fields["path"] or "")
-        self._of(key).take(logged)
+        nics = self._of(key)
+        nics.take(logged)
+        if resources and resources[-1].event == logged.event:
+            _complete(resources[-1], nics)
 
     def _begin(self, key: Key, logged: Logged) -> None:
         nics = self._nics.get(key)
@@ -213,3 +216,10 @@ class Trail:
         if nics is None:
             nics = self._nics[key] = Nics(*key[:2], self.findings, self._history)
         return nics
+
+
+def _complete(resource: Resource, nics: Nics) -> None:
+    """Give a NIC that was handed over its whole network. Only its prepare record has some of the values."""
+    grant = nics.grants.get((resource.resource or "").lower())
+    if grant is not None and grant.event == resource.event:
+        resource.network = grant.network

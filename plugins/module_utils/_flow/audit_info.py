@@ -185,10 +185,16 @@ def _check_host(logs: t.Sequence[LogFile], answer: Answer) -> None:
 
 
 def _compare(trail: Trail, before: Look, begin: float, answer: Answer) -> None:
-    from .compare import add_lost, compare, unchecked_filters
+    from .compare import add_lost, compare, unchecked_filters, unchecked_places
 
     after = _look()
     compare(trail, before, after, begin, time.time())
+    unplaced = unchecked_places(trail, after)
+    if unplaced:
+        answer.warnings.append(
+            "verify: Open vSwitch's database does not answer, so the module could not check on which bridge these NICs "
+            f"are: {', '.join(unplaced)}"
+        )
     unchecked = unchecked_filters(trail, after)
     if unchecked:
         answer.warnings.append(

@@ -37,7 +37,8 @@ def compare(trail: Trail, before: Look, after: Look, begin: float, now: float) -
         grant.live = any(sight.holds(grant) for sight in seen)
         if grant.live:
             places = [look.places.get(grant.link or "") for look in (before, after)]
-            compare_place(grant, places, trail.findings, now)
+            if any(places) or (before.is_of_host and after.is_of_host):
+                compare_place(grant, places, trail.findings, now)
         else:
             trail.findings.add(_stale(grant, seen[-1].qemu_of(grant), now))
     _add_unrecorded(trail.findings, seen, begin, now)
@@ -54,6 +55,19 @@ def unchecked_filters(trail: Trail, look: Look) -> list[str]:
         and (grant.network or {}).get("filter")
         and (place := places.get(grant.link or "")) is not None
         and place.filtered is None
+    ]
+
+
+def unchecked_places(trail: Trail, look: Look) -> list[str]:
+    """Return the NICs whose network is on record, and whose place on the host nobody could tell."""
+    places = look.places
+    return [
+        f"{grant.mac} of VM {grant.vm}"
+        for grant in trail.grants()
+        if grant.live
+        and (grant.network or {}).get("source")
+        and (place := places.get(grant.link or "")) is not None
+        and not place.is_known
     ]
 
 

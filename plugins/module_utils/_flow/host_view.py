@@ -13,6 +13,7 @@ import dataclasses
 import typing as t
 
 from .._analysis.place import Place
+from .._audit import namespaces
 from .._device import Device
 from .._errors import LinkError
 from .._net import holdings, ovs_port, ovsdb, sysfs
@@ -46,12 +47,14 @@ class Holder:
 class Look:
     """The host at one moment.
 
-    ``links`` are its taps and macvtaps with their MACs, and ``places`` tells where they are.
+    ``links`` are its taps and macvtaps with their MACs, and ``places`` tells where they are. ``is_of_host`` is false
+    if they may be the links of another network namespace than the host's.
     """
 
     holders: dict[Process, Holder]
     links: dict[str, str | None]
     places: dict[str, Place] = dataclasses.field(default_factory=dict)
+    is_of_host: bool = True
 
     def qemus(self) -> list[Holder]:
         """Return the VMs."""
@@ -89,13 +92,14 @@ def look() -> Look:
         holders[process] = Holder(
             process, process.started(), exe, runs_vm, name, uuid, devices
         )
-    return Look(holders, links, places)
+    return Look(holders, links, places, namespaces.foreign() is None)
 
 
 def _places_of(names: t.Iterable[str]) -> dict[str, Place]:
     """Return the places of links, and whether this collection filters what their guests send."""
     switched = _switched()
     sources: dict[Family, dict[str, str | None]] = {}
+    places = {}
     for name in names:
         is_tap = sysfs.is_tap(name)
         source = sysfs.master(name) if is_tap else sysfs.lower(name)
@@ -103,11 +107,11 @@ def _places_of(names: t.Iterable[str]) -> dict[str, Place]:
         if is_tap and source in (None, _SWITCH):
             if switched is None and (source or ovsdb.switch_runs()):
                 # The database does not answer, so nobody knows where the port is.
+                places[name] = Place(None, is_tap, is_known=False)
                 continue
             source = (switched or {}).get(name)
             family = "bridge" if source is None else "ingress"
         sources.setdefault(family, {})[name] = source
-    places = {}
     for family, found in sources.items():
         links = {name: index for name in found if (index := sysfs.ifindex(name))}
         for name, filtered in table.filtered(links, family).items():

@@ -17,6 +17,8 @@ from .vlan import Vlan, of_vids
 
 MAC, INTERFACE, VM, PROFILE = "attached-mac", "iface-id", "vm-id", "port-profile"
 _STATUS = "iface-status"
+# The types of an interface that is a link of the kernel.
+_LINKS = ("", "system")
 _BRIDGES = ovsdb.rows_of("Bridge", ["name", "ports"])
 
 
@@ -115,19 +117,43 @@ def add(ports: t.Mapping[str, OvsPort]) -> dict[str, LinkError]:
     """
     failures: dict[str, LinkError] = {}
     for name in _unused(ports):
-        # If an old port has that name and its tap no longer exists, the switch does not use the new tap for it.
-        remove(name, wait=True)
-        port = ports[name]
-        try:
-            problem = _add({name: port})[name]
-        except ovsdb.RefusedError as exc:
-            problem = "a port of that name is there" if exc.timed_out else str(exc)
+        problem = _other_at(name) or _add_anew(name, ports[name])
         if problem is not None:
-            remove(name)
             failures[name] = LinkError(
-                f"Open vSwitch could not use {name} as a port of {port.bridge}: {problem}"
+                f"Open vSwitch could not use {name} as a port of {ports[name].bridge}: {problem}"
             )
     return failures
+
+
+def _other_at(name: str) -> str | None:
+    """Return which port of somebody else has the name of a new tap, or ``None`` if none has.
+
+    A port for a link of the kernel is none: until the tap was made there was no link of that name, so such a port is
+    what remains of an earlier tap. A bond has no interface of its name.
+    """
+    questions = [
+        ovsdb.rows_of("Port", ["_uuid"], name=name),
+        ovsdb.rows_of("Interface", ["type"], name=name),
+    ]
+    ports, links, bridges = ovsdb.select(*questions, _BRIDGES)
+    kind = links[0]["type"] if links else "bond"
+    if not ports or kind in _LINKS:
+        return None
+    where = _bridge_of(ports[0], bridges) or "no bridge"
+    return f"a port of that name is there, of the type {kind}, on {where}; give the NIC another ifname"
+
+
+def _add_anew(name: str, port: OvsPort) -> str | None:
+    """Make a port in a transaction of its own. Return why it could not be made, or ``None`` if it was."""
+    # If an old port has that name and its tap no longer exists, the switch does not use the new tap for it.
+    remove(name, wait=True)
+    try:
+        problem = _add({name: port})[name]
+    except ovsdb.RefusedError as exc:
+        return "a port of that name is there" if exc.timed_out else str(exc)
+    if problem is not None:
+        remove(name)
+    return problem
 
 
 def _unused(ports: t.Mapping[str, OvsPort]) -> list[str]:

@@ -105,16 +105,39 @@ def _mac_of(logged: Logged) -> str | None:
 
 
 def _network_of(mac: str, history: History) -> Network:
-    """Return the network that an interface was put on, by its records. For each value, its last record counts."""
+    """Return the network that an interface was put on, by its records since it was opened.
+
+    For each value, its last record counts.
+    """
     known: dict[str, str | None] = {}
+    prepared: dict[str, str | None] = {}
     for logged in history.records:
         fields = logged.record.fields
-        if _mac_of(logged) == mac and fields.get("res") == "success":
-            for field in dataclasses.fields(Network):
-                for name in (field.name, f"new-{field.name}"):
-                    if name in fields:
-                        known[field.name] = value_of(field.name, fields[name])
-    return Network(**known)
+        if _mac_of(logged) != mac or fields.get("res") != "success":
+            continue
+        reason, values = fields.get("reason"), _values_of(fields)
+        if reason == "prepare":
+            prepared = values
+        elif reason == "update":
+            known.update(values)
+        elif reason in ("start", "attach"):
+            # The record leaves out what does not apply, so nothing of an earlier hand-over counts.
+            known, prepared = {**prepared, **values}, {}
+        elif reason in ("detach", "close"):
+            prepared = {}
+            if reason == "detach":
+                known = {}
+    return Network(**(known or prepared))
+
+
+def _values_of(fields: t.Mapping[str, str | None]) -> dict[str, str | None]:
+    """Return the values of a network that a record has, those after the change for an update."""
+    return {
+        field.name: value_of(field.name, fields[name])
+        for field in dataclasses.fields(Network)
+        for name in (field.name, f"new-{field.name}")
+        if name in fields
+    }
 
 
 def _rebuild_nic(mac: str, history: History) -> NicNote | None:

@@ -318,7 +318,29 @@ def test_daemon_leaves_another_one_alone(host: Host) -> None:
         other.kill()
 
 
-def test_daemon_that_does_not_run(host: Host) -> None:
+@pytest.fixture
+def gone() -> int:
+    """The pid of a process that has ended."""
+    with subprocess.Popen(["true"]) as process:
+        return process.pid
+
+
+def test_a_daemon_that_has_ended_is_no_daemon(host: Host, gone: int) -> None:
+    host.status(f"enabled 1\npid {gone}\n")
+    assert sections(host.run("observe").stdout)["daemon"].strip() == ""
+
+
+def test_observe_the_daemon(host: Host) -> None:
+    with subprocess.Popen(["sleep", "60"]) as other:
+        host.status(f"enabled 1\npid {other.pid}\n")
+        assert sections(host.run("observe").stdout)["daemon"].strip() == "sleep"
+        other.kill()
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_daemon_that_does_not_run(host: Host, gone: int, ended: bool) -> None:
+    if ended:
+        host.status(f"enabled 1\npid {gone}\n")
     started = host.audit / "started"
     for name in ("systemctl", "auditd"):
         host.put(name, f"#!/bin/sh\n: >{started}\n")

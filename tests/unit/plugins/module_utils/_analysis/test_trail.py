@@ -12,6 +12,9 @@ import pytest
 from ansible_collections.virtaudit.qemu.plugins.module_utils._analysis.trail import (
     Trail,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.network import (
+    Network,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log import items, recall
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.given import (
     given_logs,
@@ -294,6 +297,38 @@ def test_a_close_with_a_number_ends_the_device_that_was_handed_over() -> None:
     (grant,) = trail.grants()
     assert [device.fd for device in grant.devices] == [8]
     assert [each.code for each in trail.findings.all()] == ["unclaimed_open"]
+
+
+ISOLATED = Network("br0", vlan="42", filter="mac", isolated="yes")
+
+
+@pytest.mark.parametrize("details", [True, False])
+@pytest.mark.parametrize(
+    "story",
+    [
+        ours().open().prepare(ISOLATED).start(network=ISOLATED).booted(),
+        ours().booted().open().prepare(ISOLATED).attach(network=ISOLATED),
+    ],
+)
+def test_a_session_and_a_grant_have_the_same_network(
+    story: Story, details: bool
+) -> None:
+    trail = Trail(details=details)
+    trail.read(story.items, NOW)
+    (grant,), (session,) = trail.grants(), trail.sessions.values()
+    nic = session.resources[-1]
+    assert nic.network == grant.network
+    assert (nic.network or {})["isolated"] == "yes"
+
+
+def test_the_network_of_a_nic_that_was_not_handed_over() -> None:
+    story = ours().booted().open().attach(network=Network("br0"))
+    story.open().prepare(ISOLATED).attach(ok=False, network=Network("br1"))
+    trail = Trail()
+    trail.read(story.items, NOW)
+    (session,) = trail.sessions.values()
+    sources = [(each.network or {})["source"] for each in session.resources]
+    assert sources == ["br0", "br1"]
 
 
 def test_an_open_may_still_be_handed_over() -> None:

@@ -13,6 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.virtaudit.qemu.plugins.module_utils._analysis.place import (
+    Place,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.network import (
+    Network,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._device import Device
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
     AuditError,
     LogError,
@@ -23,8 +30,12 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._flow import (
     compare,
     host_view,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._flow.host_view import Look
+from ansible_collections.virtaudit.qemu.plugins.module_utils._flow.host_view import (
+    Holder,
+    Look,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log import files, names
+from ansible_collections.virtaudit.qemu.plugins.module_utils._proc import Process
 from ansible_collections.virtaudit.qemu.plugins.module_utils._task.answer import (
     Answer,
 )
@@ -222,6 +233,29 @@ def test_verify_reads_all_and_looks_twice(
     result = ask(logs=[log], verify=True, mac=MAC)
     assert [each["code"] for each in result["findings"]] == ["stale_grant"]
     assert result["stats"]["records"] == 7
+
+
+def test_verify_says_what_it_could_not_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tap = Device("/dev/net/tun", "0A:C8", "vt01", 7)
+    qemu = Holder(Process(1, 1), 900.0, "/usr/bin/qemu", True, "web01", UUID, (tap,))
+    unknown = Place(None, True, is_known=False)
+    look = Look({qemu.process: qemu}, {"vt01": None}, {"vt01": unknown})
+    monkeypatch.setattr(host_view, "look", lambda: look)
+    monkeypatch.setattr(compare, "add_lost", lambda *_arguments: None)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    story = Story(node=os.uname().nodename).machine_id().open()
+    story.start(network=Network("ovs0", filter="mac")).booted()
+    result = ask(logs=[write_log(tmp_path / "log", story.items)], verify=True)
+    assert (result["findings"], result["warnings"]) == (
+        [],
+        [
+            "verify: Open vSwitch's database does not answer, so the module could not check on which bridge these NICs"
+            f" are: {MAC} of VM web01",
+            f"verify: the module could not check whether these NICs have their packet filter: {MAC} of VM web01",
+        ],
+    )
 
 
 def test_verify_needs_logs_of_this_host(

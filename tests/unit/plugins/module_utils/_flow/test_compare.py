@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 
 import pytest
@@ -245,3 +246,46 @@ def test_a_link_that_differs_from_its_record(
     compare.compare(trail, look, look, 0.0, NOW)
     assert [each.code for each in trail.findings.all()] == codes
     assert compare.unchecked_filters(trail, look) == unchecked
+
+
+UNKNOWN_PLACE = Place(None, True, is_known=False)
+
+
+@pytest.mark.parametrize(
+    ("place", "held", "network", "unchecked"),
+    [
+        (UNKNOWN_PLACE, [TAP], Network("ovs0"), [f"{MAC} of VM web01"]),
+        (Place("ovs0", True), [TAP], Network("ovs0"), []),
+        # Nothing is on record that could be checked.
+        (UNKNOWN_PLACE, [TAP], None, []),
+        (UNKNOWN_PLACE, [], Network("ovs0"), []),
+    ],
+)
+def test_the_switch_does_not_tell_the_bridge(
+    place: Place, held: list[Device], network: Network | None, unchecked: list[str]
+) -> None:
+    trail = Trail()
+    trail.read(Story().open().attach(network=network).items, NOW)
+    look = host(qemu(*held))
+    look.places["vt01"] = place
+    compare.compare(trail, look, look, 0.0, NOW)
+    assert compare.unchecked_places(trail, look) == unchecked
+    assert "moved_port" not in [each.code for each in trail.findings.all()]
+
+
+@pytest.mark.parametrize(
+    ("held", "of_host", "codes"),
+    [
+        # The descriptor of a tap that was removed has no link. That of a tap in another network namespace has one.
+        (Device("/dev/net/tun", "0A:C8", None, 7), True, ["moved_port"]),
+        (TAP, True, ["moved_port"]),
+        # The module does not see the host's links.
+        (TAP, False, []),
+    ],
+)
+def test_a_link_that_is_gone(held: Device, of_host: bool, codes: list[str]) -> None:
+    trail = Trail()
+    trail.read(Story().open().attach(network=Network("br0")).items, NOW)
+    look = dataclasses.replace(host(qemu(held)), is_of_host=of_host)
+    compare.compare(trail, look, look, 0.0, NOW)
+    assert [each.code for each in trail.findings.all()] == codes

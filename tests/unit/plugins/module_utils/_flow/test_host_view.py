@@ -53,8 +53,8 @@ def test_a_port_has_no_place_only_if_the_switch_does_not_run(
     monkeypatch: pytest.MonkeyPatch, master: str | None, runs: bool, known: bool
 ) -> None:
     places = look(monkeypatch, master, None, runs)
-    assert ("vt1" in places) is known
-    assert not known or places["vt1"].source is None
+    assert (places["vt1"].source, places["vt1"].is_known) == (None, known)
+    assert (places["vt1"].filtered is None) is not known
 
 
 def look(

@@ -174,6 +174,9 @@ class Switch:
     ``there`` as an error means that a port of that name exists, and ``refused`` that the database refuses the row.
     """
 
+    # The interfaces of the port that is there already.
+    links: t.ClassVar[list[t.Any]] = [{"type": ""}]
+
     def __init__(
         self, monkeypatch: pytest.MonkeyPatch, **errors: list[str | None]
     ) -> None:
@@ -181,7 +184,11 @@ class Switch:
         self.done: list[str] = []
         monkeypatch.setattr(ovsdb, "change", self.change)
         monkeypatch.setattr(ovsdb, "write", lambda given: self.done.append("write"))
-        monkeypatch.setattr(ovsdb, "select", lambda *given: [[PORT_ROW], [BRIDGE_ROW]])
+        monkeypatch.setattr(ovsdb, "select", self.select)
+
+    def select(self, *questions: t.Any) -> t.Any:
+        rows = {"Port": [PORT_ROW], "Interface": self.links, "Bridge": [BRIDGE_ROW]}
+        return [rows[each["table"]] for each in questions]
 
     def change(self, operations: list[t.Any], *questions: t.Any) -> t.Any:
         if not questions:
@@ -239,6 +246,38 @@ def test_a_port_that_the_switch_cannot_use_is_taken_back(
     assert [*failures] == ["vt0"]
     assert "vt0 as a port of br0: no device vt0" in str(failures["vt0"])
     assert switch.done == ["add vt0 vt1", "remove", "add vt0", "write"]
+
+
+@pytest.mark.parametrize(
+    ("links", "kind"),
+    [
+        ([{"type": "patch"}], "patch"),
+        ([{"type": "dpdkvhostuserclient"}], "dpdkvhostuserclient"),
+        # Its link is in another network namespace.
+        ([{"type": "internal"}], "internal"),
+        # Its interfaces have other names.
+        ([], "bond"),
+    ],
+)
+def test_a_port_of_somebody_else_stays(
+    links: list[t.Any], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Switch, "links", links)
+    switch = Switch(monkeypatch, vt0=["there", None])
+    failures = ovs_port.add({"vt0": PORT._replace(bridge="br9")})
+    assert str(failures["vt0"]) == (
+        f"Open vSwitch could not use vt0 as a port of br9: a port of that name is there, of the type {kind}, on br0; "
+        "give the NIC another ifname"
+    )
+    assert switch.done == ["add vt0"]
+
+
+def test_a_port_that_somebody_else_makes_meanwhile_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    switch = Switch(monkeypatch, vt0=["there", "there"])
+    assert [*ovs_port.add({"vt0": PORT})] == ["vt0"]
+    assert switch.done == ["add vt0", "remove", "add vt0"]
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,33 @@ def test_the_network_of_a_nic(state: VmState, monkeypatch: pytest.MonkeyPatch) -
     assert (network.vlan, network.filter, network.addresses) == ("42", "mac", None)
 
 
+TAGGED, PLAIN = Network("br0", vlan="42", isolated="yes"), Network("br0")
+
+
+@pytest.mark.parametrize(
+    ("story", "network"),
+    [
+        (booted().attach(network=TAGGED).detach().close().open().attach(network=PLAIN), PLAIN),
+        # The record of the detach got lost.
+        (booted().attach(network=TAGGED).open().attach(network=PLAIN), PLAIN),
+        # The hand-over failed, or there was none.
+        (Story().open().prepare(TAGGED).attach(ok=False).close().open().attach(network=PLAIN), PLAIN),
+        (Story().open().prepare(TAGGED).close().open().attach(network=PLAIN), PLAIN),
+        (Story().open().prepare(TAGGED).attach(network=TAGGED), TAGGED),
+        (Story().open().prepare(TAGGED).attach(network=TAGGED).detach(ok=False), TAGGED),
+        (Story().open().attach(network=PLAIN).detach().close().open().prepare(TAGGED), TAGGED),
+        (Story().open().attach(network=PLAIN).update(PLAIN, TAGGED).open(), TAGGED),
+    ],
+)  # fmt: skip
+def test_only_the_last_hand_over_tells_the_network(
+    state: VmState, monkeypatch: pytest.MonkeyPatch, story: Story, network: Network
+) -> None:
+    a_log(monkeypatch, story)
+    note = rebuild.read_note(state, write=False)
+    assert note is not None
+    assert note.interfaces[MAC].network == network
+
+
 def test_without_writing(state: VmState) -> None:
     assert rebuild.read_note(state, write=False) is not None
     assert sorted(path.name for path in Path(state.path).iterdir()) == [
