@@ -71,7 +71,9 @@ def at(process: Process, fd: int) -> Device | None:
         return None
     path, rdev = node
     name = _interface_of(process, fd, path, rdev)
-    if name is None and rdev not in (TUN_RDEV, VHOST_NET_RDEV):
+    # A macvtap that was removed, or is in another network namespace, has a node and no name.
+    is_known = rdev in (TUN_RDEV, VHOST_NET_RDEV) or _MACVTAP_NODE.fullmatch(path)
+    if name is None and not is_known:
         return None
     if _NODES.get(path, rdev) != rdev:
         # A node with that name is at another place, for example in a container's /dev.

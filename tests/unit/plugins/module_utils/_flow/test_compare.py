@@ -279,6 +279,8 @@ def test_the_switch_does_not_tell_the_bridge(
         # The descriptor of a tap that was removed has no link. That of a tap in another network namespace has one.
         (Device("/dev/net/tun", "0A:C8", None, 7), True, ["moved_port"]),
         (TAP, True, ["moved_port"]),
+        # So it is with a macvtap.
+        (Device("/dev/tap12", "0A:C8", None, 7), True, ["moved_port"]),
         # The module does not see the host's links.
         (TAP, False, []),
     ],

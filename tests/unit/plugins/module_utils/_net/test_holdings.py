@@ -92,17 +92,24 @@ def test_a_tun_fd_without_interface(holder: Process) -> None:
     assert holdings._tun_name(holder, 206) is None
 
 
+# The number of the macvtap may belong to the next one.
+@pytest.mark.parametrize("next_one", [None, "mv1"])
 def test_a_macvtap_whose_link_was_deleted_is_still_held(
-    holder: Process, monkeypatch: pytest.MonkeyPatch
+    holder: Process, monkeypatch: pytest.MonkeyPatch, next_one: str | None
 ) -> None:
     # The kernel's view at that time: /dev no longer has the node, and /sys no longer has the
     # interface.
     real = os.readlink
-    monkeypatch.setattr(sysfs, "macvtap_of", lambda *given: None)
+    monkeypatch.setattr(sysfs, "macvtap_of", lambda *given: next_one)
+    monkeypatch.setattr(sysfs, "macvtap_node", lambda name: "/dev/tap9")
     monkeypatch.setattr(
         os,
         "readlink",
-        lambda path: real(path) + (" (deleted)" if path.endswith("/203") else ""),
+        lambda path: "/dev/tap7 (deleted)" if path.endswith("/203") else real(path),
     )
+    nameless = Device("/dev/tap7", "01:07", None, 203)
+    assert holdings.at(holder, 203) == nameless
+    assert nameless in holdings.of(holder)
+    assert nameless not in holdings.beside(holder, [HELD[203]])
     assert 203 in holder.fds()
     assert holdings.still_at(holder, HELD[203])
