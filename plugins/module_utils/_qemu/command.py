@@ -15,7 +15,7 @@ import typing as t
 from .._audit.mode import Mode
 from .._errors import OptionError
 from .._net.interface import Interface
-from .ids import MONITOR_ARGUMENT, device_id, netdev_id
+from .ids import MONITOR_ARGUMENT, device_id, netdev_id, port_id
 
 if t.TYPE_CHECKING:
     from .arguments import Refusal
@@ -225,7 +225,7 @@ def argv(
         arguments += ["-device", _json(_root_port(number))]
     ports = iter(range(MAX_PORTS))
     for backend in backends:
-        port = _port_id(next(ports)) if backend.interface.is_pci else None
+        port = port_id(next(ports)) if backend.interface.is_pci else None
         queues, vhosts = map(str, backend.queues), map(str, backend.vhosts)
         arguments += [
             "-netdev",
@@ -239,15 +239,11 @@ def _count_ports(qemu: QemuOptions, interfaces: t.Sequence[Interface]) -> int:
     return sum(interface.is_pci for interface in interfaces) + qemu.hotplug_ports
 
 
-def _port_id(number: int) -> str:
-    return f"virtaudit-port{number}"
-
-
 def _root_port(number: int) -> dict[str, t.Any]:
     slot, function = divmod(number, _PORTS_PER_SLOT)
     port: dict[str, t.Any] = {
         "driver": "pcie-root-port",
-        "id": _port_id(number),
+        "id": port_id(number),
         "bus": "pcie.0",
     }
     port.update({"chassis": number + 1, "addr": f"{_FIRST_SLOT + slot:x}.{function}"})

@@ -11,6 +11,7 @@ from .._net.mac import compact
 
 # The ids for the monitor of a VM that this collection starts.
 MONITOR_ARGUMENT = "chardev=virtaudit,mode=control"
+_PORT = "virtaudit-port"
 _DEVICE_PATH = re.compile(r"/machine/peripheral/net-([0-9a-f]{12})")
 
 
@@ -22,6 +23,16 @@ def netdev_id(mac: str) -> str:
 def device_id(mac: str) -> str:
     """Return the id of the front end of a NIC."""
     return f"net-{compact(mac)}"
+
+
+def port_id(number: int) -> str:
+    """Return the id of a root port of a VM that this collection starts."""
+    return f"{_PORT}{number}"
+
+
+def is_own_port(port: str) -> bool:
+    """Tell whether this collection made a root port, so that the port accepts a device while the VM runs."""
+    return port.startswith(_PORT)
 
 
 def queue_names(mac: str, count: int) -> list[str]:
