@@ -144,6 +144,7 @@ HARMS = [
     Harm(
         "full",
         every=2,
+        often="^rename.*state.json",
         strikes=r"^(?:flock|rename|openat.*/dev/)",
         action=lambda _uuid: host.fill_state(),
         mend=host.empty_state,
@@ -156,7 +157,7 @@ HARMS = [
         every=2,
         strikes=r'^(?:vfork|connect.*qmp|(?:sendto|sendmsg).*\{\\"execute|recvfrom.*\{\\"(?:return|QMP))',
         action=_kill_qemu,
-        says="qemu has ended or crashed|qemu did not start|nobody listens|does not run",
+        says="qemu (?:has ended or crashed|did not start|ended as soon)|nobody listens|does not run",
     ),
     Harm(
         "audit-disabled",

@@ -11,7 +11,7 @@ import typing as t
 from .._audit.messages import Messages
 from .._audit.origin import Origin
 from .._device import Device, fds_of
-from .._errors import ProcessError
+from .._errors import ProcessError, StateError
 from .._net import holdings
 from .._net.interface import Interface
 from .._net.network import network_of
@@ -60,18 +60,26 @@ def cold_start(
         systemd.wait_unloaded(unit, vm.target.timeout)
     messages = vm.messages(origin, qemu.virt)
     vm.note = note
-    with vm.change(report.auditor):
-        try:
-            claim(vm, note, interfaces)
-            devices = _start(vm, note, interfaces, qemu, program, report, messages)
-        except Exception:
-            report.auditor.prove_anyway()
-            # Work that could not be recorded or removed stays noted for the next task.
-            left = any(map(has_remains, note.interfaces.values()))
-            if not report.auditor.missed and not left:
-                vm.state.remove()
-                vm.note = None
+    started = False
+    try:
+        with vm.change(report.auditor):
+            try:
+                claim(vm, note, interfaces)
+                devices = _start(vm, note, interfaces, qemu, program, report, messages)
+                started = True
+            except Exception:
+                report.auditor.prove_anyway()
+                # Work that could not be recorded or removed stays noted for the next task.
+                left = any(map(has_remains, note.interfaces.values()))
+                if not report.auditor.missed and not left:
+                    vm.state.remove()
+                    vm.note = None
+                raise
+    except StateError as exc:
+        # Only the last note is missing. The next task finds the earlier note, and goes on from there.
+        if not started:
             raise
+        report.warnings.append(f"the VM runs and its start is on record, but {exc}")
     report.changed = True
     report.vm = {**vm.result(), "started": True}
     report.interfaces = [attached(each, devices[each.mac]) for each in interfaces]

@@ -177,7 +177,8 @@ def _not_qemu(
     said: t.BinaryIO,
 ) -> str:
     if owner is None or owner.pid == child.pid:
-        return f"qemu ended as soon as it had started: {_last_words(said)}"
+        said_last = _last_words(said) or "it said nothing"
+        return f"qemu ended as soon as it had started: {said_last}. {_GIVEN_BACK}"
     return (
         f"{binary} was started as pid {child.pid}, and the VM runs as pid {owner.pid}. The program starts qemu as "
         "another process, so nobody could tell which process holds the devices. The task has ended both. Let the "
