@@ -22,13 +22,13 @@ LAYERS := lint sanity units integration examples fault molecule
 # lanes have a lower priority. The third lane builds the images that examples and molecule need.
 LANES := --aside "lint sanity units examples molecule" --lane "integration fault" --aside images
 # make test takes samples of these layers. make test-all runs them as a whole, and also other layers.
-TEST := UNITS=units FAULT_EVERY=30 SCENARIOS=fleet EXAMPLES=docs_examples TARGETS="--exclude docs_examples --exclude docs_guides"
+TEST := UNITS=pytest FAULT_EVERY=30 SCENARIOS=fleet EXAMPLES=docs_examples TARGETS="--exclude docs_examples --exclude docs_guides"
 ALL_LAYERS := lint sanity units integration compat fault molecule molecule-tcg bench
 ALL_LANES := --lane "lint sanity units molecule molecule-tcg" --lane "integration compat fault" --lane images
 # make fault harms a task at every N-th point.
 FAULT_EVERY := 1
 LINT := lint docs-check docs license-check extra-checks build-import-check artefact ansible-lint changelog messages shell
-# The oldest and the newest ansible-core. ansible-test takes pip from the place where get_pip.py puts it.
+# ansible-test on three ansible-cores: 2.19, the oldest and the newest. ansible-test takes pip from the place where get_pip.py puts it.
 UNITS := units units-2.17 units-2.21
 COMPAT := integration-2.17 integration-2.21
 PIPS := 23.1.2 24.2 25.2
@@ -106,7 +106,7 @@ integration: setup ## Run playbooks on this machine, with real qemu, auditd and 
 	$(PY) tests/tools/get_pip.py 24.2
 	$(ALONE) $(LAYER) $@ $(NOX) --session $@ -- $(TARGETS)
 
-units: setup ## Run the unit tests on the ansible-cores of UNITS
+units: setup ## Run the unit tests, in the sessions of UNITS
 	$(PY) tests/tools/get_pip.py $(PIPS)
 	$(LAYER) $@ $(NOX) --session $(UNITS)
 
