@@ -184,7 +184,10 @@ def _grants(trail: list[Fields], granted: list[str], have: dict[int, str]) -> li
         if each.get("reason") in ("start", "attach") and each["res"] == "success":
             if each["new-net"] in state:
                 found.append(f"{each['new-net']} is granted twice")
-            state[each["new-net"]] = [int(fd) for fd in each["fds"].split(",")]
+            numbers = each["fds"].split(",")
+            if not all(map(str.isdigit, numbers)):
+                found.append(f"{each['new-net']} is granted with the fds {numbers}")
+            state[each["new-net"]] = [int(fd) for fd in numbers if fd.isdigit()]
         elif each.get("reason") == "detach" and each["res"] == "success":
             known = state.pop(each["old-net"], None)
             found += (

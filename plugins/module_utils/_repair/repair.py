@@ -13,7 +13,7 @@ import typing as t
 from .._audit.auditor import Auditor
 from .._audit.origin import Origin
 from .._device import Device, fds_of
-from .._errors import StuckError
+from .._errors import ProcessError, StuckError
 from .._net import holdings
 from .._net.backends import backend_of
 from .._vm.note import NicNote, Note
@@ -52,6 +52,9 @@ def repair_first(vm: Vm, report: Report, origin: Origin, check_mode: bool) -> No
         _foresee(vm, steps, report)
     elif steps or note.busy is not None:
         _repair(vm, note, steps, report, origin)
+        if vm.note is not None and vm.note.has_ended:
+            # qemu has ended meanwhile.
+            repair_first(vm, report, origin, check_mode)
 
 
 def _foresee(vm: Vm, steps: t.Sequence[Step], report: Report) -> None:
@@ -119,7 +122,7 @@ def _do(
     elif step.action == "confirm":
         # Somebody may have renamed the link meanwhile.
         nic.ifname = link_of(nic)[0] or nic.ifname
-        nic.devices = _handed_over(vm, note, nic)
+        nic.devices = _require_held(vm, note, nic)
         if not on_record.granted:
             fds, on = fds_of(nic.devices), backend_of(nic.type).observe(nic.link)
             auditor.write(
@@ -155,6 +158,17 @@ def _take_back(vm: Vm, nic: NicNote) -> None:
             f"{holding}. Run the task again. If it says the same, end that process, or stop the VM (vm_net_detach with "
             "stop_vm: destroy)"
         )
+
+
+def _require_held(vm: Vm, note: Note, nic: NicNote) -> list[Device]:
+    """Return the devices of an interface that qemu holds. Raises :class:`ProcessError` if it holds none any more."""
+    held = _handed_over(vm, note, nic)
+    if not held:
+        process = vm.live.process
+        raise ProcessError(
+            f"qemu (pid {process.pid}) no longer holds the devices of {nic.mac}{process.fate()}"
+        )
+    return held
 
 
 def _handed_over(vm: Vm, note: Note, nic: NicNote) -> list[Device]:

@@ -65,6 +65,9 @@ def show_carrier(vm: Vm, mac: str, before: Network, after: Network) -> None:
 
 def _put_link_on(vm: Vm, nic: NicNote, link: NicLink, network: Network) -> None:
     if not sysfs.is_same(link.ifname, link.ifindex):
+        # The kernel removes the tap of a qemu that has ended.
+        if fate := vm.live.process.fate():
+            raise LinkError(f"the link {link.ifname} of {nic.mac} is gone{fate}")
         raise LinkError(
             f"the link {link.ifname} of {nic.mac} is not in this network namespace any more. It was removed or moved, "
             "and a link that has its name now is another one"

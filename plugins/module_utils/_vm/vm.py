@@ -113,6 +113,18 @@ class Vm:
             # A qemu that is about to end no longer answers.
             if process is None or not process.wait_end(_ENDING_SECONDS):
                 raise
+            return
+        if self._lacks_devices() and self.live.process.wait_end(_ENDING_SECONDS):
+            # It answered, and then ended. So it is not a VM whose devices somebody has closed.
+            self.disconnect()
+
+    def _lacks_devices(self) -> bool:
+        """Tell whether qemu holds no device of a NIC that it held at the end of the last task."""
+        noted = self.note.interfaces if self.note else {}
+        return any(
+            nic.phase == "held" and mac in self.nics and not self.nics[mac].devices
+            for mac, nic in noted.items()
+        )
 
     def adopt(self, process: Process, monitor: Monitor) -> None:
         """Use a running qemu as this VM, and list its NICs."""
