@@ -132,6 +132,41 @@ def test_a_qemu_that_cannot_be_ended_keeps_its_devices(
     assert VmState(UUID).load() == note
 
 
+def test_a_qemu_that_ends_during_the_repair_is_put_on_record(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = start()
+    process = process_of(child)
+
+    def end_and_look(vm: Vm) -> None:
+        child.kill()
+        child.wait()
+        vm.disconnect()
+
+    monkeypatch.setattr(Vm, "look", end_and_look)
+    note = a_vm(pid=process.pid, start_time=process.start_time, busy=1.0)
+    vm = a_task_on(dataclasses.replace(note, audit="off"), process)
+    report = repaired(vm)
+    assert vm.note is None
+    assert VmState(UUID).load() is None
+    assert "had ended by itself" in report.warnings[-1]
+
+
+def test_a_cut_off_attach_whose_devices_qemu_has_lost_is_not_recorded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(repair, "_handed_over", lambda vm, note, nic: [])
+    monkeypatch.setattr(Process, "fate", lambda process: ": qemu has ended or crashed")
+    me = Process.of(os.getpid())
+    assert me is not None
+    nic = a_nic_note(phase="opening", devices=[tun(31)])
+    note = a_vm(interfaces={MAC: nic})
+    vm = a_task_on(note, me)
+    with pytest.raises(ProcessError, match="no longer holds the devices of .*: qemu"):
+        repair._require_held(vm, note, nic)
+    assert nic.devices == [tun(31)]
+
+
 # The task itself has audit: off.
 @pytest.mark.parametrize("noted", ["required", "best_effort", "off"])
 def test_a_repair_is_proved_in_the_mode_of_the_earlier_task(
