@@ -63,7 +63,9 @@ def _recorded(trail: list[Fields]) -> dict[str, Network]:
             prepared[each["net"]] = _named(each)
         elif reason in ("start", "attach"):
             mac = each["new-net"]
-            granted[mac] = {**prepared.pop(mac, {}), **_named(each)}
+            now, before = _named(each), prepared.pop(mac, {})
+            # A hand-over without a source says that the link was on no network any more.
+            granted[mac] = {**before, **now} if "source" in now else now
         elif reason == "update" and each["net"] in granted:
             granted[each["net"]].update(_named(each, "new-"))
         elif reason == "detach":
