@@ -162,7 +162,7 @@ def test_a_cut_off_attach_whose_devices_qemu_has_lost_is_not_recorded(
     nic = a_nic_note(phase="opening", devices=[tun(31)])
     note = a_vm(interfaces={MAC: nic})
     vm = a_task_on(note, me)
-    with pytest.raises(ProcessError, match="no longer holds the devices of .*: qemu"):
+    with pytest.raises(ProcessError, match=r"no longer holds the devices of .*: qemu"):
         repair._require_held(vm, note, nic)
     assert nic.devices == [tun(31)]
 
