@@ -22,7 +22,7 @@ LAYERS := lint sanity units integration examples fault molecule
 # lanes have a lower priority. The third lane builds the images that examples and molecule need.
 LANES := --aside "lint sanity units examples molecule" --lane "integration fault" --aside images
 # make test takes samples of these layers. make test-all runs them as a whole, and also other layers.
-TEST := UNITS=pytest FAULT_EVERY=30 SCENARIOS=fleet EXAMPLES=docs_examples TARGETS="--exclude docs_examples --exclude docs_guides"
+TEST := UNITS=units FAULT_EVERY=30 SCENARIOS=fleet EXAMPLES=docs_examples TARGETS="--exclude docs_examples --exclude docs_guides"
 ALL_LAYERS := lint sanity units integration compat fault molecule molecule-tcg bench
 ALL_LANES := --lane "lint sanity units molecule molecule-tcg" --lane "integration compat fault" --lane images
 # make fault harms a task at every N-th point.
