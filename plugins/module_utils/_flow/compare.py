@@ -13,7 +13,7 @@ import typing as t
 
 from .._analysis.findings import Finding, Findings
 from .._analysis.grants import Grant
-from .._analysis.place import compare_place
+from .._analysis.place import Place, compare_place
 from .._analysis.trail import Trail
 from .._audit.netlink import AuditSocket
 from .._device import Device
@@ -47,27 +47,26 @@ def compare(trail: Trail, before: Look, after: Look, begin: float, now: float) -
 
 def unchecked_filters(trail: Trail, look: Look) -> list[str]:
     """Return the NICs whose filter is on record and could not be checked."""
-    places = look.places
-    return [
-        f"{grant.mac} of VM {grant.vm}"
-        for grant in trail.grants()
-        if grant.live
-        and (grant.network or {}).get("filter")
-        and (place := places.get(grant.link or "")) is not None
-        and place.filtered is None
-    ]
+    return _unchecked(trail, look, "filter", lambda place: place.filtered is None)
 
 
 def unchecked_places(trail: Trail, look: Look) -> list[str]:
     """Return the NICs whose network is on record, and whose place on the host nobody could tell."""
+    return _unchecked(trail, look, "source", lambda place: not place.is_known)
+
+
+def _unchecked(
+    trail: Trail, look: Look, value: str, is_open: t.Callable[[Place], bool]
+) -> list[str]:
+    """Return the living NICs that have a value of their network on record, and whose place leaves it open."""
     places = look.places
     return [
         f"{grant.mac} of VM {grant.vm}"
         for grant in trail.grants()
         if grant.live
-        and (grant.network or {}).get("source")
+        and (grant.network or {}).get(value)
         and (place := places.get(grant.link or "")) is not None
-        and not place.is_known
+        and is_open(place)
     ]
 
 

@@ -61,6 +61,11 @@ def link_of(nic: NicNote) -> tuple[str | None, str | None]:
     return name, backend_of(nic.type).source_of(name)
 
 
+def follow_rename(nic: NicNote) -> None:
+    """Note the present name of an interface's link, because somebody may have renamed it."""
+    nic.ifname = link_of(nic)[0] or nic.ifname
+
+
 def is_updated(nic: NicNote) -> bool:
     """Tell whether the kernel says that an interface's link is on the network of an update."""
     if nic.updating is None or not sysfs.is_same(nic.ifname, nic.ifindex):

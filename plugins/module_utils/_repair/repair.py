@@ -19,6 +19,7 @@ from .._net.backends import backend_of
 from .._vm.note import NicNote, Note
 from .._vm.vm import Vm
 from .nic_end import (
+    follow_rename,
     has_remains,
     is_updated,
     link_of,
@@ -42,6 +43,10 @@ def repair_first(vm: Vm, report: Report, origin: Origin, check_mode: bool) -> No
     Raises :class:`VirtauditError` if that fails for the task's own VM.
     """
     settle_other_vms(vm.uuid, report, origin, check_mode)
+    _repair_own(vm, report, origin, check_mode)
+
+
+def _repair_own(vm: Vm, report: Report, origin: Origin, check_mode: bool) -> None:
     note = vm.note
     if note is None:
         return
@@ -54,7 +59,7 @@ def repair_first(vm: Vm, report: Report, origin: Origin, check_mode: bool) -> No
         _repair(vm, note, steps, report, origin)
         if vm.note is not None and vm.note.has_ended:
             # qemu has ended meanwhile.
-            repair_first(vm, report, origin, check_mode)
+            _repair_own(vm, report, origin, check_mode)
 
 
 def _foresee(vm: Vm, steps: t.Sequence[Step], report: Report) -> None:
@@ -120,8 +125,7 @@ def _do(
             said = "put on record" if done else "recorded as failed"
             problem = f"{step.what}; it was {said}, and {' and '.join(failures)}. The next task tries again"
     elif step.action == "confirm":
-        # Somebody may have renamed the link meanwhile.
-        nic.ifname = link_of(nic)[0] or nic.ifname
+        follow_rename(nic)
         nic.devices = _require_held(vm, note, nic)
         if not on_record.granted:
             fds, on = fds_of(nic.devices), backend_of(nic.type).observe(nic.link)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from .._vm.nic_network import put_back, try_carrier
-from .nic_end import link_of
+from .nic_end import follow_rename
 
 if t.TYPE_CHECKING:
     from .._audit.auditor import Auditor
@@ -28,8 +28,7 @@ def settle_update(
     No record is written a second time. If a side of the NIC could not be set, return in words which one and why. Then
     the update stays noted.
     """
-    # Somebody may have renamed the link meanwhile.
-    nic.ifname = link_of(nic)[0] or nic.ifname
+    follow_rename(nic)
     link, after = nic.link, nic.updating
     if after is None:
         return []
