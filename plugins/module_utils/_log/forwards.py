@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import typing as t
 
+from .._children import spread
 from . import scan
-from .children import spread
 from .files import LogFile
 from .scan import Line
 

@@ -18,6 +18,7 @@ import itertools
 import sys
 import typing as t
 
+from ..._children import spread
 from ..._errors import LinkError
 from ..netlink import Order
 from . import changes, nfnetlink, table
@@ -37,7 +38,7 @@ _MISSING = (
 def check(family: Family) -> None:
     """Require that this host can set filters. This changes nothing. Raises :class:`LinkError`."""
     if _usable(family) != "whole":
-        _library()
+        run("")
 
 
 def _usable(family: Family) -> table.State:
@@ -166,25 +167,31 @@ def remove(family: Family, rights: Rights) -> None:
 
 
 def run(commands: str) -> None:
-    """Let libnftables run commands as one transaction. Raises :class:`LinkError`."""
-    code, _output, error = _library().cmd(commands)
+    """Let libnftables run commands as one transaction. Raises :class:`LinkError`.
+
+    libnftables ends its process if it cannot open a socket. So a child runs it, and the task goes on.
+    """
+    try:
+        library = _module()
+    except ImportError as exc:
+        raise LinkError(f"{_MISSING} ({exc})") from exc
+
+    def work(_index: int) -> list[t.Any]:
+        code, _output, error = library.Nftables().cmd(commands)
+        return [code, error]
+
+    try:
+        ((code, error),) = spread(work, 1)
+    except OSError as exc:
+        raise LinkError(
+            f"libnftables did not do its work on the filter: {exc}; it needs file descriptors ('ulimit -n'), memory, and"
+            " its library (Debian: the package libnftables1)"
+        ) from exc
     if code:
         first = next((line for line in error.splitlines() if line.strip()), "no reason")
         raise LinkError(
             f"nftables refused the filter: {first.replace('Error: ', '', 1)}"
         )
-
-
-def _library() -> t.Any:
-    """Return a new session with libnftables.
-
-    A session that has run commands would read the whole table before it runs the next commands. Raises
-    :class:`LinkError`.
-    """
-    try:
-        return _module().Nftables()
-    except (ImportError, OSError) as exc:
-        raise LinkError(f"{_MISSING} ({exc})") from exc
 
 
 def _module() -> t.Any:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import errno
 import functools
+import os
 import struct
+import sys
+import types
 import typing as t
 
 import pytest
@@ -364,3 +367,14 @@ def test_a_table_of_somebody_else_is_left_alone(
     with pytest.raises(LinkError, match="was not made by this collection"):
         nft.put("bridge", "vt0", rights("192.0.2.7"))
     nft.remove("bridge", rights("192.0.2.7"))
+
+
+def test_a_library_that_ends_its_process_does_not_end_the_task(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    library = types.ModuleType("nftables")
+    library.Nftables = lambda: os._exit(3)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "nftables", library)
+
+    with pytest.raises(LinkError, match="a child process of the task ended before"):
+        nft.run("")

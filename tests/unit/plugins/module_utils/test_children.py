@@ -10,7 +10,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._log.children import (
+from ansible_collections.virtaudit.qemu.plugins.module_utils._children import (
     spread,
 )
 
