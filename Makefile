@@ -17,12 +17,15 @@ TOOLS = $(COLLECTION_PY) -m ansible_collections.virtaudit.qemu.tests.tools
 LAYER = $(TOOLS).layer run
 # Layers that use this machine's audit daemon and links with fixed names take this lock, so that one runs at a time.
 ALONE := flock --close /run/lock/virtaudit-tests.lock
-LAYERS := lint sanity units integration examples fault molecule
+LAYERS := lint sanity units integration integration-uml fault molecule
 # make test runs the lanes side by side. The longest lane has the layers that use the machine's audit daemon. The other
-# lanes have a lower priority. The third lane builds the images that examples and molecule need.
-LANES := --aside "lint sanity units examples molecule" --lane "integration fault" --aside images
+# lanes have a lower priority. The third lane builds the images that integration-uml and molecule need.
+LANES := --aside "lint sanity units integration-uml molecule" --lane "integration fault" --aside images
+# These targets of integration can do without this machine's audit daemon. make test runs them on a User-Mode Linux, so
+# that both lanes take the same time.
+UML_TARGETS := docs_examples vm_net_audit_info vm_net_filter
 # make test takes samples of these layers. make test-all runs them as a whole, and also other layers.
-TEST := UNITS=units FAULT_EVERY=30 SCENARIOS=fleet EXAMPLES=docs_examples TARGETS="--exclude docs_examples --exclude docs_guides"
+TEST := UNITS=pytest FAULT_EVERY=30 SCENARIOS=fleet TARGETS="--exclude docs_guides $(UML_TARGETS:%=--exclude %)"
 ALL_LAYERS := lint sanity units integration compat fault molecule molecule-tcg bench
 ALL_LANES := --lane "lint sanity units molecule molecule-tcg" --lane "integration compat fault" --lane images
 # make fault harms a task at every N-th point.
@@ -36,8 +39,6 @@ PIPS := 23.1.2 24.2 25.2
 CYCLES := 25
 # The targets of integration to run. If it is empty, all of them.
 TARGETS :=
-# docs_guides follows README.md and all guides, and docs_examples follows the most important pages.
-EXAMPLES := docs_guides
 # The molecule scenarios to run. If it is empty, all of them.
 SCENARIOS :=
 RELEASES := bookworm trixie
@@ -52,7 +53,7 @@ export UV_PYTHON_DOWNLOADS := never
 # Python keeps bytecode here, because some tools start a hundred times.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup setup-demo packages packages-demo test test-all demo docs images pictures changelog format clean examples $(ALL_LAYERS)
+.PHONY: help setup setup-demo packages packages-demo test test-all demo docs images pictures changelog format clean examples $(sort $(LAYERS) $(ALL_LAYERS))
 
 help: ## Explain each target in a line
 	@echo "As root on Debian 12 or 13 (amd64); the targets install what they need from apt and PyPI."
@@ -118,16 +119,20 @@ compat: setup ## Run integration on the oldest and the newest ansible-core
 docs: setup ## Build the documentation site into .cache/docs/html
 	$(NOX) --session docs
 
-# These targets of integration use nothing of this machine, so they run on a User-Mode Linux beside the others.
-examples: setup ## Run the examples of README.md, the guides and the modules' documentation
-	$(LAYER) $@ $(NOX) --session integration-uml -- $(EXAMPLES)
+# A User-Mode Linux has an audit system and links of its own, so it runs beside the tests that use this machine's.
+integration-uml: setup ## Run some targets of integration on a User-Mode Linux
+	$(LAYER) $@ $(NOX) --session $@ -- $(UML_TARGETS)
+
+# docs_guides follows README.md and all guides, and docs_examples follows the most important pages.
+examples: ## Run the examples of README.md and of all guides, on a User-Mode Linux
+	$(MAKE) --no-print-directory integration-uml UML_TARGETS=docs_guides
 
 fault: setup ## Harm tasks at each system call that matters, and check what is left
 	$(ALONE) $(LAYER) $@ $(COLLECTION_PY) -m ansible_collections.virtaudit.qemu.tests.fault.run \
 		--every $(FAULT_EVERY) --cycles $(CYCLES)
 
 # Building a kernel keeps two processors busy for ten minutes, once. The other layers come first.
-images: setup ## Build what examples and molecule run on, or find it built
+images: setup ## Build what integration-uml and molecule run on, or find it built
 	nice extensions/molecule/image/kernel
 	kind=$$($(PY) extensions/molecule/vm.py accel | sed '/uml/!s/.*/qemu/'); \
 	for release in $(RELEASES); do nice extensions/molecule/image/build $$release $$kind || exit; done

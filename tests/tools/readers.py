@@ -202,7 +202,7 @@ READERS: dict[str, Callable[[str], Outcome]] = {
     "units": read_pytest,
     "integration": read_integration,
     "compat": read_integration,
-    "examples": read_integration,
+    "integration-uml": read_integration,
     "fault": read_plain,
     "molecule": read_molecule,
     "molecule-tcg": read_molecule,

@@ -50,7 +50,7 @@ _HEADINGS = {
     "sanity": [_Heading("test", re.compile(r'^Running sanity test "([^"]+)"'))],
     "integration": [_TARGET, _TASK],
     "compat": [_SESSION, _TARGET, _TASK],
-    "examples": [_TASK],
+    "integration-uml": [_TARGET, _TASK],
     "molecule": [_STAGE, _TASK],
     "molecule-tcg": [_STAGE, _TASK],
 }
