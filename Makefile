@@ -23,7 +23,7 @@ LAYERS := lint sanity units integration integration-uml fault molecule
 LANES := --aside "lint sanity units integration-uml molecule" --lane "integration fault" --aside images
 # These targets of integration can do without this machine's audit daemon. make test runs them on a User-Mode Linux, so
 # that both lanes take the same time.
-UML_TARGETS := docs_examples vm_net_audit_info vm_net_filter
+UML_TARGETS := docs_examples vm_net_audit_info
 # make test takes samples of these layers. make test-all runs them as a whole, and also other layers.
 TEST := UNITS=pytest FAULT_EVERY=30 SCENARIOS=fleet TARGETS="--exclude docs_guides $(UML_TARGETS:%=--exclude %)"
 ALL_LAYERS := lint sanity units integration compat fault molecule molecule-tcg bench
