@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 import tempfile
 import uuid as uuidlib
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from ansible_collections.virtaudit.qemu.tests.fault.scenarios import (
     QEMU,
     attach,
     detach,
+    vm_name,
 )
 
 
@@ -29,7 +31,11 @@ class Vm:
     """A VM for one test. Most methods run a module and return its result."""
 
     uuid: str
-    name: str = "vafault"
+
+    @property
+    def name(self) -> str:
+        """The VM's name."""
+        return vm_name(self.uuid)
 
     def attach(
         self,
@@ -67,7 +73,8 @@ def warnings_of(result: runner.Result) -> str:
 
 @pytest.fixture(scope="session", autouse=True)
 def _host() -> Iterator[None]:
-    """Provide an audit daemon and links for all tests."""
+    """Provide an audit daemon and links for all tests. Remove both even if a signal ends the tests."""
+    signal.signal(signal.SIGTERM, lambda *_given: pytest.exit("ended by a signal"))
     with host.auditd(), host.links():
         yield
 
@@ -82,6 +89,16 @@ def fixture_vm() -> Iterator[Vm]:
     finally:
         vm.detach(stop_vm="destroy")
         host.sweep(vm.uuid, MACS)
+
+
+@pytest.fixture(name="other")
+def fixture_other() -> Iterator[Vm]:
+    """Yield another VM that does not exist yet, and remove what a test leaves of it."""
+    other = Vm(str(uuidlib.uuid4()))
+    try:
+        yield other
+    finally:
+        host.sweep(other.uuid, MACS)
 
 
 @pytest.fixture(name="work")

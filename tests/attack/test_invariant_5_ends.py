@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import uuid as uuidlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +15,7 @@ import pytest
 from ansible_collections.virtaudit.qemu.tests.attack import by_hand
 from ansible_collections.virtaudit.qemu.tests.attack.attacker import NOBODY
 from ansible_collections.virtaudit.qemu.tests.attack.conftest import Vm
-from ansible_collections.virtaudit.qemu.tests.fault import host, runner, witness
+from ansible_collections.virtaudit.qemu.tests.fault import runner, witness
 from ansible_collections.virtaudit.qemu.tests.fault.scenarios import (
     MACS,
     MACVTAP,
@@ -27,16 +25,6 @@ from ansible_collections.virtaudit.qemu.tests.fault.scenarios import (
 )
 
 TASKS = ["attach", "detach"]
-
-
-@pytest.fixture(name="other")
-def fixture_other() -> Iterator[Vm]:
-    """Yield another VM with the same name that does not exist yet, and remove what a test leaves of it."""
-    other = Vm(str(uuidlib.uuid4()))
-    try:
-        yield other
-    finally:
-        host.sweep(other.uuid, MACS)
 
 
 def give(vm: Vm, task: str, socket: Path) -> runner.Result:
@@ -105,7 +93,7 @@ def test_invariant_5_nobody_can_prevent_the_start_of_a_vm(vm: Vm, uid: int) -> N
 
 
 def test_invariant_5_a_name_with_a_comma(other: Vm, work: Path) -> None:
-    vm, called = other, "vafault,x"
+    vm, called = other, f"{other.name},x"
     with by_hand.qemu(work / "m", "-name", f"guest={called.replace(',', ',,')}"):
         name, options = attach(vm.uuid, [TAP], qmp_socket=str(work / "m"))
         told = runner.run_module(name, {**options, "name": called})
@@ -123,7 +111,7 @@ def test_invariant_5_a_name_with_a_comma(other: Vm, work: Path) -> None:
 
 def test_invariant_5_a_namesake_is_not_started(vm: Vm, other: Vm) -> None:
     vm.attach([TAP])
-    result = other.attach([])
+    result = other.attach([], name=vm.name)
     assert result["failed"], result
     assert vm.uuid in result["msg"]
     assert other.records() == []

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import os
 import signal
-import uuid as uuidlib
-from collections.abc import Iterator
 
 import pytest
 
 from ansible_collections.virtaudit.qemu.tests.attack.conftest import Vm
-from ansible_collections.virtaudit.qemu.tests.fault import host, runner, witness
+from ansible_collections.virtaudit.qemu.tests.fault import runner, witness
 from ansible_collections.virtaudit.qemu.tests.fault.scenarios import (
     MACS,
     MACVTAP,
@@ -22,17 +20,6 @@ from ansible_collections.virtaudit.qemu.tests.fault.scenarios import (
     attach,
     detach,
 )
-
-
-@pytest.fixture(name="other")
-def fixture_other() -> Iterator[Vm]:
-    """Yield another VM that does not exist yet."""
-    other = Vm(str(uuidlib.uuid4()), "vafault-other")
-    try:
-        yield other
-    finally:
-        host.sweep(other.uuid, MACS)
-
 
 # No VM ever had it, which gives a warning of its own.
 NEVER = "52:54:00:fa:17:09"
@@ -55,8 +42,9 @@ def foretold(said: runner.Result, done: runner.Result, typo: bool) -> tuple[str,
 @pytest.mark.parametrize("task", ["attach", "detach"])
 def test_invariant_9_the_end_of_another_vm(vm: Vm, other: Vm, task: str) -> None:
     assert not vm.attach([TAP]).get("failed")
-    name, options = attach(other.uuid, [MACVTAP], {"accel": "tcg", "memory": "64"})
-    started = runner.run_module(name, {**options, "name": other.name})
+    started = runner.run_module(
+        *attach(other.uuid, [MACVTAP], {"accel": "tcg", "memory": "64"})
+    )
     pid = started["vm"]["pid"]
     os.kill(pid, signal.SIGKILL)
     while os.path.exists(f"/proc/{pid}/fd") and witness.qemus(other.uuid):

@@ -18,10 +18,7 @@ from typing import Any
 
 from ansible_collections.virtaudit.qemu.tests.fault import host, runner, witness
 from ansible_collections.virtaudit.qemu.tests.fault.scenarios import EVERY_MAC, detach
-from ansible_collections.virtaudit.qemu.tests.fault.situations import (
-    Situation,
-    other,
-)
+from ansible_collections.virtaudit.qemu.tests.fault.situations import Situation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +47,7 @@ def attempt(situation: Situation, rows: list[Row]) -> tuple[runner.Result, list[
     finally:
         ends = [
             runner.run_module(*detach(uuid, stop_vm="destroy")),
-            runner.run_module(*other(detach(second, stop_vm="destroy"))),
+            runner.run_module(*detach(second, stop_vm="destroy")),
         ]
         left = [
             f"at the end: {text}"

@@ -19,30 +19,19 @@ from typing import Any
 from ansible_collections.virtaudit.qemu.tests.fault import (
     host,
     runner,
-    scenarios,
     tracer,
     witness,
 )
 from ansible_collections.virtaudit.qemu.tests.fault.cut import Task
-from ansible_collections.virtaudit.qemu.tests.fault.scenarios import QEMU
+from ansible_collections.virtaudit.qemu.tests.fault.scenarios import (
+    QEMU,
+    attach,
+    detach,
+)
 
 # Far more seconds than all tasks need together. A task that waits longer would wait for ever.
 _PATIENCE = 200
 _AT_THE_DOOR_SECONDS = 120.0
-
-
-def attach(uuid: str, *given: Any, **options: Any) -> Task:
-    """Return an attach to a VM with a name of its own, because a host runs no two VMs with the same name."""
-    return scenarios.attach(uuid, *given, name=_name(uuid), **options)
-
-
-def detach(uuid: str, **options: Any) -> Task:
-    """Return a detach from a VM with a name of its own."""
-    return scenarios.detach(uuid, name=_name(uuid), **options)
-
-
-def _name(uuid: str) -> str:
-    return f"vafault-{uuid[:8]}"
 
 
 def overlapping(count: int) -> list[str]:

@@ -256,14 +256,20 @@ def links() -> Iterator[None]:
         f"link set {WHOLE} up",
         f"link set {WHOLE_PEER} up",
     ]
+    # A run that was killed may have left them.
+    _remove_links()
     try:
         for command in commands:
             subprocess.run(["ip", *command.split()], check=True)
         yield
     finally:
-        for name in (BRIDGE, OTHER_BRIDGE, LOWER, WHOLE):
-            subprocess.run(["ip", "link", "del", name], check=False)
+        _remove_links()
         remove_filters()
+
+
+def _remove_links() -> None:
+    for name in (BRIDGE, OTHER_BRIDGE, LOWER, WHOLE):
+        subprocess.run(["ip", "link", "del", name], check=False, capture_output=True)
 
 
 def remove_filters() -> None:

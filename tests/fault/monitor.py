@@ -27,6 +27,7 @@ from ansible_collections.virtaudit.qemu.tests.fault.scenarios import (
     TAP,
     attach,
     detach,
+    vm_name,
 )
 
 # Each kind of misbehaviour of the relay at one answer of qemu, with the message that the task then gives.
@@ -172,7 +173,7 @@ def _judge(manner: str, result: runner.Result) -> list[str]:
 def _qemu(uuid: str, path: str) -> Iterator[None]:
     """Run a qemu that the collection did not start."""
     words = (
-        f"qemu-system-x86_64 -name guest=vafault -uuid {uuid} -machine q35 -accel tcg -m 64 -S"
+        f"qemu-system-x86_64 -name guest={vm_name(uuid)} -uuid {uuid} -machine q35 -accel tcg -m 64 -S"
         f" -nodefaults -display none -daemonize -qmp unix:{path},server=on,wait=off"
         " -device pcie-root-port,id=rp0,chassis=1,slot=1"
         " -device pcie-root-port,id=rp1,chassis=2,slot=2"

@@ -64,6 +64,11 @@ BRIDGE_HARMS = (*SWITCH_HARMS, "bridge-gone")
 QEMU = {"accel": "tcg", "memory": "64", "paused": True}
 
 
+def vm_name(uuid: str) -> str:
+    """Return the name of a VM. It is the VM's own, because a task that finds no note reads all records of the name."""
+    return f"vafault-{uuid[:8]}"
+
+
 def attach(
     uuid: str,
     interfaces: list[dict[str, Any]],
@@ -72,13 +77,13 @@ def attach(
 ) -> Task:
     """Return an attach to a VM."""
     nics = {"interfaces": interfaces, "qemu": qemu}
-    return "vm_net_attach", {"name": "vafault", "uuid": uuid, **nics, **options}
+    return "vm_net_attach", {"name": vm_name(uuid), "uuid": uuid, **nics, **options}
 
 
 def detach(uuid: str, **options: Any) -> Task:
     """Return a detach of all NICs."""
     return "vm_net_detach", {
-        "name": "vafault",
+        "name": vm_name(uuid),
         "uuid": uuid,
         "macs": ["all"],
         **options,

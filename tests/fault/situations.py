@@ -28,7 +28,6 @@ from ansible_collections.virtaudit.qemu.tests.fault.scenarios import (
     detach,
 )
 
-OTHER_NAME = "vafault-other"
 RUNNING = {**QEMU, "paused": False}
 NICS: list[dict[str, Any]] = [TAP, MACVTAP]
 
@@ -50,12 +49,6 @@ def do(task: Task) -> None:
     result = runner.run_module(*task)
     if result.get("failed", not result):
         raise SystemExit(f"a situation cannot be made: {result.get('msg')}")
-
-
-def other(task: Task) -> Task:
-    """Return a task for the VM of another name."""
-    name, arguments = task
-    return name, {**arguments, "name": OTHER_NAME}
 
 
 def kill_vm(uuid: str) -> None:
@@ -140,13 +133,13 @@ def _dead(uuid: str, _other: str) -> None:
 
 def _dead_other(uuid: str, other_uuid: str) -> None:
     do(attach(uuid, [TAP], QEMU))
-    do(other(attach(other_uuid, [MACVTAP], QEMU)))
+    do(attach(other_uuid, [MACVTAP], QEMU))
     kill_vm(other_uuid)
 
 
 def _half_other(uuid: str, other_uuid: str) -> None:
     do(attach(uuid, [TAP], QEMU))
-    cut_off(other(attach(other_uuid, [MACVTAP], QEMU)), "record .*reason=start")
+    cut_off(attach(other_uuid, [MACVTAP], QEMU), "record .*reason=start")
     kill_vm(other_uuid)
 
 
