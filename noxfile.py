@@ -87,6 +87,25 @@ def find_python(version: str) -> str | None:
     )
 
 
+def run_integration_on_uml(session: nox.Session, core: str) -> None:
+    """Run targets of integration on a User-Mode Linux, with a version of ansible-core."""
+    # Compile everything here, because otherwise each run there would compile it.
+    session.install(
+        *(f"ansible-core~={core}.0", "-r", "tests/integration/requirements.txt"),
+        env={"UV_COMPILE_BYTECODE": "1"},
+    )
+    # User-Mode Linux has no network, so build the guest here.
+    session.run("sh", "tests/support/guest/build", external=True, silent=True)
+    with tempfile.TemporaryDirectory() as root:
+        tree = copy_collection(session, Path(root))
+        with session.chdir(tree):
+            session.run(
+                *("tests/support/uml/run", "ansible-test", "integration", "--local"),
+                *("--color", "no", *INTEGRATION, *session.posargs),
+                external=True,
+            )
+
+
 def add_ansible_core(version: str, pythons: tuple[str, ...]) -> None:
     """Add units and integration on another ansible-core, with the first Python that is installed.
 
@@ -94,11 +113,16 @@ def add_ansible_core(version: str, pythons: tuple[str, ...]) -> None:
     """
     found = next(filter(None, map(find_python, pythons)), None)
 
-    def run_ansible_test(session: nox.Session, *params: str) -> None:
+    def require_python(session: nox.Session) -> str:
         if found is None:
             session.skip(
                 f"ansible-core {version} needs Python {' or '.join(pythons)}, which is not on this machine"
             )
+        return Path(found).name.removeprefix("python")
+
+    @nox.session(name=f"units-{version}", python=found or False, default=False)
+    def units(session: nox.Session) -> None:
+        python = require_python(session)
         session.install(f"ansible-core~={version}.0")
         # The copy is not below .nox. git ignores everything there, so ansible-test would find
         # nothing.
@@ -106,21 +130,19 @@ def add_ansible_core(version: str, pythons: tuple[str, ...]) -> None:
             tree = copy_collection(session, Path(root))
             with session.chdir(tree):
                 session.run(
-                    *("ansible-test", *params, "--venv", "--color", "no"),
-                    *("--python", Path(str(found)).name.removeprefix("python")),
-                    *session.posargs,
+                    *("ansible-test", "units", "--venv", "--color", "no"),
+                    *("--python", python, *session.posargs),
                 )
-
-    @nox.session(name=f"units-{version}", python=found or False, default=False)
-    def units(session: nox.Session) -> None:
-        run_ansible_test(session, "units")
 
     @nox.session(name=f"integration-{version}", python=found or False, default=False)
     def integration(session: nox.Session) -> None:
-        run_ansible_test(session, "integration", *INTEGRATION)
+        require_python(session)
+        run_integration_on_uml(session, version)
 
     units.__doc__ = f"ansible-test units on ansible-core {version}."
-    integration.__doc__ = f"ansible-test integration on ansible-core {version}."
+    integration.__doc__ = (
+        f"ansible-test integration on ansible-core {version}, on a User-Mode Linux."
+    )
 
 
 add_ansible_core("2.17", ("3.11", "3.12", "3.10"))
@@ -148,21 +170,7 @@ def pytest(session: nox.Session) -> None:
 @nox.session(name="integration-uml", default=False)
 def integration_uml(session: nox.Session) -> None:
     """ansible-test integration on a User-Mode Linux, which has an audit system and links of its own."""
-    # Compile everything here, because otherwise each run there would compile it.
-    session.install(
-        *("ansible-core~=2.19.0", "-r", "tests/integration/requirements.txt"),
-        env={"UV_COMPILE_BYTECODE": "1"},
-    )
-    # User-Mode Linux has no network, so build the guest here.
-    session.run("sh", "tests/support/guest/build", external=True, silent=True)
-    with tempfile.TemporaryDirectory() as root:
-        tree = copy_collection(session, Path(root))
-        with session.chdir(tree):
-            session.run(
-                *("tests/support/uml/run", "ansible-test", "integration", "--local"),
-                *("--color", "no", *INTEGRATION, *session.posargs),
-                external=True,
-            )
+    run_integration_on_uml(session, "2.19")
 
 
 @nox.session(default=False)

@@ -33,7 +33,7 @@ MAKE = Path(__file__).parent / "support" / "make_log.py"
 READ = """
 import json, resource, sys, time
 sys.path.insert(0, sys.argv[1])
-from ansible_collections.virtaudit.qemu.plugins.module_utils._log.children import CHILDREN
+from ansible_collections.virtaudit.qemu.plugins.module_utils._children import CHILDREN
 from ansible_collections.virtaudit.qemu.plugins.module_utils._flow import (audit_info)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._task.answer import Answer
 options = dict.fromkeys(("name", "uuid", "mac", "since", "until"))
