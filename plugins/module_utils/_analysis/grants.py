@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing as t
 
 from .._audit.network import value_of
@@ -110,10 +111,15 @@ def network_of(
     The fields of an update record have the ``prefix`` ``old-`` or ``new-``.
     """
     return {
-        name: value_of(name, fields[f"{prefix}{name}"])
-        for name in _NETWORK
-        if f"{prefix}{name}" in fields
+        name: value_of(name, fields[field])
+        for name, field in _prefixed(prefix)
+        if field in fields
     }
+
+
+@functools.cache
+def _prefixed(prefix: str) -> tuple[tuple[str, str], ...]:
+    return tuple((name, f"{prefix}{name}") for name in _NETWORK)
 
 
 def whole_network(

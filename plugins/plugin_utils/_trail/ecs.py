@@ -42,17 +42,25 @@ def file_of(fields: t.Mapping[str, str | None]) -> Document:
 
 def message_of(record: Record) -> str:
     """Return a record as one text to search and to read: its type, and its fields as auditd writes them."""
-    words = [
-        f"{name}={'?' if value is None else _quoted(value)}"
-        for name, value in record.fields.items()
-    ]
-    return " ".join([record.type, *words])
+    fields = record.fields
+    told = ["?" if value is None else value for value in fields.values()]
+    # Most records need no quotes, and one look at all values is faster than a look at each.
+    if not _is_bare("".join(told)):
+        told = [_quoted(value) for value in told]
+    return " ".join([record.type, *map("=".join, zip(fields, told))])
+
+
+def _is_bare(text: str) -> bool:
+    return _is_plain(text) and " " not in text
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and text.isprintable() and '"' not in text
 
 
 def _quoted(value: str) -> str:
-    plain = value.isascii() and value.isprintable() and '"' not in value
-    if plain and " " not in value:
+    if _is_bare(value):
         return value
-    return (
-        f'"{value}"' if plain else value.encode("utf-8", "surrogatepass").hex().upper()
-    )
+    if _is_plain(value):
+        return f'"{value}"'
+    return value.encode("utf-8", "surrogatepass").hex().upper()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import array
 import collections.abc
 import dataclasses
+import functools
 import re
 import typing as t
 from bisect import bisect_left
@@ -20,6 +21,8 @@ _EVENT = re.compile(r"(\d{1,11})\.(\d{3}):(\d{1,19})", re.ASCII)
 NAMED = 100
 
 
+# The trail asks several times about each event of a result.
+@functools.lru_cache(maxsize=1024)
 def parse_event(text: str) -> Event | None:
     """Read ``<seconds>.<ms>:<serial>`` as milliseconds and serial number. Return ``None`` if the text is something else."""
     match = _EVENT.fullmatch(text)
@@ -62,13 +65,17 @@ class Events(collections.abc.Sequence[Event]):
 
     def add(self, event: Event) -> bool:
         """Add an event. Return whether it is new."""
+        times, serials = self._times, self._serials
         # Most events come in order.
-        after_all = not self or self[-1] < event
-        position = len(self) if after_all else bisect_left(self, event)
-        if position < len(self) and self[position] == event:
+        if not times or (times[-1], serials[-1]) < event:
+            times.append(event[0])
+            serials.append(event[1])
+            return True
+        position = bisect_left(self, event)
+        if self[position] == event:
             return False
-        self._times.insert(position, event[0])
-        self._serials.insert(position, event[1])
+        times.insert(position, event[0])
+        serials.insert(position, event[1])
         return True
 
 

@@ -33,6 +33,9 @@ _SEAL = re.compile(rb',"hash":"([0-9a-f]{64})"\}\}\n', re.ASCII)
 _SEALED = re.compile(rb',"hash":"[0-9a-f]{64}"\}\}.', re.ASCII)
 _SEAL_BYTES = len(',"hash":""}}\n') + 64
 
+# In ASCII no byte of a name from outside reaches a terminal, and lone surrogates can be written.
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
 Document = dict[str, t.Any]
 # An anchor has the name of a file, the hash of a line in it, and whether this line closes the file.
 Anchor = t.Mapping[str, t.Any]
@@ -53,8 +56,7 @@ def ending(digest: str) -> bytes:
 
 def seal(document: Document) -> tuple[bytes, str]:
     """Return the line of a document, with its newline, and its hash. ``event`` must be the last member."""
-    # In ASCII no byte of a name from outside reaches a terminal, and lone surrogates can be written.
-    body = json.dumps(document, separators=(",", ":"))[:-2].encode("ascii")
+    body = _encode(document)[:-2].encode("ascii")
     digest = hashlib.sha256(body).hexdigest()
     return body + ending(digest), digest
 

@@ -9,9 +9,9 @@ https://www.elastic.co/guide/en/ecs/current/ecs-field-reference.html; docs/audit
 
 from __future__ import annotations
 
-import datetime
 import functools
 import ipaddress
+import time
 import typing as t
 
 from ...module_utils._time import iso
@@ -99,7 +99,7 @@ class Lines:
         if reason is not None:
             event["reason"] = reason
         document: Document = {
-            "@timestamp": now if parsed is None else iso(parsed[0] / 1000),
+            "@timestamp": now if parsed is None else _iso(parsed[0]),
             "ecs": _ECS,
             "host": {"name": task.machine},
         }
@@ -203,7 +203,12 @@ def _closed(document: Document, event: Document) -> Document:
 
 
 def _now() -> str:
-    return iso(datetime.datetime.now().timestamp())
+    return _iso(int(time.time() * 1000))
+
+
+@functools.lru_cache(maxsize=64)
+def _iso(milliseconds: int) -> str:
+    return iso(milliseconds / 1000)
 
 
 def _task(task: Task, play: str | None) -> Document:

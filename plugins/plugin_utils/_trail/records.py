@@ -21,6 +21,7 @@ _TYPE = re.compile(r"[A-Z][A-Z0-9_]{0,63}", re.ASCII)
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 _SEVERITIES: tuple[Severity, ...] = ("low", "medium", "high")
 _NUMBER_LIMIT = 2**63
+_TEXT = (str, type(None))
 # Proves no absence.
 _NOTHING = range(0)
 
@@ -139,9 +140,11 @@ def _record(
 
 
 def _fields(value: t.Any) -> dict[str, str | None] | None:
-    if isinstance(value, dict) and all(
-        isinstance(key, str) and (each is None or isinstance(each, str))
-        for key, each in value.items()
+    # A record has twenty fields, and only a few types.
+    if (
+        isinstance(value, dict)
+        and all(issubclass(kind, str) for kind in {*map(type, value)})
+        and all(issubclass(kind, _TEXT) for kind in {*map(type, value.values())})
     ):
         return value
     return None

@@ -73,6 +73,9 @@ class Summary:
                 reason not in _HAND_OVERS and not (reason in _BEFORE and failed)
             ):
                 continue
+            bad = failed or not record.confirmed
+            if not self._has_room(bad):
+                continue
             device = fields.get("path") or devices.get(record.mac)
             row = Row(
                 host=printable(host),
@@ -85,7 +88,7 @@ class Summary:
                 event=record.event or "not confirmed",
                 ticket=_cut(printable(record.ticket or ""), _TICKET),
             )
-            self._keep(row, failed or not record.confirmed)
+            (self._bad if bad else self._good).append(row)
 
     def add_finding(self, host: str, finding: Finding) -> None:
         """Take what vm_net_audit_info found."""
@@ -111,12 +114,11 @@ class Summary:
         if rank == _MISSING or len(kept) < _PROBLEMS:
             kept.append((printable(text), "warn" if rank == _LOW else "bad"))
 
-    def _keep(self, row: Row, bad: bool) -> None:
-        kept = self._bad if bad else self._good
-        if len(kept) < self._limit:
-            kept.append(row)
-        else:
-            self._left_out += 1
+    def _has_room(self, bad: bool) -> bool:
+        """Tell whether the table has room for one more row. Otherwise count the row."""
+        full = len(self._bad if bad else self._good) >= self._limit
+        self._left_out += full
+        return not full
 
     def problems(self) -> list[Styled]:
         """Return what is wrong."""
