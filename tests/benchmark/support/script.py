@@ -30,6 +30,11 @@ def rounds(default: int) -> int:
     return int(os.environ.get("BENCH_ROUNDS", default))
 
 
+def is_short() -> bool:
+    """Tell whether the run has one round. Then a script measures less if its round takes minutes."""
+    return rounds(0) == 1
+
+
 def finish(figures: Sequence[Figure]) -> None:
     """Print figures, and write them to the file that run.py reads."""
     print(text_table(figures))
