@@ -184,9 +184,9 @@ class Lines:
         }
         return _closed(document, event)
 
-    def _own(self, time: str, action: str, outcome: str, ours: Document) -> Document:
+    def _own(self, when: str, action: str, outcome: str, ours: Document) -> Document:
         document: Document = {
-            "@timestamp": time,
+            "@timestamp": when,
             "ecs": _ECS,
             "host": self._host,
             "user": {"name": self._person},

@@ -74,7 +74,9 @@ class Summary:
             ):
                 continue
             bad = failed or not record.confirmed
-            if not self._has_room(bad):
+            rows = self._bad if bad else self._good
+            if len(rows) >= self._limit:
+                self._left_out += 1
                 continue
             device = fields.get("path") or devices.get(record.mac)
             row = Row(
@@ -88,7 +90,7 @@ class Summary:
                 event=record.event or "not confirmed",
                 ticket=_cut(printable(record.ticket or ""), _TICKET),
             )
-            (self._bad if bad else self._good).append(row)
+            rows.append(row)
 
     def add_finding(self, host: str, finding: Finding) -> None:
         """Take what vm_net_audit_info found."""
@@ -113,12 +115,6 @@ class Summary:
         self._count += 1
         if rank == _MISSING or len(kept) < _PROBLEMS:
             kept.append((printable(text), "warn" if rank == _LOW else "bad"))
-
-    def _has_room(self, bad: bool) -> bool:
-        """Tell whether the table has room for one more row. Otherwise count the row."""
-        full = len(self._bad if bad else self._good) >= self._limit
-        self._left_out += full
-        return not full
 
     def problems(self) -> list[Styled]:
         """Return what is wrong."""

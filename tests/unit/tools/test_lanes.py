@@ -9,12 +9,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from ansible_collections.virtaudit.qemu.tests.tools import lanes
+from ansible_collections.virtaudit.qemu.tests.unit.support.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(not shutil.which("make"), reason="make is not there")
 
@@ -82,10 +82,7 @@ def test_a_lane_aside_has_a_lower_priority(tree: Path) -> None:
 def test_a_signal_ends_all_layers(tree: Path, number: signal.Signals) -> None:
     process = start(tree, "--lane", "wait talk", "--lane", "fail")
     pids = [tree / "sleeper", tree / "shell"]
-    end = time.monotonic() + 60
-    while not all(path.exists() and path.read_text() for path in pids):
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    wait_until(lambda: all(path.exists() and path.read_text() for path in pids))
     process.send_signal(number)
     text, _none = process.communicate(timeout=60)
     assert process.returncode == 1

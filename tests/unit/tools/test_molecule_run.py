@@ -10,11 +10,12 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 import typing as t
 from pathlib import Path
 
 import pytest
+
+from ansible_collections.virtaudit.qemu.tests.unit.support.waiting import wait_until
 
 RUN = Path(__file__).resolve().parents[3] / "extensions" / "molecule" / "run"
 MOLECULE = """\
@@ -60,13 +61,6 @@ def alive(path: Path) -> bool:
     return stat.rpartition(")")[2].split()[0] != "Z"
 
 
-def wait_for(condition: t.Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 @pytest.mark.parametrize("read", [True, False])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_all_processes(
@@ -82,7 +76,7 @@ def test_a_signal_ends_all_processes(
         [str(RUN), "fleet"], env=environment, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
-        wait_for(lambda: all(path.exists() and path.read_text() for path in pids))
+        wait_until(lambda: all(path.exists() and path.read_text() for path in pids))
         assert all(map(alive, pids))
         if not read:
             # The reader of the pipe may get the same signal, and end.
@@ -94,4 +88,4 @@ def test_a_signal_ends_all_processes(
             process.kill()
         if read:
             assert "ended by a signal" in process.stdout.read()
-    wait_for(lambda: not any(map(alive, pids)))
+    wait_until(lambda: not any(map(alive, pids)))

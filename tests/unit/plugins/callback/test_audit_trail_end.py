@@ -12,7 +12,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import typing as t
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.heads import
 from ansible_collections.virtaudit.qemu.tests.support.stub.collection import (
     make_collection,
 )
+from ansible_collections.virtaudit.qemu.tests.unit.support.waiting import wait_until
 
 MODULE = "virtaudit.qemu.vm_net_attach"
 PLAYBOOK = [sys.executable, "-m", "ansible.cli.playbook"]
@@ -103,13 +103,6 @@ def fixture_place(tmp_path: Path) -> Place:
 
 def attach(serial: int, **more: t.Any) -> dict[str, t.Any]:
     return {MODULE: {"name": "web01", "serial": serial}, **more}
-
-
-def wait_until(condition: t.Callable[[], bool]) -> None:
-    until = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < until, condition
-        time.sleep(0.05)
 
 
 # The task after the one whose line is of interest. It makes a file as soon as it runs, and then takes too long.
