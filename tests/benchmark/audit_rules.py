@@ -26,6 +26,8 @@ from pathlib import Path
 
 import jinja2
 
+from ansible_collections.virtaudit.qemu.tests.benchmark.support import script
+
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = ROOT / "roles" / "auditd" / "templates" / "50-virtaudit.rules.j2"
 BINARIES = ("/usr/bin/qemu-system-x86_64", "/usr/libexec/qemu-kvm")
@@ -106,7 +108,7 @@ def measure(rules: str, calls: int, rounds: int) -> None:
 
 def main() -> None:
     numbers = [int(argument) for argument in sys.argv[1:]]
-    calls, rounds = [*numbers, *(200_000, 9)[len(numbers) :]]
+    calls, rounds = [*numbers, *(200_000, script.rounds(9))[len(numbers) :]]
     before = [line for line in auditctl("-l").splitlines() if line.startswith("-")]
     enabled = re.search(r"(?m)^enabled (\d)$", auditctl("-s"))
     state = Path("/run/virtaudit")

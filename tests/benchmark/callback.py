@@ -6,7 +6,7 @@
 
     callback.py [HOSTS] [RECORDS] [ROUNDS] [FORKS]        default: 1000 100 3 10
 
-With BENCH_ROUNDS=1 the default is 200 hosts, because two runs over 1000 hosts take four minutes.
+With BENCH_ROUNDS=1 the default is 100 hosts, because two runs over 1000 hosts take four minutes.
 
 All hosts are this machine, and a stand-in for the module returns the records. The seconds are those of ansible-playbook
 from its start to its end. The processor time is that of its main process, where callbacks run, without its workers and
@@ -139,7 +139,7 @@ def check(work: Path, expected: int) -> str:
 def main(
     hosts: int | None = None, records: int = 100, rounds: int = 3, forks: int = 10
 ) -> None:
-    hosts = hosts or (200 if script.is_short() else 1000)
+    hosts = hosts or (100 if script.is_short() else 1000)
     costs: dict[str, list[Cost]] = {WITH: [], WITHOUT: []}
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
