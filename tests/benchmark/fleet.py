@@ -21,7 +21,7 @@ from ansible_collections.virtaudit.qemu.tests.benchmark.support import playbook,
 from ansible_collections.virtaudit.qemu.tests.benchmark.support.figures import Figure
 
 TRIP_SECONDS, MODULE_SECONDS = 0.02, 0.4
-FLEETS = (20, 100, 500)
+FLEETS = (20, 100) if script.is_short() else (20, 100, 500)
 FORKS = (5, 25, 50, 100)
 # For the strategies: how much longer a module takes in one of ten cases, and how many tasks run one after the other.
 SLOW_SECONDS, TASKS = 2.0, 4

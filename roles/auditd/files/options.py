@@ -178,8 +178,10 @@ def fewer(before: Daemon, after: Daemon) -> list[str]:
 def contradictions(daemon: Daemon, host: dict[str, t.Any]) -> list[str]:
     """Return what the collection would lack with these options, and what would keep auditd from starting."""
     flush, name_format = daemon.word("flush"), daemon.word("name_format")
-    space = daemon.number("space_left", host["size"])
-    last = daemon.number("admin_space_left", host["size"])
+    # A template makes a text of each number before ansible-core 2.19.
+    size, free = int(host["size"]), int(host["free"])
+    space = daemon.number("space_left", size)
+    last = daemon.number("admin_space_left", size)
     logs = daemon.word("write_logs") != "no" and daemon.word("log_format") != "nolog"
     checks = [
         (
@@ -214,8 +216,8 @@ def contradictions(daemon: Daemon, host: dict[str, t.Any]) -> list[str]:
             f" ({daemon.values['space_left']}).",
         ),
         (
-            host["free"] <= last,
-            f"{host['log_directory']} has {host['free']} MiB free, which is less than admin_space_left "
+            free <= last,
+            f"{host['log_directory']} has {free} MiB free, which is less than admin_space_left "
             f"({daemon.values['admin_space_left']}), the audit daemon's last warning. Make room there.",
         ),
     ]
