@@ -24,6 +24,7 @@ from ansible_collections.virtaudit.qemu.tests.fault.scenarios import (
     detach,
     vm_name,
 )
+from ansible_collections.virtaudit.qemu.tests.support.warning_texts import warning_texts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Vm:
 
 def warnings_of(result: runner.Result) -> str:
     """Return the warnings of a module, one on each line."""
-    return "\n".join(map(str, result.get("warnings", [])))
+    return "\n".join(warning_texts(result))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -23,6 +23,9 @@ from ansible_collections.virtaudit.qemu.tests.attack import by_hand
 from ansible_collections.virtaudit.qemu.tests.attack.conftest import Vm
 from ansible_collections.virtaudit.qemu.tests.fault import host, qmp, witness
 from ansible_collections.virtaudit.qemu.tests.fault.scenarios import MACS, TAP
+from ansible_collections.virtaudit.qemu.tests.support.warning_texts import (
+    warning_texts,
+)
 
 # linux/if_tun.h: TUNSETIFF; IFF_TAP, IFF_NO_PI, IFF_VNET_HDR
 _TUNSETIFF = 0x400454CA
@@ -77,7 +80,7 @@ def test_invariant_6_a_device_that_is_added_by_hand_is_reported(vm: Vm) -> None:
     qmp.call(started["vm"]["qmp_socket"], "add-fd", fd=fd)
     os.close(fd)
     again = vm.attach([TAP])
-    (warning,) = (each["event"]["msg"] for each in again["warnings"])
+    (warning,) = warning_texts(again)
     assert STRANGE in warning
     assert f"pid {vm.pid()}" in warning
     assert "is not on record" in warning

@@ -20,6 +20,9 @@ from ansible_collections.virtaudit.qemu.tests.fault.scenarios import (
     attach,
     detach,
 )
+from ansible_collections.virtaudit.qemu.tests.support.warning_texts import (
+    warning_texts,
+)
 
 # No VM ever had it, which gives a warning of its own.
 NEVER = "52:54:00:fa:17:09"
@@ -27,9 +30,7 @@ NEVER = "52:54:00:fa:17:09"
 
 def foretold(said: runner.Result, done: runner.Result, typo: bool) -> tuple[str, str]:
     """Return the only warning of check mode and of the run, without the warning about the MAC that no VM ever had."""
-    both = [
-        [each["event"]["msg"] for each in result["warnings"]] for result in (said, done)
-    ]
+    both = [warning_texts(result) for result in (said, done)]
     known = [
         [text for text in texts if not text.startswith(f"{NEVER} is unknown")]
         for texts in both

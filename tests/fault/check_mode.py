@@ -19,6 +19,9 @@ from typing import Any
 from ansible_collections.virtaudit.qemu.tests.fault import host, runner, witness
 from ansible_collections.virtaudit.qemu.tests.fault.scenarios import EVERY_MAC, detach
 from ansible_collections.virtaudit.qemu.tests.fault.situations import Situation
+from ansible_collections.virtaudit.qemu.tests.support.warning_texts import (
+    warning_texts,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +86,7 @@ def table(rows: list[Row]) -> str:
 
 def _essence(result: runner.Result) -> dict[str, Any]:
     """Return the parts of a result that say what the task does, without the kernel's numbers and without wording."""
-    warnings = [str(each["event"]["msg"]) for each in result.get("warnings", [])]
+    warnings = warning_texts(result)
     return {
         "failed": result.get("msg") if result.get("failed", not result) else None,
         "changed": result.get("changed"),
