@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 
 import pytest
 
@@ -81,9 +80,6 @@ def test_invariant_8_a_user_that_may_write_records_ends_no_grant(
     assert vm.info()["grants"] == []
 
 
-@pytest.mark.skipif(
-    not Path("/proc/self/ns/user").exists(), reason="the kernel has no user namespaces"
-)
 def test_invariant_8_a_user_namespace_of_ones_own_gives_no_right(vm: Vm) -> None:
     """The kernel itself refuses the records of a user who is root only in an own user namespace."""
     assert not vm.attach([QUEUES, MACVTAP]).get("failed")
