@@ -20,11 +20,15 @@ from ansible_collections.virtaudit.qemu.tests.fault import host, runner, witness
 from ansible_collections.virtaudit.qemu.tests.fault.scenarios import (
     MACS,
     QEMU,
+    TAP,
     attach,
     detach,
     vm_name,
 )
 from ansible_collections.virtaudit.qemu.tests.support.warning_texts import warning_texts
+
+# For a test that counts devices, because not every host has vhost-net.
+TAP_WITHOUT_VHOST = {**TAP, "vhost": "off"}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,12 +16,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from ansible_collections.virtaudit.qemu.tests.attack.conftest import Vm, warnings_of
+from ansible_collections.virtaudit.qemu.tests.attack.conftest import (
+    TAP_WITHOUT_VHOST,
+    Vm,
+    warnings_of,
+)
 from ansible_collections.virtaudit.qemu.tests.fault import host, witness
-from ansible_collections.virtaudit.qemu.tests.fault.scenarios import MACS, MACVTAP, TAP
+from ansible_collections.virtaudit.qemu.tests.fault.scenarios import MACS, MACVTAP
 
-# Its devices are counted, and not every host has vhost-net.
-QUEUES = {**TAP, "vhost": "off"}
 _HEADER = struct.Struct("=IHHII")
 # linux/audit.h: AUDIT_SET, AUDIT_STATUS_PID; NLM_F_REQUEST, NLM_F_ACK
 _AUDIT_SET, _STATUS_PID, _FLAGS = 1001, 0x4, 0x1 | 0x4
@@ -79,7 +81,7 @@ def _is_zombie(pid: int) -> bool:
 
 @pytest.mark.usefixtures("suspended")
 def test_invariant_1_no_vm_starts_while_the_daemon_drops_records(vm: Vm) -> None:
-    started = vm.attach([QUEUES, MACVTAP])
+    started = vm.attach([TAP_WITHOUT_VHOST, MACVTAP])
     assert started["failed"]
     assert "The daemon has suspended its logging ('kill -USR2" in started["msg"]
     assert "Nothing more was handed to qemu" in started["msg"]
@@ -89,7 +91,7 @@ def test_invariant_1_no_vm_starts_while_the_daemon_drops_records(vm: Vm) -> None
 
 @pytest.mark.usefixtures("suspended")
 def test_invariant_1_best_effort_warns(vm: Vm) -> None:
-    started = vm.attach([QUEUES], audit="best_effort")
+    started = vm.attach([TAP_WITHOUT_VHOST], audit="best_effort")
     assert not started.get("failed"), started
     assert "The daemon has suspended its logging" in warnings_of(started)
     assert len(witness.held(vm.pid())) == 2
@@ -103,7 +105,7 @@ def test_invariant_2_a_later_task_records_what_the_daemon_dropped(
     vm: Vm,
 ) -> None:
     with host.small_log():
-        assert not vm.attach([QUEUES, MACVTAP]).get("failed")
+        assert not vm.attach([TAP_WITHOUT_VHOST, MACVTAP]).get("failed")
         host.suspend_logging()
         try:
             dropped = vm.detach(force=True, timeout=0.2)
@@ -119,7 +121,7 @@ def test_invariant_2_a_later_task_records_what_the_daemon_dropped(
 
 def test_invariant_1_a_zombie_does_not_count_as_a_daemon(vm: Vm, zombie: int) -> None:
     for check_mode in (True, False):
-        started = vm.attach([QUEUES], _ansible_check_mode=check_mode)
+        started = vm.attach([TAP_WITHOUT_VHOST], _ansible_check_mode=check_mode)
         assert started["failed"]
         assert f"the audit daemon (pid {zombie}) has died" in started["msg"]
     assert witness.qemus(vm.uuid) == []

@@ -17,7 +17,10 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.virtaudit.qemu.tests.attack import by_hand
-from ansible_collections.virtaudit.qemu.tests.attack.conftest import Vm
+from ansible_collections.virtaudit.qemu.tests.attack.conftest import (
+    TAP_WITHOUT_VHOST,
+    Vm,
+)
 from ansible_collections.virtaudit.qemu.tests.fault import host, qmp, witness
 from ansible_collections.virtaudit.qemu.tests.fault.scenarios import (
     MACS,
@@ -26,7 +29,7 @@ from ansible_collections.virtaudit.qemu.tests.fault.scenarios import (
 )
 
 _PROXY = Path(__file__).parents[1] / "integration/targets/setup_host/files" / "qmp.py"
-ONE_TAP = {**TAP, "queues": 1, "vhost": "off"}
+ONE_TAP = {**TAP_WITHOUT_VHOST, "queues": 1}
 NICS = [ONE_TAP, MACVTAP]
 
 

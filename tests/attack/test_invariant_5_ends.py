@@ -14,7 +14,10 @@ import pytest
 
 from ansible_collections.virtaudit.qemu.tests.attack import by_hand
 from ansible_collections.virtaudit.qemu.tests.attack.attacker import NOBODY
-from ansible_collections.virtaudit.qemu.tests.attack.conftest import Vm
+from ansible_collections.virtaudit.qemu.tests.attack.conftest import (
+    TAP_WITHOUT_VHOST,
+    Vm,
+)
 from ansible_collections.virtaudit.qemu.tests.fault import runner, witness
 from ansible_collections.virtaudit.qemu.tests.fault.scenarios import (
     MACS,
@@ -126,8 +129,7 @@ def test_invariant_5_a_vm_that_proxmox_started(vm: Vm, work: Path) -> None:
     words = ("-smbios", f"type=1,uuid={vm.uuid}", "-name", vm.name)
     with by_hand.qemu(work / "m", *words, program=str(link)):
         for action in ("attached", "unchanged"):
-            nic = {**TAP, "vhost": "off"}
-            result = vm.attach([nic], qmp_socket=str(work / "m"))
+            result = vm.attach([TAP_WITHOUT_VHOST], qmp_socket=str(work / "m"))
             assert not result.get("failed"), result
             assert [each["action"] for each in result["interfaces"]] == [action]
         told = vm.info(verify=True)

@@ -20,15 +20,15 @@ from ansible_collections.virtaudit.qemu.tests.attack.attacker import (
     send_record,
     try_as,
 )
-from ansible_collections.virtaudit.qemu.tests.attack.conftest import Vm
+from ansible_collections.virtaudit.qemu.tests.attack.conftest import (
+    TAP_WITHOUT_VHOST,
+    Vm,
+)
 from ansible_collections.virtaudit.qemu.tests.fault.scenarios import (
     MACS,
     MACVTAP,
-    TAP,
 )
 
-# Its devices are counted, and not every host has vhost-net.
-QUEUES = {**TAP, "vhost": "off"}
 UID = 1000
 # The namespaces of a container whose users are those of the host.
 CONTAINER = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET
@@ -60,7 +60,7 @@ def forge(vm: Vm, what: str, uid: int, namespaces: int) -> str:
 def test_invariant_8_a_user_that_may_write_records_ends_no_grant(
     vm: Vm, what: str, namespaces: int
 ) -> None:
-    assert not vm.attach([QUEUES, MACVTAP]).get("failed")
+    assert not vm.attach([TAP_WITHOUT_VHOST, MACVTAP]).get("failed")
     before = len(vm.records())
     assert forge(vm, what, UID, namespaces) == DONE
     # It is in the daemon's log like any record.
@@ -70,7 +70,7 @@ def test_invariant_8_a_user_that_may_write_records_ends_no_grant(
     assert [grant["live"] for grant in told["grants"]] == [True, True]
     found = [each["code"] for each in told["findings"]]
     assert set(found) - {"failed_open"} == {"untrusted_record"}
-    again = vm.attach([QUEUES, MACVTAP])
+    again = vm.attach([TAP_WITHOUT_VHOST, MACVTAP])
     assert [nic["action"] for nic in again["interfaces"]] == ["unchanged"] * 2
     # The true end is on record as well as the false one.
     done = vm.detach(force=True)
@@ -82,7 +82,7 @@ def test_invariant_8_a_user_that_may_write_records_ends_no_grant(
 
 def test_invariant_8_a_user_namespace_of_ones_own_gives_no_right(vm: Vm) -> None:
     """The kernel itself refuses the records of a user who is root only in an own user namespace."""
-    assert not vm.attach([QUEUES, MACVTAP]).get("failed")
+    assert not vm.attach([TAP_WITHOUT_VHOST, MACVTAP]).get("failed")
     before = vm.records()
     assert forge(vm, "detach", UID, CLONE_NEWUSER) == "ECONNREFUSED"
     assert vm.records() == before

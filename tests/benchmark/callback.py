@@ -33,6 +33,7 @@ from ansible_collections.virtaudit.qemu.tests.benchmark.support.figures import (
 
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTION = ROOT / "tests" / "support" / "stub" / "collection.py"
+HOSTS = 100 if script.is_short() else 1000
 WITH, WITHOUT = "with the callback", "without it"
 UTILS = ROOT / "plugins" / "plugin_utils"
 PLAYBOOK = [
@@ -137,9 +138,8 @@ def check(work: Path, expected: int) -> str:
 
 
 def main(
-    hosts: int | None = None, records: int = 100, rounds: int = 3, forks: int = 10
+    hosts: int = HOSTS, records: int = 100, rounds: int = 3, forks: int = 10
 ) -> None:
-    hosts = hosts or (100 if script.is_short() else 1000)
     costs: dict[str, list[Cost]] = {WITH: [], WITHOUT: []}
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
