@@ -50,8 +50,9 @@ COLLECTIONS := $(CURDIR)/.cache/collections
 export PATH := $(VENV)/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)
 export UV_PYTHON_DOWNLOADS := never
-# Python keeps bytecode here, because some tools start a hundred times.
-unexport PYTHONDONTWRITEBYTECODE
+# Python keeps bytecode here, because some tools start a hundred times. It reads a module that Ansible sends through a
+# pipe in blocks and not byte by byte, as on a host.
+unexport PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED
 
 .PHONY: help setup setup-demo packages packages-demo test test-all demo docs images pictures changelog format clean examples $(sort $(LAYERS) $(ALL_LAYERS))
 
@@ -153,9 +154,10 @@ changelog: setup ## Put the fragments into the changelog
 format: setup ## Format the Python code
 	$(NOX) --session formatters
 
-# The figures also go to docs/benchmarks.md. BENCH_ROUNDS=1 makes the run short, and BENCH names single benchmarks.
+# The figures also go to docs/benchmarks.md, unless the run is only a part: BENCH_ROUNDS=1 makes it short, and BENCH names
+# single benchmarks.
 bench: setup ## Measure the collection beside libvirt and the audit tools
-	$(LAYER) $@ $(COLLECTION_PY) tests/benchmark/run.py --json .cache/benchmarks.json $(if $(BENCH),,--page docs/benchmarks.md) $(BENCH:%=tests/benchmark/%.py)
+	$(LAYER) $@ $(COLLECTION_PY) tests/benchmark/run.py --json .cache/benchmarks.json $(if $(BENCH)$(BENCH_ROUNDS),,--page docs/benchmarks.md) $(BENCH:%=tests/benchmark/%.py)
 
 clean: ## Remove caches and environments
 	rm -rf .ansible .cache .nox .venv .mypy_cache .ruff_cache tests/output

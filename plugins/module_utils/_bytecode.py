@@ -5,7 +5,7 @@
 
 Ansible sends the modules in a zip file, and Python compiles each module of a zip file twice in each task. The
 source that the controller has just sent stays the authority: a SHA-256 shows that the bytecode was made from
-that source. Only a complete file that root wrote is unmarshalled. Each task has to compile this file itself, so
+that source. Only complete bytecode that root wrote is unmarshalled. Each task has to compile this file itself, so
 it has only the code that reads. Source of the calls: Python's ``importlib``.
 """
 
@@ -16,10 +16,12 @@ import importlib.util
 import marshal
 import os
 import stat
+import struct
 import sys
 import types
 import typing as t
 import zipimport
+import zlib
 
 CACHE = "/var/cache/virtaudit"
 DIRECTORY = f"{CACHE}/bytecode"
@@ -27,18 +29,27 @@ DIRECTORY = f"{CACHE}/bytecode"
 STAMP = f"{sys.implementation.cache_tag}-{importlib.util.MAGIC_NUMBER.hex()}-{sys.flags.optimize}"
 # Enough for all modules of two releases.
 MOST_BYTES = 1 << 21
-_DIGEST_BYTES = 32
+DIGEST_BYTES = 32
+# The size of the index has eight bytes.
+HEADER_BYTES = DIGEST_BYTES + 8
 
 
 class Finder:
     """Finds the modules in the zip file of a task, and loads them (PEP 451)."""
 
-    def __init__(self, archive: str, kept: dict[bytes, bytes]) -> None:
+    def __init__(self, archive: str, kept: t.Mapping[bytes, memoryview]) -> None:
         self._archive = archive + os.sep
+        with open(archive, "rb") as handle:
+            self._content = handle.read()
+        # This reads the list of the archive's files, or finds that zipimport has read it. A Python without the attribute
+        # below finds the modules itself.
+        zipimport.zipimporter(archive)
+        known: dict[str, t.Any] = getattr(zipimport, "_zip_directory_cache", {})
+        self._files: dict[str, tuple[t.Any, ...]] = known.get(archive, {})
         self._kept = kept
-        self._sources: dict[str, tuple[str, bytes]] = {}
+        self._found: dict[str, str] = {}
         # The kept bytecode that was run, and the code that had to be compiled.
-        self.used: dict[bytes, bytes] = {}
+        self.used: dict[bytes, memoryview] = {}
         self.compiled: dict[bytes, types.CodeType] = {}
 
     def find_spec(
@@ -51,24 +62,20 @@ class Finder:
         for directory in path or ():
             if not directory.startswith(self._archive):
                 continue
-            name = fullname.rpartition(".")[2]
-            try:
-                importer = _importer_of(directory)
-                package = importer.is_package(fullname)
-                file = f"{name}/__init__.py" if package else f"{name}.py"
-                source = importer.get_data(os.path.join(directory, file))
-            except (ImportError, OSError):
-                continue
-            origin = os.path.join(directory, file)
-            self._sources[fullname] = origin[len(self._archive) :], source
-            return importlib.util.spec_from_file_location(
-                fullname,
-                origin,
-                loader=t.cast("t.Any", self),
-                submodule_search_locations=(
-                    [os.path.join(directory, name)] if package else None
-                ),
-            )
+            place = f"{directory}{os.sep}{fullname.rpartition('.')[2]}"
+            for origin, inner in (
+                (f"{place}{os.sep}__init__.py", [place]),
+                (f"{place}.py", None),
+            ):
+                file = origin[len(self._archive) :]
+                if file in self._files:
+                    self._found[fullname] = file
+                    return importlib.util.spec_from_file_location(
+                        fullname,
+                        origin,
+                        loader=t.cast("t.Any", self),
+                        submodule_search_locations=inner,
+                    )
         return None
 
     def create_module(self, spec: t.Any) -> None:
@@ -80,34 +87,35 @@ class Finder:
 
     def get_code(self, fullname: str) -> types.CodeType:
         """Return the code of a module that was found. Take the kept code if it was made from this source."""
-        file, source = self._sources[fullname]
+        file = self._found[fullname]
         # Two files with the same content need their own code, because tracebacks name the file.
-        key = hashlib.sha256(f"{file}\0".encode() + source).digest()
+        key = digest(file.encode(), self._sent(file))
         kept = self._kept.get(key)
-        if kept is not None:
+        if kept is not None and kept[:DIGEST_BYTES] == digest(key, kept[DIGEST_BYTES:]):
             self.used[key] = kept
-            code: types.CodeType = marshal.loads(kept)  # noqa: S302
+            code: types.CodeType = marshal.loads(kept[DIGEST_BYTES:])  # noqa: S302
             return code
-        code = compile(source, file, "exec", dont_inherit=True)
+        code = compile(self.get_source(fullname), file, "exec", dont_inherit=True)
         self.compiled[key] = code
         return code
 
     def get_source(self, fullname: str) -> str:
         """Return the source of a module that was found. Tracebacks and the companion's program use it."""
-        return self._sources[fullname][1].decode("utf-8")
+        file = self._found[fullname]
+        sent = self._sent(file)
+        is_deflated = self._files[file][1]
+        return (zlib.decompress(sent, -15) if is_deflated else sent).decode("utf-8")
 
     def is_package(self, fullname: str) -> bool:
         """Tell whether a module that was found is a package."""
-        return self._sources[fullname][0].endswith("/__init__.py")
+        return self._found[fullname].endswith(f"{os.sep}__init__.py")
 
-
-def _importer_of(directory: str) -> zipimport.zipimporter:
-    known: t.Any = sys.path_importer_cache.get(directory)
-    if isinstance(known, zipimport.zipimporter):
-        return known
-    importer = zipimport.zipimporter(directory)
-    sys.path_importer_cache[directory] = t.cast(t.Any, importer)
-    return importer
+    def _sent(self, file: str) -> bytes:
+        """Return a file as it stands in the archive, so usually in compressed form (APPNOTE.TXT, 4.3.7)."""
+        _path, _method, size, _length, offset, *_rest = self._files[file]
+        name, extra = struct.unpack_from("<HH", self._content, offset + 26)
+        begin = offset + 30 + name + extra
+        return self._content[begin : begin + size]
 
 
 def use_kept_bytecode() -> None:
@@ -125,10 +133,10 @@ def finder() -> Finder | None:
     return next((each for each in sys.meta_path if isinstance(each, Finder)), None)
 
 
-def read() -> dict[bytes, bytes]:
-    """Return the bytecode that the host keeps for this Python, keyed by the hash of its source.
+def read() -> dict[bytes, memoryview]:
+    """Return the bytecode that the host keeps for this Python: after its digest, keyed by the hash of its source.
 
-    Return nothing if it does not fit.
+    Return nothing if the file does not fit.
     """
     try:
         if not (is_private(CACHE) and is_private(DIRECTORY)):
@@ -146,23 +154,25 @@ def read() -> dict[bytes, bytes]:
     return unpack(content)
 
 
-def pack(kept: t.Mapping[bytes, bytes]) -> bytes:
-    """Return the content of a file of bytecode: the bytecode, with its digest before it."""
-    body = marshal.dumps(dict(kept))
-    return _digest(body) + body
+def unpack(content: bytes) -> dict[bytes, memoryview]:
+    """Return what a file of bytecode has, or nothing if its index is incomplete, or it is too large or of another Python.
 
-
-def unpack(content: bytes) -> dict[bytes, bytes]:
-    """Return the bytecode that :func:`pack` got, or nothing if it is incomplete, too large or of another Python."""
-    body = content[_DIGEST_BYTES:]
-    if len(content) > MOST_BYTES or content[:_DIGEST_BYTES] != _digest(body):
+    The file has a digest of the index, the size of the index, the index with the place of each piece, and the pieces.
+    Most tasks use few pieces, so the digest of a piece is checked only when the piece is used.
+    """
+    size = int.from_bytes(content[DIGEST_BYTES:HEADER_BYTES], "little")
+    begin = HEADER_BYTES + size
+    index = content[HEADER_BYTES:begin]
+    if len(content) > MOST_BYTES or content[:DIGEST_BYTES] != digest(b"", index):
         return {}
-    kept: dict[bytes, bytes] = marshal.loads(body)  # noqa: S302
-    return kept
+    places: dict[bytes, tuple[int, int]] = marshal.loads(index)  # noqa: S302
+    pieces = memoryview(content)[begin:]
+    return {key: pieces[first:last] for key, (first, last) in places.items()}
 
 
-def _digest(body: bytes) -> bytes:
-    return hashlib.sha256(STAMP.encode() + b"\0" + body).digest()
+def digest(about: bytes, content: bytes | memoryview) -> bytes:
+    """Return a hash of a content and of what it is about, for this Python."""
+    return hashlib.sha256(b"\0".join((STAMP.encode(), about, content))).digest()
 
 
 def is_private(directory: str) -> bool:

@@ -9,6 +9,8 @@ import contextlib
 import fcntl
 import marshal
 import os
+import types
+import typing as t
 
 from . import _bytecode
 from ._errors import StateError
@@ -26,7 +28,7 @@ def keep_bytecode() -> None:
     finder = _bytecode.finder()
     if finder is None or not finder.compiled:
         return
-    new = {key: marshal.dumps(code) for key, code in finder.compiled.items()}
+    new = {key: _piece(key, code) for key, code in finder.compiled.items()}
     with contextlib.suppress(OSError, StateError):
         for directory in (_bytecode.CACHE, _bytecode.DIRECTORY):
             with contextlib.suppress(FileExistsError):
@@ -36,7 +38,24 @@ def keep_bytecode() -> None:
         _write({**finder.used, **new})
 
 
-def _write(own: dict[bytes, bytes]) -> None:
+def pack(kept: t.Mapping[bytes, bytes | memoryview]) -> bytes:
+    """Return the content of a file of bytecode. See :func:`._bytecode.unpack`."""
+    places, end = {}, 0
+    for key, piece in kept.items():
+        places[key] = end, end + len(piece)
+        end += len(piece)
+    index = marshal.dumps(places)
+    head = _bytecode.digest(b"", index) + len(index).to_bytes(8, "little")
+    return b"".join((head, index, *kept.values()))
+
+
+def _piece(key: bytes, code: types.CodeType) -> bytes:
+    """Return bytecode with its digest before it. The digest also holds for only one source."""
+    content = marshal.dumps(code)
+    return _bytecode.digest(key, content) + content
+
+
+def _write(own: t.Mapping[bytes, bytes | memoryview]) -> None:
     """Write a file with this task's bytecode, and with that of other tasks while there is room.
 
     Raises OSError, StateError.
@@ -44,10 +63,10 @@ def _write(own: dict[bytes, bytes]) -> None:
     fd = os.open(_bytecode.DIRECTORY, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        content = _bytecode.pack({**_bytecode.read(), **own})
+        content = pack({**_bytecode.read(), **own})
         if len(content) > _bytecode.MOST_BYTES:
             # The file also holds code of older releases of the collection.
-            content = _bytecode.pack(own)
+            content = pack(own)
         if len(content) <= _bytecode.MOST_BYTES:
             write_whole(os.path.join(_bytecode.DIRECTORY, _bytecode.STAMP), content)
         _remove_oldest(fd)

@@ -79,7 +79,7 @@ def fleet(work: Path, hosts: int, forks: int) -> None:
 def run(work: Path, records: int, callback: bool) -> Cost:
     """Run the playbook. Its output goes to a file, as in CI."""
     environment = {
-        **os.environ,
+        **script.plain_environment(),
         "ANSIBLE_CONFIG": str(work / "ansible.cfg"),
         "ANSIBLE_COLLECTIONS_PATH": str(work),
         "ANSIBLE_HOME": str(work / "home"),

@@ -29,10 +29,6 @@ from .parse import Logged, macs_of, uuid_of
 from .scan import Line
 
 DIRECTORY = "/var/cache/virtaudit"
-# A search of this many bytes takes no longer than a look into an index, and one of the other number
-# no longer than making an index.
-NEAR_BYTES = 1 << 22
-SMALLEST_BYTES = 1 << 25
 _KEPT = 16
 _VERSION = 3
 _HEADER_BYTES = 1024
@@ -135,7 +131,7 @@ def load(log: LogFile) -> Index | None:
         covered = header["covered"]
         fits = (
             header["version"] == _VERSION
-            and SMALLEST_BYTES <= covered <= log.size
+            and 0 < covered <= log.size
             and header["log"] == _state(log, covered)
             and (log.size > header["written"][0] or _written(log) == header["written"])
             and header["body"] == hashlib.sha256(body).hexdigest()
@@ -151,7 +147,7 @@ def build(log: LogFile, lines: t.Iterable[Line]) -> Index | None:
     """
     path = _path(log)
     covered = _last_line(log)
-    if path is None or covered < SMALLEST_BYTES:
+    if path is None or not covered:
         return None
     body, rows = _body(log, lines, covered)
     header = {

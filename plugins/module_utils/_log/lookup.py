@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import typing as t
 
-from . import index
 from .files import LogFile
 from .forwards import lines_with
 from .lines import NAMELESS_NEEDLE, VIRT_NEEDLE
 from .scan import BOOT_NEEDLES, Line
+
+# A search of this many bytes takes no longer than a look into an index, and one of the other number
+# no longer than making an index.
+NEAR_BYTES = 1 << 22
+SMALLEST_BYTES = 1 << 25
 
 
 class Lookup:
@@ -29,11 +33,15 @@ class Lookup:
     def __call__(self, log: LogFile, before: int) -> list[Line] | None:
         """Return the lines that begin before an offset, in order, or ``None`` if the caller has to search for them."""
         searched = log.size - before
-        if before < index.SMALLEST_BYTES or searched < index.NEAR_BYTES:
+        if before < SMALLEST_BYTES or searched < NEAR_BYTES:
             return None
+        # The import is here because most questions are about the newest records, and the import takes longer than such
+        # a search.
+        from . import index
+
         known = index.load(log)
         missing = known is None or known.covered < before
-        far = searched >= index.SMALLEST_BYTES and log.path not in self._tried
+        far = searched >= SMALLEST_BYTES and log.path not in self._tried
         if self._keep and missing and far:
             self._tried.add(log.path)
             known = index.build(

@@ -3,7 +3,7 @@
 
 """Reads from qemu's monitor which NICs the VM has: front ends, back ends, PCI ports.
 
-Sources: QMP ``qom-list``, ``qom-get``, and ``info network`` through ``human-monitor-command``.
+Sources: QMP ``qom-list``, ``qom-get``, ``query-kvm``, and ``info network`` through ``human-monitor-command``.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class Inventory(t.NamedTuple):
     end still exists, so the code checks every fd in /proc before it relies on it. A back end that qemu opened
     by itself has no numbers there, and its tap's name is in ``ifnames``, if qemu tells the name. ``vdpas`` are
     the back ends over vdpa devices, whose numbers qemu never tells. ``ports`` are the ids of the PCIe ports,
-    and ``has_ports`` tells whether the machine hot-plugs into such ports at all.
+    and ``has_ports`` tells whether the machine hot-plugs into such ports at all. ``virt`` is ``kvm`` or ``qemu`` (TCG),
+    the words of the records.
     """
 
     front_ends: list[FrontEnd]
@@ -55,11 +56,22 @@ class Inventory(t.NamedTuple):
     has_ports: bool
     ifnames: t.Mapping[str, str] = types.MappingProxyType({})
     vdpas: frozenset[str] = frozenset()
+    virt: str = "qemu"
 
 
 def take_inventory(monitor: Monitor) -> Inventory:
     """Ask the monitor for every NIC and every port."""
-    listings = monitor.try_all([("qom-list", {"path": path}) for path in _CONTAINERS])
+    # In one go, so that the task waits for qemu only once.
+    *listings, network, kvm = monitor.try_all(
+        [
+            *(("qom-list", {"path": path}) for path in _CONTAINERS),
+            ("human-monitor-command", {"command-line": "info network"}),
+            ("query-kvm", {}),
+        ]
+    )
+    for answer in (network, kvm):
+        if isinstance(answer, QmpError):
+            raise answer
     children: list[tuple[str, str, str]] = []
     for container, listing in zip(_CONTAINERS, listings):
         if isinstance(listing, QmpError):
@@ -73,8 +85,7 @@ def take_inventory(monitor: Monitor) -> Inventory:
         for container, name, kind in children
         if kind in _PORT_TYPES and container == _CONTAINERS[0]
     ]
-    command = {"command-line": "info network"}
-    text = str(monitor.execute("human-monitor-command", command)).replace("\r", "")
+    text = str(network).replace("\r", "")
     backends, ifnames = _backends(text)
     others = [child for child in children if child[2] not in _PORT_TYPES]
     return Inventory(
@@ -85,6 +96,7 @@ def take_inventory(monitor: Monitor) -> Inventory:
         or _is_pcie(monitor),
         ifnames=ifnames,
         vdpas=_vdpas(text),
+        virt="kvm" if kvm["enabled"] else "qemu",
     )
 
 
@@ -131,11 +143,6 @@ def _is_free(listing: t.Any) -> bool:
     return not isinstance(listing, QmpError) and not any(
         str(entry["name"]).startswith("child[") for entry in listing
     )
-
-
-def virt_type(monitor: Monitor) -> str:
-    """Return ``kvm`` or ``qemu`` (TCG), the words of the records."""
-    return "kvm" if monitor.execute("query-kvm")["enabled"] else "qemu"
 
 
 def _child_type(entry: t.Mapping[str, t.Any]) -> str | None:

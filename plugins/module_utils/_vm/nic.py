@@ -41,7 +41,7 @@ class Nic:
         """Tell whether the NIC has both its sides."""
         return self.front_end is not None and bool(self.devices)
 
-    @property
+    @functools.cached_property
     def has_place(self) -> bool:
         """Tell whether its link exists. For a kind of NIC without a link, tell whether its device exists."""
         if self.devices and not backend_of(self.type).has_link:

@@ -13,7 +13,7 @@ from .._audit.origin import Origin
 from .._errors import MonitorError, ProcessError, UnreachableError
 from .._proc import Process, boot_id
 from .._qemu.monitor import Monitor
-from .._qemu.nics import Inventory, free_ports, take_inventory, virt_type
+from .._qemu.nics import Inventory, free_ports, take_inventory
 from . import identity, target
 from .history import History
 from .nic import Nic, observe_nics
@@ -185,7 +185,7 @@ class Vm:
     def virt(self) -> str:
         """Return ``kvm`` or ``qemu`` for the VM's records."""
         if self._live is not None:
-            return virt_type(self._live.monitor)
+            return self._live.inventory.virt
         return self.note.virt if self.note else "qemu"
 
     def new_note(self, virt: str, started: bool, unit: str | None = None) -> Note:

@@ -43,10 +43,15 @@ def kept_file(cache: Path) -> Path:
 class Task:
     """What belongs to one task: the zip file that Ansible sent, and the modules that were imported from it."""
 
-    def __init__(self, directory: Path, **sources: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        sources: t.Mapping[str, str],
+        method: int = zipfile.ZIP_DEFLATED,
+    ) -> None:
         directory.mkdir()
         self.archive = str(directory / "payload.zip")
-        with zipfile.ZipFile(self.archive, "w") as archive:
+        with zipfile.ZipFile(self.archive, "w", method) as archive:
             archive.writestr("sent/__init__.py", "")
             archive.writestr("sent/deep/__init__.py", "")
             for name, source in sources.items():
@@ -67,7 +72,7 @@ def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> t.Iterator[t.Any]:
     """Run ``answer()`` of a module in a task of its own. Return the answer, and how many modules were compiled."""
 
     def run(source: str, name: str = "module") -> tuple[t.Any, int]:
-        task = Task(tmp_path / f"task{len(list(tmp_path.iterdir()))}", **{name: source})
+        task = Task(tmp_path / f"task{len(list(tmp_path.iterdir()))}", {name: source})
         module = task.run(monkeypatch, f"sent.{name.replace('__', '.')}")
         answer = module.answer()
         compiled = len(task.finder.compiled)
@@ -82,6 +87,16 @@ def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> t.Iterator[t.Any]:
 def test_a_module_is_compiled_once(tasks: t.Any) -> None:
     assert tasks(ANSWER.format(1)) == (1, 1)
     assert tasks(ANSWER.format(1)) == (1, 0)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_module_is_found_in_each_form_that_ansible_can_send(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: int
+) -> None:
+    task = Task(tmp_path / "task", {"module": ANSWER.format(1)}, method)
+    assert task.run(monkeypatch, "sent.module").answer() == 1
+    assert len(task.finder.compiled) == 1
+    assert task.finder.get_source("sent.module") == ANSWER.format(1)
 
 
 def test_a_package_and_what_is_in_it_are_compiled_once(tasks: t.Any) -> None:
@@ -111,7 +126,9 @@ def test_bytecode_of_another_name_is_not_taken(tasks: t.Any) -> None:
         lambda content: content[:40],
         lambda content: content[:-1],
         lambda content: b"\0" * len(content),
+        # The index, and the bytecode.
         lambda content: content[:60] + bytes([content[60] ^ 1]) + content[61:],
+        lambda content: content[:-60] + bytes([content[-60] ^ 1]) + content[-59:],
         lambda content: content + b"\0" * _bytecode.MOST_BYTES,
         lambda content: content[32:],
         lambda content: bytes(32) + marshal.dumps({}),
@@ -125,6 +142,16 @@ def test_an_incomplete_file_is_thrown_away(
     file.write_bytes(harm(file.read_bytes()))
     assert tasks(ANSWER.format(1)) == (1, 1)
     assert tasks(ANSWER.format(1)) == (1, 0)
+
+
+def test_bytecode_of_another_source_is_not_taken(tasks: t.Any, cache: Path) -> None:
+    tasks(ANSWER.format(1))
+    tasks(ANSWER.format(2), "other")
+    kept = _bytecode.read()
+    (one, piece), (other, its_piece) = kept.items()
+    swapped = _bytecode_keep.pack({one: its_piece, other: piece})
+    kept_file(cache).write_bytes(swapped)
+    assert tasks(ANSWER.format(1)) == (1, 1)
 
 
 def test_bytecode_of_another_python_is_not_taken(
@@ -243,7 +270,7 @@ def test_a_traceback_shows_the_line_that_was_sent(tasks: t.Any) -> None:
 def test_modules_outside_of_the_zip_file_are_left_to_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task = Task(tmp_path / "task")
+    task = Task(tmp_path / "task", {})
     assert task.finder.find_spec("json", None) is None
     assert task.finder.find_spec("sent.none", [f"{task.archive}/sent"]) is None
     with pytest.raises(ModuleNotFoundError):

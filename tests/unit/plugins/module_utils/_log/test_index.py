@@ -17,7 +17,7 @@ import pytest
 from ansible_collections.virtaudit.qemu.plugins.module_utils._analysis.trail import (
     Trail,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._log import index
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log import index, lookup
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.given import (
     given_logs,
 )
@@ -43,8 +43,8 @@ def fixture_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     if os.geteuid() != 0:
         pytest.skip("only root keeps an index")
     monkeypatch.setattr(index, "DIRECTORY", str(tmp_path / "cache"))
-    monkeypatch.setattr(index, "SMALLEST_BYTES", 1)
-    monkeypatch.setattr(index, "NEAR_BYTES", 0)
+    monkeypatch.setattr(lookup, "SMALLEST_BYTES", 1)
+    monkeypatch.setattr(lookup, "NEAR_BYTES", 0)
     return tmp_path / "cache"
 
 

@@ -13,7 +13,6 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import (
     FrontEnd,
     free_ports,
     take_inventory,
-    virt_type,
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.qemu import FakeQemu
 
@@ -81,6 +80,7 @@ def a_qemu(
         "qom-list": qom_list,
         "qom-get": qom_get,
         "human-monitor-command": lambda given: INFO,
+        "query-kvm": lambda given: {"present": True, "enabled": False},
     }
     return qemu
 
@@ -168,10 +168,22 @@ def test_a_vm_without_ports(machine: str, has_ports: bool) -> None:
 
 
 @pytest.mark.parametrize(("enabled", "virt"), [(True, "kvm"), (False, "qemu")])
-def test_virt_type(enabled: bool, virt: str) -> None:
-    qemu = FakeQemu()
+def test_virt(enabled: bool, virt: str) -> None:
+    qemu = a_qemu(TREE)
     qemu.answers["query-kvm"] = lambda given: {"present": True, "enabled": enabled}
-    assert virt_type(qemu.monitor) == virt
+    assert take_inventory(qemu.monitor).virt == virt
+
+
+@pytest.mark.parametrize("command", ["human-monitor-command", "query-kvm"])
+def test_a_refused_question_is_no_empty_inventory(command: str) -> None:
+    qemu = a_qemu(TREE)
+
+    def refuse(given: t.Mapping[str, t.Any]) -> t.Any:
+        raise QmpError(command, "GenericError", "not now")
+
+    qemu.answers[command] = refuse
+    with pytest.raises(QmpError, match="not now"):
+        take_inventory(qemu.monitor)
 
 
 def test_our_nics_cost_no_command_each() -> None:
@@ -192,7 +204,7 @@ def test_our_nics_cost_no_command_each() -> None:
         (f"52:54:00:00:00:{number:02x}", f"host{name}")
         for number, name in enumerate(names)
     ]
-    assert len(qemu.commands) <= 4
+    assert len(qemu.commands) <= 5
 
 
 def test_a_nic_of_ours_without_a_back_end_is_asked_for() -> None:
