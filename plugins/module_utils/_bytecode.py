@@ -11,6 +11,7 @@ it has only the code that reads. Source of the calls: Python's ``importlib``.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import importlib.util
 import marshal
@@ -123,6 +124,8 @@ def use_kept_bytecode() -> None:
 
     Do nothing if Ansible did not send a zip file.
     """
+    # What Ansible has imported does not become garbage, so Python need not look at it again and again.
+    gc.freeze()
     archive = getattr(globals().get("__loader__"), "archive", None)
     if archive is not None and os.geteuid() == 0 and finder() is None:
         sys.meta_path.insert(0, t.cast("t.Any", Finder(archive, read())))

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import re
-
 _CONFIGURATION = "/etc/audit/auditd.conf"
 _DEFAULT_LOG = "/var/log/audit/audit.log"
 
@@ -22,12 +20,16 @@ def setting(name: str, configuration: str | None = None) -> str:
 
     If an option is given twice, the daemon takes the last one.
     """
-    option = re.compile(rf"^\s*{name}\s*=\s*(\S+)", re.MULTILINE | re.IGNORECASE)
+    found = ""
     try:
         with open(
             configuration or _CONFIGURATION, encoding="utf-8", errors="replace"
         ) as handle:
-            found: list[str] = option.findall(handle.read())
+            for line in handle:
+                key, _equals, value = line.partition("=")
+                words = value.split()
+                if words and key.strip().lower() == name:
+                    found = words[0]
     except OSError:
         return ""
-    return found[-1] if found else ""
+    return found

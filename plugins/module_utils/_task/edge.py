@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import importlib.util
 import os
 import signal
@@ -93,6 +94,9 @@ def end(
     module: AnsibleModule, result: dict[str, t.Any], failure: dict[str, str]
 ) -> t.NoReturn:
     """End the module with its result, and with its failure if there is one."""
+    # When Python ends, it looks for garbage among all objects, unless they are frozen. That takes 10 ms, and all memory
+    # is free a moment later anyway.
+    gc.freeze()
     # Names of files and VMs may have any bytes, and Ansible accepts only valid UTF-8.
     result, failure = printable(result), printable(failure)
     for warning in result.pop("warnings"):
