@@ -154,7 +154,6 @@ HARMS = [
     ),
     Harm(
         "qemu-dies",
-        every=2,
         strikes=r'^(?:vfork|connect.*qmp|(?:sendto|sendmsg).*\{\\"execute|recvfrom.*\{\\"(?:return|QMP))',
         action=_kill_qemu,
         says="qemu (?:has ended or crashed|did not start|ended as soon)|nobody listens|does not run",

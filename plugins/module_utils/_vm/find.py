@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import typing as t
 
-from .._errors import OptionError, ProcessError, UnreachableError
+from .._errors import LinkError, OptionError, ProcessError, UnreachableError
 from .._proc import Process, boot_id
 from .._qemu.monitor import Monitor
 from . import identity, statedir, target
@@ -37,6 +37,12 @@ def find_vm(wanted: Target, check_mode: bool, warnings: list[str]) -> t.Iterator
             warnings += identity.strangers(wanted, uuid, note)
         try:
             yield vm
+        except LinkError as exc:
+            # The kernel removes the taps of a qemu that has ended, so its end is the reason.
+            fate = vm.live.process.fate() if vm.running else ""
+            if fate:
+                raise ProcessError(f"{exc}{fate}") from exc
+            raise
         finally:
             vm.disconnect()
 

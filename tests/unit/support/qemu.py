@@ -57,6 +57,9 @@ class FakeQemu:
 
     # The monitor.
 
+    def close(self) -> None:
+        """Leave the monitor."""
+
     def execute(
         self, command: str, arguments: Arguments | None = None, fd: int | None = None
     ) -> t.Any:

@@ -11,7 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import MonitorError
+from ansible_collections.virtaudit.qemu.plugins.module_utils import _proc
+from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
+    LinkError,
+    MonitorError,
+    VirtauditError,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm import vm
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.find import find_vm
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import a_target
@@ -19,7 +24,12 @@ from ansible_collections.virtaudit.qemu.tests.unit.support.children import (
     children,
     process_of,
 )
-from ansible_collections.virtaudit.qemu.tests.unit.support.host import a_base, a_vm
+from ansible_collections.virtaudit.qemu.tests.unit.support.host import (
+    a_base,
+    a_live,
+    a_vm,
+)
+from ansible_collections.virtaudit.qemu.tests.unit.support.qemu import FakeQemu
 
 
 def look(
@@ -54,3 +64,24 @@ def test_a_qemu_that_lives_and_does_not_answer_is_an_error(
     monkeypatch.setattr(vm, "_ENDING_SECONDS", 0.01)
     with children() as start, pytest.raises(MonitorError, match="is gone"):
         look(start(), False, monkeypatch)
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_link_that_is_gone_because_qemu_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
+    a_base(tmp_path, monkeypatch)
+    monkeypatch.setattr(_proc, "_FATE_SECONDS", 2.0 if ends else 0.01)
+    qemu = FakeQemu()
+    with children() as start:
+        child = start()
+        with (
+            pytest.raises(VirtauditError) as caught,
+            find_vm(a_target(), False, []) as found,
+        ):
+            monkeypatch.setattr(found, "_live", a_live(qemu, process_of(child)))
+            if ends:
+                child.kill()
+            raise LinkError("vt0 could not become a port: No such device")
+    assert str(caught.value).startswith("vt0 could not become a port: No such device")
+    assert ("qemu has ended or crashed" in str(caught.value)) is ends
