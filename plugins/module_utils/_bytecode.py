@@ -124,10 +124,10 @@ def use_kept_bytecode() -> None:
 
     Do nothing if Ansible did not send a zip file.
     """
-    # What Ansible has imported does not become garbage, so Python need not look at it again and again.
-    gc.freeze()
     archive = getattr(globals().get("__loader__"), "archive", None)
     if archive is not None and os.geteuid() == 0 and finder() is None:
+        # What Ansible has imported does not become garbage, so Python need not look at it again and again.
+        gc.freeze()
         sys.meta_path.insert(0, t.cast("t.Any", Finder(archive, read())))
 
 
