@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import collections
 
-from .._audit.kernel import KernelOpen, Kind
+from .._audit.kernel import KernelOpen, Kind, kind_of_path
 from .._log.parse import Logged
 from .._time import iso
 from .findings import Finding, Findings
@@ -93,7 +93,7 @@ def kind_of(path: str) -> Kind:
     """
     if path.endswith("/net/tun"):
         return "tap"
-    return "vhost" if path.endswith("/vhost-net") else "macvtap"
+    return "vhost" if path.endswith("/vhost-net") else kind_of_path(path) or "macvtap"
 
 
 def _unrecorded(opened: KernelOpen) -> Finding:

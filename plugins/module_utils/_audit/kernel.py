@@ -9,7 +9,7 @@ ask for it (``auditctl(8)``), with any key::
     -a always,exit -F arch=b64 -S open,creat,openat,openat2,open_by_handle_at -F devmajor=N -F key=K
     -a always,exit -F arch=b64 -S ioctl -F a1=0x400454ca -F key=K
 
-N is macvtap's in ``/proc/devices``, 0x400454ca is TUNSETIFF.
+N is that of macvtap or of vhost-vdpa in ``/proc/devices``, 0x400454ca is TUNSETIFF.
 
 An open is an event of a SYSCALL, a CWD and a PATH record, a TUNSETIFF one of a SYSCALL record.
 """
@@ -22,7 +22,7 @@ import typing as t
 
 from .record import known_id
 
-Kind = t.Literal["tap", "macvtap", "vhost"]
+Kind = t.Literal["tap", "macvtap", "vhost", "vdpa"]
 
 _CREAT, _BY_HANDLE = "creat", "open_by_handle_at"
 # include/uapi/linux/audit.h: AUDIT_ARCH_*; the numbers of what opens a node, in each table of system calls.
@@ -56,9 +56,12 @@ _SYSCALL_NAME = re.compile(r"\bSYSCALL=(\w+)", re.ASCII)
 _MACVTAP = re.compile(
     r"(?:.*/)?tap\d+|/proc/(?:self|thread-self|\d+)(?:/task/\d+)?/fd/\d+", re.ASCII
 )
-# Documentation/admin-guide/devices.txt: the majors of which macvtap has one, and two misc devices
+_VDPA = re.compile(r"(?:.*/)?vhost-vdpa-\d+", re.ASCII)
+# Documentation/admin-guide/devices.txt: the majors of which macvtap and vhost-vdpa have one each, and two misc devices
 _DYNAMIC = {*range(234, 255), *range(384, 512)}
-_MISC = {(10, 200): "tap", (10, 238): "vhost"}
+_MISC: dict[tuple[int, int], Kind] = {(10, 200): "tap", (10, 238): "vhost"}
+# The names of drivers in /proc/devices (drivers/net/macvtap.c, drivers/vhost/vdpa.c).
+DRIVERS: t.Mapping[str, Kind] = {"macvtap": "macvtap", "vhost-vdpa": "vdpa"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,15 +85,15 @@ class KernelOpen:
     tunsetiff: bool = False
 
 
-class Major(t.NamedTuple):
-    """The major number of macvtap's nodes on a host ``since`` it booted (seconds since the epoch)."""
+class Majors(t.NamedTuple):
+    """The major numbers of a host's macvtap and vhost-vdpa nodes ``since`` it booted (seconds since the epoch)."""
 
-    number: int
+    kinds: t.Mapping[int, Kind]
     since: float
 
 
 def parse_path(
-    text: str, head: re.Match[str], before: bytes, macvtap: Major | None
+    text: str, head: re.Match[str], before: bytes, majors: Majors | None
 ) -> KernelOpen | None:
     """Read a PATH record. Its SYSCALL record is in ``before``."""
     match = _PATH.match(text, head.end())
@@ -98,24 +101,33 @@ def parse_path(
         return None
     major, minor = int(match["major"], 16), int(match["minor"], 16)
     name = _unquote(match["name"])
-    kind = _MISC.get((major, minor))
-    if kind is None and _is_macvtap(major, name, float(head["time"]), macvtap):
-        kind = "macvtap"
+    kind = _MISC.get((major, minor)) or _dynamic_kind(
+        major, name, float(head["time"]), majors
+    )
     if kind is None:
         return None
     call = _syscall_of(head["event"], before)
     if call is None or not _is_open(call):
         return None
-    return _event(
-        call, head, t.cast(Kind, kind), path=name, rdev=f"{major:02X}:{minor:02X}"
-    )
+    return _event(call, head, kind, path=name, rdev=f"{major:02X}:{minor:02X}")
 
 
-def _is_macvtap(major: int, name: str | None, time: float, known: Major | None) -> bool:
+def _dynamic_kind(
+    major: int, name: str | None, time: float, known: Majors | None
+) -> Kind | None:
     """Recognise a device by its major number if that is known, and else by its name."""
-    if known is not None and major == known.number and time >= known.since:
-        return True
-    return bool(name and major in _DYNAMIC and _MACVTAP.fullmatch(name))
+    if known is not None and major in known.kinds and time >= known.since:
+        return known.kinds[major]
+    if not name or major not in _DYNAMIC:
+        return None
+    return kind_of_path(name)
+
+
+def kind_of_path(path: str) -> Kind | None:
+    """Return which node with a dynamic device number a path usually leads to, or ``None`` for another path."""
+    if _VDPA.fullmatch(path):
+        return "vdpa"
+    return "macvtap" if _MACVTAP.fullmatch(path) else None
 
 
 def parse_tunsetiff(text: str, head: re.Match[str]) -> KernelOpen | None:

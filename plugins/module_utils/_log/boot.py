@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from .._audit.kernel import Major
+from .._audit.kernel import DRIVERS, Kind, Majors
 from .files import LogFile
 from .items import Boot, Item, Mark, serial_of
 from .lines import marks, typed_marks
@@ -24,12 +24,12 @@ _GOING_DOWN = frozenset(("SERVICE_STOP", "CONFIG_CHANGE", "BPF"))
 class Host:
     """This host: the names that its records may carry, and when it booted, in seconds since the epoch.
 
-    ``macvtap`` is the major number of macvtap's nodes, or ``None`` if the host has none.
+    ``majors`` are the major numbers of its macvtap and vhost-vdpa nodes, or ``None`` if they are not known.
     """
 
     nodes: t.Container[str | None]
     booted: float
-    macvtap: Major | None = None
+    majors: Majors | None = None
 
     @classmethod
     def this(cls) -> Host:
@@ -39,16 +39,17 @@ class Host:
             for line in handle:
                 if line.startswith("btime "):
                     booted = float(line.split()[1])
-        return cls(OwnNodes(), booted, _macvtap(booted))
+        return cls(OwnNodes(), booted, Majors(_kinds_by_major(), booted))
 
 
-def _macvtap(booted: float) -> Major | None:
+def _kinds_by_major() -> dict[int, Kind]:
+    found: dict[int, Kind] = {}
     with open("/proc/devices", encoding="ascii") as handle:
         for line in handle:
             number, _blank, name = line.strip().partition(" ")
-            if name == "macvtap":
-                return Major(int(number), booted)
-    return None
+            if name in DRIVERS:
+                found[int(number)] = DRIVERS[name]
+    return found
 
 
 def boot_mark(logs: t.Sequence[LogFile], host: Host) -> Mark | None:

@@ -9,7 +9,7 @@ import dataclasses
 import re
 import typing as t
 
-from .._audit.kernel import Major, parse_path, parse_tunsetiff
+from .._audit.kernel import Majors, parse_path, parse_tunsetiff
 from .._audit.record import MESSAGE_TYPES
 from .backwards import Lookup, lines_backwards
 from .clock import Clock
@@ -78,12 +78,12 @@ class Read(t.NamedTuple):
     problem: str | None = None
 
 
-def parse_line(line: Line, macvtap: Major | None = None) -> Item | None:
+def parse_line(line: Line, majors: Majors | None = None) -> Item | None:
     """Read a line that has auditd's form. Return ``None`` if the line does not matter.
 
-    ``macvtap`` is known only for this host's logs.
+    ``majors`` are known only for this host's logs.
     """
-    return _parse(_text(line), line.before, macvtap)
+    return _parse(_text(line), line.before, majors)
 
 
 def _text(line: Line) -> str:
@@ -91,7 +91,7 @@ def _text(line: Line) -> str:
     return line.text.decode("utf-8", "surrogateescape").rstrip("\r")
 
 
-def _parse(text: str, before: bytes, macvtap: Major | None) -> Item | None:
+def _parse(text: str, before: bytes, majors: Majors | None) -> Item | None:
     if text.startswith("type=VIRT_"):
         return parse_virt(text)
     match = _ANY.match(text)
@@ -103,7 +103,7 @@ def _parse(text: str, before: bytes, macvtap: Major | None) -> Item | None:
     if kind.isdigit():
         return None
     if kind == "PATH":
-        return parse_path(text, match, before, macvtap)
+        return parse_path(text, match, before, majors)
     if kind == "SYSCALL":
         return parse_tunsetiff(text, match)
     event, time, node = match["event"], float(match["time"]), match["node"]
@@ -116,9 +116,9 @@ def _parse(text: str, before: bytes, macvtap: Major | None) -> Item | None:
     return Mark(event, time, node)
 
 
-def read_line(line: Line, clock: Clock, macvtap: Major | None = None) -> Read:
+def read_line(line: Line, clock: Clock, majors: Majors | None = None) -> Read:
     """Read a line in any form. If it says something about VMs, return that or report it as unread."""
-    item = parse_line(line, macvtap)
+    item = parse_line(line, majors)
     if isinstance(item, Mark):
         return Read((item,), _broken_type(_text(line)))
     if item is not None:
@@ -137,7 +137,7 @@ def read_line(line: Line, clock: Clock, macvtap: Major | None = None) -> Read:
     items: list[Item] = []
     problem = form.problem
     for each in form.lines:
-        found = _parse(each, b"", macvtap)
+        found = _parse(each, b"", majors)
         if found is None:
             head = _ANY.match(each)
             if head is None or _is_of_vm(head["type"]):
@@ -185,12 +185,12 @@ def read_log(
     log: LogFile,
     needles: t.Sequence[bytes],
     unread: Unread,
-    macvtap: Major | None = None,
+    majors: Majors | None = None,
 ) -> t.Iterator[Item]:
     """Yield what matters in a log, first record first. Add to ``unread`` what cannot be read."""
 
     def read(line: Line) -> t.Sequence[Item]:
-        items, problem = read_line(line, log.clock, macvtap)
+        items, problem = read_line(line, log.clock, majors)
         if problem is not None:
             unread.line(log, line.offset, problem)
         return items

@@ -87,10 +87,10 @@ def _read_all(
     needles = [VIRT_NEEDLE, NAMELESS_NEEDLE, *BOOT_NEEDLES, *KERNEL_NEEDLES]
     if details:
         needles += ALERT_NEEDLES
-    macvtap = logs.host.macvtap if logs.host is not None else None
+    majors = logs.host.majors if logs.host is not None else None
     for log in logs.files:
         more = () if log.plain and not log.compressed else OTHER_NEEDLES
-        items = read_log(log, [*needles, *more], logs.unread, macvtap)
+        items = read_log(log, [*needles, *more], logs.unread, majors)
         if log.newest_first:
             items = reversed(list(items))
         for item in itertools.chain(items, () if log.newest_first else _last(log)):

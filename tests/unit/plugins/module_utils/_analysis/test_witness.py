@@ -16,7 +16,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.kernel impor
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.story import Story
 
-TAP, VHOST = "/dev/tap12", "/dev/vhost-net"
+TAP, VHOST, VDPA = "/dev/tap12", "/dev/vhost-net", "/dev/vhost-vdpa-0"
 
 # what, records, the pids of the opens that nobody recorded
 STORIES: list[tuple[str, Story, list[int | None]]] = [
@@ -40,6 +40,18 @@ STORIES: list[tuple[str, Story, list[int | None]]] = [
         "libvirt's macvtap has the interface for a path",
         Story(libvirt=True).kernel(TAP, kind="macvtap").open(path="macvtap0").attach(),
         [],
+    ),
+    ("a vdpa device", Story().kernel(VDPA, kind="vdpa").open(path=VDPA).attach(), []),
+    (
+        "libvirt's vdpa device",
+        Story(libvirt=True).kernel(VDPA, kind="vdpa").open(path=VDPA).attach(),
+        [],
+    ),
+    ("a vdpa device, by hand", Story().kernel(VDPA, kind="vdpa", pid=77), [77]),
+    (
+        "a vdpa device, and a record of another device",
+        Story().kernel(VDPA, kind="vdpa").open().attach(),
+        [50],
     ),
     ("with the TUNSETIFF", Story().kernel().kernel(None).open().attach(), []),
     (

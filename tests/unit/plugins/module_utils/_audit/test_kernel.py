@@ -8,7 +8,7 @@ import pytest
 
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.kernel import (
     KernelOpen,
-    Major,
+    Majors,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.lines import (
     parse_line,
@@ -118,12 +118,25 @@ def test_a_macvtap_under_another_name() -> None:
     text = PATH.replace("/dev/net/tun", "/tmp/x").replace("0a:c8", "f6:01")
     line = Line(text.encode(), SYSCALL.encode())
     assert parse_line(line) is None
-    found = parse_line(line, Major(246, 1795450176.0))
+    found = parse_line(line, Majors({246: "macvtap"}, 1795450176.0))
     assert isinstance(found, KernelOpen)
     assert (found.kind, found.path, found.rdev) == ("macvtap", "/tmp/x", "F6:01")
     # Another major number, or that of an earlier boot.
-    assert parse_line(line, Major(247, 1795450176.0)) is None
-    assert parse_line(line, Major(246, 1795450177.0)) is None
+    assert parse_line(line, Majors({247: "macvtap"}, 1795450176.0)) is None
+    assert parse_line(line, Majors({246: "macvtap"}, 1795450177.0)) is None
+
+
+def test_vhost_vdpa() -> None:
+    text = PATH.replace("/dev/net/tun", "/dev/vhost-vdpa-0").replace("0a:c8", "ec:00")
+    found = read(text)
+    assert found is not None
+    assert (found.kind, found.rdev) == ("vdpa", "EC:00")
+    # Under another name, its major number tells what it is.
+    line = Line(text.replace("/dev/vhost-vdpa-0", "/tmp/x").encode(), SYSCALL.encode())
+    assert parse_line(line) is None
+    named = parse_line(line, Majors({246: "macvtap", 236: "vdpa"}, 1795450176.0))
+    assert isinstance(named, KernelOpen)
+    assert (named.kind, named.path) == ("vdpa", "/tmp/x")
 
 
 def test_a_failed_open() -> None:

@@ -17,7 +17,7 @@ import pytest
 from ansible_collections.virtaudit.qemu.plugins.module_utils._analysis.trail import (
     Trail,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.kernel import Major
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.kernel import Majors
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.boot import (
     Host,
     boot_mark,
@@ -228,6 +228,8 @@ def test_this_host() -> None:
     assert None in host.nodes
     assert os.uname().nodename in host.nodes
     assert 0 < host.booted <= time.time()
-    listed = re.search(r"^ *(\d+) macvtap$", Path("/proc/devices").read_text(), re.M)
-    wanted = Major(int(listed[1]), host.booted) if listed else None
-    assert host.macvtap == wanted
+    listed = re.findall(
+        r"^ *(\d+) (macvtap|vhost-vdpa)$", Path("/proc/devices").read_text(), re.M
+    )
+    kinds = {int(number): name.removeprefix("vhost-") for number, name in listed}
+    assert host.majors == Majors(kinds, host.booted)
