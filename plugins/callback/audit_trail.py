@@ -48,7 +48,7 @@ description:
 requirements:
   - You enable the callback by its full name, C(callbacks_enabled = virtaudit.qemu.audit_trail). The short name does nothing.
 notes:
-  - A run without a task of these three modules writes nothing.
+  - A run without a task of these three modules, or of M(virtaudit.qemu.audit_report_read), writes nothing.
   - C(ansible) and C(ansible-console) load the callback only with C(bin_ansible_callbacks = true) in the section C(defaults) of
     C(ansible.cfg). Without it, the records of their tasks are only in the hosts' logs, and the playbook
     C(virtaudit.qemu.trail_reconcile) names them. A module cannot warn of that, because it runs on the host and does not know
@@ -92,6 +92,7 @@ options:
         head, the run's id and the path of the file.
       - The default is V(journal) if the controller has a journal, and otherwise V(syslog) if the controller has syslog.
     type: str
+    version_added: 1.1.0
     choices: [none, syslog, journal]
     ini:
       - section: callback_audit_trail
@@ -105,6 +106,7 @@ options:
       - Give the file of a private key. You can also give the file of a public key if C(ssh-agent) or a hardware key has the
         private one.
     type: path
+    version_added: 1.1.0
     ini:
       - section: callback_audit_trail
         key: sign_key
@@ -116,6 +118,7 @@ options:
         mode 0750, and the files have mode 0640.
       - The user who runs Ansible must be a member of the group, or root.
     type: str
+    version_added: 1.1.0
     ini:
       - section: callback_audit_trail
         key: group
@@ -171,6 +174,7 @@ import typing as t
 from ansible import constants, context
 from ansible.errors import AnsibleError
 from ansible.plugins.callback import CallbackBase
+from ansible.utils.sentinel import Sentinel
 
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.anchor import (
     AnchorError,
@@ -415,6 +419,11 @@ class CallbackModule(CallbackBase):
 
 
 def _name_run(task: t.Any, run: str) -> None:
-    """Tell the modules of a task the run's id in their environment, because the callback cannot add to their arguments."""
-    own = getattr(task, "_environment", None)
-    task._environment = [*(own if isinstance(own, list) else []), {_RUN: run}]
+    """Tell the modules of a task the run's id in their environment, because the callback cannot add to their arguments.
+
+    Ansible has not evaluated the task yet, so its own environment is a dictionary, a template or a list of them.
+    """
+    own = getattr(task, "_environment", Sentinel)
+    if own is None or own is Sentinel:
+        own = []
+    task._environment = [*(own if isinstance(own, list) else [own]), {_RUN: run}]

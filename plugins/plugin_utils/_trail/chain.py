@@ -35,7 +35,10 @@ Status = t.Literal["sound", "unfinished", "broken"]
 
 @dataclasses.dataclass
 class Checked:
-    """The result of the check of a file. ``head`` is the hash of the last line that continues the lines before it."""
+    """The result of the check of a file. ``head`` is the hash of the last line that continues the lines before it.
+
+    ``unwritten`` is the number of lines that the run could not write, as its closing line says.
+    """
 
     path: str
     lines: int = 0
@@ -45,6 +48,7 @@ class Checked:
     anchors: t.Sequence[Anchor] = ()
     closed: bool = False
     torn: bool = False
+    unwritten: int = 0
     problem: BrokenError | None = None
 
     @property
@@ -63,7 +67,8 @@ class Checked:
             return f"BROKEN      {self.path}: {self.problem}"
         counted = f"{self.lines} lines, {self.records} records, head {self.head}"
         if self.closed:
-            return f"sound       {self.path}: {counted}"
+            lost = f"; the run could not write {self.unwritten} further lines"
+            return f"sound       {self.path}: {counted}{lost if self.unwritten else ''}"
         torn = f", and line {self.lines + 1} breaks off" if self.torn else ""
         return (
             f"unfinished  {self.path}: {counted}; there is no closing line{torn}. The run crashed, still goes on,"
@@ -90,7 +95,7 @@ def check_file(path: str) -> Checked:
         found.problem = BrokenError(
             found.lines + 1, f"it cannot be read: {exc.strerror}"
         )
-    except (AttributeError, TypeError, KeyError):
+    except (AttributeError, TypeError, KeyError, ValueError):
         found.problem = BrokenError(found.lines + 1, "it is no line of a trail")
     return found
 
@@ -116,7 +121,7 @@ def _follow(found: Checked, line: bytes) -> None:
     if is_state(document, END):
         if ours["summary"]["records"] != found.records:
             raise BrokenError(number, "it counts other records than there are")
-        found.closed = True
+        found.closed, found.unwritten = True, int(ours["summary"].get("unwritten", 0))
     found.lines, found.head = number, digest
 
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import datetime
+import fcntl
 import grp
 import os
 import stat
@@ -120,13 +121,16 @@ def new_name(run: str, began: datetime.datetime, names: t.Sequence[str]) -> str:
 def previous(directory: int, names: t.Sequence[str]) -> dict[str, t.Any]:
     """Return the last line of the newest run, and of each older run whose end no other run has seen.
 
-    The newest run may still go on. The older ones still went on when the newest one began.
+    The newest run may still go on. The older ones still went on when the newest one began. If a run still goes on,
+    its line is not yet its end.
     """
     ends: list[dict[str, t.Any]] = []
     seen: set[tuple[str, str]] = set()
     for position, name in enumerate(reversed(names)):
         if ends and position >= _LOOKED_AT:
             break
+        # The file may grow between the two steps. So the code first finds out whether its run goes on.
+        running = _is_running(name, directory)
         first, last = _first_and_last(name, directory)
         # The new run continues the newest one in any case, if it has a line.
         new = not ends or not any(
@@ -135,13 +139,28 @@ def previous(directory: int, names: t.Sequence[str]) -> dict[str, t.Any]:
         if new and (found := _read(last)) is not None:
             document, digest = found
             closed = is_state(document, END)
-            ends.append({"hash": digest, "file": name, "closed": closed})
+            end = {"hash": digest, "file": name, "closed": closed}
+            ends.append({**end, "running": True} if running and not closed else end)
         if (found := _read(first)) is not None:
-            seen |= {(each["file"], each["hash"]) for each in anchors(found[0])}
+            seen |= {
+                (each["file"], each["hash"])
+                for each in anchors(found[0])
+                if not each.get("running")
+            }
     if not ends:
         return {"hash": GENESIS}
     newest, *others = ends
     return {**newest, "also": others} if others else newest
+
+
+def _is_running(name: str, directory: int) -> bool:
+    """Tell whether the run that writes a file still goes on. If nothing can tell that, assume that it does."""
+    try:
+        with open(open_regular(name, directory), "rb") as handle:
+            fcntl.lockf(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    return False
 
 
 def _read(line: bytes) -> tuple[Document, str] | None:

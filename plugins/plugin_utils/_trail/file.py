@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import datetime
+import fcntl
 import os
 import typing as t
 
@@ -56,6 +57,7 @@ class TrailFile:
                 name = new_name(run, began, names)
                 self.path = os.path.join(directory, name)
                 self._fd = os.open(name, _NEW, 0o600, dir_fd=self._directory)
+                _lock(self._fd)
                 if gid is not None:
                     share(self._directory, gid, 0o750)
                     share(self._fd, gid, 0o640)
@@ -135,3 +137,14 @@ class TrailFile:
             os.ftruncate(self._fd, self._size)
         except OSError:
             pass  # The check of the file notices half a line at the end.
+
+
+def _lock(fd: int) -> None:
+    """Lock the file as long as this process lives, so that other runs know that the file may still grow.
+
+    The lock is one of the process, because a worker is a fork, and it may live on after the run was killed.
+    """
+    try:
+        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        pass  # The file system has no locks. Then other runs assume that the run still goes on.

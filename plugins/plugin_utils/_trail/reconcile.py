@@ -202,8 +202,13 @@ def not_on_host(host: str, written: t.Sequence[t.Any]) -> list[Data]:
 
 
 def missing_files(
-    anchors: t.Iterable[t.Mapping[str, t.Any]], names: t.Collection[str]
+    anchors: t.Iterable[t.Mapping[str, t.Any]],
+    names: t.Collection[str],
+    begin: str | None = None,
 ) -> list[str]:
-    """Return the files that are missing although other files continue them."""
-    found = {str(anchor["file"]) for anchor in anchors}
-    return sorted(name for name in found if os.path.basename(name) not in names)
+    """Return the files that are missing although other files continue them.
+
+    ``begin`` is the name of the oldest file that must be there, or the beginning of that name.
+    """
+    found = {os.path.basename(str(anchor["file"])) for anchor in anchors}
+    return sorted(name for name in found - {*names} if begin is None or name >= begin)

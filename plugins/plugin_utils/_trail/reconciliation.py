@@ -53,6 +53,7 @@ def reconcile(
         "missing_files": missing_files(
             (anchor for each in files for anchor in each.anchors),
             {each.name for each in files},
+            begin,
         ),
         "hosts": [],
         "silent": [],

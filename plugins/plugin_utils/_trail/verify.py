@@ -128,10 +128,11 @@ def _cut(first: Checked, begin: str | None) -> str | None:
 
 
 def _anchored(each: Checked, files: t.Sequence[Checked]) -> str | None:
-    """Return the file of a later run that continues this file where it ends now."""
+    """Return the file of a later run that found this file as it is now, after the run of this file had ended."""
     for other in files:
         for anchor in other.anchors:
-            if anchor["file"] == each.name and anchor["hash"] == each.head:
+            found = (anchor["file"], anchor["hash"]) == (each.name, each.head)
+            if found and not anchor.get("running"):
                 return other.name
     return None
 

@@ -42,6 +42,8 @@ def record(number: int, vm: str, event: str) -> dict[str, t.Any]:
     }
     if run := os.environ.get("VIRTAUDIT_RUN"):
         fields["run"] = run
+    if other := os.environ.get("OTHER"):
+        fields["other"] = other
     return {
         "type": "VIRT_RESOURCE",
         "event": event,

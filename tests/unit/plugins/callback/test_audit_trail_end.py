@@ -26,6 +26,7 @@ from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.chain import
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.heads import (
     check_signature,
 )
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.verify import verify
 from ansible_collections.virtaudit.qemu.tests.support.stub.collection import (
     make_collection,
 )
@@ -173,6 +174,25 @@ def test_the_next_run_vouches_for_a_run_that_was_killed(place: Place) -> None:
     assert place.files()[1].anchors[0]["hash"] == place.files()[0].head
 
 
+def test_a_run_vouches_for_no_file_that_still_grows(place: Place) -> None:
+    with place.start([attach(1), PAUSE]) as first:
+        wait_until(place.path.joinpath("paused").exists)
+        place.run([attach(2)])
+        anchor = place.files()[1].anchors[0]
+        assert (anchor["closed"], anchor["running"]) == (False, True)
+        first.send_signal(signal.SIGTERM)
+        first.communicate(timeout=60)
+    assert [each.status for each in verify(str(place.trail))] == [0, 0]
+    path = Path(trail_files(str(place.trail))[0])
+    lines = path.read_bytes().splitlines(keepends=True)
+    at = [b'"hash":"%s"' % anchor["hash"].encode() in line for line in lines].index(
+        True
+    )
+    assert at + 1 < len(lines)
+    path.write_bytes(b"".join(lines[: at + 1]))
+    assert [each.status for each in verify(str(place.trail))] == [3, 0]
+
+
 JOB = {
     "awx_user_name": "alice",
     "awx_job_id": 4711,
@@ -205,10 +225,24 @@ def test_the_trail_names_who_started_the_run(place: Place) -> None:
 
 
 def test_the_modules_know_the_run(place: Place) -> None:
-    place.run([attach(1), attach(2, environment={"OTHER": "1"})])
+    own = {"OTHER": "{{ 1 + 1 }}"}
+    environments: list[t.Any] = [own, [own], "{{ {'OTHER': '2'} }}", ["{{ given }}"]]
+    tasks = [
+        attach(serial, environment=each) for serial, each in enumerate(environments)
+    ]
+    block = {
+        "block": [attach(8), attach(9, environment={"MORE": "3"})],
+        "environment": own,
+    }
+    place.run(
+        [attach(7), *tasks, block],
+        *("-e", json.dumps({"given": {"OTHER": "2"}})),
+    )
     records = [line for line in place.lines() if line["event"]["kind"] == "event"]
     runs = [line["virtaudit"]["fields"]["run"] for line in records]
-    assert runs == [place.lines()[0]["virtaudit"]["run"]["id"]] * 2
+    assert runs == [place.lines()[0]["virtaudit"]["run"]["id"]] * 7
+    others = [line["virtaudit"]["fields"].get("other") for line in records]
+    assert others == [None, *["2"] * 6]
 
 
 def test_stdout_is_left_to_the_stdout_callback(place: Place) -> None:

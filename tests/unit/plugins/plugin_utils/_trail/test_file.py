@@ -199,7 +199,10 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
     # There is room again, so the callback writes the end.
     summary = {"records": file.lines - 1, "unwritten": 11 - file.lines}
     file.close(Lines(a_run()).closing(summary, "no room"))
-    assert check_file(file.path).status == "sound"
+    found = check_file(file.path)
+    assert found.status == "sound"
+    # The check says that the run itself knows of lines that the file does not have.
+    assert f"could not write {summary['unwritten']} further lines" in found.describe()
 
 
 def test_it_continues_the_newest_run_that_has_a_line(tmp_path: Path) -> None:

@@ -54,12 +54,14 @@ def an_answer(*items: Data, **changes: t.Any) -> Data:
     return {**log, **changes}
 
 
-def compare(directory: Path, **answers: Data | None) -> Data:
+def compare(
+    directory: Path, begin: str | None = None, /, **answers: Data | None
+) -> Data:
     def answer_of(host: str) -> str | None:
         answer = answers[host]
         return None if answer is None else json.dumps(answer)
 
-    return reconcile(str(directory), list(answers), answer_of)
+    return reconcile(str(directory), list(answers), answer_of, begin)
 
 
 def test_all_agrees(tmp_path: Path) -> None:
@@ -85,6 +87,22 @@ def test_the_file_of_a_run_is_removed(tmp_path: Path) -> None:
     assert group["why"] == f"the file of run {run} is not there"
     assert (group["auid"], group["vms"], group["addr"]) == (1000, ["web01"], "10.0.2.2")
     assert any(removed.name in line for line in table(result))
+
+
+def test_older_files_may_be_moved_if_the_comparison_is_told(tmp_path: Path) -> None:
+    moved = write_run(tmp_path, 1, 1)
+    oldest = write_run(tmp_path, 2, 2)
+    write_run(tmp_path, 3, 3)
+    moved.unlink()
+    log = {"hv1": an_answer(an_item(2), an_item(3))}
+    assert compare(tmp_path, **log)["missing_files"] == [moved.name]
+    result = compare(tmp_path, oldest.name, **log)
+    assert result["sound"], table(result)
+    removed = write_run(tmp_path, 4, 4)
+    write_run(tmp_path, 5, 5)
+    removed.unlink()
+    result = compare(tmp_path, oldest.name, **log)
+    assert result["missing_files"] == [removed.name]
 
 
 def test_a_run_without_the_callback(tmp_path: Path) -> None:
