@@ -15,6 +15,8 @@ import typing as t
 Data = dict[str, t.Any]
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
+# All numbers of an honest answer are smaller.
+_NUMBER_LIMIT = 2**63
 _ABSENT = object()
 SEVERITIES = ("high", "medium", "low")
 
@@ -31,7 +33,12 @@ class Kind(t.NamedTuple):
 
 
 def _is_number(value: t.Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    # The comparison also refuses infinity and NaN, with which nobody can calculate.
+    return (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and -_NUMBER_LIMIT < value < _NUMBER_LIMIT
+    )
 
 
 def _is_time(value: t.Any) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
+import sys
 import typing as t
 from pathlib import Path
 
@@ -25,6 +26,8 @@ class Last(t.NamedTuple):
     @classmethod
     def read(cls, directory: Path) -> Last:
         """Read the last report. A report of an older version has no list of findings to compare with."""
+        # A host chooses the length of its messages, and csv reads only 131072 characters without this.
+        csv.field_size_limit(sys.maxsize)
         try:
             with (directory / "audit_report.json").open(encoding="utf-8") as handle:
                 match = _CREATED.search(handle.read(4096))

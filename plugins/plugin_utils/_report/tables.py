@@ -106,7 +106,7 @@ def _cell(value: t.Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list):
-        return "; ".join(
+        value = "; ".join(
             device_text(each) if isinstance(each, dict) else str(each) for each in value
         )
     text = str(value)

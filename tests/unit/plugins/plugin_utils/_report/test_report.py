@@ -208,6 +208,15 @@ def test_findings_that_are_new_since_the_last_report_are_marked(
     assert reports.page().count("<i>new</i>") == 3
 
 
+def test_a_long_message_does_not_hide_what_is_new(reports: Reports) -> None:
+    given = answer(1, 0)
+    given["findings"] = [unrecorded(1, message="x" * 200_000)]
+    reports.write({"hv1": given}, now=BEGAN + 100)
+    given["findings"].append(unrecorded(2, exe="/usr/bin/evil"))
+    reports.write({"hv1": given})
+    assert [each["new"] for each in reports.data()["findings"]] == [False, True]
+
+
 def test_the_report_names_hosts_that_were_not_compared(reports: Reports) -> None:
     unlooked = {**answer(1, 1), "verified": False}
     reports.write({"hv1": unlooked, "hv2": answer(2, 1)})
@@ -220,8 +229,12 @@ def test_the_report_names_hosts_that_were_not_compared(reports: Reports) -> None
 def test_no_cell_is_a_formula(reports: Reports) -> None:
     given = answer(1, 0)
     given["grants"] = [make_grant(1, 1, vm="=1+1"), make_grant(1, 2, vm="@x")]
+    device = {"path": "=2+2", "rdev": None, "dev": None, "fd": None}
+    given["grants"].append(make_grant(1, 3, devices=[device]))
     reports.write({"hv1": given})
-    assert [row["vm"] for row in reports.rows("grants.csv")] == ["'=1+1", "'@x"]
+    rows = reports.rows("grants.csv")
+    assert [row["vm"] for row in rows][:2] == ["'=1+1", "'@x"]
+    assert rows[2]["devices"] == "'=2+2"
 
 
 class Tags(html.parser.HTMLParser):
