@@ -30,6 +30,8 @@ STARTED_WITH = (
     *("tcp_listen_port", "tcp_listen_queue", "tcp_client_ports", "use_libwrap"),
     *("transport", "krb5_principal", "krb5_key_file"),
 )
+# In the values of these options case matters. In the others it matters only after the first word, as in "exec /path".
+TEXTS = ("name", "krb5_principal", "krb5_key_file", "queue_file")
 Values = dict[str, str]
 # For each option that the role has set: "was", its value before or None, and "set", the value of the role.
 Memory = dict[str, dict[str, t.Any]]
@@ -39,6 +41,16 @@ def parse(text: str) -> Values:
     """Return the options that a file sets, by their names in lower case."""
     found = (LINE.fullmatch(line) for line in text.split("\n"))
     return {match[1].lower(): match[2] for match in found if match}
+
+
+def same(name: str, one: str, other: str) -> bool:
+    """Tell whether two values of an option mean the same."""
+    if name in TEXTS:
+        return one == other
+    (word, _blank, rest), (other_word, _blank, other_rest) = (
+        value.partition(" ") for value in (one, other)
+    )
+    return (word.lower(), rest.strip()) == (other_word.lower(), other_rest.strip())
 
 
 def wrong(name: str, text: str, known: dict[str, t.Any]) -> str:
@@ -93,13 +105,13 @@ def render(text: str, wanted: Values, old: Memory) -> str:
     lines = []
     for line in text.rstrip("\n").split("\n"):
         match = LINE.fullmatch(line)
-        name, value = (match[1].lower(), match[2].lower()) if match else ("", "")
+        name, value = (match[1].lower(), match[2]) if match else ("", "")
         if name == "action_mail_acct" and "verify_email" in missing:
             missing.remove("verify_email")
             lines.append(f"verify_email = {wanted['verify_email']}")
-        if name in wanted and value != wanted[name].lower():
+        if name in wanted and not same(name, value, wanted[name]):
             lines.append(f"{name} = {wanted[name]}")
-        elif name in old and name not in wanted and value == old[name]["set"].lower():
+        elif name in old and name not in wanted and same(name, value, old[name]["set"]):
             if old[name]["was"] is not None:
                 lines.append(f"{name} = {old[name]['was']}")
         else:
@@ -119,7 +131,7 @@ def remember(text: str, wanted: Values, old: Memory) -> Memory:
         }
         for name in wanted
         # If the host had the value already, there is nothing to give back.
-        if name in old or was.get(name, "").lower() != wanted[name].lower()
+        if name in old or not same(name, was.get(name, ""), wanted[name])
     }
 
 
@@ -168,7 +180,8 @@ def fewer(before: Daemon, after: Daemon) -> list[str]:
             why.append(
                 f"with {change} the host goes on when auditd cannot write its log"
             )
-        elif new != old and new == "suspend":
+        # With overflow_action auditd only stops sending events to its plugins.
+        elif new != old and new == "suspend" and name != "overflow_action":
             why.append(f"with {change} auditd stops writing")
         elif new != old and new == "rotate" and name != "max_log_file_action":
             why.append(f"with {change} auditd deletes logs")
@@ -239,9 +252,10 @@ def plan(asked: dict[str, t.Any]) -> dict[str, t.Any]:
     wanted.update(listen)
     before = Daemon(text, known)
     for name, good in asked["preset"].items():
+        is_good = before.word(name) in good
         # The role keeps an option that it has set. Without this it would give the option back.
-        if name not in wanted and (name in old or before.word(name) not in good):
-            wanted[name] = good[0]
+        if name not in wanted and (name in old or not is_good):
+            wanted[name] = before.values[name] if is_good else good[0]
     hints = []
     kept = {
         name: old[name]["set"]
@@ -287,7 +301,7 @@ def plan(asked: dict[str, t.Any]) -> dict[str, t.Any]:
         "files": [{"path": p, "text": new[p]} for p in texts if new[p] != texts[p]],
         "remembered": {path: was for path, was in remembered.items() if was},
         "restart": any(
-            before.values[n].lower() != after.values[n].lower() for n in STARTED_WITH
+            not same(n, before.values[n], after.values[n]) for n in STARTED_WITH
         ),
     }
 

@@ -57,12 +57,12 @@ def links() -> dict[str, Link] | None:
     return {link["ifname"]: link for link in json.loads(shown)}
 
 
-def addresses(link: Link) -> set[str]:
-    """Return the addresses that somebody set, without the link-local address that the kernel makes."""
+def addresses(link: Link, link_local: bool = False) -> set[str]:
+    """Return the addresses of a link. Without link_local, leave out those that the kernel may have made."""
     return {
         f"{entry['local']}/{entry['prefixlen']}"
         for entry in link.get("addr_info", [])
-        if entry.get("scope") != "link"
+        if link_local or entry.get("scope") != "link"
     }
 
 
@@ -243,7 +243,8 @@ class Bridges:
             f"address delete {a} dev {name}" for a in sorted(addresses(link) - wanted)
         ]
         todo += [
-            f"address add {a} dev {name}" for a in sorted(wanted - addresses(link))
+            f"address add {a} dev {name}"
+            for a in sorted(wanted - addresses(link, link_local=True))
         ]
         for port in bridge.get("ports") or []:
             todo += self.port_commands(bridge, port)

@@ -44,7 +44,9 @@ def check_words(bridges: list[dict[str, t.Any]]) -> list[str]:
             seen.add(word)
         mac = bridge.get("mac")
         # The address of one station, and not of a group.
-        if mac and not re.fullmatch("[0-9a-f][02468ace](:[0-9a-f]{2}){5}", mac.lower()):
+        if mac and not re.fullmatch(
+            "(?!00(:00){5})[0-9a-f][02468ace](:[0-9a-f]{2}){5}", mac.lower()
+        ):
             problems.append(
                 f"hypervisor_bridges: {name}: mac: {mac!r} is not a MAC address that a link can have"
             )

@@ -225,9 +225,24 @@ def test_fewer_logs(text: str, given: dict[str, t.Any], why: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("has", "given"),
+    [
+        ("space_left_action = exec /sbin/x", {"space_left_action": "exec /sbin/X"}),
+        ("name_format = user\nname = hv1", {"name": "HV1"}),
+    ],
+)
+def test_case_matters_in_paths_and_names(has: str, given: dict[str, t.Any]) -> None:
+    text = f"{STOCK.replace('space_left_action = SYSLOG', '', 1)}{has}\n"
+    assert written(text, plan(text, variables=given)) == given
+    other = {name: value.lower() for name, value in given.items()}
+    assert written(text, plan(text, variables=other)) == {}
+
+
+@pytest.mark.parametrize(
     "given",
     [
         {"num_logs": 10},
+        {"overflow_action": "suspend"},
         {"max_log_file": 100},
         {"max_log_file_action": "keep_logs", "num_logs": 2},
         {"disk_full_action": "halt"},
@@ -253,6 +268,14 @@ def test_preset_proof() -> None:
     assert written(CIS, plan(CIS, preset="proof")) == {"name_format": "hostname"}
     found = plan(STIG, preset="proof", variables={"flush": "data"})
     assert written(STIG, found) == {"max_log_file_action": "keep_logs", "flush": "data"}
+
+
+def test_preset_proof_keeps_another_good_value_that_somebody_has_set() -> None:
+    first = plan(STOCK, preset="proof")
+    text = first["files"][0]["text"].replace("flush = sync", "flush = data")
+    again = plan(text, preset="proof", saved=first["remembered"])
+    assert again["files"] == []
+    assert again["remembered"][options.CONF]["flush"]["was"] == "INCREMENTAL_ASYNC"
 
 
 def test_preset_proof_twice() -> None:

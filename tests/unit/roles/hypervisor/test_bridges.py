@@ -103,6 +103,14 @@ def test_a_bridge_without_differences(host: t.Callable[..., bridges.Bridges]) ->
     assert (found.problems, found.removals(), found.commands("br0")) == ([], [], [])
 
 
+def test_a_link_local_address(host: t.Callable[..., bridges.Bridges]) -> None:
+    wanted = [{"name": "br0", "addresses": ["fe80::1/64"]}]
+    add = "address add fe80::1/64 dev br0"
+    assert host(wanted, mine("br0")).commands("br0") == [add]
+    there = mine("br0", addresses=["fe80::1/64"])
+    assert host(wanted, there).commands("br0") == []
+
+
 def test_a_new_bridge_with_vlans(host: t.Callable[..., bridges.Bridges]) -> None:
     found = host([{"name": "br0", "vlan_filtering": True, "default_pvid": 0}])
     line = f"link add name br0 address {MAC} type bridge vlan_default_pvid 0 vlan_filtering 1"
