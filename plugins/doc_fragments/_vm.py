@@ -52,6 +52,7 @@ options:
       - The late ends of other VMs that the task records have no ticket, because the ticket is not about them.
       - Any text without a NUL byte, at most 256 bytes of UTF-8. An empty text counts as no ticket.
     type: str
+    version_added: 1.1.0
 requirements:
   - Linux with audit, tun and macvtap
   - Python 3.9 or newer

@@ -3,7 +3,7 @@
 
 """The errors, worded for an operator. Helpers raise these and never end the module themselves.
 
-The edge (``_task/edge.py``) turns an error into the one ``fail_json``.
+Only the edge (``_task/edge.py``) calls ``fail_json``.
 """
 
 from __future__ import annotations

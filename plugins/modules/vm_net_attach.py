@@ -100,6 +100,7 @@ options:
           - A macvtap is in the VLAN of its lower device. To choose one, give a VLAN device (C(eth0.42)) as
             O(interfaces[].source).
         type: dict
+        version_added: 1.1.0
         suboptions:
           tag:
             description: The VLAN of an access port, 1 to 4094. The guest sends and receives frames without a tag, and
@@ -134,34 +135,41 @@ options:
             the Python module C(nftables) (Debian has it as C(python3-nftables)), and with O(interfaces[].type=direct)
             Linux 5.16.
         type: str
+        version_added: 1.1.0
         choices: [none, mac, address]
         default: none
       addresses:
         description:
           - The IP addresses and networks that the guest may use, at most 256, with O(interfaces[].filter=address) only.
         type: list
+        version_added: 1.1.0
         elements: str
       isolated:
         description:
-          - Whether the bridge passes no frame between this NIC and its other isolated NICs, with
-            O(interfaces[].type=bridge) only. The NIC then also receives no unicast frame that is for somebody else.
+          - Whether the bridge or the switch passes no frame between this NIC and its other isolated NICs, with
+            O(interfaces[].type=bridge) and O(interfaces[].type=openvswitch) only. On a bridge the NIC then also receives
+            no unicast frame that is for somebody else.
         type: bool
+        version_added: 1.1.0
         default: false
       link:
         description:
           - With V(down) the NIC is in quarantine. The guest sees no carrier, and the host's port passes no frame.
         type: str
+        version_added: 1.1.0
         choices: [up, down]
         default: up
       port_profile:
         description: The profile of the port, which the module writes into the port's external_ids as C(port-profile),
           with O(interfaces[].type=openvswitch) only.
         type: str
+        version_added: 1.1.0
       interface_id:
         description:
           - The UUID by which a controller knows the port (C(iface-id) in its external_ids), with
             O(interfaces[].type=openvswitch) only. By default the module makes it from the MAC.
         type: str
+        version_added: 1.1.0
   qemu:
     description:
       - How to start the VM if it does not run. The module ignores this option for a VM that runs, so a change of it
@@ -225,22 +233,25 @@ options:
       - Whether the VM is to have no other NICs than O(interfaces). After the module has attached those, it detaches all
         other NICs of the VM with the guest's help, and records that.
     type: bool
+    version_added: 1.1.0
     default: false
   on_mismatch:
     description:
       - What to do when the VM already has a NIC with the MAC, and the NIC differs from what the task asks for.
       - V(update) changes the NIC in place, without the guest's help and with one record for each changed value. It can
         change the bridge, O(interfaces[].vlan), O(interfaces[].filter), O(interfaces[].addresses),
-        O(interfaces[].isolated), O(interfaces[].link), and the link's O(interfaces[].mtu), which the guest learns at
-        its next start. If a change fails half way, the module takes it back. If anything else differs, such as the
-        model, the task fails and changes nothing.
+        O(interfaces[].isolated), O(interfaces[].link), O(interfaces[].port_profile), O(interfaces[].interface_id), and
+        the link's O(interfaces[].mtu), which the guest learns at its next start. If a change fails half way, the module
+        takes it back. If anything else differs, such as the model, the task fails and changes nothing.
       - With V(fail) the task fails and changes nothing.
       - V(replace) unplugs the NIC with the guest's help, and then attaches it as asked.
     type: str
     choices: [update, fail, replace]
     default: update
   timeout:
-    description: How many seconds the task waits for an answer from qemu, and for another task on the same VM to end.
+    description:
+      - How many seconds the task waits for an answer from qemu, and for another task on the same VM to end.
+      - It also waits so long for the guest to release a NIC, with O(exclusive=true) and O(on_mismatch=replace).
     type: float
     default: 10
 seealso:
@@ -389,7 +400,9 @@ vm:
       type: bool
       returned: always
     unit:
-      description: The systemd scope of qemu, or null if systemd does not run.
+      description:
+        - The systemd scope of qemu. It is null if systemd does not run, if the VM does not run, or if another program
+          started the VM.
       type: str
       returned: always
       sample: virtaudit-7f3a6fc8-0f5c-5f0e-8f55-1c1f0a8f2f11.scope
@@ -404,15 +417,15 @@ interfaces:
       type: str
       returned: always
     type:
-      description: V(bridge) or V(direct).
+      description: V(bridge), V(direct), V(openvswitch) or V(vdpa).
       type: str
       returned: always
     source:
-      description: The bridge, or the lower device.
+      description: The bridge, the switch, the lower device, or the vdpa device.
       type: str
       returned: always
     ifname:
-      description: The tap or macvtap.
+      description: The tap or macvtap, or the name of the vdpa device's node.
       type: str
       returned: always
     queues:
@@ -425,7 +438,7 @@ interfaces:
       returned: always
       contains:
         source:
-          description: The bridge, or the lower device.
+          description: The bridge, the switch, the lower device, or the vdpa device.
           type: str
           returned: always
         vlan:

@@ -17,17 +17,18 @@ description:
   - With O(name), O(uuid) or O(mac) the module reads the logs backwards. It stops at the start of the VM's last run or
     at the boot of the host, unless O(since) or O(verify) asks for more. A name then means the VM that had the name
     last, and a MAC address means all VMs that had it since the host booted.
-  - If audit rules let the kernel record opens of C(/dev/net/tun), C(/dev/vhost-net) and macvtap nodes, or V(TUNSETIFF),
-    and you ask for no single VM, the module compares these with the records of the programs that opened the devices.
+  - If audit rules let the kernel record opens of C(/dev/net/tun), C(/dev/vhost-net), macvtap nodes and vhost-vdpa nodes,
+    or V(TUNSETIFF), and you ask for no single VM, the module compares these with the records of the programs that opened the devices.
     The rules on a 64-bit x86 host, with any key, are V(-a always,exit -F arch=b64 -F path=/dev/net/tun -F perm=rw), the
     same for C(/dev/vhost-net), V(-a always,exit -F arch=b64 -S open,creat,openat,openat2,open_by_handle_at -F
-    devmajor=N) with macvtap's C(N) of C(/proc/devices), and V(-a always,exit -F arch=b64 -S ioctl -F a1=0x400454ca).
+    devmajor=N) with the C(N) of macvtap and of vhost-vdpa in C(/proc/devices), and V(-a always,exit -F arch=b64 -S ioctl -F a1=0x400454ca).
   - The module puts events in order by the kernel's serial numbers, so a clock that was set back does no harm.
   - The kernel writes into each record which user sent it. A record that a user other than root sent proves nothing. It
     changes no grant, and it is a finding.
-  - If root reads a log of more than 32 MiB, the module keeps an index of the log in C(/var/cache/virtaudit). With it,
-    the module quickly finds a VM that was started long ago. You can delete the index at any time. Check mode writes
-    none.
+  - If root asks for one VM or NIC, and the search goes far back in a large log of C(auditd), the module keeps an index of
+    the log in C(/var/cache/virtaudit). With it, the module quickly finds a VM that was started long ago. It makes an
+    index only of a log that is not packed and has at least 64 MiB, and not with O(events). You can delete the index at
+    any time. Check mode writes none.
   - All grants end when the host boots. The module recognises a boot by serial numbers that start again, with or without
     a V(SYSTEM_BOOT) record. A container also writes such a record, but the host's serial numbers go on, so the module
     ignores that record.
@@ -63,8 +64,8 @@ options:
     elements: path
   since:
     description:
-      - Leave out findings, sessions and events from before this time. RV(grants) has everything that VMs hold, however
-        old it is.
+      - Leave out findings, sessions and events from before this time, and entries of RV(history) that ended before it.
+        RV(grants) has everything that VMs hold, however old it is.
       - ISO 8601, in the host's time zone unless it has an offset, or seconds since the epoch.
     type: str
   until:
@@ -80,6 +81,7 @@ options:
     description:
       - Whether to return in RV(history) who held which NIC from when to when. The module then reads all of the logs.
     type: bool
+    version_added: 1.1.0
     default: false
   verify:
     description:
@@ -375,10 +377,10 @@ findings:
         - V(unclaimed_open), a device was opened for a VM and never handed over, and no record says that it was closed.
         - V(failed_open), V(failed_start), V(failed_detach), a task or libvirt recorded the failure.
         - V(unrecorded_open), the kernel recorded an open that no program recorded.
-        - V(unrecorded_fd), a qemu holds a device that the trail does not know.
-        - V(stale_grant), the trail says that a VM holds a device, and its qemu does not hold it.
-        - V(leaked_device), a tap or macvtap exists that no VM holds.
-        - V(audit_lost), the kernel lost records.
+        - V(unrecorded_fd), with O(verify), a qemu holds a device that the trail does not know.
+        - V(stale_grant), with O(verify), the trail says that a VM holds a device, and its qemu does not hold it.
+        - V(leaked_device), with O(verify), a tap or macvtap exists that no VM holds.
+        - V(audit_lost), with O(verify), the kernel lost records.
         - V(failed_prepare), a VLAN, a filter or a port's flag could not be set before the hand-over; the message says
           what happened then.
         - V(moved_port), with O(verify), a link is not on the bridge or lower device of its record, or is gone.
@@ -443,7 +445,9 @@ findings:
       returned: always
       sample: 4711
     fd:
-      description: The file descriptor, or null if it is not known.
+      description:
+        - The file descriptor, or null if it is not known. For V(unread_records) it is the number of the first line that the
+          module could not read.
       type: int
       returned: always
       sample: 31

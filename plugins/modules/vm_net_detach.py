@@ -39,8 +39,10 @@ options:
         next boot.
       - A newer qemu (10.0, and updates of 8.2 and 9) keeps the devices as long as the NIC is in the machine. There the
         module removes the NIC from the machine at once.
-      - If the module cannot remove the NIC from the machine (no ACPI hot-plug), the guest keeps a NIC without a network
-        until it releases the NIC or is reset. The task warns of that.
+      - If the module cannot remove the NIC from the machine (no ACPI hot-plug), it depends on qemu. An older qemu closes
+        the host side, the guest keeps a NIC without a network until it releases the NIC or is reset, and the task warns
+        of that. With a newer qemu the task fails and closes nothing, so the VM keeps its network. Then use
+        O(stop_vm=destroy) to take the network from the VM.
     type: bool
     default: false
   stop_vm:
@@ -122,7 +124,9 @@ vm:
       returned: always
       sample: /run/virtaudit/7f3a6fc8-0f5c-5f0e-8f55-1c1f0a8f2f11/qmp.sock
     unit:
-      description: The systemd scope of qemu, or null if systemd does not run.
+      description:
+        - The systemd scope of qemu. It is null if systemd does not run, if the VM does not run, or if another program
+          started the VM.
       type: str
       returned: always
       sample: virtaudit-7f3a6fc8-0f5c-5f0e-8f55-1c1f0a8f2f11.scope
@@ -145,7 +149,7 @@ interfaces:
       type: str
       returned: always
     pending:
-      description: Whether the guest still has the NIC.
+      description: Whether the guest still has the NIC, or another process still holds one of its devices.
       type: bool
       returned: always
     released:
