@@ -36,7 +36,7 @@ def elsewhere(kind: str) -> AuditNamespaceError:
     cannot = "there the kernel takes no record"
     if kind == "network":
         cannot = (
-            "there the kernel takes records, but sends no echo, which would prove them"
+            "there the kernel takes records, but sends no echo that would prove them"
         )
     return AuditNamespaceError(
         f"this task does not run in the host's {kind} namespace: {cannot}"

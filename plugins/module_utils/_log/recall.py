@@ -216,7 +216,7 @@ def _resolve(
         if done and wanted.is_before(item):
             break
     if not uuids:
-        # In the other case it is noted when it is read for the answer.
+        # If there are UUIDs, the reading for the answer notes the same lines.
         logs.unread.add(unread)
     return uuids, since_boot
 

@@ -77,8 +77,8 @@ def _duplicate_mac(mac: str, holders: list[Holder]) -> Data:
     where = " and ".join(f"VM {each.vm} on {each.host}" for each in holders)
     message = (
         f"{mac} is held by {where} at once. On one network each of them loses frames to the other."
-        " Give one of them another MAC address, or stop the one that should not run; where the"
-        " inventory names one host twice, or a VM is just moving, it means nothing."
+        " Give one of them another MAC address, or stop the one that should not run. Ignore this finding if the"
+        " inventory names one host twice, or if a VM is moving to another host now."
     )
     return _finding("duplicate_mac", message, holders, mac)
 
@@ -87,7 +87,7 @@ def _duplicate_vm(holders: list[Holder]) -> Data:
     where = " and ".join(each.host for each in holders)
     message = (
         f"The VM {holders[0].vm} ({holders[0].uuid}) runs on {where} at once. Both may write to the same disk."
-        " Stop one of them; where the inventory names one host twice, or the VM is just moving, it means nothing."
+        " Stop one of them. Ignore this finding if the inventory names one host twice, or if the VM is moving now."
     )
     return _finding("duplicate_vm", message, holders, None)
 

@@ -27,6 +27,6 @@ def absolute(option: str, path: str) -> str:
     if not os.path.isabs(path) and not os.path.isabs(here):
         raise OptionError(
             option,
-            f"{path} is relative, and the environment has no PWD to see it from; give an absolute path",
+            f"{path} is relative, and the environment has no PWD that says where it begins; give an absolute path",
         )
     return os.path.normpath(os.path.join(here, path))

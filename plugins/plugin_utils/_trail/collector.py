@@ -26,9 +26,9 @@ from .results import ASYNC_STATUS, AUDIT_INFO, Answer, Task
 from .summary import Summary
 
 _HIDDEN = "no_log hides the result, and with it the records; vm_net_audit_info can read them back"
-_UNREAD = "no_log hides what was found and read back; nothing is compared with it"
-_UNREACHABLE = "the host was unreachable; what was recorded before that, if anything, is only in its own log"
-_NO_ANSWER = "the task failed and returned no records; what was recorded, if anything, is only in the host's log"
+_UNREAD = "no_log hides the findings and the records that were read back; the callback compares nothing with them"
+_UNREACHABLE = "the host was unreachable; if the task wrote records before that, only the host's log has them"
+_NO_ANSWER = "the task failed and returned no records; if it wrote any, only the host's log has them"
 
 
 class Collector:
@@ -192,7 +192,7 @@ class Collector:
     def _malformed(self, task: Task, count: int, what: str) -> list[Document]:
         if not count:
             return []
-        reason = f"{count} {what} in the task's result have not the shape of one"
+        reason = f"{count} {what} in the task's result do not have the form of one"
         return self._gap(task, "records_malformed", reason)
 
     def _gap(self, task: Task, gap: Gap, reason: str) -> list[Document]:

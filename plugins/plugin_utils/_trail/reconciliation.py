@@ -145,7 +145,7 @@ def table(result: Data) -> list[str]:
     ]
     lines = lines if len(rows) > 1 else []
     lines += [
-        f"{name}: another run continues this file, and it is not there"
+        f"{name}: this file is missing, and another run continues it"
         for name in result["missing_files"]
     ]
     lines += [each["text"] for each in result["files"] if each["status"]]

@@ -77,9 +77,9 @@ class Finding(t.NamedTuple):
 
 
 def sent_records(data: Data) -> tuple[list[Record], int] | None:
-    """Return the records that a task sent, and how many have no such shape.
+    """Return the records that a task sent, and the number of items that are no records.
 
-    ``None`` when the answer does not say: the module ended before it could.
+    Return ``None`` if the answer has no list of records, because the module ended too early.
     """
     audit = data.get("audit")
     if not isinstance(audit, dict) or not isinstance(audit.get("records"), list):

@@ -53,8 +53,8 @@ class Answer:
 def module_of(task: t.Any) -> str | None:
     """Return which module a task runs if it is one of ours or async_status. Return ``None`` for all others.
 
-    By the name that Ansible resolved, so that the short name of a module of ours is known, and a
-    module of that name from elsewhere is not.
+    It uses the name that Ansible resolved. So it recognises the short name of a module of ours, and does not take a
+    module of another collection with the same name for ours.
     """
     action = str(task.action)
     # A template has no resolved name yet if this asks too early, and ansible-core 2.19 then warns.

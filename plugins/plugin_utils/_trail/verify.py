@@ -84,7 +84,7 @@ def _judge(
         if head.head != each.head:
             return Verdict(
                 1,
-                f"BROKEN      {each.path}: it ended with {head.lines} lines and head {head.head}, and ends now with"
+                f"BROKEN      {each.path}: a known head says that it ended with {head.lines} lines and head {head.head}. Now it ends with"
                 f" {each.lines} lines and head {each.head}: it was cut or rewritten",
             )
     if first and (cut := _cut(each, begin)):
@@ -96,12 +96,12 @@ def _judge(
         if os.path.lexists(f"{each.path}.sig"):
             return Verdict(
                 1,
-                f"BROKEN      {each.path}: it has a signature, so it had a closing line, which is not there",
+                f"BROKEN      {each.path}: it has a signature, so it had a closing line, and now it has none",
             )
         return Verdict(
             0,
-            f"anchored    {each.path}: {each.lines} lines, {each.records} records, head {each.head}; its run did not end"
-            f" well, and {by} vouches for these lines",
+            f"anchored    {each.path}: {each.lines} lines, {each.records} records, head {each.head}; its run wrote no"
+            f" closing line, and the later file {by} vouches for these lines",
         )
     if signers is not None:
         try:
@@ -117,13 +117,13 @@ def _cut(first: Checked, begin: str | None) -> str | None:
     if begin is not None:
         if first.name.startswith(begin) or first.name < begin:
             return None
-        return f"it is cut at its start: {begin}, from which on it should be there, is missing"
+        return f"it is cut at its start: the oldest file should be {begin}, and it is missing"
     if not first.anchors:
         return None
     names = " and ".join(str(anchor["file"]) for anchor in first.anchors)
     return (
-        f"it is cut at its start: this run continues {names}, which is not there. Where older files were put away, give"
-        " the name of the oldest that is kept as trail_verify_from"
+        f"it is cut at its start: this run continues {names}, which is missing. If you have moved older files away, give"
+        " the name of the oldest file that you keep as trail_verify_from"
     )
 
 
@@ -153,8 +153,8 @@ def _missing(
             found.append(
                 Verdict(
                     1,
-                    f"BROKEN      {each.file}: it is missing, and is known to have had {each.lines} lines and"
-                    f" head {each.head}",
+                    f"BROKEN      {each.file}: it is missing. A known head says that it had {each.lines} lines"
+                    f" and head {each.head}",
                 )
             )
     return found

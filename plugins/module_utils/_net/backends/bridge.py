@@ -105,7 +105,7 @@ class Bridge(Backend):
             from .. import port
 
             if port.read(name, link.mac) != _flags_of(link):
-                left.append("its port has not the flags of a new one")
+                left.append("its port does not have the flags of a new one")
         if link.vlan is None and before.vlan is not None:
             from .. import port_vlan
 
