@@ -11,9 +11,8 @@ import typing as t
 
 from .._audit.messages import Messages
 from .._errors import LinkError
-from .._net import holdings
 from .._qemu import hotplug
-from .._repair.nic_end import nic_end_records, remove_remains
+from .._repair.nic_end import nic_end_records, remove_remains, wait_free
 from .._vm.history import of_note
 from .._vm.nic import Nic
 from .._vm.note import NicNote, Note
@@ -21,6 +20,7 @@ from .._vm.vm import Vm
 from .outcome import Action, Outcome
 
 if t.TYPE_CHECKING:
+    from .._audit.auditor import Auditor
     from .._audit.record import Record
     from .._audit.sent import Sent
     from .._task.result import Report
@@ -103,9 +103,8 @@ def _close(
     ``left`` are the MACs of the NICs that the guest did not release. Add an outcome for each NIC whose records
     are written.
     """
-    found = _close_backends(
-        vm, note, [nic for nic in nics if nic.mac not in left], action
-    )
+    closing = [nic for nic in nics if nic.mac not in left]
+    found = _close_backends(vm, note, closing, action, report.auditor)
     sent: list[tuple[Nic, Outcome, list[Sent]]] = []
     try:
         for nic in nics:
@@ -126,7 +125,7 @@ def _close(
 
 
 def _close_backends(
-    vm: Vm, note: Note, nics: t.Sequence[Nic], action: Action
+    vm: Vm, note: Note, nics: t.Sequence[Nic], action: Action, auditor: Auditor
 ) -> dict[str, Outcome]:
     """Close the host sides of NICs. Return what happened to each, by MAC."""
     live = vm.live
@@ -152,7 +151,7 @@ def _close_backends(
             known: Action = "detached" if action == "detached" else "absent"
             found[nic.mac] = Outcome(nic.mac, known)
         else:
-            holding = holdings.wait_free(entry.ifname, entry.ifindex, live.process)
+            holding = wait_free(entry, auditor, live.process)
             found[nic.mac] = (
                 Outcome(nic.mac, action, released=entry.devices)
                 if holding is None

@@ -41,14 +41,20 @@ _RELEASE_STEP_SECONDS = 0.002
 
 
 class Holding(t.NamedTuple):
-    """Somebody holds a link or a vdpa device. ``process`` and ``fd`` are ``None`` if /proc does not show the holder."""
+    """Somebody holds a link or a vdpa device. ``process`` and ``fd`` are ``None`` if /proc does not show the holder.
+
+    ``problem`` says in words why a link counts as held although no process holds it.
+    """
 
     ifname: str
     process: Process | None = None
     fd: int | None = None
+    problem: str | None = None
 
     def __str__(self) -> str:
         """Return the holder in words for a message."""
+        if self.problem is not None:
+            return self.problem
         if self.process is None:
             return (
                 f"the tap {self.ifname} still exists, but no process shows a descriptor of it. So a descriptor is on "
@@ -162,7 +168,8 @@ def holder_of(
 
     Nobody holds a link whose index is gone. The code looks at the process ``first``, which is the VM's own, and then
     at all processes. If no process shows a descriptor of a tap, somebody still holds the tap as long as it exists,
-    because the kernel removes it with its last descriptor. A vdpa device has no link, so only /proc shows its holder.
+    because the kernel removes it with its last descriptor. This does not hold for a persistent tap. So see
+    :mod:`persistent` for a tap that this collection made. A vdpa device has no link, so only /proc shows its holder.
     """
     if VDPA_NODE.fullmatch(ifname) and ifindex is None and not sysfs.exists(ifname):
         return _search(ifname, first)

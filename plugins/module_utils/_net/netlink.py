@@ -19,6 +19,9 @@ from .._errors import LinkError
 
 NETLINK_ROUTE = 0
 NETLINK_NETFILTER = 12
+RTM_DELLINK = 17
+# struct ifinfomsg of rtnetlink's messages: family, type, index, flags, change.
+IFINFO = struct.Struct("=BxHiII")
 # struct nfgenmsg of netfilter's messages: family, version, resource.
 NETFILTER = struct.Struct("=BBH")
 NLM_F_DUMP = 0x300

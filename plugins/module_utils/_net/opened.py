@@ -19,7 +19,7 @@ from .._errors import (
     StuckError,
     VirtauditError,
 )
-from . import device, holdings, link, sysfs
+from . import device, link, persistent, sysfs
 from .backends import backend_of
 from .backends.base import Backend
 from .device import Attempt
@@ -66,7 +66,8 @@ class OpenedDevices:
         stuck = {
             mac: holding
             for mac, (ifname, ifindex) in self._made.items()
-            if (holding := holdings.wait_free(ifname, ifindex)) is not None
+            if (holding := persistent.wait_gone(ifname, ifindex, mac, self._auditor))
+            is not None
         }
         for mac, opened in self._devices:
             if mac not in stuck:

@@ -18,7 +18,6 @@ from .._errors import LinkError
 from . import netlink, sysfs
 from .vlan import Vlan, ranges_of
 
-_RTM_DELLINK = 17
 _RTM_SETLINK = 19
 _RTM_GETVLAN = 114
 _IFLA_AF_SPEC = 26
@@ -30,8 +29,6 @@ _PVID = 0x02
 _UNTAGGED = 0x04
 _RANGE_BEGIN = 0x08
 _RANGE_END = 0x10
-# struct ifinfomsg: family, type, index, flags, change
-_IFINFO = struct.Struct("=BxHiII")
 # struct br_vlan_msg: family, index
 _VLAN_MSG = struct.Struct("=BxxxI")
 # struct bridge_vlan_info: flags, vid
@@ -98,7 +95,7 @@ def apply(name: str, vlan: Vlan) -> None:
         kept -= {before.pvid, vlan.native}
     gone = [(vid, 0) for vid in sorted(set(before.vids) - kept)]
     if gone:
-        _send(name, "remove VLANs from", _RTM_DELLINK, gone)
+        _send(name, "remove VLANs from", netlink.RTM_DELLINK, gone)
     new = [
         (vid, _UNTAGGED if bare else 0)
         for vid, bare in sorted(wanted.items())
@@ -129,12 +126,12 @@ def apply_default(name: str, bridge: str) -> None:
         return
     gone = [(vid, 0) for vid in sorted(read(name).vids)]
     if gone:
-        _send(name, "remove VLANs from", _RTM_DELLINK, gone)
+        _send(name, "remove VLANs from", netlink.RTM_DELLINK, gone)
 
 
 def _send(name: str, what: str, kind: int, vlans: t.Sequence[tuple[int, int]]) -> None:
     spec = netlink.nested(_IFLA_AF_SPEC, *_infos(vlans))
-    header = _IFINFO.pack(socket.AF_BRIDGE, 0, _index(name), 0, 0)
+    header = netlink.IFINFO.pack(socket.AF_BRIDGE, 0, _index(name), 0, 0)
     _talk(name, what, kind, 0, header + spec)
 
 

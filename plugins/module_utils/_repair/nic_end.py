@@ -8,12 +8,15 @@ from __future__ import annotations
 import typing as t
 
 from .._errors import LinkError
-from .._net import holdings, sysfs
+from .._net import holdings, persistent, sysfs
 from .._net.backends import backend_of
 
 if t.TYPE_CHECKING:
+    from .._audit.auditor import Auditor
     from .._audit.messages import Messages
     from .._audit.record import Record
+    from .._net.holdings import Holding
+    from .._proc import Process
     from .._vm.history import NicHistory
     from .._vm.note import NicNote
 
@@ -38,6 +41,19 @@ def nic_end_records(
         messages.net_close(nic.mac, opened, opened.fd)
         for opened in on_record.outstanding
     ]
+
+
+def wait_free(
+    nic: NicNote, auditor: Auditor, first: Process | None = None
+) -> Holding | None:
+    """Wait a moment until nobody holds an interface's devices. Return who still holds them, or ``None``.
+
+    The records of its end may be written only after this. Remove its tap if this collection made it and somebody made
+    it persistent, and let ``auditor`` warn of it. ``first`` is the VM's own process.
+    """
+    if nic.made:
+        return persistent.wait_gone(nic.ifname, nic.ifindex, nic.mac, auditor, first)
+    return holdings.wait_free(nic.ifname, nic.ifindex, first)
 
 
 def has_remains(nic: NicNote, free: bool = False) -> bool:
@@ -79,7 +95,8 @@ def is_updated(nic: NicNote) -> bool:
 
 
 def remove_remains(nic: NicNote, free: bool = False) -> None:
-    """Remove what is left of an interface that nobody holds. The kernel removes a tap with its last fd.
+    """Remove what is left of an interface that nobody holds. The kernel removes a tap with its last fd, unless it is
+    persistent.
 
     ``free`` tells that the caller has just found that nobody holds it. Raises :class:`LinkError`. Then the
     interface must stay noted, so that the next task removes it.

@@ -25,6 +25,7 @@ from .nic_end import (
     link_of,
     nic_end_records,
     remove_remains,
+    wait_free,
 )
 from .other_vms import settle_other_vms
 from .steps import Host, Step, steps_of
@@ -136,7 +137,9 @@ def _do(
         nic.phase = "held"
     else:
         if step.action == "take_back":
-            _take_back(vm, nic)
+            _take_back(vm, nic, auditor)
+        elif step.action == "record_end":
+            _require_free(vm, nic, auditor)
         if step.action != "forget":
             auditor.together(nic_end_records(nic, on_record, "attach", messages))
             auditor.prove()
@@ -149,13 +152,24 @@ def _do(
     return problem
 
 
-def _take_back(vm: Vm, nic: NicNote) -> None:
+def _require_free(vm: Vm, nic: NicNote, auditor: Auditor) -> None:
+    """Require that nobody holds the devices of an interface that qemu has given up. Raises :class:`StuckError`."""
+    process = vm.live.process
+    holding = wait_free(nic, auditor, process)
+    if holding is not None:
+        raise StuckError(
+            f"qemu (pid {process.pid}) has given up {nic.mac} of VM {vm.name}, and its device is not free: {holding}. "
+            "So the task recorded no detach and no close for it. Run the task again when the device is free"
+        )
+
+
+def _take_back(vm: Vm, nic: NicNote, auditor: Auditor) -> None:
     """Take back an interrupted hot-plug. Raises :class:`StuckError` if somebody keeps its device."""
     from .._qemu import hotplug
 
     hotplug.roll_back(vm.live.monitor, nic.mac, nic.queues)
     process = vm.live.process
-    holding = holdings.wait_free(nic.ifname, nic.ifindex, process)
+    holding = wait_free(nic, auditor, process)
     if holding is not None:
         raise StuckError(
             f"the attach of {nic.mac} to VM {vm.name} (qemu, pid {process.pid}) was cut off and cannot be taken back: "

@@ -15,9 +15,8 @@ import typing as t
 from .._audit.messages import Messages
 from .._audit.messages import Vm as AuditedVm
 from .._errors import ProcessError, StuckError
-from .._net import holdings
 from .._net.holdings import Holding
-from .nic_end import nic_end_records, remove_remains
+from .nic_end import nic_end_records, remove_remains, wait_free
 
 if t.TYPE_CHECKING:
     from .._audit.auditor import Auditor
@@ -87,8 +86,7 @@ def end_vm(
         if ours and (operation, result) != ("stop", "success"):
             auditor.write(messages.control("stop", reason, note.pid or 0, True))
         _record_ends(note, state, "attach", history, auditor, messages)
-    # This comes after the last record, because the import of the code that removes links takes
-    # longer than all records.
+    # This comes after the last record, because the kernel takes longer to remove a macvtap than to take all records.
     for nic in note.interfaces.values():
         remove_remains(nic)
     state.remove()
@@ -122,7 +120,7 @@ def _record_ends(
     for nic in note.interfaces.values():
         if nic.phase == "revoked":
             continue
-        holding = holdings.wait_free(nic.ifname, nic.ifindex)
+        holding = wait_free(nic, auditor)
         if holding is not None:
             stuck[nic.mac] = holding
             continue

@@ -9,12 +9,11 @@ import dataclasses
 import typing as t
 
 from ..._audit.network import Network
-from ..._device import Device
 from ..._errors import LinkError
 from .. import sysfs
 from ..interface import Interface
 from ..nic_link import NicLink
-from .base import Backend, Nodes
+from .tap import TapBackend
 
 if t.TYPE_CHECKING:
     from ..port import PortFlags
@@ -23,7 +22,7 @@ if t.TYPE_CHECKING:
 # flags, only where it uses them.
 
 
-class Bridge(Backend):
+class Bridge(TapBackend):
     """A tap that is a port of a Linux bridge."""
 
     kind = "bridge"
@@ -71,12 +70,6 @@ class Bridge(Backend):
                 f"the spanning tree of bridge {source} has the port {ifname} {state}, so the NIC reaches nothing now"
             ]
         return []
-
-    def open(self, interface: Interface, nodes: Nodes) -> list[Device]:
-        """Open /dev/net/tun for each queue of a new tap."""
-        from .tap import open_tap
-
-        return open_tap(interface, nodes)
 
     def _observe_one(
         self, link: NicLink, source: str | None, unfiltered: bool

@@ -10,17 +10,17 @@ import typing as t
 import uuid as uuidlib
 
 from ..._audit.network import Network
-from ..._device import Device
 from ..._errors import LinkError
 from .. import link as links
 from .. import ovs_port, ovsdb, sysfs
 from ..interface import Interface
 from ..nic_link import NicLink
 from ..ovs_port import OvsPort
-from .base import Backend, Failures, Nodes
+from .base import Failures
+from .tap import TapBackend
 
 
-class OpenVSwitch(Backend):
+class OpenVSwitch(TapBackend):
     """A tap that is a port of a bridge of Open vSwitch.
 
     The kernel removes the tap when its last descriptor is closed. The row of the port stays in the database, so
@@ -62,12 +62,6 @@ class OpenVSwitch(Backend):
             f"Open vSwitch does not use the port {ifname} of {source}, so the NIC reaches nothing: {port.error}"
         ]
 
-    def open(self, interface: Interface, nodes: Nodes) -> list[Device]:
-        """Open /dev/net/tun for each queue of a new tap."""
-        from .tap import open_tap
-
-        return open_tap(interface, nodes)
-
     def observe_all(self, links: t.Sequence[NicLink]) -> list[Network]:
         """Ask the database for the networks that taps are on now, and return them. Raises :class:`LinkError`."""
         ports = ovs_port.read_all([each.ifname for each in links])
@@ -97,7 +91,10 @@ class OpenVSwitch(Backend):
         self._set_link(new)
 
     def remains(self, link: NicLink) -> bool:
-        """Tell whether the port's row or its filter still exists after its tap is gone. Raises :class:`LinkError`."""
+        """Tell whether a persistent tap exists, or the port's row or filter after its tap is gone.
+
+        Raises :class:`LinkError`.
+        """
         return self._has_row(link) or super().remains(link)
 
     @staticmethod
@@ -108,10 +105,14 @@ class OpenVSwitch(Backend):
         return port is not None and port.ids.get(ovs_port.MAC) == link.mac
 
     def remove(self, link: NicLink) -> None:
-        """Remove the port's row and filter, which the kernel does not remove with the tap. Raises :class:`LinkError`."""
+        """Remove a persistent tap, the filter, and the port's row, which the kernel does not remove with the tap.
+
+        Raises :class:`LinkError`.
+        """
+        super().remove(link)
+        # The row of a port whose tap exists is in use.
         if self._has_row(link):
             ovs_port.remove(link.ifname)
-        super().remove(link)
 
     def source_of(self, ifname: str) -> str | None:
         """Return the bridge that a tap is a port of."""

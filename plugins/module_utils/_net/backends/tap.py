@@ -1,25 +1,39 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Opens a new tap, for all back ends whose links are taps."""
+"""The steps that all back ends share whose links are taps."""
 
 from __future__ import annotations
 
 from ..._device import TUN_PATH, Device
-from .. import device
+from .. import persistent
 from ..interface import Interface
-from .base import Nodes
+from ..nic_link import NicLink
+from .base import Backend, Nodes
 
 
-def open_tap(interface: Interface, nodes: Nodes) -> list[Device]:
-    """Open /dev/net/tun for each queue of a new tap, and leave the tap down.
+class TapBackend(Backend):
+    """A kind of link that is a tap. The kernel removes it with its last descriptor, unless somebody made it persistent."""
 
-    Raises :class:`DeviceError` or :class:`AuditError`.
-    """
+    def open(self, interface: Interface, nodes: Nodes) -> list[Device]:
+        """Open /dev/net/tun for each queue of a new tap, and leave the tap down.
 
-    def setup(opened: Device, first: bool) -> None:
-        device.become_tap(opened, interface.ifname, interface.queues, first=first)
+        Raises :class:`DeviceError` or :class:`AuditError`.
+        """
+        from .. import device
 
-    setups = [lambda opened: setup(opened, True)]
-    setups += [lambda opened: setup(opened, False)] * (interface.queues - 1)
-    return [nodes.open_node(interface, TUN_PATH, each) for each in setups]
+        def setup(opened: Device, first: bool) -> None:
+            device.become_tap(opened, interface.ifname, interface.queues, first=first)
+
+        setups = [lambda opened: setup(opened, True)]
+        setups += [lambda opened: setup(opened, False)] * (interface.queues - 1)
+        return [nodes.open_node(interface, TUN_PATH, each) for each in setups]
+
+    def remains(self, link: NicLink) -> bool:
+        """Tell whether the tap is persistent and exists, or whether its filter exists without it."""
+        return persistent.find(link.ifindex) is not None or super().remains(link)
+
+    def remove(self, link: NicLink) -> None:
+        """Remove a persistent tap, and then the filter. Raises :class:`LinkError`."""
+        persistent.remove(link.ifindex)
+        super().remove(link)

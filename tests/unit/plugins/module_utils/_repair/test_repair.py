@@ -272,6 +272,28 @@ def test_a_device_that_is_still_held_is_not_recorded_as_closed(
     assert told(kernel) == ["attach", "close"]
 
 
+def test_what_qemu_gave_up_is_recorded_only_when_nobody_holds_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kernel = a_kernel(monkeypatch)
+    nic = a_nic_note(devices=[tun(31)])
+    held = holdings.Holding(nic.ifname)
+    monkeypatch.setattr(holdings, "wait_free", lambda *link: held)
+    me = Process.of(os.getpid())
+    assert me is not None
+    note = a_vm(pid=me.pid, start_time=me.start_time, interfaces={MAC: nic})
+    vm = a_task_on(note, me)
+    with pytest.raises(
+        StuckError, match=r"has given up .*, and its device is not free"
+    ):
+        repaired(vm)
+    assert kernel.texts == []
+    monkeypatch.setattr(holdings, "wait_free", lambda *link: None)
+    monkeypatch.setattr(vm, "look", lambda: None)
+    repaired(vm)
+    assert told(kernel) == ["detach", "close"]
+
+
 @pytest.mark.parametrize(
     ("changes", "found", "left", "does"),
     [

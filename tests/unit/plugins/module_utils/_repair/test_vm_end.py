@@ -18,10 +18,15 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.auditor impo
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.origin import Origin
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
     AuditError,
+    LinkError,
     StuckError,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log import recent
-from ansible_collections.virtaudit.qemu.plugins.module_utils._net import holdings
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net import (
+    holdings,
+    link,
+    sysfs,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._repair import vm_end
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.history import History
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.note import Note
@@ -155,7 +160,7 @@ def test_a_device_that_another_process_holds_is_not_recorded_as_given_up(
     }
     note = a_vm(interfaces=nics, started=False)
     held = {nics[MAC].ifname: holdings.Holding(nics[MAC].ifname)}
-    monkeypatch.setattr(holdings, "wait_free", lambda name, index: held.get(name))
+    monkeypatch.setattr(holdings, "wait_free", lambda name, *_rest: held.get(name))
     with pytest.raises(
         StuckError, match=f"somebody still holds a device that it had: {MAC}: the tap"
     ):
@@ -169,6 +174,38 @@ def test_a_device_that_another_process_holds_is_not_recorded_as_given_up(
     assert told(kernel) == ["detach", "close"] * 2
     assert f'old-net="{MAC}"' in kernel.texts[2]
     assert list(base.iterdir()) == []
+
+
+@pytest.mark.parametrize("removable", [True, False])
+def test_a_persistent_tap_is_removed_before_its_close_is_recorded(
+    base: Path, monkeypatch: pytest.MonkeyPatch, removable: bool
+) -> None:
+    kernel = a_kernel(monkeypatch)
+    nic = a_nic_note(ifindex=7, devices=[tun(31)])
+    taps = {7: nic.ifname}
+    recorded: list[list[str]] = []
+
+    def remove(ifindex: int, _name: str) -> None:
+        recorded.append(told(kernel))
+        if not removable:
+            raise LinkError("no")
+        del taps[ifindex]
+
+    monkeypatch.setattr(sysfs, "name_of", taps.get)
+    monkeypatch.setattr(sysfs, "is_persistent", lambda name: name == nic.ifname)
+    monkeypatch.setattr(holdings, "holder_of", lambda *_link: None)
+    monkeypatch.setattr(link, "remove_at", remove)
+    note = a_vm(interfaces={MAC: nic})
+    if removable:
+        settle(note)
+        assert told(kernel) == ["stop crashed", "detach", "close"]
+        assert list(base.iterdir()) == []
+    else:
+        with pytest.raises(StuckError, match="could not remove it: no"):
+            settle(note)
+        assert told(kernel) == ["stop crashed"]
+        assert VmState(UUID).load() is not None
+    assert recorded == [["stop crashed"]]
 
 
 def test_without_audit_nothing_is_written(
