@@ -98,6 +98,14 @@ def become_macvtap(device: Device, ifname: str, queues: int) -> None:
     device.dev = ifname
 
 
+def serves(device: Device, ifname: str) -> bool:
+    """Ask the kernel whether an open node is a queue of a link, whatever the flags of the queue are."""
+    try:
+        return _interface_behind(device)[0] == ifname
+    except OSError:
+        return False
+
+
 def explain(exc: OSError) -> str:
     """Return what an errno of open(2) or TUNSETIFF means for these devices."""
     return _MEANING.get(exc.errno or 0, exc.strerror or str(exc))
@@ -131,13 +139,11 @@ def _take_ownership(device: Device, ifname: str) -> None:
 def _verify(device: Device, ifname: str, flags: int) -> None:
     # qemu accepts a descriptor with other flags silently, and the guest would get garbage.
     try:
-        answer = fcntl.ioctl(device, _TUNGETIFF, bytes(_IFREQ.size))
+        found, got = _interface_behind(device)
     except OSError as exc:
         raise DeviceError(
             f"the kernel does not tell which interface is behind {device.path}: {explain(exc)}"
         ) from exc
-    name, got = _IFREQ.unpack(answer)
-    found = name.rstrip(b"\0").decode("ascii", "replace")
     if found != ifname:
         raise DeviceError(
             f"{device.path} leads to the interface {found} and not to {ifname}, so the node belongs to another network "
@@ -147,3 +153,10 @@ def _verify(device: Device, ifname: str, flags: int) -> None:
         raise DeviceError(
             f"{device.path} has the flags {got:#06x}, and qemu needs {flags:#06x}"
         )
+
+
+def _interface_behind(device: Device) -> tuple[str, int]:
+    """Return the name of the interface behind an open node, and the flags of this queue. Raises :class:`OSError`."""
+    answer = fcntl.ioctl(device, _TUNGETIFF, bytes(_IFREQ.size))
+    name, flags = _IFREQ.unpack(answer)
+    return name.rstrip(b"\0").decode("ascii", "replace"), flags

@@ -190,11 +190,21 @@ class OpenedDevices:
                 )
             except (DeviceError, OSError) as exc:
                 failure = exc
+                self._keep_made(interface, opened)
         sent = self._send(interface, opened, success=True)
         self._sent.append((opened, sent))
         if failure is not None:
             raise failure
         return opened
+
+    def _keep_made(self, interface: Interface, opened: Device) -> None:
+        """Remember the link of a device that cannot be used, because another process may have joined the link."""
+        name = interface.ifname
+        if interface.mac not in self._made and device.serves(opened, name):
+            index = None
+            with contextlib.suppress(OSError):
+                index = sysfs.ifindex(name)
+            self._made[interface.mac] = (name, index)
 
     def _send(
         self, interface: Interface, opened: Device | Attempt, success: bool

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import struct
 
@@ -83,6 +84,23 @@ def test_the_flags_of_a_macvtap(kernel: Kernel, queues: int, flags: int) -> None
     device.become_macvtap(node, "vt0", queues)
     assert kernel.asked == [flags]
     assert node.dev == "vt0"
+
+
+def test_the_kernel_tells_which_link_an_open_node_serves(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = opened("/dev/net/tun")
+    kernel.drops = VNET_HDR
+    with pytest.raises(DeviceError, match="has the flags"):
+        device.become_tap(node, "vt0", 1, True)
+    assert device.serves(node, "vt0")
+    assert not device.serves(node, "vt1")
+
+    def refuse(*_given: object) -> bytes:
+        raise OSError(errno.EBADFD, "File descriptor in bad state")
+
+    monkeypatch.setattr(fcntl, "ioctl", refuse)
+    assert not device.serves(node, "vt0")
 
 
 @pytest.mark.parametrize("flag", [NO_PI, VNET_HDR, MULTI_QUEUE])

@@ -281,6 +281,30 @@ def test_a_device_that_another_process_holds_is_not_recorded_as_closed(
     assert host.links == ([interface.ifname] if asked else [])
 
 
+@pytest.mark.parametrize("asked", [{"queues": 2}, {**DIRECT, "queues": 2}])
+def test_a_link_that_another_process_has_joined_is_not_recorded_as_closed(
+    host: Host, monkeypatch: pytest.MonkeyPatch, asked: dict[str, t.Any]
+) -> None:
+    interface = an_interface(**asked)
+    waited: list[tuple[t.Any, ...]] = []
+
+    def wait(*given: t.Any) -> holdings.Holding:
+        waited.append(given[:2])
+        return holdings.Holding(interface.ifname)
+
+    monkeypatch.setattr(holdings, "wait_free", wait)
+    monkeypatch.setattr(device, "serves", lambda _opened, name: True)
+    monkeypatch.setattr(sysfs, "ifindex", lambda name: 7)
+    # The first queue has its link, and then a check fails.
+    host.fails = {"become": 0}
+    with pytest.raises(StuckError, match=r"no\. The task could not close everything"):
+        host.use(interface, hand_over=True)
+    assert waited == [(interface.ifname, 7)]
+    assert [reason for reason, _path, _res in host.records] == ["open"]
+    assert not any(is_open(fd) for fd in host.fds)
+    assert host.missed
+
+
 SECOND = an_interface(mac="52:54:00:00:00:02", ifname="vt525400000002", vhost="off")
 
 
