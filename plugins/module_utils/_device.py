@@ -72,6 +72,12 @@ def format_rdev(rdev: int) -> str:
     return f"{os.major(rdev):02X}:{os.minor(rdev):02X}"
 
 
+def format_number(number: str) -> str:
+    """Return a device number in sysfs's form, ``10:200``, in the form of libvirt's records."""
+    major, minor = map(int, number.split(":"))
+    return format_rdev(os.makedev(major, minor))
+
+
 def fds_of(devices: t.Iterable[Device]) -> list[int]:
     """Return the known descriptors of devices, in the order of the devices."""
     return [opened.fd for opened in devices if opened.fd is not None]

@@ -3,7 +3,7 @@
 
 """Processes of this host: which process it is, whether it lives, what it runs and has open, and how it ends.
 
-Source: ``proc(5)``, ``pidfd_open(2)``.
+Source: ``proc(5)``, ``pidfd_open(2)``, ``pidfd_getfd(2)``.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ _FATE_SECONDS = 0.5
 # something.
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _DELETED = " (deleted)"
+# The number of the system call, which all architectures of Linux share.
+_PIDFD_GETFD = 438
 
 P = t.TypeVar("P", bound="Process")
 
@@ -133,6 +135,24 @@ class Process(t.NamedTuple):
             if found:
                 return {int(name) for name in found}
         return set()
+
+    def copy_of(self, fd: int) -> int:
+        """Copy an open file descriptor into this process, not inheritable (``pidfd_getfd(2)``). Raises :class:`OSError`."""
+        # The import is here because it takes time, and hardly any task needs it.
+        import ctypes
+
+        pidfd = os.pidfd_open(self.pid)
+        try:
+            if not self.is_alive():
+                raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+            libc = ctypes.CDLL(None, use_errno=True)
+            copy = int(libc.syscall(_PIDFD_GETFD, pidfd, fd, 0))
+            code = ctypes.get_errno()
+        finally:
+            os.close(pidfd)
+        if copy < 0:
+            raise OSError(code, os.strerror(code))
+        return copy
 
     def wait_end(self, seconds: float) -> bool:
         """Wait until the process has ended. Tell whether it has ended."""

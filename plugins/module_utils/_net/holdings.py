@@ -23,11 +23,13 @@ from .._device import (
     VHOST_NET_PATH,
     VHOST_NET_RDEV,
     Device,
+    format_number,
     format_rdev,
 )
 from .._files import read_kernel_file
 from .._proc import Process, all_processes, raise_exhausted
 from . import sysfs
+from .foreign_tap import is_foreign
 
 _IFF_LINE = re.compile(r"^iff:\t(.+)$", re.MULTILINE)
 _MACVTAP_NODE = re.compile(r"/dev/tap\d+")
@@ -105,13 +107,20 @@ def still_at(process: Process, known: Device) -> bool:
 def kept(process: Process, devices: t.Sequence[Device]) -> list[Device]:
     """Return those devices of an interface that a process still holds, at the known descriptor or at another one."""
     left = [opened for opened in devices if still_at(process, opened)]
-    names = {opened.dev for opened in devices if not opened.is_vhost} - {None}
     known = {opened.fd for opened in left}
     return left + [
         opened
         for opened in of(process)
-        if opened.dev in names and opened.fd not in known
+        if opened.fd not in known
+        and any(_has_same_link(opened, each) for each in devices)
     ]
+
+
+def _has_same_link(now: Device, known: Device) -> bool:
+    """Tell whether a device can serve the link of a known one. The trail may not have the number of the known one."""
+    if known.is_vhost or known.dev is None:
+        return False
+    return now.dev == known.dev and known.rdev in (None, now.rdev)
 
 
 def beside(process: Process, known: t.Iterable[Device]) -> list[Device]:
@@ -206,9 +215,25 @@ def _wait(look: t.Callable[[], _Found]) -> _Found:
 def _search(name: str, first: Process | None) -> Holding | None:
     for process in (*([first] if first else []), *all_processes()):
         for opened in of(process):
-            if opened.dev == name:
+            if opened.dev == name and _is_behind(process, opened, name):
                 return Holding(name, process, opened.fd)
     return None
+
+
+def _is_behind(process: Process, opened: Device, name: str) -> bool:
+    """Tell whether a device whose link has a name belongs to the link, or to the vdpa device, of this host's that has it.
+
+    A link in another network namespace can have the same name. A macvtap is held only through its own number.
+    """
+    number = sysfs.macvtap_rdev(name)
+    if number is not None:
+        return opened.rdev == format_number(number)
+    if opened.rdev != format_rdev(TUN_RDEV):
+        return True
+    # A vdpa device has no link, and a tap has one.
+    return sysfs.exists(name) and not (
+        opened.fd is not None and is_foreign(process, opened.fd)
+    )
 
 
 def _node_at(process: Process, fd: int) -> tuple[str, int] | None:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import typing as t
 
 import pytest
@@ -111,6 +112,9 @@ class FakeQemu:
     def still_at(self, known: Device) -> bool:
         found = None if known.fd is None else self.held.get(known.fd)
         return found is not None and found.path == known.path
+
+    def copy_of(self, fd: int) -> int:
+        raise OSError(errno.EBADF, "this process does not exist")
 
     # The commands.
 

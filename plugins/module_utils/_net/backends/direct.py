@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-import os
 import typing as t
 
 from ..._audit.network import Network
-from ..._device import Device, format_rdev
+from ..._device import Device, format_number
 from ..._errors import DeviceError, LinkError
 from .. import sysfs
 from ..interface import Interface
@@ -194,6 +193,5 @@ def _verify_node(interface: Interface, path: str) -> None:
         raise DeviceError(
             f"macvtap {interface.ifname} got no node {path}; is devtmpfs mounted on /dev?"
         )
-    major, minor = map(int, expected.split(":"))
-    if found != format_rdev(os.makedev(major, minor)):
+    if found != format_number(expected):
         raise DeviceError(f"{path} is not the node of macvtap {interface.ifname}")

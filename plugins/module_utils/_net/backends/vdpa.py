@@ -6,11 +6,10 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import typing as t
 
 from ..._audit.network import Network
-from ..._device import Device, format_rdev
+from ..._device import Device, format_number
 from ..._errors import DeviceError, LinkError
 from .. import holdings, vdpa
 from ..interface import Interface
@@ -56,8 +55,7 @@ class Vdpa(Backend):
             )
 
         def setup(opened: Device) -> None:
-            major, minor = map(int, found.number.split(":"))
-            if opened.rdev != format_rdev(os.makedev(major, minor)):
+            if opened.rdev != format_number(found.number):
                 raise DeviceError(
                     f"{opened.path} is not the node of the vdpa device {found.name}: it has the number {opened.rdev},"
                     f" and the device has {found.number}"

@@ -187,6 +187,21 @@ def test_uid_of_a_process_that_cannot_be_dumped() -> None:
         assert process_of(child).uid() == 65534
 
 
+def test_a_copy_of_a_descriptor(start: Start) -> None:
+    read_end, write_end = os.pipe()
+    process = process_of(start(pass_fds=[write_end]))
+    os.close(write_end)
+    copy = process.copy_of(write_end)
+    assert not os.get_inheritable(copy)
+    os.write(copy, b"x")
+    assert os.read(read_end, 1) == b"x"
+    os.close(copy)
+    os.close(read_end)
+    for other, fd in ((process, 4000), (impostor_of(process), write_end)):
+        with pytest.raises(OSError, match=r"Bad file descriptor|No such process"):
+            other.copy_of(fd)
+
+
 def test_group_of_a_thread() -> None:
     code = (
         "import threading, time; threading.Thread(target=time.sleep, args=(60,)).start();"

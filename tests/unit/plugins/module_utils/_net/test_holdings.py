@@ -87,6 +87,61 @@ def test_a_vhost_fd_serves_any_interface(holder: Process) -> None:
     assert holdings.still_at(holder, Device("/dev/zero", "01:05", "tap9", 202))
 
 
+# the number of the macvtap with that name, whether there is a link, whether the kernel says that the tap is in another
+# network namespace, and whether the holder of a tap with that name holds it
+HOLDERS: list[tuple[str | None, bool, bool, bool]] = [
+    (None, True, False, True),
+    (None, True, True, False),
+    # A macvtap is held only through its own number.
+    ("1:3", True, False, True),
+    ("1:7", True, False, False),
+    # A vdpa device, which has no link.
+    (None, False, False, False),
+]
+
+
+@pytest.mark.usefixtures("tun_name")
+@pytest.mark.parametrize(("number", "there", "foreign", "held"), HOLDERS)
+def test_a_link_of_another_namespace_has_no_holder_here(
+    holder: Process,
+    monkeypatch: pytest.MonkeyPatch,
+    number: str | None,
+    there: bool,
+    foreign: bool,
+    held: bool,
+) -> None:
+    monkeypatch.setattr(holdings, "all_processes", lambda: [holder])
+    monkeypatch.setattr(sysfs, "macvtap_rdev", lambda name: number)
+    monkeypatch.setattr(sysfs, "exists", lambda name: there)
+    monkeypatch.setattr(holdings, "is_foreign", lambda process, at: foreign)
+    found = holdings._search("tap0", holder)
+    assert (found is not None and found.process == holder) is held
+
+
+@pytest.mark.usefixtures("tun_name")
+def test_a_macvtap_of_another_namespace_is_not_ours(
+    holder: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holdings, "all_processes", lambda: [holder])
+    monkeypatch.setattr(sysfs, "macvtap_rdev", lambda name: "246:1")
+    assert holdings._search("mv0", holder) is None
+    monkeypatch.setattr(sysfs, "macvtap_rdev", lambda name: "1:7")
+    assert holdings._search("mv0", holder) == holdings.Holding("mv0", holder, 203)
+
+
+@pytest.mark.usefixtures("tun_name")
+@pytest.mark.parametrize(
+    ("rdev", "fds"), [("01:03", [201]), (None, [201]), ("F6:01", [])]
+)
+def test_qemu_keeps_a_device_only_by_the_same_number(
+    holder: Process, rdev: str | None, fds: list[int]
+) -> None:
+    known = Device("/dev/null", rdev, "tap0", 250)
+    # Its input is /dev/null, too.
+    kept = {each.fd for each in holdings.kept(holder, [known])} - {0}
+    assert sorted(filter(None, kept)) == fds
+
+
 def test_a_tun_fd_without_interface(holder: Process) -> None:
     assert holdings._tun_name(holder, 201) is None
     assert holdings._tun_name(holder, 206) is None
