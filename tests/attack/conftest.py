@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import signal
+import stat
 import tempfile
 import uuid as uuidlib
 from collections.abc import Iterator
@@ -16,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.virtaudit.qemu.tests.attack.attacker import NOBODY
 from ansible_collections.virtaudit.qemu.tests.fault import host, runner, witness
 from ansible_collections.virtaudit.qemu.tests.fault.scenarios import (
     MACS,
@@ -111,3 +114,14 @@ def fixture_work() -> Iterator[Path]:
     """Yield a directory that another user can enter. pytest's own directories are only for root."""
     with tempfile.TemporaryDirectory(prefix="vafault-") as work:
         yield Path(work)
+
+
+@pytest.fixture(name="node")
+def fixture_node(tmp_path: Path) -> str:
+    """Make a node of /dev/net/tun that the attacker may open, because udev allows everybody to open it."""
+    path = str(tmp_path / "tun")
+    os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(10, 200))
+    os.chown(path, NOBODY, NOBODY)
+    for directory in (tmp_path, *tmp_path.parents[:2]):
+        directory.chmod(0o755)
+    return path

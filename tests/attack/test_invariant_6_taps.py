@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-import stat
 import struct
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +17,6 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import Devi
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net import device
 from ansible_collections.virtaudit.qemu.tests.attack.attacker import (
     DONE,
-    NOBODY,
     try_as,
 )
 from ansible_collections.virtaudit.qemu.tests.attack.conftest import Vm
@@ -29,17 +26,6 @@ from ansible_collections.virtaudit.qemu.tests.fault.scenarios import MACS, TAP
 # linux/if_tun.h: TUNSETIFF, TUNSETOWNER; IFF_TAP, IFF_NO_PI, IFF_VNET_HDR, IFF_MULTI_QUEUE
 _TUNSETIFF, _TUNSETOWNER = 0x400454CA, 0x400454CC
 _FLAGS = 0x0002 | 0x1000 | 0x4000 | 0x0100
-
-
-@pytest.fixture(name="node")
-def fixture_node(tmp_path: Path) -> str:
-    """Make a node of /dev/net/tun that the attacker may open, because udev allows everybody to open it."""
-    path = str(tmp_path / "tun")
-    os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(10, 200))
-    os.chown(path, NOBODY, NOBODY)
-    for directory in (tmp_path, *tmp_path.parents[:2]):
-        directory.chmod(0o755)
-    return path
 
 
 def test_invariant_6_nobody_joins_a_tap_with_several_queues(vm: Vm, node: str) -> None:
