@@ -13,8 +13,9 @@ def check_text(option: str, text: str, most: int) -> str:
 
     If a text could end or forge a field of a record, the record has it in hex. Raises :class:`OptionError`.
     """
+    what = option.rpartition(".")[2]
     if "\0" in text:
-        raise OptionError(option, f"a {option} cannot hold a NUL byte")
+        raise OptionError(option, f"a {what} cannot hold a NUL byte")
     try:
         size = len(text.encode("utf-8"))
     except UnicodeEncodeError as exc:
@@ -24,6 +25,6 @@ def check_text(option: str, text: str, most: int) -> str:
     if size > most:
         raise OptionError(
             option,
-            f"the {option} has {size} bytes; at most {most} fit into a record",
+            f"the {what} has {size} bytes; at most {most} fit into a record",
         )
     return text

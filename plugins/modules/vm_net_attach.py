@@ -161,7 +161,7 @@ options:
         default: up
       port_profile:
         description: The profile of the port, which the module writes into the port's external_ids as C(port-profile),
-          with O(interfaces[].type=openvswitch) only.
+          with O(interfaces[].type=openvswitch) only. It has at most 255 bytes. An empty text means no profile.
         type: str
         version_added: 1.1.0
       interface_id:

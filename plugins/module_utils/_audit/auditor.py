@@ -50,7 +50,7 @@ class Auditor:
         self._proof = Proof()
         # First the records that were sent and whose fate is not known yet. Then those that were not written.
         self._sent: list[Sent] = []
-        self._bad: list[tuple[Record, AuditError]] = []
+        self._bad: list[tuple[Record, AuditError | RecordError]] = []
 
     def __enter__(self) -> Auditor:
         return self
@@ -132,7 +132,10 @@ class Auditor:
         return sent
 
     def send(self, record: Record) -> Sent:
-        """Send one record, and do not wait for the kernel's echo. :meth:`confirm` waits for it."""
+        """Send one record, and do not wait for the kernel's echo. :meth:`confirm` waits for it.
+
+        A record that cannot be written must not keep those after it from the log, so :meth:`confirm` raises its error.
+        """
         if self.mode == "off":
             return Sent(record, good=True)
         sent = Sent(record.of_task(self.ticket, self._run))
@@ -145,7 +148,7 @@ class Auditor:
             else:
                 # Only a task with best_effort gets here without an echo, and it has warned already.
                 connection.send(sent.record)
-        except AuditError as exc:
+        except (AuditError, RecordError) as exc:
             sent.problem = exc
         self._sent.append(sent)
         if len(self._sent) >= _AT_ONCE:
@@ -153,9 +156,13 @@ class Auditor:
         return sent
 
     def confirm(self) -> None:
-        """Wait for the echo of each record that was sent since the last call."""
+        """Wait for the echo of each record that was sent since the last call.
+
+        With ``required``, raise :class:`RecordError` if the only problem is that a text cannot be made.
+        """
         self._settle()
         bad, self._bad = self._bad, []
+        bad.sort(key=lambda each: isinstance(each[1], RecordError))
         for record, problem in bad:
             self._fail(
                 f"the record reason={record.what} was not written: {problem}", problem
@@ -265,8 +272,10 @@ class Auditor:
             handed = f". Nothing{more} was handed to qemu"
         self._fail(f"{problem}{handed}", problem)
 
-    def _fail(self, message: str, problem: AuditError) -> None:
+    def _fail(self, message: str, problem: AuditError | RecordError) -> None:
         if self.mode == "required":
+            if isinstance(problem, RecordError):
+                raise RecordError(f"audit: {message}")
             raise AuditError(with_mend(message, problem))
         self._warn(f"audit: {message}")
 

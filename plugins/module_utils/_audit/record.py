@@ -16,6 +16,7 @@ import re
 import typing as t
 
 from .._errors import RecordError
+from .network import Network
 
 # include/uapi/linux/audit.h
 MESSAGE_TYPES: dict[str, int] = {
@@ -35,13 +36,8 @@ _BEFORE_AND_AFTER = (
     "chardev",
     "rng",
     "smartcard",
-    "source",
-    "vlan",
-    "filter",
-    "addresses",
-    "isolated",
-    "link",
-    "mtu",
+    # What an update changes. Some values come from a switch's database, where they can be any text.
+    *(field.name for field in dataclasses.fields(Network)),
 )
 ENCODED_FIELDS = frozenset(
     (

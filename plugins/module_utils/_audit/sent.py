@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 
 if t.TYPE_CHECKING:
-    from .._errors import AuditError
+    from .._errors import AuditError, RecordError
     from .echo import Confirmation
     from .record import Record
 
@@ -21,7 +21,7 @@ class Sent:
         self.good = good
         self.number: int | None = None
         self.confirmation: Confirmation | None = None
-        self.problem: AuditError | None = None
+        self.problem: AuditError | RecordError | None = None
 
     @property
     def event(self) -> str | None:

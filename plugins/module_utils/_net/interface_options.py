@@ -14,6 +14,7 @@ import uuid as uuidlib
 
 from .._audit.network import MAX_LIST_BYTES
 from .._errors import OptionError
+from .._text import check_text
 from .interface import Interface
 from .interface_types import KINDS
 from .mac import compact, parse_mac
@@ -26,6 +27,7 @@ if t.TYPE_CHECKING:
 MAX_QUEUES = 256
 # include/uapi/linux/if.h: IFNAMSIZ, with the NUL at its end
 MAX_IFNAME_BYTES = 15
+MAX_PROFILE_BYTES = 255
 
 _IFNAME = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
 # Names of links for which systemd's own .network files set up a DHCP server, masquerading and
@@ -73,6 +75,13 @@ def _parse_addresses(
     return parse_addresses(option, items)
 
 
+def _parse_port_profile(option: str, text: str | None) -> str | None:
+    """Return the port profile, or ``None`` for an empty one, because the switch has no empty profile."""
+    if not text:
+        return None
+    return check_text(f"{option}.port_profile", text, MAX_PROFILE_BYTES)
+
+
 def _parse_interface_id(option: str, text: str | None) -> str | None:
     if text is None:
         return None
@@ -111,7 +120,7 @@ def _parse(option: str, item: t.Mapping[str, t.Any]) -> Interface:
         addresses=_parse_addresses(f"{option}.addresses", item["addresses"]),
         isolated=item["isolated"],
         link=item["link"],
-        port_profile=item["port_profile"],
+        port_profile=_parse_port_profile(option, item["port_profile"]),
         interface_id=_parse_interface_id(option, item["interface_id"]),
     )
     for suboption in () if is_vdpa else ("source", "ifname"):

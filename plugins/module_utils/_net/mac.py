@@ -17,10 +17,15 @@ def compact(mac: str) -> str:
     return mac.replace(":", "")
 
 
+def is_mac(text: str) -> bool:
+    """Tell whether a text is a MAC in the form of records."""
+    return _MAC.fullmatch(text) is not None
+
+
 def parse_mac(option: str, text: str) -> str:
     """Return a guest's MAC in lower case. Raises :class:`OptionError`."""
     mac = text.strip().lower()
-    if not _MAC.fullmatch(mac):
+    if not is_mac(mac):
         problem = f"{text!r} is not a MAC address (six bytes in hex, such as 52:54:00:12:34:56)"
         if mac.isdecimal():
             # YAML 1.1 has numbers to the base of 60.

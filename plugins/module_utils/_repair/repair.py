@@ -13,7 +13,7 @@ import typing as t
 from .._audit.auditor import Auditor
 from .._audit.origin import Origin
 from .._device import Device, fds_of
-from .._errors import ProcessError, StuckError
+from .._errors import ProcessError, RecordError, StuckError
 from .._net import holdings
 from .._net.backends import backend_of
 from .._vm.note import NicNote, Note
@@ -98,7 +98,11 @@ def _repair(
                 with vm.change(auditor):
                     messages = vm.messages(origin)
                     for step in steps:
-                        said = _do(vm, note, step, auditor, messages)
+                        try:
+                            said = _do(vm, note, step, auditor, messages)
+                        except RecordError as exc:
+                            # Nobody can write this record, so the rest must not wait for it.
+                            said = f"{step.what}; {exc}. The next task tries again"
                         report.warnings.append(said or step.reported)
         finally:
             report.auditor.add(auditor)

@@ -14,7 +14,7 @@ import typing as t
 
 from .._audit.messages import Messages
 from .._audit.messages import Vm as AuditedVm
-from .._errors import ProcessError, StuckError
+from .._errors import ProcessError, RecordError, StuckError
 from .._net.holdings import Holding
 from .nic_end import nic_end_records, remove_remains, wait_free
 
@@ -112,10 +112,11 @@ def _record_ends(
 ) -> None:
     """Record the end of each NIC of a VM whose process has ended.
 
-    Raises :class:`AuditError` if the records are not proved, and :class:`StuckError` for NICs that somebody
-    else holds. These stay noted, and their end is not recorded.
+    Raises :class:`AuditError` if the records are not proved, :class:`StuckError` for NICs that somebody else holds, and
+    :class:`RecordError` for NICs whose records cannot be made. These NICs stay noted.
     """
     stuck: dict[str, Holding] = {}
+    refused: list[RecordError] = []
     recorded: list[NicNote] = []
     for nic in note.interfaces.values():
         if nic.phase == "revoked":
@@ -124,13 +125,20 @@ def _record_ends(
         if holding is not None:
             stuck[nic.mac] = holding
             continue
-        auditor.together(nic_end_records(nic, history.nic(nic), grant, messages))
+        try:
+            auditor.together(nic_end_records(nic, history.nic(nic), grant, messages))
+        except RecordError as exc:
+            refused.append(exc)
+            continue
         recorded.append(nic)
     auditor.prove()
-    if stuck:
+    if stuck or refused:
         for nic in recorded:
             nic.phase = "revoked"
         state.save(note)
+    if refused:
+        raise refused[0]
+    if stuck:
         held = "; ".join(f"{mac}: {holding}" for mac, holding in stuck.items())
         raise StuckError(
             f"VM {note.name} (pid {note.pid}) has ended, and somebody still holds a device that it had: {held}. So the "

@@ -12,6 +12,7 @@ from .._errors import LinkError, OptionError, ProcessError, UnreachableError
 from .._proc import Process, boot_id
 from .._qemu.monitor import Monitor
 from . import identity, statedir, target
+from .nic import nameless
 from .note import Note
 from .statedir import VmState
 from .target import Target
@@ -33,7 +34,12 @@ def find_vm(wanted: Target, check_mode: bool, warnings: list[str]) -> t.Iterator
         note = _read_note(state, wanted.name, not check_mode, warnings)
         vm = Vm(wanted, uuid, note, unreached)
         vm.look()
-        if not vm.running:
+        if vm.running:
+            live = vm.live
+            warnings += nameless(
+                wanted.name, live.process, live.inventory, live.nics.values()
+            )
+        else:
             warnings += identity.strangers(wanted, uuid, note)
         try:
             yield vm

@@ -14,6 +14,7 @@ from .._device import Device, fds_of
 from .._net import holdings, sysfs
 from .._net.backends import backend_of, kind_of
 from .._net.interface import sits_on_pci
+from .._net.mac import is_mac
 from .._net.nic_link import NicLink
 from .._proc import Process
 from .._qemu.ids import mac_of
@@ -148,7 +149,8 @@ def observe_nics(
     """Return every NIC of a VM by MAC, including back ends without a front end.
 
     The guest can rewrite the MAC of some models. So the id identifies a NIC of this collection, and the id of its back
-    end identifies any other NIC that is noted. If two NICs have the same MAC, the first one counts.
+    end identifies any other NIC that is noted. If two NICs have the same MAC, the first one counts. A NIC without a MAC
+    has no name in options and records, so it is left out, see :func:`nameless`.
     """
     notes = dict(note.interfaces) if note else {}
     by_netdev = {known.netdev: mac for mac, known in notes.items()}
@@ -164,7 +166,7 @@ def observe_nics(
         inventory.front_ends, key=lambda each: named[each.path] is None
     ):
         mac = named[front_end.path] or front_end.mac
-        if mac in found:
+        if mac in found or not is_mac(mac):
             continue
         known = notes.get(mac)
         devices = _held(process, known, inventory, front_end.netdev, claimed)
@@ -176,6 +178,20 @@ def observe_nics(
             if devices or netdev in inventory.backends:
                 found[mac] = Nic(mac, None, netdev, devices, known)
     return found
+
+
+def nameless(
+    name: str, process: Process, inventory: Inventory, nics: t.Collection[Nic]
+) -> list[str]:
+    """Return in words which NICs of a VM no task can name, because qemu reports no MAC for them."""
+    known = {nic.front_end.path for nic in nics if nic.front_end is not None}
+    return [
+        f"qemu (pid {process.pid}) of VM {name} reports {front_end.mac[:100]!r} as the MAC of {front_end.path}, which is"
+        " not a MAC address. The task does nothing to this NIC, and no record names it. Find out whether somebody has "
+        "changed this qemu. stop_vm: destroy ends the VM with all its NICs"
+        for front_end in inventory.front_ends
+        if front_end.path not in known and not is_mac(front_end.mac)
+    ]
 
 
 def _held(

@@ -15,6 +15,7 @@ import typing as t
 from .._audit.mode import MODES, Mode
 from .._audit.network import Network
 from .._device import Device
+from .._net.mac import is_mac
 from .._net.nic_link import NicLink
 from .._proc import Process
 
@@ -194,7 +195,7 @@ def decode(text: str) -> Note:
         for mac, entry in data.get("interfaces", {}).items()
     }
     for mac, nic in interfaces.items():
-        if nic.mac != mac or nic.phase not in _PHASES:
+        if nic.mac != mac or not is_mac(mac) or nic.phase not in _PHASES:
             raise ValueError(f"{mac} is noted as {nic.mac}, {nic.phase}")
     return _build(Note, data, interfaces=interfaces)
 

@@ -13,6 +13,7 @@ import typing as t
 from .._audit.network import Network, value_of
 from .._net import sysfs
 from .._net.backends import backend_of, kind_of
+from .._net.mac import is_mac
 from .._proc import Process, boot_id
 from .._qemu import ids, systemd
 from .._qemu.process import find_qemu, told
@@ -101,7 +102,8 @@ def _start_time(pid: int, when: float) -> int:
 
 def _mac_of(logged: Logged) -> str | None:
     fields = logged.record.fields
-    return fields.get("net") or fields.get("new-net") or fields.get("old-net")
+    mac = fields.get("net") or fields.get("new-net") or fields.get("old-net")
+    return mac if mac is not None and is_mac(mac) else None
 
 
 def _network_of(mac: str, history: History) -> Network:

@@ -19,6 +19,10 @@ from ..ovs_port import OvsPort
 from .base import Failures
 from .tap import TapBackend
 
+# A text of the switch's database can have any length. This much of it fits into a record beside another one, and it is
+# longer than what a task can ask for.
+_MAX_TEXT_BYTES = 256
+
 
 class OpenVSwitch(TapBackend):
     """A tap that is a port of a bridge of Open vSwitch.
@@ -162,9 +166,17 @@ def _with_port(network: Network, port: OvsPort | None) -> Network:
         network,
         vlan=None if port.vlan is None else str(port.vlan),
         isolated="yes" if port.protected else None,
-        port_profile=port.ids.get(ovs_port.PROFILE),
-        interface_id=port.ids.get(ovs_port.INTERFACE) if named else None,
+        port_profile=_text_of(port, ovs_port.PROFILE),
+        interface_id=_text_of(port, ovs_port.INTERFACE) if named else None,
     )
+
+
+def _text_of(port: OvsPort, name: str) -> str | None:
+    """Return an external_id of a port. A longer one is cut, and ends in dots."""
+    data = port.ids.get(name, "").encode("utf-8", "surrogatepass")
+    if len(data) > _MAX_TEXT_BYTES:
+        data = data[:_MAX_TEXT_BYTES] + b"..."
+    return data.decode("utf-8", "replace") or None
 
 
 def _port_of(link: NicLink, before: OvsPort | None) -> OvsPort:

@@ -27,7 +27,10 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.daemon impor
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.mode import Mode
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.record import Record
-from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import AuditError
+from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
+    AuditError,
+    RecordError,
+)
 from ansible_collections.virtaudit.qemu.tests.unit.support.children import (
     Start,
 )
@@ -123,6 +126,45 @@ def test_best_effort_warns_and_continues(
     assert "Nothing was handed to qemu" not in text
     assert len(auditor.warnings) == len(set(auditor.warnings))
     assert len(auditor.records) == 2
+
+
+# No text can be made of this record.
+BAD = Record("VIRT_RESOURCE", {"reason": "detach", "net": "x res=success"})
+
+
+def test_a_record_that_cannot_be_made_keeps_no_other_record_from_the_log(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kernel = install(monkeypatch, Kernel())
+    with Auditor("required") as auditor, pytest.raises(RecordError) as caught:
+        auditor.together([RECORD, BAD, RECORD])
+    assert str(caught.value) == (
+        "audit: the record reason=detach was not written: the audit field net cannot hold 'x res=success'"
+    )
+    assert kernel.texts == [TEXT, TEXT]
+    assert auditor.missed
+    assert [each["confirmed"] for each in auditor.records] == [True, False, True]
+
+
+def test_a_record_that_did_not_land_comes_before_one_that_cannot_be_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    install(monkeypatch, Kernel(echoes=False))
+    with (
+        Auditor("required") as auditor,
+        pytest.raises(AuditError, match="reason=open was not written"),
+    ):
+        auditor.together([BAD, RECORD])
+
+
+def test_best_effort_warns_of_a_record_that_cannot_be_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kernel = install(monkeypatch, Kernel())
+    with Auditor("best_effort") as auditor:
+        auditor.together([BAD, RECORD])
+    assert kernel.texts == [TEXT]
+    assert "net cannot hold 'x res=success'" in str(auditor.warnings)
 
 
 def test_required_says_that_something_was_handed_over_before(

@@ -4,8 +4,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.network import (
+    Network,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.record import (
     MAX_TEXT_BYTES,
     MESSAGE_TYPES,
@@ -57,6 +62,22 @@ FIELDS = [
 def test_field(key: str, value: str | None, text: str) -> None:
     assert Record("VIRT_RESOURCE", {key: value}).text() == text
     assert Record.parse("VIRT_RESOURCE", text).fields == {key: value}
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "?", "Web Servers", "x res=success", "CAFE", 'a"b', "a\nb", "b\u00fc", None],
+)
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Network)])
+def test_an_update_can_have_any_text(name: str, value: str | None) -> None:
+    """Each value of a network can come from outside."""
+    for change in (
+        *Network().changes(Network(**{name: value})),
+        *Network(**{name: value}).changes(Network()),
+    ):
+        text = Record("VIRT_RESOURCE", {**change, "res": "failed"}).text()
+        found = Record.parse("VIRT_RESOURCE", text).fields
+        assert found == {**change, "res": "failed"}
 
 
 def test_fields_keep_their_order() -> None:

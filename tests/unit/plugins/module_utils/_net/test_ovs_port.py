@@ -17,6 +17,10 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.network import (
+    Network,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.record import Record
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
     LinkError,
     OptionError,
@@ -25,6 +29,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._net import ovs_por
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net.backends import (
     backend_of,
     kind_of,
+    openvswitch,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net.filter import nft
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net.interface_options import (
@@ -322,6 +327,46 @@ def test_other_kinds_have_no_external_ids(kind: str, suboption: str) -> None:
     item = an_item(type=kind, mode=None, **{suboption: uuid})
     with pytest.raises(OptionError, match=f"{suboption}: only a port of Open vSwitch"):
         parse_interfaces([item])
+
+
+@pytest.mark.parametrize("text", [None, ""])
+def test_no_profile(text: str | None) -> None:
+    (found,) = parse_interfaces([an_item(type="openvswitch", port_profile=text)])
+    assert found.network.port_profile is None
+
+
+def test_a_profile_can_be_any_text() -> None:
+    text = "Web Servers=1 'x' \u00fc"
+    (found,) = parse_interfaces([an_item(type="openvswitch", port_profile=text)])
+    assert found.network.port_profile == text
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("a\0b", "a port_profile cannot hold a NUL byte"),
+        ("\ud800", "is not a text that UTF-8 can encode"),
+        ("x" * 256, "the port_profile has 256 bytes; at most 255 fit"),
+    ],
+)
+def test_a_profile_that_no_record_can_have(text: str, problem: str) -> None:
+    with pytest.raises(
+        OptionError, match=rf"interfaces\[0\].port_profile: .*{problem}"
+    ):
+        parse_interfaces([an_item(type="openvswitch", port_profile=text)])
+
+
+@pytest.mark.parametrize("text", ["x" * 9000, "\u00fc" * 9000, "\U0001f600" * 9000])
+def test_a_long_profile_of_the_switch_fits_into_a_record(text: str) -> None:
+    port = ovs_port.OvsPort("br0", None, False, {"port-profile": text})
+    found = openvswitch._with_port(Network("br0"), port)
+    assert found.port_profile is not None
+    assert found.port_profile[:50] == text[:50]
+    assert found.port_profile.endswith("...")
+    # No task can ask for it, so it always differs.
+    assert len(found.port_profile.encode()) > 255
+    for change in found.changes(Network("br0", port_profile="x" * 255)):
+        Record("VIRT_RESOURCE", {"vm": " " * 255, "ticket": " " * 256, **change}).text()
 
 
 def test_an_interface_id_is_a_uuid() -> None:

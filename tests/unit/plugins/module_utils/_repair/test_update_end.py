@@ -166,6 +166,20 @@ def test_an_update_that_was_not_made_is_undone(
     assert (noted().link.network, noted().updating) == (BEFORE, None)
 
 
+def test_an_update_whose_record_cannot_be_made_stops_no_task(case: Case) -> None:
+    # The switch has a name that is too long for a record.
+    case.backend.after = Network("x" * 9000)
+    case.backend.network = case.nic.updating = case.backend.after
+    report = case.repaired()
+    assert "had been cut off after its link was on its new network; audit: the" in str(
+        report.warnings
+    )
+    assert "The next task tries again" in str(report.warnings)
+    assert noted().updating == case.backend.after
+    assert case.vm.note is not None
+    assert case.vm.note.busy == 100.0
+
+
 def test_an_update_that_cannot_be_undone_stays_noted(case: Case) -> None:
     case.backend.network = Network("br1")
     case.backend.problem = "br0 is gone"

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 import typing as t
@@ -19,6 +20,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.origin impor
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
     AuditError,
     LinkError,
+    RecordError,
     StuckError,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log import recent
@@ -206,6 +208,26 @@ def test_a_persistent_tap_is_removed_before_its_close_is_recorded(
         assert told(kernel) == ["stop crashed"]
         assert VmState(UUID).load() is not None
     assert recorded == [["stop crashed"]]
+
+
+def test_a_record_that_cannot_be_made_keeps_no_other_nic_from_its_end(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = a_kernel(monkeypatch)
+    bad = dataclasses.replace(tun(31), rdev="0A C8")
+    nics = {
+        MAC: a_nic_note(devices=[bad]),
+        OTHER: a_nic_note(mac=OTHER, devices=[tun(33)]),
+    }
+    with pytest.raises(RecordError, match="rdev cannot hold '0A C8'"):
+        settle(a_vm(interfaces=nics, started=False))
+    assert told(kernel) == ["detach", "detach", "close"]
+    left = VmState(UUID).load()
+    assert left is not None
+    assert {mac: nic.phase for mac, nic in left.interfaces.items()} == {
+        MAC: "held",
+        OTHER: "revoked",
+    }
 
 
 def test_without_audit_nothing_is_written(

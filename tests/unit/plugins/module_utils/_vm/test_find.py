@@ -17,6 +17,10 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
     MonitorError,
     VirtauditError,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import (
+    FrontEnd,
+    Inventory,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm import vm
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.find import find_vm
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import a_target
@@ -64,6 +68,22 @@ def test_a_qemu_that_lives_and_does_not_answer_is_an_error(
     monkeypatch.setattr(vm, "_ENDING_SECONDS", 0.01)
     with children() as start, pytest.raises(MonitorError, match="is gone"):
         look(start(), False, monkeypatch)
+
+
+def test_a_nic_without_a_mac_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_base(tmp_path, monkeypatch)
+    evil = FrontEnd("/machine/peripheral/evil", "e1000", "x res=success", "hostnet0")
+
+    def look(found: vm.Vm) -> None:
+        live = a_live(FakeQemu())
+        found._live = live._replace(inventory=Inventory([evil], {}, [], True))
+
+    monkeypatch.setattr(vm.Vm, "look", look)
+    warnings: list[str] = []
+    with find_vm(a_target(), False, warnings):
+        assert "reports 'x res=success' as the MAC of" in warnings[0]
 
 
 def lose_a_link(child: subprocess.Popen[bytes], ends: bool) -> None:

@@ -29,6 +29,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.differences imp
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.nic import (
     Nic,
+    nameless,
     observe_nics,
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
@@ -348,6 +349,21 @@ def test_a_back_end_alone(
     note = a_nic_note(devices=[tun(31)])
     found = observed(a_holder(*held), [], backends, interfaces={MAC: note})
     assert found == ({MAC: Nic(MAC, None, NETDEV, held, note)} if seen else {})
+
+
+def test_a_nic_without_a_mac_is_left_alone_and_said() -> None:
+    """A qemu that somebody has changed can report anything."""
+    forged = f"{MAC} res=success"
+    other = FrontEnd("/machine/peripheral/evil", "e1000", forged, "hostnet0")
+    # The id tells the MAC of a NIC of this collection.
+    ours = FrontEnd("/machine/peripheral/net-525400000001", "e1000", forged, NETDEV)
+    qemu = FakeQemu()
+    inventory = Inventory([other, ours], {"hostnet0": [31]}, [], True)
+    found = observe_nics(inventory, qemu.process, None)
+    assert {mac: nic.front_end for mac, nic in found.items()} == {MAC: ours}
+    (said,) = nameless("web01", qemu.process, inventory, found.values())
+    assert "(pid 4711) of VM web01 reports '52:54:00:00:00:01 res=success' as" in said
+    assert "the MAC of /machine/peripheral/evil" in said
 
 
 def test_a_guest_cannot_take_the_mac_of_another_nic() -> None:

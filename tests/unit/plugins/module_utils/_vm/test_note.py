@@ -113,6 +113,12 @@ def with_nic(**changes: t.Any) -> str:
         json.dumps({**as_json(), "booting": 1}),
         json.dumps({**as_json(), "boot_id": ["b"]}),
         with_nic(mac="52:54:00:00:00:99"),
+        json.dumps(
+            {
+                **as_json(),
+                "interfaces": {"x y": {**as_json()["interfaces"][MAC], "mac": "x y"}},
+            }
+        ),
         with_nic(phase="lost"),
         with_nic(phase=None),
         with_nic(ifname=7),

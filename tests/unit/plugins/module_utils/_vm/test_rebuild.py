@@ -74,6 +74,16 @@ def booted() -> Story:
     return story.start(fds=(31, 32)).start(OTHER, fds=(33,)).booted(pid=DEAD["pid"])
 
 
+def test_a_record_without_a_mac_makes_no_nic(
+    state: VmState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_log(monkeypatch, booted().open("x res=success"))
+    note = rebuild.read_note(state, write=True)
+    assert note is not None
+    assert [*note.interfaces] == [MAC, OTHER]
+    assert state.load() == note
+
+
 def a_log(monkeypatch: pytest.MonkeyPatch, story: Story) -> None:
     monkeypatch.setattr(recent, "records_of", lambda uuid, since: story.items)
 
