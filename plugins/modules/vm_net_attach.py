@@ -209,8 +209,9 @@ options:
         description:
           - Further arguments of qemu, such as those for disks. Each word is an item of its own, because no shell splits
             them.
-          - The module refuses arguments that it sets itself. It also refuses arguments that give the VM a network
-            device (C(-netdev), C(-device) with a NIC or a device of the host, the node of a tap in any option).
+          - The module refuses arguments that it sets itself, and a UUID in C(-smbios type=1,uuid=). It also refuses
+            arguments that give the VM a network device (C(-netdev), C(-device) with a NIC or a device of the host, the
+            node of a tap in any option).
           - With O(audit=required) it also refuses arguments that open a second monitor or another way into qemu
             (C(-qmp), C(-monitor), C(-mon), C(-serial mon:), C(-gdb), C(-qtest), C(-plugin)). With another value of
             O(audit) the task warns, and says what these arguments open.

@@ -22,6 +22,7 @@ from .._qemu.command import Backend, QemuOptions
 from .._repair.companion_unit import watch
 from .._repair.nic_end import has_remains
 from .._repair.vm_end import end_process
+from .._vm import identity
 from .._vm.note import Note
 from .._vm.vm import Vm
 from .handover import attached, claim, noting, record_grants, take_carriers
@@ -173,6 +174,7 @@ def _launch(
     note.bind(process)
     note.pid_file = os.path.exists(vm.state.pid_file)
     try:
+        identity.require_started(monitor, process, vm.name, vm.uuid)
         vm.adopt(process, monitor)
     except Exception:
         monitor.close()

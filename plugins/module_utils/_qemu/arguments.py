@@ -38,6 +38,10 @@ class Value(t.NamedTuple):
         )
 
 
+def _always(_value: Value) -> bool:
+    return True
+
+
 class Row(t.NamedTuple):
     """Options that the module refuses, always or for some values. ``gives`` is what they give the VM.
 
@@ -47,7 +51,7 @@ class Row(t.NamedTuple):
     options: str
     kind: Kind
     gives: str
-    when: t.Callable[[Value], bool] = lambda _value: True
+    when: t.Callable[[Value], bool] = _always
 
 
 # The network devices of "qemu -device help", on all architectures.
@@ -73,6 +77,11 @@ _NODE = re.compile(
     re.ASCII,
 )
 _OPEN_FILE = re.compile(r"/dev/(?:fd/|std(?:in|out|err)\b)|/proc/.*/fd/", re.ASCII)
+
+
+def _sets_uuid(value: Value) -> bool:
+    # Only the table of type 1 has a UUID, and qemu reads the type in several forms (1, 01, 0x1).
+    return value.has(("uuid",))
 
 
 def _is_there(value: Value) -> bool:
@@ -110,6 +119,7 @@ TABLE = (
     Row("net netdev nic", "own", "interfaces"),
     Row("name", "own", "name"),
     Row("uuid", "own", "uuid"),
+    Row("smbios", "own", "uuid", _sets_uuid),
     Row("machine M", "own", "qemu.machine"),
     Row("accel enable-kvm", "own", "qemu.accel"),
     Row("cpu", "own", "qemu.cpu"),
@@ -214,7 +224,8 @@ def refusals(arguments: t.Sequence[str]) -> t.Iterator[Refusal]:
         value = Value(text, _pairs(text, _FIRST_KEYS.get(option, "")))
         for row in _ROWS.get(option, ()):
             if row.when(value):
-                alone = equals or row.kind == "own" or option in _WITHOUT_VALUE
+                own = row.kind == "own" and row.when is _always
+                alone = equals or own or option in _WITHOUT_VALUE
                 yield Refusal(
                     word if alone else f"{word} {text}".rstrip(), row.kind, row.gives
                 )

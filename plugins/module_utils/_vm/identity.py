@@ -56,6 +56,10 @@ def reported(monitor: Monitor) -> dict[str, str | None]:
     Raises :class:`ProcessError` if neither qemu nor a relay that root runs serves the monitor.
     """
     _require_server(monitor)
+    return _said_by(monitor)
+
+
+def _said_by(monitor: Monitor) -> dict[str, str | None]:
     uuid, name = monitor.execute_all("query-uuid", "query-name")
     said = str(uuid["UUID"]).lower()
     return {
@@ -82,6 +86,40 @@ def behind(monitor: Monitor, note: Note | None) -> Process:
             "on this host. Nothing was recorded and nothing changed; give the path of the VM's own monitor"
         )
     return process
+
+
+def require_started(monitor: Monitor, process: Process, name: str, uuid: str) -> None:
+    """Require that a qemu that has just started says that it is the VM of the task. Raises :class:`ProcessError`.
+
+    With another name or UUID, no later task could find the VM that the records name.
+    """
+    said = _said_by(monitor)
+    if said != {"name": name, "uuid": uuid}:
+        raise ProcessError(
+            f"qemu (pid {process.pid}) started with the name {said['name']!r} and the UUID {said['uuid']}, and the task "
+            f"gave it the name {name!r} and the UUID {uuid}. The task ended the VM before its guest ran. Look for the "
+            "reason in qemu.args, and in qemu.binary if that is a script"
+        )
+
+
+def refuse_noted_elsewhere(
+    path: str, process: Process, note: Note | None, others: t.Callable[[], list[Note]]
+) -> None:
+    """Refuse a monitor of a process that this host has noted as another VM. Raises :class:`OptionError`.
+
+    Otherwise the records would have two VMs for one process. ``others`` reads the notes of the host's other VMs, which
+    takes time, and nobody needs them for the VM's own noted process.
+    """
+    if note is not None and note.process == process:
+        return
+    for other in others():
+        if other.process == process:
+            raise OptionError(
+                "qmp_socket",
+                f"{path} is the monitor of pid {process.pid} ({process.exe()}), which is VM {other.name} with the UUID "
+                f"{other.uuid} according to the note that this host made when the VM got its network devices. Nothing "
+                "was recorded and nothing changed; give that name and that UUID",
+            )
 
 
 def require_noted(path: str, process: Process, note: Note | None) -> None:

@@ -14,7 +14,7 @@ from .._errors import MonitorError, ProcessError, UnreachableError
 from .._proc import Process, boot_id
 from .._qemu.monitor import Monitor
 from .._qemu.nics import Inventory, free_ports, take_inventory
-from . import identity, target
+from . import identity, statedir, target
 from .history import History
 from .nic import Nic, observe_nics
 from .note import Note
@@ -227,6 +227,12 @@ class Vm:
         try:
             found = identity.behind(monitor, self.note)
             identity.require_noted(self.qmp_socket, found, self.note)
+            identity.refuse_noted_elsewhere(
+                self.qmp_socket,
+                found,
+                self.note,
+                lambda: statedir.other_notes(self.uuid),
+            )
             # Records with the name of another VM would be wrong.
             target.choose(self.name, self.uuid, identity.reported(monitor))
             self.adopt(found, monitor)

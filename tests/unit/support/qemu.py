@@ -90,6 +90,9 @@ class FakeQemu:
                 answers.append(exc)
         return answers
 
+    def execute_all(self, *commands: str) -> list[t.Any]:
+        return [self.execute(command) for command in commands]
+
     def wait_event(self, deadline: float) -> dict[str, t.Any] | None:
         return self.events.pop(0) if self.events else None
 

@@ -163,6 +163,9 @@ HARMLESS = [
     ["-kernel", "/boot/vmlinuz", "-initrd", "/boot/initrd"],
     ["-vnc", "127.0.0.1:1"],
     ["-smbios", "type=1,serial=x"],
+    ["-smbios", "type=1,serial=a,,uuid=x"],
+    ["-smbios", "type=2,serial=x", "-smbios", "type=11,value=uuid"],
+    ["-smbios", "file=/var/lib/vms/smbios.bin"],
     ["-nographic", "-snapshot", "-no-reboot"],
 ]
 
@@ -240,7 +243,35 @@ def test_every_option_of_the_table_is_tested() -> None:
     }
 
 
-@pytest.mark.parametrize("row", [row for row in TABLE if row.kind == "own"])
+UUID = "c1e2f3a4-0001-4000-8000-000000000011"
+
+
+@pytest.mark.parametrize("mode", ["required", "off"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        f"type=1,uuid={UUID}",
+        f"uuid={UUID},type=1",
+        f"type=01,uuid={UUID}",
+        f"type=0x1,uuid={UUID.upper()}",
+        f"type=1,serial=a,,b,uuid={UUID}",
+        f"type=1,serial=x,,,uuid={UUID}",
+        f"type=2,type=1,uuid={UUID}",
+        "type=1,uuid=",
+    ],
+)
+def test_another_uuid_is_refused(value: str, mode: Mode) -> None:
+    for arguments in spellings("smbios", value):
+        said = r"^qemu\.args: the module itself sets -.*smbios.*; use the option uuid$"
+        with pytest.raises(OptionError, match=said) as caught:
+            parse_qemu({**QEMU, "args": arguments}, [], mode)
+        # The rest of the option is allowed.
+        assert value in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in TABLE if row.kind == "own" and row.options != "smbios"]
+)
 def test_an_option_that_the_module_sets_is_refused_in_each_mode(
     row: tuple[str, ...],
 ) -> None:

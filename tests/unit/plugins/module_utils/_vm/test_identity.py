@@ -35,6 +35,7 @@ from ansible_collections.virtaudit.qemu.tests.unit.support.children import (
     process_of,
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.host import a_base, a_vm
+from ansible_collections.virtaudit.qemu.tests.unit.support.qemu import FakeQemu
 
 
 def looked_at(tmp_path: Path) -> t.ContextManager[Vm]:
@@ -175,6 +176,31 @@ def test_the_monitor_of_another_process_than_the_noted_one(start: Start) -> None
     child.wait()
     # The earlier process ended by itself.
     identity.require_noted("/m", other, note)
+
+
+def test_the_monitor_of_a_process_that_is_noted_as_another_vm(start: Start) -> None:
+    process, other = process_of(start()), process_of(start())
+    mine = a_note(pid=process.pid, start_time=process.start_time)
+    theirs = a_note(name="web02", uuid=OTHER, pid=other.pid, start_time=1)
+    identity.refuse_noted_elsewhere("/m", process, mine, lambda: pytest.fail("read"))
+    # The noted process of the other VM has ended, and a later one has its pid.
+    identity.refuse_noted_elsewhere("/m", other, mine, lambda: [theirs])
+    theirs.start_time = other.start_time
+    for note in (None, mine):
+        with pytest.raises(OptionError, match=f"VM web02 with the UUID {OTHER}"):
+            identity.refuse_noted_elsewhere("/m", other, note, lambda: [theirs])
+
+
+def test_a_started_qemu_is_the_vm_of_the_task() -> None:
+    qemu = FakeQemu()
+    said: dict[str, t.Any] = {"uuid": UUID.upper(), "name": "web01"}
+    qemu.answers["query-uuid"] = lambda given: {"UUID": said["uuid"]}
+    qemu.answers["query-name"] = lambda given: {"name": said["name"]}
+    identity.require_started(qemu.monitor, qemu.process, "web01", UUID)
+    for name, uuid in (("web01", OTHER), ("web02", UUID), (None, UUID)):
+        said.update(uuid=uuid, name=name)
+        with pytest.raises(ProcessError, match="task ended the VM before its guest"):
+            identity.require_started(qemu.monitor, qemu.process, "web01", UUID)
 
 
 OTHER = "c1e2f3a4-0001-4000-8000-000000000012"
