@@ -251,7 +251,8 @@ options:
     default: update
   timeout:
     description:
-      - How many seconds the task waits for an answer from qemu, and for another task on the same VM to end.
+      - How many seconds the task waits for an answer from qemu, and for another task on the same VM to end. At most
+        86400, which is a day.
       - It also waits so long for the guest to release a NIC, with O(exclusive=true) and O(on_mismatch=replace).
     type: float
     default: 10

@@ -56,7 +56,7 @@ options:
   timeout:
     description:
       - How many seconds the task waits for the guest to release a NIC or to shut down, for an answer from qemu, and for
-        another task on the same VM to end.
+        another task on the same VM to end. At most 86400, which is a day.
     type: float
     default: 20
 seealso:

@@ -12,6 +12,7 @@ import typing as t
 from .._audit.messages import Messages
 from .._errors import LinkError
 from .._qemu import hotplug
+from .._qemu.process import is_running
 from .._repair.nic_end import nic_end_records, remove_remains, wait_free
 from .._vm.history import of_note
 from .._vm.nic import Nic
@@ -180,7 +181,7 @@ def _remove_remains(entry: NicNote) -> str | None:
 
 def _grace(vm: Vm) -> float:
     """Return how many seconds to wait for a guest that lost its host side. A paused guest cannot answer."""
-    running = vm.live.monitor.execute("query-status")["running"]
+    running = is_running(vm.live.monitor)
     return min(_GRACE_SECONDS, vm.target.timeout) if running else 0.0
 
 
@@ -214,7 +215,7 @@ def _may_freeze(vm: Vm, note: Note) -> t.Iterator[None]:
 
     If the task is cut off meanwhile, the next task lets the guest go on.
     """
-    note.frozen = vm.live.monitor.execute("query-status")["running"]
+    note.frozen = is_running(vm.live.monitor)
     vm.state.save(note)
     yield
     note.frozen = False

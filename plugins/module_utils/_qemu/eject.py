@@ -17,7 +17,9 @@ import re
 import typing as t
 
 from .._errors import MonitorError
+from .answers import entries_of
 from .monitor import Monitor
+from .process import is_running
 
 # docs/specs/acpi_pci_hotplug: offsets from acpi-pcihp-io-base
 _EJECT = 0x08
@@ -62,14 +64,15 @@ def _bus_of(monitor: Monitor, path: str) -> tuple[str, int | None]:
 def _is_alone(monitor: Monitor, bus: str) -> bool:
     """Tell whether the bus has only one card, because an eject removes all cards of a slot."""
     listing = monitor.execute("qom-list", {"path": bus})
-    return sum(str(entry["name"]).startswith("child[") for entry in listing) == 1
+    return sum(name.startswith("child[") for name, _kind in entries_of(listing)) == 1
 
 
 def _io_base(monitor: Monitor) -> int | None:
-    for entry in monitor.execute("qom-list", {"path": "/machine/unattached"}):
-        if entry["type"] == "child<ICH9-LPC>":
+    listing = monitor.execute("qom-list", {"path": "/machine/unattached"})
+    for name, kind in entries_of(listing):
+        if kind == "child<ICH9-LPC>":
             where = {
-                "path": f"/machine/unattached/{entry['name']}",
+                "path": f"/machine/unattached/{name}",
                 "property": "acpi-pcihp-io-base",
             }
             answer = monitor.try_all([("qom-get", where)])[0]
@@ -79,7 +82,7 @@ def _io_base(monitor: Monitor) -> int | None:
 
 @contextlib.contextmanager
 def _frozen(monitor: Monitor) -> t.Iterator[None]:
-    if not monitor.execute("query-status")["running"]:
+    if not is_running(monitor):
         yield
         return
     monitor.execute("stop")

@@ -63,7 +63,7 @@ def unplug(monitor: Monitor, paths: t.Iterable[str], deadline: float) -> Unplugg
             if event is None:
                 break
             # A virtio NIC sends a second event, for the device inside it.
-            path = event.get("data", {}).get("path")
+            path = str(event.get("data", {}).get("path"))
             if event["event"] == "DEVICE_DELETED" and path in waiting:
                 done.gone.add(path)
                 waiting.discard(path)

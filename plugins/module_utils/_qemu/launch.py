@@ -154,9 +154,26 @@ def start(
             # Close our copy of the socket. With it, the socket of a dead qemu would still seem to listen.
             listener.close()
         try:
-            monitor = Monitor(path, timeout)
-        except (MonitorError, OSError) as exc:
-            raise ProcessError(_why_not(child, said, exc, timeout)) from exc
+            return _reach(child, said, path, arguments[0], timeout)
+        except BaseException:
+            # Nobody has noted this process yet.
+            _end_all(child)
+            raise
+
+
+def _reach(
+    child: subprocess.Popen[bytes],
+    said: t.BinaryIO,
+    path: str,
+    binary: str,
+    timeout: float,
+) -> tuple[Process, Monitor]:
+    """Return a qemu that was started and its monitor, when it is ready. Raises :class:`ProcessError`."""
+    try:
+        monitor = Monitor(path, timeout)
+    except (MonitorError, OSError) as exc:
+        raise ProcessError(_why_not(child, said, exc, timeout)) from exc
+    try:
         process = Process.of(child.pid)
         owner = None
         with contextlib.suppress(MonitorError):
@@ -164,9 +181,11 @@ def start(
             # listens on the socket.
             owner = owner_of_cpus(monitor)
         if process is None or owner != process:
-            monitor.close()
             _end_all(child, owner)
-            raise ProcessError(_not_qemu(child, owner, arguments[0], said))
+            raise ProcessError(_not_qemu(child, owner, binary, said))
+    except BaseException:
+        monitor.close()
+        raise
     return process, monitor
 
 
@@ -187,7 +206,10 @@ def _not_qemu(
 
 
 def _end_all(child: subprocess.Popen[bytes], other: Process | None = None) -> None:
-    """End the process that was started, and all processes of its session."""
+    """End the process that was started, and all processes of its session, unless that is done."""
+    if child.returncode is not None:
+        # Its pid may be that of another process by now.
+        return
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
     if other is not None:

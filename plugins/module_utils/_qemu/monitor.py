@@ -19,6 +19,7 @@ import time
 import typing as t
 
 from .._errors import MonitorError, QmpError, UnreachableError
+from .answers import malformed
 
 _MAX_LINE_BYTES = 16 * 1024 * 1024
 _CHUNK_BYTES = 65536
@@ -195,6 +196,8 @@ class Monitor:
             elif message.get("id") == number:
                 if "error" in message:
                     error = message["error"]
+                    if not isinstance(error, dict):
+                        raise malformed(command, message)
                     return QmpError(
                         command, str(error.get("class")), str(error.get("desc"))
                     )
@@ -239,9 +242,10 @@ class Monitor:
         return self._parse(line)
 
     def _parse(self, line: bytes) -> dict[str, t.Any]:
-        with contextlib.suppress(ValueError):
+        # A line can have more brackets than Python can follow.
+        with contextlib.suppress(ValueError, RecursionError):
             message = json.loads(line)
-            if isinstance(message, dict):
+            if isinstance(message, dict) and isinstance(message.get("data", {}), dict):
                 return message
         raise MonitorError(f"{self.path} is not a QMP monitor: it sent {line[:100]!r}")
 

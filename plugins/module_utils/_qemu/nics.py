@@ -13,6 +13,7 @@ import types
 import typing as t
 
 from .._errors import QmpError
+from .answers import entries_of, value_of
 from .ids import is_own_port, mac_of
 from .monitor import Monitor
 
@@ -25,7 +26,7 @@ _BACKEND = re.compile(
     r"^(?: \\ )?(?P<id>\S+): index=\d+,type=(?P<type>tap|vhost-vdpa),(?P<rest>.*)$",
     re.MULTILINE,
 )
-_BACKEND_FD = re.compile(r"\bfd=(\d+)")
+_BACKEND_FD = re.compile(r"\bfd=(\d{1,9})\b")
 # The line of a tap that qemu opened by itself. It has no fd.
 _BACKEND_IFNAME = re.compile(r"\bifname=([^,]+)")
 
@@ -76,10 +77,10 @@ def take_inventory(monitor: Monitor) -> Inventory:
     for container, listing in zip(_CONTAINERS, listings):
         if isinstance(listing, QmpError):
             continue
-        for entry in listing:
-            kind = _child_type(entry)
+        for name, link in entries_of(listing):
+            kind = _child_type(link)
             if kind is not None:
-                children.append((container, entry["name"], kind))
+                children.append((container, name, kind))
     ports = [
         name
         for container, name, kind in children
@@ -96,7 +97,7 @@ def take_inventory(monitor: Monitor) -> Inventory:
         or _is_pcie(monitor),
         ifnames=ifnames,
         vdpas=_vdpas(text),
-        virt="kvm" if kvm["enabled"] else "qemu",
+        virt="kvm" if value_of("query-kvm", kvm, "enabled", bool) else "qemu",
     )
 
 
@@ -141,12 +142,11 @@ def _takes_devices(port: str) -> tuple[str, dict[str, t.Any]]:
 
 def _is_free(listing: t.Any) -> bool:
     return not isinstance(listing, QmpError) and not any(
-        str(entry["name"]).startswith("child[") for entry in listing
+        name.startswith("child[") for name, _kind in entries_of(listing)
     )
 
 
-def _child_type(entry: t.Mapping[str, t.Any]) -> str | None:
-    kind = str(entry["type"])
+def _child_type(kind: str) -> str | None:
     return kind[len("child<") : -1] if kind.startswith("child<") else None
 
 

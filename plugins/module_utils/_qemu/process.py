@@ -14,6 +14,7 @@ import re
 import typing as t
 
 from .._proc import Process, all_processes, group_of
+from .answers import value_of
 from .ids import MONITOR_ARGUMENT
 from .monitor import Monitor
 
@@ -91,10 +92,19 @@ def find_named(
     return None
 
 
+def is_running(monitor: Monitor) -> bool:
+    """Tell whether the guest's CPUs run (QMP ``query-status``)."""
+    status = monitor.execute("query-status")
+    return value_of("query-status", status, "running", bool)
+
+
 def owner_of_cpus(monitor: Monitor) -> Process | None:
     """Return the process whose threads are the CPUs of the VM behind a monitor (QMP ``query-cpus-fast``)."""
     cpus = monitor.execute("query-cpus-fast")
-    threads = {cpu["thread-id"] for cpu in cpus} if isinstance(cpus, list) else set()
+    threads = {
+        value_of("query-cpus-fast", cpu, "thread-id", int)
+        for cpu in (cpus if isinstance(cpus, list) else [])
+    }
     owners = {group_of(thread) for thread in threads}
     pid = owners.pop() if len(owners) == 1 else None
     return None if pid is None else Process.of(pid)

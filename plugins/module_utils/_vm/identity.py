@@ -13,9 +13,11 @@ import contextlib
 import os
 import pwd
 import typing as t
+import uuid as uuidlib
 
 from .._errors import OptionError, ProcessError, UnreachableError
 from .._proc import Process, all_processes
+from .._qemu.answers import malformed, value_of
 from .._qemu.monitor import Monitor
 from .._qemu.process import find_named, find_qemu, is_qemu, owner_of_cpus, told
 from .note import Note
@@ -61,9 +63,15 @@ def reported(monitor: Monitor) -> dict[str, str | None]:
 
 def _said_by(monitor: Monitor) -> dict[str, str | None]:
     uuid, name = monitor.execute_all("query-uuid", "query-name")
-    said = str(uuid["UUID"]).lower()
+    text = value_of("query-uuid", uuid, "UUID", str)
+    try:
+        # The UUID is the name of a directory, so it may be nothing else.
+        said = str(uuidlib.UUID(text))
+    except ValueError as exc:
+        raise malformed("query-uuid", uuid) from exc
+    named = isinstance(name, dict) and "name" in name
     return {
-        "name": name.get("name"),
+        "name": value_of("query-name", name, "name", str) if named else None,
         "uuid": None if said == _NO_UUID else said,
     }
 

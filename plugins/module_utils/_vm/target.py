@@ -15,6 +15,8 @@ from .._errors import OptionError
 from .._text import check_text
 
 _MAX_NAME_BYTES = 255
+# A day. Waiting for longer is a mistake, and the kernel cannot wait for every number of seconds.
+_MAX_SECONDS = 86400
 _MACHINE_ID = re.compile(r"[0-9a-f]{32}")
 _MACHINE_ID_PATHS = ("/etc/machine-id", "/var/lib/dbus/machine-id")
 
@@ -40,6 +42,10 @@ class Target(t.NamedTuple):
         if not 0 < timeout < math.inf:
             raise OptionError(
                 "timeout", f"{timeout:g} is not a positive number of seconds"
+            )
+        if timeout > _MAX_SECONDS:
+            raise OptionError(
+                "timeout", f"{timeout:g} seconds are more than a day ({_MAX_SECONDS})"
             )
         return cls(
             name=parse_name(params["name"]),

@@ -116,6 +116,9 @@ def test_end_in_the_middle_of_a_command(path: str) -> None:
         (b"\xff\xfe\n", "is not a QMP monitor: it sent"),
         (b"\n", "is not a QMP monitor: it sent"),
         (b"[]\n", "is not a QMP monitor: it sent b'[]'"),
+        (b"[" * 200_000 + b"\n", "is not a QMP monitor: it sent b'[[["),
+        (b'{"event": "A", "data": null}\n', "is not a QMP monitor: it sent"),
+        (b'{"event": "A", "data": "x"}\n', "is not a QMP monitor: it sent"),
         (b'{"QGA": {}}\n', "is not a QMP monitor: it greeted with {'QGA': {}}"),
         (b"", "is gone (closed the connection)"),
     ],
@@ -131,6 +134,18 @@ def test_garbage_at_a_command(path: str) -> None:
         client.raw(b"qemu-system: boom\n")
 
     fails(path, script, "is not a QMP monitor: it sent b'qemu-system: boom'")
+
+
+@pytest.mark.parametrize("error", ["x", None, [], 1])
+def test_an_error_that_is_none(path: str, error: t.Any) -> None:
+    def script(client: Client) -> None:
+        client.greet()
+        client.send({"error": error, "id": client.receive()["id"]})
+
+    with Server(path, script), pytest.raises(MonitorError) as caught:
+        talk(path)
+    assert "qemu answered query-name with" in str(caught.value)
+    assert not isinstance(caught.value, QmpError)
 
 
 def test_text_without_end(path: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -195,7 +195,9 @@ def test_a_started_qemu_is_the_vm_of_the_task() -> None:
     qemu = FakeQemu()
     said: dict[str, t.Any] = {"uuid": UUID.upper(), "name": "web01"}
     qemu.answers["query-uuid"] = lambda given: {"UUID": said["uuid"]}
-    qemu.answers["query-name"] = lambda given: {"name": said["name"]}
+    qemu.answers["query-name"] = lambda given: (
+        {} if said["name"] is None else {"name": said["name"]}
+    )
     identity.require_started(qemu.monitor, qemu.process, "web01", UUID)
     for name, uuid in (("web01", OTHER), ("web02", UUID), (None, UUID)):
         said.update(uuid=uuid, name=name)

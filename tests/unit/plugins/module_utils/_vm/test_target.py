@@ -43,6 +43,34 @@ def test_refused_name(name: str, words: str) -> None:
     assert caught.value.option == "name"
 
 
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0 is not a positive number of seconds"),
+        (-1, "-1 is not a positive number of seconds"),
+        (float("nan"), "nan is not a positive number of seconds"),
+        (float("inf"), "inf is not a positive number of seconds"),
+        (86400.1, "86400.1 seconds are more than a day"),
+        (1e10, "1e\\+10 seconds are more than a day"),
+        (1, None),
+        (86400, None),
+    ],
+)
+def test_timeout(seconds: float, words: str | None) -> None:
+    params = {
+        "name": "web01",
+        "uuid": UUID,
+        "qmp_socket": None,
+        "audit": "off",
+        "timeout": seconds,
+    }
+    if words is None:
+        assert target.Target.of(params).timeout == seconds
+        return
+    with pytest.raises(OptionError, match=f"^timeout: {words}"):
+        target.Target.of(params)
+
+
 @pytest.mark.parametrize("code", [0xD800, 0xDCFF])
 def test_a_name_that_has_no_bytes_is_refused(code: int) -> None:
     with pytest.raises(OptionError, match="not a text that UTF-8 can encode"):
