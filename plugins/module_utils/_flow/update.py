@@ -31,18 +31,18 @@ def update(
     if nic is None or move is None or nic.ifname is None:
         raise LinkError(f"{step.interface.mac} has no link that the task could update")
     entry = note.interfaces.setdefault(nic.mac, nic.as_note())
-    entry.ifname, old = nic.ifname, entry.link.network
+    entry.ifname = nic.ifname
     if entry.updating is not None:
         # First take away what an interrupted update has set.
-        put_on(vm, entry, entry.link.on(entry.updating), old)
-    entry.updating = move.after
+        put_on(vm, entry, entry.link.on(entry.updating), entry.former)
+    entry.begin_update(move.before, move.after)
     vm.state.save(note)
     try:
         put_on(vm, entry, entry.link, move.after)
         _require(entry, move.after)
     except VirtauditError:
-        if not put_back(vm, entry, entry.link.on(move.after), old):
-            entry.updating = None
+        if not put_back(vm, entry, entry.link.on(move.after), entry.former):
+            entry.end_update()
         _record(auditor, messages, entry, move, success=False)
         raise
     _record(auditor, messages, entry, move, success=True)

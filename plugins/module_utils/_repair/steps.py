@@ -181,7 +181,7 @@ def _step_of_update(
     if nic.updating is None:
         return None
     updated = host.is_updated(nic)
-    changes = nic.link.network.changes(nic.updating)
+    changes = nic.before_update.changes(nic.updating)
     missing = any(
         not history.has_update(nic.mac, change, updated) for change in changes
     )

@@ -32,18 +32,20 @@ def settle_update(
     link, after = nic.link, nic.updating
     if after is None:
         return []
-    before = link.network
+    before = nic.before_update
     if done:
         # Nobody knows whether the guest saw it.
-        now, problems = after, try_carrier(vm, nic.mac, before, after)
+        problems = try_carrier(vm, nic.mac, link.network, after)
     else:
-        now, problems = before, put_back(vm, nic, link.on(after), before)
+        problems = put_back(vm, nic, link.on(after), nic.former)
     changes = before.changes(after)
     records = messages.net_updates(nic.mac, nic.ifname, before, after, done)
     for change, record in zip(changes, records):
         if not vm.history.has_update(nic.mac, change, done):
             auditor.write(record)
     auditor.prove()
-    if not problems:
-        nic.put_on(now)
+    if not problems and done:
+        nic.put_on(after)
+    elif not problems:
+        nic.end_update()
     return problems

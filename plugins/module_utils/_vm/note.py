@@ -43,8 +43,9 @@ class NicNote:
     ``phase`` is ``opening`` until the hand-over is on record, ``held`` while qemu has it, and ``revoked`` if
     the host side is closed and the guest still has its NIC. ``pending`` tells that the guest was asked to
     release it and has not. ``made`` tells that this collection attached it. ``network`` is the network of its
-    link, apart from ``source``, and ``updating`` is the network that a task is putting it on. ``devices`` are
-    those that were opened for it, with their numbers in qemu as soon as qemu has them.
+    link, apart from ``source``. ``updating`` is the network that a task is putting it on, and ``observed`` is the network
+    that the kernel showed before that. A note of an older version does not have it. ``devices`` are those that were opened
+    for it, with their numbers in qemu as soon as qemu has them.
     """
 
     mac: str
@@ -62,6 +63,7 @@ class NicNote:
     devices: list[Device] = dataclasses.field(default_factory=list)
     network: Network = dataclasses.field(default_factory=Network)
     updating: Network | None = None
+    observed: Network | None = None
 
     @property
     def link(self) -> NicLink:
@@ -75,10 +77,33 @@ class NicNote:
         networks = (self.link.network, self.updating)
         return [self.link.on(each) for each in networks if each is not None]
 
+    @property
+    def before_update(self) -> Network:
+        """Return the network that its link was on before an update, which the records of the update name."""
+        return self.observed or self.link.network
+
+    @property
+    def former(self) -> Network:
+        """Return the network to put its link back on if an update fails.
+
+        That is its noted network, even if something else had changed the link. A value that nobody noted, because no task
+        asked for it, is the one that the kernel showed.
+        """
+        noted = self.link.network
+        return dataclasses.replace(noted, mtu=noted.mtu or self.before_update.mtu)
+
+    def begin_update(self, before: Network, after: Network) -> None:
+        """Note that a task is putting its link on another network."""
+        self.observed, self.updating = before, after
+
+    def end_update(self) -> None:
+        """Note that its link is on its noted network again."""
+        self.observed = self.updating = None
+
     def put_on(self, network: Network) -> None:
         """Note the network that its link is on now."""
         self.source, self.network = network.source or "", network
-        self.updating = None
+        self.end_update()
 
 
 @dataclasses.dataclass
@@ -188,9 +213,8 @@ def decode(text: str) -> Note:
             entry,
             devices=[_build(Device, item) for item in entry.get("devices", [])],
             network=_build(Network, entry.get("network", {})),
-            updating=(
-                _build(Network, entry["updating"]) if entry.get("updating") else None
-            ),
+            updating=_build_network(entry, "updating"),
+            observed=_build_network(entry, "observed"),
         )
         for mac, entry in data.get("interfaces", {}).items()
     }
@@ -198,6 +222,10 @@ def decode(text: str) -> Note:
         if nic.mac != mac or not is_mac(mac) or nic.phase not in _PHASES:
             raise ValueError(f"{mac} is noted as {nic.mac}, {nic.phase}")
     return _build(Note, data, interfaces=interfaces)
+
+
+def _build_network(entry: t.Mapping[str, t.Any], key: str) -> Network | None:
+    return _build(Network, entry[key]) if entry.get(key) else None
 
 
 _Kind = t.TypeVar("_Kind")

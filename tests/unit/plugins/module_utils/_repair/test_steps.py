@@ -240,6 +240,20 @@ def test_an_update_that_was_cut_off(
     assert not step.records
 
 
+@pytest.mark.parametrize("updated", [True, False])
+def test_an_update_of_a_link_that_something_else_had_changed(updated: bool) -> None:
+    """The records name the network that the kernel showed, and not the noted one."""
+    shown = Network("br7", mtu="1500")
+    after = Network("br1", mtu="1400")
+    nic = a_nic_note(updating=after, observed=shown)
+    note = a_note(interfaces={MAC: nic})
+    for before, due in ((Network("br0"), True), (shown, False)):
+        said = SAYS.net_updates(MAC, "vt525400000001", before, after, updated)
+        host = a_host(updated=updated)
+        (step,) = steps_of(note, on_record(*said), True, {MAC: WHOLE}, host)
+        assert step.records is due
+
+
 @pytest.mark.parametrize(
     ("found", "now", "action", "words"),
     [

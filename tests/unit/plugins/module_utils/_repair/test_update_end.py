@@ -166,6 +166,21 @@ def test_an_update_that_was_not_made_is_undone(
     assert (noted().link.network, noted().updating) == (BEFORE, None)
 
 
+@pytest.mark.parametrize("done", [True, False])
+def test_an_mtu_that_nobody_noted(case: Case, done: bool) -> None:
+    shown, after = Network("br0", mtu="1500"), Network("br0", mtu="1400")
+    case.nic.begin_update(shown, after)
+    case.backend.after = after
+    case.backend.network = after if done else Network("br0", mtu="1234")
+    case.repaired()
+    (text,) = case.kernel.texts
+    assert 'old-mtu="1500" new-mtu="1400"' in text
+    assert case.backend.network == (after if done else shown)
+    # No task has asked for the earlier one.
+    assert noted().link.network == (after if done else BEFORE)
+    assert (noted().updating, noted().observed) == (None, None)
+
+
 def test_an_update_whose_record_cannot_be_made_stops_no_task(case: Case) -> None:
     # The switch has a name that is too long for a record.
     case.backend.after = Network("x" * 9000)

@@ -128,6 +128,8 @@ def with_nic(**changes: t.Any) -> str:
         with_nic(network={"vlan": 42}),
         with_nic(updating={"source": ["br0"]}),
         with_nic(updating="br0"),
+        with_nic(observed={"mtu": 1500}),
+        with_nic(observed="br0"),
         with_nic(devices=[{**dataclasses.asdict(tun(31)), "fd": "31"}]),
         with_nic(devices={"fd": 31}),
     ],
@@ -152,6 +154,24 @@ def test_an_update_whose_record_did_not_land_is_under_way_again() -> None:
     failed = SAYS.net_updates(MAC, "x", Network("br0"), Network("br1"), False)
     note.unrecord("1.000:2", failed[0].fields)
     assert note.interfaces[MAC].updating is None
+
+
+def test_the_network_before_an_update(state: VmState) -> None:
+    nic = a_nic_note(network=Network(link="down"))
+    before, after = Network("br7", mtu="1500"), Network("br1", mtu="1400")
+    nic.begin_update(before, after)
+    state.save(a_note(interfaces={MAC: nic}))
+    loaded = state.load()
+    assert loaded is not None
+    assert loaded.interfaces[MAC] == nic
+    assert nic.before_update == before
+    # The noted network, with the MTU that nobody noted.
+    assert nic.former == Network("br0", link="down", mtu="1500")
+    nic.end_update()
+    assert nic.former == nic.before_update == Network("br0", link="down")
+    # The note of an older version.
+    nic.updating = after
+    assert nic.former == nic.before_update == Network("br0", link="down")
 
 
 def test_keys_of_a_newer_version_are_left_out(state: VmState) -> None:
