@@ -232,7 +232,8 @@ options:
   exclusive:
     description:
       - Whether the VM is to have no other NICs than O(interfaces). After the module has attached those, it detaches all
-        other NICs of the VM with the guest's help, and records that.
+        other NICs of the VM with the guest's help, and records that. It only warns of a NIC whose host side is closed
+        already and that the guest still shows.
     type: bool
     version_added: 1.1.0
     default: false

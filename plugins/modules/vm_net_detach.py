@@ -143,7 +143,8 @@ interfaces:
     action:
       description:
         - V(detached) if the guest released it and its host side is closed; V(revoked) if O(force) closed the host side;
-          V(absent) if qemu held none of its devices before the task.
+          V(absent) if qemu held none of its devices before the task. If the task stops the VM, each NIC that the VM still
+          had is V(detached).
         - V(pending) if the guest did not release it in time and qemu still holds its devices, or if another process
           holds them. The task has failed then.
       type: str

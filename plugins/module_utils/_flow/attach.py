@@ -44,6 +44,10 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool, report: Report) -> None
 
             report.warnings += monitors(plan.start)
         report.warnings += complaints(plan)
+        if plan.closed:
+            from .outcome import closed_words
+
+            report.warnings += [closed_words(vm.name, nic.mac) for nic in plan.closed]
         report.vm = {**vm.result(), "started": False}
         if not plan.changes:
             report.auditor.look()

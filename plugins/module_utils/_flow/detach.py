@@ -18,7 +18,7 @@ from .._vm.nic import Nic
 from .._vm.note import NicNote
 from .._vm.target import Target
 from .._vm.vm import Vm
-from .outcome import Action, Outcome, require_gone
+from .outcome import Action, Outcome, closed_words, require_gone
 from .release import release
 from .unknown import seen_of, unknown_words
 
@@ -48,7 +48,8 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool, report: Report) -> None
         present, absent = _plan(vm, asked, released)
         report.warnings += unknown_words(vm, seen, [each.mac for each in absent])
         stop = params["stop_vm"] if vm.running else "never"
-        planned = _predict(present, params["force"], stop)
+        leaving = present if stop == "never" else _all_nics(vm)
+        planned = _predict(leaving, params["force"], stop)
         report.diff = _make_diff(vm, planned, stop)
         report.interfaces = [outcome.result() for outcome in absent]
         if not present and stop == "never":
@@ -86,8 +87,7 @@ def _detach(
             outcome.action in ("detached", "revoked") for outcome in outcomes
         )
     report.warnings += [
-        f"the host side of {outcome.mac} is closed, and the guest of VM {vm.name} still shows the NIC, without a "
-        "network. The NIC disappears when the guest releases it or is reset"
+        closed_words(vm.name, outcome.mac)
         for outcome in outcomes
         if outcome.pending and outcome.action != "pending"
     ]
@@ -200,6 +200,13 @@ def _plan(
         released.get(mac, Outcome(mac, "absent")) for mac in macs if mac not in vm.nics
     ]
     return present, absent
+
+
+def _all_nics(vm: Vm) -> list[Nic]:
+    """Return all NICs of the VM, in the order in which the end of the VM reports them."""
+    noted = vm.note.interfaces if vm.note else {}
+    macs = dict.fromkeys((*noted, *vm.nics))
+    return [vm.nics[mac] for mac in macs if mac in vm.nics]
 
 
 def _predict(present: t.Sequence[Nic], force: bool, stop: str) -> list[Outcome]:

@@ -42,6 +42,14 @@ class Outcome:
         }
 
 
+def closed_words(name: str, mac: str) -> str:
+    """Say that qemu has given up a NIC that the guest of VM ``name`` still has."""
+    return (
+        f"the host side of {mac} is closed, and the guest of VM {name} still shows the NIC, without a network. The NIC "
+        "disappears when the guest releases it or is reset"
+    )
+
+
 def require_gone(
     name: str, timeout: float, force: bool, outcomes: t.Sequence[Outcome]
 ) -> None:

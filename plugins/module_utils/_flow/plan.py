@@ -11,7 +11,7 @@ from .._errors import MismatchError, OptionError
 from .._net.backends import backend_of
 from .._net.interface import Interface
 from .._vm import identity, statedir
-from .._vm.differences import Move, differences, move_of
+from .._vm.differences import Move, details, differences, move_of
 from .._vm.nic import Nic
 from .._vm.note import Note
 from .._vm.statedir import VmState
@@ -37,13 +37,15 @@ class Step(t.NamedTuple):
 class Plan(t.NamedTuple):
     """All steps. ``start`` is how to start the VM if it does not run. ``ports`` are the ports for new NICs.
 
-    ``unlisted`` are the NICs that the task does not list and detaches, after it has attached the others.
+    ``unlisted`` are the NICs that the task does not list and detaches, after it has attached the others. ``closed`` are
+    those that it does not list and leaves, because their host side is closed already and only the guest can do the rest.
     """
 
     steps: list[Step]
     start: QemuOptions | None
     ports: list[str]
     unlisted: tuple[Nic, ...] = ()
+    closed: tuple[Nic, ...] = ()
 
     @property
     def changes(self) -> bool:
@@ -69,8 +71,10 @@ def make_plan(
             _step(vm, interface, params["on_mismatch"]) for interface in interfaces
         ]
         _check_new(vm, steps)
-        unlisted = _unlisted(vm, interfaces) if params["exclusive"] else ()
-        return Plan(steps, None, _ports(vm, steps), unlisted)
+        others = _unlisted(vm, interfaces) if params["exclusive"] else []
+        unlisted = tuple(nic for nic in others if not nic.is_closed)
+        closed = tuple(nic for nic in others if nic.is_closed)
+        return Plan(steps, None, _ports(vm, steps), unlisted, closed)
     if qemu is None:
         raise OptionError(
             "qemu",
@@ -91,10 +95,10 @@ def make_plan(
     return Plan(steps, qemu, [])
 
 
-def _unlisted(vm: Vm, interfaces: t.Sequence[Interface]) -> tuple[Nic, ...]:
+def _unlisted(vm: Vm, interfaces: t.Sequence[Interface]) -> list[Nic]:
     """Return the NICs that the VM has and the task does not list, by MAC."""
     listed = {interface.mac for interface in interfaces}
-    return tuple(nic for mac, nic in sorted(vm.nics.items()) if mac not in listed)
+    return [nic for mac, nic in sorted(vm.nics.items()) if mac not in listed]
 
 
 def _step(vm: Vm, interface: Interface, on_mismatch: str) -> Step:
@@ -239,17 +243,31 @@ def make_diff(vm: Vm, plan: Plan) -> dict[str, t.Any]:
     before = {mac: _essence(nic.result()) for mac, nic in vm.nics.items()}
     after = dict(before)
     for step in plan.steps:
+        mac, (had, gets) = step.interface.mac, _details(step)
         if step.action == "attach":
-            after[step.interface.mac] = _essence(asked(step.interface))
+            after[mac] = {**_essence(asked(step.interface)), **gets}
         elif step.nic is not None and step.move is not None:
             planned = updated(step.nic.result(), step.move)
-            after[step.interface.mac] = _essence(planned)
+            after[mac] = {**_essence(planned), **gets}
+        if had:
+            before[mac] = {**before[mac], **had}
     for nic in plan.unlisted:
         del after[nic.mac]
     return {
         "before": {"running": vm.running, "interfaces": before},
         "after": {"running": True, "interfaces": after},
     }
+
+
+def _details(step: Step) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
+    """Return the values that a step changes and that no result has, as they are before and after it."""
+    if step.nic is None or step.action == "unchanged":
+        return {}, {}
+    pairs = details(step.interface, step.nic, step.move)
+    return (
+        {name: have for name, (have, _want) in pairs.items()},
+        {name: want for name, (_have, want) in pairs.items()},
+    )
 
 
 def _essence(nic: dict[str, t.Any]) -> dict[str, t.Any]:

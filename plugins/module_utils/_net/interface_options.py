@@ -33,6 +33,8 @@ _IFNAME = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
 # Names of links for which systemd's own .network files set up a DHCP server, masquerading and
 # addresses, for its containers and VMs.
 _CLAIMED = re.compile(r"(?:vt|ve|vb|vz)-.*|host0", re.ASCII)
+# net/core/neighbour.c, net/ipv4/devinet.c: the kernel makes no link of these names.
+_SETTINGS = ("all", "default")
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 
 
@@ -151,6 +153,12 @@ def _check_ifname(interface: Interface, suboption: str) -> None:
         raise interface.error(
             suboption,
             f"{name!r} is not an interface name (letters, digits, dot, dash and underscore)",
+        )
+    if name in _SETTINGS:
+        raise interface.error(
+            suboption,
+            f"{name!r} is the name of the kernel's settings for all links (/proc/sys/net/ipv4/conf), so no link can "
+            "have it; choose another name",
         )
     if suboption == "ifname" and _CLAIMED.fullmatch(name):
         raise interface.error(

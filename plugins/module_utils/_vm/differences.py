@@ -15,6 +15,9 @@ from .._net.interface import Interface
 from .._net.mac import compact
 from .nic import Nic
 
+# The values of a network that a result does not have.
+_DETAILS = ("mtu", "port_profile", "interface_id", "hwaddr")
+
 
 class Move(t.NamedTuple):
     """The network that an attached NIC is on, and the network that a task asks for."""
@@ -52,6 +55,23 @@ def differences(wanted: Interface, nic: Nic) -> list[str]:
     # The kind of the NIC comes first, then its place, and then its details.
     kind = sum(each.startswith(("type is", "model is")) for each in lasting)
     return lasting[:kind] + _move(wanted, nic).differences + lasting[kind:]
+
+
+def details(
+    wanted: Interface, nic: Nic, move: Move | None
+) -> dict[str, tuple[str | None, str | None]]:
+    """Return the values that a NIC has and that it will have, if they differ and no result of a module has them.
+
+    ``move`` is the change in place, or ``None`` if the NIC is replaced.
+    """
+    before, after = move or _move(wanted, nic)
+    pairs: dict[str, tuple[str | None, str | None]] = {
+        name: (getattr(before, name), getattr(after, name)) for name in _DETAILS
+    }
+    pairs["mode"] = (nic.mode, wanted.mode or None)
+    if nic.front_end is not None:
+        pairs["model"] = (nic.front_end.model, wanted.qom_type)
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def _move(wanted: Interface, nic: Nic) -> Move:

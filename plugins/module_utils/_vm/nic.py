@@ -42,6 +42,11 @@ class Nic:
         """Tell whether the NIC has both its sides."""
         return self.front_end is not None and bool(self.devices)
 
+    @property
+    def is_closed(self) -> bool:
+        """Tell whether only the guest's side is left, for example after a revocation that the guest did not notice."""
+        return self.front_end is not None and not self.devices
+
     @functools.cached_property
     def has_place(self) -> bool:
         """Tell whether its link exists. For a kind of NIC without a link, tell whether its device exists."""

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import typing as t
 from pathlib import Path
 
@@ -21,11 +23,14 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._log import (
     recent,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.known import Known
+from ansible_collections.virtaudit.qemu.plugins.module_utils._proc import Process
+from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import FrontEnd
 from ansible_collections.virtaudit.qemu.plugins.module_utils._task.result import (
     Report,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.nic import Nic
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.statedir import VmState
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.vm import Vm
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
     MAC,
     UUID,
@@ -34,9 +39,11 @@ from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
 from ansible_collections.virtaudit.qemu.tests.unit.support.host import (
     a_base,
     a_kernel,
+    a_live,
     a_vm,
     told,
 )
+from ansible_collections.virtaudit.qemu.tests.unit.support.qemu import FakeQemu
 
 OTHER = "52:54:00:00:00:02"
 OTHER_UUID = "c1e2f3a4-0001-4000-8000-000000000099"
@@ -86,6 +93,38 @@ def test_the_actions_that_check_mode_predicts(
     assert [each.action for each in found] == actions
     assert [each.pending for each in found] == pending
     assert found[0].released == [tun(31)]
+
+
+def test_a_stop_takes_all_nics_whatever_macs_names(
+    params: dict[str, t.Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    front_end = FrontEnd("/machine/peripheral/net", "e1000", OTHER, "n")
+    nics = {OTHER: dataclasses.replace(GUEST_SIDE, front_end=front_end), MAC: WHOLE}
+    me = Process.of(os.getpid())
+    assert me is not None
+    note = a_vm(pid=me.pid, start_time=me.start_time)
+    ended: list[str] = []
+
+    def look(vm: Vm) -> None:
+        vm._live = a_live(FakeQemu(), me)._replace(nics=nics)
+
+    monkeypatch.setattr(Vm, "look", look)
+
+    def end(_vm: Vm, how: str) -> bool:
+        ended.append(how)
+        return True
+
+    monkeypatch.setattr(detach, "_end", end)
+    monkeypatch.setattr(
+        detach, "end_vm", lambda note, *rest: VmState(note.uuid).remove()
+    )
+    params.update(macs=[MAC], stop_vm="destroy", audit="off")
+    said, done = run(params, True), run(params, False)
+    assert ended == ["destroy"]
+    assert said["interfaces"] == done["interfaces"]
+    # In the order of the note.
+    assert [each["mac"] for each in said["interfaces"]] == [*note.interfaces, OTHER]
+    assert said["diff"] == done["diff"]
 
 
 @pytest.fixture(name="params")

@@ -282,6 +282,52 @@ def test_exclusive_detaches_nics_that_the_task_does_not_list() -> None:
     assert not make_plan(a_vm(nics={}), [], params(exclusive=True)).changes
 
 
+@pytest.mark.usefixtures("differ")
+def test_a_nic_whose_host_side_is_closed_is_left_to_its_guest() -> None:
+    """The run could only ask a guest that has not answered before."""
+    closed = dataclasses.replace(ATTACHED, mac=USB.mac, devices=[])
+    alone = dataclasses.replace(closed, mac=TWO.mac, front_end=None)
+    vm = a_vm(nics={MAC: ATTACHED, USB.mac: closed})
+    found = make_plan(vm, [ONE], params(exclusive=True))
+    assert (found.changes, found.unlisted, found.closed) == (False, (), (closed,))
+    assert [item["action"] for item in planned_result(found)] == ["unchanged"]
+    diff = make_diff(vm, found)
+    assert diff["before"] == diff["after"]
+    assert make_plan(vm, [ONE], params()).closed == ()
+    # A back end without a guest's side is removed.
+    vm = a_vm(nics={MAC: ATTACHED, TWO.mac: alone})
+    assert make_plan(vm, [ONE], params(exclusive=True)).unlisted == (alone,)
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("mtu", "1500", "1400"),
+        ("port_profile", None, "web"),
+        ("interface_id", None, UUID),
+        ("hwaddr", "02:00:00:00:00:09", "fe:54:00:00:00:01"),
+    ],
+)
+def test_the_diff_of_an_update_that_no_result_shows(
+    name: str, before: str | None, after: str
+) -> None:
+    move = Move(Network("br0", **{name: before}), Network("br0", **{name: after}))
+    steps = [Step(ONE, "update", ATTACHED, move=move)]
+    diff = make_diff(a_vm(nics={MAC: ATTACHED}), Plan(steps, None, []))
+    assert diff["before"]["interfaces"][MAC][name] == before
+    assert diff["after"]["interfaces"][MAC][name] == after
+    assert diff["before"]["interfaces"][MAC].keys() == {
+        *diff["after"]["interfaces"][MAC]
+    }
+
+
+def test_the_diff_of_a_replacement() -> None:
+    steps = [Step(ONE._replace(model="e1000"), "attach", ATTACHED, replace=True)]
+    diff = make_diff(a_vm(nics={MAC: ATTACHED}), Plan(steps, None, []))
+    assert diff["before"]["interfaces"][MAC]["model"] == "virtio-net-pci"
+    assert diff["after"]["interfaces"][MAC]["model"] == "e1000"
+
+
 def test_a_change_in_place_is_preferred(
     differ: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
