@@ -50,6 +50,8 @@ options:
       - Whether to stop the VM. A VM that stops gives up all its interfaces, whatever O(macs) names.
       - V(shutdown) presses the guest's power button and waits for the guest. A guest that is not up yet misses that, so
         the task presses it again every 10 seconds until O(timeout). V(destroy) ends qemu.
+      - V(destroy) also ends a qemu whose monitor does not answer within O(timeout), if the host has noted its process
+        because the VM got NICs from this collection. Then the task only knows the NICs of the note, and warns of that.
     type: str
     choices: [never, shutdown, destroy]
     default: never

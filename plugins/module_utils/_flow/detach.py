@@ -8,14 +8,11 @@ from __future__ import annotations
 import typing as t
 
 from .._audit.origin import Origin
-from .._device import Device
-from .._errors import OptionError, StopError, StuckError
+from .._errors import OptionError
 from .._net.mac import parse_mac
 from .._repair.repair import repair_first
-from .._repair.vm_end import end_vm
 from .._vm.find import find_vm
 from .._vm.nic import Nic
-from .._vm.note import NicNote
 from .._vm.target import Target
 from .._vm.vm import Vm
 from .outcome import Action, Outcome, closed_words, require_gone
@@ -26,13 +23,6 @@ if t.TYPE_CHECKING:
     from .._task.result import Report
 
 _ALL = "all"
-# VIRT_CONTROL's words
-_REASONS = {"shutdown": "shutdown", "destroy": "destroyed"}
-_STOP_ADVICE = {
-    "shutdown": "its guest may ignore the power button; use stop_vm: destroy",
-    "destroy": "the kernel does not end the process, mostly because of a problem with its storage; look into the "
-    "kernel's log",
-}
 
 
 def run(params: t.Mapping[str, t.Any], check_mode: bool, report: Report) -> None:
@@ -40,7 +30,13 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool, report: Report) -> None
     asked = _parse_macs(params["macs"], params["stop_vm"])
     target = Target.of(params)
     origin = Origin.of_this_process()
-    with find_vm(target, check_mode, report.warnings) as vm:
+    ends = params["stop_vm"] == "destroy"
+    with find_vm(target, check_mode, report.warnings, ends) as vm:
+        if vm.silent is not None and vm.note is not None:
+            from .stop import end_silent
+
+            end_silent(vm, vm.note, vm.silent, asked or [], report, origin, check_mode)
+            return
         seen = seen_of(vm)
         released = _released(vm)
         repair_first(vm, report, origin, check_mode)
@@ -66,7 +62,10 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool, report: Report) -> None
         if stop == "never":
             _detach(vm, present, params["force"], report, origin)
         else:
-            _stop(vm, stop, report, origin)
+            # The import is here because few tasks stop a VM, and each import takes time.
+            from .stop import stop as stop_vm
+
+            stop_vm(vm, stop, report, origin)
 
 
 def _detach(
@@ -92,76 +91,6 @@ def _detach(
         if outcome.pending and outcome.action != "pending"
     ]
     require_gone(vm.name, vm.target.timeout, force, outcomes)
-
-
-def _stop(vm: Vm, how: str, report: Report, origin: Origin) -> None:
-    """Stop the VM, so that it gives up all its NICs. Raises :class:`StopError`, :class:`StuckError`."""
-    with vm.change(report.auditor) as note:
-        for nic in vm.nics.values():
-            note.interfaces.setdefault(nic.mac, nic.as_note())
-        outcomes = [
-            Outcome(each.mac, "detached", released=_held(each))
-            for each in note.interfaces.values()
-        ]
-        reason, process = _REASONS[how], vm.live.process
-        if not _end(vm, how):
-            failed = vm.messages(origin).control(
-                "stop", reason, process.pid, success=False
-            )
-            report.auditor.write(failed)
-            _report_outcomes(report, outcomes, kept=set(note.interfaces), pending=True)
-            raise StopError(
-                f"VM {vm.name} (pid {process.pid}) did not stop within {vm.target.timeout:g} s and keeps its network;"
-                f" {_STOP_ADVICE[how]}"
-            )
-        vm.disconnect()
-        report.changed = True
-        report.vm = vm.result()
-        _report_outcomes(report, outcomes, kept=set())
-        try:
-            end_vm(note, vm.state, vm.history, report.auditor, origin, reason)
-        except StuckError:
-            kept = {
-                mac for mac, nic in note.interfaces.items() if nic.phase != "revoked"
-            }
-            _report_outcomes(report, outcomes, kept)
-            raise
-        vm.note = None
-
-
-def _held(nic: NicNote) -> list[Device]:
-    return nic.devices if nic.phase == "held" else []
-
-
-def _report_outcomes(
-    report: Report,
-    outcomes: t.Sequence[Outcome],
-    kept: t.Collection[str],
-    pending: bool = False,
-) -> None:
-    """Report the NICs of a VM that the task stopped, except those that it has reported already.
-
-    ``kept`` are the MACs whose devices somebody still holds, and ``pending`` tells whether the guest has them.
-    """
-    named = {outcome.mac for outcome in outcomes}
-    rest = [item for item in report.interfaces if item["mac"] not in named]
-    report.interfaces = [
-        (
-            Outcome(outcome.mac, "pending", pending) if outcome.mac in kept else outcome
-        ).result()
-        for outcome in outcomes
-    ] + rest
-
-
-def _end(vm: Vm, how: str) -> bool:
-    """End qemu in the way that the task asks for. Tell whether its process has ended."""
-    # The import is here because few tasks stop a VM, and each import takes time.
-    from .._qemu.stop import destroy, shut_down
-
-    monitor, process = vm.live.monitor, vm.live.process
-    if how == "shutdown":
-        return shut_down(monitor, process, vm.target.timeout)
-    return destroy(monitor, process)
 
 
 def _parse_macs(macs: t.Sequence[str] | None, stop_vm: str) -> list[str] | None:

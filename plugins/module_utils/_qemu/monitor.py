@@ -174,7 +174,8 @@ class Monitor:
             raise MonitorError(
                 f"qemu did not greet on {self.path} within {self.timeout:g} s: another client holds this"
                 " monitor (it serves one at a time), or qemu hangs; give the VM a monitor of its own for"
-                " this collection (-qmp unix:PATH,server=on,wait=off)"
+                " this collection (-qmp unix:PATH,server=on,wait=off). If qemu hangs, end the VM (vm_net_detach with"
+                " stop_vm: destroy), which works without an answer if this host has noted its process"
             )
         if "QMP" not in greeting:
             raise MonitorError(

@@ -8,7 +8,13 @@ from __future__ import annotations
 import contextlib
 import typing as t
 
-from .._errors import LinkError, OptionError, ProcessError, UnreachableError
+from .._errors import (
+    LinkError,
+    MonitorError,
+    OptionError,
+    ProcessError,
+    UnreachableError,
+)
 from .._proc import Process, boot_id
 from .._qemu.monitor import Monitor
 from . import identity, statedir, target
@@ -20,12 +26,15 @@ from .vm import Vm
 
 
 @contextlib.contextmanager
-def find_vm(wanted: Target, check_mode: bool, warnings: list[str]) -> t.Iterator[Vm]:
+def find_vm(
+    wanted: Target, check_mode: bool, warnings: list[str], ends: bool = False
+) -> t.Iterator[Vm]:
     """Find the VM that a task names, lock it, and look at it. In check mode write nothing and lock nothing.
 
-    Add to ``warnings`` what the operator should know. Raises :class:`VirtauditError`.
+    Add to ``warnings`` what the operator should know. ``ends`` tells that the task ends qemu, so that it needs no answer
+    from a VM whose process is noted. Raises :class:`VirtauditError`.
     """
-    uuid, unreached = _choose_uuid(wanted)
+    uuid, unreached = _choose_uuid(wanted, ends)
     state = VmState(uuid)
     with contextlib.ExitStack() as stack:
         if not check_mode:
@@ -33,13 +42,16 @@ def find_vm(wanted: Target, check_mode: bool, warnings: list[str]) -> t.Iterator
             stack.enter_context(state.locked(wanted.timeout))
         note = _read_note(state, wanted.name, not check_mode, warnings)
         vm = Vm(wanted, uuid, note, unreached)
-        vm.look()
+        if ends:
+            vm.look_or_end()
+        else:
+            vm.look()
         if vm.running:
             live = vm.live
             warnings += nameless(
                 wanted.name, live.process, live.inventory, live.nics.values()
             )
-        else:
+        elif vm.silent is None:
             warnings += identity.strangers(wanted, uuid, note)
         try:
             yield vm
@@ -53,8 +65,8 @@ def find_vm(wanted: Target, check_mode: bool, warnings: list[str]) -> t.Iterator
             vm.disconnect()
 
 
-def _choose_uuid(wanted: Target) -> tuple[str, UnreachableError | None]:
-    """Return the VM's UUID and, if nobody answers on the monitor that the task gave, the reason."""
+def _choose_uuid(wanted: Target, ends: bool) -> tuple[str, UnreachableError | None]:
+    """Return the VM's UUID and, if nobody listens on the monitor that the task gave, the reason."""
     reported: dict[str, str | None] = {}
     process, unreached = None, None
     if wanted.qmp_socket is not None:
@@ -62,6 +74,9 @@ def _choose_uuid(wanted: Target) -> tuple[str, UnreachableError | None]:
             reported, process = _ask(wanted.qmp_socket, wanted.timeout)
         except UnreachableError as exc:
             unreached = exc
+        except MonitorError:
+            if not ends:
+                raise
     try:
         return target.choose(wanted.name, wanted.uuid, reported), unreached
     except OptionError:

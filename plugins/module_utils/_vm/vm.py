@@ -40,12 +40,20 @@ class Live(t.NamedTuple):
         return free_ports(self.monitor, self.inventory.ports, enough)
 
 
+class Silent(t.NamedTuple):
+    """A VM whose noted process lives and whose monitor does not answer, and the reason."""
+
+    process: Process
+    reason: MonitorError
+
+
 class Vm:
     """A VM while a task has its lock or, in check mode, looks at it. :func:`find_vm` makes it.
 
     ``note`` is what this host knows about it, or ``None`` for a VM without our NICs. ``history`` is what an
     interrupted task has recorded about it. It is valid until the end of the first change, which goes on with
-    that work. ``unreached`` is the reason if nobody answers on the monitor that the task gave.
+    that work. ``unreached`` is the reason if nobody answers on the monitor that the task gave. ``silent`` is only set
+    by :meth:`look_or_end`, for a task that ends the VM.
     """
 
     def __init__(
@@ -60,6 +68,7 @@ class Vm:
         self.history = History(note)
         self._unreached = unreached
         self._live: Live | None = None
+        self.silent: Silent | None = None
 
     @property
     def name(self) -> str:
@@ -117,6 +126,23 @@ class Vm:
         if self._lacks_devices() and self.live.process.wait_end(_ENDING_SECONDS):
             # It answered, and then ended. So it is not a VM whose devices somebody has closed.
             self.disconnect()
+
+    def look_or_end(self) -> None:
+        """Do the same for a task that ends the VM, which needs no answer from qemu.
+
+        The noted process is the VM, whatever its monitor does. Raises :class:`VirtauditError` if there is none.
+        """
+        try:
+            self.look()
+        except MonitorError as exc:
+            note, process = self.note, self.note.process if self.note else None
+            if note is None or process is None or not process.is_alive():
+                raise
+            if self.qmp_socket != note.qmp_socket:
+                # Nobody knows whether this monitor is that of the VM.
+                raise
+            target.choose(self.name, self.uuid, {"name": note.name})
+            self.silent = Silent(process, exc)
 
     def _lacks_devices(self) -> bool:
         """Tell whether qemu holds no device of a NIC that it held at the end of the last task."""

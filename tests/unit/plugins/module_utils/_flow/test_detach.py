@@ -17,7 +17,10 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.auditor impo
     Auditor,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import OptionError
-from ansible_collections.virtaudit.qemu.plugins.module_utils._flow import detach
+from ansible_collections.virtaudit.qemu.plugins.module_utils._flow import (
+    detach,
+    stop,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log import (
     known,
     recent,
@@ -114,10 +117,8 @@ def test_a_stop_takes_all_nics_whatever_macs_names(
         ended.append(how)
         return True
 
-    monkeypatch.setattr(detach, "_end", end)
-    monkeypatch.setattr(
-        detach, "end_vm", lambda note, *rest: VmState(note.uuid).remove()
-    )
+    monkeypatch.setattr(stop, "_end", end)
+    monkeypatch.setattr(stop, "end_vm", lambda note, *rest: VmState(note.uuid).remove())
     params.update(macs=[MAC], stop_vm="destroy", audit="off")
     said, done = run(params, True), run(params, False)
     assert ended == ["destroy"]

@@ -1,0 +1,147 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The end of a VM whose monitor does not answer."""
+
+from __future__ import annotations
+
+import subprocess
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.auditor import (
+    Auditor,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
+    MonitorError,
+    OptionError,
+    StopError,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._flow import detach
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log import known, recent
+from ansible_collections.virtaudit.qemu.plugins.module_utils._proc import Process
+from ansible_collections.virtaudit.qemu.plugins.module_utils._task.result import (
+    Report,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm import find, vm
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.statedir import VmState
+from ansible_collections.virtaudit.qemu.tests.unit.support.builders import MAC, UUID
+from ansible_collections.virtaudit.qemu.tests.unit.support.children import (
+    Start,
+    process_of,
+)
+from ansible_collections.virtaudit.qemu.tests.unit.support.host import (
+    a_base,
+    a_kernel,
+    a_vm,
+    told,
+)
+from ansible_collections.virtaudit.qemu.tests.unit.support.kernel import Kernel
+
+OTHER = "52:54:00:00:00:02"
+
+
+class Case(t.NamedTuple):
+    """A VM whose process is a child of the test, and whose monitor is silent."""
+
+    child: subprocess.Popen[bytes]
+    process: Process
+    kernel: Kernel
+
+    def run(self, check_mode: bool = False, **options: t.Any) -> dict[str, t.Any]:
+        params = {
+            "name": "web01",
+            "uuid": UUID,
+            "qmp_socket": None,
+            "macs": ["all"],
+            "force": False,
+            "stop_vm": "destroy",
+            "audit": "required",
+            "timeout": 1,
+            **options,
+        }
+        with Auditor(params["audit"]) as auditor:
+            report = Report(auditor)
+            detach.run(params, check_mode, report)
+            return report.result()
+
+
+@pytest.fixture(name="case")
+def fixture_case(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
+    def silent(path: str, _timeout: float) -> None:
+        raise MonitorError(f"qemu did not greet on {path}")
+
+    monkeypatch.setattr(recent, "records_of", lambda uuid, since: [])
+    monkeypatch.setattr(known, "look_up", lambda *_given: known.Known())
+    monkeypatch.setattr(vm, "_ENDING_SECONDS", 0.01)
+    monkeypatch.setattr(vm, "Monitor", silent)
+    monkeypatch.setattr(find, "Monitor", silent)
+    a_base(tmp_path, monkeypatch)
+    child = start()
+    process = process_of(child)
+    a_vm(pid=process.pid, start_time=process.start_time)
+    return Case(child, process, a_kernel(monkeypatch))
+
+
+@pytest.mark.parametrize("given", [None, "/run/virtaudit/u/qmp.sock"])
+def test_the_noted_process_is_ended(case: Case, given: str | None) -> None:
+    options: dict[str, t.Any] = {"macs": [MAC, OTHER], "qmp_socket": given}
+    said = case.run(check_mode=True, **options)
+    assert case.process.is_alive()
+    assert case.kernel.texts == []
+    done = case.run(**options)
+    assert not case.process.is_alive()
+    assert case.child.wait() == -9
+    assert told(case.kernel) == ["stop destroyed", "detach", "close"]
+    assert f" vm-pid={case.process.pid} " in case.kernel.texts[0]
+    assert VmState(UUID).load() is None
+    actions = [(each["mac"], each["action"]) for each in done["interfaces"]]
+    assert actions == [(MAC, "detached"), (OTHER, "absent")]
+    for key in ("changed", "interfaces", "diff", "warnings"):
+        assert said[key] == done[key], key
+    (warning,) = done["warnings"]
+    assert warning.startswith("qemu did not greet on /run/virtaudit/u/qmp.sock. stop")
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"stop_vm": "shutdown"}, MonitorError),
+        ({"stop_vm": "never", "force": True}, MonitorError),
+        # The monitor of another VM, perhaps.
+        ({"qmp_socket": "/run/other.sock"}, MonitorError),
+        # The UUID is that of the noted VM, and the name is not.
+        ({"name": "web02"}, OptionError),
+    ],
+)
+def test_nothing_else_ends_a_process(
+    case: Case, options: dict[str, t.Any], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        case.run(**options)
+    assert case.process.is_alive()
+    assert case.kernel.texts == []
+
+
+def test_a_noted_process_that_has_ended_is_not_destroyed(case: Case) -> None:
+    """Another VM serves the monitor, and does not answer either."""
+    case.child.kill()
+    case.child.wait()
+    with pytest.raises(MonitorError):
+        case.run(qmp_socket="/run/virtaudit/u/qmp.sock")
+    assert case.kernel.texts == []
+
+
+def test_a_process_that_does_not_end(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Process, "end", lambda process: False)
+    with pytest.raises(StopError, match="keeps its network; the kernel does not end"):
+        case.run()
+    assert [text.rpartition("=")[2] for text in case.kernel.texts] == ["failed"]
+    left = VmState(UUID).load()
+    assert left is not None
+    assert left.interfaces[MAC].phase == "held"
