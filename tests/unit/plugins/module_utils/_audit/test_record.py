@@ -68,9 +68,11 @@ def test_field(key: str, value: str | None, text: str) -> None:
     "value",
     ["", "?", "Web Servers", "x res=success", "CAFE", 'a"b', "a\nb", "b\u00fc", None],
 )
-@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Network)])
+@pytest.mark.parametrize(
+    "name", sorted({field.name for field in dataclasses.fields(Network)} - {"hwaddr"})
+)
 def test_an_update_can_have_any_text(name: str, value: str | None) -> None:
-    """Each value of a network can come from outside."""
+    """Each value of a network can come from outside, except the MAC of the link."""
     for change in (
         *Network().changes(Network(**{name: value})),
         *Network(**{name: value}).changes(Network()),
