@@ -24,7 +24,8 @@ description:
     devmajor=N) with the C(N) of macvtap and of vhost-vdpa in C(/proc/devices), and V(-a always,exit -F arch=b64 -S ioctl -F a1=0x400454ca).
   - The module puts events in order by the kernel's serial numbers, so a clock that was set back does no harm.
   - The kernel writes into each record which user sent it. A record that a user other than root sent proves nothing. It
-    changes no grant, and it is a finding.
+    changes no grant, and it is a finding. The same is true of a V(SYSTEM_BOOT) record that such a user sent, and of a
+    V(SYSTEM_SHUTDOWN) record of such a user at the end of the logs.
   - If root asks for one VM or NIC, and the search goes far back in a large log of C(auditd), the module keeps an index of
     the log in C(/var/cache/virtaudit). With it, the module quickly finds a VM that was started long ago. It makes an
     index only of a log that is not packed and has at least 64 MiB, and not with O(events). You can delete the index at
@@ -386,7 +387,8 @@ findings:
         - V(moved_port), with O(verify), a link is not on the bridge or lower device of its record, or is gone.
         - V(missing_filter), with O(verify), the record of a NIC says that it has a packet filter, and the host has none
           for it.
-        - V(untrusted_record), a user other than root sent a record of a VM; the module ignores that record.
+        - V(untrusted_record), a user other than root sent a record of a VM, or a record that says that the host booted
+          or shut down; the module ignores that record.
         - V(unread_records), the module could not read some lines of a log that have records of VMs; RV(findings[].path)
           is the log.
       type: str

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
+from .._log.items import Forged
 from .._log.parse import Logged
 from .._time import iso
 from .findings import Code, Finding, Findings, Severity
@@ -128,6 +129,23 @@ class Complaints:
                 vm=_vm(logged),
                 uuid=self._uuid,
                 auid=logged.auid,
+            )
+        )
+
+    @staticmethod
+    def forged(mark: Forged, findings: Findings) -> None:
+        """A user other than root sent a record of a boot or a shutdown, which is about all VMs of the host."""
+        findings.add(
+            Finding(
+                code="untrusted_record",
+                severity="high",
+                message=f"User {mark.user} (pid {mark.pid}), who is not root, sent a {mark.type} record at "
+                f"{iso(mark.time)}. The record proves nothing, and it ends no grant. Find out which process of that "
+                "user can write audit records, and take CAP_AUDIT_WRITE from it.",
+                time=mark.time,
+                events=[mark.event],
+                node=mark.node,
+                auid=mark.auid,
             )
         )
 

@@ -13,7 +13,7 @@ import collections
 import typing as t
 
 from .._audit.kernel import KernelOpen
-from .._log.items import Alert, Boot, Item
+from .._log.items import Alert, Boot, Forged, Item
 from .._log.order import in_order
 from .._log.parse import Logged, is_root, uuid_of
 from .complaints import Complaints
@@ -85,6 +85,8 @@ class Trail:
             self._boot(item)
         elif isinstance(item, Alert):
             self._take_alert(item)
+        elif isinstance(item, Forged):
+            Complaints.forged(item, self.findings)
 
     def finish(self, now: float) -> None:
         """Judge what is left at the time ``now`` (seconds since the epoch)."""

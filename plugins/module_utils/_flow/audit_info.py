@@ -232,8 +232,7 @@ def _fill(answer: Answer, trail: Trail, wanted: Wanted, details: bool) -> None:
     answer.findings = [
         finding.result()
         for finding in trail.findings.all()
-        if finding.code in ("audit_lost", "unread_records")
-        or _concerns(wanted, finding)
+        if _is_of_all(finding) or _concerns(wanted, finding)
     ]
     answer.sessions = [
         session.result(details)
@@ -241,6 +240,13 @@ def _fill(answer: Answer, trail: Trail, wanted: Wanted, details: bool) -> None:
         if _matches(wanted, session.vm, session.uuid, None)
         and (wanted.mac is None or _had(session, wanted.mac))
     ]
+
+
+def _is_of_all(finding: Finding) -> bool:
+    """Tell whether a finding is about everything that the host's logs say of any VM."""
+    if finding.code == "untrusted_record":
+        return finding.uuid is None
+    return finding.code in ("audit_lost", "unread_records")
 
 
 def _matches(wanted: Wanted, vm: str | None, uuid: str | None, mac: str | None) -> bool:

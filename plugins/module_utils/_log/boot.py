@@ -10,7 +10,7 @@ import typing as t
 
 from .._audit.kernel import DRIVERS, Kind, Majors
 from .files import LogFile
-from .items import Boot, Item, Mark, serial_of
+from .items import Boot, Forged, Item, Mark, serial_of
 from .lines import marks, typed_marks
 from .nodes import OwnNodes
 from .order import boots_between
@@ -70,18 +70,46 @@ def boot_mark(logs: t.Sequence[LogFile], host: Host) -> Mark | None:
     return None
 
 
-def shutdowns(log: LogFile) -> list[Boot]:
-    """Return which hosts shut down at the end of a log that was kept. A compressed log is not searched for that.
+def shutdowns(log: LogFile) -> list[Boot | Forged]:
+    """Return which hosts shut down at the end of a log that was kept, or are said to by a user other than root.
 
-    Raises :class:`OSError`.
+    A compressed log is not searched for that. Raises :class:`OSError`.
     """
-    down: dict[str | None, Boot] = {}
+    down: dict[str | None, Boot | Forged] = {}
     for kind, mark in typed_marks(log.tail()):
-        if kind == "SYSTEM_SHUTDOWN":
+        if isinstance(mark, Forged):
+            down.setdefault(mark.node, mark)
+        elif kind == "SYSTEM_SHUTDOWN":
             down[mark.node] = Boot(mark.event, mark.time, mark.node, down=True)
         elif kind not in _GOING_DOWN and not kind.startswith("VIRT_"):
             down.pop(mark.node, None)
     return list(down.values())
+
+
+def without_containers(
+    items: t.Iterable[Item], host: Host | None, mark: Mark | None
+) -> t.Iterator[Item]:
+    """Yield records. A record of a boot of this host becomes an ordinary one if the host has not booted since ``mark``.
+
+    A container sent it. ``mark`` is that of :func:`boot_mark`, which is ``None`` if all records were made since
+    the boot.
+    """
+    for item in items:
+        if (
+            isinstance(item, Boot)
+            and host is not None
+            and item.node in host.nodes
+            and item.time >= host.booted
+            and (mark is None or _follows(item, mark))
+        ):
+            yield Mark(item.event, item.time, item.node)
+        else:
+            yield item
+
+
+def _follows(item: Item, mark: Mark) -> bool:
+    later = serial_of(item.event) > serial_of(mark.event)
+    return later and item.time >= mark.time
 
 
 def with_mark(items: t.Iterable[Item], mark: Mark | None) -> t.Iterator[Item]:
@@ -96,22 +124,24 @@ def with_mark(items: t.Iterable[Item], mark: Mark | None) -> t.Iterator[Item]:
 
 
 class Boots:
-    """Finds the boots of one host among its records. The caller gives the records last first."""
+    """Finds the boots of hosts among their records. The caller gives the records last first."""
 
-    def __init__(self, own: t.Container[str | None], mark: Mark | None) -> None:
-        self._own, self._mark = own, mark
-        self._newer: Item | None = None
+    def __init__(self, mark: Mark | None) -> None:
+        self._mark = mark
+        self._newer: dict[str | None, Item] = {}
 
     def after(self, item: Item) -> bool:
-        """Tell whether the host booted between a record and the records that were read already."""
-        if item.node not in self._own:
-            return False
-        newer = self._newer
-        if newer is None or serial_of(item.event) < serial_of(newer.event):
-            self._newer = item
-        return self._is_marked(item) or (
+        """Tell whether its host booted between a record and the records that were read already."""
+        newer = self._newer.get(item.node)
+        booted = self._is_marked(item) or (
             newer is not None and boots_between(item, newer)
         )
+        if booted or newer is None or serial_of(item.event) < serial_of(newer.event):
+            self._newer[item.node] = item
+        elif isinstance(newer, Boot):
+            # The record before it shows that it was no boot of the host.
+            self._newer[item.node] = Mark(newer.event, newer.time, newer.node)
+        return booted
 
     def _is_marked(self, item: Item) -> bool:
         """Tell whether a record is of an earlier boot than the mark.
@@ -121,6 +151,7 @@ class Boots:
         mark = self._mark
         return (
             mark is not None
+            and item.node == mark.node
             and item.time < mark.time
             and serial_of(item.event) > serial_of(mark.event)
         )

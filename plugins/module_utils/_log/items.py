@@ -46,6 +46,19 @@ class Other(Mark):
 
 
 @dataclasses.dataclass(frozen=True)
+class Forged(Mark):
+    """A record of a boot or a shutdown that a ``user`` other than root sent. It proves nothing.
+
+    The kernel wrote ``pid``, ``user`` and ``auid``.
+    """
+
+    type: str = ""
+    pid: int = 0
+    user: str = ""
+    auid: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Alert:
     """An AVC or anomaly record. ``text`` is everything after its head."""
 

@@ -16,7 +16,8 @@ from .clock import Clock
 from .files import BROKEN, LogFile
 from .forwards import lines_with
 from .grepped import in_order_of_files
-from .items import Alert, Boot, HeaderHost, Item, Mark, Other
+from .items import Alert, Boot, Forged, HeaderHost, Item, Mark, Other
+from .marks import mark_of
 from .message import says_what
 from .parse import HEAD, Logged, parse_virt
 from .scan import Line
@@ -107,13 +108,13 @@ def _parse(text: str, before: bytes, majors: Majors | None) -> Item | None:
     if kind == "SYSCALL":
         return parse_tunsetiff(text, match)
     event, time, node = match["event"], float(match["time"]), match["node"]
-    if kind == "SYSTEM_BOOT":
-        return Boot(event, time, node)
     if kind == "AVC" or kind.startswith("ANOM_"):
         return Alert(event, time, node, kind, text[match.end() :].partition("\x1d")[0])
     if kind.startswith("DAEMON_"):
         return Mark(event, time, node, daemon=True) if kind == "DAEMON_START" else None
-    return Mark(event, time, node)
+    mark = mark_of(text, match)
+    boots = kind == "SYSTEM_BOOT" and not isinstance(mark, Forged)
+    return Boot(event, time, node) if boots else mark
 
 
 def read_line(line: Line, clock: Clock, majors: Majors | None = None) -> Read:
@@ -225,8 +226,7 @@ def typed_marks(text: bytes) -> t.Iterator[tuple[str, Mark]]:
     for line in re.split(r"[\n\0]", text.decode("utf-8", "surrogateescape")):
         match = _ANY.match(line)
         if match is not None and not match["type"].startswith("DAEMON_"):
-            mark = Mark(match["event"], float(match["time"]), match["node"])
-            yield match["type"], mark
+            yield match["type"], mark_of(line, match)
 
 
 def read_backwards(

@@ -95,12 +95,27 @@ def boots_between(older: Item, newer: Item) -> bool:
     fell = serial_of(older.event) - serial_of(newer.event)
     earlier = older.time - newer.time
     if isinstance(newer, Boot):
-        # The systemd of a container writes such a record too, in the middle of the host's records.
-        amidst = 0 < -fell <= _WINDOW and abs(earlier) <= _LATE_SECONDS
-        return newer.down or not amidst
+        return newer.down or not _is_amidst(newer, fell, earlier)
     if not serial_of(newer.event):
         return False
     if fell <= 0 or abs(earlier) <= _SAME_MOMENT_SECONDS:
         return False
     # A record that is older by its number and by its time is only late.
     return earlier < 0 or (fell > 2 * _WINDOW and earlier > _LATE_SECONDS)
+
+
+def _is_amidst(boot: Boot, fell: int, earlier: float) -> bool:
+    """Tell whether a record of a boot stands in the middle of the host's records.
+
+    Then the systemd of a container wrote it.
+    """
+    if 0 < -fell <= _WINDOW and abs(earlier) <= _LATE_SECONDS:
+        return True
+    # The numbers of a new boot begin near 1, so a low one may be near the last number of the boot before.
+    if serial_of(boot.event) <= _WINDOW:
+        return False
+    if fell == -1:
+        # Not one number is missing, so the host was only quiet, for however long.
+        return True
+    changed_places = 0 < fell <= _WINDOW
+    return changed_places and abs(earlier) <= _SAME_MOMENT_SECONDS

@@ -10,11 +10,16 @@ import dataclasses
 import itertools
 import typing as t
 
-from .._audit.kernel import KernelOpen
-from .._audit.record import encode_outside
-from .boot import Boots, Host, boot_mark, shutdowns, with_mark
+from .boot import (
+    Boots,
+    Host,
+    boot_mark,
+    shutdowns,
+    with_mark,
+    without_containers,
+)
 from .files import LogFile
-from .items import Alert, Boot, Item, Mark, Other
+from .items import Alert, Boot, Forged, Item, Mark, Other
 from .lines import (
     ALERT_NEEDLES,
     KERNEL_NEEDLES,
@@ -22,18 +27,15 @@ from .lines import (
     OTHER_NEEDLES,
     VIRT_NEEDLE,
     last_mark,
-    read_backwards,
     read_log,
 )
 from .names import Names
+from .newest import Newest, last_of
 from .parse import Logged, is_root, macs_of, uuid_of
 from .scan import BOOT_NEEDLES
 from .unread import Unread
 from .wanted import Wanted
 
-# If a question is about more VMs than this, all records are read, because each text to search for
-# takes time.
-_MANY_VMS = 8
 # Somebody may have set the clock of a host back by this much.
 _APART_SECONDS = 60.0
 
@@ -77,7 +79,8 @@ def read_all(
     Call ``log_ends`` at the end of each log.
     """
     items = map(logs.names.unify, _read_all(logs, wanted, details, log_ends))
-    yield from with_mark(items, _boot(logs, wanted))
+    mark = _boot(logs, wanted)
+    yield from with_mark(without_containers(items, logs.host, mark), mark)
     yield from _end(logs, wanted)
 
 
@@ -93,19 +96,10 @@ def _read_all(
         items = read_log(log, [*needles, *more], logs.unread, majors)
         if log.newest_first:
             items = reversed(list(items))
-        for item in itertools.chain(items, () if log.newest_first else _last(log)):
+        for item in itertools.chain(items, () if log.newest_first else last_of(log)):
             if wanted.in_time(item):
                 yield item
         log_ends()
-
-
-def _last(log: LogFile) -> list[Mark]:
-    """Return the last record of a log.
-
-    If the next log begins with a lower number, the host has booted between the two.
-    """
-    mark = last_mark(log)
-    return [] if mark is None else [mark]
 
 
 def _boot(logs: Logs, wanted: Wanted) -> Mark | None:
@@ -118,7 +112,7 @@ def _boot(logs: Logs, wanted: Wanted) -> Mark | None:
     return logs.names.unify(mark) if mark is not None and wanted.in_time(mark) else None
 
 
-def _end(logs: Logs, wanted: Wanted) -> t.Iterator[Boot]:
+def _end(logs: Logs, wanted: Wanted) -> t.Iterator[Boot | Forged]:
     """Yield which hosts shut down at the end of their logs. The host that this runs on did not."""
     if logs.files and logs.host is None:
         with contextlib.suppress(OSError):
@@ -136,6 +130,23 @@ class Recalled:
     since_boot: bool = False
 
 
+# A VM, by its UUID and its name. ``None`` is any name, because a copy of a VM may have its UUID.
+_Vm = tuple[str, t.Optional[str]]
+
+
+@dataclasses.dataclass
+class _Resolved:
+    """The VMs that a name or a MAC stands for.
+
+    ``untrusted`` are the records about it that a user other than root sent, the newest first. ``since_boot``
+    tells that the search went back only to the host's last boot.
+    """
+
+    vms: set[_Vm] = dataclasses.field(default_factory=set)
+    untrusted: list[Item] = dataclasses.field(default_factory=list)
+    since_boot: bool = False
+
+
 def recall(
     logs: Logs, wanted: Wanted, details: bool, whole: t.Sequence[Item] | None = None
 ) -> Recalled:
@@ -145,133 +156,84 @@ def recall(
     VMs that had it since the host booted. ``whole`` gives everything that is on record, in order, if the logs
     cannot be read backwards.
     """
-    names = logs.names
-    mark = _boot(logs, wanted)
-    uuids, since_boot = {wanted.uuid} if wanted.uuid else set(), False
-    if not uuids:
-        uuids, since_boot = _resolve(logs, wanted, mark, whole)
-    if not uuids:
-        return Recalled([], since_boot)
+    own = logs.names.own
+    newest = Newest(logs, wanted, _boot(logs, wanted), whole)
+    if wanted.uuid:
+        resolved = _Resolved({(wanted.uuid, wanted.name)})
+    else:
+        resolved = _resolve(newest)
+    since_boot = resolved.since_boot
+    if not resolved.vms:
+        return Recalled(resolved.untrusted[::-1], since_boot)
+    uuids = {uuid for uuid, _name in resolved.vms}
     found: list[Item] = []
     # VMs whose older records do not matter.
-    settled: set[str] = set()
-    needles = [*_of_vms(uuids), *(ALERT_NEEDLES if details else ())]
-    # An index has no alerts, and it cannot answer a question about all VMs.
-    indexed = not details and len(uuids) <= _MANY_VMS
-    terms = [f"uuid={uuid}" for uuid in sorted(uuids)] if indexed else []
-    boots = Boots(names.own, mark)
-    newer: Item | None = None
-    for picked in _pick(logs, needles, terms, wanted, logs.unread, whole):
-        uuid = uuid_of(picked) if isinstance(picked, Logged) else None
-        other = isinstance(picked, Logged) and uuid not in uuids
+    settled: set[_Vm] = set()
+    boots = Boots(newest.mark)
+    newer: dict[str | None, Item] = {}
+    for picked in newest.of_vms(uuids, details):
+        other = isinstance(picked, Logged) and not (
+            uuid_of(picked) in uuids or _is_untrusted(picked, wanted)
+        )
         item = Other(picked.event, picked.time, picked.node) if other else picked
-        if boots.after(item):
-            settled |= uuids
+        last = newer.get(item.node)
+        newer[item.node] = item
+        booted = boots.after(item)
+        if booted and item.node in own:
+            settled |= resolved.vms
             since_boot = True
             if wanted.is_before(item):
                 break
-            # These two show a boot, whichever VM they are about.
-            found += [each for each in (newer, item) if isinstance(each, Other)]
-        newer = item
+        if booted or isinstance(last, Boot):
+            # These two show whether the host booted, whichever VM they are about.
+            found += [each for each in (last, item) if isinstance(each, Other)]
         if isinstance(item, Other):
             continue
         if isinstance(item, Alert) and not details:
             continue
         found.append(item)
         # Several hosts in one log: a VM may have moved between them.
-        if uuid and item.node in names.own and _begins(item, wanted):
-            settled.add(uuid)
-        if settled >= uuids and wanted.is_before(item):
+        if item.node in own:
+            settled |= {vm for vm in resolved.vms if _begins(item, *vm)}
+        if settled >= resolved.vms and wanted.is_before(item):
             break
     found.reverse()
-    return Recalled([*with_mark(found, mark), *_end(logs, wanted)], since_boot)
+    return Recalled([*with_mark(found, newest.mark), *_end(logs, wanted)], since_boot)
 
 
-def _resolve(
-    logs: Logs, wanted: Wanted, mark: Mark | None, whole: t.Sequence[Item] | None
-) -> tuple[set[str], bool]:
-    """Return the UUIDs that a name or a MAC stands for, and whether the search went back only to the host's last boot."""
-    uuids: set[str] = set()
-    done = since_boot = False
+def _resolve(newest: Newest) -> _Resolved:
+    """Find out which VMs the name or the MAC of a question stands for."""
+    logs, wanted = newest.logs, newest.wanted
+    found = _Resolved()
     own = logs.names.own
-    boots = Boots(own, mark)
+    boots = Boots(newest.mark)
     unread = Unread()
-    terms = [f"mac={wanted.mac}" if wanted.mac else f"vm={wanted.name}"]
-    for item in _pick(logs, _needles(wanted), terms, wanted, unread, whole):
-        if boots.after(item):
+    done = False
+    for item in newest.of_question(unread):
+        if item.node in own and boots.after(item):
             done = True
             if wanted.is_before(item):
-                since_boot = True
+                found.since_boot = True
                 break
-        uuid = uuid_of(item) if isinstance(item, Logged) else None
-        if (
-            uuid
-            and isinstance(item, Logged)
-            and is_root(item)
-            and _speaks_of(item, wanted)
-        ):
-            uuids.add(uuid)
-            # A VM may have held the MAC since long before another VM got it.
-            done = done or (wanted.mac is None and item.node in own)
+        if isinstance(item, Logged) and _is_untrusted(item, wanted):
+            found.untrusted.append(item)
+        elif isinstance(item, Logged) and _speaks_of(item, wanted):
+            uuid = uuid_of(item)
+            if uuid:
+                found.vms.add((uuid, item.record.fields.get("vm")))
+                # A VM may have held the MAC since long before another VM got it.
+                done = done or (wanted.mac is None and item.node in own)
         if done and wanted.is_before(item):
             break
-    if not uuids:
-        # If there are UUIDs, the reading for the answer notes the same lines.
+    if not found.vms:
+        # If there are VMs, the reading for the answer notes the same lines.
         logs.unread.add(unread)
-    return uuids, since_boot
+    return found
 
 
-def _needles(wanted: Wanted) -> list[bytes]:
-    if wanted.mac:
-        return _both_cases(wanted.mac)
-    forms = encode_outside(wanted.name or "")
-    # The form in a line of JSON.
-    forms += [form.replace('"', '\\"') for form in forms if '"' in form]
-    return [f"vm={form}".encode("utf-8", "surrogateescape") for form in forms]
-
-
-def _of_vms(uuids: t.Collection[str]) -> list[bytes]:
-    if len(uuids) > _MANY_VMS:
-        return [VIRT_NEEDLE]
-    return [b"uuid=" + text for uuid in sorted(uuids) for text in _both_cases(uuid)]
-
-
-def _both_cases(text: str) -> list[bytes]:
-    """Return the notations that records may have of a UUID or a MAC. This collection writes lower case."""
-    return [each.encode("ascii") for each in sorted({text, text.upper()})]
-
-
-def _pick(
-    logs: Logs,
-    needles: t.Sequence[bytes],
-    terms: t.Sequence[str],
-    wanted: Wanted,
-    unread: Unread,
-    whole: t.Sequence[Item] | None,
-) -> t.Iterator[Item]:
-    if whole is None:
-        return _newest_first(logs, needles, terms, wanted, unread)
-    return (item for item in reversed(whole) if not isinstance(item, KernelOpen))
-
-
-def _newest_first(
-    logs: Logs,
-    needles: t.Sequence[bytes],
-    terms: t.Sequence[str],
-    wanted: Wanted,
-    unread: Unread,
-) -> t.Iterator[Item]:
-    # The import is here because a task that reads all of the logs needs no index.
-    from .lookup import Lookup
-
-    needles = [*needles, *BOOT_NEEDLES]
-    lookup = Lookup(terms, logs.keep_index) if terms else None
-    for log in reversed(logs.files):
-        items = read_backwards(log, needles, unread, lookup)
-        for item in itertools.chain(_last(log), items):
-            daemon = isinstance(item, Mark) and item.daemon
-            if wanted.in_time(item) and not daemon:
-                yield logs.names.unify(item)
+def _is_untrusted(logged: Logged, wanted: Wanted) -> bool:
+    """Tell whether a user other than root sent a record of the VM's name or the MAC that the task asks for."""
+    return not (is_root(logged) or wanted.uuid) and _speaks_of(logged, wanted)
 
 
 def _speaks_of(logged: Logged, wanted: Wanted) -> bool:
@@ -281,11 +243,12 @@ def _speaks_of(logged: Logged, wanted: Wanted) -> bool:
     return wanted.mac is None or wanted.mac in macs_of(logged)
 
 
-def _begins(item: Item, wanted: Wanted) -> bool:
+def _begins(item: Item, uuid: str, name: str | None) -> bool:
     """Tell whether a record begins a run of a VM."""
     return (
         isinstance(item, Logged)
-        and wanted.name in (None, item.record.fields.get("vm"))
+        and uuid_of(item) == uuid
+        and name in (None, item.record.fields.get("vm"))
         and is_root(item)
         and item.record.type == "VIRT_MACHINE_ID"
         and item.record.fields.get("res") == "success"

@@ -40,6 +40,7 @@ NOW = 9_999_999.0
 BOOTED = 5000.0
 HOST = Host(frozenset((None, "hv1")), BOOTED)
 RUN = 4
+WAYS = [Wanted(), Wanted(uuid=UUID), Wanted(name="web01")]
 
 
 def started(path: Path, node: str | None = None) -> str:
@@ -151,6 +152,78 @@ def test_the_boot_of_a_container_is_no_boot_of_the_host(
     with path.open("a") as log:
         log.write(noise(1010, 110, 2000) + boot + noise(3011, 2111, 9))
     assert holders([str(path)], wanted, None) == [UUID]
+
+
+def ending(kind: str, uid: int, time: int, serial: int) -> str:
+    return (
+        f"type={kind} msg=audit({time}.000:{serial}): pid=4321 uid={uid} auid=1000 ses=3"
+        ' msg=\' comm="x" exe="/tmp/x" hostname=? addr=? terminal=? res=success\'\n'
+    )
+
+
+@pytest.mark.parametrize("wanted", WAYS)
+@pytest.mark.parametrize(
+    ("missing", "neighbour", "booted", "held"),
+    [
+        # The host was quiet.
+        (0, False, 0.0, [UUID]),
+        # The record changed places with its neighbour.
+        (1, True, 0.0, [UUID]),
+        # So many records got lost that only the time of the host's boot tells it.
+        (300, False, 900.0, [UUID]),
+        (300, False, 500.0, [UUID]),
+        (300, False, 0.0, []),
+    ],
+)
+def test_no_container_ends_what_vms_hold(
+    missing: int,
+    neighbour: bool,
+    booted: float,
+    held: list[str],
+    wanted: Wanted,
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "log"
+    first = noise(800, 60, 1) + noise(950, 61, 1) if booted else ""
+    path.write_text(first + Path(started(tmp_path / "vm")).read_text())
+    number = 105 + missing
+    with path.open("a") as log:
+        log.write(noise(1400, number + 1, int(neighbour)))
+        log.write(ending("SYSTEM_BOOT", 0, 1400, number) + noise(2000, number + 2, 5))
+    host = Host(HOST.nodes, booted) if booted else None
+    assert holders([str(path)], wanted, host) == held
+
+
+@pytest.mark.parametrize("wanted", WAYS)
+@pytest.mark.parametrize("kind", ["SYSTEM_BOOT", "SYSTEM_SHUTDOWN"])
+@pytest.mark.parametrize("number", [2, 105, 5000])
+@pytest.mark.parametrize("uid", [0, 1000])
+def test_only_root_can_say_that_the_host_went_down(
+    uid: int, number: int, kind: str, wanted: Wanted, tmp_path: Path
+) -> None:
+    path = Path(started(tmp_path / "log"))
+    quiet = number == 105 and kind == "SYSTEM_BOOT"
+    with path.open("a") as log:
+        log.write(ending(kind, uid, 1400, number))
+    trail = Trail()
+    with given_logs([str(path)]) as (files, unread):
+        logs = logs_of(files, unread)
+        found = (
+            read_all(logs, wanted, False)
+            if wanted.any_vm()
+            else recall(logs, wanted, False).items
+        )
+        trail.read(found, NOW)
+    held = [grant.uuid for grant in trail.grants()]
+    forged = [(each.code, each.events, each.auid) for each in trail.findings.all()]
+    if uid and number != 2:
+        assert (held, forged) == (
+            [UUID],
+            [("untrusted_record", [f"1400.000:{number}"], 1000)],
+        )
+    else:
+        # The kernel's numbers tell by themselves that it counts anew.
+        assert held == ([UUID] if quiet and not uid else [])
 
 
 @pytest.mark.parametrize("wanted", [Wanted(), Wanted(uuid=UUID)])

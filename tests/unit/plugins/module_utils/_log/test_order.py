@@ -74,8 +74,36 @@ def test_the_boot_of_a_container_is_no_boot_of_the_host() -> None:
     items: list[Item] = [at(1000, 800), at(1009, 801), container, at(1011, 803)]
     assert list(in_order(items)) == [items[0], items[1], items[3]]
     # Nothing is known from just before it, or so much is missing that it may be another boot.
-    for boot in (Boot("1100.000:802", 1100, None), Boot("1010.000:999", 1010, None)):
+    for boot in (Boot("1100.000:803", 1100, None), Boot("1010.000:999", 1010, None)):
         assert list(in_order([*items[:2], boot])) == [*items[:2], boot]
+
+
+@pytest.mark.parametrize(
+    ("boot", "host_boots"),
+    [
+        # The host was quiet, and not one number is missing.
+        (Boot("1100.000:802", 1100, None), False),
+        (Boot("900000.000:802", 900000, None), False),
+        # The record changed places with its neighbours.
+        (Boot("1009.000:799", 1009, None), False),
+        (Boot("1010.000:740", 1010, None), False),
+        (Boot("1020.000:799", 1020, None), True),
+        (Boot("1009.000:700", 1009, None), True),
+        (Boot("1009.000:12", 1009, None), True),
+    ],
+)
+def test_the_boot_of_a_container_is_known_by_its_number(
+    boot: Boot, host_boots: bool
+) -> None:
+    items: list[Item] = [at(1000, 798), at(1009, 801)]
+    assert (boot in in_order([*items, boot])) == host_boots
+
+
+@pytest.mark.parametrize(("time", "host_boots"), [(1030, False), (1100, True)])
+def test_a_boot_soon_after_another_boot(time: int, host_boots: bool) -> None:
+    """The numbers begin near 1, so those of two boots may be next to one another."""
+    boot = Boot(f"{time}.000:42", time, None)
+    assert (boot in in_order([at(1000, 40), at(1009, 41), boot])) == host_boots
 
 
 def test_a_record_that_is_there_twice_is_passed_on_once() -> None:

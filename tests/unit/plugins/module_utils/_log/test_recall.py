@@ -19,8 +19,10 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._log.files import L
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.given import (
     given_logs,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.items import Item
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.parse import Logged
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.recall import (
+    Logs,
     read_all,
     recall,
 )
@@ -200,6 +202,114 @@ def test_a_vm_that_moved_between_nodes(tmp_path: Path) -> None:
     path = write_log(tmp_path / "log", items)
     assert len(by_recall([path], Wanted(uuid=UUID))[0]) == 1
     assert by_recall([path], Wanted(uuid=UUID))[0] == by_all([path], Wanted())
+
+
+def container_boots(path: Path, time: int, number: int, node: str = "") -> None:
+    with path.open("a") as log:
+        log.write(
+            f"{node}type=SYSTEM_BOOT msg=audit({time}.000:{number}): pid=9 uid=0 msg='x'\n"
+            f"{node}type=USER msg=audit({time + 900}.000:{number + 1}): pid=1 uid=0 msg='x'\n"
+        )
+
+
+@pytest.mark.parametrize(
+    "wanted", [Wanted(uuid=UUID), Wanted(name="web01"), Wanted(mac=MAC)]
+)
+@pytest.mark.parametrize("node", [None, "hv1"])
+def test_a_container_that_boots_after_a_record_of_another_vm(
+    node: str | None, wanted: Wanted, tmp_path: Path
+) -> None:
+    story = Story(node=node).machine_id().open().start().booted().later(3600)
+    story.vm("ct01", UUID2).machine_id().booted()
+    path = tmp_path / "log"
+    path.write_text(Path(write_log(tmp_path / "story", story.items)).read_text())
+    if node:
+        # The records of another host stand between the two.
+        other = Story(node="hv2").vm("x", UUID2).machine_id().booted()
+        with path.open("a") as log:
+            log.write(Path(write_log(tmp_path / "more", other.items)).read_text())
+    place = f"node={node} " if node else ""
+    container_boots(path, story.time + 120, story.serial + 1, place)
+    assert len(by_recall([str(path)], wanted)[0]) == 1
+    assert by_recall([str(path)], wanted)[0] == by_all([str(path)], Wanted())
+
+
+@pytest.mark.parametrize(
+    "wanted", [Wanted(uuid=UUID), Wanted(name="web01"), Wanted(mac=MAC)]
+)
+@pytest.mark.parametrize("node", [None, "hv1"])
+def test_a_boot_that_only_the_numbers_of_another_vm_show(
+    node: str | None, wanted: Wanted, tmp_path: Path
+) -> None:
+    story = Story(node=node)
+    story.serial = 5000
+    story.machine_id().open().start().booted().reboot_unseen()
+    story.vm("db01", UUID2).machine_id().open(OTHER).start(OTHER).booted()
+    # Another host wrote the last record.
+    story.node = "hv2" if node else None
+    story.serial += 9000
+    path = write_log(tmp_path / "log", story.vm("x", UUID[:-1] + "9").stop().items)
+    assert by_recall([path], wanted)[0] == []
+    assert [uuid for uuid, *_rest in by_all([path], Wanted())] == [UUID2]
+
+
+@pytest.mark.parametrize("wanted", [Wanted(name="web01"), Wanted(mac=OTHER)])
+@pytest.mark.parametrize("uuid", [UUID, UUID2])
+@pytest.mark.parametrize("known", [True, False])
+def test_untrusted_records_are_found(
+    known: bool, uuid: str, wanted: Wanted, tmp_path: Path
+) -> None:
+    story = Story().machine_id().open().start().booted() if known else Story()
+    forged = story.vm("web01", uuid).attach(OTHER).items[-1]
+    t.cast(Logged, forged).uid = 1000
+    path = write_log(tmp_path / "log", story.vm("db01", UUID2).stop().items)
+    trail = Trail()
+    with given_logs([path]) as (logs, unread):
+        trail.read(recall(logs_of(logs, unread), wanted, False).items, NOW)
+    found = [(each.code, each.events) for each in trail.findings.all()]
+    assert found == [("untrusted_record", [forged.event])]
+
+
+@pytest.mark.parametrize(
+    "wanted", [Wanted(uuid=UUID), Wanted(name="web01"), Wanted(mac=MAC)]
+)
+@pytest.mark.parametrize(
+    ("sound", "damaged"),
+    [
+        (UUID2, UUID2[:-1] + "Z"),
+        (UUID2, UUID2[:-1]),
+        (UUID2, UUID2.replace("c1e2", "C1e2")),
+        (OTHER, "52:54:00:00:00:0g"),
+        (OTHER, "52:54:00:00:00:0"),
+        (f'="{OTHER}"', f'="{OTHER}'),
+    ],
+)
+def test_a_damaged_record_is_unread_as_in_reading_all(
+    sound: str, damaged: str, wanted: Wanted, tmp_path: Path
+) -> None:
+    story = Story().machine_id().open().start().booted()
+    story.vm("db01", UUID2).attach(OTHER)
+    path = Path(write_log(tmp_path / "log", story.items))
+    path.write_text(path.read_text().replace(sound, damaged))
+
+    def unread_by(read: t.Callable[[Logs], t.Iterable[Item]]) -> list[tuple[str, int]]:
+        with given_logs([str(path)]) as (logs, unread):
+            assert list(read(logs_of(logs, unread)))
+            return [(each.problem, each.lines) for each in unread]
+
+    found = unread_by(lambda logs: recall(logs, wanted, False).items)
+    assert found == unread_by(lambda logs: read_all(logs, Wanted(), False))
+    assert len(found) == 1
+
+
+def test_a_copy_of_a_vm_with_its_uuid(tmp_path: Path) -> None:
+    story = Story().machine_id().open().start().booted().later(60)
+    story.vm("copy01", UUID).machine_id().open(OTHER).start(OTHER).booted()
+    path = write_log(tmp_path / "log", story.items)
+    every = by_all([path], Wanted())
+    for wanted, place in ((Wanted(mac=MAC), 0), (Wanted(name="web01"), 0)):
+        assert every[place] in by_recall([path], wanted)[0]
+    assert by_recall([path], Wanted(mac=OTHER))[0][-1:] == every[1:]
 
 
 NICS = ("open", "start", "attach", "detach", "close")
