@@ -44,10 +44,18 @@ OTHER_NEEDLES = (
 )
 
 
-# A quick test for a record of a VM.
+# A quick test for a record of root's about a VM, with a sound UUID and sound MACs.
+_A_UUID = rb"[%(x)s]{8}(?:-[%(x)s]{4}){3}-[%(x)s]{12}"
+_A_MAC = rb"[%(x)s]{2}(?::[%(x)s]{2}){5}"
+_CASES = ({b"x": b"0-9a-f"}, {b"x": b"0-9A-F"})
 _WHOLE = re.compile(
-    rb"(?:node=([^\s'\"]+) )?type=VIRT_[A-Z_]+ msg=audit\((([\d.]+):\d+)\): pid=\d+ uid=\d+ auid=\d+ ses=\d+(?: subj=[^'\x1d]*?)?"
-    rb" msg='[^'&\x1b\x1d\n]*? uuid=[0-9A-Fa-f]{8}-[^'&\x1b\x1d\n]* res=(?:success|failed)'(?:\x1d[^']*)?\r?\Z"
+    rb"(?:node=([^\s'\"]+) )?type=VIRT_[A-Z_]+ msg=audit\((([\d.]+):\d+)\): pid=\d+ uid=0 auid=\d+ ses=\d+(?: subj=[^'\x1d]*?)?"
+    rb" msg='[^'&\x1b\x1d\n]*? uuid=(?:%b)((?: (?:old-|new-)?net=(?:\?|\"\?\"|(\"?)(?:%b)\5))*) "
+    rb"(?:[^'&\x1b\x1d\n]* )?res=(?:success|failed)'(?:\x1d[^']*)?\r?\Z"
+    % (
+        b"|".join(_A_UUID % case for case in _CASES),
+        b"|".join(_A_MAC % case for case in _CASES),
+    )
 )
 _NUMBERS = frozenset(map(str, MESSAGE_TYPES.values()))
 # Types of libaudit that say nothing about devices.
@@ -246,7 +254,9 @@ def read_backwards(
                 needle in line.text for needle in needles
             )
             whole = _WHOLE.match(line.text) if other else None
-            if whole is not None:
+            if whole is not None and whole[4].count(b"net=") == line.text.count(
+                b"net="
+            ):
                 node = whole[1].decode("utf-8", "surrogateescape") if whole[1] else None
                 yield Other(whole[2].decode("ascii"), float(whole[3]), node)
                 continue
