@@ -105,7 +105,7 @@ def unpack(log: LogFile, needles: t.Sequence[bytes]) -> t.Iterator[list[Line]]:
     for block in log.blocks(BLOCK_BYTES):
         buffer = b"".join((done, rest, block))
         start = len(done)
-        end = max(buffer.rfind(b"\n") + 1, buffer.rfind(b"\0") + 1, start)
+        end = _before_boots(buffer, start, _last_separator(buffer, start, len(buffer)))
         yield _lines(buffer, start, end, needles, base)
         done = buffer[max(0, end - CONTEXT_BYTES) : end]
         rest = buffer[end:]
@@ -119,6 +119,22 @@ def unpack(log: LogFile, needles: t.Sequence[bytes]) -> t.Iterator[list[Line]]:
             done, rest = b"", b"\xff" * _LONGEST_LINE_BYTES
     buffer = done + rest
     yield _lines(buffer, len(done), len(buffer), needles, base)
+
+
+def _last_separator(buffer: bytes, start: int, end: int) -> int:
+    """Return where the last line that has ended ends, or ``start``."""
+    newline = buffer.rfind(b"\n", start, end)
+    return max(newline + 1, buffer.rfind(b"\0", start, end) + 1, start)
+
+
+def _before_boots(buffer: bytes, start: int, end: int) -> int:
+    """Leave lines of a boot at the end of a block to the next block, which has the record after them."""
+    while end > start:
+        first = _last_separator(buffer, start, end - 1)
+        if not _BOOT.match(buffer, first, end):
+            break
+        end = first
+    return end
 
 
 def _lines(
@@ -143,7 +159,13 @@ def _lines(
                 position = end
             spans.add((first, position))
             if needle in BOOT_NEEDLES:
-                spans.update(_beside(buffer, first, position, start, end))
+                spans.update(
+                    (older, newer)
+                    for older, newer in _beside(buffer, first, position, end)
+                    # The search of another block finds the other lines with a needle.
+                    if start <= older < end
+                    or not any(each in buffer[older:newer] for each in needles)
+                )
     return [
         Line(buffer[first:last], _before(buffer, first, last), offset + first)
         for first, last in sorted(spans)
@@ -167,10 +189,11 @@ def _finder(buffer: bytes, start: int, end: int) -> t.Callable[[bytes, int], int
     return find
 
 
-def _beside(
-    buffer: bytes, first: int, last: int, start: int, end: int
-) -> list[tuple[int, int]]:
-    """Return the last numbered record before a line, and the next one after it, of the same host."""
+def _beside(buffer: bytes, first: int, last: int, end: int) -> list[tuple[int, int]]:
+    """Return the last numbered record before a line, and the next one after it, of the same host.
+
+    They may be of another block, which ends or begins at ``end``.
+    """
     head = _BOOT.match(buffer, first, last)
     if head is None:
         return []
@@ -179,9 +202,11 @@ def _beside(
         % re.escape(head.group(1) or b""),
         re.MULTILINE,
     )
-    older = [*counted.finditer(buffer, max(start, first - CONTEXT_BYTES), first)]
-    newer = counted.search(buffer, last, end)
-    return [match.span() for match in (*older[-1:], newer) if match is not None]
+    older = [*counted.finditer(buffer, max(0, first - CONTEXT_BYTES), first)]
+    newer = counted.search(buffer, last)
+    found = [match.span() for match in (*older[-1:], newer) if match is not None]
+    # A line at the end of the buffer may be cut.
+    return [span for span in found if span[1] <= end or span[1] < len(buffer)]
 
 
 def _before(buffer: bytes, first: int, last: int) -> bytes:

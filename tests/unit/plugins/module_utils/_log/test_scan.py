@@ -94,6 +94,50 @@ def test_a_line_that_is_too_long_is_not_read_as_another_line(
         assert all(line in known or line.endswith(b"\xff...") for line in found)
 
 
+RECORDS = [
+    b"type=%s msg=audit(1.0:%d): x"
+    % (kind, 7 if kind.startswith(b"DAEMON_") else number)
+    for number in range(3)
+    for kind in (b"SYSTEM_BOOT", b"DAEMON_START", b"USER", b"USER", b"VIRT_CONTROL")
+]
+
+
+@given(
+    records=st.lists(st.sampled_from([*RECORDS, b"node=b " + RECORDS[2]]), max_size=12),
+    block=st.integers(1, 120),
+    packed=st.booleans(),
+)
+def test_the_records_beside_a_boot_are_found_in_other_blocks(
+    records: list[bytes],
+    block: int,
+    packed: bool,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "lines"
+    text = b"".join(record + b"\n" for record in records)
+    path.write_bytes(gzip.compress(text) if packed else text)
+    needles = [b"VIRT_", *scan.BOOT_NEEDLES]
+    found = []
+    for size in (block, 1 << 20):
+        with pytest.MonkeyPatch.context() as patched:
+            small_blocks(patched, size, 1 << 16)
+            patched.setattr(scan, "CONTEXT_BYTES", 1 << 16)
+            log = LogFile(str(path))
+            found += [[*lines_with(log, needles)], [*lines_backwards(log, needles)]]
+            log.close()
+    one, one_backwards, whole, whole_backwards = map(of_kernel, found)
+    assert one == whole
+    assert one_backwards == whole_backwards
+    for lines in found:
+        virt = [line for line in lines if b"VIRT_" in line.text]
+        assert len(virt) == len(set(virt)) == text.count(b"VIRT_")
+
+
+def of_kernel(lines: list[scan.Line]) -> list[scan.Line]:
+    """Return the records that the kernel numbered. One beside two boots may come twice."""
+    return [line for line in dict.fromkeys(lines) if b"DAEMON_" not in line.text]
+
+
 def test_the_system_call_before_a_path(path: Path) -> None:
     call, path_record, other = (
         b"type=%s msg=audit(1.0:%d): ab" % each
