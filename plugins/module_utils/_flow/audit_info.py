@@ -109,8 +109,10 @@ def _everything(
 
 
 def _copies(logs: Logs) -> Copies | None:
-    """Return the object that finds copies of records. auditd's own log of this host has none."""
-    if logs.host is not None or (len(logs.files) == 1 and logs.files[0].plain):
+    """Return the object that finds copies of records. auditd's own log of this host has none by itself."""
+    if len(logs.files) == 1 and logs.files[0].plain:
+        return None
+    if logs.host is not None and not logs.has_copies():
         return None
     return Copies(mixed=not all(log.plain for log in logs.files))
 

@@ -9,7 +9,7 @@ import array
 import typing as t
 
 from .files import LogFile, spool
-from .scan import BLOCK_BYTES, BOOT_NEEDLES, CONTEXT_BYTES, Line, search, unpack
+from .scan import BLOCK_BYTES, CONTEXT_BYTES, Line, is_boot, search, unpack
 
 _FIRST_BLOCK_BYTES = 1 << 16
 
@@ -49,9 +49,6 @@ def _backwards(
     log: LogFile, needles: t.Sequence[bytes], lookup: Lookup | None
 ) -> t.Iterator[Line]:
     total = position = log.size
-    # The record before a boot may be of the block before.
-    boots = any(needle in BOOT_NEEDLES for needle in needles)
-    context = CONTEXT_BYTES if boots else 1
     step = _FIRST_BLOCK_BYTES
     while position > 0:
         if lookup is not None:
@@ -62,5 +59,10 @@ def _backwards(
         size = min(step, position)
         position -= size
         step = min(step * 2, BLOCK_BYTES)
-        found = search(log.read_at, total, position, size, needles, context)
+        found = search(log.read_at, total, position, size, needles, context=1)
+        if any(
+            is_boot(line) and line.offset - position < CONTEXT_BYTES for line in found
+        ):
+            # The record before the boot may be of the block before.
+            found = search(log.read_at, total, position, size, needles, CONTEXT_BYTES)
         yield from reversed(found)

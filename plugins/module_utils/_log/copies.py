@@ -38,7 +38,8 @@ class Copies:
         self._times: tuple[dict[int, list[float]], dict[int, list[float]]] = ({}, {})
         self._earlier: collections.Counter[int] = collections.Counter()
         self._of_log: collections.Counter[int] = collections.Counter()
-        self._newest: dict[str | None, tuple[float, int]] = {}
+        # The time of the newest record of each host.
+        self._newest: dict[str | None, float] = {}
         self._amid_copies = False
 
     def log_ends(self) -> None:
@@ -48,25 +49,27 @@ class Copies:
         """
         self._earlier |= self._of_log
         self._of_log.clear()
+        # The next log may begin with copies.
+        self._amid_copies = True
 
     def is_copy(self, item: Item) -> bool:
         """Tell whether a record was read before."""
         number = serial_of(item.event)
         if isinstance(item, Mark):
-            # The end of a copy does not mean that the host booted.
-            newest = self._newest.get(item.node)
-            return (
-                self._amid_copies
-                and newest is not None
-                and item.time <= newest[0]
-                and number <= newest[1]
-            )
+            # Neither the end of a copy nor a boot within it means that the host booted.
+            known = self._amid_copies and item.time <= self._newest_of(item)
+            if not known:
+                self._newest[item.node] = max(item.time, self._newest_of(item))
+            return known
         known = self._is_known(item) if number else self._is_known_by_text(item)
         self.copies += known
         self._amid_copies = known
         if not known and number:
-            self._newest[item.node] = (item.time, number)
+            self._newest[item.node] = max(item.time, self._newest_of(item))
         return known
+
+    def _newest_of(self, item: Item) -> float:
+        return self._newest.get(item.node, 0.0)
 
     def _is_known(self, item: Item) -> bool:
         self.numbered = self.numbered or isinstance(item, Logged)

@@ -57,6 +57,7 @@ _WHOLE = re.compile(
         b"|".join(_A_MAC % case for case in _CASES),
     )
 )
+_NEAR_BYTES = 4096
 _NUMBERS = frozenset(map(str, MESSAGE_TYPES.values()))
 # Types of libaudit that say nothing about devices.
 _OTHERS = frozenset(
@@ -217,9 +218,15 @@ def read_log(
 def last_mark(log: LogFile) -> Mark | None:
     """Return the last record in a log to which the kernel gave a number."""
     try:
-        lines = re.split(rb"[\n\0]", log.tail())
+        tail = log.tail()
     except BROKEN:
         return None
+    # The last few lines nearly always have it. The first of these may be cut.
+    near = re.split(rb"[\n\0]", tail[-_NEAR_BYTES:])[1:]
+    return _last_of(near) or _last_of(re.split(rb"[\n\0]", tail))
+
+
+def _last_of(lines: t.Sequence[bytes]) -> Mark | None:
     return next((mark for line in reversed(lines) for mark in marks(line)), None)
 
 

@@ -19,7 +19,7 @@ from .boot import (
     without_containers,
 )
 from .files import LogFile
-from .items import Alert, Boot, Forged, Item, Mark, Other
+from .items import Alert, Boot, Forged, Item, Mark, Other, serial_of
 from .lines import (
     ALERT_NEEDLES,
     KERNEL_NEEDLES,
@@ -38,6 +38,12 @@ from .wanted import Wanted
 
 # Somebody may have set the clock of a host back by this much.
 _APART_SECONDS = 60.0
+# The time of an event and its number.
+Event = tuple[float, int]
+# So many records may come between two records of one event, or two that changed places.
+_LATE = 128
+# A log without a record begins so.
+_NO_EVENT: Event = (0.0, 0)
 
 
 class Logs(t.NamedTuple):
@@ -56,7 +62,7 @@ class Logs(t.NamedTuple):
         They must have auditd's form, and each must follow the one before.
         """
         if self.host is not None:
-            return True
+            return not self.has_copies()
         newest = 0.0
         for log in self.files:
             mark = last_mark(log)
@@ -66,6 +72,29 @@ class Logs(t.NamedTuple):
                 return False
             newest = mark.time if mark is not None else newest
         return True
+
+    def has_copies(self) -> bool:
+        """Tell whether a log begins within the log before it, because somebody has kept a copy beside it.
+
+        Times alone do not tell it, because somebody may have set the clock of the host back.
+        """
+        begins = [log.first_event() for log in self.files]
+        return any(
+            begin != _NO_EVENT and (begin == later or _is_within(log, begin, later))
+            for log, begin, later in zip(self.files, begins, begins[1:])
+        )
+
+
+def _is_within(log: LogFile, begin: Event, event: Event) -> bool:
+    """Tell whether a log with this first event has another event long before its end."""
+    if not (begin[0] <= event[0] and begin[1] <= event[1]):
+        return False
+    mark = last_mark(log)
+    return (
+        mark is not None
+        and event[0] <= mark.time
+        and event[1] + _LATE < serial_of(mark.event)
+    )
 
 
 def read_all(

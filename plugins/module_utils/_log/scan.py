@@ -58,6 +58,11 @@ class Line(t.NamedTuple):
     offset: int = 0
 
 
+def is_boot(line: Line) -> bool:
+    """Tell whether the lines beside a line show whether the host booted."""
+    return _BOOT.match(line.text) is not None
+
+
 def search(
     read_at: ReadAt,
     total: int,

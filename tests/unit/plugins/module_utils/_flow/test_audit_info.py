@@ -35,12 +35,13 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._flow.host_view imp
     Look,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log import files, names
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.boot import Host
 from ansible_collections.virtaudit.qemu.plugins.module_utils._proc import Process
 from ansible_collections.virtaudit.qemu.plugins.module_utils._task.answer import (
     Answer,
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import MAC, UUID
-from ansible_collections.virtaudit.qemu.tests.unit.support.lines import write_log
+from ansible_collections.virtaudit.qemu.tests.unit.support.lines import noise, write_log
 from ansible_collections.virtaudit.qemu.tests.unit.support.reference import LIBVIRT_LOG
 from ansible_collections.virtaudit.qemu.tests.unit.support.story import Story
 
@@ -276,6 +277,92 @@ def test_verify_needs_logs_of_this_host(
     monkeypatch.setattr(names, "log_path", lambda: nameless)
     assert ask(logs=[nameless], verify=True)["warnings"] == []
     assert ask(logs=[nameless, named], verify=True)["warnings"] == []
+
+
+def rotated(path: Path) -> tuple[str, str, str]:
+    """Return the contents of a host's three log files."""
+    story = Story().machine_id().open().start().booted()
+    old = Path(write_log(path, story.items)).read_text()
+    story = Story("db01", UUID2).later(2000)
+    story.serial = 300
+    items = story.machine_id().open(OTHER).start(OTHER).booted().items
+    middle = Path(write_log(path, items)).read_text() + noise(3100, 400, 3000)
+    path.unlink()
+    return old, middle, noise(6200, 3500, 300)
+
+
+@pytest.mark.parametrize("own", [True, False])
+@pytest.mark.parametrize("asked", [{}, {"name": "web01"}, {"mac": MAC}])
+@pytest.mark.parametrize("copy", ["packed", "dated", "cut", "longer", "none"])
+def test_a_copy_of_a_log_beside_it_is_no_boot(
+    copy: str,
+    asked: dict[str, str],
+    own: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log = tmp_path / "audit.log"
+    old, middle, new = rotated(log)
+    (tmp_path / "audit.log.2").write_text(old)
+    (tmp_path / "audit.log.1").write_text(middle)
+    log.write_text(new)
+    if copy == "packed":
+        (tmp_path / "audit.log.1.gz").write_bytes(gzip.compress(middle.encode()))
+    elif copy == "dated":
+        (tmp_path / "audit.log-20260101").write_text(middle)
+    elif copy == "cut":
+        lines = middle.splitlines(keepends=True)
+        (tmp_path / "audit.log-20260101").write_text("".join(lines[:2000]))
+    elif copy == "longer":
+        (tmp_path / "audit.log-20260101").write_text(old + middle)
+    for module in (files, names):
+        monkeypatch.setattr(module, "log_path", lambda: str(log))
+    host = Host(frozenset((None,)), 900.0)
+    monkeypatch.setattr(audit_info.Host, "this", lambda: host)
+    answer = ask(logs=None if own else [str(tmp_path)], history=not asked, **asked)
+    held = [UUID] if asked else [UUID, UUID2]
+    assert [grant["uuid"] for grant in answer["grants"]] == held
+    assert [each["uuid"] for each in answer.get("history") or ()] == (
+        [] if asked else held
+    )
+    alive = [each["end"] for each in answer["sessions"]]
+    assert alive == ["running"] * len(held)
+
+
+@pytest.mark.parametrize("first", [0, 1, 5, 12])
+@pytest.mark.parametrize("asked", [{}, {"name": "web01"}])
+def test_a_boot_that_two_copies_of_a_log_have(
+    asked: dict[str, str], first: int, tmp_path: Path
+) -> None:
+    before = Story("db01", UUID2)
+    before.serial = 4000
+    before.machine_id().open(OTHER).start(OTHER).booted().later(600).stop()
+    boot = (
+        noise(1660, 5000, 1)
+        + noise(1700, 77, 1, kind="DAEMON_START")
+        + noise(1701, 2, 2)
+        + "type=SYSTEM_BOOT msg=audit(1702.500:4): pid=300 uid=0 msg='x'\n"
+        + noise(1703, 5, 1)
+    )
+    after = Story().later(800)
+    after.serial = 50
+    after.machine_id().open().start().booted()
+    later = Story("app01", UUID[:-1] + "9").later(50_000)
+    later.serial = 101
+    later.machine_id().open("52:54:00:00:00:03").start("52:54:00:00:00:03").booted()
+    parts = [
+        Path(write_log(tmp_path / "part", story.items)).read_text()
+        for story in (before, after, later)
+    ]
+    (tmp_path / "part").unlink()
+    monday = parts[0] + boot + parts[1]
+    lines = (monday + parts[2]).splitlines(keepends=True)
+    for name, text in (("monday", monday), ("tuesday", "".join(lines[first:]))):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "audit.log").write_text(text)
+    answer = ask(logs=[str(tmp_path / "monday"), str(tmp_path / "tuesday")], **asked)
+    held = [UUID] if asked else [UUID, UUID[:-1] + "9"]
+    assert [grant["uuid"] for grant in answer["grants"]] == held
 
 
 def test_the_answer_says_what_it_covers(
