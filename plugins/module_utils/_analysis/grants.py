@@ -147,7 +147,8 @@ def claim(
     """Return the opens that a hand-over took, with their numbers in qemu, and the other opens.
 
     If the record has the numbers, the hand-over took as many of the last opens. libvirt writes no numbers, and
-    one record for all queues, so there the hand-over took the last tap and the last vhost-net.
+    one record for all queues, so there the hand-over took the last tap and the last vhost-net. It closes what it
+    opened for a hand-over that failed.
     """
     if fds:
         split = max(0, len(waiting) - len(fds))
@@ -159,7 +160,7 @@ def claim(
             for device, fd in zip([*lost, *mine], fds)
         ]
         return devices, waiting[:split]
-    last = {opened.device.is_vhost: opened for opened in waiting}
-    taken = [opened for opened in waiting if opened is last[opened.device.is_vhost]]
-    left = [opened for opened in waiting if opened is not last[opened.device.is_vhost]]
+    last = {each.device.is_vhost: each for each in waiting if not each.failed}
+    taken = [each for each in waiting if each is last.get(each.device.is_vhost)]
+    left = [each for each in waiting if each is not last.get(each.device.is_vhost)]
     return [opened.device for opened in taken], left

@@ -119,7 +119,8 @@ class Nics:
             grant.network = whole_network(network_of(fields, "old-"))
         moved = grant.moved(logged, changed)
         if moved.move != grant.move:
-            self._end(grant.mac, logged)
+            # The NIC keeps its devices.
+            self._end_grant(grant.mac, logged)
         self.grants[grant.mac] = moved
 
     def begin(self, logged: Logged) -> None:
@@ -206,7 +207,8 @@ class Nics:
                 self._complain.not_attached(logged, mac)
             return
         kept = self._pairs.kept(logged, mac, reason)
-        fds, opens = fds_of_record(logged), bool(nic.waiting)
+        fds = fds_of_record(logged)
+        opens = any(not opened.failed for opened in nic.waiting)
         # The close records of the earlier devices got lost.
         nic.released = []
         for opened in nic.hand_over(fds):

@@ -62,6 +62,44 @@ STORIES: list[tuple[str, Story, list[tuple[str, str, list[t.Any]]], list[str]]] 
     ("cold start", ours().open().start().booted(), HELD, []),
     ("hot-plug", Story().open().attach(), HELD, []),
     (
+        "a NIC that was moved and closed in part",
+        Story()
+        .open()
+        .open(path=VHOST)
+        .attach(fds=(7, 8))
+        .update(Network("br0"), Network("br1"))
+        .later(60)
+        .close(path=VHOST, fd=8),
+        HELD,
+        [],
+    ),
+    (
+        "a NIC that was moved and closed",
+        Story()
+        .open()
+        .open(path=VHOST)
+        .attach(fds=(7, 8))
+        .update(Network("br0"), Network("br1"))
+        .later(60)
+        .close(path=VHOST, fd=8)
+        .close(fd=7),
+        [],
+        [],
+    ),
+    (
+        "libvirt attaches without the vhost-net of an attach that failed",
+        theirs()
+        .booted()
+        .open()
+        .open(path=VHOST)
+        .attach(ok=False)
+        .later(60)
+        .open()
+        .attach(),
+        LIBVIRTS,
+        ["failed_start"],
+    ),
+    (
         "two queues and vhost",
         Story()
         .open()
