@@ -136,7 +136,8 @@ class Boots:
         booted = self._is_marked(item) or (
             newer is not None and boots_between(item, newer)
         )
-        if booted or newer is None or serial_of(item.event) < serial_of(newer.event):
+        lowest = newer is None or serial_of(item.event) < serial_of(newer.event)
+        if booted or lowest or isinstance(item, Boot):
             self._newer[item.node] = item
         elif isinstance(newer, Boot):
             # The record before it shows that it was no boot of the host.

@@ -22,22 +22,23 @@ import stat
 import struct
 import typing as t
 
+from .falls import Falls, Place
 from .files import BROKEN, LogFile
 from .items import Boot, Mark
 from .lines import VIRT_NEEDLE, read_line
-from .parse import Logged, macs_of, uuid_of
+from .parse import Logged, is_root, macs_of, uuid_of
 from .scan import Line
 
 DIRECTORY = "/var/cache/virtaudit"
 _KEPT = 16
-_VERSION = 3
+_VERSION = 4
 _HEADER_BYTES = 1024
 _ROW = struct.Struct(">8sQI")
 _PLACE = struct.Struct(">QI")
 _PIECES, _PIECE_BYTES, _END_BYTES = 64, 64, 1 << 16
 
-BOOT, BROKEN_LINE = b"boot", b"broken"
-Place = tuple[int, int]
+BOOT, BROKEN_LINE, UNTRUSTED = b"boot", b"broken", b"untrusted"
+_ALWAYS = (BOOT, BROKEN_LINE, UNTRUSTED)
 
 
 def terms_of(logged: Logged) -> set[bytes]:
@@ -61,13 +62,9 @@ class Index:
         """Return the lines that have one of the terms and begin ``before`` an offset, in order, or ``None`` if
         a place does not fit.
 
-        The lines at a boot, and the unreadable lines, are always among them.
+        The lines at a boot, the unreadable lines, and those that a user other than root sent are always among them.
         """
-        places = {
-            place
-            for term in (*terms, BOOT, BROKEN_LINE)
-            for place in self._places(term)
-        }
+        places = {place for term in (*terms, *_ALWAYS) for place in self._places(term)}
         found = []
         for offset, size in sorted(places):
             if offset >= before:
@@ -169,6 +166,7 @@ def build(log: LogFile, lines: t.Iterable[Line]) -> Index | None:
 
 def _body(log: LogFile, lines: t.Iterable[Line], covered: int) -> tuple[bytes, int]:
     terms: dict[bytes, list[Place]] = {}
+    falls = Falls()
     beside: Place | None = None
     at_boot = False
     for line in lines:
@@ -178,8 +176,10 @@ def _body(log: LogFile, lines: t.Iterable[Line], covered: int) -> tuple[bytes, i
         read = read_line(line, log.clock)
         found: set[bytes] = set()
         for item in read.items:
+            falls.take(item, place)
             if isinstance(item, Logged):
                 found |= terms_of(item)
+                found |= set() if is_root(item) else {UNTRUSTED}
         boots = any(
             isinstance(item, Boot) or (isinstance(item, Mark) and item.daemon)
             for item in read.items
@@ -194,6 +194,7 @@ def _body(log: LogFile, lines: t.Iterable[Line], covered: int) -> tuple[bytes, i
         for term in found:
             terms.setdefault(term, []).append(place)
         at_boot, beside = boots, place
+    terms.setdefault(BOOT, []).extend(falls.all())
     rows, places, first = [], [], 0
     for key, term in sorted((_hash(term), term) for term in terms):
         rows.append(_ROW.pack(key, first, len(terms[term])))

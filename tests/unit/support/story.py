@@ -124,6 +124,17 @@ class Story:
         self.serial = 1
         return self._add(Boot(self._event(), float(self.time), self.node))
 
+    def container_boots(self) -> Story:
+        """Let the systemd of a container write its record of a boot on a quiet host."""
+        self.later(120)
+        return self._add(Boot(self._event(), float(self.time), self.node))
+
+    def forged(self, mac: str = MAC) -> Story:
+        """Let a user other than root write a record of an attach."""
+        self.attach(mac)
+        t.cast(Logged, self.items[-1]).uid = 1000
+        return self
+
     def reboot_unseen(self) -> Story:
         """Let the kernel's count start again without a record that says why."""
         self.serial = 1

@@ -64,7 +64,8 @@ def ask(path: str, wanted: Wanted, keep: bool) -> tuple[object, ...]:
         broken = [(each.problem, each.lines) for each in unread]
     grants = [(grant.uuid, grant.mac, grant.event) for grant in trail.grants()]
     ends = sorted((each.event, each.end) for each in trail.sessions.values())
-    return grants, ends, broken
+    findings = [(each.code, each.events) for each in trail.findings.all()]
+    return grants, ends, broken, findings
 
 
 @pytest.mark.parametrize("wanted", WAYS)
@@ -89,7 +90,39 @@ def test_the_index_gives_the_answer_of_the_log(
     assert ask(path, wanted, keep=True) == ask(path, wanted, keep=False) != plain
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("node", [None, "hv1"])
+@pytest.mark.parametrize("grows", [False, True])
+def test_a_boot_that_only_the_numbers_of_another_vm_show(
+    grows: bool, node: str | None, tmp_path: Path
+) -> None:
+    story = Story(node=node)
+    story.serial = 5000
+    held = len(story.machine_id().open().start().booted().items)
+    story.reboot_unseen().vm("db01", "c1e2f3a4-0001-4000-8000-000000000022")
+    story.machine_id().booted()
+    path = tmp_path / "log"
+    place = f"node={node} " if node else ""
+    if grows:
+        write_log(path, story.items[:held])
+        with path.open("a") as log:
+            log.write(noise(1010, 5100, 2000, place))
+        assert ask(str(path), Wanted(name="web01"), keep=True)[0]
+        more = write_log(tmp_path / "more", story.items[held:])
+        with path.open("a") as log:
+            log.write(Path(more).read_text())
+    else:
+        write_log(path, story.items)
+    with path.open("a") as log:
+        # The numbers at the end are higher than those before the boot.
+        log.write(noise(2000, story.serial + 1, 8000, place))
+    for wanted in WAYS:
+        plain = ask(str(path), wanted, keep=False)
+        assert plain[0] == []
+        assert ask(str(path), wanted, keep=True) == plain
+        assert ask(str(path), wanted, keep=True) == plain
+
+
+@pytest.mark.parametrize("seed", range(40))
 def test_random_logs(seed: int, tmp_path: Path) -> None:
     rng = random.Random(seed)  # noqa: S311
     story = Story().machine_id().open().start().booted()
@@ -105,6 +138,8 @@ def test_random_logs(seed: int, tmp_path: Path) -> None:
             story.booted,
             story.host_boots,
             story.reboot_unseen,
+            story.container_boots,
+            story.forged,
             functools.partial(story.vm, "other", uuid),
             functools.partial(story.vm, "web01", UUID),
         ]

@@ -260,8 +260,7 @@ def test_untrusted_records_are_found(
     known: bool, uuid: str, wanted: Wanted, tmp_path: Path
 ) -> None:
     story = Story().machine_id().open().start().booted() if known else Story()
-    forged = story.vm("web01", uuid).attach(OTHER).items[-1]
-    t.cast(Logged, forged).uid = 1000
+    forged = story.vm("web01", uuid).forged(OTHER).items[-1]
     path = write_log(tmp_path / "log", story.vm("db01", UUID2).stop().items)
     trail = Trail()
     with given_logs([path]) as (logs, unread):
@@ -312,7 +311,7 @@ def test_a_copy_of_a_vm_with_its_uuid(tmp_path: Path) -> None:
     assert by_recall([path], Wanted(mac=OTHER))[0][-1:] == every[1:]
 
 
-NICS = ("open", "start", "attach", "detach", "close")
+NICS = ("open", "start", "attach", "detach", "close", "forged")
 steps = st.lists(
     st.tuples(
         st.sampled_from(
@@ -325,10 +324,10 @@ steps = st.lists(
                 "attach",
                 "detach",
                 "close",
-                # This is not about a reboot without a record. Only falling serial numbers show such
-                # a reboot, and a backward search sees only the VM's own numbers and the last one of
-                # the log.
                 "host_boots",
+                "reboot_unseen",
+                "container_boots",
+                "forged",
             ]
         ),
         st.booleans(),
@@ -337,12 +336,16 @@ steps = st.lists(
 )
 
 
-@given(parts=st.lists(st.tuples(st.booleans(), steps), max_size=4))
+@given(
+    parts=st.lists(st.tuples(st.booleans(), steps), max_size=4),
+    node=st.sampled_from([None, "hv1"]),
+)
 def test_agrees_with_reading_all(
     parts: list[tuple[bool, list[tuple[str, bool]]]],
+    node: str | None,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    story = Story()
+    story = Story(node=node)
     for second, words in parts:
         story.vm("x" if second else "web01", UUID2 if second else UUID).later(5)
         for word, other in words:
@@ -351,6 +354,10 @@ def test_agrees_with_reading_all(
                 t.Callable[[], Story],
                 functools.partial(say, OTHER) if other and word in NICS else say,
             )()
+    if node:
+        # Another host writes the last record.
+        story.node = "hv2"
+        story.vm("y", UUID[:-1] + "9").stop()
     path = write_log(tmp_path_factory.getbasetemp() / "story", story.items)
     every = by_all([path], Wanted())
     for uuid in (UUID, UUID2):
