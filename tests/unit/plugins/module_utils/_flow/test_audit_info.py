@@ -318,7 +318,7 @@ def test_a_copy_of_a_log_beside_it_is_no_boot(
     for module in (files, names):
         monkeypatch.setattr(module, "log_path", lambda: str(log))
     host = Host(frozenset((None,)), 900.0)
-    monkeypatch.setattr(audit_info.Host, "this", lambda: host)
+    monkeypatch.setattr(Host, "this", lambda: host)
     answer = ask(logs=None if own else [str(tmp_path)], history=not asked, **asked)
     held = [UUID] if asked else [UUID, UUID2]
     assert [grant["uuid"] for grant in answer["grants"]] == held
