@@ -31,7 +31,8 @@ from .lines import (
 )
 from .names import Names
 from .newest import Newest, last_of
-from .parse import Logged, is_root, macs_of, uuid_of
+from .parse import Logged, is_root, uuid_of
+from .resolve import Resolved, Vm, is_untrusted, resolve
 from .scan import BOOT_NEEDLES
 from .unread import Unread
 from .wanted import Wanted
@@ -159,23 +160,6 @@ class Recalled:
     since_boot: bool = False
 
 
-# A VM, by its UUID and its name. ``None`` is any name, because a copy of a VM may have its UUID.
-_Vm = tuple[str, t.Optional[str]]
-
-
-@dataclasses.dataclass
-class _Resolved:
-    """The VMs that a name or a MAC stands for.
-
-    ``untrusted`` are the records about it that a user other than root sent, the newest first. ``since_boot``
-    tells that the search went back only to the host's last boot.
-    """
-
-    vms: set[_Vm] = dataclasses.field(default_factory=set)
-    untrusted: list[Item] = dataclasses.field(default_factory=list)
-    since_boot: bool = False
-
-
 def recall(
     logs: Logs, wanted: Wanted, details: bool, whole: t.Sequence[Item] | None = None
 ) -> Recalled:
@@ -188,21 +172,21 @@ def recall(
     own = logs.names.own
     newest = Newest(logs, wanted, _boot(logs, wanted), whole)
     if wanted.uuid:
-        resolved = _Resolved({(wanted.uuid, wanted.name)})
+        resolved = Resolved({(wanted.uuid, wanted.name)})
     else:
-        resolved = _resolve(newest)
+        resolved = resolve(newest)
     since_boot = resolved.since_boot
     if not resolved.vms:
         return Recalled(resolved.untrusted[::-1], since_boot)
     uuids = {uuid for uuid, _name in resolved.vms}
     found: list[Item] = []
     # VMs whose older records do not matter.
-    settled: set[_Vm] = set()
+    settled: set[Vm] = set()
     boots = Boots(newest.mark)
     newer: dict[str | None, Item] = {}
     for picked in newest.of_vms(uuids, details):
         other = isinstance(picked, Logged) and not (
-            uuid_of(picked) in uuids or _is_untrusted(picked, wanted)
+            uuid_of(picked) in uuids or is_untrusted(picked, wanted)
         )
         item = Other(picked.event, picked.time, picked.node) if other else picked
         last = newer.get(item.node)
@@ -228,48 +212,6 @@ def recall(
             break
     found.reverse()
     return Recalled([*with_mark(found, newest.mark), *_end(logs, wanted)], since_boot)
-
-
-def _resolve(newest: Newest) -> _Resolved:
-    """Find out which VMs the name or the MAC of a question stands for."""
-    logs, wanted = newest.logs, newest.wanted
-    found = _Resolved()
-    own = logs.names.own
-    boots = Boots(newest.mark)
-    unread = Unread()
-    done = False
-    for item in newest.of_question(unread):
-        if item.node in own and boots.after(item):
-            done = True
-            if wanted.is_before(item):
-                found.since_boot = True
-                break
-        if isinstance(item, Logged) and _is_untrusted(item, wanted):
-            found.untrusted.append(item)
-        elif isinstance(item, Logged) and _speaks_of(item, wanted):
-            uuid = uuid_of(item)
-            if uuid:
-                found.vms.add((uuid, item.record.fields.get("vm")))
-                # A VM may have held the MAC since long before another VM got it.
-                done = done or (wanted.mac is None and item.node in own)
-        if done and wanted.is_before(item):
-            break
-    if not found.vms:
-        # If there are VMs, the reading for the answer notes the same lines.
-        logs.unread.add(unread)
-    return found
-
-
-def _is_untrusted(logged: Logged, wanted: Wanted) -> bool:
-    """Tell whether a user other than root sent a record of the VM's name or the MAC that the task asks for."""
-    return not (is_root(logged) or wanted.uuid) and _speaks_of(logged, wanted)
-
-
-def _speaks_of(logged: Logged, wanted: Wanted) -> bool:
-    fields = logged.record.fields
-    if wanted.name is not None and fields.get("vm") != wanted.name:
-        return False
-    return wanted.mac is None or wanted.mac in macs_of(logged)
 
 
 def _begins(item: Item, uuid: str, name: str | None) -> bool:
