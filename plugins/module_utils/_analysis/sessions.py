@@ -18,7 +18,7 @@ from .grants import network_of, whole_network
 # booted.
 End = t.Literal["running", "stopped", "failed", "lost"]
 
-_DENIED = re.compile(r"avc:\s+(\w+)\s+\{ ([^}]*) \}")
+_DENIED = re.compile(r"avc:\s+(\w+)\s+\{ ([^{}]*) \}")
 _FIELD = re.compile(r'\b([a-z_]+)=("[^"]*"|\S+)')
 
 

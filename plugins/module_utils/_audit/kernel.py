@@ -41,15 +41,16 @@ _FLAGS = {"open": "a1", _CREAT: None, "openat": "a2", _BY_HANDLE: "a2", "openat2
 _O_PATH = 0o10000000
 _SYSCALL = re.compile(
     r"arch=(?P<arch>[0-9a-f]+) syscall=(?P<number>\d{1,10})(?: per=\w+)? success=(?P<success>yes|no)"
-    r" exit=(?P<exit>-?\d{1,20}) a0=\w+ a1=(?P<a1>\w+) a2=(?P<a2>\w+) .*?\bpid=(?P<pid>\d{1,10}) auid=(?P<auid>\d{1,10}) "
-    r".*?\bses=(?P<ses>\d{1,10}) comm=(?:\"[^\"]*\"|\S+) exe=(?P<exe>\"[^\"]*\"|\S+)"
+    r" exit=(?P<exit>-?\d{1,20}) a0=\w+ a1=(?P<a1>[0-9a-f]{1,16}) a2=(?P<a2>[0-9a-f]{1,16})"
+    # Each word is matched in one way only, so that a hostile text takes no longer than another.
+    r" (?:(?!pid=)\S+ )*pid=(?P<pid>\d{1,10}) auid=(?P<auid>\d{1,10}) (?:(?!ses=)\S+ )*ses=(?P<ses>\d{1,10}) comm=(?:\"[^\"]*\"|\S+) exe=(?P<exe>\"[^\"]*\"|\S+)"
     r"(?: subj=\S+.*?)? key=(?:\"[^\"]*\"|[0-9A-F]+|\(null\))(?:\x1d(?P<names>.*))?",
     re.ASCII,
 )
 _PATH = re.compile(
-    r"item=\d+ name=(?P<name>\"[^\"]*\"|[0-9A-F]+|\(null\)) .*?\bmode=02\d{4} .*?"
+    r"item=\d+ name=(?P<name>\"[^\"]*\"|[0-9A-F]+|\(null\)) (?:(?!mode=)\S+ )*mode=02\d{4} (?:(?!rdev=)\S+ )*"
     # With SELinux the node's label is in between. Enterprise Linux 7 writes objtype.
-    r"\brdev=(?P<major>[0-9a-f]{1,8}):(?P<minor>[0-9a-f]{1,8})(?: (?:obj|osid)=\S+)? (?:name|obj)type=",
+    r"rdev=(?P<major>[0-9a-f]{1,8}):(?P<minor>[0-9a-f]{1,8})(?: (?:obj|osid)=\S+)? (?:name|obj)type=",
     re.ASCII,
 )
 _SYSCALL_NAME = re.compile(r"\bSYSCALL=(\w+)", re.ASCII)

@@ -13,19 +13,19 @@ Sources: RFC 3164, RFC 5424, ``journalctl(1)``, ``systemd.journal-fields(7)``, `
 
 from __future__ import annotations
 
-import csv
 import html
 import re
 import typing as t
 
 from .clock import Clock
-from .journal import fields_of, journal_line, read_entry
+from .journal import LONGEST_HEADER, fields_of, journal_line, read_entry
 from .json_forms import read_json, read_object
+from .parse import NODE
 from .refused import refusal
 
 # The beginning of a record. The kernel's own log has no "msg=".
 HEAD = re.compile(
-    r"(?:node=(?P<node>[^\s'\"]+) )?type=(?P<type>[A-Z][A-Z0-9_]*|(?:UNKNOWN)?\[?\d{4}\]?) (?:msg=)?"
+    NODE + r"type=(?P<type>[A-Z][A-Z0-9_]*|(?:UNKNOWN)?\[?\d{4}\]?) (?:msg=)?"
     r"(?=audit\(\d{1,11}\.\d{1,3}:\d{1,20}\): ?)",
     re.ASCII,
 )
@@ -37,7 +37,9 @@ _DATE = (
 # the tag.
 _HOST = r"(?P<host>[^\s=\"']*[^\s=\"':])"
 # grep -H, -n and -C; cat -n and less -N.
-_GREP = r"(?:[^\s'\"=<>{]*[/.][^\s'\"=]*[:-])?(?:\d{1,12}[:-]| *\d{1,12}(?:\t| {1,2}))?"
+_GREP = (
+    r"(?:[^\s'\"=<>{/.]*[/.][^\s'\"=]*[:-])?(?:\d{1,12}[:-]| *\d{1,12}(?:\t| {1,2}))?"
+)
 _HEADERS = tuple(
     re.compile(_GREP + pattern, re.ASCII)
     for pattern in (
@@ -63,7 +65,6 @@ _HEADERS = tuple(
     )
 )
 _TYPE_NAME = re.compile(r"\s*\"?_AUDIT_TYPE_NAME\"?\s*[=:]")
-_LONGEST_HEADER = 1000
 # 0x1D as rsyslog, cat -v and others write it.
 _SEPARATOR = re.compile(
     r"'(?:#035|#29|%1D|&#29;|\^\]|\\x1d|\\u001d|\\035|\u241d|\ufffd|<1d>|[\t ]{1,8})(?=[A-Z]+=)",
@@ -71,11 +72,15 @@ _SEPARATOR = re.compile(
 )
 # What grep --color, journalctl and less put around words: ECMA-48.
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+# The rest of a quoted cell of a table, up to a quote that is not doubled.
+_CELL = re.compile(r"[^\"]*(?:\"\"[^\"]*)*")
+# html.unescape() fails for a number of thousands of digits.
+_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z]\w{0,31});", re.ASCII)
 # cat -A, cat -e, and the end of a line of Windows as an editor shows it.
 _LINE_END = re.compile(r"(?<=['\"])(?:\^M|\\n)?\$?\Z")
 # Several records on a line, because the newline between them is lost.
 _JOINED = re.compile(
-    r"(?<=')(?:\x1d[^'\x1d]*?)?(?:\\n|[ ,;|]{1,3})?(?=(?:node=[^\s'\"]+ )?type=(?:VIRT_[A-Z_]+|250[0-2]) msg=audit\()"
+    r"(?<=')(?:\x1d[^'\x1d]*?)?(?:\\n|[ ,;|]{1,3})?(?=(?:node=[^\s'\"]{1,255} )?type=(?:VIRT_[A-Z_]+|250[0-2]) msg=audit\()"
 )
 _NUMBERS = {"2500": "VIRT_CONTROL", "2501": "VIRT_RESOURCE", "2502": "VIRT_MACHINE_ID"}
 _BOOTED = re.compile(r"-- (?:Boot [0-9a-f]{32}|Reboot) --", re.ASCII)
@@ -104,7 +109,7 @@ def read_form(text: str, before: str, clock: Clock) -> Form:
     """
     text = _LINE_END.sub("", _COLOURS.sub("", text.strip("\ufeff\r\0")))
     if "&quot;" in text or "&#34;" in text:
-        text = html.unescape(text)
+        text = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
     if _BOOTED.fullmatch(text):
         return Form(boot=True)
     if text.lstrip("[, \t\x1e").startswith("{") or text.startswith("data: {"):
@@ -159,7 +164,7 @@ def _headed(text: str, clock: Clock) -> Form:
 
 def _header(header: str) -> tuple[str | None, str | None]:
     """Return the host that a header names, or what is wrong with it."""
-    for pattern in _HEADERS if len(header) <= _LONGEST_HEADER else ():
+    for pattern in _HEADERS if len(header) <= LONGEST_HEADER else ():
         match = pattern.fullmatch(header)
         if match is None:
             continue
@@ -183,11 +188,17 @@ def _body(text: str, header: str) -> str:
     quoted = header.endswith('"')
     if '\\"' in text:
         text = text.replace('\\"', '"').replace("\\\\", "\\")
-        text = re.sub(r"\"\s*\]?\s*,?\s*$", "", text) if quoted else text
+        text = _without_quote(text) if quoted else text
     elif quoted:
         # A table of comma-separated values doubles the quotes.
-        text = next(csv.reader([f'"{text}']))[0]
+        text = next(_CELL.finditer(text))[0].replace('""', '"')
     return _SEPARATOR.sub("'\x1d", text.rstrip(" \t\r"))
+
+
+def _without_quote(text: str) -> str:
+    """Remove the quote at the end of a JSON string that was printed over several lines, and what follows it."""
+    end = text.rstrip().removesuffix(",").rstrip().removesuffix("]").rstrip()
+    return end[:-1] if end.endswith('"') else text
 
 
 def _is_virt(kind: str, text: str) -> bool:

@@ -16,7 +16,7 @@ from .items import Item
 from .scan import Line
 
 _NAME = re.compile(
-    rb"([^\s:'\"=<>{]*[/.][^\s:'\"=]*?)[:-](?:\d+[:-])?(?:node=\S+ )?type="
+    rb"([^\s:'\"=<>{/.]*[/.][^\s:'\"=]*?)[:-](?:\d+[:-])?(?:node=\S+ )?type="
 )
 
 Read = t.Callable[[Line], t.Iterable[Item]]

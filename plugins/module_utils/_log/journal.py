@@ -15,17 +15,21 @@ import typing as t
 
 from .clock import STAMP, Clock
 
+# A text before a record that is longer is not a header.
+LONGEST_HEADER = 1000
 _TYPE = r"(?P<type>VIRT_[A-Z_]+|SYSTEM_BOOT|SYSTEM_SHUTDOWN|AUDIT250[0-2])"
 # The text that grep, a mail or a syslog puts before the line, and the host, which journalctl
 # --no-hostname leaves out.
-_BEFORE = r"(?:[^\s'\"=<>{]*[/.][^\s'\"=]*[:-])?(?:\d{1,12}[:-])?[\s>|*]*(?:<\d{1,3}>)?"
+_BEFORE = (
+    r"(?:[^\s'\"=<>{/.]*[/.][^\s'\"=]*[:-])?(?:\d{1,12}[:-])?[\s>|*]*(?:<\d{1,3}>)?"
+)
 _SHORT = re.compile(
-    rf"{_BEFORE}(?:(?P<stamp>{STAMP})|\[ *\d+\.\d+[^\]]*\]) (?:(?P<host>[^\s:\[]+) )?(?P<tag>[^\s:\[]+)(?:\[(?P<sender>\d+)\])?: {_TYPE} (?P<body>.*)",
+    rf"{_BEFORE}(?:(?P<stamp>{STAMP})|\[ *\d{{1,12}}\.\d{{1,12}}[^\]]{{0,60}}\]) (?:(?P<host>[^\s:\[]+) )?(?P<tag>[^\s:\[]+)(?:\[(?P<sender>\d+)\])?: {_TYPE} ",
     re.ASCII,
 )
 # The same in the frame of RFC 5424.
 _FRAMED = re.compile(
-    rf"(?:<\d{{1,3}}>)?1 (?P<stamp>{STAMP}) (?P<host>\S+) (?P<tag>\S+) (?P<sender>\S+) \S+ (?:-|\[[^\]\\]*\]) {_TYPE} (?P<body>.*)",
+    rf"(?:<\d{{1,3}}>)?1 (?P<stamp>{STAMP}) (?P<host>\S+) (?P<tag>\S+) (?P<sender>\S+) \S+ (?:-|\[[^\]\\]*\]) {_TYPE} ",
     re.ASCII,
 )
 _CAT = re.compile(rf"\s*{_TYPE} (?P<body>(?:user )?pid=.*)", re.ASCII)
@@ -41,9 +45,12 @@ def journal_line(text: str, clock: Clock) -> tuple[str | None, str | None, str |
 
     Return the line that auditd would have written, the host, and why the line cannot be read.
     """
-    match = _SHORT.fullmatch(text) or _FRAMED.fullmatch(text)
-    if match is not None:
-        if "audi" not in match["tag"].lower() and not match["body"].startswith(
+    # Only the header is matched, so that a long text behind it costs no time.
+    header = text[:LONGEST_HEADER]
+    match = _SHORT.match(header) or _FRAMED.match(header)
+    body = text[match.end() :] if match is not None else "\n"
+    if match is not None and "\n" not in body:
+        if "audi" not in match["tag"].lower() and not body.startswith(
             f"pid={match['sender']} "
         ):
             return (
@@ -58,7 +65,7 @@ def journal_line(text: str, clock: Clock) -> tuple[str | None, str | None, str |
                 None,
                 "it has no date and time; use journalctl -o json or -o export",
             )
-        return line_of(match["type"], time, None, match["body"]), match["host"], None
+        return line_of(match["type"], time, None, body), match["host"], None
     match = _CAT.fullmatch(text)
     if match is not None:
         return line_of(match["type"], clock.none(), None, match["body"]), None, None
@@ -94,7 +101,8 @@ def read_entry(fields: t.Mapping[str, t.Any]) -> tuple[str | None, str | None]:
         )
         time, number = int(stamp) / 1e6, fields.get("_AUDIT_ID")
         number = None if number is None else str(int(number))
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
+        # A number may be infinite or very large.
         return None, None
     if match is None:
         return None, None

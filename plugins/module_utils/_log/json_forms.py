@@ -16,7 +16,7 @@ from .journal import read_entry
 
 _VIRT = ("VIRT_CONTROL", "VIRT_RESOURCE", "VIRT_MACHINE_ID")
 # A record, or a line with a syslog header before it.
-_RECORD = re.compile(r"(?:node=\S+ )?type=\S+ (?:msg=)?audit\(\d", re.ASCII)
+_RECORD = re.compile(r"(?:node=\S{1,255} )?type=\S{1,40} (?:msg=)?audit\(\d", re.ASCII)
 _EVENT = re.compile(r"\d{1,11}\.\d{1,3}:\d{1,20}", re.ASCII)
 # A record of another type.
 _OTHER = re.compile(r"(?!VIRT_)[A-Z][A-Z0-9_]+(?:\[\d+\])? ", re.ASCII)

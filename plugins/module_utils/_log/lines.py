@@ -50,7 +50,8 @@ _A_MAC = rb"[%(x)s]{2}(?::[%(x)s]{2}){5}"
 _CASES = ({b"x": b"0-9a-f"}, {b"x": b"0-9A-F"})
 _WHOLE = re.compile(
     rb"(?:node=([^\s'\"]+) )?type=VIRT_[A-Z_]+ msg=audit\((([\d.]+):\d+)\): pid=\d+ uid=0 auid=\d+ ses=\d+(?: subj=[^'\x1d]*?)?"
-    rb" msg='[^'&\x1b\x1d\n]*? uuid=(?:%b)((?: (?:old-|new-)?net=(?:\?|\"\?\"|(\"?)(?:%b)\5))*) "
+    # The lookahead tries only the first uuid=. Otherwise a text with many of them would take quadratic time.
+    rb" msg='(?=([^'&\x1b\x1d\n]*? uuid=))\4(?:%b)((?: (?:old-|new-)?net=(?:\?|\"\?\"|(\"?)(?:%b)\6))*) "
     rb"(?:[^'&\x1b\x1d\n]* )?res=(?:success|failed)'(?:\x1d[^']*)?\r?\Z"
     % (
         b"|".join(_A_UUID % case for case in _CASES),
@@ -73,7 +74,8 @@ _OTHERS = frozenset(
 
 # The text that follows the type of a VM's record. It finds records whose type is damaged.
 _OF_A_VM = re.compile(
-    r"audit\(\d+\.\d+:\d+\): (?:user )?pid=\d[^']* msg='(?:virt=\w+ )?(?:resrc|op|vm)=[^']* uuid=[^']* res=(?:success|failed)'"
+    r"audit\(\d{1,11}\.\d{1,3}:\d{1,20}\): (?:user )?pid=\d[^']{0,1000} msg='(?:virt=\w+ )?(?:resrc|op|vm)="
+    r"(?=[^']* uuid=)[^']* res=(?:success|failed)'"
 )
 _UNKNOWN = (
     "it does not tell in known words (uuid, op, resrc, reason and what they need) which VM it is about, or what "
@@ -181,7 +183,7 @@ def _is_of_vm(kind: str) -> bool:
 
 
 def _broken(text: str) -> str:
-    if not re.search(r"' *$|'\x1d|'[ #^\\][\w\]\\]*[A-Z]+=", text):
+    if not re.search(r"' *$|'\x1d|'[ #^\\][\w\]\\]*[A-Z]=", text):
         return "the record is cut"
     if re.search(r" uid=[a-z_]", text):
         return (
@@ -261,7 +263,7 @@ def read_backwards(
                 needle in line.text for needle in needles
             )
             whole = _WHOLE.match(line.text) if other else None
-            if whole is not None and whole[4].count(b"net=") == line.text.count(
+            if whole is not None and whole[5].count(b"net=") == line.text.count(
                 b"net="
             ):
                 node = whole[1].decode("utf-8", "surrogateescape") if whole[1] else None

@@ -24,10 +24,14 @@ _BRACKETS = re.compile(
 _COMMAS = re.compile(
     r" (hostname=[^\s,]+), (addr=[^\s,]+), (terminal=[^\s,]+) (?=res=)", re.ASCII
 )
-_ANY = re.compile(r"([A-Za-z][A-Za-z0-9_-]*)=(\"[^\"]*\"|[^\s\"]*)", re.ASCII)
+_ANY = re.compile(
+    r"(?<![A-Za-z0-9_-])([A-Za-z][A-Za-z0-9_-]*)=(\"[^\"]*\"|[^\s\"]*)", re.ASCII
+)
 # A path that has blanks ends where libaudit's own fields begin.
 _RAW_PATH = re.compile(
-    r"(?P<before>(?:virt=\w+ )?resrc=(?:shmem|ivshmem|ivshmem-socket|evdev|mem|input) .*?) path=(?P<path>[^\"].*)"
+    # The look-ahead finds the first such path, and Python never tries another one.
+    r"(?=(?P<before>(?:virt=\w+ )?resrc=(?:shmem|ivshmem|ivshmem-socket|evdev|mem|input) .*?) path=[^\"])"
+    r"(?P=before) path=(?P<path>.+)"
     r" (?P<after>exe=(?:\"[^\"]*\"|[0-9A-F]+) hostname=\S+ addr=\S+ terminal=\S+ res=(?:success|failed))",
     re.ASCII,
 )

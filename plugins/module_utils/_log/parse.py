@@ -16,8 +16,11 @@ import re
 from .._audit.record import MESSAGE_TYPES, Record, known_id
 from .message import macs_in, read_message
 
+# A host's name has at most 255 characters (RFC 1035). Without a limit, a search would read on to the end at each
+# "node=" of a long text.
+NODE = r"(?:node=(?P<node>[^\s'\"]{1,255}) )?"
 HEAD = (
-    r"(?:node=(?P<node>[^\s'\"]+) )?type=(?P<type>%s)"
+    NODE + r"type=(?P<type>%s)"
     r" msg=audit\((?P<event>(?P<time>\d{1,11}\.\d{1,3}):(?P<serial>\d{1,20}))\): ?"
 )
 _VIRT = re.compile(
@@ -25,8 +28,9 @@ _VIRT = re.compile(
     # The kernels of Enterprise Linux 6 write "user" first, and older ones write no session.
     + r"(?:user )?pid=(?P<pid>\d{1,10}) uid=(?P<uid>\d{1,10}|root) auid=(?P<auid>\d{1,10}|unset)"
     r"(?: ses=(?P<ses>\d{1,10}|unset))?(?: (?:tty|subj|label)=[^'\x1d]*?)? msg='(?P<text>[^\x1d\n]*)'"
-    # The 0x1D may be lost, or it may have become a blank.
-    r"(?:\x1d(?P<names>(?!.* msg=audit\().*)|(?P<lost>\x20?(?:[A-Z][A-Z0-9_]*=(?:\"[^\"]*\"|[^\s\"']+)\x20?)+))?",
+    # The 0x1D may be lost, or it may have become a blank. A value without quotes ends at a blank: if another
+    # name could follow at once, the same text could be split in very many ways.
+    r"(?:\x1d(?P<names>(?!.* msg=audit\().*)|(?P<lost>\x20?(?:[A-Z][A-Z0-9_]*=(?:\"[^\"]*\"\x20?|[^\s\"']+(?:\x20|\Z)))+))?",
     re.ASCII,
 )
 _USER = re.compile(r'\bUID="([^"]*)"')

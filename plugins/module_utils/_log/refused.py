@@ -15,7 +15,7 @@ _RAW = "give the host's audit.log, or the output of ausearch --raw"
 
 _FORMS = (
     (
-        re.compile(r"type=\S+ msg=audit\(\d{1,4}[-/.]\d\d?[-/.]\d{1,4}[ T]"),
+        re.compile(r"type=\S{1,40} msg=audit\(\d{1,4}[-/.]\d\d?[-/.]\d{1,4}[ T]"),
         f"it is the output of ausearch -i, which takes quotes away and changes numbers to names: {_RAW}",
     ),
     (
@@ -52,7 +52,7 @@ _FORMS = (
         "it is an event of auditbeat without the record itself: set include_raw_message: true, or give the host's audit.log",
     ),
     (
-        re.compile(r"^\s*\"(?:MESSAGE|_AUDIT_TYPE_NAME)\" ?: ", re.MULTILINE),
+        re.compile(r"^[ \t]*\"(?:MESSAGE|_AUDIT_TYPE_NAME)\" ?: ", re.MULTILINE),
         "it is the output of journalctl -o json-pretty, which takes several lines for a record: use -o json",
     ),
     (
