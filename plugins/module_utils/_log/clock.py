@@ -69,7 +69,7 @@ class Clock:
             return float(match["unix"])
         try:
             return self._read(match)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
 
     def _read(self, match: re.Match[str]) -> float:
