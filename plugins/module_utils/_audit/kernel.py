@@ -43,7 +43,8 @@ _SYSCALL = re.compile(
     r"arch=(?P<arch>[0-9a-f]+) syscall=(?P<number>\d{1,10})(?: per=\w+)? success=(?P<success>yes|no)"
     r" exit=(?P<exit>-?\d{1,20}) a0=\w+ a1=(?P<a1>[0-9a-f]{1,16}) a2=(?P<a2>[0-9a-f]{1,16})"
     # Each word is matched in one way only, so that a hostile text takes no longer than another.
-    r" (?:(?!pid=)\S+ )*pid=(?P<pid>\d{1,10}) auid=(?P<auid>\d{1,10}) (?:(?!ses=)\S+ )*ses=(?P<ses>\d{1,10}) comm=(?:\"[^\"]*\"|\S+) exe=(?P<exe>\"[^\"]*\"|\S+)"
+    r" (?:(?!pid=)\S+ )*pid=(?P<pid>\d{1,10}) auid=(?P<auid>\d{1,10}) (?:(?!ses=)\S+ )*ses=(?P<ses>\d{1,10})"
+    r" comm=(?:\"[^\"]*\"|\S+) exe=(?P<exe>\"[^\"]*\"|\S+)"
     r"(?: subj=\S+.*?)? key=(?:\"[^\"]*\"|[0-9A-F]+|\(null\))(?:\x1d(?P<names>.*))?",
     re.ASCII,
 )

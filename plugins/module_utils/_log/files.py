@@ -23,6 +23,9 @@ from .clock import Clock
 from .packed import MAGIC_BYTES, Packing, packing_of, unpacked
 from .unread import Unread
 
+if t.TYPE_CHECKING:
+    from .within import Hidden
+
 # The exceptions that mean that a log breaks off.
 BROKEN = (OSError,)
 
@@ -35,6 +38,7 @@ _PLAIN = re.compile(rf"(.+?){_SUFFIX}", re.ASCII)
 _FIRST_EVENT = re.compile(rb"msg=audit\((\d{1,11}\.\d{1,3}):(\d{1,20})\)")
 _HEAD_BYTES = 65536
 _SPOOL_BYTES = 1 << 20
+_SEARCH_BYTES = 1 << 21
 _ROTATION_TRIES = 5
 
 
@@ -64,7 +68,8 @@ class LogFile:
 
     def _look(self, written: float) -> None:
         self.clock = Clock(written)
-        self._packing = packing_of(self.read_at(0, MAGIC_BYTES))
+        self._hidden: Hidden | None = None
+        self._packing = packing_of(self._read_at(0, MAGIC_BYTES))
         self.compressed = self._packing is not None
         # The time and number of the first record, if the log has another form than auditd's.
         self.begins: tuple[float, int] | None = None
@@ -88,6 +93,19 @@ class LogFile:
     def close(self) -> None:
         """Give the file up."""
         os.close(self._fd)
+
+    def hide(self) -> None:
+        """Look for parts that are no lines of the log, and hide them in all that is read from now on."""
+        # The import is here because auditd's own log does not need it.
+        from .within import find_hidden
+
+        self._hidden = find_hidden(self._readable())
+        self._head = None
+
+    def _readable(self) -> t.Iterator[bytes]:
+        """Yield the content as it is, up to where the log breaks off. The code that reads it for the answer reports that."""
+        with contextlib.suppress(*BROKEN):
+            yield from self._blocks(_SEARCH_BYTES)
 
     def fd(self) -> int:
         """Return its file descriptor."""
@@ -129,16 +147,27 @@ class LogFile:
 
         Raises :class:`OSError`. If a packed file breaks off, all that could be unpacked comes before the error.
         """
+        tail, position = b"", 0
+        for block in self._blocks(size):
+            shown = self._shown(block, position)
+            position += len(block)
+            if self.compressed:
+                tail = (tail + shown)[-_HEAD_BYTES:]
+            yield shown
+        self._tail = tail
+
+    def _shown(self, content: bytes, position: int) -> bytes:
+        hidden = self._hidden
+        return content if hidden is None else hidden.hide(content, position)
+
+    def _blocks(self, size: int) -> t.Iterator[bytes]:
+        """Yield the content as it is."""
         if self._packing is not None:
-            tail = b""
-            for block in self._unpacked(self._packing):
-                tail = (tail + block)[-_HEAD_BYTES:]
-                yield block
-            self._tail = tail
+            yield from self._unpacked(self._packing)
             return
         position = 0
         while position < self.size:
-            block = self.read_at(position, size)
+            block = self._read_at(position, size)
             if not block:
                 return
             position += len(block)
@@ -147,10 +176,13 @@ class LogFile:
     def _unpacked(self, packing: Packing) -> t.Iterator[bytes]:
         # The program that unpacks the file reads it from its beginning.
         fd = -1 if self._begin else self._fd
-        return unpacked(packing, self.read_at, self.size, fd)
+        return unpacked(packing, self._read_at, self.size, fd)
 
     def read_at(self, position: int, size: int) -> bytes:
-        """Return ``size`` bytes of the file as they are. Raises :class:`OSError`."""
+        """Return ``size`` bytes of a file that is not packed. Raises :class:`OSError`."""
+        return self._shown(self._read_at(position, size), max(0, position))
+
+    def _read_at(self, position: int, size: int) -> bytes:
         size = max(0, min(size, self.size - position))
         return os.pread(self._fd, size, self._begin + position)
 
@@ -158,7 +190,7 @@ class LogFile:
         """Return the number of the line that begins at ``offset`` of the content; ``None`` when it cannot be read."""
         number, position = 1, 0
         try:
-            for block in self.blocks(_HEAD_BYTES):
+            for block in self._blocks(_HEAD_BYTES):
                 number += block.count(b"\n", 0, max(0, offset - position))
                 position += len(block)
                 if position >= offset:

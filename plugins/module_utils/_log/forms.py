@@ -18,8 +18,16 @@ import re
 import typing as t
 
 from .clock import Clock
-from .journal import LONGEST_HEADER, fields_of, journal_line, read_entry
-from .json_forms import read_json, read_object
+from .journal import (
+    LONGEST_HEADER,
+    WIDEST_INDENT,
+    Sender,
+    fields_of,
+    journal_line,
+    read_entry,
+    sender_of,
+)
+from .json_forms import Found, read_json, read_object
 from .parse import NODE
 from .refused import refusal
 
@@ -37,14 +45,12 @@ _DATE = (
 # the tag.
 _HOST = r"(?P<host>[^\s=\"']*[^\s=\"':])"
 # grep -H, -n and -C; cat -n and less -N.
-_GREP = (
-    r"(?:[^\s'\"=<>{/.]*[/.][^\s'\"=]*[:-])?(?:\d{1,12}[:-]| *\d{1,12}(?:\t| {1,2}))?"
-)
+_GREP = r"(?:[^\s'\"=<>{/.]*[/.][^\s'\"=]*[:-])?(?:\d{1,12}[:-]| {0,11}\d{1,12}(?:\t| {1,2}))?"
 _HEADERS = tuple(
     re.compile(_GREP + pattern, re.ASCII)
     for pattern in (
         # Blanks, from a mail or a template that has only the message.
-        r"[\s>|*-]*",
+        rf"[\s>|*-]{{0,{WIDEST_INDENT}}}",
         # RFC 5424.
         rf"(?:\d+ )?(?:<\d{{1,3}}>)?1 (?:{_DATE}|-) (?P<host>\S+) (?P<tag>\S+) \S+ \S+ (?:-|(?:\[(?:[^\]\\]|\\.)*\])+) ?(?:\ufeff)?",
         # RFC 3164, with or without a tag.
@@ -64,6 +70,7 @@ _HEADERS = tuple(
         r"\s*(?:- )?\"",
     )
 )
+_NO_ENTRY = "it is a part of a journal's entry that is not whole, or longer than any record's: use journalctl -o json"
 _TYPE_NAME = re.compile(r"\s*\"?_AUDIT_TYPE_NAME\"?\s*[=:]")
 # 0x1D as rsyslog, cat -v and others write it.
 _SEPARATOR = re.compile(
@@ -90,12 +97,14 @@ class Form(t.NamedTuple):
     """What a line turned out to be: the ``lines`` that auditd would have written, or why it cannot be read.
 
     ``host`` is the host that a header names. ``boot`` tells that the journal says that the host booted here.
+    ``sender`` is the user other than root who sent the lines to the journal.
     """
 
     lines: t.Sequence[str] = ()
     host: str | None = None
     problem: str | None = None
     boot: bool = False
+    sender: Sender | None = None
 
 
 _NOTHING = Form()
@@ -115,7 +124,7 @@ def read_form(text: str, before: str, clock: Clock) -> Form:
     if text.lstrip("[, \t\x1e").startswith("{") or text.startswith("data: {"):
         found = read_json(text)
         if found is not None:
-            return _nested(found.lines, found.host, found.problem, clock)
+            return _nested(found, clock)
     if _TYPE_NAME.match(text):
         # The entry's message says the same.
         return _NOTHING
@@ -124,28 +133,29 @@ def read_form(text: str, before: str, clock: Clock) -> Form:
     return _headed(text, clock)
 
 
-def _nested(
-    lines: t.Sequence[str], host: str | None, problem: str | None, clock: Clock
-) -> Form:
+def _nested(found: Found, clock: Clock) -> Form:
     read: list[str] = []
-    for line in lines:
+    host, problem = found.host, found.problem
+    for line in found.lines:
         form = _headed(line, clock)
         read += form.lines
         problem = problem or form.problem
         host = host or form.host
-    return Form(read, host, problem)
+    return Form(read, host, problem, sender=found.sender)
 
 
 def _of_block(text: str, before: str, clock: Clock) -> Form:
-    fields = fields_of(before or text)
+    fields = fields_of(before)
+    if not fields:
+        return Form(problem=_NO_ENTRY) if "VIRT_" in text else _NOTHING
     line, host = read_entry(fields)
     if line is not None:
-        return Form([line], host)
+        return Form([line], host, sender=sender_of(fields))
     # A dispatcher or the kernel's log may have written it.
     found = read_object(fields)
     if found is None or not (found.lines or found.problem):
         return _refused(text)
-    return _nested(found.lines, found.host, found.problem, clock)
+    return _nested(found, clock)
 
 
 def _headed(text: str, clock: Clock) -> Form:

@@ -17,7 +17,8 @@ from .grepped import names_files
 from .items import serial_of
 from .lines import read_line
 from .packed import foreign_packing
-from .scan import Line
+from .parse import Logged, is_root
+from .scan import in_head
 from .unread import Unread
 
 _PLAIN_LINE = re.compile(
@@ -112,8 +113,11 @@ def _is_log(log: LogFile, unread: Unread | None) -> bool:
         for line in (*lines, *_sampled(log))
     )
     log.grepped = not log.plain and names_files(head)
-    found = _events(log, lines) if not log.plain else _plain_events(head)
-    if not log.plain:
+    if log.plain:
+        found = _plain_events(head)
+    else:
+        log.hide()
+        found = _events(log)
         log.begins = min(found, default=None)
     falls = sum(later < earlier for earlier, later in zip(found, found[1:]))
     rises = sum(later > earlier for earlier, later in zip(found, found[1:]))
@@ -176,14 +180,12 @@ def _plain_events(head: bytes) -> list[tuple[float, int]]:
     return [(float(time), int(serial)) for time, serial in _EVENT.findall(head)]
 
 
-def _events(log: LogFile, lines: t.Iterable[bytes]) -> list[tuple[float, int]]:
+def _events(log: LogFile) -> list[tuple[float, int]]:
     """Return times and numbers of the records at the beginning of a log, in its order."""
-    found: list[tuple[float, int]] = []
-    block: list[bytes] = []
-    for line in lines:
-        block = [*block, line] if line else []
-        before = b"\n".join(block) if line.startswith(b"MESSAGE=") else b""
-        if b"VIRT_" in line or b"audit(" in line or b"type=250" in line:
-            items = read_line(Line(line, before), log.clock).items
-            found += [(item.time, serial_of(item.event)) for item in items]
-    return found
+    lines = in_head(log.head(), [b"VIRT_", b"audit(", b"type=250"])
+    items = [item for line in lines for item in read_line(line, log.clock).items]
+    return [
+        (item.time, serial_of(item.event))
+        for item in items
+        if not isinstance(item, Logged) or is_root(item)
+    ]

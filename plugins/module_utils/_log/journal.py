@@ -18,10 +18,13 @@ from .clock import STAMP, Clock
 # A text before a record that is longer is not a header.
 LONGEST_HEADER = 1000
 _TYPE = r"(?P<type>VIRT_[A-Z_]+|SYSTEM_BOOT|SYSTEM_SHUTDOWN|AUDIT250[0-2])"
+# journalctl indents the second line of a message by the width of the header, which is more than this.
+WIDEST_INDENT = 15
 # The text that grep, a mail or a syslog puts before the line, and the host, which journalctl
 # --no-hostname leaves out.
 _BEFORE = (
-    r"(?:[^\s'\"=<>{/.]*[/.][^\s'\"=]*[:-])?(?:\d{1,12}[:-])?[\s>|*]*(?:<\d{1,3}>)?"
+    r"(?:[^\s'\"=<>{/.]*[/.][^\s'\"=]*[:-])?(?:\d{1,12}[:-])?"
+    rf"[\s>|*]{{0,{WIDEST_INDENT}}}(?:<\d{{1,3}}>)?"
 )
 _SHORT = re.compile(
     rf"{_BEFORE}(?:(?P<stamp>{STAMP})|\[ *\d{{1,12}}\.\d{{1,12}}[^\]]{{0,60}}\]) (?:(?P<host>[^\s:\[]+) )?(?P<tag>[^\s:\[]+)(?:\[(?P<sender>\d+)\])?: {_TYPE} ",
@@ -32,7 +35,12 @@ _FRAMED = re.compile(
     rf"(?:<\d{{1,3}}>)?1 (?P<stamp>{STAMP}) (?P<host>\S+) (?P<tag>\S+) (?P<sender>\S+) \S+ (?:-|\[[^\]\\]*\]) {_TYPE} ",
     re.ASCII,
 )
-_CAT = re.compile(rf"\s*{_TYPE} (?P<body>(?:user )?pid=.*)", re.ASCII)
+_STAMPED = re.compile(rf"{_BEFORE}(?:{STAMP}|\[ *\d{{1,12}}\.\d{{1,12}})\b", re.ASCII)
+_CAT = re.compile(
+    rf"\s{{0,{WIDEST_INDENT}}}{_TYPE} (?P<body>(?:user )?pid=.*)", re.ASCII
+)
+_NUMBER = re.compile(r"\d{1,17}", re.ASCII)
+_NOBODY = 65534
 _NUMBERS = {
     "AUDIT2500": "VIRT_CONTROL",
     "AUDIT2501": "VIRT_RESOURCE",
@@ -70,6 +78,36 @@ def journal_line(text: str, clock: Clock) -> tuple[str | None, str | None, str |
     if match is not None:
         return line_of(match["type"], clock.none(), None, match["body"]), None, None
     return None, None, None
+
+
+def is_stamped(text: str) -> bool:
+    """Tell whether a line begins with a time, as each message does in the forms for people."""
+    return _STAMPED.match(text) is not None
+
+
+class Sender(t.NamedTuple):
+    """The user other than root whom the journal names as the sender of an entry.
+
+    ``time`` is when the journal got a line from a program, or ``None`` if the kernel made the record. Such a
+    program chose all that the line says, its time and its number too.
+    """
+
+    uid: int
+    time: float | None = None
+
+
+def sender_of(fields: t.Mapping[str, t.Any]) -> Sender | None:
+    """Return the sender of an entry. Return ``None`` for root, and if the entry does not name its sender."""
+    if "_UID" not in fields:
+        return None
+    uid = str(fields["_UID"])
+    # A value that is no number does not make anybody root.
+    number = int(uid) if _NUMBER.fullmatch(uid) else _NOBODY
+    if not number:
+        return None
+    stamp = str(fields.get("__REALTIME_TIMESTAMP"))
+    time = int(stamp) / 1e6 if _NUMBER.fullmatch(stamp) else 0.0
+    return Sender(number, None if fields.get("_TRANSPORT") == "audit" else time)
 
 
 def fields_of(block: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ import json
 import re
 import typing as t
 
-from .journal import read_entry
+from .journal import Sender, read_entry, sender_of
 
 _VIRT = ("VIRT_CONTROL", "VIRT_RESOURCE", "VIRT_MACHINE_ID")
 # A record, or a line with a syslog header before it.
@@ -22,15 +22,20 @@ _EVENT = re.compile(r"\d{1,11}\.\d{1,3}:\d{1,20}", re.ASCII)
 _OTHER = re.compile(r"(?!VIRT_)[A-Z][A-Z0-9_]+(?:\[\d+\])? ", re.ASCII)
 _BROKEN = "the record in the journal's entry is broken"
 _TIMELESS = "the journal's entry has no time; leave --output-fields out"
+_OF_A_USER = "a user other than root sent it to the journal, so it proves nothing"
 _MAX_DEPTH = 12
 
 
 class Found(t.NamedTuple):
-    """The lines that an object holds. ``host`` is the host that the object names beside them."""
+    """The lines that an object holds. ``host`` is the host that the object names beside them.
+
+    ``sender`` is the user other than root who sent them.
+    """
 
     lines: t.Sequence[str] = ()
     host: str | None = None
     problem: str | None = None
+    sender: Sender | None = None
 
 
 def read_json(text: str) -> Found | None:
@@ -54,6 +59,9 @@ def _list(values: list[t.Any]) -> Found | None:
     """Read a list of objects on one line, which a web service or a shipper answers with."""
     found = [read_object(value) for value in values if isinstance(value, dict)]
     read = [each for each in found if each is not None]
+    if len(read) > 1:
+        # The lines of root's entries are read together.
+        read = [_refused(each) if each.sender and each.lines else each for each in read]
     hosts = {each.host for each in read if each.lines}
     if len(hosts) > 1:
         return Found(
@@ -62,11 +70,22 @@ def _list(values: list[t.Any]) -> Found | None:
     problem = next((each.problem for each in read if each.problem), None)
     lines = [line for each in read for line in each.lines]
     host = next(iter(hosts), None)
-    return Found(lines, host, problem) if lines or problem else None
+    sender = next((each.sender for each in read if each.lines), None)
+    return Found(lines, host, problem, sender) if lines or problem else None
+
+
+def _refused(found: Found) -> Found:
+    of_vm = any("VIRT_" in line for line in found.lines)
+    return Found(problem=_OF_A_USER if of_vm else None)
 
 
 def read_object(value: dict[str, t.Any]) -> Found | None:
     """Read an object. Return ``None`` if it holds no record."""
+    found = _read(value)
+    return found and found._replace(sender=sender_of(value))
+
+
+def _read(value: dict[str, t.Any]) -> Found | None:
     if isinstance(value.get("MESSAGE"), (str, list)) and (
         "__REALTIME_TIMESTAMP" in value or "_TRANSPORT" in value
     ):

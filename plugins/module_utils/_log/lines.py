@@ -23,6 +23,9 @@ from .parse import HEAD, Logged, parse_virt
 from .scan import Line
 from .unread import Unread
 
+if t.TYPE_CHECKING:
+    from .journal import Sender
+
 _ANY = re.compile(HEAD % "[A-Z_0-9]+", re.ASCII)
 
 VIRT_NEEDLE = b"VIRT_"
@@ -158,11 +161,25 @@ def read_line(line: Line, clock: Clock, majors: Majors | None = None) -> Read:
         if not _says_what(found):
             problem = problem or _UNKNOWN
             continue
+        if form.sender is not None:
+            if not isinstance(found, Logged):
+                # It would tell of a boot or of the kernel's count, and anybody can write that.
+                continue
+            found = _of_sender(found, form.sender, clock)
         if form.host is not None and found.node is None:
             found = dataclasses.replace(found, node=HeaderHost(form.host))
         clock.last = found.time
         items.append(found)
     return Read(items, problem if items or problem else _broken_type(text))
+
+
+def _of_sender(logged: Logged, sender: Sender, clock: Clock) -> Logged:
+    """Return a record with what the journal knows of its sender in the place of what the record says."""
+    logged = dataclasses.replace(logged, uid=sender.uid, user=None)
+    if sender.time is None:
+        return logged
+    time = sender.time or clock.written()
+    return dataclasses.replace(logged, time=time, event=f"{time:.3f}:0")
 
 
 def _broken_type(text: str) -> str | None:

@@ -32,6 +32,8 @@ _PATH_EVENT = re.compile(rb"type=PATH msg=audit\(([0-9.:]+)\): ")
 
 # An entry of the journal's export form takes several lines.
 _ENTRY = b"MESSAGE="
+_GAPS = (b"\n\n", b"\n\r\n")
+_LONGEST_ENTRY_BYTES = 1 << 16
 # This text ends a line that is longer than any record, so that the line does not count as a record.
 _CUT = b"\xff..."
 
@@ -42,6 +44,12 @@ _memmem.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_
 _strstr = _libc.strstr
 _strstr.restype = ctypes.c_void_p
 _strstr.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
+
+
+def in_head(head: bytes, needles: t.Sequence[bytes]) -> list[Line]:
+    """Search the beginning of a log."""
+    return _lines(head, 0, len(head), needles, 0)
+
 
 ReadAt = t.Callable[[int, int], bytes]
 
@@ -93,7 +101,7 @@ def search(
             # A piece without an end in reach is not a line. The module reports what it holds.
             buffer += _CUT
             end = len(buffer)
-    return _lines(buffer, begin, end, needles, lower)
+    return _lines(buffer, begin, end, needles, lower, complete=upper == total)
 
 
 def _separator(buffer: bytes, start: int, end: int) -> int:
@@ -111,6 +119,10 @@ def unpack(log: LogFile, needles: t.Sequence[bytes]) -> t.Iterator[list[Line]]:
         buffer = b"".join((done, rest, block))
         start = len(done)
         end = _before_boots(buffer, start, _last_separator(buffer, start, len(buffer)))
+        if not log.plain:
+            # An entry of the export form stays in one piece, unless it is very long.
+            near = max(start, end - _LONGEST_LINE_BYTES // 2)
+            end = min(_end_of_entry(buffer, near) or end, end)
         yield _lines(buffer, start, end, needles, base)
         done = buffer[max(0, end - CONTEXT_BYTES) : end]
         rest = buffer[end:]
@@ -123,7 +135,7 @@ def unpack(log: LogFile, needles: t.Sequence[bytes]) -> t.Iterator[list[Line]]:
             base += len(done) + len(rest) - _LONGEST_LINE_BYTES
             done, rest = b"", b"\xff" * _LONGEST_LINE_BYTES
     buffer = done + rest
-    yield _lines(buffer, len(done), len(buffer), needles, base)
+    yield _lines(buffer, len(done), len(buffer), needles, base, complete=True)
 
 
 def _last_separator(buffer: bytes, start: int, end: int) -> int:
@@ -143,11 +155,16 @@ def _before_boots(buffer: bytes, start: int, end: int) -> int:
 
 
 def _lines(
-    buffer: bytes, start: int, end: int, needles: t.Sequence[bytes], offset: int
+    buffer: bytes,
+    start: int,
+    end: int,
+    needles: t.Sequence[bytes],
+    offset: int,
+    complete: bool = False,
 ) -> list[Line]:
     """Return the lines that have one of the texts, in order, without their newlines.
 
-    The buffer begins at ``offset``.
+    The buffer begins at ``offset``. ``complete`` tells that it ends where the log ends.
     """
     find = _finder(buffer, start, end)
     spans: set[tuple[int, int]] = set()
@@ -172,7 +189,11 @@ def _lines(
                     or not any(each in buffer[older:newer] for each in needles)
                 )
     return [
-        Line(buffer[first:last], _before(buffer, first, last), offset + first)
+        Line(
+            buffer[first:last],
+            _before(buffer, first, last, offset, complete),
+            offset + first,
+        )
         for first, last in sorted(spans)
     ]
 
@@ -214,14 +235,33 @@ def _beside(buffer: bytes, first: int, last: int, end: int) -> list[tuple[int, i
     return [span for span in found if span[1] <= end or span[1] < len(buffer)]
 
 
-def _before(buffer: bytes, first: int, last: int) -> bytes:
+def _end_of_entry(buffer: bytes, start: int) -> int:
+    """Return where the last entry of the export form ends, or 0 if none ends after ``start``."""
+    found = [(buffer.rfind(gap, start), len(gap)) for gap in _GAPS]
+    return max((at + size for at, size in found if at >= 0), default=0)
+
+
+def _entry(buffer: bytes, first: int, last: int, offset: int, complete: bool) -> bytes:
+    """Return the entry around a line, or nothing if its begin or its end is not in reach.
+
+    The fields that tell who sent the entry may stand anywhere in it.
+    """
+    # A log that was on Windows has a CR at the end of each line.
+    gap = _GAPS[buffer.startswith(b"\r", last - 1)]
+    begin = buffer.rfind(gap, max(0, first - _LONGEST_ENTRY_BYTES), first)
+    end = buffer.find(gap, last, last + _LONGEST_ENTRY_BYTES)
+    if begin < 0 and (offset or first > _LONGEST_ENTRY_BYTES):
+        return b""
+    if end < 0:
+        if not complete or len(buffer) - last > _LONGEST_ENTRY_BYTES:
+            return b""
+        end = len(buffer)
+    return buffer[begin + len(gap) if begin >= 0 else 0 : end]
+
+
+def _before(buffer: bytes, first: int, last: int, offset: int, complete: bool) -> bytes:
     if buffer.startswith(_ENTRY, first):
-        # A log that was on Windows has a CR at the end of each line.
-        gap = b"\n\r\n" if buffer.startswith(b"\r", last - 1) else b"\n\n"
-        begin = buffer.rfind(gap, max(0, first - CONTEXT_BYTES), first)
-        begin = begin + len(gap) if begin >= 0 else 0
-        end = buffer.find(gap, last)
-        return buffer[begin : end if end >= 0 else len(buffer)]
+        return _entry(buffer, first, last, offset, complete)
     path = _PATH_EVENT.search(buffer, first, first + _HEAD_BYTES)
     if path is None:
         return b""
