@@ -70,7 +70,7 @@ _HEADERS = tuple(
         r"\s*(?:- )?\"",
     )
 )
-_NO_ENTRY = "it is a part of a journal's entry that is not whole, or longer than any record's: use journalctl -o json"
+_NO_ENTRY = "the journal's entry around it is not whole, is longer than any record's, or has several messages: use journalctl -o json"
 _TYPE_NAME = re.compile(r"\s*\"?_AUDIT_TYPE_NAME\"?\s*[=:]")
 # 0x1D as rsyslog, cat -v and others write it.
 _SEPARATOR = re.compile(

@@ -242,7 +242,8 @@ def _end_of_entry(buffer: bytes, start: int) -> int:
 
 
 def _entry(buffer: bytes, first: int, last: int, offset: int, complete: bool) -> bytes:
-    """Return the entry around a line, or nothing if its begin or its end is not in reach.
+    """Return the entry around a line, or nothing if its begin or its end is not in reach, or if it has another
+    message behind the line.
 
     The fields that tell who sent the entry may stand anywhere in it.
     """
@@ -256,6 +257,9 @@ def _entry(buffer: bytes, first: int, last: int, offset: int, complete: bool) ->
         if not complete or len(buffer) - last > _LONGEST_ENTRY_BYTES:
             return b""
         end = len(buffer)
+    if buffer.find(b"\n" + _ENTRY, last, end) >= 0:
+        # Only the kernel's entries are records, and these have one message.
+        return b""
     return buffer[begin + len(gap) if begin >= 0 else 0 : end]
 
 

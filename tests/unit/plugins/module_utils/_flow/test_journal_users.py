@@ -203,3 +203,13 @@ def test_a_field_that_is_cut_hides_the_rest(tmp_path: Path) -> None:
         result = ask([write(tmp_path / "log", content)])
         assert answer(result)[:2] == WEB01[:2]
         assert codes(result) == ["unread_records"]
+
+
+def test_an_entry_has_one_message(tmp_path: Path) -> None:
+    # Without this rule, each of a thousand messages would be read with all fields of its entry.
+    fields = exported(sent(FORGED, uid="0"))
+    twice = fields.rstrip(b"\n") + b"\nMESSAGE=" + FORGED.encode() + b"\n\n"
+    result = ask([write(tmp_path / "log", ENTRIES.encode() + twice)])
+    assert answer(result)[:2] == STOPPED[:2]
+    assert codes(result) == ["unread_records"]
+    assert len(result["events"]) == len(LINES) + 1
