@@ -12,7 +12,7 @@ import collections
 import typing as t
 
 from .items import Item, Mark, serial_of
-from .parse import Logged
+from .parse import Logged, is_root
 
 # A form for people has times in the time zone of the person who printed it. Zones differ by
 # quarters of an hour.
@@ -107,7 +107,9 @@ class Copies:
 
 def _text(item: Item) -> tuple[object, ...]:
     if isinstance(item, Logged):
-        return (item.record.type, item.pid, *item.record.fields.items())
+        # A user who sends the text of a record of root's makes no copy of it.
+        fields = item.record.fields.items()
+        return (item.record.type, item.pid, is_root(item), *fields)
     return (
         type(item).__name__,
         *(value for name, value in vars(item).items() if name not in ("node",)),
