@@ -73,7 +73,7 @@ def format_rdev(rdev: int) -> str:
 
 
 def format_number(number: str) -> str:
-    """Return a device number in sysfs's form, ``10:200``, in the form of libvirt's records."""
+    """Convert a device number from sysfs's form (``10:200``) to the form of libvirt's records."""
     major, minor = map(int, number.split(":"))
     return format_rdev(os.makedev(major, minor))
 

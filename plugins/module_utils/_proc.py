@@ -137,7 +137,7 @@ class Process(t.NamedTuple):
         return set()
 
     def copy_of(self, fd: int) -> int:
-        """Copy an open file descriptor into this process, not inheritable (``pidfd_getfd(2)``). Raises :class:`OSError`."""
+        """Copy an open file descriptor into this process (``pidfd_getfd(2)``). No child gets it. Raises :class:`OSError`."""
         # The import is here because it takes time, and hardly any task needs it.
         import ctypes
 

@@ -254,7 +254,7 @@ options:
     description:
       - How many seconds the task waits for an answer from qemu, and for another task on the same VM to end. At most
         86400, which is a day.
-      - It also waits so long for the guest to release a NIC, with O(exclusive=true) and O(on_mismatch=replace).
+      - With O(exclusive=true) and O(on_mismatch=replace) the task also waits at most this long for the guest to release a NIC.
     type: float
     default: 10
 seealso:

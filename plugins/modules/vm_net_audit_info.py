@@ -18,7 +18,7 @@ description:
     at the boot of the host, unless O(since) or O(verify) asks for more. A name then means the VM that had the name
     last, and a MAC address means all VMs that had it since the host booted.
   - If audit rules let the kernel record opens of C(/dev/net/tun), C(/dev/vhost-net), macvtap nodes and vhost-vdpa nodes,
-    or V(TUNSETIFF), and you ask for no single VM, the module compares these with the records of the programs that opened the devices.
+    or V(TUNSETIFF), and you do not ask for a single VM, the module compares these with the records of the programs that opened the devices.
     The rules on a 64-bit x86 host, with any key, are V(-a always,exit -F arch=b64 -F path=/dev/net/tun -F perm=rw), the
     same for C(/dev/vhost-net), V(-a always,exit -F arch=b64 -S open,creat,openat,openat2,open_by_handle_at -F
     devmajor=N) with the C(N) of macvtap and of vhost-vdpa in C(/proc/devices), and V(-a always,exit -F arch=b64 -S ioctl -F a1=0x400454ca).
@@ -28,8 +28,8 @@ description:
     V(SYSTEM_SHUTDOWN) record of such a user at the end of the logs.
   - If root asks for one VM or NIC, and the search goes far back in a large log of C(auditd), the module keeps an index of
     the log in C(/var/cache/virtaudit). With it, the module quickly finds a VM that was started long ago. It makes an
-    index only of a log that is not packed and has at least 64 MiB, and not with O(events). You can delete the index at
-    any time. Check mode writes none.
+    index only of a log that is not compressed and has at least 64 MiB, and only without O(events). You can delete the
+    index at any time. In check mode the module writes no index.
   - All grants end when the host boots. The module recognises a boot by serial numbers that start again, with or without
     a V(SYSTEM_BOOT) record. A container also writes such a record, but the host's serial numbers go on, so the module
     ignores that record.

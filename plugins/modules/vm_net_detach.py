@@ -39,10 +39,10 @@ options:
         next boot.
       - A newer qemu (10.0, and updates of 8.2 and 9) keeps the devices as long as the NIC is in the machine. There the
         module removes the NIC from the machine at once.
-      - If the module cannot remove the NIC from the machine (no ACPI hot-plug), it depends on qemu. An older qemu closes
-        the host side, the guest keeps a NIC without a network until it releases the NIC or is reset, and the task warns
-        of that. With a newer qemu the task fails and closes nothing, so the VM keeps its network. Then use
-        O(stop_vm=destroy) to take the network from the VM.
+      - If the module cannot remove the NIC from the machine (no ACPI hot-plug), the result depends on the version of qemu.
+        An older qemu closes the host side. The guest keeps a NIC without a network until the guest releases the NIC or is
+        reset, and the task warns of that. With a newer qemu the task fails and closes nothing, so the VM keeps its
+        network. To take the network from the VM in this case, use O(stop_vm=destroy).
     type: bool
     default: false
   stop_vm:
@@ -51,7 +51,8 @@ options:
       - V(shutdown) presses the guest's power button and waits for the guest. A guest that is not up yet misses that, so
         the task presses it again every 10 seconds until O(timeout). V(destroy) ends qemu.
       - V(destroy) also ends a qemu whose monitor does not answer within O(timeout), if the host has noted its process
-        because the VM got NICs from this collection. Then the task only knows the NICs of the note, and warns of that.
+        because the VM got NICs from this collection. In this case the task knows only the NICs of the note, and
+        warns of that.
     type: str
     choices: [never, shutdown, destroy]
     default: never

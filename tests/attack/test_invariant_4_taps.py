@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A guest that has broken out of its qemu can use its tap's descriptor as it likes, and keeps no network with it.
+"""A guest that has broken out of its qemu can do anything with its tap's descriptor, but it does not keep the network.
 
-Other users can make links of the same name in namespaces of their own, and keep no NIC from being given up.
+Other users can make links of the same name in namespaces of their own, but a task still gives the NIC up.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _FLAGS = 0x0002 | 0x1000 | 0x4000
 # An Ethernet frame with virtio-net's header before it.
 _FRAME = bytes(10) + b"\xff" * 12 + bytes(48)
 _SECONDS = 10.0
-# qemu has no capabilities, and the user of the attacker.
+# qemu runs without capabilities as the same user as the attacker.
 _UNPRIVILEGED = {"user": "nobody"}
 
 
@@ -179,7 +179,7 @@ def test_invariant_4_a_link_of_the_same_name_in_another_namespace(
     vm.attach([nic], _UNPRIVILEGED)
     (ifname,) = witness.links(MACS)
     if nic is ONE_TAP:
-        # A tap without this flag goes with its last descriptor, whoever holds another one of that name.
+        # The kernel removes a tap that is not persistent with its last descriptor. The other tap of that name does not matter.
         os.close(broken_out(vm))
     with namesake(node, ifname):
         result = vm.detach(force=True)

@@ -134,7 +134,7 @@ class Complaints:
 
     @staticmethod
     def forged(mark: Forged, findings: Findings) -> None:
-        """A user other than root sent a record of a boot or a shutdown, which is about all VMs of the host."""
+        """Report a record of a boot or a shutdown that a user other than root sent. It concerns all VMs of the host."""
         findings.add(
             Finding(
                 code="untrusted_record",

@@ -119,7 +119,7 @@ class Nics:
             grant.network = whole_network(network_of(fields, "old-"))
         moved = grant.moved(logged, changed)
         if moved.move != grant.move:
-            # The NIC keeps its devices.
+            # Only the grant ends. The NIC keeps its devices.
             self._end_grant(grant.mac, logged)
         self.grants[grant.mac] = moved
 

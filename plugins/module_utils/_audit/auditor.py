@@ -134,7 +134,8 @@ class Auditor:
     def send(self, record: Record) -> Sent:
         """Send one record, and do not wait for the kernel's echo. :meth:`confirm` waits for it.
 
-        A record that cannot be written must not keep those after it from the log, so :meth:`confirm` raises its error.
+        If the record cannot be written, this method only notes the error, so that the records after it still get into the
+        log. :meth:`confirm` raises the error.
         """
         if self.mode == "off":
             return Sent(record, good=True)
@@ -158,7 +159,7 @@ class Auditor:
     def confirm(self) -> None:
         """Wait for the echo of each record that was sent since the last call.
 
-        With ``required``, raise :class:`RecordError` if the only problem is that a text cannot be made.
+        With ``required``, raise :class:`RecordError` if the only problem is that a record cannot be made into a text.
         """
         self._settle()
         bad, self._bad = self._bad, []

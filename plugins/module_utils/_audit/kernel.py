@@ -1,17 +1,17 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Reads what the kernel itself recorded about opens of network devices. The kernel does so if rules
-ask for it (``auditctl(8)``), with any key::
+"""Reads what the kernel itself recorded about opens of network devices. The kernel records them if audit rules
+tell it to (``auditctl(8)``). The rules can have any key::
 
     -a always,exit -F arch=b64 -F path=/dev/net/tun -F perm=rw -F key=K
     -a always,exit -F arch=b64 -F path=/dev/vhost-net -F perm=rw -F key=K
     -a always,exit -F arch=b64 -S open,creat,openat,openat2,open_by_handle_at -F devmajor=N -F key=K
     -a always,exit -F arch=b64 -S ioctl -F a1=0x400454ca -F key=K
 
-N is that of macvtap or of vhost-vdpa in ``/proc/devices``, 0x400454ca is TUNSETIFF.
+N is the major number of macvtap or of vhost-vdpa in ``/proc/devices``. 0x400454ca is TUNSETIFF.
 
-An open is an event of a SYSCALL, a CWD and a PATH record, a TUNSETIFF one of a SYSCALL record.
+The event of an open has a SYSCALL, a CWD and a PATH record. The event of a TUNSETIFF has only a SYSCALL record.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _O_PATH = 0o10000000
 _SYSCALL = re.compile(
     r"arch=(?P<arch>[0-9a-f]+) syscall=(?P<number>\d{1,10})(?: per=\w+)? success=(?P<success>yes|no)"
     r" exit=(?P<exit>-?\d{1,20}) a0=\w+ a1=(?P<a1>[0-9a-f]{1,16}) a2=(?P<a2>[0-9a-f]{1,16})"
-    # Each word is matched in one way only, so that a hostile text takes no longer than another.
+    # The expression can match each word in only one way, so a hostile text takes no longer than another text.
     r" (?:(?!pid=)\S+ )*pid=(?P<pid>\d{1,10}) auid=(?P<auid>\d{1,10}) (?:(?!ses=)\S+ )*ses=(?P<ses>\d{1,10})"
     r" comm=(?:\"[^\"]*\"|\S+) exe=(?P<exe>\"[^\"]*\"|\S+)"
     r"(?: subj=\S+.*?)? key=(?:\"[^\"]*\"|[0-9A-F]+|\(null\))(?:\x1d(?P<names>.*))?",
@@ -59,7 +59,8 @@ _MACVTAP = re.compile(
     r"(?:.*/)?tap\d+|/proc/(?:self|thread-self|\d+)(?:/task/\d+)?/fd/\d+", re.ASCII
 )
 _VDPA = re.compile(r"(?:.*/)?vhost-vdpa-\d+", re.ASCII)
-# Documentation/admin-guide/devices.txt: the majors of which macvtap and vhost-vdpa have one each, and two misc devices
+# Documentation/admin-guide/devices.txt: the range of dynamic major numbers, from which macvtap and
+# vhost-vdpa get one each, and two misc devices.
 _DYNAMIC = {*range(234, 255), *range(384, 512)}
 _MISC: dict[tuple[int, int], Kind] = {(10, 200): "tap", (10, 238): "vhost"}
 # The names of drivers in /proc/devices (drivers/net/macvtap.c, drivers/vhost/vdpa.c).
@@ -126,7 +127,7 @@ def _dynamic_kind(
 
 
 def kind_of_path(path: str) -> Kind | None:
-    """Return which node with a dynamic device number a path usually leads to, or ``None`` for another path."""
+    """Return the kind of node with a dynamic device number that a path usually names, or ``None`` for another path."""
     if _VDPA.fullmatch(path):
         return "vdpa"
     return "macvtap" if _MACVTAP.fullmatch(path) else None

@@ -77,7 +77,7 @@ _UNSET = 4294967295
 _PLAIN = re.compile(r"[!#-&(-<>-~]*", re.ASCII)
 _RAW = re.compile(r"[!#-&(-<>-~]+", re.ASCII)
 _HEX = re.compile(r"(?:[0-9A-F]{2})+", re.ASCII)
-# A field begins after a blank. Without that, findall() would try each letter of a long word.
+# A field begins after a blank. Without this condition, findall() would try each letter of a long word.
 _FIELD = re.compile(
     r'(?<!\S)(([A-Za-z][A-Za-z0-9_-]*)=("[^"]*"|[^\s"]*)(?:\s+|\Z))', re.ASCII
 )

@@ -109,7 +109,7 @@ def _everything(
 
 
 def _copies(logs: Logs) -> Copies | None:
-    """Return the object that finds copies of records. auditd's own log of this host has none by itself."""
+    """Return the object that finds copies of records, or ``None`` if the logs cannot have copies, as auditd's own logs."""
     if len(logs.files) == 1 and logs.files[0].plain:
         return None
     if logs.host is not None and not logs.has_copies():
@@ -245,7 +245,7 @@ def _fill(answer: Answer, trail: Trail, wanted: Wanted, details: bool) -> None:
 
 
 def _is_of_all(finding: Finding) -> bool:
-    """Tell whether a finding is about everything that the host's logs say of any VM."""
+    """Tell whether a finding is about all VMs in the host's logs, and not about one VM."""
     if finding.code == "untrusted_record":
         return finding.uuid is None
     return finding.code in ("audit_lost", "unread_records")

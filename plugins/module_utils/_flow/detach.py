@@ -132,7 +132,7 @@ def _plan(
 
 
 def _all_nics(vm: Vm) -> list[Nic]:
-    """Return all NICs of the VM, in the order in which the end of the VM reports them."""
+    """Return all NICs of the VM in the order in which the run reports them when it ends the VM."""
     noted = vm.note.interfaces if vm.note else {}
     macs = dict.fromkeys((*noted, *vm.nics))
     return [vm.nics[mac] for mac in macs if mac in vm.nics]

@@ -37,8 +37,8 @@ class Step(t.NamedTuple):
 class Plan(t.NamedTuple):
     """All steps. ``start`` is how to start the VM if it does not run. ``ports`` are the ports for new NICs.
 
-    ``unlisted`` are the NICs that the task does not list and detaches, after it has attached the others. ``closed`` are
-    those that it does not list and leaves, because their host side is closed already and only the guest can do the rest.
+    ``unlisted`` are the NICs that the task does not list. It detaches them after it has attached the others. ``closed`` are
+    unlisted NICs whose host side is closed already. The task does not change them, because only the guest can release them.
     """
 
     steps: list[Step]
@@ -260,7 +260,7 @@ def make_diff(vm: Vm, plan: Plan) -> dict[str, t.Any]:
 
 
 def _details(step: Step) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
-    """Return the values that a step changes and that no result has, as they are before and after it."""
+    """Return values before and after a step. They are the values that the step changes and that no result has."""
     if step.nic is None or step.action == "unchanged":
         return {}, {}
     pairs = details(step.interface, step.nic, step.move)

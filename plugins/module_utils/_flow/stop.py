@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""vm_net_detach with stop_vm: ends the VM, so that it gives up all its NICs, and records that."""
+"""The work of vm_net_detach with stop_vm: it ends the VM, so that the VM gives up all its NICs, and records that."""
 
 from __future__ import annotations
 
@@ -116,9 +116,9 @@ def _report_outcomes(
     kept: t.Collection[str],
     pending: bool = False,
 ) -> None:
-    """Report the NICs of a VM that the task stopped, except those that it has reported already.
+    """Report the NICs of a VM that the task stopped or tried to stop, before the NICs that the report already has.
 
-    ``kept`` are the MACs whose devices somebody still holds, and ``pending`` tells whether the guest has them.
+    ``kept`` are the MACs whose devices somebody still holds. ``pending`` tells whether the guest still has these NICs.
     """
     named = {outcome.mac for outcome in outcomes}
     rest = [item for item in report.interfaces if item["mac"] not in named]

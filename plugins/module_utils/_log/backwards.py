@@ -63,6 +63,6 @@ def _backwards(
         if any(
             is_boot(line) and line.offset - position < CONTEXT_BYTES for line in found
         ):
-            # The record before the boot may be of the block before.
+            # The record before the boot may be in the block before.
             found = search(log.read_at, total, position, size, needles, CONTEXT_BYTES)
         yield from reversed(found)

@@ -71,9 +71,9 @@ def boot_mark(logs: t.Sequence[LogFile], host: Host) -> Mark | None:
 
 
 def shutdowns(log: LogFile) -> list[Boot | Forged]:
-    """Return which hosts shut down at the end of a log that was kept, or are said to by a user other than root.
+    """Return the shutdowns of hosts at the end of a kept log, also those that a user other than root claims.
 
-    A compressed log is not searched for that. Raises :class:`OSError`.
+    The code does not search a compressed log for them. Raises :class:`OSError`.
     """
     down: dict[str | None, Boot | Forged] = {}
     for kind, mark in typed_marks(log.tail()):
@@ -89,10 +89,10 @@ def shutdowns(log: LogFile) -> list[Boot | Forged]:
 def without_containers(
     items: t.Iterable[Item], host: Host | None, mark: Mark | None
 ) -> t.Iterator[Item]:
-    """Yield records. A record of a boot of this host becomes an ordinary one if the host has not booted since ``mark``.
+    """Yield records. Replace a boot record of this host with an ordinary mark if the host has not booted since ``mark``.
 
-    A container sent it. ``mark`` is that of :func:`boot_mark`, which is ``None`` if all records were made since
-    the boot.
+    In this case a container sent the record. ``mark`` is the result of :func:`boot_mark`. It is ``None`` if all records
+    were made since the boot.
     """
     for item in items:
         if (
@@ -124,14 +124,14 @@ def with_mark(items: t.Iterable[Item], mark: Mark | None) -> t.Iterator[Item]:
 
 
 class Boots:
-    """Finds the boots of hosts among their records. The caller gives the records last first."""
+    """Finds the boots of hosts in their records. The caller gives the records from the last to the first."""
 
     def __init__(self, mark: Mark | None) -> None:
         self._mark = mark
         self._newer: dict[str | None, Item] = {}
 
     def after(self, item: Item) -> bool:
-        """Tell whether its host booted between a record and the records that were read already."""
+        """Tell whether the host of a record booted between it and the records that were read before."""
         newer = self._newer.get(item.node)
         booted = self._is_marked(item) or (
             newer is not None and boots_between(item, newer)
@@ -140,7 +140,7 @@ class Boots:
         if booted or lowest or isinstance(item, Boot):
             self._newer[item.node] = item
         elif isinstance(newer, Boot):
-            # The record before it shows that it was no boot of the host.
+            # The record before the boot record shows that the host did not boot.
             self._newer[item.node] = Mark(newer.event, newer.time, newer.node)
         return booted
 

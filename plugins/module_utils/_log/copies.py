@@ -107,7 +107,7 @@ class Copies:
 
 def _text(item: Item) -> tuple[object, ...]:
     if isinstance(item, Logged):
-        # A user who sends the text of a record of root's makes no copy of it.
+        # If a user sends the same text as a record of root, it is not a copy of that record.
         fields = item.record.fields.items()
         return (item.record.type, item.pid, is_root(item), *fields)
     return (

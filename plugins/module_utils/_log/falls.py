@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Finds the places of a log between which the kernel's numbers start again. Pure."""
+"""Finds the places in a log where the kernel's serial numbers start again. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Place = tuple[int, int]
 
 
 class Falls:
-    """Finds the records between which the kernel's numbers start again, whichever VMs they are about."""
+    """Finds each pair of records between which the kernel's numbers start again. The records can be about any VM."""
 
     def __init__(self) -> None:
         self._places: list[Place] = []
@@ -26,7 +26,7 @@ class Falls:
         if not number or (isinstance(item, Mark) and item.daemon):
             return
         if newest is None:
-            # A host whose name was changed goes on under another name.
+            # If somebody changes the name of a host, its records continue under the new name.
             self._places += [*self._last(), place]
         elif boots_between(newest[0], item):
             self._places += [newest[1], place]
@@ -35,7 +35,7 @@ class Falls:
         self._newest[item.node] = (item, place)
 
     def all(self) -> list[Place]:
-        """Return their places. The last record of each host is among them, because the log may go on after a boot."""
+        """Return the places of these records, and of the last record of each host, because the log may go on after a boot."""
         return [*self._places, *self._last()]
 
     def _last(self) -> list[Place]:

@@ -95,7 +95,7 @@ class LogFile:
         os.close(self._fd)
 
     def hide(self) -> None:
-        """Look for parts that are no lines of the log, and hide them in all that is read from now on."""
+        """Look for parts that are not lines of the log, and hide them in all later reads."""
         # The import is here because auditd's own log does not need it.
         from .within import find_hidden
 
@@ -103,7 +103,7 @@ class LogFile:
         self._head = None
 
     def _readable(self) -> t.Iterator[bytes]:
-        """Yield the content as it is, up to where the log breaks off. The code that reads it for the answer reports that."""
+        """Yield the unchanged content up to the place where the log breaks off. The later reading of the log reports that place."""
         with contextlib.suppress(*BROKEN):
             yield from self._blocks(_SEARCH_BYTES)
 

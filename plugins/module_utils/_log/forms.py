@@ -79,9 +79,9 @@ _SEPARATOR = re.compile(
 )
 # What grep --color, journalctl and less put around words: ECMA-48.
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-# The rest of a quoted cell of a table, up to a quote that is not doubled.
+# The rest of a quoted cell of a table. It ends before a quote that is not doubled.
 _CELL = re.compile(r"[^\"]*(?:\"\"[^\"]*)*")
-# html.unescape() fails for a number of thousands of digits.
+# A limit of digits, because html.unescape() fails for a number with thousands of digits.
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z]\w{0,31});", re.ASCII)
 # cat -A, cat -e, and the end of a line of Windows as an editor shows it.
 _LINE_END = re.compile(r"(?<=['\"])(?:\^M|\\n)?\$?\Z")
@@ -94,9 +94,9 @@ _BOOTED = re.compile(r"-- (?:Boot [0-9a-f]{32}|Reboot) --", re.ASCII)
 
 
 class Form(t.NamedTuple):
-    """What a line turned out to be: the ``lines`` that auditd would have written, or why it cannot be read.
+    """The content of a line: the ``lines`` that auditd would have written, or the ``problem`` why it cannot be read.
 
-    ``host`` is the host that a header names. ``boot`` tells that the journal says that the host booted here.
+    ``host`` is the host that a header names. ``boot`` tells that, according to the journal, the host booted here.
     ``sender`` is the user other than root who sent the lines to the journal.
     """
 
@@ -206,7 +206,7 @@ def _body(text: str, header: str) -> str:
 
 
 def _without_quote(text: str) -> str:
-    """Remove the quote at the end of a JSON string that was printed over several lines, and what follows it."""
+    """Remove the closing quote of a string, and what follows it, from JSON that was printed over several lines."""
     end = text.rstrip().removesuffix(",").rstrip().removesuffix("]").rstrip()
     return end[:-1] if end.endswith('"') else text
 

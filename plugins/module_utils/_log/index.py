@@ -59,10 +59,10 @@ class Index:
     def lines(
         self, log: LogFile, terms: t.Iterable[bytes], before: int
     ) -> list[Line] | None:
-        """Return the lines that have one of the terms and begin ``before`` an offset, in order, or ``None`` if
-        a place does not fit.
+        """Return the lines that have one of the terms and begin ``before`` an offset, in order.
 
-        The lines at a boot, the unreadable lines, and those that a user other than root sent are always among them.
+        Return ``None`` if the index does not fit the log. The lines at a boot, the unreadable lines, and the lines that a
+        user other than root sent are always among the lines.
         """
         places = {place for term in (*terms, *_ALWAYS) for place in self._places(term)}
         found = []

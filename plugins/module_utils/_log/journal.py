@@ -15,10 +15,10 @@ import typing as t
 
 from .clock import STAMP, Clock
 
-# A text before a record that is longer is not a header.
+# If the text before a record is longer than this, it is not a header.
 LONGEST_HEADER = 1000
 _TYPE = r"(?P<type>VIRT_[A-Z_]+|SYSTEM_BOOT|SYSTEM_SHUTDOWN|AUDIT250[0-2])"
-# journalctl indents the second line of a message by the width of the header, which is more than this.
+# journalctl indents the second line of a message by the width of the header, which is always more than this.
 WIDEST_INDENT = 15
 # The text that grep, a mail or a syslog puts before the line, and the host, which journalctl
 # --no-hostname leaves out.
@@ -53,7 +53,7 @@ def journal_line(text: str, clock: Clock) -> tuple[str | None, str | None, str |
 
     Return the line that auditd would have written, the host, and why the line cannot be read.
     """
-    # Only the header is matched, so that a long text behind it costs no time.
+    # The code matches only the header, so a long text behind it takes no time.
     header = text[:LONGEST_HEADER]
     match = _SHORT.match(header) or _FRAMED.match(header)
     body = text[match.end() :] if match is not None else "\n"
@@ -81,15 +81,15 @@ def journal_line(text: str, clock: Clock) -> tuple[str | None, str | None, str |
 
 
 def is_stamped(text: str) -> bool:
-    """Tell whether a line begins with a time, as each message does in the forms for people."""
+    """Tell whether a line begins with a time. In the forms for people, the first line of each message does."""
     return _STAMPED.match(text) is not None
 
 
 class Sender(t.NamedTuple):
     """The user other than root whom the journal names as the sender of an entry.
 
-    ``time`` is when the journal got a line from a program, or ``None`` if the kernel made the record. Such a
-    program chose all that the line says, its time and its number too.
+    ``time`` is when the journal got a line from a program, or ``None`` if the kernel made the record. A program that
+    sends a line to the journal chooses all its content, also its time and its number.
     """
 
     uid: int
@@ -97,11 +97,11 @@ class Sender(t.NamedTuple):
 
 
 def sender_of(fields: t.Mapping[str, t.Any]) -> Sender | None:
-    """Return the sender of an entry. Return ``None`` for root, and if the entry does not name its sender."""
+    """Return the sender of an entry, or ``None`` if root sent it or if the entry does not name its sender."""
     if "_UID" not in fields:
         return None
     uid = str(fields["_UID"])
-    # A value that is no number does not make anybody root.
+    # If the value is not a number, the sender does not count as root.
     number = int(uid) if _NUMBER.fullmatch(uid) else _NOBODY
     if not number:
         return None

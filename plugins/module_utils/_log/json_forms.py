@@ -60,7 +60,7 @@ def _list(values: list[t.Any]) -> Found | None:
     found = [read_object(value) for value in values if isinstance(value, dict)]
     read = [each for each in found if each is not None]
     if len(read) > 1:
-        # The lines of root's entries are read together.
+        # The module reads the lines of root's entries together, so an entry of another user must not be among them.
         read = [_refused(each) if each.sender and each.lines else each for each in read]
     hosts = {each.host for each in read if each.lines}
     if len(hosts) > 1:

@@ -47,7 +47,7 @@ OTHER_NEEDLES = (
 )
 
 
-# A quick test for a record of root's about a VM, with a sound UUID and sound MACs.
+# A quick test for a record about a VM that root sent, with a valid UUID and valid MACs.
 _A_UUID = rb"[%(x)s]{8}(?:-[%(x)s]{4}){3}-[%(x)s]{12}"
 _A_MAC = rb"[%(x)s]{2}(?::[%(x)s]{2}){5}"
 _CASES = ({b"x": b"0-9a-f"}, {b"x": b"0-9A-F"})
@@ -163,7 +163,7 @@ def read_line(line: Line, clock: Clock, majors: Majors | None = None) -> Read:
             continue
         if form.sender is not None:
             if not isinstance(found, Logged):
-                # It would tell of a boot or of the kernel's count, and anybody can write that.
+                # It would show a boot or a serial number of the kernel, but any user can write such a line.
                 continue
             found = _of_sender(found, form.sender, clock)
         if form.host is not None and found.node is None:
@@ -174,7 +174,7 @@ def read_line(line: Line, clock: Clock, majors: Majors | None = None) -> Read:
 
 
 def _of_sender(logged: Logged, sender: Sender, clock: Clock) -> Logged:
-    """Return a record with what the journal knows of its sender in the place of what the record says."""
+    """Return a record whose user and time are those that the journal names, because its sender can write others."""
     logged = dataclasses.replace(logged, uid=sender.uid, user=None)
     if sender.time is None:
         return logged
@@ -240,7 +240,7 @@ def last_mark(log: LogFile) -> Mark | None:
         tail = log.tail()
     except BROKEN:
         return None
-    # The last few lines nearly always have it. The first of these may be cut.
+    # Nearly always the last few lines have such a record. The first of these lines may be cut.
     near = re.split(rb"[\n\0]", tail[-_NEAR_BYTES:])[1:]
     return _last_of(near) or _last_of(re.split(rb"[\n\0]", tail))
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Reads from any record how far the kernel has counted, and who says that a host booted or shut down. Pure."""
+"""Reads the kernel's serial number from any record, and the sender of a record of a boot or a shutdown. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .._audit.record import known_id
 from .items import Forged, Mark
 
 _ENDINGS = frozenset(("SYSTEM_BOOT", "SYSTEM_SHUTDOWN"))
-# What the kernel writes about the sender of a record.
+# The text that the kernel writes about the sender of a record.
 _SENDER = re.compile(
     r"(?:user )?pid=(\d{1,10}) uid=([^\s']+)(?: auid=(\d{1,10}))?", re.ASCII
 )

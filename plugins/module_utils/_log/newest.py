@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Picks the records that a question for one VM needs from the logs, the newest first."""
+"""Picks from the logs the records that a question for one VM needs. The newest record comes first."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from .wanted import Wanted
 if t.TYPE_CHECKING:
     from .recall import Logs
 
-# If a question is about more VMs than this, all records are read, because each text to search for
-# takes time.
+# If a question is about more VMs than this, the code reads all records, because the search for each text takes
+# time.
 _MANY_VMS = 8
 
 
 class Newest(t.NamedTuple):
     """The logs from their end to their beginning.
 
-    ``mark`` is the first record since the host booted. ``whole`` is everything that is on record, in order, if
-    the logs cannot be read backwards.
+    ``mark`` is the first record since the host booted. If the code cannot read the logs backwards, ``whole`` has all their
+    records, in order.
     """
 
     logs: Logs
@@ -79,9 +79,9 @@ class Newest(t.NamedTuple):
 
 
 def last_of(log: LogFile) -> list[Mark]:
-    """Return the last record of a log.
+    """Return the last record of a log that has a serial number, if there is one.
 
-    If the next log begins with a lower number, the host has booted between the two.
+    If the next log begins with a lower number, the host has booted between the two logs.
     """
     mark = last_mark(log)
     return [] if mark is None else [mark]
@@ -91,7 +91,7 @@ def _needles(wanted: Wanted) -> list[bytes]:
     if wanted.mac:
         return _both_cases(wanted.mac)
     forms = encode_outside(wanted.name or "")
-    # The form in a line of JSON.
+    # The same text in a line of JSON.
     forms += [form.replace('"', '\\"') for form in forms if '"' in form]
     return [f"vm={form}".encode("utf-8", "surrogateescape") for form in forms]
 

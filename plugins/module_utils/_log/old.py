@@ -29,7 +29,7 @@ _ANY = re.compile(
 )
 # A path that has blanks ends where libaudit's own fields begin.
 _RAW_PATH = re.compile(
-    # The look-ahead finds the first such path, and Python never tries another one.
+    # The look-ahead finds the first such path. Python does not try another one, so a long text takes no longer.
     r"(?=(?P<before>(?:virt=\w+ )?resrc=(?:shmem|ivshmem|ivshmem-socket|evdev|mem|input) .*?) path=[^\"])"
     r"(?P=before) path=(?P<path>.+)"
     r" (?P<after>exe=(?:\"[^\"]*\"|[0-9A-F]+) hostname=\S+ addr=\S+ terminal=\S+ res=(?:success|failed))",

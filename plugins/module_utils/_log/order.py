@@ -105,17 +105,17 @@ def boots_between(older: Item, newer: Item) -> bool:
 
 
 def _is_amidst(boot: Boot, fell: int, earlier: float) -> bool:
-    """Tell whether a record of a boot stands in the middle of the host's records.
+    """Tell whether a record of a boot is in the middle of the host's numbered records.
 
-    Then the systemd of a container wrote it.
+    In this case the systemd of a container sent it.
     """
     if 0 < -fell <= _WINDOW and abs(earlier) <= _LATE_SECONDS:
         return True
-    # The numbers of a new boot begin near 1, so a low one may be near the last number of the boot before.
+    # The numbers of a new boot begin near 1, so a low number may by chance be near the last number before the boot.
     if serial_of(boot.event) <= _WINDOW:
         return False
     if fell == -1:
-        # Not one number is missing, so the host was only quiet, for however long.
+        # No number is missing, so the host did not boot. It only made no record for some time.
         return True
     changed_places = 0 < fell <= _WINDOW
     return changed_places and abs(earlier) <= _SAME_MOMENT_SECONDS

@@ -28,8 +28,8 @@ _VIRT = re.compile(
     # The kernels of Enterprise Linux 6 write "user" first, and older ones write no session.
     + r"(?:user )?pid=(?P<pid>\d{1,10}) uid=(?P<uid>\d{1,10}|root) auid=(?P<auid>\d{1,10}|unset)"
     r"(?: ses=(?P<ses>\d{1,10}|unset))?(?: (?:tty|subj|label)=[^'\x1d]*?)? msg='(?P<text>[^\x1d\n]*)'"
-    # The 0x1D may be lost, or it may have become a blank. A value without quotes ends at a blank: if another
-    # name could follow at once, the same text could be split in very many ways.
+    # The 0x1D may be lost, or it may have become a blank. A value without quotes ends at a blank. If another name
+    # could follow without a blank, Python could split the same text in very many ways.
     r"(?:\x1d(?P<names>(?!.* msg=audit\().*)|(?P<lost>\x20?(?:[A-Z][A-Z0-9_]*=(?:\"[^\"]*\"\x20?|[^\s\"']+(?:\x20|\Z)))+))?",
     re.ASCII,
 )

@@ -41,9 +41,9 @@ from .wanted import Wanted
 _APART_SECONDS = 60.0
 # The time of an event and its number.
 Event = tuple[float, int]
-# So many records may come between two records of one event, or two that changed places.
+# At most this many records come between two records of one event, or between two records in the wrong order.
 _LATE = 128
-# A log without a record begins so.
+# The first event of a log without a record.
 _NO_EVENT: Event = (0.0, 0)
 
 
@@ -75,9 +75,9 @@ class Logs(t.NamedTuple):
         return True
 
     def has_copies(self) -> bool:
-        """Tell whether a log begins within the log before it, because somebody has kept a copy beside it.
+        """Tell whether a log begins within the log before it, because somebody has kept a copy of the log beside it.
 
-        Times alone do not tell it, because somebody may have set the clock of the host back.
+        Times alone do not show this, because somebody may have set the clock of the host back.
         """
         begins = [log.first_event() for log in self.files]
         return any(
@@ -198,7 +198,7 @@ def recall(
             if wanted.is_before(item):
                 break
         if booted or isinstance(last, Boot):
-            # These two show whether the host booted, whichever VM they are about.
+            # These two records show whether the host booted, even if they are about other VMs.
             found += [each for each in (last, item) if isinstance(each, Other)]
         if isinstance(item, Other):
             continue

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Finds out which VMs the name or the MAC of a question stands for."""
+"""Finds out which VMs have had the name or the MAC of a question."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from .parse import Logged, is_root, macs_of, uuid_of
 from .unread import Unread
 from .wanted import Wanted
 
-# A VM, by its UUID and its name. ``None`` is any name, because a copy of a VM may have its UUID.
+# The UUID and the name of a VM. The name counts, because a copy of a VM may have its UUID. ``None`` is any name.
 Vm = tuple[str, t.Optional[str]]
 
 
 @dataclasses.dataclass
 class Resolved:
-    """The VMs that a name or a MAC stands for.
+    """The VMs that have had a name or a MAC.
 
-    ``untrusted`` are the records about it that a user other than root sent, the newest first. ``since_boot``
-    tells that the search went back only to the host's last boot.
+    ``untrusted`` are the records about the name or the MAC that a user other than root sent, the newest first.
+    ``since_boot`` tells that the search went back only to the host's last boot.
     """
 
     vms: set[Vm] = dataclasses.field(default_factory=set)
@@ -33,7 +33,7 @@ class Resolved:
 
 
 def resolve(newest: Newest) -> Resolved:
-    """Find out which VMs the name or the MAC of a question stands for."""
+    """Find out which VMs have had the name or the MAC of a question."""
     logs, wanted = newest.logs, newest.wanted
     found = Resolved()
     own = logs.names.own
@@ -52,12 +52,12 @@ def resolve(newest: Newest) -> Resolved:
             uuid = uuid_of(item)
             if uuid:
                 found.vms.add((uuid, item.record.fields.get("vm")))
-                # A VM may have held the MAC since long before another VM got it.
+                # The search for a MAC goes on, because another VM may have got the MAC much earlier.
                 done = done or (wanted.mac is None and item.node in own)
         if done and wanted.is_before(item):
             break
     if not found.vms:
-        # If there are VMs, the reading for the answer notes the same lines.
+        # If there are VMs, the search for their records notes the same unread lines.
         logs.unread.add(unread)
     return found
 

@@ -120,7 +120,7 @@ def unpack(log: LogFile, needles: t.Sequence[bytes]) -> t.Iterator[list[Line]]:
         start = len(done)
         end = _before_boots(buffer, start, _last_separator(buffer, start, len(buffer)))
         if not log.plain:
-            # An entry of the export form stays in one piece, unless it is very long.
+            # Do not split an entry of the export form, unless it is very long.
             near = max(start, end - _LONGEST_LINE_BYTES // 2)
             end = min(_end_of_entry(buffer, near) or end, end)
         yield _lines(buffer, start, end, needles, base)
@@ -139,13 +139,16 @@ def unpack(log: LogFile, needles: t.Sequence[bytes]) -> t.Iterator[list[Line]]:
 
 
 def _last_separator(buffer: bytes, start: int, end: int) -> int:
-    """Return where the last line that has ended ends, or ``start``."""
+    """Return the end of the last complete line, or ``start`` if no line is complete."""
     newline = buffer.rfind(b"\n", start, end)
     return max(newline + 1, buffer.rfind(b"\0", start, end) + 1, start)
 
 
 def _before_boots(buffer: bytes, start: int, end: int) -> int:
-    """Leave lines of a boot at the end of a block to the next block, which has the record after them."""
+    """Return the end of a block without the lines of a boot at its end.
+
+    The next block gets these lines, because it has the record after them.
+    """
     while end > start:
         first = _last_separator(buffer, start, end - 1)
         if not _BOOT.match(buffer, first, end):
@@ -164,7 +167,7 @@ def _lines(
 ) -> list[Line]:
     """Return the lines that have one of the texts, in order, without their newlines.
 
-    The buffer begins at ``offset``. ``complete`` tells that it ends where the log ends.
+    The buffer begins at ``offset`` of the log. ``complete`` tells that the buffer ends at the end of the log.
     """
     find = _finder(buffer, start, end)
     spans: set[tuple[int, int]] = set()
@@ -184,7 +187,7 @@ def _lines(
                 spans.update(
                     (older, newer)
                     for older, newer in _beside(buffer, first, position, end)
-                    # The search of another block finds the other lines with a needle.
+                    # If a line of another block has a needle, the search of that block finds it.
                     if start <= older < end
                     or not any(each in buffer[older:newer] for each in needles)
                 )
@@ -218,7 +221,7 @@ def _finder(buffer: bytes, start: int, end: int) -> t.Callable[[bytes, int], int
 def _beside(buffer: bytes, first: int, last: int, end: int) -> list[tuple[int, int]]:
     """Return the last numbered record before a line, and the next one after it, of the same host.
 
-    They may be of another block, which ends or begins at ``end``.
+    They may be in another block. This block ends at ``end``.
     """
     head = _BOOT.match(buffer, first, last)
     if head is None:
@@ -236,16 +239,16 @@ def _beside(buffer: bytes, first: int, last: int, end: int) -> list[tuple[int, i
 
 
 def _end_of_entry(buffer: bytes, start: int) -> int:
-    """Return where the last entry of the export form ends, or 0 if none ends after ``start``."""
+    """Return the end of the last complete entry of the export form, or 0 if no entry ends after ``start``."""
     found = [(buffer.rfind(gap, start), len(gap)) for gap in _GAPS]
     return max((at + size for at, size in found if at >= 0), default=0)
 
 
 def _entry(buffer: bytes, first: int, last: int, offset: int, complete: bool) -> bytes:
-    """Return the entry around a line, or nothing if its begin or its end is not in reach, or if it has another
-    message behind the line.
+    """Return the entry around a line. The fields that tell who sent the entry can be anywhere in it.
 
-    The fields that tell who sent the entry may stand anywhere in it.
+    Return nothing if the beginning or the end of the entry is too far away, or if the entry has another message after
+    the line.
     """
     # A log that was on Windows has a CR at the end of each line.
     gap = _GAPS[buffer.startswith(b"\r", last - 1)]
@@ -258,7 +261,7 @@ def _entry(buffer: bytes, first: int, last: int, offset: int, complete: bool) ->
             return b""
         end = len(buffer)
     if buffer.find(b"\n" + _ENTRY, last, end) >= 0:
-        # Only the kernel's entries are records, and these have one message.
+        # Only entries of the kernel are records, and each of them has one message.
         return b""
     return buffer[begin + len(gap) if begin >= 0 else 0 : end]
 

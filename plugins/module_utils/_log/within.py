@@ -1,14 +1,14 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Finds the parts of a log that are within a message of the journal and are no lines of the log. Pure.
+"""Finds the parts of a log that are within a message of the journal, and so are not lines of the log. Pure.
 
-A user chooses the text of a message, and a line of that text may look like a record of the kernel's. There are
-two such places:
+A user chooses the text of a message, and a line of that text may look like a record of the kernel. There are
+two such parts:
 
-- the export form (https://systemd.io/JOURNAL_EXPORT_FORMATS) has a field whose value has a line break as the
-  field's name in a line of its own, the number of bytes in 64 bits, and the value as it is;
-- the forms for people indent each further line of a message.
+- In the export form (https://systemd.io/JOURNAL_EXPORT_FORMATS), if the value of a field has a line break, the name
+  of the field is on a separate line. The size in 64 bits and the unchanged value follow.
+- The forms for people indent each further line of a message.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from .journal import LONGEST_HEADER, is_stamped
 # The name of a binary field, or the beginning of an indented line.
 _BEGIN = re.compile(rb"\n(?:[A-Z_][A-Z0-9_]{0,63}(\r?)\n|[ \t])")
 _NUMBER_BYTES = 8
-# More than the longest text that shows what begins there.
+# This is more than the longest text that _BEGIN matches and the number of bytes after it.
 _LOOK_AHEAD_BYTES = 80
-# No field is as long as this (systemd's DATA_SIZE_MAX). In other logs, text follows such a line.
+# No field is as long as this (systemd's DATA_SIZE_MAX). In a log of another form, text follows such a line, and the
+# text gives a larger number.
 _TOO_LONG = 1 << 32
 _REST_OF_LOG = 1 << 62
 _HIDE = bytes.maketrans(b"\n\0", b"\xff\xff")
@@ -38,12 +39,12 @@ class Hidden:
         self._edges = edges
 
     def hide(self, content: bytes, position: int) -> bytes:
-        """Return a piece of a log that begins at ``position``, with 0xFF in the place of what makes a line of these parts.
+        """Return a piece of a log that begins at ``position``. In these parts, 0xFF replaces each byte that could begin a line.
 
-        This byte stands in no header, so the module reports what follows it, and does not read it as a record.
+        No header has this byte, so the module reports the text after it, and does not read it as a record.
         """
         edges, end = self._edges, position + len(content)
-        # An even number of edges before a byte means that it is outside.
+        # If the number of edges before a byte is even, the byte is outside of these parts.
         first = bisect.bisect_right(edges, position) // 2 * 2
         if first >= len(edges) or edges[first] >= end:
             return content
@@ -58,7 +59,7 @@ class Hidden:
 
 
 def find_hidden(blocks: t.Iterable[bytes]) -> Hidden | None:
-    """Search a log. Return ``None`` if it has no such part."""
+    """Return the parts of a log that must not look like lines, or ``None`` if it has no such part."""
     finder = _Finder()
     for block in blocks:
         finder.take(block)
@@ -69,21 +70,21 @@ def find_hidden(blocks: t.Iterable[bytes]) -> Hidden | None:
 
 
 class _Finder:
-    """Takes a log block by block. ``edges`` are where each part begins and ends, in order."""
+    """Searches a log block by block. ``edges`` are the offsets at which each part begins and ends, in order."""
 
     def __init__(self) -> None:
         self.edges = array.array("Q")
-        # Whether a field does not end where it says. Then nothing tells where the next line begins.
+        # Whether a field does not end where its size says. Then nothing shows where the next line begins.
         self.broken = False
-        # A line begins at the beginning of the log.
+        # The newline is not in the log. It makes the search find a line at the beginning of the log.
         self._buffer, self._base, self._at = b"\n", -1, 0
         self._in_field = self._continued = False
-        # The beginning of the line in which the buffer begins.
+        # The text at the beginning of the line in which the buffer begins, and the place of the newline before it.
         self._line, self._line_at = b"", -1
         self._last_indented = -2
 
     def take(self, block: bytes, last: bool = False) -> None:
-        """Search as far as the content that is known tells what begins there."""
+        """Search the known content as far as it is long enough to show what begins at a place."""
         self._buffer += block
         while not self.broken and self._at < len(self._buffer):
             if self._in_field:
@@ -114,7 +115,7 @@ class _Finder:
         self._in_field = True
         self.edges.extend((self._base + begin, self._base + self._at))
         if match[1]:
-            # Somebody changed each line break to two bytes, within the field too.
+            # Somebody changed each line break of the log to two bytes, also within the field, so its size is wrong.
             self._break_off()
 
     def _end_field(self) -> None:

@@ -99,7 +99,7 @@ def become_macvtap(device: Device, ifname: str, queues: int) -> None:
 
 
 def serves(device: Device, ifname: str) -> bool:
-    """Ask the kernel whether an open node is a queue of a link, whatever the flags of the queue are."""
+    """Ask the kernel whether an open node is a queue of a link. The flags of the queue do not matter."""
     try:
         return _interface_behind(device)[0] == ifname
     except OSError:

@@ -4,8 +4,8 @@
 """Tells whether the tap behind a descriptor of another process is in another network namespace.
 
 /proc shows only the name of a tap, and any user can make a tap with the same name in a namespace of his own. The
-namespace of the process says nothing, because a descriptor can be passed over a socket. So the kernel is asked about
-the tap behind the descriptor. Source: ``drivers/net/tun.c``: TUNGETDEVNETNS, since Linux 5.7.
+namespace of the process does not show it, because a process can get a descriptor through a socket. So this code asks
+the kernel about the tap behind the descriptor. Source: ``drivers/net/tun.c``: TUNGETDEVNETNS, since Linux 5.7.
 """
 
 from __future__ import annotations

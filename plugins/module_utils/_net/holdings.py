@@ -117,7 +117,7 @@ def kept(process: Process, devices: t.Sequence[Device]) -> list[Device]:
 
 
 def _has_same_link(now: Device, known: Device) -> bool:
-    """Tell whether a device can serve the link of a known one. The trail may not have the number of the known one."""
+    """Tell whether a device can be a queue of a known device's link. The trail may not have the number of the known device."""
     if known.is_vhost or known.dev is None:
         return False
     return now.dev == known.dev and known.rdev in (None, now.rdev)
@@ -173,12 +173,12 @@ def _is_one_of(held: Device, devices: t.Sequence[Device]) -> bool:
 def holder_of(
     ifname: str, ifindex: int | None, first: Process | None = None
 ) -> Holding | None:
-    """Return who holds a tap, macvtap or vdpa device, or ``None`` if nobody does. The cheap answers come first.
+    """Return who holds a tap, macvtap or vdpa device, or ``None`` if nobody does. The code makes the cheap checks first.
 
     Nobody holds a link whose index is gone. The code looks at the process ``first``, which is the VM's own, and then
     at all processes. If no process shows a descriptor of a tap, somebody still holds the tap as long as it exists,
-    because the kernel removes it with its last descriptor. This does not hold for a persistent tap. So see
-    :mod:`persistent` for a tap that this collection made. A vdpa device has no link, so only /proc shows its holder.
+    because the kernel removes it with its last descriptor. This is not true of a persistent tap. For a tap
+    that this collection made, use :mod:`persistent`. A vdpa device has no link, so only /proc shows its holder.
     """
     if VDPA_NODE.fullmatch(ifname) and ifindex is None and not sysfs.exists(ifname):
         return _search(ifname, first)
@@ -221,9 +221,10 @@ def _search(name: str, first: Process | None) -> Holding | None:
 
 
 def _is_behind(process: Process, opened: Device, name: str) -> bool:
-    """Tell whether a device whose link has a name belongs to the link, or to the vdpa device, of this host's that has it.
+    """Tell whether an open device with a name belongs to this host's link, or vdpa device, of that name.
 
-    A link in another network namespace can have the same name. A macvtap is held only through its own number.
+    A link in another network namespace can have the same name. A process can hold a macvtap only through the
+    macvtap's own device number.
     """
     number = sysfs.macvtap_rdev(name)
     if number is not None:

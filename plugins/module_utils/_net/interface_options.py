@@ -33,7 +33,7 @@ _IFNAME = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
 # Names of links for which systemd's own .network files set up a DHCP server, masquerading and
 # addresses, for its containers and VMs.
 _CLAIMED = re.compile(r"(?:vt|ve|vb|vz)-.*|host0", re.ASCII)
-# net/core/neighbour.c, net/ipv4/devinet.c: the kernel makes no link of these names.
+# net/core/neighbour.c, net/ipv4/devinet.c: the kernel makes no link with one of these names.
 _SETTINGS = ("all", "default")
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 
@@ -78,7 +78,7 @@ def _parse_addresses(
 
 
 def _parse_port_profile(option: str, text: str | None) -> str | None:
-    """Return the port profile, or ``None`` for an empty one, because the switch has no empty profile."""
+    """Return the port profile. Return ``None`` if the text is empty, because the switch has no empty profile."""
     if not text:
         return None
     return check_text(f"{option}.port_profile", text, MAX_PROFILE_BYTES)

@@ -4,7 +4,8 @@
 """Makes, changes and removes links.
 
 A tap needs only four ioctls (``netdevice(7)``, ``include/uapi/linux/sockios.h``), and one message of rtnetlink removes
-a link. Everything else uses pyroute2, whose import takes 0.2 s, as long as the rest of a task. Only a macvtap needs it.
+a link. Everything else uses pyroute2. Its import takes 0.2 s, which is as long as the rest of a task. Only a macvtap
+needs pyroute2.
 """
 
 from __future__ import annotations
@@ -161,7 +162,8 @@ def remove(name: str) -> None:
 def remove_at(ifindex: int, name: str) -> None:
     """Remove the link with an index. ``name`` is only for the message. A missing link is not an error.
 
-    The kernel then detaches each descriptor from a tap, so that nobody can use it any more. Raises :class:`LinkError`.
+    If the link is a tap, the kernel detaches each descriptor from it, so that nobody can use one any more. Raises
+    :class:`LinkError`.
     """
     from . import netlink
 

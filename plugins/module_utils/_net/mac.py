@@ -18,7 +18,7 @@ def compact(mac: str) -> str:
 
 
 def is_mac(text: str) -> bool:
-    """Tell whether a text is a MAC in the form of records."""
+    """Tell whether a text is a MAC in the form that records have."""
     return _MAC.fullmatch(text) is not None
 
 

@@ -198,7 +198,7 @@ class OpenedDevices:
         return opened
 
     def _keep_made(self, interface: Interface, opened: Device) -> None:
-        """Remember the link of a device that cannot be used, because another process may have joined the link."""
+        """Remember the link of a device that the task cannot use. Another process may have joined the link."""
         name = interface.ifname
         if interface.mac not in self._made and device.serves(opened, name):
             index = None

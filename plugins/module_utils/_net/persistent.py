@@ -3,10 +3,10 @@
 
 """Removes a tap that this collection made and that somebody made persistent.
 
-This collection makes no persistent tap. But a process that has a descriptor of a tap can make it persistent without any
-capability, and so can a guest that has broken out of its qemu. Such a tap stays on its network when its last descriptor
-is closed, and no process shows a descriptor that is on its way through a socket. When the kernel removes the tap, every
-descriptor of it becomes useless. Source: ``drivers/net/tun.c``: TUNSETPERSIST, ``tun_detach_all()``.
+This collection makes no persistent tap. But any process that has a descriptor of a tap can make the tap persistent
+without a capability. A guest that has broken out of its qemu can do this, too. Such a tap stays on its network when its
+last descriptor is closed, and no process shows a descriptor that is on its way through a socket. When the kernel removes
+the tap, every descriptor of it becomes useless. Source: ``drivers/net/tun.c``: TUNSETPERSIST, ``tun_detach_all()``.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def wait_gone(
 ) -> Holding | None:
     """Wait a moment until nobody holds a link that this collection made. Return who still holds it, or ``None``.
 
-    Remove a tap that is left then because somebody made it persistent, and let ``auditor`` warn of it. As long as such a
-    tap exists, somebody holds it. ``mac`` is that of its NIC. ``first`` is the VM's own process.
+    If the tap still exists then because somebody made it persistent, remove it, and let ``auditor`` warn of it. As long
+    as such a tap exists, it counts as held. ``mac`` is that of its NIC. ``first`` is the VM's own process.
     """
     holding = holdings.wait_free(ifname, ifindex, first)
     if holding is not None:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Reads answers of qemu's monitor. A qemu that its guest has taken over can answer anything. Pure."""
+"""Checks answers of qemu's monitor. If a guest has taken over its qemu, the answer can be anything. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def value_of(command: str, answer: t.Any, key: str, kind: type[_Kind]) -> _Kind:
 
 
 def entries_of(listing: t.Any) -> list[tuple[str, str]]:
-    """Return name and type of each entry of the answer to ``qom-list``. Raises :class:`MonitorError`."""
+    """Return the name and the type of each entry of the answer to ``qom-list``. Raises :class:`MonitorError`."""
     if not isinstance(listing, list):
         raise malformed("qom-list", listing)
     return [

@@ -80,7 +80,8 @@ _OPEN_FILE = re.compile(r"/dev/(?:fd/|std(?:in|out|err)\b)|/proc/.*/fd/", re.ASC
 
 
 def _sets_uuid(value: Value) -> bool:
-    # Only the table of type 1 has a UUID, and qemu reads the type in several forms (1, 01, 0x1).
+    # The code does not check the type. Only the table of type 1 has a UUID, and qemu reads the type in several forms
+    # (1, 01, 0x1).
     return value.has(("uuid",))
 
 

@@ -156,7 +156,7 @@ def start(
         try:
             return _reach(child, said, path, arguments[0], timeout)
         except BaseException:
-            # Nobody has noted this process yet.
+            # No note names this process yet, so no later task would find it.
             _end_all(child)
             raise
 
@@ -168,7 +168,7 @@ def _reach(
     binary: str,
     timeout: float,
 ) -> tuple[Process, Monitor]:
-    """Return a qemu that was started and its monitor, when it is ready. Raises :class:`ProcessError`."""
+    """Wait until a started qemu is ready. Return its process and its monitor. Raises :class:`ProcessError`."""
     try:
         monitor = Monitor(path, timeout)
     except (MonitorError, OSError) as exc:
@@ -206,9 +206,9 @@ def _not_qemu(
 
 
 def _end_all(child: subprocess.Popen[bytes], other: Process | None = None) -> None:
-    """End the process that was started, and all processes of its session, unless that is done."""
+    """End the started process and all processes of its session. Do nothing if the started process has ended already."""
     if child.returncode is not None:
-        # Its pid may be that of another process by now.
+        # Another process may have its pid by now.
         return
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)

@@ -243,7 +243,7 @@ class Monitor:
         return self._parse(line)
 
     def _parse(self, line: bytes) -> dict[str, t.Any]:
-        # A line can have more brackets than Python can follow.
+        # json fails with RecursionError if a line has too many nested brackets.
         with contextlib.suppress(ValueError, RecursionError):
             message = json.loads(line)
             if isinstance(message, dict) and isinstance(message.get("data", {}), dict):

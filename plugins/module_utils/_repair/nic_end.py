@@ -48,8 +48,8 @@ def wait_free(
 ) -> Holding | None:
     """Wait a moment until nobody holds an interface's devices. Return who still holds them, or ``None``.
 
-    The records of its end may be written only after this. Remove its tap if this collection made it and somebody made
-    it persistent, and let ``auditor`` warn of it. ``first`` is the VM's own process.
+    Only after this may a task write the records of the interface's end. If this collection made its tap and somebody made
+    the tap persistent, remove the tap, and let ``auditor`` warn of it. ``first`` is the VM's own process.
     """
     if nic.made:
         return persistent.wait_gone(nic.ifname, nic.ifindex, nic.mac, auditor, first)
@@ -95,11 +95,11 @@ def is_updated(nic: NicNote) -> bool:
 
 
 def remove_remains(nic: NicNote, free: bool = False) -> None:
-    """Remove what is left of an interface that nobody holds. The kernel removes a tap with its last fd, unless it is
-    persistent.
+    """Remove what is left of an interface that nobody holds.
 
-    ``free`` tells that the caller has just found that nobody holds it. Raises :class:`LinkError`. Then the
-    interface must stay noted, so that the next task removes it.
+    The kernel removes a tap with its last descriptor, unless the tap is persistent. ``free`` tells that the caller has
+    just found that nobody holds it. Raises :class:`LinkError`. In this case the interface must stay noted, so that the
+    next task removes it.
     """
     if not has_remains(nic, free):
         return

@@ -101,7 +101,7 @@ def _repair(
                         try:
                             said = _do(vm, note, step, auditor, messages)
                         except RecordError as exc:
-                            # Nobody can write this record, so the rest must not wait for it.
+                            # No task can write this record, so the other steps must not wait for it.
                             said = f"{step.what}; {exc}. The next task tries again"
                         report.warnings.append(said or step.reported)
         finally:

@@ -86,7 +86,7 @@ def end_vm(
         if ours and (operation, result) != ("stop", "success"):
             auditor.write(messages.control("stop", reason, note.pid or 0, True))
         _record_ends(note, state, "attach", history, auditor, messages)
-    # This comes after the last record, because the kernel takes longer to remove a macvtap than to take all records.
+    # Remove links only after the last record, because the kernel takes longer to remove a macvtap than to take all records.
     for nic in note.interfaces.values():
         remove_remains(nic)
     state.remove()

@@ -15,7 +15,7 @@ from .._net.interface import Interface
 from .._net.mac import compact
 from .nic import Nic
 
-# The values of a network that a result does not have.
+# The values of a network that are not in the result of a module.
 _DETAILS = ("mtu", "port_profile", "interface_id", "hwaddr")
 
 
@@ -60,7 +60,7 @@ def differences(wanted: Interface, nic: Nic) -> list[str]:
 def details(
     wanted: Interface, nic: Nic, move: Move | None
 ) -> dict[str, tuple[str | None, str | None]]:
-    """Return the values that a NIC has and that it will have, if they differ and no result of a module has them.
+    """Return values of a NIC before and after a change. They are the values that differ and that no module result has.
 
     ``move`` is the change in place, or ``None`` if the NIC is replaced.
     """

@@ -31,7 +31,7 @@ def find_vm(
 ) -> t.Iterator[Vm]:
     """Find the VM that a task names, lock it, and look at it. In check mode write nothing and lock nothing.
 
-    Add to ``warnings`` what the operator should know. ``ends`` tells that the task ends qemu, so that it needs no answer
+    Add to ``warnings`` what the operator should know. ``ends`` tells that the task ends qemu. Such a task needs no answer
     from a VM whose process is noted. Raises :class:`VirtauditError`.
     """
     uuid, unreached = _choose_uuid(wanted, ends)

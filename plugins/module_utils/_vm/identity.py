@@ -65,7 +65,7 @@ def _said_by(monitor: Monitor) -> dict[str, str | None]:
     uuid, name = monitor.execute_all("query-uuid", "query-name")
     text = value_of("query-uuid", uuid, "UUID", str)
     try:
-        # The UUID is the name of a directory, so it may be nothing else.
+        # The UUID becomes the name of a directory, so refuse any other text.
         said = str(uuidlib.UUID(text))
     except ValueError as exc:
         raise malformed("query-uuid", uuid) from exc
@@ -115,8 +115,8 @@ def refuse_noted_elsewhere(
 ) -> None:
     """Refuse a monitor of a process that this host has noted as another VM. Raises :class:`OptionError`.
 
-    Otherwise the records would have two VMs for one process. ``others`` reads the notes of the host's other VMs, which
-    takes time, and nobody needs them for the VM's own noted process.
+    Otherwise the records would name two VMs for one process. ``others`` reads the notes of the host's other VMs. The code
+    calls it only if the process is not the VM's noted process, because the call takes time.
     """
     if note is not None and note.process == process:
         return

@@ -44,7 +44,7 @@ class Nic:
 
     @property
     def is_closed(self) -> bool:
-        """Tell whether only the guest's side is left, for example after a revocation that the guest did not notice."""
+        """Tell whether only the guest's side is left, for example if the guest kept its NIC after a revocation."""
         return self.front_end is not None and not self.devices
 
     @functools.cached_property
@@ -154,8 +154,8 @@ def observe_nics(
     """Return every NIC of a VM by MAC, including back ends without a front end.
 
     The guest can rewrite the MAC of some models. So the id identifies a NIC of this collection, and the id of its back
-    end identifies any other NIC that is noted. If two NICs have the same MAC, the first one counts. A NIC without a MAC
-    has no name in options and records, so it is left out, see :func:`nameless`.
+    end identifies any other NIC that is noted. If two NICs have the same MAC, the first one counts. The
+    result leaves out a NIC without a MAC, because options and records cannot name it. See :func:`nameless`.
     """
     notes = dict(note.interfaces) if note else {}
     by_netdev = {known.netdev: mac for mac, known in notes.items()}
@@ -188,7 +188,7 @@ def observe_nics(
 def nameless(
     name: str, process: Process, inventory: Inventory, nics: t.Collection[Nic]
 ) -> list[str]:
-    """Return in words which NICs of a VM no task can name, because qemu reports no MAC for them."""
+    """Return a sentence for each NIC that no task can name, because qemu reports no MAC for it."""
     known = {nic.front_end.path for nic in nics if nic.front_end is not None}
     return [
         f"qemu (pid {process.pid}) of VM {name} reports {front_end.mac[:100]!r} as the MAC of {front_end.path}, which is"

@@ -43,9 +43,9 @@ class NicNote:
     ``phase`` is ``opening`` until the hand-over is on record, ``held`` while qemu has it, and ``revoked`` if
     the host side is closed and the guest still has its NIC. ``pending`` tells that the guest was asked to
     release it and has not. ``made`` tells that this collection attached it. ``network`` is the network of its
-    link, apart from ``source``. ``updating`` is the network that a task is putting it on, and ``observed`` is the network
-    that the kernel showed before that. A note of an older version does not have it. ``devices`` are those that were opened
-    for it, with their numbers in qemu as soon as qemu has them.
+    link, apart from ``source``. ``updating`` is the network that a task is putting it on. ``observed`` is the network
+    that the kernel showed before that, and a note of an older version does not have it. ``devices`` are the devices that
+    a task opened for it, with their numbers in qemu as soon as qemu has them.
     """
 
     mac: str
@@ -79,21 +79,21 @@ class NicNote:
 
     @property
     def before_update(self) -> Network:
-        """Return the network that its link was on before an update, which the records of the update name."""
+        """Return the network that its link was on before an update. The records of the update name it."""
         return self.observed or self.link.network
 
     @property
     def former(self) -> Network:
         """Return the network to put its link back on if an update fails.
 
-        That is its noted network, even if something else had changed the link. A value that nobody noted, because no task
-        asked for it, is the one that the kernel showed.
+        That is its noted network, even if another program had changed the link. If no task asked for an MTU, nobody noted
+        one. Then the result has the MTU that the kernel showed.
         """
         noted = self.link.network
         return dataclasses.replace(noted, mtu=noted.mtu or self.before_update.mtu)
 
     def begin_update(self, before: Network, after: Network) -> None:
-        """Note that a task is putting its link on another network."""
+        """Note that a task begins to put its link on another network."""
         self.observed, self.updating = before, after
 
     def end_update(self) -> None:

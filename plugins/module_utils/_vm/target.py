@@ -15,7 +15,7 @@ from .._errors import OptionError
 from .._text import check_text
 
 _MAX_NAME_BYTES = 255
-# A day. Waiting for longer is a mistake, and the kernel cannot wait for every number of seconds.
+# A day. A longer timeout is a mistake, and the kernel refuses timeouts that are too large.
 _MAX_SECONDS = 86400
 _MACHINE_ID = re.compile(r"[0-9a-f]{32}")
 _MACHINE_ID_PATHS = ("/etc/machine-id", "/var/lib/dbus/machine-id")

@@ -128,9 +128,9 @@ class Vm:
             self.disconnect()
 
     def look_or_end(self) -> None:
-        """Do the same for a task that ends the VM, which needs no answer from qemu.
+        """Do the same as :meth:`look` for a task that ends the VM. Such a task needs no answer from qemu.
 
-        The noted process is the VM, whatever its monitor does. Raises :class:`VirtauditError` if there is none.
+        If the monitor does not answer, the noted process is the VM. Raises :class:`VirtauditError` if none is noted.
         """
         try:
             self.look()
@@ -139,7 +139,7 @@ class Vm:
             if note is None or process is None or not process.is_alive():
                 raise
             if self.qmp_socket != note.qmp_socket:
-                # Nobody knows whether this monitor is that of the VM.
+                # It is not certain that this monitor belongs to the VM.
                 raise
             target.choose(self.name, self.uuid, {"name": note.name})
             self.silent = Silent(process, exc)

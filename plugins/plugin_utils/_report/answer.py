@@ -15,7 +15,7 @@ import typing as t
 Data = dict[str, t.Any]
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
-# All numbers of an honest answer are smaller.
+# All numbers in the answer of an unchanged module are smaller.
 _NUMBER_LIMIT = 2**63
 _ABSENT = object()
 SEVERITIES = ("high", "medium", "low")
@@ -33,7 +33,7 @@ class Kind(t.NamedTuple):
 
 
 def _is_number(value: t.Any) -> bool:
-    # The comparison also refuses infinity and NaN, with which nobody can calculate.
+    # The comparison also refuses infinity and NaN, because the report calculates with the numbers.
     return (
         isinstance(value, (int, float))
         and not isinstance(value, bool)

@@ -26,7 +26,7 @@ class Last(t.NamedTuple):
     @classmethod
     def read(cls, directory: Path) -> Last:
         """Read the last report. A report of an older version has no list of findings to compare with."""
-        # A host chooses the length of its messages, and csv reads only 131072 characters without this.
+        # A message of a host can have any length. Without this setting, csv reads at most 131072 characters of a field.
         csv.field_size_limit(sys.maxsize)
         try:
             with (directory / "audit_report.json").open(encoding="utf-8") as handle:

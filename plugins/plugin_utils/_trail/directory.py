@@ -121,8 +121,8 @@ def new_name(run: str, began: datetime.datetime, names: t.Sequence[str]) -> str:
 def previous(directory: int, names: t.Sequence[str]) -> dict[str, t.Any]:
     """Return the last line of the newest run, and of each older run whose end no other run has seen.
 
-    The newest run may still go on. The older ones still went on when the newest one began. If a run still goes on,
-    its line is not yet its end.
+    The newest run may still go on. The older runs still went on when the newest one began. While a run goes on, its last
+    line is not yet its end.
     """
     ends: list[dict[str, t.Any]] = []
     seen: set[tuple[str, str]] = set()
@@ -154,7 +154,7 @@ def previous(directory: int, names: t.Sequence[str]) -> dict[str, t.Any]:
 
 
 def _is_running(name: str, directory: int) -> bool:
-    """Tell whether the run that writes a file still goes on. If nothing can tell that, assume that it does."""
+    """Tell whether the run that writes a file still goes on. If the code cannot find that out, assume that it does."""
     try:
         with open(open_regular(name, directory), "rb") as handle:
             fcntl.lockf(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -142,7 +142,8 @@ class TrailFile:
 def _lock(fd: int) -> None:
     """Lock the file as long as this process lives, so that other runs know that the file may still grow.
 
-    The lock is one of the process, because a worker is a fork, and it may live on after the run was killed.
+    The lock belongs to this process only. A worker is a fork, and if it shared the lock, it could keep the lock after the
+    run was killed.
     """
     try:
         fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -37,8 +37,8 @@ _SEAL_BYTES = len(',"hash":""}}\n') + 64
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 Document = dict[str, t.Any]
-# An anchor has the name of a file, the hash of a line in it, whether this line closes the file, and perhaps that its run still
-# went on.
+# An anchor has the name of a file, the hash of a line in it, whether this line closes the file. If its run still went on, it
+# also says that.
 Anchor = t.Mapping[str, t.Any]
 
 

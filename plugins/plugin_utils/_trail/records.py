@@ -77,7 +77,7 @@ class Finding(t.NamedTuple):
 
 
 def sent_records(data: Data) -> tuple[list[Record], int] | None:
-    """Return the records that a task sent, and the number of items that are no records.
+    """Return the records that a task sent, and the number of items that are not records.
 
     Return ``None`` if the answer has no list of records, because the module ended too early.
     """

@@ -51,10 +51,10 @@ class Answer:
 
 
 def module_of(task: t.Any) -> str | None:
-    """Return which module a task runs if it is one of ours or async_status. Return ``None`` for all others.
+    """Return the module that a task runs if it is one of this collection or async_status, and otherwise ``None``.
 
-    It uses the name that Ansible resolved. So it recognises the short name of a module of ours, and does not take a
-    module of another collection with the same name for ours.
+    It uses the name that Ansible resolved. So it recognises the short name of a module of this collection, and does not
+    confuse it with a module of another collection that has the same name.
     """
     action = str(task.action)
     # A template has no resolved name yet if this asks too early, and ansible-core 2.19 then warns.

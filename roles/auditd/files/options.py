@@ -30,7 +30,8 @@ STARTED_WITH = (
     *("tcp_listen_port", "tcp_listen_queue", "tcp_client_ports", "use_libwrap"),
     *("transport", "krb5_principal", "krb5_key_file"),
 )
-# In the values of these options case matters. In the others it matters only after the first word, as in "exec /path".
+# Case matters in the values of these options. In the value of any other option, case matters only after the first word,
+# as in "exec /path".
 TEXTS = ("name", "krb5_principal", "krb5_key_file", "queue_file")
 Values = dict[str, str]
 # For each option that the role has set: "was", its value before or None, and "set", the value of the role.
@@ -180,7 +181,7 @@ def fewer(before: Daemon, after: Daemon) -> list[str]:
             why.append(
                 f"with {change} the host goes on when auditd cannot write its log"
             )
-        # With overflow_action auditd only stops sending events to its plugins.
+        # With overflow_action=suspend, auditd only stops sending events to its plugins, and still writes its log.
         elif new != old and new == "suspend" and name != "overflow_action":
             why.append(f"with {change} auditd stops writing")
         elif new != old and new == "rotate" and name != "max_log_file_action":

@@ -58,7 +58,7 @@ def links() -> dict[str, Link] | None:
 
 
 def addresses(link: Link, link_local: bool = False) -> set[str]:
-    """Return the addresses of a link. Without link_local, leave out those that the kernel may have made."""
+    """Return the addresses of a link. Without link_local, leave out link-local ones, which the kernel may have made."""
     return {
         f"{entry['local']}/{entry['prefixlen']}"
         for entry in link.get("addr_info", [])

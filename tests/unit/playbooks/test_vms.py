@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The items of virtaudit_vms have all options of vm_net_attach."""
+"""The items of virtaudit_vms can have all options of vm_net_attach."""
 
 from __future__ import annotations
 

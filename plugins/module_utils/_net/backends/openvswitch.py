@@ -19,8 +19,8 @@ from ..ovs_port import OvsPort
 from .base import Failures
 from .tap import TapBackend
 
-# A text of the switch's database can have any length. This much of it fits into a record beside another one, and it is
-# longer than what a task can ask for.
+# A text of the switch's database can have any length. A record has space for two texts of this length. It is more than
+# a task can ask for.
 _MAX_TEXT_BYTES = 256
 
 
@@ -95,7 +95,7 @@ class OpenVSwitch(TapBackend):
         self._set_link(new)
 
     def remains(self, link: NicLink) -> bool:
-        """Tell whether a persistent tap exists, or the port's row or filter after its tap is gone.
+        """Tell whether a persistent tap exists, or whether the port's row or the filter still exists without its tap.
 
         Raises :class:`LinkError`.
         """
@@ -114,7 +114,7 @@ class OpenVSwitch(TapBackend):
         Raises :class:`LinkError`.
         """
         super().remove(link)
-        # The row of a port whose tap exists is in use.
+        # The row comes last, because the switch uses the row of a port as long as its tap exists.
         if self._has_row(link):
             ovs_port.remove(link.ifname)
 
@@ -172,7 +172,7 @@ def _with_port(network: Network, port: OvsPort | None) -> Network:
 
 
 def _text_of(port: OvsPort, name: str) -> str | None:
-    """Return an external_id of a port. A longer one is cut, and ends in dots."""
+    """Return an external_id of a port. If the text is too long, cut it and add dots."""
     data = port.ids.get(name, "").encode("utf-8", "surrogatepass")
     if len(data) > _MAX_TEXT_BYTES:
         data = data[:_MAX_TEXT_BYTES] + b"..."

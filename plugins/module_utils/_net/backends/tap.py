@@ -1,7 +1,7 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The steps that all back ends share whose links are taps."""
+"""The steps that all back ends with taps share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .base import Backend, Nodes
 
 
 class TapBackend(Backend):
-    """A kind of link that is a tap. The kernel removes it with its last descriptor, unless somebody made it persistent."""
+    """A back end whose links are taps. The kernel removes a tap with its last descriptor, unless the tap is persistent."""
 
     def open(self, interface: Interface, nodes: Nodes) -> list[Device]:
         """Open /dev/net/tun for each queue of a new tap, and leave the tap down.

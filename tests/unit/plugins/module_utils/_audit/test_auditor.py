@@ -128,7 +128,7 @@ def test_best_effort_warns_and_continues(
     assert len(auditor.records) == 2
 
 
-# No text can be made of this record.
+# This record cannot be made into a text.
 BAD = Record("VIRT_RESOURCE", {"reason": "detach", "net": "x res=success"})
 
 

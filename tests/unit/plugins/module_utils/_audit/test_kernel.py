@@ -131,7 +131,7 @@ def test_vhost_vdpa() -> None:
     found = read(text)
     assert found is not None
     assert (found.kind, found.rdev) == ("vdpa", "EC:00")
-    # Under another name, its major number tells what it is.
+    # The node has another name, but its major number shows what it is.
     line = Line(text.replace("/dev/vhost-vdpa-0", "/tmp/x").encode(), SYSCALL.encode())
     assert parse_line(line) is None
     named = parse_line(line, Majors({246: "macvtap", 236: "vdpa"}, 1795450176.0))

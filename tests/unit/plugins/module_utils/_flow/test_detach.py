@@ -123,7 +123,7 @@ def test_a_stop_takes_all_nics_whatever_macs_names(
     said, done = run(params, True), run(params, False)
     assert ended == ["destroy"]
     assert said["interfaces"] == done["interfaces"]
-    # In the order of the note.
+    # The order is that of the note.
     assert [each["mac"] for each in said["interfaces"]] == [*note.interfaces, OTHER]
     assert said["diff"] == done["diff"]
 

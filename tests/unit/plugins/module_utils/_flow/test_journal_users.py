@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Any user can write to the journal. In copies of the journal, the text of a user is no record of root's."""
+"""Any user can write to the journal. In copies of the journal, the module does not take the text of a user for a record of root."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ STOPPED: tuple[object, ...] = ([], [("web01", "stopped")], [])
 FORGED = STOP.rstrip("\n")
 BOOT = "type=SYSTEM_BOOT msg=audit(1715511000.100:3): pid=1 uid=0 auid=0 ses=1 msg='x'"
 DOWN = BOOT.replace("BOOT", "SHUTDOWN")
-# Its number is low, which would mean that the host booted.
+# Its number is low. In a record of root, this would mean that the host booted.
 FIRST = "type=USER msg=audit(1715511000.100:3): pid=1 uid=0 auid=0 ses=1 msg='x'"
 
 Entry = t.Mapping[str, str]
@@ -165,7 +165,7 @@ def test_a_line_of_a_message_is_no_record(
         result = ask([path], **asked)
         assert answer(result)[:2] == WEB01[:2]
         assert "boot" not in " ".join(result["warnings"])
-        # A message of another program is no broken record, if the form shows that it is a message.
+        # If the form shows that a line belongs to a message of another program, the line is not a broken record.
         if "VIRT_" in line and not asked and form not in ("json", "list"):
             assert codes(result) == ["unread_records"]
 
@@ -173,7 +173,7 @@ def test_a_line_of_a_message_is_no_record(
 @pytest.mark.parametrize("size", [0, 10, 256, 2570, 100_000, 3_000_000])
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_field_cannot_end_its_entry(size: int, packed: bool, tmp_path: Path) -> None:
-    # The field looks as if the entry ended in it and the next one were the kernel's.
+    # The field looks as if the entry ended within it and an entry of the kernel followed.
     fake = "\n\n_TRANSPORT=audit\n_UID=0\n__REALTIME_TIMESTAMP=1715511000100123\nY="
     number, body = FORGED.partition(" msg=")[0], FORGED.partition("): ")[2]
     message = f"{number.removeprefix('type=')} {body}"
@@ -206,7 +206,7 @@ def test_a_field_that_is_cut_hides_the_rest(tmp_path: Path) -> None:
 
 
 def test_an_entry_has_one_message(tmp_path: Path) -> None:
-    # Without this rule, each of a thousand messages would be read with all fields of its entry.
+    # Without this rule, the module would read each of a thousand messages with all fields of its entry.
     fields = exported(sent(FORGED, uid="0"))
     twice = fields.rstrip(b"\n") + b"\nMESSAGE=" + FORGED.encode() + b"\n\n"
     result = ask([write(tmp_path / "log", ENTRIES.encode() + twice)])

@@ -284,7 +284,7 @@ def test_exclusive_detaches_nics_that_the_task_does_not_list() -> None:
 
 @pytest.mark.usefixtures("differ")
 def test_a_nic_whose_host_side_is_closed_is_left_to_its_guest() -> None:
-    """The run could only ask a guest that has not answered before."""
+    """The run does not detach such a NIC, because it could only ask a guest that has not answered before."""
     closed = dataclasses.replace(ATTACHED, mac=USB.mac, devices=[])
     alone = dataclasses.replace(closed, mac=TWO.mac, front_end=None)
     vm = a_vm(nics={MAC: ATTACHED, USB.mac: closed})
@@ -294,7 +294,7 @@ def test_a_nic_whose_host_side_is_closed_is_left_to_its_guest() -> None:
     diff = make_diff(vm, found)
     assert diff["before"] == diff["after"]
     assert make_plan(vm, [ONE], params()).closed == ()
-    # A back end without a guest's side is removed.
+    # The run removes a back end without a guest's side.
     vm = a_vm(nics={MAC: ATTACHED, TWO.mac: alone})
     assert make_plan(vm, [ONE], params(exclusive=True)).unlisted == (alone,)
 

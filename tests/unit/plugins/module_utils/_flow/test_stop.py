@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The end of a VM whose monitor does not answer."""
+"""vm_net_detach with stop_vm ends a VM whose monitor does not answer."""
 
 from __future__ import annotations
 
@@ -111,9 +111,9 @@ def test_the_noted_process_is_ended(case: Case, given: str | None) -> None:
     [
         ({"stop_vm": "shutdown"}, MonitorError),
         ({"stop_vm": "never", "force": True}, MonitorError),
-        # The monitor of another VM, perhaps.
+        # This may be the monitor of another VM.
         ({"qmp_socket": "/run/other.sock"}, MonitorError),
-        # The UUID is that of the noted VM, and the name is not.
+        # The task gives the UUID of the noted VM and another name.
         ({"name": "web02"}, OptionError),
     ],
 )

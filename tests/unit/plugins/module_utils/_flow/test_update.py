@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""An update in place that fails leaves the link as it was, and the records say from what to what."""
+"""An update in place that fails leaves the link as it was. The records name the old and the new values."""
 
 from __future__ import annotations
 
@@ -50,12 +50,13 @@ from ansible_collections.virtaudit.qemu.tests.unit.support.host import (
 from ansible_collections.virtaudit.qemu.tests.unit.support.qemu import FakeQemu
 
 FRONT_END = FrontEnd("/machine/peripheral/net", "virtio-net-pci", MAC, "hostnet")
-# The NIC was attached without an MTU. What the kernel shows, and what the task asks for.
+# The NIC was attached without an MTU. SHOWN is the network that the kernel shows, and ASKED the one that
+# the task asks for.
 SHOWN, ASKED = Network("br0", mtu="1500"), Network("br0", mtu="1400", link="down")
 
 
 class FakeBackend:
-    """The kernel's side of a link. Like the real ones it leaves an MTU alone that nobody gives."""
+    """The kernel's side of a link. Like a real back end, it does not change the MTU if nobody gives one."""
 
     def __init__(self) -> None:
         self.network = SHOWN

@@ -169,7 +169,7 @@ def ending(kind: str, uid: int, time: int, serial: int) -> str:
         (0, False, 0.0, [UUID]),
         # The record changed places with its neighbour.
         (1, True, 0.0, [UUID]),
-        # So many records got lost that only the time of the host's boot tells it.
+        # So many records got lost that only the time of the host's boot shows that the host booted.
         (300, False, 900.0, [UUID]),
         (300, False, 500.0, [UUID]),
         (300, False, 0.0, []),
@@ -222,7 +222,7 @@ def test_only_root_can_say_that_the_host_went_down(
             [("untrusted_record", [f"1400.000:{number}"], 1000)],
         )
     else:
-        # The kernel's numbers tell by themselves that it counts anew.
+        # The kernel's numbers alone show that they start again.
         assert held == ([UUID] if quiet and not uid else [])
 
 

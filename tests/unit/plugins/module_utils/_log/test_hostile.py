@@ -47,11 +47,11 @@ from ansible_collections.virtaudit.qemu.tests.unit.plugins.module_utils._log.tes
 from ansible_collections.virtaudit.qemu.tests.unit.support.lines import line_of
 from ansible_collections.virtaudit.qemu.tests.unit.support.story import Story
 
-# One of so many texts is read.
+# The test reads only one of this many texts.
 STEP = int(os.environ.get("VIRTAUDIT_HOSTILE_STEP", "11"))
 SIZE = 200_000
 SECONDS = 4.0
-# The pieces are what the regular expressions of the readers look for, alone and beside what ends it.
+# The regular expressions of the readers look for these pieces. Each piece is alone and beside the text that ends it.
 PIECES = [
     "A=A",
     'A="A" ',
@@ -107,7 +107,7 @@ PIECES = [
     "At 10:10:10 a ",
     "1. a a ",
 ]
-# What must come before a piece so that a reader takes it for this part of a record.
+# The texts that must come before a piece, so that a reader takes the piece for this part of a record.
 TEXTS = [
     "",
     "audit(1.0:1): pid=1 msg='resrc=",
@@ -132,7 +132,7 @@ def forms() -> dict[str, bytes]:
 
 
 def with_pieces(line: str, piece: str) -> t.Iterator[str]:
-    """Put a piece very often before, into and behind the parts of a line, and in the place of its end."""
+    """Repeat a piece very often before, within and after the parts of a line, and in place of its end."""
     many = piece * (SIZE // len(piece))
     yield many + line
     for word in ("msg='", " vm=", " exe=", " pid=", " mode=", "{ "):
@@ -160,7 +160,7 @@ def read_everything(text: str) -> None:
 
 
 def read_text(text: str) -> None:
-    """Read what may be the text of a message, or the beginning of a file."""
+    """Read a text that may be the text of a message or the beginning of a file."""
     read_everything(text)
     refusal(text)
     for kind in ("VIRT_CONTROL", "VIRT_RESOURCE"):

@@ -2,9 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Lines whose values have another kind, size or form than any program writes.
+"""Lines with values whose kind, size or form no program writes.
 
-Such a line is reported as unread, or what it does say is read. It must not take the answer to all other lines.
+The module reports such a line as unread, or reads the part of it that is valid. The line must not prevent the answer
+about all other lines.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ def test_the_boot_of_a_container_is_no_boot_of_the_host() -> None:
 @pytest.mark.parametrize(
     ("boot", "host_boots"),
     [
-        # The host was quiet, and not one number is missing.
+        # The host was quiet, and no number is missing.
         (Boot("1100.000:802", 1100, None), False),
         (Boot("900000.000:802", 900000, None), False),
         # The record changed places with its neighbours.

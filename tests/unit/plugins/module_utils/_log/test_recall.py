@@ -360,7 +360,7 @@ def test_agrees_with_reading_all(
     damage: tuple[int, str] | None,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    # So most cases are about a VM that holds a NIC.
+    # With this, most cases are about a VM that holds a NIC.
     story = Story(node=node).machine_id().open().start().booted()
     for second, words in parts:
         story.vm("x" if second else "web01", UUID2 if second else UUID).later(5)

@@ -134,7 +134,7 @@ def test_the_records_beside_a_boot_are_found_in_other_blocks(
 
 
 def of_kernel(lines: list[scan.Line]) -> list[scan.Line]:
-    """Return the records that the kernel numbered. One beside two boots may come twice."""
+    """Return the records that have a number of the kernel. A record between two boots can be in the result twice."""
     return [line for line in dict.fromkeys(lines) if b"DAEMON_" not in line.text]
 
 

@@ -35,7 +35,7 @@ PARTS = [
 
 
 def shown(content: bytes, *cuts: int) -> bytes:
-    """Return what is read of a log that comes in blocks with these borders."""
+    """Return the records of a log that the code reads in blocks with these borders."""
     edges = [0, *sorted(cut % (len(content) + 1) for cut in cuts), len(content)]
     blocks = [content[begin:end] for begin, end in zip(edges, edges[1:])]
     hidden = find_hidden(blocks)
@@ -43,7 +43,7 @@ def shown(content: bytes, *cuts: int) -> bytes:
         return content
     whole = hidden.hide(content, 0)
     pieces = [hidden.hide(block, at) for block, at in zip(blocks, edges)]
-    # A first blank by itself and a value of one byte look alike at a border.
+    # At a border of a block, a first blank alone and a value of one byte look the same.
     assert len(b"".join(pieces)) == len(whole)
     return whole
 
@@ -106,7 +106,7 @@ def test_a_log_shows_the_same_from_everywhere(packed: bool, tmp_path: Path) -> N
     assert (raw, whole) == (content, shown(content))
     assert log.head() == whole[:65536]
     assert log.tail() == whole[-65536:]
-    # The number of a line is that in the file.
+    # The number is that of the line in the file.
     assert log.line_number(len(content) - 11) == content.count(b"\n")
     if not packed:
         assert log.read_at(79_990, 50_000) == whole[79_990:129_990]

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Only the kernel's word that a tap is in another network namespace keeps a process from counting as its holder."""
+"""If the kernel says that a tap is in another network namespace, its process does not count as a holder. Otherwise it does."""
 
 from __future__ import annotations
 

@@ -87,12 +87,12 @@ def test_a_vhost_fd_serves_any_interface(holder: Process) -> None:
     assert holdings.still_at(holder, Device("/dev/zero", "01:05", "tap9", 202))
 
 
-# the number of the macvtap with that name, whether there is a link, whether the kernel says that the tap is in another
-# network namespace, and whether the holder of a tap with that name holds it
+# Each case has the device number of the macvtap with that name, whether a link exists, whether the kernel says that the
+# tap is in another network namespace, and whether the process counts as the holder.
 HOLDERS: list[tuple[str | None, bool, bool, bool]] = [
     (None, True, False, True),
     (None, True, True, False),
-    # A macvtap is held only through its own number.
+    # A process can hold a macvtap only through the macvtap's own number.
     ("1:3", True, False, True),
     ("1:7", True, False, False),
     # A vdpa device, which has no link.
@@ -137,7 +137,7 @@ def test_qemu_keeps_a_device_only_by_the_same_number(
     holder: Process, rdev: str | None, fds: list[int]
 ) -> None:
     known = Device("/dev/null", rdev, "tap0", 250)
-    # Its input is /dev/null, too.
+    # Its standard input is also /dev/null.
     kept = {each.fd for each in holdings.kept(holder, [known])} - {0}
     assert sorted(filter(None, kept)) == fds
 

@@ -363,7 +363,7 @@ def test_a_long_profile_of_the_switch_fits_into_a_record(text: str) -> None:
     assert found.port_profile is not None
     assert found.port_profile[:50] == text[:50]
     assert found.port_profile.endswith("...")
-    # No task can ask for it, so it always differs.
+    # No task can ask for such a text, so it always differs.
     assert len(found.port_profile.encode()) > 255
     for change in found.changes(Network("br0", port_profile="x" * 255)):
         Record("VIRT_RESOURCE", {"vm": " " * 255, "ticket": " " * 256, **change}).text()

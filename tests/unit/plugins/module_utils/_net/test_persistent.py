@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A tap of ours that somebody made persistent is removed by its index, and counts as held until it is gone."""
+"""The code removes a persistent tap of this collection by its index. The tap counts as held until it is removed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ IFNAME = "vt525400000001"
 
 
 class Host:
-    """Taps by their index. ``persistent`` are the names of those that stay without a descriptor."""
+    """Taps by their index. ``persistent`` are the names of the taps that stay without a descriptor."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.taps = {7: IFNAME, 8: "tap8"}
@@ -96,7 +96,7 @@ def test_another_tap_with_its_name_stays(host: Host, ifindex: int | None) -> Non
     assert host.taps == {7: IFNAME, 8: "tap8"}
     assert warnings == []
     if ifindex is None:
-        # Nobody noted which index the tap of the task got.
+        # No note has the index of the task's tap.
         assert f"'ip link delete {IFNAME}'" in str(holding)
     else:
         assert holding is None
@@ -143,5 +143,5 @@ def test_a_persistent_tap_is_a_part_that_remains(
 
 def test_a_link_that_is_no_tap_is_not_persistent() -> None:
     assert persistent.find(None) is None
-    # The loopback device.
+    # The index 1 is the loopback device.
     assert persistent.find(1) is None

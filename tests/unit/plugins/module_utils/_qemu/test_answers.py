@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A qemu that its guest has taken over answers as it likes. No answer is an error in this collection."""
+"""If a guest has taken over its qemu, qemu can give any answer. No answer causes an error in this collection's code."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._vm import identity
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import UUID
 from ansible_collections.virtaudit.qemu.tests.unit.support.qemu import FakeQemu
 
-# A shape that no command has.
+# This form is wrong for every command.
 SHAPES: list[t.Any] = [None, "x", 5, True, [], ["x"], [None], [[]], {}, {"x": 1}, [{}]]
 
 
 def questions(qemu: FakeQemu) -> list[t.Callable[[], t.Any]]:
-    """Return everything that the code asks a qemu before it changes something."""
+    """Return all questions that the code asks qemu before it changes something."""
     return [
         lambda: identity._said_by(qemu.monitor),
         lambda: is_running(qemu.monitor),

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A start that fails leaves no process, whatever the reason is."""
+"""A start that fails for any reason leaves no process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PROGRAM = 'echo $$ > "$0.new"; mv "$0.new" "$0"; exec sleep 60'
 
 
 class Case(t.NamedTuple):
-    """A program that is started instead of qemu, and writes its pid into a file."""
+    """A program that runs in place of qemu and writes its pid into a file."""
 
     pid_file: Path
     path: str

@@ -176,13 +176,13 @@ def test_an_mtu_that_nobody_noted(case: Case, done: bool) -> None:
     (text,) = case.kernel.texts
     assert 'old-mtu="1500" new-mtu="1400"' in text
     assert case.backend.network == (after if done else shown)
-    # No task has asked for the earlier one.
+    # No task has asked for the earlier value.
     assert noted().link.network == (after if done else BEFORE)
     assert (noted().updating, noted().observed) == (None, None)
 
 
 def test_an_update_whose_record_cannot_be_made_stops_no_task(case: Case) -> None:
-    # The switch has a name that is too long for a record.
+    # The switch has a name that does not fit into a record.
     case.backend.after = Network("x" * 9000)
     case.backend.network = case.nic.updating = case.backend.after
     report = case.repaired()

@@ -183,7 +183,7 @@ def test_the_monitor_of_a_process_that_is_noted_as_another_vm(start: Start) -> N
     mine = a_note(pid=process.pid, start_time=process.start_time)
     theirs = a_note(name="web02", uuid=OTHER, pid=other.pid, start_time=1)
     identity.refuse_noted_elsewhere("/m", process, mine, lambda: pytest.fail("read"))
-    # The noted process of the other VM has ended, and a later one has its pid.
+    # The noted process of the other VM has ended, and a later process has its pid.
     identity.refuse_noted_elsewhere("/m", other, mine, lambda: [theirs])
     theirs.start_time = other.start_time
     for note in (None, mine):

@@ -355,7 +355,7 @@ def test_a_nic_without_a_mac_is_left_alone_and_said() -> None:
     """A qemu that somebody has changed can report anything."""
     forged = f"{MAC} res=success"
     other = FrontEnd("/machine/peripheral/evil", "e1000", forged, "hostnet0")
-    # The id tells the MAC of a NIC of this collection.
+    # The id of a NIC of this collection has its MAC.
     ours = FrontEnd("/machine/peripheral/net-525400000001", "e1000", forged, NETDEV)
     qemu = FakeQemu()
     inventory = Inventory([other, ours], {"hostnet0": [31]}, [], True)

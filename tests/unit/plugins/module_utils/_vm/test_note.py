@@ -165,11 +165,11 @@ def test_the_network_before_an_update(state: VmState) -> None:
     assert loaded is not None
     assert loaded.interfaces[MAC] == nic
     assert nic.before_update == before
-    # The noted network, with the MTU that nobody noted.
+    # This is the noted network, with the MTU that the kernel showed, because nobody noted one.
     assert nic.former == Network("br0", link="down", mtu="1500")
     nic.end_update()
     assert nic.former == nic.before_update == Network("br0", link="down")
-    # The note of an older version.
+    # This is the note of an older version.
     nic.updating = after
     assert nic.former == nic.before_update == Network("br0", link="down")
 

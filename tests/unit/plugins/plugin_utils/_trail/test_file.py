@@ -201,7 +201,7 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
     file.close(Lines(a_run()).closing(summary, "no room"))
     found = check_file(file.path)
     assert found.status == "sound"
-    # The check says that the run itself knows of lines that the file does not have.
+    # The check reports the lines that, according to the run itself, the file does not have.
     assert f"could not write {summary['unwritten']} further lines" in found.describe()
 
 
