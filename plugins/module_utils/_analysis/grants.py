@@ -147,8 +147,8 @@ def claim(
     """Return the opens that a hand-over took, with their numbers in qemu, and the other opens.
 
     If the record has the numbers, the hand-over took as many of the last opens. libvirt writes no numbers, and
-    one record for all queues. So with libvirt the hand-over took the last tap and the last vhost-net that did not fail.
-    libvirt closes what it opened for a hand-over that failed.
+    one record for all queues. So with libvirt the hand-over took the last tap and the last vhost-net that are not from a
+    failed hand-over. libvirt closes what it opened for a failed hand-over.
     """
     if fds:
         split = max(0, len(waiting) - len(fds))

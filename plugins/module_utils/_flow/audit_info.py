@@ -109,7 +109,7 @@ def _everything(
 
 
 def _copies(logs: Logs) -> Copies | None:
-    """Return the object that finds copies of records, or ``None`` if the logs cannot have copies, as auditd's own logs."""
+    """Return the object that finds copies of records, or ``None`` if the logs have no copies, as is usual for auditd's own logs."""
     if len(logs.files) == 1 and logs.files[0].plain:
         return None
     if logs.host is not None and not logs.has_copies():

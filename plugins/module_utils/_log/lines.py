@@ -174,7 +174,7 @@ def read_line(line: Line, clock: Clock, majors: Majors | None = None) -> Read:
 
 
 def _of_sender(logged: Logged, sender: Sender, clock: Clock) -> Logged:
-    """Return a record whose user and time are those that the journal names, because its sender can write others."""
+    """Return a record with the user that the journal names and, if a program wrote the line, with the journal's time."""
     logged = dataclasses.replace(logged, uid=sender.uid, user=None)
     if sender.time is None:
         return logged
