@@ -79,7 +79,7 @@ def look() -> Look:
     vms = {note.process: note for note in statedir.other_notes("")}
     holders = {}
     for process in all_processes():
-        devices = tuple(holdings.of(process))
+        devices = tuple(_told_apart(process, links))
         note = vms.get(process)
         # A qemu that holds nothing counts, too, because the trail may say that it holds something.
         runs_vm = note is not None or is_qemu(process)
@@ -93,6 +93,20 @@ def look() -> Look:
             process, process.started(), exe, runs_vm, name, uuid, devices
         )
     return Look(holders, links, places, namespaces.foreign() is None)
+
+
+def _told_apart(process: Process, links: t.Container[str]) -> t.Iterator[Device]:
+    """Yield the devices that a process holds. One whose link only has the name of one of ``links`` gets another name."""
+    for opened in holdings.of(process):
+        name = opened.dev
+        if (
+            name is None
+            or name not in links
+            or holdings.is_behind(process, opened, name)
+        ):
+            yield opened
+        else:
+            yield dataclasses.replace(opened, dev=f"{name} (another link)")
 
 
 def _places_of(names: t.Iterable[str]) -> dict[str, Place]:

@@ -123,6 +123,22 @@ def _has_same_link(now: Device, known: Device) -> bool:
     return now.dev == known.dev and known.rdev in (None, now.rdev)
 
 
+def is_behind(process: Process, opened: Device, name: str) -> bool:
+    """Tell whether a device whose link has a name belongs to the link, or to the vdpa device, of this host's that has it.
+
+    A link in another network namespace can have the same name. A macvtap is held only through its own number.
+    """
+    number = sysfs.macvtap_rdev(name)
+    if number is not None:
+        return opened.rdev == format_number(number)
+    if opened.rdev != format_rdev(TUN_RDEV):
+        return True
+    # A vdpa device has no link, and a tap has one.
+    return sysfs.exists(name) and not (
+        opened.fd is not None and is_foreign(process, opened.fd)
+    )
+
+
 def beside(process: Process, known: t.Iterable[Device]) -> list[Device]:
     """Return the network devices that a process holds besides the known ones, by their descriptors."""
     # The code looks at each descriptor once, because each NIC has several.
@@ -215,26 +231,9 @@ def _wait(look: t.Callable[[], _Found]) -> _Found:
 def _search(name: str, first: Process | None) -> Holding | None:
     for process in (*([first] if first else []), *all_processes()):
         for opened in of(process):
-            if opened.dev == name and _is_behind(process, opened, name):
+            if opened.dev == name and is_behind(process, opened, name):
                 return Holding(name, process, opened.fd)
     return None
-
-
-def _is_behind(process: Process, opened: Device, name: str) -> bool:
-    """Tell whether an open device with a name belongs to this host's link, or vdpa device, of that name.
-
-    A link in another network namespace can have the same name. A process can hold a macvtap only through the
-    macvtap's own device number.
-    """
-    number = sysfs.macvtap_rdev(name)
-    if number is not None:
-        return opened.rdev == format_number(number)
-    if opened.rdev != format_rdev(TUN_RDEV):
-        return True
-    # A vdpa device has no link, and a tap has one.
-    return sysfs.exists(name) and not (
-        opened.fd is not None and is_foreign(process, opened.fd)
-    )
 
 
 def _node_at(process: Process, fd: int) -> tuple[str, int] | None:

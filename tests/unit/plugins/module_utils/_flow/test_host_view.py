@@ -11,14 +11,31 @@ import pytest
 from ansible_collections.virtaudit.qemu.plugins.module_utils._analysis.place import (
     Place,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._analysis.trail import (
+    Trail,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._device import Device
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import LinkError
-from ansible_collections.virtaudit.qemu.plugins.module_utils._flow import host_view
+from ansible_collections.virtaudit.qemu.plugins.module_utils._flow import (
+    compare,
+    host_view,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net import (
+    holdings,
     ovs_port,
     ovsdb,
     sysfs,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net.filter import table
+from ansible_collections.virtaudit.qemu.plugins.module_utils._proc import Process
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm import statedir
+from ansible_collections.virtaudit.qemu.tests.unit.support.builders import MAC, UUID
+from ansible_collections.virtaudit.qemu.tests.unit.support.story import Story
+
+TAP = Device("/dev/net/tun", "0A:C8", "vt01", 7)
+# a user's process, which comes after the VM's
+QEMU, OTHER = Process(4711, 1), Process(4712, 1)
+LEAK = ("leaked_device", None)
 
 
 @pytest.mark.parametrize("runs", [True, False])
@@ -80,3 +97,58 @@ def look(
         table, "filtered", lambda links, family: {"vt1": family == "ingress"}
     )
     return host_view._places_of(["vt1"])
+
+
+# which processes hold a tap with the name of the host's link, and which of them holds the host's link itself; whether the
+# VM of the trail holds what it was granted; and the findings with the pid of the holder
+HOLDERS: list[
+    tuple[list[Process], Process | None, bool, list[tuple[str, int | None]]]
+] = [
+    ([QEMU], QEMU, True, []),
+    # A namesake neither takes the link from its VM nor hides that nobody has it.
+    ([QEMU, OTHER], QEMU, True, []),
+    ([QEMU], None, False, [("stale_grant", 4711), ("unrecorded_fd", 4711), LEAK]),
+    ([OTHER], None, False, [("stale_grant", None), LEAK]),
+    ([OTHER], OTHER, False, [("stale_grant", None), ("leaked_device", 4712)]),
+]
+
+
+@pytest.mark.parametrize("libvirt", [False, True])
+@pytest.mark.parametrize(("holders", "behind", "live", "findings"), HOLDERS)
+def test_a_tap_with_the_same_name_in_another_namespace_is_not_the_link(
+    monkeypatch: pytest.MonkeyPatch,
+    holders: list[Process],
+    behind: Process | None,
+    live: bool,
+    findings: list[tuple[str, int | None]],
+    libvirt: bool,
+) -> None:
+    monkeypatch.setattr(sysfs, "names", lambda: ["vt01"])
+    monkeypatch.setattr(sysfs, "is_tap", lambda name: True)
+    monkeypatch.setattr(sysfs, "address", lambda name: MAC)
+    monkeypatch.setattr(host_view, "_places_of", lambda names: {})
+    monkeypatch.setattr(statedir, "other_notes", lambda uuid: [])
+    monkeypatch.setattr(host_view, "all_processes", lambda: holders)
+    monkeypatch.setattr(host_view, "is_qemu", lambda process: process == QEMU)
+    monkeypatch.setattr(host_view, "told", lambda words: ("web01", UUID))
+    monkeypatch.setattr(holdings, "of", lambda process: [TAP])
+    monkeypatch.setattr(
+        holdings, "is_behind", lambda process, opened, name: process == behind
+    )
+    trail = Trail()
+    trail.read(Story(libvirt=libvirt).open().attach(fds=[7]).items, 5000.0)
+    seen = host_view.look()
+    compare.compare(trail, seen, host_view.look(), 0.0, 5000.0)
+    assert [grant.live for grant in trail.grants()] == [live]
+    found = [(each.code, each.pid) for each in trail.findings.all()]
+    assert sorted(found, key=str) == sorted(findings, key=str)
+
+
+def test_only_a_link_of_this_namespace_can_have_a_namesake(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A VM whose tap is in another namespace keeps the tap's name, as long as no link here has it."""
+    monkeypatch.setattr(holdings, "of", lambda process: [TAP])
+    monkeypatch.setattr(holdings, "is_behind", lambda process, opened, name: False)
+    assert list(host_view._told_apart(QEMU, ["vt02"])) == [TAP]
+    assert list(host_view._told_apart(QEMU, ["vt01"])) != [TAP]
