@@ -15,7 +15,7 @@ from .._vm.find import find_vm
 from .._vm.nic import Nic
 from .._vm.target import Target
 from .._vm.vm import Vm
-from .outcome import Action, Outcome, closed_words, require_gone
+from .outcome import Action, Outcome, require_gone, still_shown
 from .release import release
 from .unknown import seen_of, unknown_words
 
@@ -85,11 +85,7 @@ def _detach(
         report.changed |= any(
             outcome.action in ("detached", "revoked") for outcome in outcomes
         )
-    report.warnings += [
-        closed_words(vm.name, outcome.mac)
-        for outcome in outcomes
-        if outcome.pending and outcome.action != "pending"
-    ]
+    report.warnings += still_shown(vm.name, outcomes)
     require_gone(vm.name, vm.target.timeout, force, outcomes)
 
 

@@ -75,7 +75,7 @@ def _detach_unlisted(
     vm: Vm, note: Note, nics: t.Sequence[Nic], report: Report, messages: Messages
 ) -> None:
     """Detach the NICs that the task does not list. Raises :class:`PendingError` if the guest keeps one."""
-    from .outcome import Outcome, require_gone
+    from .outcome import Outcome, require_gone, still_shown
     from .release import release
 
     outcomes: list[Outcome] = []
@@ -88,6 +88,7 @@ def _detach_unlisted(
         report.interfaces += [
             {**values[each.mac], "action": each.action} for each in gone
         ]
+    report.warnings += still_shown(vm.name, outcomes)
     require_gone(vm.name, vm.target.timeout, False, outcomes)
 
 

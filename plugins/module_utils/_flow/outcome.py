@@ -50,6 +50,15 @@ def closed_words(name: str, mac: str) -> str:
     )
 
 
+def still_shown(name: str, outcomes: t.Iterable[Outcome]) -> list[str]:
+    """Say which NICs the guest of VM ``name`` still has after qemu has given them up."""
+    return [
+        closed_words(name, outcome.mac)
+        for outcome in outcomes
+        if outcome.pending and outcome.action != "pending"
+    ]
+
+
 def require_gone(
     name: str, timeout: float, force: bool, outcomes: t.Sequence[Outcome]
 ) -> None:

@@ -27,6 +27,10 @@ _BACKEND = re.compile(
     re.MULTILINE,
 )
 _BACKEND_FD = re.compile(r"\bfd=(\d{1,9})\b")
+_BEHIND_NIC = re.compile(
+    r"^ \\ (?P<id>\S+): index=\d+,type=(?P<type>[^,\s]+)", re.MULTILINE
+)
+_WITH_DEVICE = ("tap", _VDPA)
 # The line of a tap that qemu opened by itself. It has no fd.
 _BACKEND_IFNAME = re.compile(r"\bifname=([^,]+)")
 
@@ -46,7 +50,8 @@ class Inventory(t.NamedTuple):
     ``backends`` maps a netdev's id to the fd numbers of its queues. It is stale after a netdev_del whose front
     end still exists, so the code checks every fd in /proc before it relies on it. A back end that qemu opened
     by itself has no numbers there, and its tap's name is in ``ifnames``, if qemu tells the name. ``vdpas`` are
-    the back ends over vdpa devices, whose numbers qemu never tells. ``ports`` are the ids of the PCIe ports,
+    the back ends over vdpa devices, whose numbers qemu never tells. ``others`` are the back ends of a NIC that need no
+    network device of this host, such as qemu's user-mode network. ``ports`` are the ids of the PCIe ports,
     and ``has_ports`` tells whether the machine hot-plugs into such ports at all. ``virt`` is ``kvm`` or ``qemu`` (TCG),
     the words of the records.
     """
@@ -57,6 +62,7 @@ class Inventory(t.NamedTuple):
     has_ports: bool
     ifnames: t.Mapping[str, str] = types.MappingProxyType({})
     vdpas: frozenset[str] = frozenset()
+    others: frozenset[str] = frozenset()
     virt: str = "qemu"
 
 
@@ -97,6 +103,7 @@ def take_inventory(monitor: Monitor) -> Inventory:
         or _is_pcie(monitor),
         ifnames=ifnames,
         vdpas=_vdpas(text),
+        others=_others(text),
         virt="kvm" if value_of("query-kvm", kvm, "enabled", bool) else "qemu",
     )
 
@@ -214,6 +221,15 @@ def _vdpas(text: str) -> frozenset[str]:
     """Return the back ends over vdpa devices that ``info network`` names."""
     return frozenset(
         match["id"] for match in _BACKEND.finditer(text) if match["type"] == _VDPA
+    )
+
+
+def _others(text: str) -> frozenset[str]:
+    """Return the back ends behind NICs that need no network device of this host."""
+    return frozenset(
+        match["id"]
+        for match in _BEHIND_NIC.finditer(text)
+        if match["type"] not in _WITH_DEVICE
     )
 
 

@@ -26,7 +26,8 @@ from .note import NicNote, Note
 class Nic:
     """One NIC of a running VM. ``front_end`` is ``None`` if the guest has released it.
 
-    ``devices`` are those that qemu really holds, and none after a revocation. The code asks the kernel once for
+    ``devices`` are those that qemu really holds, and none after a revocation. ``needs_none`` tells that its back end
+    needs no network device of this host, such as qemu's user-mode network. The code asks the kernel once for
     the NIC's source and network. The object shows the NIC at the moment of that look, and :meth:`Vm.refresh`
     looks again.
     """
@@ -36,6 +37,7 @@ class Nic:
     netdev: str
     devices: list[Device]
     note: NicNote | None
+    needs_none: bool = False
 
     @property
     def is_whole(self) -> bool:
@@ -44,8 +46,12 @@ class Nic:
 
     @property
     def is_closed(self) -> bool:
-        """Tell whether only the guest's side is left, for example if the guest kept its NIC after a revocation."""
-        return self.front_end is not None and not self.devices
+        """Tell whether only the guest's side is left, for example after a revocation that the guest did not notice."""
+        if self.front_end is None or self.devices:
+            return False
+        # A back end without a device of this host is only closed if a task has closed it.
+        revoked = self.note is not None and self.note.phase == "revoked"
+        return revoked or not self.needs_none
 
     @functools.cached_property
     def has_place(self) -> bool:
@@ -175,7 +181,10 @@ def observe_nics(
             continue
         known = notes.get(mac)
         devices = _held(process, known, inventory, front_end.netdev, claimed)
-        found[mac] = Nic(mac, front_end, front_end.netdev, devices, known)
+        netdev = front_end.netdev
+        found[mac] = Nic(
+            mac, front_end, netdev, devices, known, netdev in inventory.others
+        )
     for mac, known in notes.items():
         if mac not in found:
             netdev = known.netdev

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import types
 import typing as t
 
 import pytest
@@ -14,7 +15,13 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
     MonitorError,
     StuckError,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._flow import hot_plug
+from ansible_collections.virtaudit.qemu.plugins.module_utils._flow import (
+    hot_plug,
+    release,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._flow.outcome import (
+    Outcome,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net import holdings
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.plug import (
     Offer,
@@ -90,3 +97,20 @@ def test_an_interface_that_was_not_attached_is_forgotten(
     note = a_note(interfaces={MAC: a_nic_note(**changes)})
     hot_plug._drop_unfinished(note)
     assert (MAC in note.interfaces) is kept
+
+
+def test_an_unlisted_nic_that_only_the_guest_keeps_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def keep(*given: t.Any) -> None:
+        given[-1].append(Outcome(MAC, "absent", pending=True))
+
+    monkeypatch.setattr(release, "release", keep)
+    vm: t.Any = types.SimpleNamespace(
+        name="web01", target=types.SimpleNamespace(timeout=1)
+    )
+    report: t.Any = types.SimpleNamespace(changed=False, interfaces=[], warnings=[])
+    given: t.Any = None
+    hot_plug._detach_unlisted(vm, given, [], report, given)
+    (said,) = report.warnings
+    assert "guest of VM web01 still shows the NIC" in said

@@ -13,6 +13,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
 from ansible_collections.virtaudit.qemu.plugins.module_utils._flow.outcome import (
     Outcome,
     require_gone,
+    still_shown,
 )
 
 FREE = Outcome("52:54:00:00:00:01", "detached")
@@ -24,6 +25,11 @@ SHOWN = Outcome("52:54:00:00:00:04", "revoked", pending=True)
 
 def test_nothing_to_report() -> None:
     require_gone("web01", 5, False, [FREE, SHOWN])
+
+
+def test_a_nic_that_only_the_guest_has_is_said() -> None:
+    (said,) = still_shown("web01", [FREE, KEPT, LEFT, SHOWN])
+    assert f"of {SHOWN.mac} is closed, and the guest of VM web01 still shows" in said
 
 
 @pytest.mark.parametrize(

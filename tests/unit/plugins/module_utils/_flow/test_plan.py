@@ -299,6 +299,19 @@ def test_a_nic_whose_host_side_is_closed_is_left_to_its_guest() -> None:
     assert make_plan(vm, [ONE], params(exclusive=True)).unlisted == (alone,)
 
 
+@pytest.mark.usefixtures("differ")
+def test_a_nic_that_needs_no_device_is_only_closed_if_a_task_closed_it() -> None:
+    """qemu's user-mode network has no device of the host, so a NIC on it is detached as any other."""
+    user = dataclasses.replace(ATTACHED, mac=USB.mac, devices=[], needs_none=True)
+    vm = a_vm(nics={MAC: ATTACHED, USB.mac: user})
+    found = make_plan(vm, [ONE], params(exclusive=True))
+    assert (found.unlisted, found.closed) == ((user,), ())
+    # A task has closed it, and the guest still has its side.
+    user.note = dataclasses.replace(user.as_note(), phase="revoked", pending=True)
+    found = make_plan(vm, [ONE], params(exclusive=True))
+    assert (found.unlisted, found.closed) == ((), (user,))
+
+
 @pytest.mark.parametrize(
     ("name", "before", "after"),
     [

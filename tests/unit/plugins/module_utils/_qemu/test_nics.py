@@ -109,6 +109,7 @@ def test_inventory() -> None:
         "hostnet-v": [],
     }
     assert found.vdpas == {"hostnet-v"}
+    assert found.others == {"user0"}
     assert found.ifnames == {"own": "tap0"}
     assert free_ports(qemu.monitor, found.ports) == [
         "virtaudit-port1",

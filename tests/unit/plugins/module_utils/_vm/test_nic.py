@@ -366,6 +366,16 @@ def test_a_nic_without_a_mac_is_left_alone_and_said() -> None:
     assert "the MAC of /machine/peripheral/evil" in said
 
 
+@pytest.mark.parametrize("others", [frozenset(), frozenset(["hostnet0"])])
+def test_a_nic_on_another_kind_of_back_end_has_its_network(
+    others: frozenset[str],
+) -> None:
+    other = FrontEnd("/machine/peripheral/n0", "e1000", MAC, "hostnet0")
+    inventory = Inventory([other], {}, [], True, others=others)
+    found = observe_nics(inventory, FakeQemu().process, None)[MAC]
+    assert (found.needs_none, found.is_closed) == (bool(others), not others)
+
+
 def test_a_guest_cannot_take_the_mac_of_another_nic() -> None:
     """A guest with a vmxnet3 can rewrite the MAC that qemu reports."""
     other = "52:54:00:00:00:02"
