@@ -63,7 +63,7 @@ def wait_gone(
         return _unknown(ifname) if sysfs.is_persistent(ifname) else None
     name = find(ifindex)
     if name is None:
-        return None
+        return _joined(ifindex)
     try:
         remove(ifindex)
     except LinkError as exc:
@@ -76,6 +76,16 @@ def wait_gone(
         "persistent, so the VM's guest may have broken out of qemu. Look into the VM before you give it a NIC again"
     )
     return None
+
+
+def _joined(ifindex: int) -> Holding | None:
+    """Return that somebody holds a tap that is there and is not persistent, or ``None`` if it is gone.
+
+    Nobody seemed to hold it, because it was persistent a moment ago. Only a process that has a descriptor of it changes
+    that.
+    """
+    name = sysfs.name_of(ifindex)
+    return Holding(name) if name is not None and sysfs.is_tun(name) else None
 
 
 def _unknown(ifname: str) -> Holding:

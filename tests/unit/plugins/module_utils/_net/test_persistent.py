@@ -119,6 +119,20 @@ def test_a_tap_that_is_not_persistent_needs_nothing(host: Host) -> None:
     assert waited(None) == (None, [])
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_tap_whose_persistence_was_just_taken_back_is_held(
+    host: Host, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    """Somebody passes its descriptor through sockets, and makes it persistent only from time to time."""
+    host.persistent.clear()
+    monkeypatch.setattr(sysfs, "is_tun", lambda name: name == IFNAME)
+    if not there:
+        del host.taps[7]
+    holding, warnings = waited(7)
+    assert (holding, warnings) == (Holding(IFNAME) if there else None, [])
+    assert (7 in host.taps) is there
+
+
 @pytest.mark.parametrize("keeps", [True, False])
 def test_a_tap_that_cannot_be_removed_counts_as_held(host: Host, keeps: bool) -> None:
     host.keeps = keeps
