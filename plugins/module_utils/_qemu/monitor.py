@@ -23,6 +23,9 @@ from .answers import malformed
 
 _MAX_LINE_BYTES = 16 * 1024 * 1024
 _CHUNK_BYTES = 65536
+_QUEUE_STEP_SECONDS = 0.02
+# A qemu that its guest has taken over can send events without end. A lost event only makes a task ask again.
+_MAX_EVENTS = 4096
 # unix(7): struct ucred
 _UCRED = struct.Struct("=iII")
 
@@ -41,7 +44,9 @@ class Monitor:
         self.greeting: dict[str, t.Any] = {}
         self._buffer = b""
         self._sequence = 0
-        self._events: collections.deque[dict[str, t.Any]] = collections.deque()
+        self._events: collections.deque[dict[str, t.Any]] = collections.deque(
+            maxlen=_MAX_EVENTS
+        )
         self._socket = self._connect()
         try:
             self._greet()
@@ -139,12 +144,20 @@ class Monitor:
     def _connect(self) -> socket.socket:
         opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         opened.settimeout(self.timeout)
-        try:
-            opened.connect(self.path)
-        except OSError as exc:
-            opened.close()
-            raise self._cannot_connect(exc) from exc
-        return opened
+        deadline = time.monotonic() + self.timeout
+        while True:
+            try:
+                opened.connect(self.path)
+                return opened
+            except BlockingIOError as exc:
+                # With a timeout, connect() does not wait for a place in the queue of clients.
+                if time.monotonic() >= deadline:
+                    opened.close()
+                    raise self._cannot_connect(exc) from exc
+                time.sleep(_QUEUE_STEP_SECONDS)
+            except OSError as exc:
+                opened.close()
+                raise self._cannot_connect(exc) from exc
 
     def _cannot_connect(self, exc: OSError) -> MonitorError:
         if exc.errno == errno.ENOENT:

@@ -140,6 +140,21 @@ def test_events_come_in_order_around_answers(path: str) -> None:
         assert session.wait_event(time.monotonic() + LITTLE) is None
 
 
+def test_events_without_end_take_no_memory(path: str) -> None:
+    def script(client: Client) -> None:
+        client.greet()
+        command = client.receive()
+        client.send(*({"event": "E", "data": {"n": n}} for n in range(9000)))
+        client.send({"return": {}, "id": command["id"]})
+        client.wait_end()
+
+    with Server(path, script), Monitor(path, PLENTY) as session:
+        session.execute("cont")
+        # The newest ones are kept.
+        assert len(session._events) < 9000
+        assert session._events[-1]["data"] == {"n": 8999}
+
+
 def test_a_stray_answer_is_no_event(path: str) -> None:
     def script(client: Client) -> None:
         client.greet()

@@ -186,6 +186,33 @@ def test_busy(path: str) -> None:
                 Monitor(path, LITTLE)
 
 
+def test_a_monitor_that_is_busy_for_a_moment(path: str) -> None:
+    """Otherwise a task that ends a VM with a silent monitor would kill a healthy qemu."""
+
+    def script(client: Client) -> None:
+        # Each client gets a greeting when the one before it has left.
+        client.greet()
+        client.wait_end()
+
+    def leave() -> None:
+        time.sleep(2 * LITTLE)
+        waiting.accept()[0].close()
+        connection, _address = waiting.accept()
+        with connection:
+            script(Client(connection))
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as waiting:
+        waiting.bind(path)
+        waiting.listen(0)
+        first = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        with first:
+            first.connect(path)
+            server = threading.Thread(target=leave)
+            server.start()
+            Monitor(path, PLENTY).close()
+            server.join(PLENTY)
+
+
 def test_a_qemu_that_does_not_read(path: str) -> None:
     left = threading.Event()
 
