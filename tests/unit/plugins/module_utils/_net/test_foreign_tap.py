@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sys
 
 import pytest
 
@@ -50,3 +51,12 @@ def test_without_an_answer_a_tap_may_be_here(process: Process) -> None:
     assert not is_foreign(process, 4000)
     dead = Process(process.pid, process.start_time - 1)
     assert not is_foreign(dead, 0)
+
+
+def test_a_python_without_ctypes_does_not_ask(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ctypes", None)
+    before = os.listdir("/proc/self/fd")
+    assert not is_foreign(process, 0)
+    assert len(os.listdir("/proc/self/fd")) == len(before)
