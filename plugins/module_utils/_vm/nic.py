@@ -46,7 +46,7 @@ class Nic:
 
     @property
     def is_closed(self) -> bool:
-        """Tell whether only the guest's side is left, for example after a revocation that the guest did not notice."""
+        """Tell whether only the guest's side is left, for example if the guest kept its NIC after a revocation."""
         if self.front_end is None or self.devices:
             return False
         # A back end without a device of this host is only closed if a task has closed it.
