@@ -147,8 +147,9 @@ def _last_separator(buffer: bytes, start: int, end: int) -> int:
 def _before_boots(buffer: bytes, start: int, end: int) -> int:
     """Return the end of a block without the lines of a boot at its end.
 
-    The next block gets these lines, because it has the record after them.
+    The next block gets these lines, because it has the record after them. A user can send many such lines. All but the last of them have the record after them in this block.
     """
+    start = max(start, end - _LONGEST_LINE_BYTES // 2)
     while end > start:
         first = _last_separator(buffer, start, end - 1)
         if not _BOOT.match(buffer, first, end):
@@ -231,11 +232,29 @@ def _beside(buffer: bytes, first: int, last: int, end: int) -> list[tuple[int, i
         % re.escape(head.group(1) or b""),
         re.MULTILINE,
     )
-    older = [*counted.finditer(buffer, max(0, first - CONTEXT_BYTES), first)]
+    older = _last_match(counted, buffer, max(0, first - CONTEXT_BYTES), first)
     newer = counted.search(buffer, last)
-    found = [match.span() for match in (*older[-1:], newer) if match is not None]
+    found = [match.span() for match in (older, newer) if match is not None]
     # A line at the end of the buffer may be cut.
     return [span for span in found if span[1] <= end or span[1] < len(buffer)]
+
+
+def _last_match(
+    pattern: re.Pattern[bytes], buffer: bytes, start: int, end: int
+) -> re.Match[bytes] | None:
+    """Return the match of the last line in a piece that matches.
+
+    It looks at the last line first. A user can send many records of a boot in a row, and must not make the module
+    search the whole piece for each of them.
+    """
+    while end > start:
+        begin = buffer.rfind(b"\n", start, end - 1) + 1 or start
+        begin = buffer.rfind(b"\0", begin, end - 1) + 1 or begin
+        match = pattern.match(buffer, begin, end)
+        if match is not None:
+            return match
+        end = begin
+    return None
 
 
 def _end_of_entry(buffer: bytes, start: int) -> int:

@@ -39,7 +39,11 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._log.parse import (
     parse_virt,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.refused import refusal
-from ansible_collections.virtaudit.qemu.plugins.module_utils._log.scan import Line
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.scan import (
+    BOOT_NEEDLES,
+    Line,
+    in_head,
+)
 from ansible_collections.virtaudit.qemu.tests.unit.plugins.module_utils._log.test_fuzz import (
     KERNEL,
     other_forms,
@@ -205,3 +209,12 @@ def test_long_texts_by_themselves(before: str, tmp_path: Path) -> None:
         for after in ("", "VIRT_RESOURCE ", "'", '"')
     )
     in_a_child(texts, read_text, tmp_path / "note")
+
+
+def test_many_records_of_a_boot(tmp_path: Path) -> None:
+    line = "type=SYSTEM_BOOT msg=audit(1.0:7): pid=9 uid=1000 auid=1000 ses=3 msg='x'\n"
+
+    def read(text: str) -> None:
+        assert len(in_head(text.encode(), BOOT_NEEDLES)) == SIZE // 10
+
+    in_a_child([line * (SIZE // 10)], read, tmp_path / "note")

@@ -226,3 +226,24 @@ def test_memory_stays_flat_where_each_event_is_the_open_of_a_device(path: Path) 
     log.close()
     assert len(found) == 30_000
     assert sum(len(line.before) for line in found) < log.size
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_no_number_of_boots_in_a_row_hides_the_record_after_them(
+    packed: bool, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boots = [b"type=SYSTEM_BOOT msg=audit(1.0:%d): x" % number for number in range(999)]
+    records = [b"type=VIRT_CONTROL msg=audit(1.0:%d): x" % number for number in (1, 2)]
+    lines = [*boots, records[0], *boots, records[1]]
+    text = b"".join(line + b"\n" for line in lines)
+    path.write_bytes(gzip.compress(text) if packed else text)
+    small_blocks(monkeypatch, 4096, 1024)
+    log = LogFile(str(path))
+    pieces = [text[at : at + 4096] for at in range(0, len(text), 4096)]
+    monkeypatch.setattr(log, "_unpacked", lambda _packing: iter(pieces))
+    found = [*lines_with(log, [b"VIRT_", *scan.BOOT_NEEDLES])]
+    log.close()
+    assert list(dict.fromkeys(line.text for line in found)) == list(
+        dict.fromkeys(lines)
+    )
+    assert [line.text for line in found if b"VIRT_" in line.text] == records
