@@ -23,8 +23,8 @@ Vm = tuple[str, t.Optional[str]]
 class Resolved:
     """The VMs that have had a name or a MAC.
 
-    ``untrusted`` are the records about the name or the MAC that a user other than root sent, the newest first.
-    ``since_boot`` tells that the search went back only to the host's last boot.
+    ``untrusted`` are the records about it that a user other than root sent, the newest first. ``since_boot``
+    tells that the search went back only to the host's last boot, or to the time of the question before that.
     """
 
     vms: set[Vm] = dataclasses.field(default_factory=set)
@@ -55,6 +55,8 @@ def resolve(newest: Newest) -> Resolved:
                 # The search for a MAC goes on, because another VM may have got the MAC much earlier.
                 done = done or (wanted.mac is None and item.node in own)
         if done and wanted.is_before(item):
+            # Without a VM, only a boot ends the search.
+            found.since_boot = not found.vms
             break
     if not found.vms:
         # If there are VMs, the search for their records notes the same unread lines.
