@@ -23,8 +23,8 @@ Vm = tuple[str, t.Optional[str]]
 class Resolved:
     """The VMs that have had a name or a MAC.
 
-    ``untrusted`` are the records about it that a user other than root sent, the newest first. ``since_boot``
-    tells that the search went back only to the host's last boot, or to the time of the question before that.
+    ``untrusted`` are the records about the name or the MAC that a user other than root sent, the newest first.
+    ``since_boot`` tells that the search went back only to the host's last boot, or to the time of the question before that.
     """
 
     vms: set[Vm] = dataclasses.field(default_factory=set)

@@ -147,7 +147,8 @@ def _last_separator(buffer: bytes, start: int, end: int) -> int:
 def _before_boots(buffer: bytes, start: int, end: int) -> int:
     """Return the end of a block without the lines of a boot at its end.
 
-    The next block gets these lines, because it has the record after them. A user can send many such lines. All but the last of them have the record after them in this block.
+    The next block gets these lines, because it has the record after them. A user can send many such lines. All but the
+    last of them have the record after them in this block.
     """
     start = max(start, end - _LONGEST_LINE_BYTES // 2)
     while end > start:
