@@ -9,9 +9,12 @@ import typing as t
 import pytest
 from hypothesis import settings
 
+from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu import process
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm import identity
 from ansible_collections.virtaudit.qemu.tests.unit.support.children import (
     Start,
     children,
+    without_others,
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.qemu import show_in_proc
 
@@ -31,6 +34,13 @@ def fixture_start() -> t.Iterator[Start]:
     """Start children that sleep until the test is over."""
     with children() as start:
         yield start
+
+
+@pytest.fixture(autouse=True)
+def fixture_own_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test find the fake qemu of a test that another worker of pytest runs at the same time."""
+    for module in (identity, process):
+        monkeypatch.setattr(module, "all_processes", without_others)
 
 
 @pytest.fixture(autouse=True)

@@ -7,13 +7,17 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import subprocess
 import sys
 import typing as t
 from pathlib import Path
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._proc import Process
+from ansible_collections.virtaudit.qemu.plugins.module_utils._proc import (
+    Process,
+    all_processes,
+)
 
 Start = t.Callable[..., "subprocess.Popen[bytes]"]
 
@@ -59,6 +63,26 @@ def a_program(path: Path) -> Path:
     """Make a program with a given name that a child can run. It is a copy of the shell."""
     shutil.copy("/bin/sh", path)
     return path
+
+
+def without_others() -> t.Iterator[Process]:
+    """Yield the processes of this host, without those that another worker of pytest has started.
+
+    All fake qemus have the same UUID.
+    """
+    for process in all_processes():
+        parent = _parent_of(process.pid)
+        if parent == os.getpid() or _parent_of(parent) != os.getppid():
+            yield process
+
+
+def _parent_of(pid: int) -> int:
+    """Return the pid of the parent of a process, or 0 if the process has ended."""
+    try:
+        status = Path("/proc", str(pid), "stat").read_text("utf-8", "replace")
+    except OSError:
+        return 0
+    return int(status.rpartition(")")[2].split()[1])
 
 
 def process_of(child: subprocess.Popen[bytes]) -> Process:
