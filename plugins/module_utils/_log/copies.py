@@ -57,19 +57,14 @@ class Copies:
         number = serial_of(item.event)
         if isinstance(item, Mark):
             # Neither the end of a copy nor a boot within it means that the host booted.
-            known = self._amid_copies and item.time <= self._newest_of(item)
-            if not known:
-                self._newest[item.node] = max(item.time, self._newest_of(item))
-            return known
-        known = self._is_known(item) if number else self._is_known_by_text(item)
-        self.copies += known
-        self._amid_copies = known
-        if not known and number:
-            self._newest[item.node] = max(item.time, self._newest_of(item))
+            known = self._amid_copies and item.time <= self._newest.get(item.node, 0.0)
+        else:
+            known = self._is_known(item) if number else self._is_known_by_text(item)
+            self.copies += known
+            self._amid_copies = known
+        if not known and (number or isinstance(item, Mark)):
+            self._newest[item.node] = max(item.time, self._newest.get(item.node, 0.0))
         return known
-
-    def _newest_of(self, item: Item) -> float:
-        return self._newest.get(item.node, 0.0)
 
     def _is_known(self, item: Item) -> bool:
         self.numbered = self.numbered or isinstance(item, Logged)

@@ -140,8 +140,8 @@ def unpack(log: LogFile, needles: t.Sequence[bytes]) -> t.Iterator[list[Line]]:
 
 def _last_separator(buffer: bytes, start: int, end: int) -> int:
     """Return the end of the last complete line, or ``start`` if no line is complete."""
-    newline = buffer.rfind(b"\n", start, end)
-    return max(newline + 1, buffer.rfind(b"\0", start, end) + 1, start)
+    after = max(buffer.rfind(b"\n", start, end) + 1, start)
+    return max(buffer.rfind(b"\0", after, end) + 1, after)
 
 
 def _before_boots(buffer: bytes, start: int, end: int) -> int:
@@ -249,8 +249,7 @@ def _last_match(
     search the whole piece for each of them.
     """
     while end > start:
-        begin = buffer.rfind(b"\n", start, end - 1) + 1 or start
-        begin = buffer.rfind(b"\0", begin, end - 1) + 1 or begin
+        begin = _last_separator(buffer, start, end - 1)
         match = pattern.match(buffer, begin, end)
         if match is not None:
             return match
