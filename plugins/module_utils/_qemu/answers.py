@@ -33,6 +33,11 @@ def entries_of(listing: t.Any) -> list[tuple[str, str]]:
     ]
 
 
+def cards_of(listing: t.Any) -> int:
+    """Return the number of cards on a bus from the answer to ``qom-list``. Raises :class:`MonitorError`."""
+    return sum(name.startswith("child[") for name, _kind in entries_of(listing))
+
+
 def malformed(command: str, answer: t.Any) -> MonitorError:
     """Return the error for an answer that no qemu gives."""
     return MonitorError(

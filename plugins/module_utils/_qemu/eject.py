@@ -17,7 +17,7 @@ import re
 import typing as t
 
 from .._errors import MonitorError
-from .answers import entries_of
+from .answers import cards_of, entries_of
 from .monitor import Monitor
 from .process import is_running
 
@@ -64,7 +64,7 @@ def _bus_of(monitor: Monitor, path: str) -> tuple[str, int | None]:
 def _is_alone(monitor: Monitor, bus: str) -> bool:
     """Tell whether the bus has only one card, because an eject removes all cards of a slot."""
     listing = monitor.execute("qom-list", {"path": bus})
-    return sum(name.startswith("child[") for name, _kind in entries_of(listing)) == 1
+    return cards_of(listing) == 1
 
 
 def _io_base(monitor: Monitor) -> int | None:

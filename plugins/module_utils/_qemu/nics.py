@@ -13,7 +13,7 @@ import types
 import typing as t
 
 from .._errors import QmpError
-from .answers import entries_of, value_of
+from .answers import cards_of, entries_of, value_of
 from .ids import is_own_port, mac_of
 from .monitor import Monitor
 
@@ -148,9 +148,7 @@ def _takes_devices(port: str) -> tuple[str, dict[str, t.Any]]:
 
 
 def _is_free(listing: t.Any) -> bool:
-    return not isinstance(listing, QmpError) and not any(
-        name.startswith("child[") for name, _kind in entries_of(listing)
-    )
+    return not isinstance(listing, QmpError) and cards_of(listing) == 0
 
 
 def _child_type(kind: str) -> str | None:
