@@ -86,15 +86,19 @@ $(COLLECTIONS)/ansible_collections/virtaudit/qemu:
 demo: setup-demo ## Show the life of a VM's NICs on this machine, with the records of each step
 	@$(PY) tests/tools/demo.py
 
-# Every layer runs, even after a failed one. The summary fails if a layer failed.
+# Every layer runs, even after a failed one. The summary fails if a layer failed. Each line below is one process, so that
+# a signal to make reaches the lanes.
 test: setup ## Run all layers of the tests, with samples of the long ones
 	@rm -rf .cache/layers
-	@$(TOOLS).lanes $(LANES) $(TEST); $(TOOLS).layer summary $(LAYERS)
+	@$(TOOLS).lanes $(LANES) $(TEST)
+	@$(TOOLS).layer summary $(LAYERS)
 
 # A release needs this. The benchmarks run alone, after all other layers.
 test-all: setup ## Run what a release needs: all layers as a whole
 	@rm -rf .cache/layers
-	@$(TOOLS).lanes $(ALL_LANES) && $(TOOLS).lanes --lane bench; $(TOOLS).layer summary $(ALL_LAYERS)
+	@$(TOOLS).lanes $(ALL_LANES)
+	@$(TOOLS).lanes --lane bench
+	@$(TOOLS).layer summary $(ALL_LAYERS)
 
 # With CI=true the formatters only check. The other variable keeps galaxy-importer from a second run of ansible-lint.
 lint: setup ## Check form, types, documentation, messages, licences and the artefact
