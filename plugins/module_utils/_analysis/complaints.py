@@ -14,6 +14,12 @@ from .findings import Code, Finding, Findings, Severity
 from .grants import Opened
 from .witness import kind_of
 
+# What to do about a record that a user other than root sent, to the audit log or to the journal.
+_FIND_SENDER = (
+    "Find out which process of that user sent it. A process needs CAP_AUDIT_WRITE to send a record to the audit log, so "
+    "take this capability from it. To send a line to the journal, it needs none."
+)
+
 
 class Complaints:
     """Adds findings about one VM."""
@@ -121,8 +127,7 @@ class Complaints:
                 severity="high",
                 message=f"User {logged.uid} (pid {logged.pid}), who is not root, sent a {logged.record.type} record "
                 f"about VM {_vm(logged)} at {iso(logged.time)}. The record proves nothing, and no grant rests "
-                "on it. Find out which process of that user can write audit records, and take CAP_AUDIT_WRITE "
-                "from it.",
+                f"on it. {_FIND_SENDER}",
                 time=logged.time,
                 events=[logged.event],
                 node=self._node,
@@ -140,8 +145,7 @@ class Complaints:
                 code="untrusted_record",
                 severity="high",
                 message=f"User {mark.user} (pid {mark.pid}), who is not root, sent a {mark.type} record at "
-                f"{iso(mark.time)}. The record proves nothing, and it ends no grant. Find out which process of that "
-                "user can write audit records, and take CAP_AUDIT_WRITE from it.",
+                f"{iso(mark.time)}. The record proves nothing, and it ends no grant. {_FIND_SENDER}",
                 time=mark.time,
                 events=[mark.event],
                 node=mark.node,
