@@ -27,7 +27,7 @@ UML_TARGETS := docs_examples vm_net_audit_info
 # make test takes samples of these layers. make test-all runs them as a whole, and also other layers.
 TEST := UNITS=pytest FAULT_EVERY=30 SCENARIOS=fleet TARGETS="--exclude docs_guides $(UML_TARGETS:%=--exclude %)"
 ALL_LAYERS := lint sanity units integration compat fault molecule molecule-tcg bench
-ALL_LANES := --aside "lint sanity units molecule compat" --lane "integration fault molecule-tcg" --aside images
+ALL_LANES := --lane "lint sanity units molecule compat" --lane "integration fault molecule-tcg" --aside images
 # make fault harms a task at every N-th point.
 FAULT_EVERY := 1
 LINT := lint docs-check docs license-check extra-checks build-import-check artefact ansible-lint changelog messages shell
