@@ -47,6 +47,8 @@ def verify(
     some line must have. ``heads`` say how files ended. ``signers`` is an allowed-signers file: one of them must have
     signed each run that ended. Raises :class:`OSError`.
     """
+    # Every name begins with an empty text, so that would leave out the check of the start.
+    begin = begin or None
     files = check_files(trail_files(path))
     if not files:
         return [Verdict(1, f"BROKEN      there is no trail in {path}")]
@@ -60,11 +62,11 @@ def verify(
     told: dict[str, list[Head]] = {}
     for each_head in heads:
         told.setdefault(os.path.basename(each_head.file), []).append(each_head)
-    first = files[0] if whole else None
+    here = {each.name for each in files} if whole else None
     return [
         *missing,
         *(
-            _judge(each, files, begin, told.get(each.name, ()), signers, each is first)
+            _judge(each, files, begin, told.get(each.name, ()), signers, here)
             for each in files
         ),
     ]
@@ -76,8 +78,9 @@ def _judge(
     begin: str | None,
     known: t.Sequence[Head],
     signers: str | None,
-    first: bool,
+    here: set[str] | None,
 ) -> Verdict:
+    """Judge a file. ``here`` has the names of all files of the directory, if it is a whole directory."""
     if each.problem is not None:
         return Verdict(1, each.describe())
     for head in known:
@@ -87,7 +90,7 @@ def _judge(
                 f"BROKEN      {each.path}: a known head says that it ended with {head.lines} lines and head {head.head}. Now it ends with"
                 f" {each.lines} lines and head {each.head}: it was cut or rewritten",
             )
-    if first and (cut := _cut(each, begin)):
+    if here is not None and (cut := _cut(each, files, here, begin)):
         return Verdict(1, f"CUT         {each.path}: {cut}")
     if not each.closed:
         by = _anchored(each, files)
@@ -112,18 +115,25 @@ def _judge(
     return Verdict(0, each.describe())
 
 
-def _cut(first: Checked, begin: str | None) -> str | None:
-    """Return what is missing before the oldest file."""
-    if begin is not None:
-        if first.name.startswith(begin) or first.name < begin:
-            return None
-        return f"it is cut at its start: the oldest file should be {begin}, and it is missing"
-    if not first.anchors:
+def _cut(
+    each: Checked, files: t.Sequence[Checked], here: set[str], begin: str | None
+) -> str | None:
+    """Return what is missing at the start of the directory, as the oldest file or the anchors of a file show it."""
+    if begin is not None and each is files[0]:
+        # If all files are older, the oldest file that must be there is missing too.
+        kept = each.name < begin <= files[-1].name or each.name.startswith(begin)
+        if not kept:
+            return f"it is cut at its start: the oldest file should be {begin}, and it is missing"
+    # Somebody can also put a forged file before the others, so the oldest file alone shows nothing.
+    names = [str(anchor["file"]) for anchor in each.anchors]
+    names = [
+        name for name in names if name not in here and (begin is None or name >= begin)
+    ]
+    if not names:
         return None
-    names = " and ".join(str(anchor["file"]) for anchor in first.anchors)
     return (
-        f"it is cut at its start: this run continues {names}, which is missing. If you have moved older files away, give"
-        " the name of the oldest file that you keep as trail_verify_from"
+        f"it is cut at its start: this run continues {' and '.join(names)}, which is missing. If you have moved older"
+        " files away, give the name of the oldest file that you keep as trail_verify_from"
     )
 
 

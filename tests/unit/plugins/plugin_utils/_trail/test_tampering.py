@@ -121,6 +121,15 @@ def drop_the_old(runs: Runs) -> None:
     runs.paths = [write_trail(runs.directory, 9)]
 
 
+def hide_the_cut(runs: Runs) -> None:
+    """Remove the two oldest files, and put a forged first run in the place of the second."""
+    for path in runs.paths[:2]:
+        path.unlink()
+    other = write_trail(runs.directory.parent / "other", 2)
+    forged = runs.directory / other.name.replace("000000Z-", "000001Z-", 1)
+    shutil.move(other, forged)
+
+
 def leave_out_a_record(runs: Runs) -> None:
     """The controller's own user makes the callback write less than it got."""
     reseal(runs.paths[4], drop_a_record)
@@ -153,6 +162,7 @@ WAYS: list[tuple[str, t.Callable[[Runs], object], Found]] = [
     ),
     ("the oldest file is removed", lambda runs: runs.paths[0].unlink(), "file"),
     ("a run of elsewhere is put among them", forge_a_run, "file"),
+    ("a forged first run hides that the oldest are removed", hide_the_cut, "file"),
     (
         "the end of the newest file is cut off",
         lambda runs: cut_lines(runs.paths[4], 1),
@@ -184,8 +194,8 @@ def test_tampering(
     assert known is (found in ("file", "heads"))
 
 
-def test_there_are_thirteen_ways() -> None:
-    assert len({name for name, _done, _found in WAYS}) == 13
+def test_there_are_fourteen_ways() -> None:
+    assert len({name for name, _done, _found in WAYS}) == 14
 
 
 def cut_the_newest(runs: Runs) -> None:
@@ -227,6 +237,17 @@ def test_older_files_may_be_moved_if_the_check_is_told(tmp_path: Path) -> None:
     assert {each.status for each in runs.check(begin=begin, heads=runs.heads)} == {0}
     runs.paths[1].unlink()
     assert "cut at its start" in " ".join(each.text for each in runs.check(begin=begin))
+
+
+def test_a_wrong_name_of_the_oldest_file_leaves_nothing_out(tmp_path: Path) -> None:
+    runs = Runs(tmp_path)
+    runs.paths[0].unlink()
+    for begin in ("", f"trail/{runs.paths[1].name}", "2027"):
+        assert "cut at its start" in runs.check(begin=begin)[0].text
+    hide_the_cut(Runs(tmp_path / "other"))
+    begin = runs.paths[0].name.partition("T")[0]
+    texts = [each.text for each in verify(str(tmp_path / "other/trail"), begin)]
+    assert "cut at its start" in " ".join(texts)
 
 
 def test_a_run_that_was_killed_is_no_failure_for_ever(tmp_path: Path) -> None:
