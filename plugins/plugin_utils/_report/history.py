@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import csv
 import typing as t
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from .._trail.summary import columns_of, printable
 from .answer import Data, OddAnswerError, read_answer
 from .answers import answer_name
 from .network import network_text
-from .tables import HISTORY, row_of
+from .tables import HISTORY, csv_writer, row_of
 from .timeline import clock
 from .whole import written_whole
 
@@ -88,6 +87,6 @@ def lines(found: Found) -> list[str]:
 def write_csv(path: str, held: t.Iterable[Data]) -> None:
     """Write the entries as CSV. Raises :class:`OSError`."""
     with written_whole(path, 0o640, errors="backslashreplace") as out:
-        writer = csv.writer(out, lineterminator="\n")
+        writer = csv_writer(out)
         writer.writerow(HISTORY)
         writer.writerows(row_of(each, HISTORY) for each in held)

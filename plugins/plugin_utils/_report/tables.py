@@ -53,7 +53,7 @@ class Tables:
         for name, (section, columns) in CSV.items():
             handle = _create(directory / name)
             self._files.append(handle)
-            writer = csv.writer(handle, lineterminator="\n")
+            writer = csv_writer(handle)
             writer.writerow(columns)
             self._tables[section] = (columns, writer)
 
@@ -87,6 +87,25 @@ class Tables:
         """Close all files."""
         for handle in (*self._files, *self._sections.values()):
             handle.close()
+
+
+class _Newlines:
+    """Ends each row with a newline alone, as other programs of Unix do."""
+
+    def __init__(self, out: t.TextIO) -> None:
+        self._out = out
+
+    def write(self, row: str) -> int:
+        """Write a row, which ends with a carriage return and a newline."""
+        return self._out.write(row[:-2] + "\n")
+
+
+def csv_writer(out: t.TextIO) -> t.Any:
+    """Return a writer of rows. It quotes a cell with a carriage return too, because many programs take that for the end of a row.
+
+    Older versions of Python quote only the characters of their own line ends.
+    """
+    return csv.writer(_Newlines(out), lineterminator="\r\n")
 
 
 def row_of(item: Data, columns: t.Iterable[str]) -> list[str]:

@@ -118,6 +118,19 @@ def test_enormous_and_odd_names_are_shown(reports: Reports) -> None:
     assert "b, code, a, .label { unicode-bidi: isolate; }" in page
 
 
+def test_no_text_makes_a_row_of_its_own(reports: Reports, tmp_path: Path) -> None:
+    name = "web01\rweb02"
+    given = whole()
+    for section in ("grants", "history", "findings"):
+        given[section] = [{**given[section][0], "vm": name}]
+    reports.write({"hv1": given})
+    for file in ("grants.csv", "history.csv", "findings.csv"):
+        assert [row["vm"] for row in reports.rows(file)] == [name]
+        assert (reports.directory / file).read_bytes().count(b"\n") == 2
+    write_csv(str(tmp_path / "it.csv"), find(reports.answers, ["hv1"], None).held)
+    assert f'"{name}"'.encode() in (tmp_path / "it.csv").read_bytes()
+
+
 def test_a_host_that_is_named_twice_is_read_once(reports: Reports) -> None:
     keep_answer(reports.answers, "hv1", answer(1, 1))
     hosts = ["hv1", "hv1"]
