@@ -95,7 +95,7 @@ def check_file(path: str) -> Checked:
         found.problem = BrokenError(
             found.lines + 1, f"it cannot be read: {exc.strerror}"
         )
-    except (AttributeError, TypeError, KeyError, ValueError):
+    except (AttributeError, TypeError, KeyError, ValueError, OverflowError):
         found.problem = BrokenError(found.lines + 1, "it is no line of a trail")
     return found
 

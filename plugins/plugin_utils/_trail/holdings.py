@@ -79,12 +79,17 @@ def _event(document: Document) -> Event | None:
 
 def _written(file: Checked, document: Document, event: Event) -> Written:
     ours = document["virtaudit"]
-    user = document.get("user") or {}
     return Written(
         event=event,
         run=str(file.run),
         file=file.name,
-        user=user.get("name") or ours["controller"]["user"],
-        vm=(ours.get("vm") or {}).get("name"),
-        mac=ours.get("mac"),
+        user=_text(document.get("user"), "name") or ours["controller"]["user"],
+        vm=_text(ours.get("vm"), "name"),
+        mac=_text(ours, "mac"),
     )
+
+
+def _text(holder: t.Any, name: str) -> str | None:
+    """Return a text, or ``None`` if there is none. Anybody can write a line of another form with a right hash."""
+    value = holder.get(name) if isinstance(holder, dict) else None
+    return value if isinstance(value, str) else None

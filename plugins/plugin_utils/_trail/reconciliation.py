@@ -87,10 +87,14 @@ def _began(files: t.Sequence[Checked]) -> int:
     """Return when the oldest run began, in milliseconds. No file has a record from before."""
     for each in files:
         match = NAME.fullmatch(each.name)
-        if match is not None:
+        if match is None:
+            continue
+        try:
             moment = datetime.datetime.strptime(match[1], "%Y%m%dT%H%M%S.%fZ")
-            moment = moment.replace(tzinfo=datetime.timezone.utc)
-            return int(moment.timestamp() * 1000)
+        except ValueError:
+            continue  # Another program has given this name.
+        moment = moment.replace(tzinfo=datetime.timezone.utc)
+        return int(moment.timestamp() * 1000)
     return 0
 
 
@@ -109,7 +113,8 @@ def _log(host: str, text: str | None) -> HostLog:
     if malformed:
         raise ValueError(f"{malformed} records in its answer have not the shape of one")
     if unread := stats.get("unread"):
-        raise ValueError(f"not all of its logs could be read: {unread[0]}")
+        example = unread[0] if isinstance(unread, list) else unread
+        raise ValueError(f"not all of its logs could be read: {example}")
     first = [_milliseconds(each) for each in (stats.get("first"), asked.get("since"))]
     last = _milliseconds(asked.get("until") or asked.get("as_of"))
     # The times are cut to a millisecond.

@@ -44,6 +44,24 @@ def no_host(path: Path) -> None:
     path.write_bytes(seal({"virtaudit": ours, "event": event})[0])
 
 
+def no_number(path: Path) -> None:
+    """Write a run whose closing line counts in a number that no other number is."""
+    previous: dict[str, t.Any] = {"hash": "0" * 64}
+    lines = []
+    for number, action in enumerate(("run_start", "run_end"), 1):
+        event = {"action": action, "kind": "state", "sequence": number}
+        ours = {
+            "run": {"id": path.name[-42:-6]},
+            "controller": {"user": "x"},
+            "previous": previous,
+            "summary": {"records": 0, "unwritten": float("inf")},
+        }
+        line, head = seal({"host": {"name": "x"}, "virtaudit": ours, "event": event})
+        previous = {"hash": head}
+        lines.append(line)
+    path.write_bytes(b"".join(lines))
+
+
 ODD: dict[str, t.Callable[[Path], object]] = {
     "a directory": lambda path: path.mkdir(),
     "a FIFO": os.mkfifo,
@@ -75,6 +93,12 @@ def test_the_others_are_checked(directory: Path) -> None:
     assert NAME in found[1].text
 
 
+def test_a_closing_line_without_a_number_of_lines(tmp_path: Path) -> None:
+    write_trail(tmp_path, 1)
+    no_number(tmp_path / NAME)
+    assert [each.status for each in verify(str(tmp_path))] == [0, 1]
+
+
 def test_the_others_are_read_back(directory: Path) -> None:
     earlier = Earlier.of(str(directory), "own")
     event = parse_event(an_event(1))
@@ -92,13 +116,34 @@ def test_the_others_are_compared_with_the_hosts(directory: Path) -> None:
     assert NAME in "\n".join(table(result))
 
 
-def test_a_line_without_its_vm_is_named(tmp_path: Path) -> None:
+def test_a_name_with_an_impossible_time_is_no_obstacle(tmp_path: Path) -> None:
+    write_trail(tmp_path, 1)
+    (tmp_path / NAME.replace("20261123", "00001399")).touch()
+    log = a_log(*(an_item(serial) for serial in range(3)))
+    log["stats"]["first"] = None
+    result = reconcile(str(tmp_path), ["hv1"], lambda host: json.dumps(log))
+    assert result["hosts"][0]["matched"] == 3
+
+
+def leave_out_the_vm(line: t.Any) -> None:
+    del line["virtaudit"]["vm"], line["virtaudit"]["mac"], line["user"]
+
+
+def write_other_values(line: t.Any) -> None:
+    line["virtaudit"].update(vm="web01", mac=["x"])
+    line["user"] = 5
+
+
+@pytest.mark.parametrize("change", [leave_out_the_vm, write_other_values])
+def test_a_line_without_its_vm_is_named(
+    tmp_path: Path, change: t.Callable[[t.Any], None]
+) -> None:
     write_trail(tmp_path, 1, records=1)
     log = a_log()
     log["stats"]["first"] = "2026-01-01T00:00:00.000Z"
     (path,) = tmp_path.glob("*.jsonl")
     lines = [json.loads(line) for line in path.read_bytes().splitlines()]
-    del lines[1]["virtaudit"]["vm"], lines[1]["virtaudit"]["mac"], lines[1]["user"]
+    change(lines[1])
     head, sealed = lines[0]["virtaudit"]["previous"], []
     for line in lines:
         del line["event"]["hash"]

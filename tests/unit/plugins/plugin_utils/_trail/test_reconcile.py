@@ -193,6 +193,8 @@ def test_a_record_of_a_companion_is_no_discrepancy(
         ({}, "not what vm_net_audit_info returns"),
         (an_answer({"type": 5}), "have not the shape"),
         (an_answer(stats={"unread": [{"path": "/a"}]}), "not all of its logs"),
+        (an_answer(stats={"unread": {"path": "/a"}}), "not all of its logs"),
+        (an_answer(stats={"unread": 7}), "not all of its logs"),
     ],
 )
 def test_a_host_without_an_answer_is_no_proof(
