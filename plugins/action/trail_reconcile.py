@@ -24,6 +24,7 @@ from ansible_collections.virtaudit.qemu.plugins.plugin_utils._report.whole impor
 )
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.reconciliation import (
     reconcile,
+    shortened,
     table,
 )
 
@@ -58,7 +59,7 @@ class ActionModule(ControllerAction):
         return {
             "changed": dest is not None,
             "sound": result["sound"],
-            "lines": table(result)[:_NAMED],
+            "lines": shortened(table(result), _NAMED, dest),
             "dest": dest,
         }
 

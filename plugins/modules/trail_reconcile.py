@@ -52,6 +52,7 @@ sound:
   returned: success, outside of check mode
 lines:
   description: What does not agree, and the counts of each host. These are at most 100 lines for people.
+    If there are more, the last line says how many.
   type: list
   elements: str
   returned: success, outside of check mode

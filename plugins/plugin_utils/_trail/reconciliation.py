@@ -65,7 +65,7 @@ def reconcile(
     for host in hosts:
         try:
             log = _log(host, answer_of(host))
-        except ValueError as exc:
+        except (ValueError, RecursionError) as exc:
             result["silent"].append({"host": host, "problem": str(exc)})
             continue
         written = holdings.hosts.get(host, Events())
@@ -167,6 +167,15 @@ def table(result: Data) -> list[str]:
         )
         lines.append(f"{host['host']}: {counted}")
     return [printable(line) for line in lines]
+
+
+def shortened(lines: list[str], most: int, dest: str | None) -> list[str]:
+    """Return the first lines. If some are left out, the last line says so, and where they are."""
+    if len(lines) <= most:
+        return lines
+    kept = lines[: most - 1]
+    where = f"; {dest} has the whole answer" if dest else ""
+    return [*kept, printable(f"... and {len(lines) - len(kept)} more lines{where}")]
 
 
 def _row(group: Data, what: str, who: str) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.file import 
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.lines import Lines
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.reconciliation import (
     reconcile,
+    shortened,
     table,
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.trail import (
@@ -219,3 +220,10 @@ def test_a_changed_file_is_no_proof(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"web01", b"web02", 1))
     assert len(trail_files(str(tmp_path))) == 1
     assert not compare(tmp_path, hv1=an_answer(an_item(1), an_item(2)))["sound"]
+
+
+def test_lines_that_are_left_out_are_counted(tmp_path: Path) -> None:
+    lines = [f"hv{number}" for number in range(5)]
+    assert shortened(lines, 5, None) == lines
+    assert shortened(lines, 4, None) == [*lines[:3], "... and 2 more lines"]
+    assert shortened(lines, 2, "/a.json")[1].endswith("; /a.json has the whole answer")
