@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import fcntl
 import os
+import time
 import typing as t
 
 from .directory import (
@@ -26,6 +27,9 @@ from .line import (
 )
 
 _NEW = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+# The lock is tried again for one second.
+_ATTEMPTS, _PAUSE = 100, 0.01
 
 
 class TrailFile:
@@ -145,7 +149,12 @@ def _lock(fd: int) -> None:
     The lock belongs to this process only. A worker is a fork, and if it shared the lock, it could keep the lock after the
     run was killed.
     """
-    try:
-        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        pass  # The file system has no locks. Then other runs assume that the run still goes on.
+    # Another run that begins at this moment holds a shared lock while it looks at the file.
+    for _attempt in range(_ATTEMPTS):
+        try:
+            fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except (BlockingIOError, PermissionError):
+            time.sleep(_PAUSE)
+        except OSError:
+            return  # The file system has no locks. Then other runs assume that the run still goes on.

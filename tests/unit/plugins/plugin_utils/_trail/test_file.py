@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import fcntl
 import json
 import os
 import resource
 import signal
 import stat
+import subprocess
+import sys
 import typing as t
 from pathlib import Path
 
@@ -230,3 +233,24 @@ def test_a_long_last_line_is_found(tmp_path: Path) -> None:
     last.close(None)
     assert last.previous["file"] == os.path.basename(file.path) != path.name
     assert last.previous["closed"] is True
+
+
+def test_the_look_of_another_run_does_not_keep_the_lock_from_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the run had no lock, later runs would vouch for a file that still grows."""
+    lockf, looks = fcntl.lockf, [BlockingIOError(), PermissionError()]
+
+    def busy(fd: t.Any, flags: int) -> None:
+        if flags & fcntl.LOCK_EX and looks:
+            raise looks.pop()
+        lockf(fd, flags)
+
+    monkeypatch.setattr(fcntl, "lockf", busy)
+    file = open_trail(tmp_path)
+    file.append(some_lines(1))
+    look = "import fcntl, sys; fcntl.lockf(open(sys.argv[1]), fcntl.LOCK_SH | fcntl.LOCK_NB)"
+    command = [sys.executable, "-c", look, file.path]
+    done = subprocess.run(command, stderr=subprocess.PIPE, check=False)
+    assert b"BlockingIOError" in done.stderr
+    file.close(None)
