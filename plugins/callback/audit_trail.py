@@ -426,4 +426,8 @@ def _name_run(task: t.Any, run: str) -> None:
     own = getattr(task, "_environment", Sentinel)
     if own is None or own is Sentinel:
         own = []
-    task._environment = [*(own if isinstance(own, list) else [own]), {_RUN: run}]
+    named = {_RUN: run}
+    own = own if isinstance(own, list) else [own]
+    # Ansible announces one task again for each host of the strategy free, and one handler each time that it is notified.
+    if own[-1:] != [named]:
+        task._environment = [*own, named]

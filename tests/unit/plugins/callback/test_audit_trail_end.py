@@ -12,12 +12,14 @@ import os
 import signal
 import subprocess
 import sys
+import types
 import typing as t
 from pathlib import Path
 
 import ansible
 import pytest
 
+from ansible_collections.virtaudit.qemu.plugins.callback import audit_trail
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.chain import (
     Checked,
     check_files,
@@ -243,6 +245,17 @@ def test_the_modules_know_the_run(place: Place) -> None:
     assert runs == [place.lines()[0]["virtaudit"]["run"]["id"]] * 7
     others = [line["virtaudit"]["fields"].get("other") for line in records]
     assert others == [None, *["2"] * 6]
+
+
+@pytest.mark.parametrize("own", [None, {"OTHER": "2"}, ["{{ given }}"]])
+def test_a_task_that_begins_again_is_told_the_run_once(own: t.Any) -> None:
+    """With the strategy free, a task begins once for each host. It is the same object each time."""
+    task = types.SimpleNamespace(_environment=own)
+    for _host in range(3):
+        audit_trail._name_run(task, "r1")
+    named = {"VIRTAUDIT_RUN": "r1"}
+    own = own if isinstance(own, list) else [own] if own else []
+    assert task._environment == [*own, named]
 
 
 def test_stdout_is_left_to_the_stdout_callback(place: Place) -> None:
