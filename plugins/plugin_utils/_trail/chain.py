@@ -66,12 +66,13 @@ class Checked:
         if self.problem is not None:
             return f"BROKEN      {self.path}: {self.problem}"
         counted = f"{self.lines} lines, {self.records} records, head {self.head}"
+        if self.closed and self.unwritten:
+            return f"sound       {self.path}: {counted}, and the run could not write {self.unwritten} further lines"
         if self.closed:
-            lost = f"; the run could not write {self.unwritten} further lines"
-            return f"sound       {self.path}: {counted}{lost if self.unwritten else ''}"
+            return f"sound       {self.path}: {counted}"
         torn = f", and line {self.lines + 1} breaks off" if self.torn else ""
         return (
-            f"unfinished  {self.path}: {counted}; there is no closing line{torn}. The run crashed, still goes on,"
+            f"unfinished  {self.path}: {counted}, and there is no closing line{torn}. The run crashed, still goes on,"
             " or the end was cut off"
         )
 

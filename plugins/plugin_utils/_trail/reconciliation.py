@@ -30,6 +30,10 @@ from .verify import verify
 _COLUMNS = ("HOST", "WHAT", "COUNT", "SINCE", "UNTIL", "WHO", "VMS", "RUN")
 
 
+class NoAnswerError(Exception):
+    """The answer of a host cannot be used. The text says why."""
+
+
 def reconcile(
     directory: str,
     hosts: t.Sequence[str],
@@ -65,7 +69,7 @@ def reconcile(
     for host in hosts:
         try:
             log = _log(host, answer_of(host))
-        except (ValueError, RecursionError) as exc:
+        except (NoAnswerError, ValueError, RecursionError) as exc:
             result["silent"].append({"host": host, "problem": str(exc)})
             continue
         written = holdings.hosts.get(host, Events())
@@ -99,22 +103,24 @@ def _began(files: t.Sequence[Checked]) -> int:
 
 
 def _log(host: str, text: str | None) -> HostLog:
-    """Read a host's answer. Raises :class:`ValueError` if it cannot be used."""
+    """Read a host's answer. Raises :class:`NoAnswerError` and :class:`ValueError` if it cannot be used."""
     if text is None:
-        raise ValueError("no answer came back; the output of its task says why")
+        raise NoAnswerError("no answer came back; the output of its task says why")
     data = json.loads(text)
     if not isinstance(data, dict) or data.get("failed"):
-        raise ValueError(str(data.get("msg")) if isinstance(data, dict) else "odd")
+        raise NoAnswerError(str(data.get("msg")) if isinstance(data, dict) else "odd")
     found = read_records(data)
     stats, asked = data.get("stats"), data.get("asked")
     if found is None or not isinstance(stats, dict) or not isinstance(asked, dict):
-        raise ValueError("its answer is not what vm_net_audit_info returns")
+        raise NoAnswerError("its answer is not what vm_net_audit_info returns")
     records, malformed = found
     if malformed:
-        raise ValueError(f"{malformed} records in its answer have not the shape of one")
+        raise NoAnswerError(
+            f"{malformed} records in its answer have not the shape of one"
+        )
     if unread := stats.get("unread"):
         example = unread[0] if isinstance(unread, list) else unread
-        raise ValueError(f"not all of its logs could be read: {example}")
+        raise NoAnswerError(f"not all of its logs could be read: {example}")
     first = [_milliseconds(each) for each in (stats.get("first"), asked.get("since"))]
     last = _milliseconds(asked.get("until") or asked.get("as_of"))
     # The times are cut to a millisecond.
@@ -127,7 +133,7 @@ def _milliseconds(text: t.Any) -> int:
     try:
         return round(parse_time("time", str(text)) * 1000)
     except OptionError as exc:
-        raise ValueError(f"its answer has an odd time: {exc}") from exc
+        raise NoAnswerError(f"its answer has an odd time: {exc}") from exc
 
 
 def table(result: Data) -> list[str]:
@@ -149,10 +155,7 @@ def table(result: Data) -> list[str]:
         for row in rows
     ]
     lines = lines if len(rows) > 1 else []
-    lines += [
-        f"{name}: this file is missing, and another run continues it"
-        for name in result["missing_files"]
-    ]
+    lines += _file_problems(result)
     lines += [each["text"] for each in result["files"] if each["status"]]
     lines += [
         f"{each['host']}: no answer: {each['problem']}" for each in result["silent"]
@@ -167,6 +170,13 @@ def table(result: Data) -> list[str]:
         )
         lines.append(f"{host['host']}: {counted}")
     return [printable(line) for line in lines]
+
+
+def _file_problems(result: Data) -> list[str]:
+    return [
+        f"{name}: this file is missing, and another run continues it"
+        for name in result["missing_files"]
+    ]
 
 
 def shortened(lines: list[str], most: int, dest: str | None) -> list[str]:

@@ -90,8 +90,8 @@ def _judge(
                 f"BROKEN      {each.path}: a known head says that it ended with {head.lines} lines and head {head.head}. Now it ends with"
                 f" {each.lines} lines and head {each.head}: it was cut or rewritten",
             )
-    if here is not None and (cut := _cut(each, files, here, begin)):
-        return Verdict(1, f"CUT         {each.path}: {cut}")
+    if cut := None if here is None else _cut(each, files, here, begin):
+        return Verdict(1, cut)
     if not each.closed:
         by = _anchored(each, files)
         if by is None:
@@ -106,13 +106,14 @@ def _judge(
             f"anchored    {each.path}: {each.lines} lines, {each.records} records, head {each.head}; its run wrote no"
             f" closing line, and the later file {by} vouches for these lines",
         )
+    said = each.describe()
     if signers is not None:
         try:
             who = check_signature(signers, f"{each.path}.sig", each.head)
         except HeadError as exc:
             return Verdict(1, f"BROKEN      {each.path}: {exc}")
-        return Verdict(0, f"{each.describe()}, signed by {who}")
-    return Verdict(0, each.describe())
+        said += f", signed by {who}"
+    return Verdict(0, said)
 
 
 def _cut(
@@ -123,7 +124,7 @@ def _cut(
         # If all files are older, the oldest file that must be there is missing too.
         kept = each.name < begin <= files[-1].name or each.name.startswith(begin)
         if not kept:
-            return f"it is cut at its start: the oldest file should be {begin}, and it is missing"
+            return f"CUT         {each.path}: it is cut at its start: the oldest file should be {begin}, and it is missing"
     # Somebody can also put a forged file before the others, so the oldest file alone shows nothing.
     names = [str(anchor["file"]) for anchor in each.anchors]
     names = [
@@ -132,7 +133,7 @@ def _cut(
     if not names:
         return None
     return (
-        f"it is cut at its start: this run continues {' and '.join(names)}, which is missing. If you have moved older"
+        f"CUT         {each.path}: it is cut at its start: this run continues {' and '.join(names)}, which is missing. If you have moved older"
         " files away, give the name of the oldest file that you keep as trail_verify_from"
     )
 

@@ -4,8 +4,8 @@
 
 """Finds the messages that Python files raise or give as warnings.
 
-A message is the text of one of the collection's exceptions, a text that is appended to a list named warnings,
-problems or hints, or a text for fail_json. If a function of the collection makes the text, the texts that it
+A message is the text of one of the collection's exceptions or of a verdict on a trail, a text that is appended to a list
+named warnings, problems or hints, or a text for fail_json. If a function of the collection makes the text, the texts that it
 returns are the messages.
 """
 
@@ -36,6 +36,7 @@ _CALLS = {
     "_warn": 0,
     "problem": -1,
     "Step": 1,
+    "Verdict": 1,
     "warn": 0,
     "warning": 0,
 }

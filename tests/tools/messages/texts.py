@@ -45,9 +45,14 @@ class Texts:
 
     def __init__(self) -> None:
         self.functions: dict[str, list[tuple[str, ast.FunctionDef]]] = defaultdict(list)
+        # The texts that a file keeps under names, by the file and the name.
+        self._kept: dict[tuple[str, str], ast.expr] = {}
 
     def add(self, path: str, tree: ast.Module) -> None:
-        """Add the functions of a file."""
+        """Add the functions and the texts of a file."""
+        for each in tree.body:
+            if isinstance(each, ast.Assign) and _is_text(each.value):
+                self._kept[path, last_name(each.targets[0])] = each.value
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef):
                 self.functions[node.name].append((path, node))
@@ -92,9 +97,11 @@ class Texts:
         """Return the known value of a parameter, or what its function assigns to a variable."""
         if name in scope.values:
             return scope.values[name]
-        if scope.function is None or scope.depth == _DEEPEST:
+        if scope.depth == _DEEPEST:
             return [ANY]
-        values = list(_assigned(name, scope.function))
+        values = list(_assigned(name, scope.function)) if scope.function else []
+        if not values and (scope.path, name) in self._kept:
+            values = [self._kept[scope.path, name]]
         return self._of_each(values, scope.deeper()) or [ANY]
 
     def _of_call(self, call: ast.Call, scope: Scope) -> list[str]:
@@ -131,6 +138,15 @@ def _parts(node: ast.JoinedStr, scope: Scope) -> Iterator[ast.AST]:
         yield value if plain and looked_at else part
 
 
+def _is_text(node: ast.expr) -> bool:
+    """Tell whether a value is a sentence, and not a name or a path."""
+    return (
+        isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and " " in node.value
+    )
+
+
 def _assigned(name: str, function: ast.FunctionDef) -> Iterator[ast.AST]:
     for node in ast.walk(function):
         targets: list[t.Any] = []
@@ -140,6 +156,8 @@ def _assigned(name: str, function: ast.FunctionDef) -> Iterator[ast.AST]:
             targets = [node.target]
         if name in map(last_name, targets):
             yield node.value  # type: ignore[attr-defined]
+        if isinstance(node, ast.NamedExpr) and node.target.id == name:
+            yield node.value
         if isinstance(node, (ast.For, ast.comprehension)) and name in map(
             last_name, ast.walk(node.target)
         ):

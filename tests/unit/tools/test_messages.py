@@ -54,6 +54,16 @@ PYTHON = [
         "def _why(x) -> str:\n    return f'{x} has no port'\n\ndef f(x):\n    raise BaseError(_why(x))",
         ["... has no port"],
     ),
+    (
+        "_WHY = 'the log is gone; copy it'\nraise BaseError(_WHY)",
+        ["the log is gone"],
+    ),
+    ("_PATH = '/a'\nraise BaseError(f'{_PATH} is not there')", ["... is not there"]),
+    (
+        "def _cut(x) -> str:\n    return f'CUT  {x}: it is cut'\n\ndef f(x):\n"
+        "    if cut := None if x is None else _cut(x):\n        return Verdict(1, cut)",
+        ["CUT ...: it is cut"],
+    ),
     ("report.warnings.append('the log is short')", ["the log is short"]),
     ("warnings += [f'{each} is empty' for each in logs]", ["... is empty"]),
     ("raise ValueError('no message for an operator')", []),
