@@ -174,7 +174,7 @@ class Collector:
         asked = question(data)
         # If a record has another shape, nobody can say which record it is.
         covered = range(0) if malformed else asked.covered
-        machine.look(read, covered, asked.uuid, asked.name)
+        machine.look(read, covered, asked.uuids, asked.name)
         return [
             *self._written(task, fresh),
             *self._malformed(task, malformed, "records"),

@@ -146,12 +146,13 @@ class Machine:
         self,
         read: t.AbstractSet[Event],
         covered: range,
-        uuid: str | None,
+        uuids: t.Collection[str] | None,
         name: str | None,
     ) -> None:
-        """Compare the sent records with the records that were read back, of one VM if the question was about one VM."""
+        """Compare the sent records with the records that were read back, of these VMs only if the question was about one VM."""
         for key, account in self.accounts.items():
-            asked = uuid in (None, key) and name in (None, account.name)
+            asked = uuids is None or key in uuids
+            asked = asked and name in (None, account.name)
             account.look(read, covered if asked else range(0))
 
     @property

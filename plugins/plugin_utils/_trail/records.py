@@ -189,10 +189,13 @@ def _finding(item: t.Any) -> Finding | None:
 
 
 class Question(t.NamedTuple):
-    """What vm_net_audit_info was asked. An event of ``covered``, in milliseconds, that it does not return is not there."""
+    """What vm_net_audit_info was asked. An event of ``covered``, in milliseconds, that it does not return is not there.
+
+    ``uuids`` are the VMs that the answer is about, or ``None`` for all VMs. ``name`` is the name that they must have.
+    """
 
     covered: range
-    uuid: str | None
+    uuids: t.Collection[str] | None
     name: str | None
 
 
@@ -202,16 +205,42 @@ def question(data: Data) -> Question:
     if not isinstance(asked, dict) or not asked:
         return Question(_NOTHING, None, None)
     uuid, name = _text(asked.get("uuid")), _text(asked.get("name"))
+    uuids = None if uuid is None else {uuid}
+    start = None
+    if uuid is not None or name is not None:
+        # The module stops at the start of the last run. A name means only the VM that had it last.
+        start, found = _last_run(data)
+        uuids = uuids or found or None
     stats = data.get("stats")
     unread = not isinstance(stats, dict) or stats.get("unread")
     narrow = asked.get("mac") or asked.get("until") or not asked.get("own_logs")
     since = asked.get("since")
-    begin = -1 if since is None else _milliseconds(since)
+    begin = (start or 0) - 1 if since is None else _milliseconds(since)
     end = _milliseconds(asked.get("as_of"))
     if unread or narrow or begin is None or end is None:
-        return Question(_NOTHING, uuid, name)
+        return Question(_NOTHING, uuids, name)
     # Both were cut to a millisecond, so an event of that millisecond may have been before it.
-    return Question(range(begin + 1, end), uuid, name)
+    return Question(range(begin + 1, end), uuids, name)
+
+
+def _last_run(data: Data) -> tuple[int | None, set[str]]:
+    """Return the millisecond in which the last run of the VM of an answer began, and the UUIDs in the answer.
+
+    If the oldest record is not the start of a run, the module has found none, and has read on to the boot or to the
+    beginning of the logs.
+    """
+    found = []
+    for item in data["events"] if isinstance(data.get("events"), list) else ():
+        record = _record(item, item, True, "log")
+        event = None if record is None else parse_event(record.event or "")
+        if record is not None and event is not None:
+            found.append((event, record, item.get("uid")))
+    uuids = {record.vm[0] or "" for _event, record, _uid in found}
+    if not found:
+        return None, uuids
+    event, record, uid = min(found, key=lambda each: each[0])
+    starts = record.type == "VIRT_MACHINE_ID" and record.fields.get("res") == "success"
+    return (event[0] if starts and uid == 0 else None), uuids
 
 
 def _milliseconds(text: t.Any) -> int | None:

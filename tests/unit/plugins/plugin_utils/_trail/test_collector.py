@@ -238,6 +238,37 @@ class TestReadBack:
         self.read(collector, **asked)
         assert counts(collector)["missing"] == missing
 
+    @pytest.mark.parametrize(
+        ("asked", "missing"),
+        [({"name": "web01"}, 0), ({"uuid": UUID}, 0), ({}, 1)],
+    )
+    def test_an_answer_about_one_vm_begins_with_its_last_run(
+        self, collector: Collector, asked: dict[str, t.Any], missing: int
+    ) -> None:
+        self.send(collector, 1, 2, 3, 4)
+        # The module read the log backwards, and stopped at the start of the second run.
+        log = a_log(an_item(2), an_item(4), **asked)
+        log["events"][0] |= {"type": "VIRT_MACHINE_ID"}
+        collector.whole(an_answer(log, AUDIT_INFO))
+        assert counts(collector)["missing"] == 1 + missing
+        assert counts(collector)["unchecked"] == 1 - missing
+
+    def test_the_oldest_record_may_be_the_start_that_somebody_forged(
+        self, collector: Collector
+    ) -> None:
+        self.send(collector, 1, 2)
+        log = a_log(an_item(2), name="web01")
+        log["events"][0] |= {"type": "VIRT_MACHINE_ID", "uid": 1000}
+        collector.whole(an_answer(log, AUDIT_INFO))
+        assert counts(collector)["missing"] == 1
+
+    def test_a_name_means_the_vm_that_had_it_last(self, collector: Collector) -> None:
+        other = "c1e2f3a4-0001-4000-8000-000000000099"
+        self.send(collector, 1, 2, uuid=other)
+        self.send(collector, 3, 4)
+        self.read(collector, 3, name="web01")
+        assert collector.totals()["hosts"][0]["missing_events"] == [an_event(4)]
+
     def test_a_log_that_could_not_be_read_may_have_it(
         self, collector: Collector
     ) -> None:
