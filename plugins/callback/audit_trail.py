@@ -24,7 +24,7 @@ description:
     schema has no name for stand under C(virtaudit). C(docs/audit_trail.schema.json) in the collection is a JSON Schema of the
     line. The callback never writes the arguments of tasks.
   - Each line has a SHA-256 of itself and of the line before it. The first line has the hash of the last line of the run
-    before, and of each other run that was still going on at that time. The playbook C(virtaudit.qemu.trail_verify) checks
+    before, and of each other run that was still going on when that run began. The playbook C(virtaudit.qemu.trail_verify) checks
     them and names the first wrong line. The hashes have no key, so somebody who can write the file can also compute
     new hashes. Only the file of the next run, or a copy elsewhere, shows that.
   - Each finding of M(virtaudit.qemu.vm_net_audit_info) is a line too, with C(event.kind) C(alert). A task that returns a

@@ -86,9 +86,10 @@ options:
     default: false
   verify:
     description:
-      - Whether to compare the trail with the host as it is now. The module looks at three things, which are the network
-        devices that C(/proc) shows for every qemu, whoever started it; the taps and macvtaps in the task's network
-        namespace that no VM holds; and the number of records that the kernel has lost.
+      - Whether to compare the trail with the host as it is now. The module looks at the network devices that
+        C(/proc) shows for every qemu, whoever started it; at the bridge or lower device and the packet filter of each NIC on
+        record; at the taps and macvtaps in the task's network namespace that no VM holds; and at the number of records that
+        the kernel has lost.
       - The module refuses O(logs) that name only other hosts. If O(logs) name no host, the module assumes that they are
         of this host, and warns.
     type: bool
