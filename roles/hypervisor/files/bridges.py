@@ -66,6 +66,16 @@ def addresses(link: Link, link_local: bool = False) -> set[str]:
     }
 
 
+def goes_with(address: str, gone: set[str]) -> bool:
+    """Tell whether the kernel may delete an IPv4 address together with others: with the first address of a network, it
+    deletes all of them.
+    """
+    network = ipaddress.ip_interface(address).network
+    return network.version == 4 and any(
+        ipaddress.ip_interface(each).network == network for each in gone
+    )
+
+
 class Bridges:
     """The wanted bridges, the existing bridges, and the commands that turn the existing ones into the wanted ones."""
 
@@ -239,8 +249,12 @@ class Bridges:
         if "UP" not in link["flags"]:
             todo.append(f"link set dev {name} up")
         wanted = {str(ipaddress.ip_interface(a)) for a in bridge.get("addresses") or []}
+        gone = addresses(link) - wanted
+        todo += [f"address delete {a} dev {name}" for a in sorted(gone)]
         todo += [
-            f"address delete {a} dev {name}" for a in sorted(addresses(link) - wanted)
+            f"address replace {a} dev {name}"
+            for a in sorted(wanted & addresses(link))
+            if goes_with(a, gone)
         ]
         todo += [
             f"address add {a} dev {name}"

@@ -218,6 +218,19 @@ def test_a_bridge_that_is_no_longer_wanted(
     assert found.commands("br0") == ["address delete 192.0.2.1/24 dev br0"]
 
 
+def test_an_address_that_the_kernel_may_delete_together_with_another(
+    host: t.Callable[..., bridges.Bridges],
+) -> None:
+    kept = ["192.0.2.2/24", "198.51.100.1/24", "2001:db8::2/64"]
+    there = mine("br0", addresses=["192.0.2.1/24", "2001:db8::1/64", *kept])
+    found = host([{"name": "br0", "mac": MAC, "addresses": kept}], there)
+    assert found.commands("br0") == [
+        "address delete 192.0.2.1/24 dev br0",
+        "address delete 2001:db8::1/64 dev br0",
+        "address replace 192.0.2.2/24 dev br0",
+    ]
+
+
 def test_a_port_that_moves(host: t.Callable[..., bridges.Bridges]) -> None:
     found = host(
         [{"name": "br0"}, {"name": "br1", "ports": ["p0"]}],
