@@ -32,7 +32,7 @@ STARTED_WITH = (
 )
 # Case matters in the values of these options. In the value of any other option, case matters only after the first word,
 # as in "exec /path".
-TEXTS = ("name", "krb5_principal", "krb5_key_file", "queue_file")
+TEXTS = ("name", "log_group", "krb5_principal", "krb5_key_file", "queue_file")
 Values = dict[str, str]
 # For each option that the role has set: "was", its value before or None, and "set", the value of the role.
 Memory = dict[str, dict[str, t.Any]]

@@ -229,6 +229,7 @@ def test_fewer_logs(text: str, given: dict[str, t.Any], why: str) -> None:
     [
         ("space_left_action = exec /sbin/x", {"space_left_action": "exec /sbin/X"}),
         ("name_format = user\nname = hv1", {"name": "HV1"}),
+        ("log_group = adm", {"log_group": "Adm"}),
     ],
 )
 def test_case_matters_in_paths_and_names(has: str, given: dict[str, t.Any]) -> None:
