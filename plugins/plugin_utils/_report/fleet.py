@@ -42,6 +42,11 @@ class Holder(t.NamedTuple):
     since: str
     event: str
 
+    @property
+    def called(self) -> str:
+        """The name of the VM, or its UUID if no record has the name."""
+        return self.vm or self.uuid
+
 
 class Fleet:
     """Collects who holds what, to find what two VMs hold. A NIC takes some hundred bytes."""
@@ -74,7 +79,7 @@ class Fleet:
 
 
 def _duplicate_mac(mac: str, holders: list[Holder]) -> Data:
-    where = " and ".join(f"VM {each.vm} on {each.host}" for each in holders)
+    where = " and ".join(f"VM {each.called} on {each.host}" for each in holders)
     message = (
         f"{mac} is held by {where} at once. On one network each of them loses frames to the other."
         " Give one of them another MAC address, or stop the one that should not run. Ignore this finding if the"
@@ -86,7 +91,7 @@ def _duplicate_mac(mac: str, holders: list[Holder]) -> Data:
 def _duplicate_vm(holders: list[Holder]) -> Data:
     where = " and ".join(each.host for each in holders)
     message = (
-        f"The VM {holders[0].vm} ({holders[0].uuid}) runs on {where} at once. Both may write to the same disk."
+        f"The VM {holders[0].called} ({holders[0].uuid}) runs on {where} at once. Both may write to the same disk."
         " Stop one of them. Ignore this finding if the inventory names one host twice, or if the VM is moving now."
     )
     return _finding("duplicate_vm", message, holders, None)

@@ -116,6 +116,16 @@ def test_a_vm_on_two_hosts_and_its_mac_are_found(reports: Reports) -> None:
         assert len(finding["events"]) == 2
 
 
+def test_a_vm_without_a_name_on_two_hosts_is_named_by_its_uuid(
+    reports: Reports,
+) -> None:
+    nameless = {**answer(1, 0), "grants": [make_grant(1, 1, vm=None)]}
+    reports.write({"hv1": nameless, "hv2": nameless})
+    for finding in reports.data()["findings"]:
+        assert "None" not in finding["message"]
+        assert f"VM {finding['uuid']}" in finding["message"]
+
+
 def test_a_mac_of_two_vms_is_found_on_one_host_too(reports: Reports) -> None:
     both = [make_grant(1, 1), make_grant(1, 2, mac=make_grant(1, 1)["mac"])]
     reports.write({"hv1": {**answer(1, 0), "grants": both}})
