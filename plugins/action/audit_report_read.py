@@ -13,6 +13,7 @@ import typing as t
 
 from ansible import constants
 from ansible.errors import AnsibleError
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._report.answers import (
@@ -58,7 +59,8 @@ class ActionModule(ActionBase):
             self._keep(host, {"failed": True, "msg": str(exc)})
             raise
         kept = {name: answer[name] for name in _KEPT if name in answer}
-        compared = bool(self._task.args.get("verify"))
+        # A template may give the text "false", which the module takes for false.
+        compared = boolean(self._task.args.get("verify"), strict=False)
         self._keep(host, {**kept, "verified": compared})
         returned = {name: answer[name] for name in _RETURNED if name in answer}
         return {"changed": False, **returned}
