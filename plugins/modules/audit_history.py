@@ -13,7 +13,8 @@ version_added: 1.1.0
 description:
   - Takes the histories that M(virtaudit.qemu.audit_report_read) has read on the hosts in the same run of a playbook, and
     makes one table of them.
-  - If the logs of a host do not reach back to the time that you asked for, the answer says so.
+  - If the logs of a host do not reach back to the time that you asked for, or are a copy that ends before it, the answer says
+    so.
   - The playbook C(virtaudit.qemu.audit_history) uses this module.
 author:
   - virtaudit contributors (@virtaudit)

@@ -135,7 +135,7 @@ _MAY_LACK = {
     **dict.fromkeys(("ticket", "ifname", "dev", "path", "exe"), _TEXT_OR_NULL),
     **dict.fromkeys(("auid", "ses", "pid", "fd"), _NUMBER_OR_NULL),
     "end_event": _TEXT_OR_NULL,
-    "first": _or_null(_TIME_KIND),
+    **dict.fromkeys(("first", "last"), _or_null(_TIME_KIND)),
 }
 # The report sets these. A host must not say that something is on another host, or known.
 _OURS = ("host", "hosts", "id", "new", "known")
@@ -145,7 +145,7 @@ class Answer(t.NamedTuple):
     """What a host answered. ``grants`` and the others are vm_net_audit_info's own values.
 
     ``verified`` says whether the trail was compared with the host. ``past`` says whether somebody asked for a time, and
-    ``until`` is the end of that time.
+    ``until`` is the end of that time. ``own_logs`` says whether the module read the host's own logs.
     """
 
     grants: list[Data]
@@ -156,6 +156,7 @@ class Answer(t.NamedTuple):
     verified: bool
     past: bool
     until: str | None
+    own_logs: bool
 
 
 def read_answer(text: str) -> Answer:
@@ -189,6 +190,7 @@ def read_answer(text: str) -> Answer:
         stats=data["stats"],
         verified=data.get("verified") is True,
         until=_until(data),
+        own_logs=(data.get("asked") or {}).get("own_logs") is not False,
         past=any((data.get("asked") or {}).get(each) for each in ("since", "until")),
     )
 

@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
+import time
 import typing as t
 from pathlib import Path
 
-from ...module_utils._time import parse_time
+from ...module_utils._time import iso, parse_time
 from .._trail.summary import columns_of, printable
-from .answer import Data, OddAnswerError, read_answer
+from .answer import Answer, Data, OddAnswerError, read_answer
 from .answers import answer_name
 from .network import network_text
 from .tables import HISTORY, csv_writer, row_of
@@ -19,19 +20,25 @@ from .timeline import clock
 from .whole import written_whole
 
 _COLUMNS = ("MAC", "HOST", "VM", "NETWORK", "SINCE", "UNTIL", "BY", "WHY")
+# So many seconds may pass on a host without a record.
+_RECENT = 3600
 
 
 class Found(t.NamedTuple):
-    """Who held the NIC, the oldest entry first; the hosts without an answer; the hosts whose logs do not reach back."""
+    """Who held the NIC, the oldest entry first; the hosts without an answer; the hosts whose logs do not have all of the time.
+
+    ``until`` is the end of the time, by host, if somebody asked for one that is over.
+    """
 
     held: list[Data]
     silent: list[Data]
     short: list[Data]
+    until: dict[str, str]
 
 
 def find(answers: Path, hosts: t.Sequence[str], since: float | None) -> Found:
     """Read the answers. ``since`` is the beginning of the time that was asked for, in seconds since the epoch."""
-    found = Found([], [], [])
+    found, now = Found([], [], [], {}), iso(time.time())
     for host in hosts:
         try:
             text = (answers / answer_name(host)).read_text(encoding="utf-8")
@@ -43,30 +50,51 @@ def find(answers: Path, hosts: t.Sequence[str], since: float | None) -> Found:
             found.silent.append({"host": host, "problem": problem})
             continue
         found.held.extend({"host": host, **each} for each in answer.history)
-        short = _short(answer.stats, since)
+        if answer.until is not None and answer.until < now:
+            found.until[host] = answer.until
+        short = _short(answer, since, found.until.get(host))
         if short is not None:
             found.short.append({"host": host, "problem": short})
     found.held.sort(key=lambda each: (each["since"], each["host"]))
     return found
 
 
-def _short(stats: Data, since: float | None) -> str | None:
+def _short(answer: Answer, since: float | None, until: str | None) -> str | None:
     """Return why there may be more than an answer shows, or ``None``."""
+    stats = answer.stats
     if stats["unread"]:
         return f"not all of its logs could be read: {stats['unread'][0]['path']}"
     first = stats.get("first")
     if not isinstance(first, str):
         return "its logs have no record at all"
+    reach = []
     if since is None or parse_time("first", first) > since:
-        return f"its logs begin at {clock(first)}"
-    return None
+        reach.append(f"begin at {clock(first)}")
+    if not answer.own_logs and _ends_before(stats.get("last"), since, until):
+        reach.append(f"end at {clock(stats['last'])}")
+    return f"its logs {' and '.join(reach)}" if reach else None
+
+
+def _ends_before(last: str | None, since: float | None, until: str | None) -> bool:
+    """Tell whether a copy of logs ends before the time that was asked for. A host writes its own log to this day."""
+    if last is None:
+        return False
+    end = parse_time("last", last)
+    if since is not None and end < since:
+        return True
+    return until is not None and end + _RECENT < parse_time("until", until)
+
+
+def _still(held: Data, found: Found) -> str:
+    until = found.until.get(held["host"])
+    return "held" if until is None else f"held at {clock(until)}"
 
 
 def lines(found: Found) -> list[str]:
     """Return a table for people, and below it what the table does not prove."""
     rows: list[t.Sequence[str]] = [_COLUMNS]
     for each in found.held:
-        until = clock(each["until"]) if each["until"] else "held"
+        until = clock(each["until"]) if each["until"] else _still(each, found)
         by = "no login" if each.get("auid") is None else f"auid {each['auid']}"
         row = [each["mac"], each["host"], each["vm"] or each["uuid"]]
         row += [network_text(each) or "?", clock(each["since"]), until, by]

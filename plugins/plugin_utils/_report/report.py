@@ -181,7 +181,7 @@ class Report:
             each["severity"] for each in answer.findings if each["known"] is None
         )
         if not answer.verified:
-            self._uncompared.add(host, answer.past)
+            self._uncompared.add(host, answer.past, answer.until)
         verified = {"verified": answer.verified}
         self._tables.add("hosts", {**mine, **verified, "stats": answer.stats})
         self._hosts.append(

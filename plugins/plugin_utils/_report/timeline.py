@@ -78,11 +78,14 @@ def rows_of(
     sessions = _by_uuid(answer.sessions)
     history = _by_uuid(answer.history)
     marks = _by_uuid(answer.findings)
+    # A report on the past does not know what came after that time.
+    past = answer.until is not None and answer.until == scale.end
+    still = f"and still then, at {clock(scale.end)}" if past else "until now"
     rows = []
     for uuid, anchor in anchors.items():
         mine, grants = sessions.get(uuid, []), held.get(uuid, [])
         found = marks.get(uuid, [])
-        nics = _networks(history.get(uuid, []), scale)
+        nics = _networks(history.get(uuid, []), scale, still)
         # An older version of the module has no history.
         told = nics or [*_resources(mine, scale), *_grants(mine, grants, scale)]
         runs = _runs(mine, scale)
@@ -118,13 +121,13 @@ def _runs(sessions: list[Data], scale: Scale) -> t.Iterator[Bar]:
         )
 
 
-def _networks(history: list[Data], scale: Scale) -> list[Bar]:
-    """Return a bar for each network that a NIC was on."""
+def _networks(history: list[Data], scale: Scale, still: str) -> list[Bar]:
+    """Return a bar for each network that a NIC was on. ``still`` is for those that it is on at the end."""
     bars = []
     for held in sorted(history, key=lambda each: (each["mac"], each["since"])):
         network, ticket = network_text(held), held.get("ticket")
         where = f" on {network}" if network else ""
-        until = f"to {clock(held['until'])}" if held["until"] else "until now"
+        until = f"to {clock(held['until'])}" if held["until"] else still
         why = f", ticket {ticket}" if ticket else ""
         text = f"{held['mac']}{where}: {clock(held['since'])} {until}{why}"
         place = scale.place(held["since"], held["until"])

@@ -234,6 +234,10 @@ def test_the_report_names_hosts_that_were_not_compared(reports: Reports) -> None
     outcome = reports.write({"hv1": {**unlooked, "asked": {"since": "2026-01-01"}}})
     assert outcome.unverified is not None
     assert outcome.unverified.endswith("hold now, as a time was asked for.")
+    asked = {"until": "2026-11-30T07:00:00.000Z"}
+    outcome = reports.write({"hv1": {**unlooked, "asked": asked}})
+    assert str(outcome.unverified).endswith("as it was at 2026-11-30 07:00:00.")
+    assert "as it was at 2026-11-30 07:00:00." in reports.page()
 
 
 def test_no_cell_is_a_formula(reports: Reports) -> None:

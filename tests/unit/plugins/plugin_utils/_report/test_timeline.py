@@ -16,6 +16,7 @@ from ansible_collections.virtaudit.qemu.plugins.plugin_utils._report.answer impo
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._report.timeline import (
     Bar,
     anchors_of,
+    clock,
     rows_of,
     scale_of,
 )
@@ -69,6 +70,16 @@ def test_each_network_has_a_bar_with_its_ticket() -> None:
     assert bars[2].text.endswith(", ticket INC-3")
     assert bars[3].text.endswith(" until now")
     assert " on br0, vlan 2, filter address: " in bars[3].text
+
+
+def test_a_report_on_the_past_says_nothing_about_now() -> None:
+    until = iso(BEGAN + 900)
+    given = {**moved(), "asked": {"until": until}}
+    bars = [each for each in bars_of(given) if each.kind == "nic"]
+    assert bars[3].text.endswith(f" and still then, at {clock(until)}")
+    given["asked"]["until"] = iso(BEGAN + 9000)
+    bars = [each for each in bars_of(given) if each.kind == "nic"]
+    assert bars[3].text.endswith(" until now")
 
 
 def test_without_a_history_the_bars_are_those_of_the_runs() -> None:
