@@ -103,7 +103,9 @@ findings:
   type: int
   returned: success, outside of check mode
 unverified:
-  description: A sentence that names the hosts that were not compared with their logs. Null if all were compared.
+  description:
+    - A sentence that names the hosts whose trail was not compared with what they hold now. Null if all were compared.
+    - If somebody asked for a time that is over, it also says at which time the trail was as the report shows it.
   type: str
   returned: success, outside of check mode
 silent:

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import typing as t
+
+# The directory may be one that others can write to, such as /tmp. Their files and links are not used.
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @contextlib.contextmanager
@@ -18,8 +22,13 @@ def written_whole(path: str, mode: int, errors: str = "strict") -> t.Iterator[t.
     ``mode`` is the mode of a new file. ``errors`` says how to write text that UTF-8 cannot hold. Line ends are not
     changed. Raises :class:`OSError`.
     """
-    part = f"{path}.part"
-    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-    with open(fd, "w", encoding="utf-8", errors=errors, newline="") as out:
-        yield out
-    os.replace(part, path)
+    part = f"{path}.{secrets.token_hex(8)}.part"
+    fd = os.open(part, _NEW, mode)
+    try:
+        with open(fd, "w", encoding="utf-8", errors=errors, newline="") as out:
+            yield out
+        os.replace(part, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(part)
+        raise
