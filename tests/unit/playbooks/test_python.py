@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""No task imports Python from the directory in which somebody started it, because others may write there."""
+"""No task imports Python from the directory in which somebody started it, and check mode checks a trail too."""
 
 from __future__ import annotations
 
@@ -39,6 +39,12 @@ def test_a_role_starts_python_in_a_directory_of_root(path: Path) -> None:
     for task in filter(runs_python, all_tasks(yaml.safe_load(path.read_text("utf-8")))):
         (options,) = (task[each] for each in task if each.startswith("ansible.builtin"))
         assert options["chdir"] == "/", task["name"]
+
+
+def test_trail_verify_checks_in_check_mode_too() -> None:
+    (play,) = yaml.safe_load((ROOT / "playbooks/trail_verify.yml").read_text("utf-8"))
+    commands = [each for each in play["tasks"] if "ansible.builtin.command" in each]
+    assert [each["check_mode"] for each in commands] == [False, False]
 
 
 def test_trail_verify_imports_nothing_from_the_current_directory(
