@@ -171,6 +171,12 @@ asked:
       description: Whether the module read the host's own logs, and not those of O(logs).
       type: bool
       returned: always
+    boot:
+      description:
+        - If the module looked at no record from before the last boot of the host, the time of the first record since then, in
+          UTC. Null otherwise.
+      type: str
+      returned: always
     as_of:
       description:
         - When the module began to read the logs, by the host's clock, in UTC. The answer may lack what was recorded

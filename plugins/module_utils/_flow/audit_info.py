@@ -86,6 +86,9 @@ def run(params: t.Mapping[str, t.Any], answer: Answer, keep_index: bool = True) 
             **extent.result(),
         }
         answer.warnings += warnings_of(logs, extent, wanted, found, counted, doubts)
+        if found.since_boot and wanted.since is None:
+            # Without the time of the boot, the answer proves no absence.
+            answer.asked["boot"] = iso(now if found.mark is None else found.mark.time)
     unread_findings(trail.findings, unread, now)
     if before is not None:
         _compare(trail, before, begin, answer)
@@ -157,6 +160,7 @@ def _asked(wanted: Wanted, own_logs: bool) -> dict[str, t.Any]:
         "since": None if wanted.since is None else iso(wanted.since),
         "until": None if wanted.until is None else iso(wanted.until),
         "own_logs": own_logs,
+        "boot": None,
         # The kernel's times are those of its last tick, which can be 10 ms old.
         "as_of": iso(time.time() - 0.01),
     }

@@ -153,11 +153,13 @@ def _end(logs: Logs, wanted: Wanted) -> t.Iterator[Boot | Forged]:
 class Recalled:
     """What is on record of a VM.
 
-    ``since_boot`` tells that the search went back no further than the host's last boot.
+    ``since_boot`` tells that the search went back no further than the host's last boot. ``mark`` is the first record
+    since then, if the logs show it.
     """
 
     items: t.Iterable[Item]
     since_boot: bool = False
+    mark: Mark | None = None
 
 
 def recall(
@@ -177,7 +179,7 @@ def recall(
         resolved = resolve(newest)
     since_boot = resolved.since_boot
     if not resolved.vms:
-        return Recalled(resolved.untrusted[::-1], since_boot)
+        return Recalled(resolved.untrusted[::-1], since_boot, newest.mark)
     uuids = {uuid for uuid, _name in resolved.vms}
     found: list[Item] = []
     # VMs whose older records do not matter.
@@ -211,7 +213,8 @@ def recall(
         if settled >= resolved.vms and wanted.is_before(item):
             break
     found.reverse()
-    return Recalled([*with_mark(found, newest.mark), *_end(logs, wanted)], since_boot)
+    items = [*with_mark(found, newest.mark), *_end(logs, wanted)]
+    return Recalled(items, since_boot, newest.mark)
 
 
 def _begins(item: Item, uuid: str, name: str | None) -> bool:

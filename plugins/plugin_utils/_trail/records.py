@@ -206,25 +206,27 @@ def question(data: Data) -> Question:
         return Question(_NOTHING, None, None)
     uuid, name = _text(asked.get("uuid")), _text(asked.get("name"))
     uuids = None if uuid is None else {uuid}
-    start = None
+    start: int | None = 0
     if uuid is not None or name is not None:
         # The module stops at the start of the last run. A name means only the VM that had it last.
         start, found = _last_run(data)
         uuids = uuids or found or None
+        if start == 0 and asked.get("boot") is not None:
+            start = _milliseconds(asked["boot"])
     stats = data.get("stats")
     unread = not isinstance(stats, dict) or stats.get("unread")
     narrow = asked.get("mac") or asked.get("until") or not asked.get("own_logs")
     since = asked.get("since")
-    begin = (start or 0) - 1 if since is None else _milliseconds(since)
+    begin = start if since is None else _milliseconds(since)
     end = _milliseconds(asked.get("as_of"))
     if unread or narrow or begin is None or end is None:
         return Question(_NOTHING, uuids, name)
-    # Both were cut to a millisecond, so an event of that millisecond may have been before it.
+    # These were cut to a millisecond, so an event of that millisecond may have been before it.
     return Question(range(begin + 1, end), uuids, name)
 
 
-def _last_run(data: Data) -> tuple[int | None, set[str]]:
-    """Return the millisecond in which the last run of the VM of an answer began, and the UUIDs in the answer.
+def _last_run(data: Data) -> tuple[int, set[str]]:
+    """Return the millisecond before the last run of the VM of an answer began, or 0, and the UUIDs in the answer.
 
     If the oldest record is not the start of a run, the module has found none, and has read on to the boot or to the
     beginning of the logs.
@@ -237,10 +239,10 @@ def _last_run(data: Data) -> tuple[int | None, set[str]]:
             found.append((event, record, item.get("uid")))
     uuids = {record.vm[0] or "" for _event, record, _uid in found}
     if not found:
-        return None, uuids
+        return 0, uuids
     event, record, uid = min(found, key=lambda each: each[0])
     starts = record.type == "VIRT_MACHINE_ID" and record.fields.get("res") == "success"
-    return (event[0] if starts and uid == 0 else None), uuids
+    return (event[0] - 1 if starts and uid == 0 else 0), uuids
 
 
 def _milliseconds(text: t.Any) -> int | None:

@@ -219,6 +219,10 @@ class TestReadBack:
             ({"uuid": "c1e2f3a4-0001-4000-8000-000000000099"}, 0),
             ({"name": "web02"}, 0),
             ({"since": "2026-12-01T00:00:00.000Z"}, 0),
+            # The host booted after the record.
+            ({"uuid": UUID, "boot": "2026-11-23T07:55:04.000Z"}, 1),
+            ({"uuid": UUID, "boot": "2026-11-23T07:56:00.000Z"}, 0),
+            ({"uuid": UUID, "boot": "odd"}, 0),
             # Only a part.
             ({"mac": "52:54:00:00:00:01"}, 0),
             ({"until": "2026-12-01T00:00:00.000Z"}, 0),
