@@ -44,7 +44,7 @@ description:
   - At its end a run sends the head of its file to the journal or to syslog (O(anchor)), and signs it (O(sign_key)). With
     that, the playbook C(virtaudit.qemu.trail_verify) finds out if somebody cut, rewrote or removed the newest file.
   - If the file of an earlier run has a record, a later run does not write it again when it reads the log back. So no
-    C(event.id) is there twice.
+    C(event.id) is there twice, unless the two runs went on at the same time.
   - The callback gives the id of the run to the modules, as C(VIRTAUDIT_RUN) in the environment.
 requirements:
   - You enable the callback by its full name, C(callbacks_enabled = virtaudit.qemu.audit_trail). The short name does nothing.
