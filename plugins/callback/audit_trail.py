@@ -34,8 +34,8 @@ description:
     that a record is missing. O(virtaudit.qemu.vm_net_audit_info#module:mac), O(virtaudit.qemu.vm_net_audit_info#module:until)
     and O(virtaudit.qemu.vm_net_audit_info#module:logs) narrow an answer, a log can be unreadable, and a record can be younger
     than the reading. Such an answer can only prove that a record is there. An answer about one VM, without
-    O(virtaudit.qemu.vm_net_audit_info#module:since), can say only of the last run of this VM that a record is missing. The callback writes records of the logs that the trail
-    does not have yet.
+    O(virtaudit.qemu.vm_net_audit_info#module:since), can say only of the last run of this VM that a record is missing. The
+    callback writes records of the logs that the trail does not have yet.
   - At the end of the run the callback prints a table of who was granted what. It prints to stderr if stdout is no terminal, or
     if stdout belongs to a stdout callback that prints JSON. This is so for everything that it prints.
   - C(virtaudit.job) of each line says who started the job, as AWX, C(ansible-runner) and the login tell it. They tell it

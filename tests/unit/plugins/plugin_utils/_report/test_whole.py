@@ -26,8 +26,13 @@ def test_the_link_of_another_user_is_not_followed(tmp_path: Path) -> None:
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "it.csv"
     path.write_text("old")
-    with pytest.raises(KeyError), written_whole(str(path), 0o600) as out:
-        out.write("new")
-        raise KeyError
+
+    def fail() -> None:
+        with written_whole(str(path), 0o600) as out:
+            out.write("new")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
