@@ -173,10 +173,10 @@ asked:
       returned: always
     boot:
       description:
-        - If the module looked at no record from before the last boot of the host, the time of the first record since then, in
-          UTC. Null otherwise.
+        - The time of the first record since the last boot of the host, in UTC. The module looked at no record from before
+          it.
       type: str
-      returned: always
+      returned: if the answer goes back only to the last boot
     as_of:
       description:
         - When the module began to read the logs, by the host's clock, in UTC. The answer may lack what was recorded

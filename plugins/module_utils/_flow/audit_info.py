@@ -160,7 +160,6 @@ def _asked(wanted: Wanted, own_logs: bool) -> dict[str, t.Any]:
         "since": None if wanted.since is None else iso(wanted.since),
         "until": None if wanted.until is None else iso(wanted.until),
         "own_logs": own_logs,
-        "boot": None,
         # The kernel's times are those of its last tick, which can be 10 ms old.
         "as_of": iso(time.time() - 0.01),
     }
