@@ -18,6 +18,7 @@ from .._analysis.trail import Trail
 from .._audit.netlink import AuditSocket
 from .._device import Device
 from .._log.nodes import OwnNodes
+from .._net import holdings
 from .._net.nic_link import guest_side_mac
 from .._proc import Process
 from .._time import iso
@@ -173,7 +174,8 @@ def _take_one(granted: Device, devices: list[Device]) -> bool:
         # Compare the device numbers, because nodes with different paths can open the same device.
         node = device.rdev == granted.rdev
         same = granted.path is None or (node and device.dev in (None, granted.dev))
-        if same and granted.fd in (None, device.fd):
+        # A hidden device has no descriptor.
+        if same and (device.fd is None or granted.fd in (None, device.fd)):
             devices.remove(device)
             return True
     return False
@@ -231,8 +233,8 @@ def _add_unrecorded(
             Finding(
                 code="unrecorded_fd",
                 severity="medium" if older else "high",
-                message=f"VM {holder.name or 'without a name'} (qemu, pid {holder.process.pid}) holds {what} as"
-                f" descriptor {device.fd}, and no record says who gave it. {advice}.",
+                message=f"VM {holder.name or 'without a name'} (qemu, pid {holder.process.pid}) holds {what}"
+                f" {holdings.where(device.fd)}, and no record says who gave it. {advice}.",
                 time=now,
                 vm=holder.name,
                 uuid=holder.uuid,

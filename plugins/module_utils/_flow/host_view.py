@@ -79,10 +79,10 @@ def look() -> Look:
     vms = {note.process: note for note in statedir.other_notes("")}
     holders = {}
     for process in all_processes():
-        devices = tuple(_told_apart(process, links))
         note = vms.get(process)
         # A qemu that holds nothing counts, too, because the trail may say that it holds something.
         runs_vm = note is not None or is_qemu(process)
+        devices = tuple(_told_apart(process, links, runs_vm))
         if not devices and not runs_vm:
             continue
         name, uuid = told(process.command_line())
@@ -95,9 +95,14 @@ def look() -> Look:
     return Look(holders, links, places, namespaces.foreign() is None)
 
 
-def _told_apart(process: Process, links: t.Container[str]) -> t.Iterator[Device]:
-    """Yield the devices that a process holds. One whose link only has the name of one of ``links`` gets another name."""
-    for opened in holdings.of(process):
+def _told_apart(
+    process: Process, links: t.Container[str], runs_vm: bool
+) -> t.Iterator[Device]:
+    """Yield the devices that a process holds. One whose link only has the name of one of ``links`` gets another name.
+
+    A VM may also hide devices in a thread.
+    """
+    for opened in holdings.of(process) + (holdings.hidden(process) if runs_vm else []):
         name = opened.dev
         if (
             name is None

@@ -10,6 +10,7 @@ Sources: ``proc(5)``, ``Documentation/networking/tuntap.rst``, ``Documentation/a
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import stat
@@ -28,6 +29,7 @@ from .._device import (
 )
 from .._files import read_kernel_file
 from .._proc import Process, all_processes, raise_exhausted
+from .._threads import Files, own_files
 from . import sysfs
 from .foreign_tap import is_foreign
 
@@ -43,7 +45,8 @@ _RELEASE_STEP_SECONDS = 0.002
 
 
 class Holding(t.NamedTuple):
-    """Somebody holds a link or a vdpa device. ``process`` and ``fd`` are ``None`` if /proc does not show the holder.
+    """Somebody holds a link or a vdpa device. ``process`` is ``None`` if /proc does not show the holder, and ``fd`` is
+    ``None`` also if only a thread of the holder has it.
 
     ``problem`` says in words why a link counts as held although no process holds it.
     """
@@ -63,16 +66,33 @@ class Holding(t.NamedTuple):
                 "its way through a socket, or the kernel keeps one for a process"
             )
         program = self.process.exe() or "a program that cannot be read"
-        return f"pid {self.process.pid} ({program}) holds {self.ifname} as descriptor {self.fd}"
+        return (
+            f"pid {self.process.pid} ({program}) holds {self.ifname} {where(self.fd)}"
+        )
 
 
-def of(process: Process) -> list[Device]:
+def of(process: Files) -> list[Device]:
     """Return all network devices that a process holds, by descriptor, or none if the process has ended."""
     found = (at(process, fd) for fd in sorted(process.fds()))
     return [opened for opened in found if opened is not None]
 
 
-def at(process: Process, fd: int) -> Device | None:
+def hidden(process: Process) -> list[Device]:
+    """Return the network devices that :func:`of` does not show, because only another thread of the process has them.
+
+    They have no descriptor, because the descriptors of a process are those of its first thread.
+    """
+    tables = [of(files) for files in own_files(process)]
+    shared = of(process) if any(tables) else []
+    return [
+        dataclasses.replace(opened, fd=None)
+        for table in tables
+        for opened in table
+        if opened not in shared
+    ]
+
+
+def at(process: Files, fd: int) -> Device | None:
     """Return the network device behind a descriptor, or ``None`` if it is something else."""
     node = _node_at(process, fd)
     if node is None:
@@ -160,7 +180,14 @@ def _is_still(known: Device, now: Device) -> bool:
 def words(opened: Device) -> str:
     """Return a held device in words for a message."""
     link = f" ({opened.dev})" if opened.dev else ""
-    return f"{opened.path}{link} as descriptor {opened.fd}"
+    return f"{opened.path}{link} {where(opened.fd)}"
+
+
+def where(fd: int | None) -> str:
+    """Return in words where a process has a device open."""
+    if fd is None:
+        return "in a thread with descriptors of its own, which /proc/<pid>/task/<thread>/fd shows"
+    return f"as descriptor {fd}"
 
 
 def wait_released(process: Process, devices: t.Sequence[Device]) -> list[Device]:
@@ -229,14 +256,16 @@ def _wait(look: t.Callable[[], _Found]) -> _Found:
 
 
 def _search(name: str, first: Process | None) -> Holding | None:
-    for process in (*([first] if first else []), *all_processes()):
-        for opened in of(process):
-            if opened.dev == name and is_behind(process, opened, name):
-                return Holding(name, process, opened.fd)
+    # The second look takes longer, and hardly ever finds something.
+    for look in (of, hidden):
+        for process in (*([first] if first else []), *all_processes()):
+            for opened in look(process):
+                if opened.dev == name and is_behind(process, opened, name):
+                    return Holding(name, process, opened.fd)
     return None
 
 
-def _node_at(process: Process, fd: int) -> tuple[str, int] | None:
+def _node_at(process: Files, fd: int) -> tuple[str, int] | None:
     """Return the path and the device number of the character device behind a descriptor."""
     for thread in process.files():
         link = f"{thread}/fd/{fd}"
@@ -255,7 +284,7 @@ def _node_at(process: Process, fd: int) -> tuple[str, int] | None:
     return None
 
 
-def _interface_of(process: Process, fd: int, path: str, rdev: int) -> str | None:
+def _interface_of(process: Files, fd: int, path: str, rdev: int) -> str | None:
     if rdev == TUN_RDEV:
         return _tun_name(process, fd)
     if rdev == VHOST_NET_RDEV:
@@ -269,7 +298,7 @@ def _interface_of(process: Process, fd: int, path: str, rdev: int) -> str | None
     return None if stale else name
 
 
-def _tun_name(process: Process, fd: int) -> str | None:
+def _tun_name(process: Files, fd: int) -> str | None:
     for thread in process.files():
         try:
             said = read_kernel_file(f"{thread}/fdinfo/{fd}")

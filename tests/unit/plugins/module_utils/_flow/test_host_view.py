@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from ansible_collections.virtaudit.qemu.plugins.module_utils._analysis.place import (
@@ -144,11 +146,53 @@ def test_a_tap_with_the_same_name_in_another_namespace_is_not_the_link(
     assert sorted(found, key=str) == sorted(findings, key=str)
 
 
+# what the first thread of the VM has open, what only another thread of it has open, and the findings
+HIDERS: list[tuple[list[Device], list[Device], list[str]]] = [
+    ([TAP], [], []),
+    ([], [TAP], []),
+    ([TAP], [TAP], ["unrecorded_fd"]),
+    ([], [], ["leaked_device", "stale_grant"]),
+]
+
+
+@pytest.mark.parametrize("runs_vm", [True, False])
+@pytest.mark.parametrize(("shown", "hidden", "codes"), HIDERS)
+def test_a_vm_that_hides_a_device_in_a_thread_holds_it(
+    monkeypatch: pytest.MonkeyPatch,
+    shown: list[Device],
+    hidden: list[Device],
+    codes: list[str],
+    runs_vm: bool,
+) -> None:
+    monkeypatch.setattr(sysfs, "names", lambda: ["vt01"])
+    monkeypatch.setattr(sysfs, "is_tap", lambda name: True)
+    monkeypatch.setattr(sysfs, "address", lambda name: MAC)
+    monkeypatch.setattr(host_view, "_places_of", lambda names: {})
+    monkeypatch.setattr(statedir, "other_notes", lambda uuid: [])
+    monkeypatch.setattr(host_view, "all_processes", lambda: [QEMU])
+    monkeypatch.setattr(host_view, "is_qemu", lambda process: runs_vm)
+    monkeypatch.setattr(host_view, "told", lambda words: ("web01", UUID))
+    monkeypatch.setattr(holdings, "of", lambda process: shown)
+    nameless = [dataclasses.replace(each, fd=None) for each in hidden]
+    monkeypatch.setattr(holdings, "hidden", lambda process: nameless)
+    monkeypatch.setattr(holdings, "is_behind", lambda process, opened, name: True)
+    trail = Trail()
+    trail.read(Story().open().attach(fds=[7]).items, 5000.0)
+    if runs_vm:
+        compare.compare(trail, host_view.look(), host_view.look(), 0.0, 5000.0)
+        found = trail.findings.all()
+        assert sorted(each.code for each in found) == codes
+        assert all("as descriptor None" not in each.message for each in found)
+    else:
+        # The process of a user can make a tap of any name in a namespace of his own.
+        assert [*host_view._told_apart(QEMU, ["vt01"], False)] == shown
+
+
 def test_only_a_link_of_this_namespace_can_have_a_namesake(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A VM whose tap is in another namespace keeps the tap's name, as long as no link here has it."""
     monkeypatch.setattr(holdings, "of", lambda process: [TAP])
     monkeypatch.setattr(holdings, "is_behind", lambda process, opened, name: False)
-    assert list(host_view._told_apart(QEMU, ["vt02"])) == [TAP]
-    assert list(host_view._told_apart(QEMU, ["vt01"])) != [TAP]
+    assert list(host_view._told_apart(QEMU, ["vt02"], True)) == [TAP]
+    assert list(host_view._told_apart(QEMU, ["vt01"], True)) != [TAP]

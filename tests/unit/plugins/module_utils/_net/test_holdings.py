@@ -5,6 +5,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import typing as t
 
 import pytest
 
@@ -168,3 +171,64 @@ def test_a_macvtap_whose_link_was_deleted_is_still_held(
     assert nameless not in holdings.beside(holder, [HELD[203]])
     assert 203 in holder.fds()
     assert holdings.still_at(holder, HELD[203])
+
+
+# A second thread gets descriptors of its own, or shares them, and opens a device.
+HIDING = """
+import ctypes, os, sys, threading
+def hide():
+    assert ctypes.CDLL(None).unshare(int(sys.argv[1])) == 0
+    os.open("/dev/full", os.O_RDONLY)
+    print(1, flush=True)
+    sys.stdin.read()
+thread = threading.Thread(target=hide)
+thread.start()
+thread.join()
+"""
+# include/uapi/linux/sched.h
+CLONE_FILES = 0x400
+MACHINES = [os.uname().machine, "a machine without kcmp"]
+
+
+@pytest.fixture(name="hider")
+def fixture_hider(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> t.Iterator[Process]:
+    """A process one of whose threads has a macvtap open, on a machine. It also takes what that thread unshares."""
+    machine, unshared = request.param
+    full = os.stat("/dev/full").st_rdev
+    numbers = (os.major(full), os.minor(full))
+    monkeypatch.setattr(
+        sysfs, "macvtap_of", lambda *given: "mv0" if given == numbers else None
+    )
+    monkeypatch.setattr(sysfs, "macvtap_rdev", lambda name: "1:7")
+    real = os.uname()
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result([*real[:4], machine]))
+    with subprocess.Popen(
+        [sys.executable, "-c", HIDING, str(unshared)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"1\n"
+        found = process_of(child)
+        monkeypatch.setattr(holdings, "all_processes", lambda: [found])
+        yield found
+        child.kill()
+
+
+@pytest.mark.parametrize(
+    "hider", [(each, CLONE_FILES) for each in MACHINES], indirect=True
+)
+def test_a_thread_cannot_hide_a_device(hider: Process) -> None:
+    assert holdings.of(hider) == []
+    assert holdings.hidden(hider) == [Device("/dev/full", "01:07", "mv0", None)]
+    found = holdings._search("mv0", None)
+    assert found == holdings.Holding("mv0", hider)
+    assert "holds mv0 in a thread with descriptors of its own" in str(found)
+
+
+@pytest.mark.parametrize("hider", [(each, 0) for each in MACHINES], indirect=True)
+def test_a_device_that_all_threads_share_is_not_hidden(hider: Process) -> None:
+    assert [each.dev for each in holdings.of(hider)] == ["mv0"]
+    assert holdings.hidden(hider) == []
