@@ -224,7 +224,7 @@ def _take_out(
     vm: Vm, note: Note, step: Step, report: Report, messages: Messages
 ) -> list[str]:
     """Detach the NICs that the task replaces. Return the ports that this freed."""
-    from .outcome import Outcome
+    from .outcome import Outcome, held_elsewhere
     from .release import release
 
     before = set(vm.live.free_ports())
@@ -236,6 +236,8 @@ def _take_out(
         failed = f"the task could not replace {outcome.mac}:"
         if outcome.left is not None:
             raise LinkError(f"{failed} {outcome.left}")
+        if outcome.holding is not None:
+            raise PendingError(f"{failed} {held_elsewhere(vm.name, outcome)}")
         if outcome.pending:
             why = outcome.refused or (
                 f"the guest did not release it within {vm.target.timeout:g} s"

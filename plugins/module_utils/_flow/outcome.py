@@ -59,6 +59,14 @@ def still_shown(name: str, outcomes: t.Iterable[Outcome]) -> list[str]:
     ]
 
 
+def held_elsewhere(name: str, outcome: Outcome) -> str:
+    """Say that a process other than the qemu of VM ``name`` still holds the device of a NIC."""
+    return (
+        f"VM {name} has given up {outcome.mac}, but its device is not free: {outcome.holding}. So the task recorded no "
+        "detach and no close for it. End that process, or find out how it got the device, and run the task again"
+    )
+
+
 def require_gone(
     name: str, timeout: float, force: bool, outcomes: t.Sequence[Outcome]
 ) -> None:
@@ -69,8 +77,7 @@ def require_gone(
     """
     problems = [outcome.left for outcome in outcomes if outcome.left is not None]
     problems += [
-        f"VM {name} has given up {outcome.mac}, but its device is not free: {outcome.holding}. So the task recorded no "
-        "detach and no close for it. End that process, or find out how it got the device, and run the task again"
+        held_elsewhere(name, outcome)
         for outcome in outcomes
         if outcome.holding is not None
     ]

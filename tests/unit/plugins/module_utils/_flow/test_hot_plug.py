@@ -12,8 +12,11 @@ import typing as t
 import pytest
 
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
+    LinkError,
     MonitorError,
+    PendingError,
     StuckError,
+    VirtauditError,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._flow import (
     hot_plug,
@@ -22,7 +25,11 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._flow import (
 from ansible_collections.virtaudit.qemu.plugins.module_utils._flow.outcome import (
     Outcome,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._flow.plan import Step
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net import holdings
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net.holdings import (
+    Holding,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.plug import (
     Offer,
     plug,
@@ -114,3 +121,59 @@ def test_an_unlisted_nic_that_only_the_guest_keeps_is_said(
     hot_plug._detach_unlisted(vm, given, [], report, given)
     (said,) = report.warnings
     assert "guest of VM web01 still shows the NIC" in said
+
+
+FAILED: list[tuple[Outcome, type[VirtauditError], str, str]] = [
+    (
+        Outcome(MAC, "pending", True),
+        PendingError,
+        "guest did not release it within 1 s. It is attached as before",
+        "not free",
+    ),
+    (
+        Outcome(MAC, "absent", True),
+        PendingError,
+        "Its host side is closed",
+        "as before",
+    ),
+    (
+        Outcome(MAC, "pending", True, refused="no bus"),
+        PendingError,
+        "no bus. It is attached as before",
+        "guest did not",
+    ),
+    # The guest released it and qemu has closed it.
+    (
+        Outcome(MAC, "pending", True, holding=Holding("vt01", problem="pid 7 has it")),
+        PendingError,
+        "its device is not free: pid 7 has it. So the task recorded no detach",
+        "guest did not",
+    ),
+    (Outcome(MAC, "detached", left="vt01 is left"), LinkError, "vt01 is left", "guest"),
+]
+
+
+@pytest.mark.parametrize(("outcome", "error", "said", "unsaid"), FAILED)
+def test_a_nic_that_cannot_be_replaced_says_who_keeps_it(
+    monkeypatch: pytest.MonkeyPatch,
+    outcome: Outcome,
+    error: type[VirtauditError],
+    said: str,
+    unsaid: str,
+) -> None:
+    monkeypatch.setattr(release, "release", lambda *given: given[-1].append(outcome))
+    vm: t.Any = types.SimpleNamespace(
+        name="web01",
+        target=types.SimpleNamespace(timeout=1),
+        live=types.SimpleNamespace(free_ports=list),
+    )
+    report: t.Any = types.SimpleNamespace(
+        auditor=types.SimpleNamespace(check=lambda: None)
+    )
+    given: t.Any = None
+    step = Step(an_interface(), "attach", replace=True)
+    with pytest.raises(error) as caught:
+        hot_plug._take_out(vm, given, step, report, given)
+    assert f"could not replace {MAC}:" in str(caught.value)
+    assert said in str(caught.value)
+    assert unsaid not in str(caught.value)
