@@ -125,7 +125,7 @@ class Direct(Backend):
 
     def remains(self, link: NicLink) -> bool:
         """Tell whether the macvtap or its rules exist."""
-        return _is_there(link) or super().remains(link)
+        return _present_name(link) is not None or super().remains(link)
 
     def remove(self, link: NicLink) -> None:
         """Remove the macvtap, because the close of its last descriptor does not, and then its rules.
@@ -134,8 +134,9 @@ class Direct(Backend):
         """
         from .. import link as links
 
-        if _is_there(link):
-            links.remove(link.ifname)
+        name = _present_name(link)
+        if name is not None:
+            links.remove(name)
         super().remove(link)
 
     def hwaddr_of(self, mac: str) -> str:
@@ -175,13 +176,23 @@ class Direct(Backend):
                 raise interface.error("filter", str(exc)) from exc
 
 
-def _is_there(link: NicLink) -> bool:
-    name = link.ifname
-    if sysfs.macvtap_rdev(name) is None or sysfs.lower(name) != link.network.source:
-        return False
+def _present_name(link: NicLink) -> str | None:
+    """Return the name that the macvtap of a NIC has now, or ``None`` if it is gone.
+
+    It keeps its index if somebody renames it or its lower device. In another network namespace, another macvtap can have
+    the index. So either its name or its lower device must be the noted one.
+    """
+    name, noted = link.ifname, False
+    if link.ifindex is not None:
+        found = sysfs.name_of(link.ifindex)
+        if found is None:
+            return None
+        name, noted = found, found == name
+    if sysfs.macvtap_rdev(name) is None:
+        return None
     # If a task was cut off after it made the link and before it noted it, the index is unknown. In mode
     # passthrough the link's MAC may then be the lower device's.
-    return sysfs.is_same(name, link.ifindex)
+    return name if noted or sysfs.lower(name) == link.network.source else None
 
 
 def _verify_node(interface: Interface, path: str) -> None:

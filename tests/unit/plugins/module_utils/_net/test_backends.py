@@ -38,6 +38,7 @@ def fixture_macvtap(monkeypatch: pytest.MonkeyPatch) -> None:
         sysfs, "macvtap_rdev", lambda name: "246:1" if name == "vt0" else None
     )
     monkeypatch.setattr(sysfs, "ifindex", lambda name: 12)
+    monkeypatch.setattr(sysfs, "name_of", {12: "vt0"}.get)
     monkeypatch.setattr(sysfs, "lower", lambda name: "eth0")
     monkeypatch.setattr(sysfs, "address", lambda name: "02:00:00:00:00:09")
 

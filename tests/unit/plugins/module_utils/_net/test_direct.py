@@ -9,6 +9,7 @@ import pytest
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.network import (
     Network,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net import link as links
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net import sysfs
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net.backends import (
     backend_of,
@@ -20,31 +21,43 @@ from ansible_collections.virtaudit.qemu.tests.unit.support.builders import MAC
 
 
 @pytest.mark.parametrize(
-    ("ifindex", "lower", "rdev", "found"),
+    ("ifindex", "name", "lower", "rdev", "found"),
     [
-        (7, "eth1", "246:1", True),
+        (7, "vt525400000001", "eth1", "246:1", True),
         # The index is not noted yet. The MAC tells nothing, because in mode passthrough it is the
         # lower device's.
-        (None, "eth1", "246:1", True),
-        (8, "eth1", "246:1", False),
-        (7, "eth2", "246:1", False),
-        (None, "eth2", "246:1", False),
-        (None, "eth1", None, False),
+        (None, "vt525400000001", "eth1", "246:1", True),
+        (8, "vt525400000001", "eth1", "246:1", False),
+        # Somebody has renamed the lower device, or the macvtap.
+        (7, "vt525400000001", "lan1", "246:1", True),
+        (7, "web01", "eth1", "246:1", True),
+        # Most likely it is a macvtap of another network namespace.
+        (7, "web01", "eth2", "246:1", False),
+        (None, "vt525400000001", "eth2", "246:1", False),
+        (7, "web01", "eth1", None, False),
+        (None, "vt525400000001", "eth1", None, False),
     ],
 )
 def test_the_macvtap_that_is_left_of_a_nic(
     monkeypatch: pytest.MonkeyPatch,
     ifindex: int | None,
+    name: str,
     lower: str,
     rdev: str | None,
     found: bool,
 ) -> None:
-    monkeypatch.setattr(sysfs, "macvtap_rdev", lambda _name: rdev)
-    monkeypatch.setattr(sysfs, "ifindex", lambda _name: 7)
-    monkeypatch.setattr(sysfs, "lower", lambda _name: lower)
+    removed: list[str] = []
+    monkeypatch.setattr(
+        sysfs, "macvtap_rdev", lambda asked: rdev if asked == name else None
+    )
+    monkeypatch.setattr(sysfs, "name_of", {7: name}.get)
+    monkeypatch.setattr(sysfs, "lower", {name: lower}.get)
     monkeypatch.setattr(sysfs, "address", lambda _name: "52:54:00:99:99:99")
+    monkeypatch.setattr(links, "remove", removed.append)
     link = NicLink("vt525400000001", ifindex, MAC, Network(source="eth1"))
     assert backend_of("direct").remains(link) is found
+    backend_of("direct").remove(link)
+    assert removed == ([name] if found else [])
 
 
 def test_each_type_has_one_back_end() -> None:
