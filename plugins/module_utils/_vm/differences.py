@@ -68,6 +68,8 @@ def details(
     pairs: dict[str, tuple[str | None, str | None]] = {
         name: (getattr(before, name), getattr(after, name)) for name in _DETAILS
     }
+    if before.link != nic.network.link:
+        pairs["link"] = (before.link or "up", after.link or "up")
     pairs["mode"] = (nic.mode, wanted.mode or None)
     if nic.front_end is not None:
         pairs["model"] = (nic.front_end.model, wanted.qom_type)
@@ -76,6 +78,10 @@ def details(
 
 def _move(wanted: Interface, nic: Nic) -> Move:
     before, after = nic.network, wanted.network
+    if after.link is None and nic.note is not None:
+        # In quarantine the guest's side has no carrier either. If somebody brought the host's side up by hand, only
+        # the note tells that, because nobody can ask qemu.
+        before = dataclasses.replace(before, link=before.link or nic.note.network.link)
     if before.hwaddr is not None:
         own = backend_of(nic.type).hwaddr_of(nic.mac)
         after = dataclasses.replace(after, hwaddr=own)

@@ -24,6 +24,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import (
     Inventory,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.differences import (
+    details,
     differences,
     move_of,
 )
@@ -180,6 +181,32 @@ def test_a_mac_that_was_restored_is_no_difference(
     note.put_on(Network("br0", hwaddr=own))
 
     assert differences(an_interface(), a_nic(note=note)) == []
+
+
+# whether the host's side is up, what the task asks for, and the differences
+QUARANTINES: list[tuple[bool, str, list[str]]] = [
+    (False, "down", []),
+    (False, "up", ["link is down, and the task asks for up"]),
+    (True, "down", ["link is up, and the task asks for down"]),
+    # Somebody brought it up by hand, and the guest has no carrier.
+    (True, "up", ["link is down, and the task asks for up"]),
+]
+
+
+@pytest.mark.parametrize(("up", "asked", "words"), QUARANTINES)
+def test_a_quarantine_ends_only_if_the_guest_gets_its_carrier_back(
+    monkeypatch: pytest.MonkeyPatch, up: bool, asked: str, words: list[str]
+) -> None:
+    monkeypatch.setattr(sysfs, "is_up", lambda name: up)
+    note = a_nic_note(devices=[tun(31)], network=Network(link="down"))
+    wanted, have = an_interface(link=asked), a_nic(note=note)
+    assert differences(wanted, have) == words
+    move = move_of(wanted, have)
+    assert move is not None
+    by_hand = up and asked == "up"
+    # The result shows the host's side only.
+    found = details(wanted, have, move)
+    assert found == ({"link": ("down", "up")} if by_hand else {})
 
 
 def test_an_alias_of_a_model_is_no_difference() -> None:
