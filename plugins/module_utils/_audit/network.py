@@ -94,6 +94,14 @@ class Network:
         return {name: value for name, value in values.items() if value is not None}
 
 
+def shorten(text: str) -> str:
+    """Return a list that the kernel or a switch has shown. If it is too long for a record, cut it and add dots.
+
+    A task cannot ask for such a list.
+    """
+    return text if len(text) <= MAX_LIST_BYTES else f"{text[: MAX_LIST_BYTES - 3]}..."
+
+
 def value_of(name: str, word: str | None) -> str | None:
     """Return a value of a network from the word that a record has for it.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ..._audit.network import Network
+from ..._audit.network import Network, shorten
 from ..._errors import LinkError
 from .. import sysfs
 from ..interface import Interface
@@ -83,7 +83,7 @@ class Bridge(TapBackend):
 
             found = port_vlan.read(link.ifname)
             if not found.matches(vlan):
-                network = dataclasses.replace(network, vlan=str(found))
+                network = dataclasses.replace(network, vlan=shorten(str(found)))
         if not _is_plain(link):
             from .. import port
 

@@ -9,7 +9,7 @@ import dataclasses
 import typing as t
 import uuid as uuidlib
 
-from ..._audit.network import Network
+from ..._audit.network import Network, shorten
 from ..._errors import LinkError
 from .. import link as links
 from .. import ovs_port, ovsdb, sysfs
@@ -164,7 +164,7 @@ def _with_port(network: Network, port: OvsPort | None) -> Network:
     named = network.interface_id is not None
     return dataclasses.replace(
         network,
-        vlan=None if port.vlan is None else str(port.vlan),
+        vlan=None if port.vlan is None else shorten(str(port.vlan)),
         isolated="yes" if port.protected else None,
         port_profile=_text_of(port, ovs_port.PROFILE),
         interface_id=_text_of(port, ovs_port.INTERFACE) if named else None,
