@@ -53,6 +53,8 @@ options:
       - V(destroy) also ends a qemu whose monitor does not answer within O(timeout), if the host has noted its process
         because the VM got NICs from this collection. In this case the task knows only the NICs of the note, and
         warns of that.
+      - V(destroy) also ends a VM for which the task cannot finish the work of an earlier task that was cut off. The task
+        warns of that.
     type: str
     choices: [never, shutdown, destroy]
     default: never

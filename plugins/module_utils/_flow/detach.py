@@ -39,7 +39,12 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool, report: Report) -> None
             return
         seen = seen_of(vm)
         released = _released(vm)
-        repair_first(vm, report, origin, check_mode)
+        if ends:
+            from .stop import repair_anyway
+
+            repair_anyway(vm, report, origin, check_mode)
+        else:
+            repair_first(vm, report, origin, check_mode)
         report.vm = vm.result()
         present, absent = _plan(vm, asked, released)
         report.warnings += unknown_words(vm, seen, [each.mac for each in absent])

@@ -9,10 +9,12 @@ import typing as t
 
 from .._audit.origin import Origin
 from .._device import Device
-from .._errors import StopError, StuckError
+from .._errors import LinkError, MonitorError, ProcessError, StopError, StuckError
 from .._qemu.stop import destroy, shut_down
 from .._repair.other_vms import settle_other_vms
+from .._repair.repair import repair_first
 from .._repair.vm_end import end_vm
+from .._vm.history import History
 from .._vm.note import NicNote, Note
 from .._vm.vm import Silent, Vm
 from .outcome import Outcome
@@ -27,6 +29,23 @@ _STOP_ADVICE = {
     "destroy": "the kernel does not end the process, mostly because of a problem with its storage; look into the "
     "kernel's log",
 }
+
+
+def repair_anyway(vm: Vm, report: Report, origin: Origin, check_mode: bool) -> None:
+    """Do what is left to do on this host before the task ends the VM, whatever qemu does.
+
+    If qemu or a link of the VM does not let the task finish earlier work, the end of the VM finishes it. Raises what
+    :func:`repair_first` raises for another reason, or if qemu has ended meanwhile.
+    """
+    try:
+        repair_first(vm, report, origin, check_mode)
+    except (LinkError, MonitorError, ProcessError) as exc:
+        if not vm.running:
+            raise
+        vm.history = History(vm.note)
+        report.warnings.append(
+            f"{exc}. stop_vm: destroy ends VM {vm.name} nevertheless, and records what is left to record then"
+        )
 
 
 def stop(vm: Vm, how: str, report: Report, origin: Origin) -> None:

@@ -161,6 +161,8 @@ def _require_free(vm: Vm, nic: NicNote, auditor: Auditor) -> None:
     process = vm.live.process
     holding = wait_free(nic, auditor, process)
     if holding is not None:
+        # A part of the end may be on record, so the next task has to read the log again.
+        auditor.missed = True
         raise StuckError(
             f"qemu (pid {process.pid}) has given up {nic.mac} of VM {vm.name}, and its device is not free: {holding}. "
             "So the task recorded no detach and no close for it. Run the task again when the device is free"

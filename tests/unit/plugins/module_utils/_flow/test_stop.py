@@ -16,19 +16,29 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.auditor impo
     Auditor,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
+    AuditError,
+    LinkError,
     MonitorError,
     OptionError,
+    ProcessError,
     StopError,
+    StuckError,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._flow import detach
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log import known, recent
 from ansible_collections.virtaudit.qemu.plugins.module_utils._proc import Process
+from ansible_collections.virtaudit.qemu.plugins.module_utils._repair import repair
 from ansible_collections.virtaudit.qemu.plugins.module_utils._task.result import (
     Report,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm import find, vm
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.nic import Nic
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.statedir import VmState
-from ansible_collections.virtaudit.qemu.tests.unit.support.builders import MAC, UUID
+from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
+    MAC,
+    UUID,
+    tun,
+)
 from ansible_collections.virtaudit.qemu.tests.unit.support.children import (
     Start,
     process_of,
@@ -36,12 +46,22 @@ from ansible_collections.virtaudit.qemu.tests.unit.support.children import (
 from ansible_collections.virtaudit.qemu.tests.unit.support.host import (
     a_base,
     a_kernel,
+    a_live,
     a_vm,
     told,
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.kernel import Kernel
+from ansible_collections.virtaudit.qemu.tests.unit.support.qemu import FakeQemu
 
 OTHER = "52:54:00:00:00:02"
+
+
+class Stoppable(FakeQemu):
+    """A monitor that ends a process when it gets ``quit``."""
+
+    def __init__(self, ends: Process) -> None:
+        super().__init__()
+        self.answers["quit"] = lambda _given: ends.kill()
 
 
 class Case(t.NamedTuple):
@@ -145,3 +165,52 @@ def test_a_process_that_does_not_end(
     left = VmState(UUID).load()
     assert left is not None
     assert left.interfaces[MAC].phase == "held"
+
+
+@pytest.mark.parametrize("stop_vm", ["destroy", "shutdown"])
+@pytest.mark.parametrize(
+    "failure",
+    [
+        StuckError("the attach cannot be taken back"),
+        LinkError("the database does not answer"),
+        ProcessError("it has another device"),
+        AuditError("nobody writes a record"),
+    ],
+    ids=lambda failure: type(failure).__name__,
+)
+def test_earlier_work_that_qemu_does_not_let_finish_does_not_keep_a_vm_alive(
+    case: Case, monkeypatch: pytest.MonkeyPatch, stop_vm: str, failure: Exception
+) -> None:
+    def take_back(*_given: t.Any) -> None:
+        raise failure
+
+    def look(found: vm.Vm) -> None:
+        nic = Nic(MAC, None, "hostnet", [tun(31)], None)
+        found._live = a_live(Stoppable(case.process), case.process, nic)
+
+    note = VmState(UUID).load()
+    assert note is not None
+    note.busy, note.interfaces[MAC].phase = 100.0, "opening"
+    VmState(UUID).save(note)
+    monkeypatch.setattr(repair, "_take_back", take_back)
+    monkeypatch.setattr(vm.Vm, "look", look)
+    if stop_vm == "shutdown" or isinstance(failure, AuditError):
+        with pytest.raises(type(failure)):
+            case.run(stop_vm=stop_vm)
+        assert case.process.is_alive()
+        return
+    read: list[float] = []
+
+    def records_of(_uuid: str, since: float) -> list[t.Any]:
+        read.append(since)
+        return []
+
+    monkeypatch.setattr(recent, "records_of", records_of)
+    done = case.run(stop_vm=stop_vm)
+    assert not case.process.is_alive()
+    assert told(case.kernel) == ["stop destroyed", "attach", "close"]
+    assert VmState(UUID).load() is None
+    # Only the log tells which part of the earlier work is on record.
+    assert len(read) == 2
+    (warning,) = done["warnings"]
+    assert warning.startswith(f"{failure}. stop_vm: destroy ends VM web01 nevertheless")

@@ -281,13 +281,18 @@ def test_what_qemu_gave_up_is_recorded_only_when_nobody_holds_it(
     monkeypatch.setattr(holdings, "wait_free", lambda *link: held)
     me = Process.of(os.getpid())
     assert me is not None
-    note = a_vm(pid=me.pid, start_time=me.start_time, interfaces={MAC: nic})
+    ids: dict[str, t.Any] = {"pid": me.pid, "start_time": me.start_time}
+    # An earlier task was cut off, and may have recorded the detach.
+    note = a_vm(interfaces={MAC: nic}, busy=100.0, **ids)
     vm = a_task_on(note, me)
     with pytest.raises(
         StuckError, match=r"has given up .*, and its device is not free"
     ):
         repaired(vm)
     assert kernel.texts == []
+    left = VmState(UUID).load()
+    assert left is not None
+    assert left.busy == 100.0
     monkeypatch.setattr(holdings, "wait_free", lambda *link: None)
     monkeypatch.setattr(vm, "look", lambda: None)
     repaired(vm)
