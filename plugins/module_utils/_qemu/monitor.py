@@ -12,6 +12,7 @@ import collections
 import contextlib
 import errno
 import json
+import math
 import os
 import socket
 import struct
@@ -42,6 +43,8 @@ class Monitor:
         self.path = path
         self.timeout = timeout
         self.greeting: dict[str, t.Any] = {}
+        # The end of altogether(), and its seconds.
+        self._limit = (math.inf, math.inf)
         self._buffer = b""
         self._sequence = 0
         self._events: collections.deque[dict[str, t.Any]] = collections.deque(
@@ -131,6 +134,18 @@ class Monitor:
         finally:
             self.timeout = usual
 
+    @contextlib.contextmanager
+    def altogether(self, seconds: float) -> t.Iterator[None]:
+        """Give qemu at most ``seconds`` for all answers together until the end of the context.
+
+        A qemu that its guest has taken over can list any number of devices, and wait before each answer about them.
+        """
+        self._limit = (time.monotonic() + seconds, seconds)
+        try:
+            yield
+        finally:
+            self._limit = (math.inf, math.inf)
+
     def wait_event(self, deadline: float) -> dict[str, t.Any] | None:
         """Return the next event, or ``None`` if there is none until ``deadline`` (``time.monotonic()``)."""
         while not self._events:
@@ -198,12 +213,13 @@ class Monitor:
         self.execute("qmp_capabilities")
 
     def _answer(self, number: int, command: str) -> t.Any:
-        deadline = time.monotonic() + self.timeout
+        usual = (time.monotonic() + self.timeout, self.timeout)
+        deadline, seconds = min(usual, self._limit)
         while True:
             message = self._receive(deadline)
             if message is None:
                 raise MonitorError(
-                    f"qemu did not answer {command} within {self.timeout:g} s on {self.path}"
+                    f"qemu did not answer {command} within {seconds:g} s on {self.path}"
                 )
             if "event" in message:
                 self._events.append(message)

@@ -83,7 +83,11 @@ def _choose_uuid(wanted: Target, ends: bool) -> tuple[str, UnreachableError | No
         if process is not None and wanted.qmp_socket is not None:
             # The VM that the task names may have another monitor. Then the message names both.
             uuid = wanted.uuid or target.default_uuid(wanted.name)
-            identity.require_noted(wanted.qmp_socket, process, VmState(uuid).load())
+            note = VmState(uuid).load()
+            identity.require_noted(wanted.qmp_socket, process, note)
+            if identity.is_noted(process, wanted.name, note):
+                # The look at the VM says what is wrong with its qemu.
+                return uuid, None
         raise
 
 

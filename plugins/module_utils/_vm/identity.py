@@ -15,14 +15,14 @@ import pwd
 import typing as t
 import uuid as uuidlib
 
-from .._errors import OptionError, ProcessError, UnreachableError
+from .._errors import MonitorError, OptionError, ProcessError, UnreachableError
 from .._proc import Process, all_processes
 from .._qemu.answers import malformed, value_of
 from .._qemu.monitor import Monitor
 from .._qemu.process import find_named, find_qemu, is_qemu, owner_of_cpus, told
 from .note import Note
 from .statedir import VmState
-from .target import Target
+from .target import Target, choose
 
 _NO_UUID = "00000000-0000-0000-0000-000000000000"
 _ROOT = 0
@@ -144,6 +144,35 @@ def require_noted(path: str, process: Process, note: Note | None) -> None:
         f"({known.exe()}), which was noted when the VM got its network devices. Nothing was recorded and nothing "
         f"removed; give the monitor of pid {known.pid}, which is {note.qmp_socket}, or stop that VM first",
     )
+
+
+def is_noted(process: Process, name: str, note: Note | None) -> bool:
+    """Tell whether a process is that of a VM according to a note, which also has the name."""
+    return note is not None and (note.process, note.name) == (process, name)
+
+
+def require_same(
+    said: t.Mapping[str, str | None],
+    process: Process,
+    name: str,
+    uuid: str,
+    note: Note | None,
+) -> None:
+    """Require that a qemu says that it is the VM of the task, because records with the name of another VM would be wrong.
+
+    ``said`` is what it says. Raises :class:`OptionError` if the task gives another VM, and :class:`MonitorError` if the
+    noted process of the VM says that it is another VM now.
+    """
+    try:
+        choose(name, uuid, said)
+    except OptionError as exc:
+        if not is_noted(process, name, note):
+            raise
+        raise MonitorError(
+            f"qemu (pid {process.pid}), which is VM {name} with the UUID {uuid} according to the note of this host, now "
+            f"reports the name {said['name']!r} and the UUID {said['uuid']}, which no qemu does: somebody has changed this "
+            "qemu. End the VM (vm_net_detach with stop_vm: destroy)"
+        ) from exc
 
 
 def require_ended(

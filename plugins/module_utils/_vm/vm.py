@@ -25,6 +25,8 @@ if t.TYPE_CHECKING:
     from .._audit.messages import Messages
 
 _ENDING_SECONDS = 1.0
+# A look at a VM needs some answers, and qemu gives all of them at once.
+_LOOK_FACTOR = 3.0
 
 
 class Live(t.NamedTuple):
@@ -251,17 +253,18 @@ class Vm:
     def _connect(self) -> None:
         monitor = Monitor(self.qmp_socket, self.target.timeout)
         try:
-            found = identity.behind(monitor, self.note)
-            identity.require_noted(self.qmp_socket, found, self.note)
-            identity.refuse_noted_elsewhere(
-                self.qmp_socket,
-                found,
-                self.note,
-                lambda: statedir.other_notes(self.uuid),
-            )
-            # Records with the name of another VM would be wrong.
-            target.choose(self.name, self.uuid, identity.reported(monitor))
-            self.adopt(found, monitor)
+            with monitor.altogether(_LOOK_FACTOR * self.target.timeout):
+                found = identity.behind(monitor, self.note)
+                identity.require_noted(self.qmp_socket, found, self.note)
+                identity.refuse_noted_elsewhere(
+                    self.qmp_socket,
+                    found,
+                    self.note,
+                    lambda: statedir.other_notes(self.uuid),
+                )
+                said = identity.reported(monitor)
+                identity.require_same(said, found, self.name, self.uuid, self.note)
+                self.adopt(found, monitor)
         except BaseException:
             monitor.close()
             raise

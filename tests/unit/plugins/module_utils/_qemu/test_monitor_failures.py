@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 import threading
 import time
@@ -84,6 +85,25 @@ def test_a_shorter_wait_for_an_answer(path: str, seconds: float, waits: str) -> 
             session.execute("query-name")
         assert session.timeout == 0.3
         assert session.execute("query-status") == "next"
+
+
+def test_many_slow_answers_do_not_prolong_the_wait(path: str) -> None:
+    def script(client: Client) -> None:
+        client.greet()
+        first = client.receive()["id"]
+        with contextlib.suppress(OSError):
+            for number in range(100):
+                time.sleep(0.1)
+                client.send({"return": {}, "id": first + number})
+
+    with Server(path, script), Monitor(path, 0.3) as session:
+        commands: list[tuple[str, dict[str, t.Any]]] = [("qom-get", {})] * 100
+        started = time.monotonic()
+        words = r"did not answer qom-get within 0\.5 s"
+        with session.altogether(0.5), pytest.raises(MonitorError, match=words):
+            session.try_all(commands)
+        assert time.monotonic() - started < 5
+        assert session._limit == (math.inf, math.inf)
 
 
 def test_events_do_not_prolong_the_wait(path: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
+    MonitorError,
     OptionError,
     ProcessError,
     UnreachableError,
@@ -21,7 +22,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._proc import Proces
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.monitor import (
     Monitor,
 )
-from ansible_collections.virtaudit.qemu.plugins.module_utils._vm import identity
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm import find, identity
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.find import find_vm
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.vm import Vm
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
@@ -264,3 +265,53 @@ def test_a_qemu_of_another_user_gives_a_warning(
     # The user with which qemu was started, or will be started.
     assert identity.strangers(a_target(), UUID, a_note(uid=65534)) == []
     assert identity.strangers(a_target(user="nobody"), UUID, None) == []
+
+
+OTHER = "c1e2f3a4-0001-4000-8000-000000000099"
+TRUE: dict[str, str | None] = {"name": "web01", "uuid": UUID}
+# What the qemu says, whether the host has noted the process, under which name, and the error.
+CLAIMS: list[tuple[dict[str, str | None], bool, str, type[Exception] | None]] = [
+    (TRUE, True, "web01", None),
+    (TRUE, False, "web01", None),
+    ({"name": None, "uuid": None}, True, "web01", None),
+    # A qemu that its guest has taken over.
+    ({"name": "db01", "uuid": UUID}, True, "web01", MonitorError),
+    ({"name": "web01", "uuid": OTHER}, True, "web01", MonitorError),
+    # The task names another VM.
+    ({"name": "db01", "uuid": UUID}, True, "db01", OptionError),
+    ({"name": "db01", "uuid": UUID}, False, "web01", OptionError),
+    ({"name": "web01", "uuid": OTHER}, False, "web01", OptionError),
+]
+
+
+@pytest.mark.parametrize(("said", "noted", "name", "error"), CLAIMS)
+def test_what_a_qemu_says_it_is(
+    said: dict[str, str | None],
+    noted: bool,
+    name: str,
+    error: type[Exception] | None,
+) -> None:
+    me = Process.of(os.getpid())
+    assert me is not None
+    start_time = me.start_time if noted else 1
+    note = a_note(name=name, pid=me.pid, start_time=start_time)
+    if error is None:
+        identity.require_same(said, me, "web01", UUID, note)
+        return
+    with pytest.raises(error):
+        identity.require_same(said, me, "web01", UUID, note)
+
+
+def test_a_noted_qemu_that_lies_about_its_uuid_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_base(tmp_path, monkeypatch)
+    me = Process.of(os.getpid())
+    assert me is not None
+    a_vm(pid=me.pid, start_time=me.start_time)
+    lies: dict[str, str | None] = {"name": "web01", "uuid": OTHER}
+    monkeypatch.setattr(find, "_ask", lambda path, timeout: (lies, me))
+    target = a_target(qmp_socket="/run/m.sock")
+    assert find._choose_uuid(target, True) == (UUID, None)
+    with pytest.raises(OptionError, match="the running VM has the name"):
+        find._choose_uuid(target._replace(name="web02"), True)
