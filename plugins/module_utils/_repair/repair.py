@@ -69,6 +69,10 @@ def _foresee(vm: Vm, steps: t.Sequence[Step], report: Report) -> None:
         report.warnings.append(step.foreseen)
         if step.action == "end":
             vm.disconnect()
+        elif step.action == "confirm" and step.nic is not None and vm.note is not None:
+            # The monitor does not tell which vhost-net devices the NIC has.
+            found = vm.nics[step.nic.mac]
+            found.devices = _handed_over(vm, vm.note, step.nic) or found.devices
         elif step.action == "take_back" and step.nic is not None:
             vm.nics.pop(step.nic.mac, None)
         elif step.action in ("finish_update", "undo_update") and step.nic is not None:

@@ -321,3 +321,20 @@ def test_check_mode_shows_the_state_after_the_repair(
     report = repaired(vm, check_mode=True)
     assert report.changed is does
     assert (MAC in vm.nics) is left
+
+
+def test_check_mode_shows_the_vhost_net_of_a_cut_off_attach() -> None:
+    """The run notes it, and then the NIC is as a task with vhost: required asks for."""
+    me = Process.of(os.getpid())
+    assert me is not None
+    qemu = Fake()
+    qemu.held = {each.fileno(): each for each in (tun(31), vhost(32))}
+    nic = a_nic_note(phase="opening", devices=[tun(31), vhost(32)])
+    # This is what the monitor tells.
+    found = Nic(MAC, FRONT_END, "hostnet", [tun(31)], nic)
+    note = a_vm(interfaces={MAC: nic}, pid=me.pid, start_time=me.start_time)
+    vm = a_task_on(note, qemu.process, nic=found)
+    report = repaired(vm, check_mode=True)
+    assert report.changed
+    assert vm.nics[MAC].devices == [tun(31), vhost(32)]
+    assert vm.nics[MAC].vhost
