@@ -114,7 +114,8 @@ def _step(vm: Vm, interface: Interface, on_mismatch: str) -> Step:
     if on_mismatch == "update" and move is not None:
         from .._net import host
 
-        host.check_source(interface)
+        # A macvtap in mode passthrough is on its source already, and may be there alone.
+        host.check_source(interface, [nic.ifname] if nic.ifname else [])
         return Step(interface, "update", nic, move=move)
     hint = (
         ""

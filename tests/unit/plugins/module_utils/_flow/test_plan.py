@@ -347,9 +347,12 @@ def test_a_change_in_place_is_preferred(
     differ.append("source is br0, and the task asks for br1")
     move = Move(Network("br0"), Network("br1", link="down"))
     monkeypatch.setattr(plan, "move_of", lambda wanted, nic: move)
-    monkeypatch.setattr(host, "check_source", lambda interface: None)
+    checked: list[tuple[t.Any, ...]] = []
+    monkeypatch.setattr(host, "check_source", lambda *each: checked.append(each))
     vm = a_vm(nics={MAC: ATTACHED})
     found = make_plan(vm, [ONE], params(on_mismatch="update"))
+    # The NIC's own link does not count as another user of the source.
+    assert checked == [(ONE, [ATTACHED.ifname])]
     assert found.steps == [Step(ONE, "update", ATTACHED, move=move)]
     assert found.changes
     (result,) = planned_result(found)

@@ -131,6 +131,17 @@ def test_passthrough_on_a_lower_device_in_use(net: Path) -> None:
     )
 
 
+def test_a_macvtap_that_has_its_lower_device_alone_can_be_updated(
+    net: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_macvtap(net, "mv0", "52:54:00:00:00:01", "eth0")
+    monkeypatch.setattr(link, "macvtap_mode", {"mv0": "passthrough"}.get)
+    quarantine = an_interface(**{**DIRECT, "mode": "passthrough", "link": "down"})
+    host.check_source(quarantine, ["mv0"])
+    with pytest.raises(OptionError, match="which these links use already: mv0"):
+        host.check_source(quarantine)
+
+
 @pytest.mark.parametrize("mode", ["passthrough", "vepa", "bridge"])
 def test_a_lower_device_that_another_macvtap_has_alone(
     net: Path, monkeypatch: pytest.MonkeyPatch, mode: str
