@@ -1,9 +1,11 @@
 # Copyright (c) 2026, virtaudit contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Checks the text of an option that goes into records unchanged. Pure."""
+"""Checks the text of an option that goes into records or to the kernel unchanged. Pure."""
 
 from __future__ import annotations
+
+import os
 
 from ._errors import OptionError
 
@@ -27,4 +29,15 @@ def check_text(option: str, text: str, most: int) -> str:
             option,
             f"the {what} has {size} bytes; at most {most} fit into a record",
         )
+    return text
+
+
+def check_argument(option: str, text: str) -> str:
+    """Return a path or an argument of a program, which can have any bytes. Raises :class:`OptionError`."""
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError as exc:
+        raise OptionError(
+            option, f"{text!r} is not a text that UTF-8 can encode"
+        ) from exc
     return text

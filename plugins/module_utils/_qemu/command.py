@@ -15,6 +15,7 @@ import typing as t
 from .._audit.mode import Mode
 from .._errors import OptionError
 from .._net.interface import Interface
+from .._text import check_argument
 from .ids import MONITOR_ARGUMENT, device_id, netdev_id, port_id
 
 if t.TYPE_CHECKING:
@@ -66,6 +67,7 @@ def parse_qemu(
     for name in ("binary", "machine", "cpu", "user"):
         if "\0" in (getattr(qemu, name) or ""):
             raise OptionError(f"qemu.{name}", "it cannot hold a NUL byte")
+        check_argument(f"qemu.{name}", getattr(qemu, name) or "")
     if not _MEMORY.fullmatch(qemu.memory):
         raise OptionError(
             "qemu.memory",
@@ -90,6 +92,7 @@ def parse_qemu(
     for argument in qemu.args:
         if "\0" in argument:
             raise OptionError("qemu.args", "an argument cannot hold a NUL byte")
+        check_argument("qemu.args", argument)
     # The import is here because a hot-plug has no such arguments, and each import takes time.
     from .arguments import refusals
 

@@ -12,7 +12,7 @@ import uuid as uuidlib
 
 from .._audit.mode import Mode
 from .._errors import OptionError
-from .._text import check_text
+from .._text import check_argument, check_text
 
 _MAX_NAME_BYTES = 255
 # A day. A longer timeout is a mistake, and the kernel refuses timeouts that are too large.
@@ -50,7 +50,11 @@ class Target(t.NamedTuple):
         return cls(
             name=parse_name(params["name"]),
             uuid=None if params["uuid"] is None else parse_uuid(params["uuid"]),
-            qmp_socket=params["qmp_socket"],
+            qmp_socket=(
+                None
+                if params["qmp_socket"] is None
+                else check_argument("qmp_socket", params["qmp_socket"])
+            ),
             user=(params.get("qemu") or {}).get("user"),
             audit=params["audit"],
             timeout=timeout,

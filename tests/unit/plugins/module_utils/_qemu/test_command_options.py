@@ -39,7 +39,15 @@ REFUSED: list[tuple[str, t.Any, str]] = [
     ("machine", "microvm", "has no PCI Express"),
     ("machine", "none", "has no PCI Express"),
     ("args", ["-drive", "a\0b"], "cannot hold a NUL byte"),
+    ("args", ["-drive", "\ud800"], "is not a text that UTF-8 can encode"),
+    ("machine", "q35,\ud800", "is not a text that UTF-8 can encode"),
+    ("user", "\ud800", "is not a text that UTF-8 can encode"),
 ]
+
+
+def test_a_path_can_have_any_bytes() -> None:
+    words = ["-drive", "file=/srv/\udcff.img"]
+    assert parse_qemu({**QEMU, "args": words}, []).args == tuple(words)
 
 
 @pytest.mark.parametrize(("option", "value", "words"), REFUSED)

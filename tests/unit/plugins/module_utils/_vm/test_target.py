@@ -71,6 +71,14 @@ def test_timeout(seconds: float, words: str | None) -> None:
         target.Target.of(params)
 
 
+def test_a_path_that_has_no_bytes_is_refused() -> None:
+    params = {"name": "web01", "uuid": UUID, "audit": "off", "timeout": 1}
+    target.Target.of({**params, "qmp_socket": "/run/\udcff.sock"})
+    words = "^qmp_socket: .* is not a text that UTF-8 can encode"
+    with pytest.raises(OptionError, match=words):
+        target.Target.of({**params, "qmp_socket": "/run/\ud800.sock"})
+
+
 @pytest.mark.parametrize("code", [0xD800, 0xDCFF])
 def test_a_name_that_has_no_bytes_is_refused(code: int) -> None:
     with pytest.raises(OptionError, match="not a text that UTF-8 can encode"):
