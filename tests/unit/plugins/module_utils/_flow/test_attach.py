@@ -40,6 +40,7 @@ def fixture_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(recent, "records_of", lambda uuid, since: [])
     monkeypatch.setattr(launch, "find_binary", lambda binary: f"/usr/bin/{binary}")
     monkeypatch.setattr(launch, "ids_of", lambda user: (0, 0))
+    monkeypatch.setattr(launch, "version_of", lambda binary: (7, 2))
     return a_base(tmp_path, monkeypatch)
 
 
@@ -77,6 +78,21 @@ def test_check_mode_starts_nothing(base: Path, monkeypatch: pytest.MonkeyPatch) 
     assert report.changed
     assert report.vm["started"]
     assert report.diff["after"] == {"running": True, "interfaces": {}}
+    assert kernel.texts == []
+    assert os.listdir(base) == []
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_a_qemu_that_is_too_old_is_refused(
+    base: Path, monkeypatch: pytest.MonkeyPatch, check_mode: bool
+) -> None:
+    def refuse(binary: str) -> t.NoReturn:
+        raise OptionError("qemu.binary", f"{binary} is qemu 5.2")
+
+    kernel = a_kernel(monkeypatch)
+    monkeypatch.setattr(launch, "version_of", refuse)
+    with pytest.raises(OptionError, match=r"qemu\.binary: /usr/bin/.* is qemu 5\.2"):
+        run(check_mode, qemu=QEMU)
     assert kernel.texts == []
     assert os.listdir(base) == []
 
