@@ -190,12 +190,16 @@ def _add(ports: t.Mapping[str, OvsPort]) -> dict[str, str | None]:
     }
 
 
-def update(name: str, port: OvsPort) -> None:
-    """Change the VLANs, the isolation and the external_ids of a port. It stays on its bridge. Raises :class:`LinkError`."""
+def update(name: str, port: OvsPort, before: OvsPort) -> None:
+    """Change the VLANs, the isolation and the external_ids of a port. It stays on its bridge. Raises :class:`LinkError`.
+
+    Settings that ``before`` has already are not written, because a program that made the port may have set more of them.
+    """
     ids = {"external_ids": ovsdb.as_map(port.ids)}
-    ovsdb.change(
-        [_update("Port", name, _settings(port)), _update("Interface", name, ids)]
-    )
+    changes = [_update("Interface", name, ids)]
+    if (port.vlan, port.protected) != (before.vlan, before.protected):
+        changes.append(_update("Port", name, _settings(port)))
+    ovsdb.change(changes)
 
 
 def remove(name: str, wait: bool = False) -> None:

@@ -78,6 +78,14 @@ def details(
 
 def _move(wanted: Interface, nic: Nic) -> Move:
     before, after = nic.network, wanted.network
+    if nic.note is None or not nic.note.made:
+        # A switch tells what the program that made the link has set there, and that is not the task's.
+        after = dataclasses.replace(
+            after,
+            vlan=before.vlan,
+            isolated=before.isolated,
+            port_profile=after.port_profile or before.port_profile,
+        )
     if after.link is None and nic.note is not None:
         # In quarantine the guest's side has no carrier either. If somebody brought the host's side up by hand, only
         # the note tells that, because nobody can ask qemu.

@@ -85,10 +85,11 @@ class OpenVSwitch(TapBackend):
             links.take_down(link.ifname)
             if port is not None:
                 ovs_port.remove(link.ifname)
-            for failure in ovs_port.add({link.ifname: _port_of(new, port)}).values():
+            made = {link.ifname: _port_of(new, port, link)}
+            for failure in ovs_port.add(made).values():
                 raise failure
         else:
-            ovs_port.update(link.ifname, _port_of(new, port))
+            ovs_port.update(link.ifname, _port_of(new, port, link), port)
         if network.filter is None:
             self._set_filter(new, link)
         self._set_mtu(new)
@@ -179,15 +180,25 @@ def _text_of(port: OvsPort, name: str) -> str | None:
     return data.decode("utf-8", "replace") or None
 
 
-def _port_of(link: NicLink, before: OvsPort | None) -> OvsPort:
-    """Return the port that a network needs. ``before`` is the port that the link has."""
+def _port_of(
+    link: NicLink, before: OvsPort | None, former: NicLink | None = None
+) -> OvsPort:
+    """Return the port that a network needs.
+
+    ``before`` is the port that the link has, and ``former`` is the link on its former network. External_ids that no task
+    has asked for stay, because they belong to the program that made the link, or to a controller.
+    """
     _require_vlan(link)
-    network = link.network
-    vm = link.vm or (before.ids.get(ovs_port.VM) if before is not None else None)
-    given = network.interface_id or str(uuidlib.uuid5(uuidlib.NAMESPACE_OID, link.mac))
+    network, there = link.network, {} if before is None else before.ids
+    given = network.interface_id
+    if given is None and former is not None and former.network.interface_id is None:
+        given = there.get(ovs_port.INTERFACE)
+    given = given or str(uuidlib.uuid5(uuidlib.NAMESPACE_OID, link.mac))
+    vm = link.vm or there.get(ovs_port.VM)
     ids = ovs_port.ids_of(link.mac, vm, given, network.port_profile)
+    others = {name: text for name, text in there.items() if name != ovs_port.PROFILE}
     source, isolated = str(network.source), network.isolated == "yes"
-    return OvsPort(source, link.vlan, isolated, ids)
+    return OvsPort(source, link.vlan, isolated, {**others, **ids})
 
 
 def _require_vlan(link: NicLink) -> None:

@@ -35,6 +35,9 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._net.filter import 
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net.interface_options import (
     parse_interfaces,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net.nic_link import (
+    NicLink,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net.vlan import Vlan
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
     MAC,
@@ -403,3 +406,48 @@ def test_only_the_kernels_datapath_is_filtered(
     else:
         backend.check(wanted, ())
     assert asked == ([] if refused else ["ingress"])
+
+
+# the VLAN and the isolation that the port has, and whether an update writes them
+SETTINGS = [(Vlan(42), True, False), (Vlan(43), True, True), (Vlan(42), False, True)]
+
+
+@pytest.mark.parametrize(("vlan", "protected", "writes"), SETTINGS)
+def test_an_update_writes_only_the_settings_that_change(
+    monkeypatch: pytest.MonkeyPatch, vlan: Vlan, protected: bool, writes: bool
+) -> None:
+    changed: list[str] = []
+
+    def change(operations: list[dict[str, t.Any]]) -> None:
+        changed.extend(each["table"] for each in operations)
+
+    monkeypatch.setattr(ovsdb, "change", change)
+    before = ovs_port.OvsPort("br0", vlan, protected, {})
+    wanted = before._replace(vlan=Vlan(42), protected=True)
+    ovs_port.update("vt0", wanted, before)
+    assert changed == ["Interface", *(["Port"] if writes else [])]
+
+
+# the interface_id of the former network, that of the new one, and the one that the port gets
+IDS = [(None, None, "n-1"), (None, "n-2", "n-2"), ("n-1", None, None)]
+
+
+@pytest.mark.parametrize(("former", "asked", "gets"), IDS)
+def test_an_update_keeps_the_ids_that_no_task_has_asked_for(
+    former: str | None, asked: str | None, gets: str | None
+) -> None:
+    there = {
+        "attached-mac": MAC,
+        "iface-id": "n-1",
+        "port-profile": "web",
+        "ovn-installed": "true",
+    }
+    before = ovs_port.OvsPort("br0", None, False, there)
+    link = NicLink("vt0", 12, MAC, Network("br0", interface_id=former), "vm-1")
+    new = link.on(Network("br0", interface_id=asked))
+    found = openvswitch._port_of(new, before, link).ids
+    own = openvswitch._port_of(new, None).ids
+    assert found["iface-id"] == (gets or own["iface-id"])
+    assert (found["ovn-installed"], found["vm-id"]) == ("true", "vm-1")
+    assert "port-profile" not in found
+    assert "ovn-installed" not in own

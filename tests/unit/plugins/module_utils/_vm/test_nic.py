@@ -183,6 +183,41 @@ def test_a_mac_that_was_restored_is_no_difference(
     assert differences(an_interface(), a_nic(note=note)) == []
 
 
+# whether this collection made the NIC, what the task asks for, and the differences
+SWITCHED: list[tuple[bool, dict[str, t.Any], list[str]]] = [
+    (False, {}, []),
+    (False, {"link": "down"}, ["link is up, and the task asks for down"]),
+    (
+        False,
+        {"port_profile": "db"},
+        ["port_profile is web, and the task asks for db"],
+    ),
+    (
+        True,
+        {},
+        [
+            "vlan is 42, and the task asks for None",
+            "isolated is yes, and the task asks for no",
+            "port_profile is web, and the task asks for None",
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("made", "asked", "words"), SWITCHED)
+def test_what_another_program_has_set_in_the_switch_stays(
+    made: bool, asked: dict[str, t.Any], words: list[str]
+) -> None:
+    have = a_nic() if made else a_nic(**FOREIGN)
+    have.network = Network("br0", vlan="42", isolated="yes", port_profile="web")
+    wanted = an_interface(**asked)
+    assert differences(wanted, have) == words
+    move = move_of(wanted, have)
+    assert move is not None
+    assert move.after.vlan == (None if made else "42")
+    assert move.after.isolated == (None if made else "yes")
+
+
 # whether the host's side is up, what the task asks for, and the differences
 QUARANTINES: list[tuple[bool, str, list[str]]] = [
     (False, "down", []),
