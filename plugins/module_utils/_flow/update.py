@@ -35,6 +35,9 @@ def update(
     if entry.updating is not None:
         # First take away what an interrupted update has set.
         put_on(vm, entry, entry.link.on(entry.updating), entry.former)
+    if not entry.made:
+        # No note tells the network on which another program, or a task before, has put its NIC.
+        entry.put_on(move.before)
     entry.begin_update(move.before, move.after)
     vm.state.save(note)
     try:

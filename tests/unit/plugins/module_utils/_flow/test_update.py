@@ -116,3 +116,47 @@ def test_an_mtu_that_nobody_asked_for_before(
     VmState(UUID).save(note)
     assert noted().link.network == (Network("br0") if refused else ASKED)
     assert (noted().updating, noted().observed) == (None, None)
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_a_nic_of_another_program_gets_its_carrier_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: bool
+) -> None:
+    """The note of the task that took the carrier is gone, because the host forgets such a NIC at the end of a task."""
+    a_base(tmp_path, monkeypatch)
+    kernel, backend = a_kernel(monkeypatch), FakeBackend()
+    monkeypatch.setattr(recent, "records_of", lambda uuid, since: [])
+    for module in (update, nic_network):
+        monkeypatch.setattr(module, "backend_of", lambda kind: backend)
+    down, up = Network("br0", vlan="42", link="down"), Network("br0", vlan="42")
+    backend.network = down
+    monkeypatch.setattr(
+        backend, "update", lambda link, network: setattr(backend, "network", network)
+    )
+    me = Process.of(os.getpid())
+    assert me is not None
+    note = a_vm(pid=me.pid, start_time=me.start_time, interfaces={})
+    vm, qemu = Vm(a_target(), UUID, note), FakeQemu()
+    sides: list[object] = []
+
+    def set_link(given: object) -> None:
+        sides.append(given)
+        if refused and len(sides) == 1:
+            raise QmpError("set_link", "GenericError", "no")
+
+    qemu.answers["set_link"] = set_link
+    nic = Nic(MAC, FRONT_END, "hostnet", [tun(31, "vnet0")], None)
+    nic.source = "br0"
+    vm._live = a_live(qemu, me, nic)
+    step = Step(an_interface(), "update", nic, move=Move(down, up))
+    messages = vm.messages(Origin("/usr/bin/python3", None, None), "kvm")
+    with Auditor("required") as auditor:
+        if refused:
+            with pytest.raises(QmpError):
+                update.update(vm, note, step, auditor, messages)
+        else:
+            update.update(vm, note, step, auditor, messages)
+    assert sides[0] == {"name": "net", "up": True}
+    # The VLAN that the other program has set comes back, too.
+    assert backend.network == (down if refused else up)
+    assert kernel.texts[0].endswith("failed" if refused else "success")
