@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import typing as t
@@ -92,6 +93,10 @@ class FakeQemu:
 
     def execute_all(self, *commands: str) -> list[t.Any]:
         return [self.execute(command) for command in commands]
+
+    def within(self, seconds: float) -> t.ContextManager[None]:
+        """Give qemu at most some seconds for each answer."""
+        return contextlib.nullcontext()
 
     def wait_event(self, deadline: float) -> dict[str, t.Any] | None:
         return self.events.pop(0) if self.events else None

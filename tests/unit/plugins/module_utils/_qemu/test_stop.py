@@ -11,7 +11,10 @@ import typing as t
 import pytest
 
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import MonitorError
-from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.stop import shut_down
+from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.stop import (
+    destroy,
+    shut_down,
+)
 
 
 class Guest:
@@ -33,7 +36,7 @@ class Guest:
         return self.up is not None and max(self.presses, default=-1) >= self.up
 
     def execute(self, command: str) -> None:
-        assert command == "system_powerdown"
+        assert command in ("system_powerdown", "quit")
         self.presses.append(self.now)
         if self.hangs:
             self.now += self.timeout
@@ -46,6 +49,9 @@ class Guest:
         usual, self.timeout = self.timeout, min(self.timeout, seconds)
         yield
         self.timeout = usual
+
+    def kill(self) -> None:
+        self.up = 0
 
     def wait_end(self, seconds: float) -> bool:
         if not self.has_ended:
@@ -96,4 +102,16 @@ def test_a_monitor_that_hangs_gets_no_longer_than_the_guest(
     assert not shut_down(me, me, timeout)
     assert guest.presses == presses
     assert guest.now == timeout
+    assert guest.timeout == answer
+
+
+@pytest.mark.parametrize("answer", [0, 86400])
+def test_a_monitor_that_hangs_does_not_delay_the_end(
+    monkeypatch: pytest.MonkeyPatch, answer: float
+) -> None:
+    guest = Guest(monkeypatch, None)
+    guest.hangs, guest.timeout = True, answer
+    me = t.cast(t.Any, guest)
+    assert destroy(me, me)
+    assert guest.now <= 10
     assert guest.timeout == answer
