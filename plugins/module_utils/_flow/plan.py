@@ -112,10 +112,11 @@ def _step(vm: Vm, interface: Interface, on_mismatch: str) -> Step:
         return Step(interface, "attach", nic, replace=True)
     move = move_of(interface, nic)
     if on_mismatch == "update" and move is not None:
-        from .._net import host
+        if not _only_quarantines(move):
+            from .._net import host
 
-        # A macvtap in mode passthrough is on its source already, and may be there alone.
-        host.check_source(interface, [nic.ifname] if nic.ifname else [])
+            # A macvtap in mode passthrough is on its source already, and may be there alone.
+            host.check_source(interface, [nic.ifname] if nic.ifname else [])
         return Step(interface, "update", nic, move=move)
     hint = (
         ""
@@ -126,6 +127,11 @@ def _step(vm: Vm, interface: Interface, on_mismatch: str) -> Step:
         f"{interface.option}: {interface.mac} is attached to VM {vm.name} with other settings: {'; '.join(found)}."
         f" Nothing was changed; use {hint}on_mismatch: replace to take it out and attach it as asked"
     )
+
+
+def _only_quarantines(move: Move) -> bool:
+    """Tell whether an update only takes the carrier from a NIC. It needs nothing of the source, which may be down."""
+    return move.before.changes(move.after) == [{"old-link": "up", "new-link": "down"}]
 
 
 def _check_new(vm: Vm, steps: t.Sequence[Step]) -> None:

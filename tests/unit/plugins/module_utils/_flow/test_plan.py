@@ -25,6 +25,9 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._flow.plan import (
     planned_result,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net import host
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net.interface import (
+    Interface,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu import launch
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import (
     FrontEnd,
@@ -360,3 +363,34 @@ def test_a_change_in_place_is_preferred(
     assert result["network"]["link"] == "down"
     with pytest.raises(MismatchError, match="on_mismatch: update to change it"):
         make_plan(vm, [ONE], params())
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "refused"),
+    [
+        (Network("br0"), Network("br0", link="down"), False),
+        (Network("br0", link="down"), Network("br0"), True),
+        (Network("br0"), Network("br0", vlan="42", link="down"), True),
+        (Network("br0"), Network("br1"), True),
+    ],
+)
+def test_a_quarantine_needs_nothing_of_the_source(
+    differ: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    before: Network,
+    after: Network,
+    refused: bool,
+) -> None:
+    def refuse(interface: Interface, leftovers: object) -> t.NoReturn:
+        raise interface.error("source", "eth0 is down")
+
+    differ.append("link is up, and the task asks for down")
+    monkeypatch.setattr(plan, "move_of", lambda wanted, nic: Move(before, after))
+    monkeypatch.setattr(host, "check_source", refuse)
+    vm = a_vm(nics={MAC: ATTACHED})
+    if refused:
+        with pytest.raises(OptionError, match="eth0 is down"):
+            make_plan(vm, [ONE], params(on_mismatch="update"))
+    else:
+        found = make_plan(vm, [ONE], params(on_mismatch="update"))
+        assert [step.action for step in found.steps] == ["update"]
