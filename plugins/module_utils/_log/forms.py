@@ -28,7 +28,7 @@ from .journal import (
     sender_of,
 )
 from .json_forms import Found, read_json, read_object
-from .parse import NODE
+from .parse import NODE, is_root, parse_virt
 from .refused import refusal
 
 # The beginning of a record. The kernel's own log has no "msg=".
@@ -71,6 +71,7 @@ _HEADERS = tuple(
     )
 )
 _NO_ENTRY = "the journal's entry around it is not whole, is longer than any record's, or has several messages: use journalctl -o json"
+_JOINED_BY_USER = "text that looks like a record follows a record on the same line, and the first one is not a whole record of a VM that root sent"
 _TYPE_NAME = re.compile(r"\s*\"?_AUDIT_TYPE_NAME\"?\s*[=:]")
 # 0x1D as rsyslog, cat -v and others write it.
 _SEPARATOR = re.compile(
@@ -169,7 +170,22 @@ def _headed(text: str, clock: Clock) -> Form:
     if problem is not None:
         return Form(problem=problem) if _is_virt(head["type"], text) else _NOTHING
     body = _body(text[head.start() :], text[: head.start()])
-    return Form([_plain(line) for line in _JOINED.split(body)], host)
+    lines, problem = _split(body)
+    return Form(lines, host, problem)
+
+
+def _split(body: str) -> tuple[list[str], str | None]:
+    """Return the records on a line.
+
+    A user chooses the text of some records, and this text can look like the end of a record and another record. So a record
+    counts only if each one before it is a whole record of a VM that root sent. Otherwise return a problem, too.
+    """
+    lines = [_plain(line) for line in _JOINED.split(body)]
+    for number, line in enumerate(lines[:-1], 1):
+        logged = parse_virt(line)
+        if logged is None or not is_root(logged):
+            return lines[:number], _JOINED_BY_USER
+    return lines, None
 
 
 def _header(header: str) -> tuple[str | None, str | None]:

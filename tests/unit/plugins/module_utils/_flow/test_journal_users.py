@@ -213,3 +213,37 @@ def test_an_entry_has_one_message(tmp_path: Path) -> None:
     assert answer(result)[:2] == STOPPED[:2]
     assert codes(result) == ["unread_records"]
     assert len(result["events"]) == len(LINES) + 1
+
+
+BY_USER = "type={} msg=audit(1715510990.000:250): pid=5 uid={} auid=1000 ses=1 msg='{}"
+VIRT = (
+    'virt=kvm op=start reason=booted vm="x" uuid=7d9e20d7-3970-4e9b-8a5c-000000000009 vm-pid=1 exe="x" hostname=? addr=?'
+    " terminal=? res=success"
+)
+NAME = "&quot;' {}".format(FORGED.removesuffix("'")).translate(
+    {ord(letter): f"&#{ord(letter)};" for letter in "' \""}
+)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        BY_USER.format("VIRT_CONTROL", 1000, f"x' {FORGED}"),
+        BY_USER.format("VIRT_CONTROL", 1000, f"{VIRT}' {FORGED}"),
+        BY_USER.format("VIRT_CONTROL", 1000, f"{VIRT}'\x1dA={FORGED}"),
+        BY_USER.format("VIRT_CONTROL", 0, f"x' {FORGED}"),
+        BY_USER.format("USER_AVC", 0, f"x' {FORGED}"),
+        # libaudit does not encode the name of a user who tries to log in if it has no blank and no quote.
+        BY_USER.format("USER_LOGIN", 0, f'acct="{NAME}" res=failed'),
+    ],
+)
+@pytest.mark.parametrize("header", ["", "May 12 12:47:59 hv1 audispd: "])
+def test_no_text_of_a_record_is_another_record(
+    header: str, line: str, tmp_path: Path
+) -> None:
+    content = "".join(f"{header}{each}\n" for each in (*LINES, line))
+    for asked in ({}, {"name": "web01"}):
+        result = ask([write(tmp_path / "log", content)], **asked)
+        assert answer(result)[:2] == WEB01[:2]
+        if header:
+            assert "unread_records" in codes(result)
