@@ -23,10 +23,12 @@ from .journal import (
     WIDEST_INDENT,
     Sender,
     fields_of,
+    is_audit_tag,
     journal_line,
     read_entry,
     sender_of,
 )
+from .json_fields import holds_lines
 from .json_forms import Found, read_json, read_object
 from .parse import NODE, is_root, parse_virt
 from .refused import refusal
@@ -65,9 +67,9 @@ _HEADERS = tuple(
         r"audit: ",
         # A container's log.
         rf"{_DATE} std(?:out|err) F ",
-        # JSON that was printed over several lines.
-        r"\s*\"[\w.@-]+\"\s*:\s*\[?\s*\"",
-        r"\s*(?:- )?\"",
+        # JSON that was printed over several lines. An element of a list has no key, and a user may have chosen it.
+        r"\s*\"(?P<key>[\w.@-]+)\"\s*:\s*\[?\s*\"",
+        r"(?:- )?\"",
     )
 )
 _NO_ENTRY = "the journal's entry around it is not whole, is longer than any record's, or has several messages: use journalctl -o json"
@@ -195,18 +197,16 @@ def _header(header: str) -> tuple[str | None, str | None]:
         if match is None:
             continue
         named = match.groupdict()
+        if named.get("key") and not holds_lines(named["key"]):
+            break
         tag = named.get("tag")
-        if tag is not None and not _is_audit(tag):
+        if tag is not None and not is_audit_tag(tag):
             return (
                 None,
                 f"its tag is {tag!r}, and so another program than the audit system wrote it",
             )
         return named.get("host"), None
     return None, "the text before the record is not a known header"
-
-
-def _is_audit(tag: str) -> bool:
-    return "audi" in tag.lower() or tag in ("kernel", "-")
 
 
 def _body(text: str, header: str) -> str:

@@ -80,6 +80,11 @@ def journal_line(text: str, clock: Clock) -> tuple[str | None, str | None, str |
     return None, None, None
 
 
+def is_audit_tag(tag: str) -> bool:
+    """Tell whether the name of a program in syslog is that of the audit system or of the kernel."""
+    return "audi" in tag.lower() or tag in ("kernel", "-")
+
+
 def is_stamped(text: str) -> bool:
     """Tell whether a line begins with a time. In the forms for people, the first line of each message does."""
     return _STAMPED.match(text) is not None

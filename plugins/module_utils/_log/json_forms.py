@@ -12,18 +12,26 @@ import json
 import re
 import typing as t
 
-from .journal import Sender, read_entry, sender_of
+from .journal import Sender, is_audit_tag, read_entry
+from .json_fields import holds_lines, host_of, senders, strings, tag_of
 
+# An entry of the journal has one of these fields.
+_ENTRY = frozenset(("__REALTIME_TIMESTAMP", "__CURSOR", "_TRANSPORT"))
 _VIRT = ("VIRT_CONTROL", "VIRT_RESOURCE", "VIRT_MACHINE_ID")
 # A record, or a line with a syslog header before it.
 _RECORD = re.compile(r"(?:node=\S{1,255} )?type=\S{1,40} (?:msg=)?audit\(\d", re.ASCII)
+_NEWLINE = re.compile(r"\r?\n")
 _EVENT = re.compile(r"\d{1,11}\.\d{1,3}:\d{1,20}", re.ASCII)
 # A record of another type.
 _OTHER = re.compile(r"(?!VIRT_)[A-Z][A-Z0-9_]+(?:\[\d+\])? ", re.ASCII)
 _BROKEN = "the record in the journal's entry is broken"
 _TIMELESS = "the journal's entry has no time; leave --output-fields out"
+_OF_PROGRAM = "its tag is {!r}, and so another program than the audit system wrote it"
 _OF_A_USER = "a user other than root sent it to the journal, so it proves nothing"
-_MAX_DEPTH = 12
+_FOREIGN_FIELD = (
+    "a field that may have the text of a user has text that looks like a record: give the record in a field named message, "
+    "or give the host's audit.log"
+)
 
 
 class Found(t.NamedTuple):
@@ -82,21 +90,43 @@ def _refused(found: Found) -> Found:
 def read_object(value: dict[str, t.Any]) -> Found | None:
     """Read an object. Return ``None`` if it holds no record."""
     found = _read(value)
-    return found and found._replace(sender=sender_of(value))
+    sender = next(senders(value), None)
+    return found and found._replace(sender=sender)
 
 
 def _read(value: dict[str, t.Any]) -> Found | None:
-    if isinstance(value.get("MESSAGE"), (str, list)) and (
-        "__REALTIME_TIMESTAMP" in value or "_TRANSPORT" in value
-    ):
-        return _journal(value)
-    if _EVENT.fullmatch(str(value.get("ID"))) and any(kind in value for kind in _VIRT):
-        return _laurel(value)
-    # A string may hold several lines.
-    lines = list(
-        dict.fromkeys(line for line in _strings(value, 0) if _RECORD.search(line))
-    )
-    return Found(lines, _host(value)) if lines else None
+    if not _ENTRY.isdisjoint(value):
+        # A collector may have changed the name of the message.
+        return _journal({"MESSAGE": value.get("message"), **value})
+    if _EVENT.fullmatch(str(value.get("ID"))):
+        if any(kind in value for kind in _VIRT):
+            return _laurel(value)
+        # laurel has no text of a whole record.
+        return _texts(value, lambda _name: False)
+    return _texts(value, holds_lines)
+
+
+def _texts(value: dict[str, t.Any], holds: t.Callable[[str], bool]) -> Found | None:
+    """Read the strings of the fields whose names say that they hold lines."""
+    lines: dict[str, None] = {}
+    problem = None
+    for name, text in strings(value):
+        parts = [part for part in _NEWLINE.split(text) if part.strip()]
+        if not any(map(_RECORD.search, parts)):
+            continue
+        # The second line of a user's message may look like a record.
+        whole = len(parts) == 1 or all(map(_RECORD.match, parts))
+        if whole and holds(name):
+            lines.update(dict.fromkeys(filter(_RECORD.search, parts)))
+        elif "VIRT_" in text:
+            problem = _FOREIGN_FIELD
+    tag = tag_of(value)
+    if lines and tag is not None and not is_audit_tag(tag):
+        problem = _OF_PROGRAM.format(tag)
+        return Found(
+            problem=problem if any("VIRT_" in each for each in lines) else None
+        )
+    return Found(list(lines), host_of(value), problem) if lines or problem else None
 
 
 def _once(pairs: list[tuple[str, t.Any]]) -> dict[str, t.Any]:
@@ -111,15 +141,13 @@ def _journal(value: dict[str, t.Any]) -> Found:
     line, host = read_entry(value)
     if line is not None:
         return Found([line], host)
-    message = value["MESSAGE"]
+    message = value.get("MESSAGE")
     if isinstance(message, str) and _RECORD.match(message.removeprefix("audit: ")):
         # A dispatcher wrote the line, and not the kernel.
         tag = str(value.get("SYSLOG_IDENTIFIER"))
         if "audi" in tag or value.get("_TRANSPORT") == "kernel":
             return Found([message], value.get("_HOSTNAME"))
-        return Found(
-            problem=f"its tag is {tag!r}, and so another program than the audit system wrote it"
-        )
+        return Found(problem=_OF_PROGRAM.format(tag))
     if value.get("_TRANSPORT") not in (None, "audit") or _OTHER.match(str(message)):
         return Found()
     if "VIRT_" in json.dumps(value):
@@ -152,25 +180,3 @@ def _laurel_line(kind: str, event: str, entry: t.Any) -> str | None:
         f"{key}={entry[key]}" for key in ("pid", "uid", "auid", "ses") if key in entry
     ]
     return f"type={kind} msg=audit({event}): {' '.join(said)} msg='{entry['msg'].strip(chr(39))}'"
-
-
-def _strings(value: t.Any, depth: int) -> t.Iterator[str]:
-    if isinstance(value, str):
-        yield from value.splitlines()
-    elif depth < _MAX_DEPTH:
-        inner = (
-            value.values()
-            if isinstance(value, dict)
-            else value if isinstance(value, list) else ()
-        )
-        for each in inner:
-            yield from _strings(each, depth + 1)
-
-
-def _host(value: dict[str, t.Any]) -> str | None:
-    """Return the host that a collector names (Elastic Common Schema: host.name)."""
-    host = value.get("host")
-    if isinstance(host, dict):
-        host = host.get("name") or host.get("hostname")
-    host = host or value.get("hostname") or value.get("_HOSTNAME")
-    return host if isinstance(host, str) and host else None
