@@ -5,11 +5,16 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import typing as t
 
 if t.TYPE_CHECKING:
     from .files import LogFile
+
+# For each log, the module tells at most this many reasons apart. A reason may have a text that a user chose.
+_MAX_REASONS = 20
+_MORE = "there are more reasons than the module tells apart"
 
 
 @dataclasses.dataclass
@@ -37,6 +42,7 @@ class Unread:
     def __init__(self) -> None:
         self._problems: dict[tuple[str, str], Problem] = {}
         self._first: dict[tuple[str, str], tuple[LogFile, int]] = {}
+        self._reasons: collections.Counter[str] = collections.Counter()
 
     def log(self, path: str, problem: str) -> None:
         """Take a log that could not be read to its end."""
@@ -44,6 +50,10 @@ class Unread:
 
     def line(self, log: LogFile, offset: int, problem: str) -> None:
         """Take a line that begins at ``offset`` of a log's content."""
+        if (log.path, problem) not in self._problems:
+            self._reasons[log.path] += 1
+            if self._reasons[log.path] > _MAX_REASONS:
+                problem = _MORE
         key = (log.path, problem)
         known = self._problems.setdefault(key, Problem(log.path, problem))
         known.lines += 1

@@ -675,3 +675,16 @@ def test_types_without_a_name_in_the_midst_of_a_large_log(tmp_path: Path) -> Non
     path = write(tmp_path / "log", content)
     for asked in ({}, {"name": "web01"}):
         assert answer(ask([path], **asked)) == WEB01
+
+
+def test_a_user_who_sends_many_tags(tmp_path: Path) -> None:
+    # Without a limit, the answer would have a finding for each tag, and the module would count the lines before each of them.
+    tags = "".join(f"{SHORT}alice{i}: {LINES[-1]}\n" for i in range(30_000))
+    path = write(tmp_path / "log", before(f"{SHORT}audispd: ") + tags)
+    for asked in ({}, {"name": "web01"}):
+        result = ask([path], **asked)
+        assert answer(result)[:2] == WEB01[:2]
+        unread = result["stats"]["unread"]
+        assert len(unread) <= 21
+        assert sum(each["lines"] for each in unread) == 30_000
+        assert min(each["line"] for each in unread) == len(LINES) + 1
