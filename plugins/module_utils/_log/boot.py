@@ -78,7 +78,7 @@ def shutdowns(log: LogFile) -> list[Boot | Forged]:
     down: dict[str | None, Boot | Forged] = {}
     for kind, mark in typed_marks(log.tail()):
         if isinstance(mark, Forged):
-            down.setdefault(mark.node, mark)
+            down.setdefault(mark.node, dataclasses.replace(mark, apart=True))
         elif kind == "SYSTEM_SHUTDOWN":
             down[mark.node] = Boot(mark.event, mark.time, mark.node, down=True)
         elif kind not in _GOING_DOWN and not kind.startswith("VIRT_"):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import collections
 import typing as t
 
-from .items import Item, Mark, serial_of
+from .items import Forged, Item, Mark, serial_of
 from .parse import Logged, is_root
 
 # A form for people has times in the time zone of the person who printed it. Zones differ by
@@ -55,6 +55,11 @@ class Copies:
     def is_copy(self, item: Item) -> bool:
         """Tell whether a record was read before."""
         number = serial_of(item.event)
+        if isinstance(item, Forged):
+            # A record that proves nothing does not show whether a copy goes on.
+            known = self._is_known(item)
+            self.copies += known
+            return known
         if isinstance(item, Mark):
             # Neither the end of a copy nor a boot within it means that the host booted.
             known = self._amid_copies and item.time <= self._newest.get(item.node, 0.0)

@@ -49,13 +49,15 @@ class Other(Mark):
 class Forged(Mark):
     """A record of a boot or a shutdown that a ``user`` other than root sent. It proves nothing.
 
-    The kernel wrote ``pid``, ``user`` and ``auid``.
+    The kernel wrote ``pid``, ``user`` and ``auid``. ``apart`` tells that it does not come at its place among the other
+    records, so its number shows nothing.
     """
 
     type: str = ""
     pid: int = 0
     user: str = ""
     auid: int | None = None
+    apart: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

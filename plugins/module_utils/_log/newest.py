@@ -12,7 +12,7 @@ from .._audit.kernel import KernelOpen
 from .._audit.record import encode_outside
 from .boot import without_containers
 from .files import LogFile
-from .items import Item, Mark
+from .items import Forged, Item, Mark
 from .lines import ALERT_NEEDLES, VIRT_NEEDLE, last_mark, read_backwards
 from .scan import BOOT_NEEDLES
 from .unread import Unread
@@ -56,8 +56,7 @@ class Newest(t.NamedTuple):
         self, needles: t.Sequence[bytes], terms: t.Sequence[str], unread: Unread
     ) -> t.Iterator[Item]:
         if self.whole is not None:
-            whole = reversed(self.whole)
-            return (item for item in whole if not isinstance(item, KernelOpen))
+            return (item for item in reversed(self.whole) if _is_in_place(item))
         items = self._backwards(needles, terms, unread)
         return without_containers(items, self.logs.host, self.mark)
 
@@ -76,6 +75,12 @@ class Newest(t.NamedTuple):
                 daemon = isinstance(item, Mark) and item.daemon
                 if self.wanted.in_time(item) and not daemon:
                     yield logs.names.unify(item)
+
+
+def _is_in_place(item: Item) -> bool:
+    return not (
+        isinstance(item, KernelOpen) or (isinstance(item, Forged) and item.apart)
+    )
 
 
 def last_of(log: LogFile) -> list[Mark]:

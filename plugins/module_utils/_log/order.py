@@ -16,7 +16,7 @@ import collections
 import dataclasses
 import typing as t
 
-from .items import Boot, Item, Mark, serial_of
+from .items import Boot, Forged, Item, Mark, serial_of
 
 _WINDOW = 64
 # Only records that were made within this time of one another can have changed places.
@@ -59,6 +59,9 @@ def in_order(
     """
     streams: dict[str | None, _Stream] = collections.defaultdict(_Stream)
     for position, item in enumerate(items):
+        if isinstance(item, Forged) and item.apart:
+            yield item
+            continue
         stream = streams[item.node]
         if isinstance(item, Mark) and item.daemon:
             stream.daemon_started = True

@@ -179,7 +179,8 @@ def recall(
         resolved = resolve(newest)
     since_boot = resolved.since_boot
     if not resolved.vms:
-        return Recalled(resolved.untrusted[::-1], since_boot, newest.mark)
+        items = [*resolved.untrusted[::-1], *_end(logs, wanted)]
+        return Recalled(items, since_boot, newest.mark)
     uuids = {uuid for uuid, _name in resolved.vms}
     found: list[Item] = []
     # VMs whose older records do not matter.

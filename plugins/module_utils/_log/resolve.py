@@ -9,7 +9,7 @@ import dataclasses
 import typing as t
 
 from .boot import Boots
-from .items import Item
+from .items import Forged, Item
 from .newest import Newest
 from .parse import Logged, is_root, macs_of, uuid_of
 from .unread import Unread
@@ -23,7 +23,7 @@ Vm = tuple[str, t.Optional[str]]
 class Resolved:
     """The VMs that have had a name or a MAC.
 
-    ``untrusted`` are the records about the name or the MAC that a user other than root sent, the newest first.
+    ``untrusted`` are the records about the name or the MAC, or about a boot, that a user other than root sent, the newest first.
     ``since_boot`` tells that the search went back only to the host's last boot, or to the time of the question before that.
     """
 
@@ -46,7 +46,9 @@ def resolve(newest: Newest) -> Resolved:
             if wanted.is_before(item):
                 found.since_boot = True
                 break
-        if isinstance(item, Logged) and is_untrusted(item, wanted):
+        if isinstance(item, Forged) or (
+            isinstance(item, Logged) and is_untrusted(item, wanted)
+        ):
             found.untrusted.append(item)
         elif isinstance(item, Logged) and _speaks_of(item, wanted):
             uuid = uuid_of(item)

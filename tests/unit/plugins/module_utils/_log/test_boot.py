@@ -31,6 +31,9 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._log.recall import 
     recall,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.wanted import Wanted
+from ansible_collections.virtaudit.qemu.tests.unit.plugins.module_utils._flow.test_cases import (
+    ask,
+)
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import UUID
 from ansible_collections.virtaudit.qemu.tests.unit.support.lines import noise, write_log
 from ansible_collections.virtaudit.qemu.tests.unit.support.logs import logs_of
@@ -306,3 +309,33 @@ def test_this_host() -> None:
     )
     kinds = {int(number): name.removeprefix("vhost-") for number, name in listed}
     assert host.majors == Majors(kinds, host.booted)
+
+
+@pytest.mark.parametrize("wanted", WAYS)
+@pytest.mark.parametrize("kind", ["SYSTEM_BOOT", "SYSTEM_SHUTDOWN"])
+@pytest.mark.parametrize("plain", [True, False])
+def test_a_forged_end_long_before_the_end_of_the_log(
+    plain: bool, kind: str, wanted: Wanted, tmp_path: Path
+) -> None:
+    path = Path(started(tmp_path / "log"))
+    later = noise(1401, 106, 300, kind="SERVICE_STOP")
+    with path.open("a") as log:
+        log.write(ending(kind, 1000, 1400, 105) + later)
+        log.write("" if plain else "hello\n")
+    assert holders([str(path)], wanted, None) == [UUID]
+
+
+@pytest.mark.parametrize("name", ["web01", "nobody"])
+@pytest.mark.parametrize("plain", [True, False])
+def test_each_question_tells_of_a_forged_end(
+    plain: bool, name: str, tmp_path: Path
+) -> None:
+    path = Path(started(tmp_path / "log"))
+    with path.open("a") as log:
+        log.write(noise(1401, 105, 3, kind="SERVICE_STOP"))
+        log.write(ending("SYSTEM_SHUTDOWN", 1000, 1405, 108))
+        log.write(noise(1406, 109, 3, kind="SERVICE_STOP"))
+        log.write("" if plain else "hello\n")
+    for asked in ({}, {"name": name}):
+        found = [each["code"] for each in ask([str(path)], **asked)["findings"]]
+        assert found == ["untrusted_record"]
