@@ -124,18 +124,24 @@ def with_mark(items: t.Iterable[Item], mark: Mark | None) -> t.Iterator[Item]:
 
 
 class Boots:
-    """Finds the boots of hosts in their records. The caller gives the records from the last to the first."""
+    """Finds the boots of hosts in their records. The caller gives the records from the last to the first.
+
+    ``first`` is the first record that is known after the boot that was found last.
+    """
 
     def __init__(self, mark: Mark | None) -> None:
+        self.first: Item | None = None
         self._mark = mark
         self._newer: dict[str | None, Item] = {}
 
     def after(self, item: Item) -> bool:
         """Tell whether the host of a record booted between it and the records that were read before."""
         newer = self._newer.get(item.node)
-        booted = self._is_marked(item) or (
-            newer is not None and boots_between(item, newer)
-        )
+        booted = newer is not None and boots_between(item, newer)
+        if booted:
+            self.first = newer
+        if self._is_marked(item) and not (booted and self._is_older(newer)):
+            booted, self.first = True, self._mark
         lowest = newer is None or serial_of(item.event) < serial_of(newer.event)
         if booted or lowest or isinstance(item, Boot):
             self._newer[item.node] = item
@@ -143,6 +149,10 @@ class Boots:
             # The record before the boot record shows that the host did not boot.
             self._newer[item.node] = Mark(newer.event, newer.time, newer.node)
         return booted
+
+    def _is_older(self, item: Item | None) -> bool:
+        mark = self._mark
+        return item is not None and mark is not None and item.time < mark.time
 
     def _is_marked(self, item: Item) -> bool:
         """Tell whether a record is of an earlier boot than the mark.
@@ -153,7 +163,7 @@ class Boots:
         return (
             mark is not None
             and item.node == mark.node
-            and item.time < mark.time
+            and self._is_older(item)
             and serial_of(item.event) > serial_of(mark.event)
         )
 

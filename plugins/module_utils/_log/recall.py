@@ -32,7 +32,7 @@ from .lines import (
 from .names import Names
 from .newest import Newest, last_of
 from .parse import Logged, is_root, uuid_of
-from .resolve import Resolved, Vm, is_untrusted, resolve
+from .resolve import Resolved, Vm, is_past, is_untrusted, resolve
 from .scan import BOOT_NEEDLES
 from .unread import Unread
 from .wanted import Wanted
@@ -195,11 +195,10 @@ def recall(
         last = newer.get(item.node)
         newer[item.node] = item
         booted = boots.after(item)
-        if booted and item.node in own:
-            settled |= resolved.vms
+        # A boot or a start after the time of the question may have ended a run that was on at that time.
+        if booted and item.node in own and is_past(boots, wanted):
             since_boot = True
-            if wanted.is_before(item):
-                break
+            break
         if booted or isinstance(last, Boot):
             # These two records show whether the host booted, even if they are about other VMs.
             found += [each for each in (last, item) if isinstance(each, Other)]
@@ -209,9 +208,9 @@ def recall(
             continue
         found.append(item)
         # Several hosts in one log: a VM may have moved between them.
-        if item.node in own:
+        if item.node in own and wanted.is_before(item):
             settled |= {vm for vm in resolved.vms if _begins(item, *vm)}
-        if settled >= resolved.vms and wanted.is_before(item):
+        if settled >= resolved.vms:
             break
     found.reverse()
     items = [*with_mark(found, newest.mark), *_end(logs, wanted)]

@@ -24,7 +24,7 @@ class Resolved:
     """The VMs that have had a name or a MAC.
 
     ``untrusted`` are the records about the name or the MAC, or about a boot, that a user other than root sent, the newest first.
-    ``since_boot`` tells that the search went back only to the host's last boot, or to the time of the question before that.
+    ``since_boot`` tells that the search went back only to the host's last boot before the time of the question.
     """
 
     vms: set[Vm] = dataclasses.field(default_factory=set)
@@ -41,11 +41,9 @@ def resolve(newest: Newest) -> Resolved:
     unread = Unread()
     done = False
     for item in newest.of_question(unread):
-        if item.node in own and boots.after(item):
-            done = True
-            if wanted.is_before(item):
-                found.since_boot = True
-                break
+        if item.node in own and boots.after(item) and is_past(boots, wanted):
+            found.since_boot = True
+            break
         if isinstance(item, Forged) or (
             isinstance(item, Logged) and is_untrusted(item, wanted)
         ):
@@ -57,13 +55,16 @@ def resolve(newest: Newest) -> Resolved:
                 # The search for a MAC goes on, because another VM may have got the MAC much earlier.
                 done = done or (wanted.mac is None and item.node in own)
         if done and wanted.is_before(item):
-            # Without a VM, only a boot ends the search.
-            found.since_boot = not found.vms
             break
     if not found.vms:
         # If there are VMs, the search for their records notes the same unread lines.
         logs.unread.add(unread)
     return found
+
+
+def is_past(boots: Boots, wanted: Wanted) -> bool:
+    """Tell whether a host booted before the time that a task asks for."""
+    return boots.first is None or wanted.is_before(boots.first)
 
 
 def is_untrusted(logged: Logged, wanted: Wanted) -> bool:

@@ -402,6 +402,6 @@ def test_a_warning_does_not_deny_records_from_before_the_boot(tmp_path: Path) ->
     story = Story().start().booted().stop().vm("db01", UUID2).later(100).booted()
     story.later(80).booted().later(20).host_boots().later(10).booted()
     path = write_log(tmp_path / "audit.log", story.items)
-    since = "1970-01-01T00:19:30Z"
+    since = "1970-01-01T00:20:05Z"
     (warning,) = ask(logs=[path], name="web01", since=since)["warnings"]
     assert warning.startswith("no record since the host booted has name web01")

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import os
 import re
@@ -339,3 +340,28 @@ def test_each_question_tells_of_a_forged_end(
     for asked in ({}, {"name": name}):
         found = [each["code"] for each in ask([str(path)], **asked)["findings"]]
         assert found == ["untrusted_record"]
+
+
+@pytest.mark.parametrize("since", [900.0, 3000.0, 4999.0, 5000.0, 9000.0])
+@pytest.mark.parametrize("wanted", WAYS[1:])
+def test_the_run_that_a_boot_without_a_record_ended(
+    wanted: Wanted, since: float, tmp_path: Path
+) -> None:
+    path = Path(started(tmp_path / "log"))
+    with path.open("a") as log:
+        log.write(noise(1010, 110, 300) + noise(5001, 2, 5000))
+    wanted = dataclasses.replace(wanted, since=since)
+    found = []
+    for searches in (False, True):
+        trail = Trail(since)
+        with given_logs([str(path)]) as (files, unread):
+            logs = logs_of(files, unread, HOST)
+            items = (
+                recall(logs, wanted, False).items
+                if searches
+                else read_all(logs, wanted, False)
+            )
+            trail.read(items, NOW)
+        found.append([each.result(True) for each in trail.sessions.values()])
+    assert found[0] == found[1]
+    assert [each["end"] for each in found[0]] == (["lost"] if since < 5001 else [])

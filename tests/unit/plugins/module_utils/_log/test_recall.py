@@ -27,6 +27,9 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._log.recall import 
     recall,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.wanted import Wanted
+from ansible_collections.virtaudit.qemu.tests.unit.plugins.module_utils._flow.test_cases import (
+    ask,
+)
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import MAC, UUID
 from ansible_collections.virtaudit.qemu.tests.unit.support.lines import noise, write_log
 from ansible_collections.virtaudit.qemu.tests.unit.support.logs import logs_of
@@ -396,3 +399,29 @@ def test_agrees_with_reading_all(
 
 def recalled(wanted: Wanted, logs: Logs) -> t.Iterable[Item]:
     return recall(logs, wanted, False).items
+
+
+@pytest.mark.parametrize("asked", [{"uuid": UUID}, {"name": "web01"}, {"mac": MAC}])
+@pytest.mark.parametrize("end", ["start", "boot", "boot and start", "stop and start"])
+def test_the_run_at_the_time_of_the_question(
+    end: str, asked: dict[str, str], tmp_path: Path
+) -> None:
+    story = Story().machine_id().open().start().booted().later(100)
+    since = story.time
+    if "stop" in end:
+        story.later(100).stop()
+    if "boot" in end:
+        story.later(100).reboot_unseen().vm("other", UUID2).machine_id().open(OTHER)
+    if "start" in end:
+        story.vm("web01", UUID).later(9).machine_id().open().start().booted()
+    path = write_log(tmp_path / "log", story.items)
+    answers = [
+        ask([path], since=str(since), events=False, history=history, **asked)
+        for history in (True, False)
+    ]
+    for kind in ("sessions", "grants"):
+        assert answers[0][kind] == answers[1][kind]
+    assert [each["end"] for each in answers[1]["sessions"]] == [
+        "stopped" if "stop" in end else "lost",
+        *(["running"] if "start" in end else []),
+    ]
