@@ -113,9 +113,17 @@ def _follows(item: Item, mark: Mark) -> bool:
 
 
 def with_mark(items: t.Iterable[Item], mark: Mark | None) -> t.Iterator[Item]:
-    """Yield records with the mark at its place in time."""
+    """Yield records with the mark at its place in time, but not before a record with a lower number.
+
+    Such a record is older than the mark, although somebody may have set the clock of the host back after it.
+    """
     for item in items:
-        if mark is not None and item.node == mark.node and item.time >= mark.time:
+        if (
+            mark is not None
+            and item.node == mark.node
+            and item.time >= mark.time
+            and serial_of(item.event) >= serial_of(mark.event)
+        ):
             yield mark
             mark = None
         yield item

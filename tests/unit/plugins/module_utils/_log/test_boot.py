@@ -36,7 +36,11 @@ from ansible_collections.virtaudit.qemu.tests.unit.plugins.module_utils._flow.te
     ask,
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import UUID
-from ansible_collections.virtaudit.qemu.tests.unit.support.lines import noise, write_log
+from ansible_collections.virtaudit.qemu.tests.unit.support.lines import (
+    line_of,
+    noise,
+    write_log,
+)
 from ansible_collections.virtaudit.qemu.tests.unit.support.logs import logs_of
 from ansible_collections.virtaudit.qemu.tests.unit.support.story import Story
 
@@ -365,3 +369,22 @@ def test_the_run_that_a_boot_without_a_record_ended(
         found.append([each.result(True) for each in trail.sessions.values()])
     assert found[0] == found[1]
     assert [each["end"] for each in found[0]] == (["lost"] if since < 5001 else [])
+
+
+@pytest.mark.parametrize("wanted", WAYS)
+@pytest.mark.parametrize("back", [0, 3, 50, 900])
+def test_a_clock_that_was_set_back_before_the_log_was_packed(
+    back: int, wanted: Wanted, tmp_path: Path
+) -> None:
+    old = Path(started(tmp_path / "old"))
+    with old.open("a") as log:
+        log.write(noise(1005, 105, 995))
+        log.write(line_of(Story("db", UUID[:-1] + "9").later(1000).stop().items[0]))
+        log.write(noise(2001, 1102, 3))
+    text = old.read_text().replace("(2000.000:101)", "(2000.000:1101)")
+    (tmp_path / "audit.log.1.gz").write_bytes(gzip.compress(text.encode()))
+    new = tmp_path / "audit.log"
+    new.write_text(noise(2004 - back, 1105, 2000))
+    paths = [str(tmp_path / "audit.log.1.gz"), str(new)]
+    host = Host(frozenset((None,)), 500.0)
+    assert holders(paths, wanted, host) == [UUID]
