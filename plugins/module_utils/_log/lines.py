@@ -161,11 +161,9 @@ def read_line(line: Line, clock: Clock, majors: Majors | None = None) -> Read:
         if not _says_what(found):
             problem = problem or _UNKNOWN
             continue
-        if form.sender is not None:
-            if not isinstance(found, Logged):
-                # It would show a boot or a serial number of the kernel, but any user can write such a line.
-                continue
-            found = _of_sender(found, form.sender, clock)
+        found = _of_sender(found, form.sender, clock)
+        if found is None:
+            continue
         if form.host is not None and found.node is None:
             found = dataclasses.replace(found, node=HeaderHost(form.host))
         clock.last = found.time
@@ -173,9 +171,15 @@ def read_line(line: Line, clock: Clock, majors: Majors | None = None) -> Read:
     return Read(items, problem if items or problem else _broken_type(text))
 
 
-def _of_sender(logged: Logged, sender: Sender, clock: Clock) -> Logged:
+def _of_sender(item: Item, sender: Sender | None, clock: Clock) -> Item | None:
     """Return a record with the user that the journal names and, if a program wrote the line, with the journal's time."""
-    logged = dataclasses.replace(logged, uid=sender.uid, user=None)
+    if sender is None:
+        return item
+    if not isinstance(item, Logged):
+        # It would show a boot or a serial number of the kernel, but any user can write such a line.
+        kernels = sender.time is None and isinstance(item, Forged)
+        return item if kernels else None
+    logged = dataclasses.replace(item, uid=sender.uid, user=None)
     if sender.time is None:
         return logged
     time = sender.time or clock.written()

@@ -247,3 +247,20 @@ def test_no_text_of_a_record_is_another_record(
         assert answer(result)[:2] == WEB01[:2]
         if header:
             assert "unread_records" in codes(result)
+
+
+@pytest.mark.parametrize(
+    "write_entry", [json.dumps, lambda fields: exported(fields).decode()]
+)
+def test_a_boot_that_a_user_claims_to_the_kernel(
+    write_entry: t.Callable[[Entry], str], tmp_path: Path
+) -> None:
+    body = "pid=1 uid=1000 auid=0 ses=1 msg='x'"
+    fields = sent(
+        f"SYSTEM_BOOT {body}", _TRANSPORT="audit", _AUDIT_ID="400", _AUDIT_TYPE="1127"
+    )
+    content = OBJECTS if write_entry is json.dumps else ENTRIES
+    for asked in ({}, {"name": "web01"}):
+        path = write(tmp_path / "log", f"{content}{write_entry(fields)}\n")
+        result = ask([path], **asked)
+        assert answer(result) == (*WEB01[:2], ["untrusted_record"])
