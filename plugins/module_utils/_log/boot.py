@@ -83,6 +83,9 @@ def shutdowns(log: LogFile) -> list[Boot | Forged]:
             down[mark.node] = Boot(mark.event, mark.time, mark.node, down=True)
         elif kind not in _GOING_DOWN and not kind.startswith("VIRT_"):
             down.pop(mark.node, None)
+        elif mark.node in down and boots_between(down[mark.node], mark):
+            # The host has booted since.
+            del down[mark.node]
     return list(down.values())
 
 

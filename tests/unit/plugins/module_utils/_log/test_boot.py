@@ -388,3 +388,12 @@ def test_a_clock_that_was_set_back_before_the_log_was_packed(
     paths = [str(tmp_path / "audit.log.1.gz"), str(new)]
     host = Host(frozenset((None,)), 500.0)
     assert holders(paths, wanted, host) == [UUID]
+
+
+@pytest.mark.parametrize("wanted", WAYS)
+def test_a_shutdown_before_the_start_of_the_vm(wanted: Wanted, tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    started(path)
+    vm = [line for line in path.read_text().splitlines(True) if "=VIRT_" in line]
+    path.write_text(ending("SYSTEM_SHUTDOWN", 0, 900, 5000) + "".join(vm))
+    assert holders([str(path)], wanted, None) == [UUID]
