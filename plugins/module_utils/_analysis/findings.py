@@ -31,6 +31,8 @@ Severity = t.Literal["high", "medium", "low"]
 SEVERITIES: tuple[Severity, ...] = ("high", "medium", "low")
 # How many events a finding names at most, because the result must not grow with the log.
 _MAX_EVENTS = 20
+# A user who can write audit records chooses the VMs in them. One more finding stands for all others.
+_MAX_UNTRUSTED = 100
 
 
 @dataclasses.dataclass
@@ -39,7 +41,7 @@ class Finding:
 
     ``message`` tells an operator what was found, what it means and what to do. ``time`` is when it came up
     first and ``last`` when it came up last, in seconds since the epoch. ``outcome`` says what came of it, if
-    that is known.
+    that is known. ``many`` tells that it stands for the findings about many VMs.
     """
 
     code: Code
@@ -60,6 +62,7 @@ class Finding:
     count: int = 1
     last: float = 0.0
     outcome: str | None = None
+    many: bool = False
 
     def key(self) -> tuple[object, ...]:
         """Return the key by which two findings are the same."""
@@ -73,6 +76,7 @@ class Finding:
             self.pid,
             self.fd,
             self.exe,
+            self.many,
         )
 
     def settle(self, how: str) -> None:
@@ -105,11 +109,14 @@ class Findings:
     def __init__(self, since: float | None = None) -> None:
         self._since = since
         self._found: dict[tuple[object, ...], Finding] = {}
+        self._untrusted = 0
 
     def add(self, finding: Finding) -> Finding:
         """Add a finding. Return the one that stands for it."""
         if self._since is not None and finding.time < self._since:
             return finding
+        if finding.code == "untrusted_record" and finding.key() not in self._found:
+            finding = self._bounded(finding)
         known = self._found.setdefault(finding.key(), finding)
         if known is finding:
             known.last = finding.time
@@ -125,6 +132,19 @@ class Findings:
         room = _MAX_EVENTS - len(known.events)
         known.events += finding.events[: max(0, room)]
         return known
+
+    def _bounded(self, finding: Finding) -> Finding:
+        """Return a new finding about a record that a user other than root sent, or the one that stands for many."""
+        self._untrusted += 1
+        if self._untrusted <= _MAX_UNTRUSTED:
+            return finding
+        message = (
+            f"{finding.message} This finding stands for all further records of that kind, because they are about more "
+            f"than {_MAX_UNTRUSTED} VMs."
+        )
+        return dataclasses.replace(
+            finding, message=message, vm=None, uuid=None, many=True
+        )
 
     def all(self) -> list[Finding]:
         """Return them, the worst first and among those the oldest first."""

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 from pathlib import Path
 
@@ -549,3 +550,18 @@ def test_libvirts_own_records_after_the_stop() -> None:
     }
     opens = [each for each in session["resources"] if each["reason"] == "open"]
     assert len(opens) == 6
+
+
+def test_a_user_who_sends_records_about_many_vms() -> None:
+    story = Story()
+    for number in range(5000):
+        story.vm("x", f"{UUID[:-4]}{number:04d}").forged()
+    story.vm("db", UUID).open(ok=False)
+    trail = Trail()
+    trail.read(story.items, 9_999_999.0)
+    found = [each for each in trail.findings.all() if each.code == "untrusted_record"]
+    assert len(found) == 101
+    assert (found[-1].vm, found[-1].uuid, found[-1].count) == (None, None, 4900)
+    assert "This finding stands for all further records" in found[-1].message
+    assert len(json.dumps([each.result() for each in found])) < 100_000
+    assert "failed_open" in [each.code for each in trail.findings.all()]
