@@ -62,7 +62,9 @@ class Trail:
         self._running: dict[Key, Session] = {}
         # Records before VIRT_CONTROL op=start belong to the session that it begins.
         self._resources: dict[Key, list[Resource]] = {}
+        # The VM of each level, and the level of each VM.
         self._levels: dict[str, Key] = {}
+        self._level_of: dict[Key, str] = {}
 
     def read(
         self, items: t.Iterable[Item], now: float, doubts: list[Item] | None = None
@@ -160,8 +162,10 @@ class Trail:
         self._resources.pop(key, None)
         level = seclevel(logged.record.fields.get("vm-ctx"))
         if level is not None:
-            self._levels = {lv: vm for lv, vm in self._levels.items() if vm != key}
-            self._levels[level] = key
+            earlier = self._level_of.get(key)
+            if earlier is not None and self._levels.get(earlier) == key:
+                del self._levels[earlier]
+            self._levels[level], self._level_of[key] = key, level
 
     def _start(self, key: Key, logged: Logged, success: bool) -> None:
         self._end(key, logged.time)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import typing as t
 from pathlib import Path
@@ -16,10 +17,12 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._analysis.trail imp
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.network import (
     Network,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.record import Record
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log import items, recall
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.given import (
     given_logs,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.parse import Logged
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.wanted import Wanted
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import MAC, UUID
 from ansible_collections.virtaudit.qemu.tests.unit.support.logs import logs_of
@@ -565,3 +568,34 @@ def test_a_user_who_sends_records_about_many_vms() -> None:
     assert "This finding stands for all further records" in found[-1].message
     assert len(json.dumps([each.result() for each in found])) < 100_000
     assert "failed_open" in [each.code for each in trail.findings.all()]
+
+
+def test_a_vm_has_the_level_of_its_last_start() -> None:
+    story = Story()
+
+    def start(number: int, level: int) -> None:
+        story.vm(f"vm{number}", f"{UUID[:-1]}{number}").machine_id().booted()
+        logged = t.cast(Logged, story.items[-2])
+        context = f"system_u:system_r:svirt_t:s0:c{level},c900"
+        record = Record("VIRT_MACHINE_ID", {**logged.record.fields, "vm-ctx": context})
+        story.items[-2] = dataclasses.replace(logged, record=record)
+
+    def accused(level: int) -> list[str | None]:
+        trail = Trail(details=True)
+        text = f'scontext=system_u:system_r:svirt_t:s0:c{level},c900 name="x"'
+        alert = items.Alert(
+            f"{story.time}.000:9999", float(story.time), None, "AVC", text
+        )
+        trail.read([*story.items, alert], NOW)
+        return [each.vm for each in trail.sessions.values() if each.alerts]
+
+    start(1, 1)
+    assert accused(1) == ["vm1"]
+    start(1, 2)
+    assert (accused(1), accused(2)) == ([], ["vm1"])
+    start(2, 1)
+    start(1, 3)
+    assert [accused(level) for level in (1, 2, 3)] == [["vm2"], [], ["vm1"]]
+    start(2, 3)
+    start(1, 4)
+    assert [accused(level) for level in (1, 3, 4)] == [[], ["vm2"], ["vm1"]]
