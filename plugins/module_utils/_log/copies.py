@@ -9,7 +9,6 @@ A log may be given twice, packed or in another form, or as it was on several day
 from __future__ import annotations
 
 import collections
-import typing as t
 
 from .items import Forged, Item, Mark, serial_of
 from .parse import Logged, is_root
@@ -19,6 +18,12 @@ from .parse import Logged, is_root
 _ZONE_SECONDS = 900
 _ZONES_SECONDS = 26 * 3600
 _ROUNDED_SECONDS = 1.5
+# A search for a copy looks only at records of the same part of a quarter of an hour, and of the parts beside it. A part is
+# longer than the difference between two copies.
+_PART_SECONDS = 2
+_PARTS = _ZONE_SECONDS // _PART_SECONDS
+
+_Times = dict[tuple[int, int], list[float]]
 
 
 class Copies:
@@ -33,9 +38,9 @@ class Copies:
         self.unnumbered = self.numbered = False
         self._mixed = mixed
         self._known: set[int] = set()
-        # For each text of a record: the times of the copies with a number, and the times of those
-        # without one.
-        self._times: tuple[dict[int, list[float]], dict[int, list[float]]] = ({}, {})
+        # For each text of a record and each part of a quarter of an hour: the times of the copies with a number, and the
+        # times of those without one.
+        self._times: tuple[_Times, _Times] = ({}, {})
         self._earlier: collections.Counter[int] = collections.Counter()
         self._of_log: collections.Counter[int] = collections.Counter()
         # The time of the newest record of each host.
@@ -90,18 +95,20 @@ class Copies:
         """Tell whether a record with a number and one without a number have the same text and the same time."""
         if not self._mixed or not isinstance(item, Logged):
             return False
-        key = hash(_text(item))
-        others = self._times[1 - mine].get(key, ())
-        for other in others:
-            apart = abs(item.time - other)
-            off = apart % _ZONE_SECONDS
-            if (
-                apart <= _ZONES_SECONDS
-                and min(off, _ZONE_SECONDS - off) <= _ROUNDED_SECONDS
-            ):
-                t.cast("list[float]", others).remove(other)
-                return True
-        self._times[mine].setdefault(key, []).append(item.time)
+        text, second = hash(_text(item)), item.time % _ZONE_SECONDS
+        mine_at = int(second // _PART_SECONDS)
+        for part in (mine_at, mine_at - 1, mine_at + 1):
+            others = self._times[1 - mine].get((text, part % _PARTS), [])
+            for other in others:
+                apart = abs(item.time - other)
+                off = apart % _ZONE_SECONDS
+                if (
+                    apart <= _ZONES_SECONDS
+                    and min(off, _ZONE_SECONDS - off) <= _ROUNDED_SECONDS
+                ):
+                    others.remove(other)
+                    return True
+        self._times[mine].setdefault((text, mine_at), []).append(item.time)
         return False
 
 

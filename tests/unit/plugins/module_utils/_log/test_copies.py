@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing as t
+from time import process_time
 
 import pytest
 
@@ -25,3 +26,33 @@ def test_a_record_of_a_user_hides_no_record_of_roots(number: str) -> None:
     assert not copies.is_copy(item)
     copies.log_ends()
     assert copies.is_copy(item)
+
+
+@pytest.mark.parametrize("off", [-1.4, 0.0, 1.4, 899.0, 3600.0, -7200.3])
+@pytest.mark.parametrize("time", [9000.0, 9001.9, 9899.5])
+def test_a_copy_without_a_number_may_have_another_zone(off: float, time: float) -> None:
+    item = t.cast(Logged, Story().open().items[-1])
+    numbered = dataclasses.replace(item, time=time, event=f"{time:.3f}:7")
+    other = dataclasses.replace(item, time=time + off, event=f"{time + off:.3f}:0")
+    for first, second in ((numbered, other), (other, numbered)):
+        copies = Copies(mixed=True)
+        assert not copies.is_copy(first)
+        copies.log_ends()
+        assert copies.is_copy(second)
+
+
+def test_a_user_who_sends_one_text_very_often() -> None:
+    item = t.cast(Logged, Story().forged().items[-1])
+    copies = Copies(mixed=True)
+    for number in range(1, 100_001):
+        time = 9000.0 + number
+        copies.is_copy(
+            dataclasses.replace(item, time=time, event=f"{time:.3f}:{number}")
+        )
+    copies.log_ends()
+    began = process_time()
+    for number in range(1, 1001):
+        time = 9_000_000.0 + number
+        copies.is_copy(dataclasses.replace(item, time=time, event=f"{time:.3f}:0"))
+    # A search through all records took much longer.
+    assert process_time() - began < 5
