@@ -143,7 +143,7 @@ class Findings:
             f"than {_MAX_UNTRUSTED} VMs."
         )
         return dataclasses.replace(
-            finding, message=message, vm=None, uuid=None, many=True
+            finding, message=message, node=None, vm=None, uuid=None, many=True
         )
 
     def all(self) -> list[Finding]:

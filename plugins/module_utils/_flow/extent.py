@@ -210,12 +210,12 @@ def _doubted(doubts: t.Sequence[Item]) -> t.Iterator[str]:
 def _two_names(logs: Logs, nodes: set[str | None]) -> t.Iterator[str]:
     """Return a sentence if the logs may have one host under two names."""
     names = sorted(node for node in nodes if node is not None)
-    alike = [
-        f"{short} and {name}"
-        for short in names
+    alike = sorted(
+        f"{name[:at]} and {name}"
         for name in names
-        if name.startswith(f"{short}.")
-    ]
+        for at, letter in enumerate(name)
+        if letter == "." and name[:at] in nodes
+    )
     others = [name for name in names if name not in OwnNodes()]
     if None in nodes and others and logs.names.header() is None:
         alike.append(f"{', '.join(others)}, and none at all")

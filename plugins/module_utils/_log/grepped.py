@@ -36,15 +36,17 @@ def in_order_of_files(lines: t.Iterable[Line], read: Read) -> t.Iterator[Item]:
         name = match[1] if match is not None else name
         files.setdefault(name, []).extend(read(line))
 
+    places = {each: place_of(each.decode("utf-8", "surrogateescape")) for each in files}
+    # The first record of each log, with all its files.
+    begins: dict[str, float] = {}
+    for each, items in files.items():
+        base, time = places[each][0], items[0].time if items else None
+        if time is not None:
+            begins[base] = min(time, begins.get(base, time))
+
     def age(name: bytes) -> tuple[float, int, str]:
-        base, number, date = place_of(name.decode("utf-8", "surrogateescape"))
-        same = [
-            each
-            for each in files
-            if place_of(each.decode("utf-8", "surrogateescape"))[0] == base
-        ]
-        begins = [files[each][0].time for each in same if files[each]]
-        return (min(begins, default=0.0), number, date)
+        base, number, date = places[name]
+        return (begins.get(base, 0.0), number, date)
 
     for name in sorted(files, key=age):
         yield from files[name]

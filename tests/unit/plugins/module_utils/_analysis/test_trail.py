@@ -558,6 +558,7 @@ def test_libvirts_own_records_after_the_stop() -> None:
 def test_a_user_who_sends_records_about_many_vms() -> None:
     story = Story()
     for number in range(5000):
+        story.node = f"hv{number}"
         story.vm("x", f"{UUID[:-4]}{number:04d}").forged()
     story.vm("db", UUID).open(ok=False)
     trail = Trail()

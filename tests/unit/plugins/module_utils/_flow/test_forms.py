@@ -688,3 +688,14 @@ def test_a_user_who_sends_many_tags(tmp_path: Path) -> None:
         assert len(unread) <= 21
         assert sum(each["lines"] for each in unread) == 30_000
         assert min(each["line"] for each in unread) == len(LINES) + 1
+
+
+def test_many_hosts_and_many_files(tmp_path: Path) -> None:
+    # A search that compared each name with each other one would take minutes.
+    names = [f"/srv/h{number}/audit.log" for number in range(30_000)]
+    content = "".join(f"{name}:{LINES[-1]}\n" for name in names)
+    assert len(ask([write(tmp_path / "log", content)])["events"]) == len(names)
+    hosts = [f"h{number}.example.com" for number in range(30_000)]
+    content = "".join(f"May 12 12:47:59 {host} audispd: {LINES[0]}\n" for host in hosts)
+    result = ask([write(tmp_path / "log", f"{content}{SHORT}audispd: {LINES[0]}\n")])
+    assert len(result["events"]) == len(hosts) + 1
