@@ -61,15 +61,21 @@ def _name(key: str) -> str:
     return parts[-1] if parts else ""
 
 
-def tag_of(value: t.Any, depth: int = 0) -> str | None:
+def _objects(value: t.Any, depth: int = 0) -> t.Iterator[dict[str, t.Any]]:
+    """Yield an object, and then the objects that its fields hold."""
+    if isinstance(value, dict) and depth < _MAX_DEPTH:
+        yield value
+        for each in value.values():
+            yield from _objects(each, depth + 1)
+
+
+def tag_of(value: t.Any) -> str | None:
     """Return the name that the sender of a line gave itself in syslog, if a collector keeps it beside the line."""
-    if not isinstance(value, dict) or depth >= _MAX_DEPTH:
-        return None
-    for key, each in value.items():
-        if isinstance(each, str) and _is_tag(_name(key), each):
-            return each
-    found = (tag_of(each, depth + 1) for each in value.values())
-    return next((tag for tag in found if tag is not None), None)
+    for each in _objects(value):
+        for key, text in each.items():
+            if isinstance(text, str) and _is_tag(_name(key), text):
+                return text
+    return None
 
 
 def _is_tag(name: str, value: str) -> bool:
@@ -77,18 +83,17 @@ def _is_tag(name: str, value: str) -> bool:
     return _TAGS.fullmatch(name) is not None or (name == "tag" and value.endswith(":"))
 
 
-def senders(value: t.Any, depth: int = 0) -> t.Iterator[Sender]:
-    """Yield the users other than root whom an object names as the sender of an entry of the journal."""
-    if isinstance(value, dict) and depth < _MAX_DEPTH:
+def foreign_sender(value: t.Any) -> Sender | None:
+    """Return the user other than root whom an object names as the sender of an entry of the journal."""
+    for each in _objects(value):
         # filebeat writes "journald": {"uid": 0}.
-        journald = value.get("journald")
-        if isinstance(journald, dict) and "uid" in journald:
-            value = {"_UID": journald["uid"], **value}
-        sender = sender_of(value)
+        journald = each.get("journald")
+        given = journald if isinstance(journald, dict) else {}
+        named = {"_UID": given["uid"]} if "uid" in given else {}
+        sender = sender_of({**named, **each})
         if sender is not None:
-            yield sender
-        for each in value.values():
-            yield from senders(each, depth + 1)
+            return sender
+    return None
 
 
 def host_of(value: dict[str, t.Any]) -> str | None:

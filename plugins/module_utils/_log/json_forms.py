@@ -13,7 +13,7 @@ import re
 import typing as t
 
 from .journal import Sender, is_audit_tag, read_entry
-from .json_fields import holds_lines, host_of, senders, strings, tag_of
+from .json_fields import foreign_sender, holds_lines, host_of, strings, tag_of
 
 # An entry of the journal has one of these fields.
 _ENTRY = frozenset(("__REALTIME_TIMESTAMP", "__CURSOR", "_TRANSPORT"))
@@ -90,8 +90,7 @@ def _refused(found: Found) -> Found:
 def read_object(value: dict[str, t.Any]) -> Found | None:
     """Read an object. Return ``None`` if it holds no record."""
     found = _read(value)
-    sender = next(senders(value), None)
-    return found and found._replace(sender=sender)
+    return found and found._replace(sender=foreign_sender(value))
 
 
 def _read(value: dict[str, t.Any]) -> Found | None:
