@@ -37,6 +37,19 @@ def raise_exhausted(exc: OSError) -> None:
         raise exc
 
 
+def fds_in(directories: t.Iterable[str]) -> set[int]:
+    """Return the numbers of the open file descriptors that proc(5) shows in the first directory that has any."""
+    for directory in directories:
+        try:
+            found = os.listdir(f"{directory}/fd")
+        except OSError as exc:
+            raise_exhausted(exc)
+            continue
+        if found:
+            return {int(name) for name in found}
+    return set()
+
+
 def stat_fields(pid: int) -> list[str] | None:
     """Return the fields of /proc/<pid>/stat from the third (the state) on, or ``None`` if there is no such process.
 
@@ -126,15 +139,7 @@ class Process(t.NamedTuple):
 
     def fds(self) -> set[int]:
         """Return the numbers of the open file descriptors, or none if the process has ended."""
-        for thread in self.files():
-            try:
-                found = os.listdir(f"{thread}/fd")
-            except OSError as exc:
-                raise_exhausted(exc)
-                continue
-            if found:
-                return {int(name) for name in found}
-        return set()
+        return fds_in(self.files())
 
     def copy_of(self, fd: int) -> int:
         """Copy an open file descriptor into this process (``pidfd_getfd(2)``). No child gets it. Raises :class:`OSError`."""

@@ -14,7 +14,7 @@ import functools
 import os
 import typing as t
 
-from ._proc import Process, raise_exhausted
+from ._proc import Process, fds_in, raise_exhausted
 
 _KCMP_FILES = 2
 # The number of the system call kcmp(2). Each architecture has one of its own.
@@ -49,7 +49,7 @@ class ThreadFiles(t.NamedTuple):
 
     def fds(self) -> set[int]:
         """Return the numbers of the open file descriptors, or none if the thread has ended."""
-        return {int(name) for name in _entries(f"{self.directory}/fd")}
+        return fds_in(self.files())
 
 
 def own_files(process: Process) -> t.Iterator[ThreadFiles]:
@@ -57,10 +57,13 @@ def own_files(process: Process) -> t.Iterator[ThreadFiles]:
 
     If the kernel does not compare threads, that is each other thread.
     """
-    threads = _entries(f"/proc/{process.pid}/task")
-    others = [int(name) for name in threads if int(name) != process.pid]
-    for thread in others:
-        if not _shares_files(process.pid, thread):
+    try:
+        threads = [int(name) for name in os.listdir(f"/proc/{process.pid}/task")]
+    except OSError as exc:
+        raise_exhausted(exc)
+        return
+    for thread in threads:
+        if thread != process.pid and not _shares_files(process.pid, thread):
             yield ThreadFiles(f"/proc/{process.pid}/task/{thread}")
 
 
@@ -80,11 +83,3 @@ def _libc() -> t.Any:
     except ImportError:
         return None
     return ctypes.CDLL(None)
-
-
-def _entries(path: str) -> list[str]:
-    try:
-        return os.listdir(path)
-    except OSError as exc:
-        raise_exhausted(exc)
-    return []
