@@ -101,6 +101,17 @@ def look(
     return host_view._places_of(["vt1"])
 
 
+def a_host(monkeypatch: pytest.MonkeyPatch, processes: list[Process]) -> None:
+    """Make a host with one tap, without notes of VMs."""
+    monkeypatch.setattr(sysfs, "names", lambda: ["vt01"])
+    monkeypatch.setattr(sysfs, "is_tap", lambda name: True)
+    monkeypatch.setattr(sysfs, "address", lambda name: MAC)
+    monkeypatch.setattr(host_view, "_places_of", lambda names: {})
+    monkeypatch.setattr(statedir, "other_notes", lambda uuid: [])
+    monkeypatch.setattr(host_view, "all_processes", lambda: processes)
+    monkeypatch.setattr(host_view, "told", lambda words: ("web01", UUID))
+
+
 # which processes hold a tap with the name of the host's link, and which of them holds the host's link itself; whether the
 # VM of the trail holds what it was granted; and the findings with the pid of the holder
 HOLDERS: list[
@@ -125,14 +136,8 @@ def test_a_tap_with_the_same_name_in_another_namespace_is_not_the_link(
     findings: list[tuple[str, int | None]],
     libvirt: bool,
 ) -> None:
-    monkeypatch.setattr(sysfs, "names", lambda: ["vt01"])
-    monkeypatch.setattr(sysfs, "is_tap", lambda name: True)
-    monkeypatch.setattr(sysfs, "address", lambda name: MAC)
-    monkeypatch.setattr(host_view, "_places_of", lambda names: {})
-    monkeypatch.setattr(statedir, "other_notes", lambda uuid: [])
-    monkeypatch.setattr(host_view, "all_processes", lambda: holders)
+    a_host(monkeypatch, holders)
     monkeypatch.setattr(host_view, "is_qemu", lambda process: process == QEMU)
-    monkeypatch.setattr(host_view, "told", lambda words: ("web01", UUID))
     monkeypatch.setattr(holdings, "of", lambda process: [TAP])
     monkeypatch.setattr(
         holdings, "is_behind", lambda process, opened, name: process == behind
@@ -164,14 +169,8 @@ def test_a_vm_that_hides_a_device_in_a_thread_holds_it(
     codes: list[str],
     runs_vm: bool,
 ) -> None:
-    monkeypatch.setattr(sysfs, "names", lambda: ["vt01"])
-    monkeypatch.setattr(sysfs, "is_tap", lambda name: True)
-    monkeypatch.setattr(sysfs, "address", lambda name: MAC)
-    monkeypatch.setattr(host_view, "_places_of", lambda names: {})
-    monkeypatch.setattr(statedir, "other_notes", lambda uuid: [])
-    monkeypatch.setattr(host_view, "all_processes", lambda: [QEMU])
+    a_host(monkeypatch, [QEMU])
     monkeypatch.setattr(host_view, "is_qemu", lambda process: runs_vm)
-    monkeypatch.setattr(host_view, "told", lambda words: ("web01", UUID))
     monkeypatch.setattr(holdings, "of", lambda process: shown)
     nameless = [dataclasses.replace(each, fd=None) for each in hidden]
     monkeypatch.setattr(holdings, "hidden", lambda process: nameless)

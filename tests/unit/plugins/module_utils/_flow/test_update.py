@@ -30,7 +30,10 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import F
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm import nic_network
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.differences import Move
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.nic import Nic
-from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.note import NicNote
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.note import (
+    NicNote,
+    Note,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.statedir import VmState
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.vm import Vm
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
@@ -47,6 +50,7 @@ from ansible_collections.virtaudit.qemu.tests.unit.support.host import (
     a_live,
     a_vm,
 )
+from ansible_collections.virtaudit.qemu.tests.unit.support.kernel import Kernel
 from ansible_collections.virtaudit.qemu.tests.unit.support.qemu import FakeQemu
 
 FRONT_END = FrontEnd("/machine/peripheral/net", "virtio-net-pci", MAC, "hostnet")
@@ -72,6 +76,35 @@ class FakeBackend:
         self.network = Network(network.source, link=network.link, mtu=mtu)
 
 
+def a_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Kernel, FakeBackend]:
+    """Make a host without notes and records."""
+    a_base(tmp_path, monkeypatch)
+    backend = FakeBackend()
+    monkeypatch.setattr(recent, "records_of", lambda uuid, since: [])
+    for module in (update, nic_network):
+        monkeypatch.setattr(module, "backend_of", lambda kind: backend)
+    return a_kernel(monkeypatch), backend
+
+
+def this_process() -> Process:
+    process = Process.of(os.getpid())
+    assert process is not None
+    return process
+
+
+def run(vm: Vm, note: Note, step: Step, refused: bool) -> None:
+    """Update a NIC. ``refused`` tells that qemu refuses the update."""
+    messages = vm.messages(Origin("/usr/bin/python3", None, None), "kvm")
+    with Auditor("required") as auditor:
+        if refused:
+            with pytest.raises(QmpError):
+                update.update(vm, note, step, auditor, messages)
+        else:
+            update.update(vm, note, step, auditor, messages)
+
+
 def noted() -> NicNote:
     note = VmState(UUID).load()
     assert note is not None
@@ -82,13 +115,8 @@ def noted() -> NicNote:
 def test_an_mtu_that_nobody_asked_for_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: bool
 ) -> None:
-    a_base(tmp_path, monkeypatch)
-    kernel, backend = a_kernel(monkeypatch), FakeBackend()
-    monkeypatch.setattr(recent, "records_of", lambda uuid, since: [])
-    for module in (update, nic_network):
-        monkeypatch.setattr(module, "backend_of", lambda kind: backend)
-    me = Process.of(os.getpid())
-    assert me is not None
+    kernel, backend = a_host(tmp_path, monkeypatch)
+    me = this_process()
     entry = a_nic_note(devices=[tun(31)])
     note = a_vm(pid=me.pid, start_time=me.start_time, interfaces={MAC: entry})
     vm, qemu = Vm(a_target(), UUID, note), FakeQemu()
@@ -101,13 +129,7 @@ def test_an_mtu_that_nobody_asked_for_before(
     nic = Nic(MAC, FRONT_END, "hostnet", [tun(31)], entry)
     vm._live = a_live(qemu, me, nic)
     step = Step(an_interface(), "update", nic, move=Move(SHOWN, ASKED))
-    messages = vm.messages(Origin("/usr/bin/python3", None, None), "kvm")
-    with Auditor("required") as auditor:
-        if refused:
-            with pytest.raises(QmpError):
-                update.update(vm, note, step, auditor, messages)
-        else:
-            update.update(vm, note, step, auditor, messages)
+    run(vm, note, step, refused)
     assert backend.network == (SHOWN if refused else ASKED)
     assert 'old-mtu="1500" new-mtu="1400"' in kernel.texts[1]
     assert [text.rpartition("=")[2] for text in kernel.texts] == [
@@ -123,18 +145,13 @@ def test_a_nic_of_another_program_gets_its_carrier_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: bool
 ) -> None:
     """The note of the task that took the carrier is gone, because the host forgets such a NIC at the end of a task."""
-    a_base(tmp_path, monkeypatch)
-    kernel, backend = a_kernel(monkeypatch), FakeBackend()
-    monkeypatch.setattr(recent, "records_of", lambda uuid, since: [])
-    for module in (update, nic_network):
-        monkeypatch.setattr(module, "backend_of", lambda kind: backend)
+    kernel, backend = a_host(tmp_path, monkeypatch)
     down, up = Network("br0", vlan="42", link="down"), Network("br0", vlan="42")
     backend.network = down
     monkeypatch.setattr(
         backend, "update", lambda link, network: setattr(backend, "network", network)
     )
-    me = Process.of(os.getpid())
-    assert me is not None
+    me = this_process()
     note = a_vm(pid=me.pid, start_time=me.start_time, interfaces={})
     vm, qemu = Vm(a_target(), UUID, note), FakeQemu()
     sides: list[object] = []
@@ -149,13 +166,7 @@ def test_a_nic_of_another_program_gets_its_carrier_back(
     nic.source = "br0"
     vm._live = a_live(qemu, me, nic)
     step = Step(an_interface(), "update", nic, move=Move(down, up))
-    messages = vm.messages(Origin("/usr/bin/python3", None, None), "kvm")
-    with Auditor("required") as auditor:
-        if refused:
-            with pytest.raises(QmpError):
-                update.update(vm, note, step, auditor, messages)
-        else:
-            update.update(vm, note, step, auditor, messages)
+    run(vm, note, step, refused)
     assert sides[0] == {"name": "net", "up": True}
     # The VLAN that the other program has set comes back, too.
     assert backend.network == (down if refused else up)
