@@ -55,6 +55,11 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool, report: Report) -> None
             return
         report.auditor.check()
         if check_mode:
+            if plan.start is not None:
+                # The run refuses this qemu before it opens anything.
+                from .._qemu import launch
+
+                launch.version_of(launch.find_binary(plan.start.binary))
             report.changed = True
             report.vm["started"] = plan.start is not None
             report.interfaces = planned_result(plan)

@@ -83,7 +83,7 @@ def make_plan(
         )
     from .._qemu import launch
 
-    launch.version_of(launch.find_binary(qemu.binary))
+    launch.find_binary(qemu.binary)
     uid, _gid = launch.ids_of(qemu.user)
     notes = statedir.other_notes(vm.uuid)
     # A real run has taken back an interrupted start before this point. Only check mode still finds

@@ -10,7 +10,6 @@ itself, and waits on the monitor instead.
 from __future__ import annotations
 
 import contextlib
-import functools
 import grp
 import os
 import pwd
@@ -60,9 +59,8 @@ def find_binary(binary: str | None) -> str:
     return path
 
 
-@functools.cache
 def version_of(binary: str) -> tuple[int, int]:
-    """Return qemu's version as (major, minor). The plan and the start need it. Raises :class:`OptionError`."""
+    """Return qemu's version as (major, minor)."""
     try:
         done = subprocess.run(
             [binary, "--version"],

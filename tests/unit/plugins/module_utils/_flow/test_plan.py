@@ -73,7 +73,6 @@ def fixture_looked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ),
     )
     monkeypatch.setattr(launch, "find_binary", looked.append)
-    monkeypatch.setattr(launch, "version_of", lambda binary: (7, 2))
     monkeypatch.setattr(launch, "ids_of", lambda user: (0, 0))
     return looked
 
