@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import time
 from typing import Any
@@ -22,16 +23,9 @@ def call(
 ) -> Any:
     """Send one command to a monitor, optionally with a descriptor. Return its value or its error."""
     with _connect(path) as client, client.makefile("r", encoding="utf-8") as lines:
-        lines.readline()
-        client.sendall(b'{"execute": "qmp_capabilities"}\n')
-        _answer(lines)
+        _ask(client, lines, {"execute": "qmp_capabilities"})
         message = {"execute": command, "arguments": arguments or {}}
-        data = json.dumps(message).encode() + b"\n"
-        if fd is None:
-            client.sendall(data)
-        else:
-            socket.send_fds(client, [data], [fd])
-        answer = _answer(lines)
+        answer = _ask(client, lines, message, fd)
     return answer.get("return", answer)
 
 
@@ -51,8 +45,17 @@ def _connect(path: str) -> socket.socket:
             return client
 
 
-def _answer(lines: Any) -> dict[str, Any]:
+def _ask(
+    client: socket.socket, lines: Any, message: dict[str, Any], fd: int | None = None
+) -> dict[str, Any]:
+    # qemu may still send answers that were for the client before.
+    number = os.urandom(8).hex()
+    data = json.dumps({**message, "id": number}).encode() + b"\n"
+    if fd is None:
+        client.sendall(data)
+    else:
+        socket.send_fds(client, [data], [fd])
     while True:
-        message: dict[str, Any] = json.loads(lines.readline())
-        if "event" not in message:
-            return message
+        answer: dict[str, Any] = json.loads(lines.readline())
+        if answer.get("id") == number:
+            return answer

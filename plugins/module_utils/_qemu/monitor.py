@@ -27,6 +27,8 @@ _CHUNK_BYTES = 65536
 _QUEUE_STEP_SECONDS = 0.02
 # A qemu that its guest has taken over can send events without end. A lost event only makes a task ask again.
 _MAX_EVENTS = 4096
+# A message with one of these keys is not a greeting, and comes from qemu nevertheless.
+_NOT_YET = frozenset(("event", "return", "error"))
 # unix(7): struct ucred
 _UCRED = struct.Struct("=iII")
 
@@ -46,7 +48,8 @@ class Monitor:
         # The end of altogether(), and its seconds.
         self._limit = (math.inf, math.inf)
         self._buffer = b""
-        self._sequence = 0
+        # The last answer of the client before may still come, so its number must not be one of ours.
+        self._sequence = int.from_bytes(os.urandom(6), "big")
         self._events: collections.deque[dict[str, t.Any]] = collections.deque(
             maxlen=_MAX_EVENTS
         )
@@ -194,9 +197,10 @@ class Monitor:
     def _greet(self) -> None:
         deadline = time.monotonic() + self.timeout
         greeting = self._receive(deadline)
-        # qemu may send an event before its greeting if the event happened between two clients.
-        while greeting is not None and "event" in greeting:
-            self._events.append(greeting)
+        # qemu may first send an event that happened between two clients, or its answer to a client that has left.
+        while greeting is not None and not _NOT_YET.isdisjoint(greeting):
+            if "event" in greeting:
+                self._events.append(greeting)
             greeting = self._receive(deadline)
         if greeting is None:
             raise MonitorError(

@@ -36,13 +36,14 @@ def connect(path: str) -> socket.socket:
 
 def call(path: str, command: str, arguments: str = "{}") -> None:
     with connect(path) as client, client.makefile("rw", encoding="utf-8") as lines:
-        lines.readline()
         for name, values in (("qmp_capabilities", "{}"), (command, arguments)):
-            message = {"execute": name, "arguments": json.loads(values)}
+            # qemu may still send answers that were for the client before.
+            number = os.urandom(8).hex()
+            message = {"execute": name, "arguments": json.loads(values), "id": number}
             lines.write(json.dumps(message) + "\n")
             lines.flush()
             answer = json.loads(lines.readline())
-            while "event" in answer:
+            while answer.get("id") != number:
                 answer = json.loads(lines.readline())
             if "error" in answer:
                 raise SystemExit(f"{name}: {answer['error']['desc']}")
@@ -125,7 +126,11 @@ class Proxy:
         with client, connect(self.upstream) as qemu:
             qemu.settimeout(60)
             answers = qemu.makefile("rb")
-            client.sendall(answers.readline())
+            greeting = answers.readline()
+            # qemu may first send an answer that was for the client before.
+            while greeting and "QMP" not in json.loads(greeting):
+                greeting = answers.readline()
+            client.sendall(greeting)
             pending = b""
             while True:
                 data, fds, _flags, _address = socket.recv_fds(client, 65536, 4)

@@ -123,6 +123,39 @@ def test_an_event_before_the_greeting(path: str) -> None:
         assert event == {"event": "NIC_RX_FILTER_CHANGED"}
 
 
+@pytest.mark.parametrize("kind", ["return", "error"])
+def test_an_answer_to_the_client_before_comes_before_the_greeting(
+    path: str, kind: str
+) -> None:
+    def script(client: Client) -> None:
+        client.send({kind: {}, "id": 11})
+        client.greet()
+        client.answer("here")
+
+    with Server(path, script), Monitor(path, PLENTY) as session:
+        assert session.greeting == GREETING["QMP"]
+        assert session.execute("query-name") == "here"
+
+
+def test_an_answer_to_the_client_before_is_not_taken_for_another_answer(
+    path: str,
+) -> None:
+    """qemu answers a command even if its client has left, and then the next client gets the answer."""
+    numbers: list[int] = []
+
+    def script(client: Client) -> None:
+        client.greet()
+        command = client.receive()
+        client.send(*({"return": "stale", "id": number} for number in numbers))
+        client.send({"return": "here", "id": command["id"]})
+        numbers.append(command["id"])
+
+    for number in range(3):
+        each = f"{path}{number}"
+        with Server(each, script), Monitor(each, PLENTY) as session:
+            assert session.execute("query-name") == "here"
+
+
 def test_events_come_in_order_around_answers(path: str) -> None:
     def script(client: Client) -> None:
         client.send(GREETING)
