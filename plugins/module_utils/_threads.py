@@ -4,8 +4,9 @@
 """Finds the files that only a thread of a process has open.
 
 The threads of a process share their file descriptors, and /proc/<pid>/fd shows those of the first thread. But any thread
-can get descriptors of its own without a capability (``unshare(2)``: CLONE_FILES). A qemu that its guest has taken over
-can hide a device in this way. Sources: ``proc(5)``, ``kcmp(2)``.
+can get descriptors of its own without a capability (``unshare(2)``: CLONE_FILES). qemu's sandbox refuses that, but not
+``close_range(2)`` with CLOSE_RANGE_UNSHARE. So a qemu that its guest has taken over can hide a device in this way.
+Sources: ``proc(5)``, ``kcmp(2)``.
 """
 
 from __future__ import annotations

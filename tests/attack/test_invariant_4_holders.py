@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,6 +92,43 @@ def test_invariant_4_qemu_has_a_copy_at_another_number(
     assert given_up(vm) == []
     qmp.call(monitor, "closefd", {"fdname": "kept"})
     assert_settled(vm, nic["mac"])
+
+
+@pytest.mark.parametrize("nic", NICS, ids=["tap", "macvtap"])
+def test_invariant_4_a_thread_of_qemu_has_a_copy_of_its_own(
+    vm: Vm, work: Path, nic: dict[str, str]
+) -> None:
+    """/proc/<pid>/fd shows the descriptors of the first thread. Any thread can have others."""
+    hide, hidden = work / "hide", work / "hidden"
+    result = vm.attach([nic], {"binary": _hiding_qemu(work, hide, hidden)})
+    assert not result.get("failed"), result["msg"]
+    hide.touch()
+    end = time.monotonic() + 10
+    while not hidden.exists():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    for _task in ("remove", "again"):
+        result = vm.detach(force=True)
+        assert result["failed"], result
+        assert f"pid {vm.pid()} " in result["msg"]
+        assert list(witness.held(vm.pid())) == []
+        assert given_up(vm) == []
+        assert witness.links(MACS)
+    hidden.unlink()
+    assert_settled(vm, nic["mac"])
+
+
+def _hiding_qemu(work: Path, hide: Path, hidden: Path) -> str:
+    """Return the path of a qemu whose thread hides copies of all descriptors between two events (see hider.c)."""
+    library, program = work / "hider.so", work / "hiding-qemu"
+    words = ["gcc", "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", str(library)]
+    subprocess.run([*words, str(Path(__file__).with_name("hider.c"))], check=True)
+    program.write_text(
+        f"#!/bin/sh\nexport HIDE={hide} HIDDEN={hidden} LD_PRELOAD={library}\n"
+        'exec qemu-system-x86_64 "$@"\n'
+    )
+    program.chmod(0o755)
+    return str(program)
 
 
 @pytest.mark.parametrize("nic", NICS, ids=["tap", "macvtap"])
