@@ -5,7 +5,7 @@
 """Run one layer of the tests, and judge it by its counts as well as by its exit code.
 
 layer.py run LAYER COMMAND...   run a layer, and show it; fail if it fails or has tested nothing
-layer.py summary LAYER...       print one line for each layer, what took longest in each, and the sum
+layer.py summary LAYER...       print one line for each layer, what took longest in each, what failed, and the sum
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 
 from ansible_collections.virtaudit.qemu.tests.tools import history
+from ansible_collections.virtaudit.qemu.tests.tools.failures import find_lines
 from ansible_collections.virtaudit.qemu.tests.tools.readers import (
     COLOUR,
     READERS,
@@ -61,7 +62,9 @@ def run(layer: str, command: list[str]) -> Outcome:
                 (time.monotonic() - started, COLOUR.sub("", line).rstrip("\n"))
             )
         code = process.wait()
-    outcome = READERS[layer]("".join(f"{text}\n" for _seconds, text in lines))
+    text = "".join(f"{line}\n" for _seconds, line in lines)
+    outcome = READERS[layer](text)
+    outcome.failures += find_lines(layer, text)
     lines.append((time.monotonic() - started, ""))
     outcome.seconds = round(lines[-1][0])
     outcome.slowest = find_slowest(layer, lines)
@@ -132,6 +135,9 @@ def summary(layers: list[str]) -> bool:
     for layer, outcome in outcomes.items():
         earlier = f" (before: {before[layer]} s)" if layer in before else ""
         print(f"{describe(layer, outcome)}{earlier}")
+    for layer, outcome in outcomes.items():
+        for failure in outcome.failures:
+            print(f"FAILED: {layer}: {failure}")
     history.add({layer: asdict(outcome) for layer, outcome in outcomes.items()})
     good = all(outcome.good for outcome in outcomes.values())
     passed = sum(outcome.passed for outcome in outcomes.values())

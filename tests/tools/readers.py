@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ansible_collections.virtaudit.qemu.tests.tools.failures import find_task
 from ansible_collections.virtaudit.qemu.tests.tools.slowest import Duration
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -26,6 +27,8 @@ class Outcome:
     skipped: int = 0
     closing: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    # What failed, and why.
+    failures: list[str] = field(default_factory=list)
     seconds: int = 0
     slowest: list[Duration] = field(default_factory=list)
 
@@ -145,6 +148,7 @@ def read_integration(text: str) -> Outcome:
             found.passed += 1
         else:
             found.failed += 1
+            found.failures.append(f"{name}: {find_task(log)}")
     found.problems += sorted(set(re.findall(r"^.*WARNING: Excluding .*$", text, re.M)))
     read_skipped_sessions(text, found)
     return found
@@ -179,6 +183,7 @@ def read_molecule(text: str) -> Outcome:
         if not succeeded:
             found.failed += 1
             found.problems.append(f"{scenario} {action} did not succeed")
+            found.failures.append(f"{scenario} {action}: {find_task(log)}")
     found.closing += re.findall(r"^\S+ +: actions=\d+ .*$", text, re.M)
     return found
 
