@@ -21,7 +21,6 @@ from .._vm.vm import Vm
 from .outcome import Action, Outcome
 
 if t.TYPE_CHECKING:
-    from .._audit.auditor import Auditor
     from .._audit.record import Record
     from .._audit.sent import Sent
     from .._task.result import Report
@@ -51,7 +50,7 @@ def release(
         _close(vm, note, nics, "revoked", report, messages, outcomes)
         # This comes after the host side, so that a guest that hangs delays nothing.
         kept = _ask_guest(vm, note, nics, _grace(vm))
-        _pull_out(vm, note, nics, outcomes, kept)
+        _pull_out(vm, note, nics, outcomes, kept, report)
     else:
         kept = _ask_guest(vm, note, nics, vm.target.timeout)
         left = {nic.mac for nic in nics if nic.mac in kept and nic.devices}
@@ -105,7 +104,7 @@ def _close(
     are written.
     """
     closing = [nic for nic in nics if nic.mac not in left]
-    found = _close_backends(vm, note, closing, action, report.auditor)
+    found = _close_backends(vm, note, closing, action, report)
     sent: list[tuple[Nic, Outcome, list[Sent]]] = []
     try:
         for nic in nics:
@@ -126,7 +125,7 @@ def _close(
 
 
 def _close_backends(
-    vm: Vm, note: Note, nics: t.Sequence[Nic], action: Action, auditor: Auditor
+    vm: Vm, note: Note, nics: t.Sequence[Nic], action: Action, report: Report
 ) -> dict[str, Outcome]:
     """Close the host sides of NICs. Return what happened to each, by MAC."""
     live = vm.live
@@ -141,7 +140,7 @@ def _close_backends(
         live.process,
         backends,
         cards,
-        pulling=lambda: _may_freeze(vm, note),
+        pulling=lambda: _may_freeze(vm, note, report),
     )
     found = {}
     for nic in nics:
@@ -152,7 +151,7 @@ def _close_backends(
             known: Action = "detached" if action == "detached" else "absent"
             found[nic.mac] = Outcome(nic.mac, known)
         else:
-            holding = wait_free(entry, auditor, live.process)
+            holding = wait_free(entry, report.auditor, live.process)
             found[nic.mac] = (
                 Outcome(nic.mac, action, released=entry.devices)
                 if holding is None
@@ -191,6 +190,7 @@ def _pull_out(
     nics: t.Sequence[Nic],
     outcomes: t.Sequence[Outcome],
     kept: dict[str, str | None],
+    report: Report,
 ) -> None:
     """Remove those NICs from the machine that the guest keeps after their host side is closed. Drop them from ``kept``.
 
@@ -203,19 +203,24 @@ def _pull_out(
         if nic.front_end is not None and nic.mac in closed and nic.mac in kept
     }
     if paths:
-        with _may_freeze(vm, note):
+        with _may_freeze(vm, note, report):
             for mac, path in paths.items():
                 if hotplug.pull_out(vm.live.monitor, path):
                     del kept[mac]
 
 
 @contextlib.contextmanager
-def _may_freeze(vm: Vm, note: Note) -> t.Iterator[None]:
+def _may_freeze(vm: Vm, note: Note, report: Report) -> t.Iterator[None]:
     """Note that the guest may be stopped for a moment.
 
-    If the task is cut off meanwhile, the next task lets the guest go on.
+    If the task is cut off meanwhile, or if qemu does not let the guest go on, the next task lets it go on.
     """
-    note.frozen = is_running(vm.live.monitor)
+    note.frozen = note.frozen or is_running(vm.live.monitor)
     vm.state.save(note)
     yield
-    note.frozen = False
+    note.frozen = note.frozen and not is_running(vm.live.monitor)
+    if note.frozen:
+        report.warnings.append(
+            f"the guest of VM {vm.name} is paused, because qemu did not let it go on after the task had stopped it for a "
+            "moment. The next task on this VM lets it go on"
+        )

@@ -85,8 +85,9 @@ def _frozen(monitor: Monitor) -> t.Iterator[None]:
     if not is_running(monitor):
         yield
         return
-    monitor.execute("stop")
     try:
+        # Also after a stop that qemu has not answered in time, because qemu may have carried it out.
+        monitor.execute("stop")
         yield
     finally:
         monitor.execute("cont")

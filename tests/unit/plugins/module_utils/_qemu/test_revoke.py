@@ -147,6 +147,22 @@ def test_the_machine_goes_on_when_the_eject_fails() -> None:
     assert qemu.commands[-1] == "cont"
 
 
+def test_the_machine_goes_on_when_qemu_answers_the_stop_too_late() -> None:
+    """qemu writes everything to its disks before it answers, and may take longer for that than the task waits."""
+    qemu = KeepingQemu()
+
+    def stop(arguments: t.Mapping[str, t.Any]) -> None:
+        qemu.run(False)
+        raise MonitorError("qemu did not answer stop within 10 s")
+
+    qemu.answers["stop"] = stop
+    assert given_back(qemu) == [HELD]
+    assert qemu.running
+    with pytest.raises(MonitorError, match="did not answer stop"):
+        eject(qemu.monitor, NIC)
+    assert qemu.running
+
+
 def test_without_a_front_end_nothing_is_pulled_out() -> None:
     qemu = KeepingQemu()
     held = close_backends(qemu.monitor, qemu.process, {"hostnet-a": [HELD]})

@@ -1,0 +1,58 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.auditor import (
+    Auditor,
+)
+from ansible_collections.virtaudit.qemu.plugins.module_utils._flow import release
+from ansible_collections.virtaudit.qemu.plugins.module_utils._task.result import Report
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.vm import Vm
+from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
+    UUID,
+    a_target,
+)
+from ansible_collections.virtaudit.qemu.tests.unit.support.host import (
+    a_base,
+    a_live,
+    a_vm,
+)
+from ansible_collections.virtaudit.qemu.tests.unit.support.qemu import FakeQemu
+
+
+@pytest.mark.parametrize(
+    ("running", "left", "frozen"),
+    [(True, True, False), (True, False, True), (False, False, False)],
+)
+def test_a_guest_that_does_not_go_on_stays_noted(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    running: bool,
+    left: bool,
+    frozen: bool,
+) -> None:
+    """If qemu does not let the guest go on after a moment, the next task does. A guest that was paused before stays so."""
+    a_base(tmp_path, monkeypatch)
+    note, qemu, report = a_vm(), FakeQemu(), Report(Auditor("off"))
+    vm = Vm(a_target(), UUID, note)
+    vm._live = a_live(qemu)
+    state = {"running": running}
+    qemu.answers["query-status"] = lambda arguments: state
+    for _time in range(2):
+        with release._may_freeze(vm, note, report):
+            saved = vm.state.load()
+            assert saved is not None
+            assert saved.frozen is running
+            state["running"] = left
+        assert note.frozen is frozen
+    said: list[t.Any] = report.warnings
+    assert [words.startswith("the guest of VM web01 is paused") for words in said] == [
+        True
+    ] * (2 if frozen else 0)
