@@ -194,12 +194,16 @@ def update(name: str, port: OvsPort, before: OvsPort) -> None:
     """Change the VLANs, the isolation and the external_ids of a port. It stays on its bridge. Raises :class:`LinkError`.
 
     Settings that ``before`` has already are not written, because a program that made the port may have set more of them.
+    If there is nothing to write, this does not wait for the switch.
     """
-    ids = {"external_ids": ovsdb.as_map(port.ids)}
-    changes = [_update("Interface", name, ids)]
+    changes: list[ovsdb.Operation] = []
+    if port.ids != before.ids:
+        ids = {"external_ids": ovsdb.as_map(port.ids)}
+        changes.append(_update("Interface", name, ids))
     if (port.vlan, port.protected) != (before.vlan, before.protected):
         changes.append(_update("Port", name, _settings(port)))
-    ovsdb.change(changes)
+    if changes:
+        ovsdb.change(changes)
 
 
 def remove(name: str, wait: bool = False) -> None:

@@ -261,6 +261,14 @@ class Backend(abc.ABC):
 
             nft.remove(self.family, old)
 
+    def _quarantine(self, link: NicLink) -> None:
+        """Take a link down if its network says so, before an update changes anything else.
+
+        So no frame passes between the networks, and the quarantine does not depend on a filter or a switch.
+        """
+        if link.network.link == "down":
+            self._set_link(link)
+
     def _set_link(self, link: NicLink) -> None:
         """Bring a link up, or take it down, as its network says."""
         from .. import link as links

@@ -111,6 +111,7 @@ class Bridge(TapBackend):
         from .. import link as links
 
         new, here = link.on(network), sysfs.master(link.ifname)
+        self._quarantine(new)
         if here != network.source:
             # The port loses its VLANs and flags when it leaves its bridge.
             links.take_down(link.ifname)

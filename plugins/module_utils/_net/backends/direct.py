@@ -118,6 +118,7 @@ class Direct(Backend):
                 " (on_mismatch: replace)"
             )
         new = link.on(network)
+        self._quarantine(new)
         self._set_filter(new, link)
         if network.mtu is not None:
             links.set_mtu(link.ifname, int(network.mtu))

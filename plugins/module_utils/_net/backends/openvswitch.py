@@ -78,7 +78,9 @@ class OpenVSwitch(TapBackend):
 
     def update(self, link: NicLink, network: Network) -> None:
         """Move a tap to another bridge, or change its VLANs and the rest in place. Raises :class:`LinkError`."""
-        new, port = link.on(network), ovs_port.read(link.ifname)
+        new = link.on(network)
+        self._quarantine(new)
+        port = ovs_port.read(link.ifname)
         if network.filter is not None:
             self._set_filter(new, link)
         if port is None or port.bridge != network.source:

@@ -16,6 +16,8 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.network impo
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import LinkError
 from ansible_collections.virtaudit.qemu.plugins.module_utils._net import (
+    link,
+    ovs_port,
     port,
     port_vlan,
     sysfs,
@@ -114,6 +116,30 @@ def test_a_macvtap_cannot_move() -> None:
     before, after = Network("eth0"), Network("eth1")
     with pytest.raises(LinkError, match="cannot move to eth1"):
         backend_of("direct").update(NicLink("vt0", 12, MAC, before), after)
+
+
+@pytest.mark.parametrize("kind", ["bridge", "direct", "openvswitch"])
+@pytest.mark.parametrize("after", ["down", None])
+def test_a_quarantine_comes_before_everything_else(
+    monkeypatch: pytest.MonkeyPatch, kind: str, after: str | None
+) -> None:
+    """A filter that goes in the same update must not go while the link is up, and one that fails must not keep it up."""
+    taken: list[str] = []
+
+    def refuse(*given: object) -> None:
+        raise LinkError("nftables refused the filter, or the switch does not answer")
+
+    monkeypatch.setattr(sysfs, "is_up", lambda name: True)
+    monkeypatch.setattr(sysfs, "master", lambda name: "eth0")
+    monkeypatch.setattr(link, "take_down", taken.append)
+    monkeypatch.setattr(ovs_port, "read", refuse)
+    backend = backend_of(kind)
+    for step in ("_set_filter", "_set_port"):
+        monkeypatch.setattr(type(backend), step, refuse)
+    before = NicLink("vt0", 12, MAC, Network("eth0", filter="mac"))
+    with pytest.raises(LinkError, match="nftables refused"):
+        backend.update(before, Network("eth0", link=after))
+    assert taken == (["vt0"] if after else [])
 
 
 PLAIN = Network("br0")

@@ -412,9 +412,14 @@ def test_only_the_kernels_datapath_is_filtered(
 SETTINGS = [(Vlan(42), True, False), (Vlan(43), True, True), (Vlan(42), False, True)]
 
 
+@pytest.mark.parametrize("ids", [{}, {"attached-mac": MAC}])
 @pytest.mark.parametrize(("vlan", "protected", "writes"), SETTINGS)
 def test_an_update_writes_only_the_settings_that_change(
-    monkeypatch: pytest.MonkeyPatch, vlan: Vlan, protected: bool, writes: bool
+    monkeypatch: pytest.MonkeyPatch,
+    vlan: Vlan,
+    protected: bool,
+    writes: bool,
+    ids: dict[str, str],
 ) -> None:
     changed: list[str] = []
 
@@ -423,9 +428,9 @@ def test_an_update_writes_only_the_settings_that_change(
 
     monkeypatch.setattr(ovsdb, "change", change)
     before = ovs_port.OvsPort("br0", vlan, protected, {})
-    wanted = before._replace(vlan=Vlan(42), protected=True)
+    wanted = before._replace(vlan=Vlan(42), protected=True, ids=ids)
     ovs_port.update("vt0", wanted, before)
-    assert changed == ["Interface", *(["Port"] if writes else [])]
+    assert changed == [*(["Interface"] if ids else []), *(["Port"] if writes else [])]
 
 
 # the interface_id of the former network, that of the new one, and the one that the port gets
