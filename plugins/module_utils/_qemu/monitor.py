@@ -27,6 +27,8 @@ _CHUNK_BYTES = 65536
 _QUEUE_STEP_SECONDS = 0.02
 # A qemu that its guest has taken over can send events without end. A lost event only makes a task ask again.
 _MAX_EVENTS = 4096
+# Longer than any event that a task waits for.
+_MAX_EVENT_BYTES = 2048
 # A message with one of these keys is not a greeting, and comes from qemu nevertheless.
 _NOT_YET = frozenset(("event", "return", "error"))
 # unix(7): struct ucred
@@ -273,7 +275,11 @@ class Monitor:
                     f"{self.path} is not a QMP monitor: it sends without end"
                 )
         line, _newline, self._buffer = self._buffer.partition(b"\n")
-        return self._parse(line)
+        message = self._parse(line)
+        if "event" in message and len(line) > _MAX_EVENT_BYTES:
+            # Nothing of it is kept, because each of many events can be as long as a line.
+            return {"event": None}
+        return message
 
     def _parse(self, line: bytes) -> dict[str, t.Any]:
         # json fails with RecursionError if a line has too many nested brackets.

@@ -13,13 +13,15 @@ import types
 import typing as t
 
 from .._errors import QmpError
-from .answers import cards_of, entries_of, value_of
+from .answers import cards_of, entries_of, malformed, value_of
 from .ids import is_own_port, mac_of
 from .monitor import Monitor
 
 _CONTAINERS = ("/machine/peripheral", "/machine/peripheral-anon")
 _PORT_TYPES = ("pcie-root-port", "ioh3420", "xio3130-downstream")
 _VDPA = "vhost-vdpa"
+# More than any machine has. A qemu that its guest has taken over can list as many as fit into an answer.
+_MAX_DEVICES = 10000
 _BEHIND = " \\ "
 # " \ hostnet0: index=0,type=tap,fd=31", one line per queue
 _BACKEND = re.compile(
@@ -87,6 +89,8 @@ def take_inventory(monitor: Monitor) -> Inventory:
             kind = _child_type(link)
             if kind is not None:
                 children.append((container, name, kind))
+        if len(children) > _MAX_DEVICES:
+            raise malformed("qom-list", listing)
     ports = [
         name
         for container, name, kind in children

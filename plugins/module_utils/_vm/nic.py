@@ -20,6 +20,7 @@ from .._proc import Process
 from .._qemu.ids import mac_of
 from .._qemu.nics import FrontEnd, Inventory
 from .note import NicNote, Note
+from .queues import Queues
 
 
 @dataclasses.dataclass
@@ -166,8 +167,8 @@ def observe_nics(
     notes = dict(note.interfaces) if note else {}
     by_netdev = {known.netdev: mac for mac, known in notes.items()}
     found: dict[str, Nic] = {}
-    claimed = {fd for fds in inventory.backends.values() for fd in fds}
-    claimed.update(fd for nic in notes.values() for fd in fds_of(nic.devices))
+    noted = {fd for nic in notes.values() for fd in fds_of(nic.devices)}
+    queues = Queues(process, inventory, noted)
     named = {
         front_end.path: mac_of(front_end.path) or by_netdev.get(front_end.netdev)
         for front_end in inventory.front_ends
@@ -180,7 +181,7 @@ def observe_nics(
         if mac in found or not is_mac(mac):
             continue
         known = notes.get(mac)
-        devices = _held(process, known, inventory, front_end.netdev, claimed)
+        devices = _held(process, known, queues, front_end.netdev)
         netdev = front_end.netdev
         found[mac] = Nic(
             mac, front_end, netdev, devices, known, netdev in inventory.others
@@ -188,7 +189,7 @@ def observe_nics(
     for mac, known in notes.items():
         if mac not in found:
             netdev = known.netdev
-            devices = _held(process, known, inventory, netdev, claimed)
+            devices = _held(process, known, queues, netdev)
             if devices or netdev in inventory.backends:
                 found[mac] = Nic(mac, None, netdev, devices, known)
     return found
@@ -209,11 +210,7 @@ def nameless(
 
 
 def _held(
-    process: Process,
-    known: NicNote | None,
-    inventory: Inventory,
-    netdev: str,
-    claimed: t.Collection[int],
+    process: Process, known: NicNote | None, queues: Queues, netdev: str
 ) -> list[Device]:
     if known is not None and known.phase != "opening":
         now = [_as_now(process, opened, known.ifindex) for opened in known.devices]
@@ -228,25 +225,8 @@ def _held(
         # Somebody may have renamed the link.
         name = link_held.ifname
         return [dataclasses.replace(each, dev=name) for each in known.devices]
-    # The NIC is not noted yet. Take those numbers from the monitor that /proc confirms.
-    fds = inventory.backends.get(netdev)
-    if fds:
-        return _queues_at(process, fds)
-    if fds is None:
-        return []
-    # qemu opened the device itself. Find it by its name. Without a name it can be any device that
-    # no other NIC has.
-    ifname, is_vdpa = inventory.ifnames.get(netdev), netdev in inventory.vdpas
-    return [
-        opened
-        for opened in _queues_at(process, sorted(process.fds() - {*claimed}))
-        if ifname in (None, opened.dev) and opened.is_vdpa is is_vdpa
-    ]
-
-
-def _queues_at(process: Process, fds: t.Iterable[int]) -> list[Device]:
-    devices = (holdings.at(process, fd) for fd in fds)
-    return [opened for opened in devices if opened is not None and not opened.is_vhost]
+    # The NIC is not noted yet.
+    return queues.of(netdev)
 
 
 def _as_now(process: Process, opened: Device, ifindex: int | None) -> Device | None:

@@ -188,6 +188,24 @@ def test_events_without_end_take_no_memory(path: str) -> None:
         assert session._events[-1]["data"] == {"n": 8999}
 
 
+def test_long_events_take_no_memory(path: str) -> None:
+    """A few thousand events of 16 MiB each would fill the memory of the host."""
+
+    def script(client: Client) -> None:
+        client.greet()
+        command = client.receive()
+        for number in range(8):
+            client.send({"event": "E", "data": {"n": number, "text": "x" * 2**20}})
+        client.send({"event": "E", "data": {"path": "x" * 255}})
+        client.send({"return": {}, "id": command["id"]})
+        client.wait_end()
+
+    with Server(path, script), Monitor(path, PLENTY) as session:
+        session.execute("cont")
+        assert sum(len(str(event)) for event in session._events) < 2**10
+        assert session._events[-1]["data"] == {"path": "x" * 255}
+
+
 def test_a_stray_answer_is_no_event(path: str) -> None:
     def script(client: Client) -> None:
         client.greet()

@@ -8,7 +8,10 @@ import typing as t
 
 import pytest
 
-from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import QmpError
+from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
+    MonitorError,
+    QmpError,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import (
     FrontEnd,
     free_ports,
@@ -223,3 +226,12 @@ def test_a_nic_of_ours_without_a_back_end_is_asked_for() -> None:
     assert take_inventory(qemu.monitor).front_ends == [
         FrontEnd(path, "virtio-net-pci", "52:54:00:00:00:01", "")
     ]
+
+
+def test_more_devices_than_a_machine_can_have_are_refused() -> None:
+    """A qemu that its guest has taken over can list devices without end, and the task would ask about each."""
+    many = [(f"d{number}", "child<e1000>") for number in range(20000)]
+    qemu = a_qemu({**TREE, "/machine/peripheral": many})
+    with pytest.raises(MonitorError, match="answered qom-list with"):
+        take_inventory(qemu.monitor)
+    assert "qom-get" not in qemu.commands

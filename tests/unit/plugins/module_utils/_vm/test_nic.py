@@ -395,6 +395,29 @@ def test_a_device_that_qemu_opened_by_itself(
     assert observe_nics(inventory, qemu.process, None)[MAC].devices == held
 
 
+@pytest.mark.parametrize("named", [range(31, 5000), []])
+def test_each_descriptor_is_looked_at_once(
+    monkeypatch: pytest.MonkeyPatch, named: t.Iterable[int]
+) -> None:
+    """A qemu that its guest has taken over can name any descriptors for any NICs. So a task would look for hours."""
+    qemu = a_holder(tun(31), tun(32), vhost(33))
+    looked: list[int] = []
+    at = holdings.at
+    monkeypatch.setattr(
+        holdings,
+        "at",
+        lambda process, fd: looked.append(fd) or at(process, fd),  # type: ignore[func-returns-value]
+    )
+    macs = [f"52:54:00:00:01:{number:02x}" for number in range(200)]
+    nics = [
+        FRONT_END._replace(path=f"/machine/peripheral/{mac}", mac=mac) for mac in macs
+    ]
+    inventory = Inventory(nics, {NETDEV: [*named, *named]}, [], True)
+    found = observe_nics(inventory, qemu.process, None)
+    assert [found[mac].devices for mac in macs] == [[tun(31), tun(32)]] * 200
+    assert len(looked) == len(qemu.fds())
+
+
 @pytest.mark.parametrize(
     ("held", "backends", "seen"),
     [
