@@ -146,14 +146,21 @@ def _check_new(vm: Vm, steps: t.Sequence[Step]) -> None:
     # In check mode the remains of an ended VM are still there. A real run has removed them by now.
     noted = vm.note.interfaces.values() if vm.note else ()
     leftovers = {nic.ifname for nic in noted if nic.made and nic.mac not in vm.nics}
-    replaced = {step.nic.ifname for step in new if step.nic is not None}
     others = statedir.other_notes(vm.uuid) if interfaces else []
     known = {
         nic.ifname: nic.mac
         for note in (*others, *([vm.note] if vm.note else []))
         for nic in note.interfaces.values()
     }
-    host.check(interfaces, leftovers | {name for name in replaced if name}, known)
+    freed = leftovers
+    for step in new:
+        if step.nic is not None:
+            # The task replaces one NIC after the other, so those behind this one still have their links.
+            freed = freed | {name for name in (step.nic.ifname,) if name}
+            host.check([step.interface], freed, known)
+    fresh = [step.interface for step in new if step.nic is None]
+    if fresh:
+        host.check(fresh, freed, known)
 
 
 def refuse_foreign_macs(vm: Vm, interfaces: t.Sequence[Interface]) -> None:

@@ -175,6 +175,35 @@ def test_replace(differ: list[str], looked: list[str]) -> None:
     assert looked == [ONE.mac, f"-{ATTACHED.ifname}"]
 
 
+def test_a_replacement_has_only_what_the_nics_before_it_have_freed(
+    differ: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run replaces one NIC after the other. If two exchange their links, the first would be lost."""
+    differ.append("ifname is tap1, and the task asks for tap0")
+    nics = {
+        each.mac: dataclasses.replace(ATTACHED, mac=each.mac, devices=[tun(31, dev)])
+        for each, dev in ((ONE, "tap0"), (TWO, "tap1"))
+    }
+    asked: list[tuple[list[str], list[str]]] = []
+    monkeypatch.setattr(
+        host,
+        "check",
+        lambda interfaces, leftovers, known: asked.append(
+            ([each.ifname for each in interfaces], sorted(leftovers))
+        ),
+    )
+    three = USB._replace(ifname="tap2")
+    new = [three, ONE._replace(ifname="tap1"), TWO._replace(ifname="tap0")]
+    vm = a_vm(nics=nics)
+    make_plan(vm, new, params(on_mismatch="replace"))
+    assert asked == [
+        (["tap1"], ["tap0"]),
+        (["tap0"], ["tap0", "tap1"]),
+        # The others come last.
+        (["tap2"], ["tap0", "tap1"]),
+    ]
+
+
 @pytest.mark.parametrize("refused", ["source", "ifname", "vhost"])
 def test_a_bad_replacement_is_refused_before_the_nic_is_taken_out(
     differ: list[str], monkeypatch: pytest.MonkeyPatch, refused: str
