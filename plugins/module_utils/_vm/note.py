@@ -23,6 +23,8 @@ _VERSION = 1
 
 Phase = t.Literal["opening", "held", "revoked"]
 _PHASES: tuple[Phase, ...] = t.get_args(Phase)
+# The types of interfaces for which there is a back end.
+_KINDS = ("bridge", "direct", "openvswitch", "vdpa")
 # For each type of a field of a note, the types that its value has in JSON.
 _TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,),
@@ -219,8 +221,9 @@ def decode(text: str) -> Note:
         for mac, entry in data.get("interfaces", {}).items()
     }
     for mac, nic in interfaces.items():
-        if nic.mac != mac or not is_mac(mac) or nic.phase not in _PHASES:
-            raise ValueError(f"{mac} is noted as {nic.mac}, {nic.phase}")
+        known = nic.phase in _PHASES and nic.type in _KINDS
+        if nic.mac != mac or not is_mac(mac) or not known:
+            raise ValueError(f"{mac} is noted as {nic.mac}, {nic.type}, {nic.phase}")
     return _build(Note, data, interfaces=interfaces)
 
 

@@ -20,6 +20,9 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.network impo
     Network,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.origin import Origin
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net.interface_types import (
+    KINDS,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm import statedir
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.statedir import VmState
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
@@ -121,6 +124,9 @@ def with_nic(**changes: t.Any) -> str:
         ),
         with_nic(phase="lost"),
         with_nic(phase=None),
+        # A newer version may have more types of interfaces.
+        with_nic(type="vhost-user"),
+        with_nic(type=""),
         with_nic(ifname=7),
         with_nic(queues="1"),
         with_nic(devices=["x"]),
@@ -138,6 +144,14 @@ def test_a_note_with_wrong_values_is_not_used(state: VmState, content: str) -> N
     write(state, content)
     assert state.load() is None
     assert state.has_unreadable()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_note_with_each_type_of_interface_is_used(state: VmState, kind: str) -> None:
+    write(state, with_nic(type=kind))
+    note = state.load()
+    assert note is not None
+    assert note.interfaces[MAC].type == kind
 
 
 def test_an_update_whose_record_did_not_land_is_under_way_again() -> None:
