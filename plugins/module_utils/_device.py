@@ -53,6 +53,9 @@ class Device:
         """Tell whether it is a vdpa device. Its major number is not fixed, so its names decide."""
         if self.is_tap or self.path is None or self.path.startswith("/dev/tap"):
             return False
+        if self.is_vhost:
+            # Its link can have any name.
+            return False
         names = (self.dev or "", self.path.rpartition("/")[2])
         return any(map(VDPA_NODE.fullmatch, names))
 

@@ -249,6 +249,7 @@ def test_qemu_gets_one_descriptor_and_no_path(node: str) -> None:
         (tun(9, "vhost-vdpa-3"), False),
         (macvtap(9, "vhost-vdpa-3"), False),
         (vhost(9), False),
+        (vhost(9, "vhost-vdpa-3"), False),
         (Device(None, None, None, 9), False),
     ],
 )
