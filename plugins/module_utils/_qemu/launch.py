@@ -56,7 +56,8 @@ def find_binary(binary: str | None) -> str:
             f"{' or '.join(names)} is not on this host, or not executable; install qemu"
             " (Debian: qemu-system-x86, RHEL: qemu-kvm, its binary is /usr/libexec/qemu-kvm)",
         )
-    return path
+    # qemu starts in another directory than the task.
+    return os.path.abspath(path)
 
 
 def version_of(binary: str) -> tuple[int, int]:
@@ -66,6 +67,7 @@ def version_of(binary: str) -> tuple[int, int]:
             [binary, "--version"],
             capture_output=True,
             text=True,
+            errors="replace",
             check=True,
             timeout=10,
             stdin=subprocess.DEVNULL,

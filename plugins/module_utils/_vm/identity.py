@@ -232,7 +232,8 @@ def strangers(target: Target, uuid: str, note: Note | None) -> list[str]:
 
 def _uids_named(user: str | None) -> list[int]:
     """Return the uid of a user that a task names for qemu, if there is such a user."""
-    with contextlib.suppress(KeyError):
+    # No user has a name with a NUL byte, or without an encoding. The check of the option comes later.
+    with contextlib.suppress(KeyError, ValueError):
         return [pwd.getpwnam(user).pw_uid] if user else []
     return []
 

@@ -55,6 +55,24 @@ def test_one_is_given(host: Path) -> None:
     assert launch.find_binary("mine") == mine
 
 
+def test_a_path_from_the_directory_of_the_task(
+    host: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """qemu does not start in that directory, so the run would not find it although check mode did."""
+    mine = put(host / "opt/mine")
+    monkeypatch.chdir(host)
+    assert launch.find_binary("opt/mine") == mine
+    monkeypatch.setenv("PATH", "opt")
+    assert launch.find_binary("mine") == mine
+
+
+def test_a_program_that_prints_something_else_is_refused(tmp_path: Path) -> None:
+    mine = Path(put(tmp_path / "mine"))
+    mine.write_bytes(b"#!/bin/sh\nprintf '\\377'\n")
+    with pytest.raises(OptionError, match="does not print a version of qemu"):
+        launch.version_of(str(mine))
+
+
 @pytest.mark.parametrize(("machine", "name"), [("i686", "x86_64"), ("aarch64",) * 2])
 def test_the_hosts_architecture(
     machine: str, name: str, monkeypatch: pytest.MonkeyPatch

@@ -315,3 +315,8 @@ def test_a_noted_qemu_that_lies_about_its_uuid_is_found(
     assert find._choose_uuid(target, True) == (UUID, None)
     with pytest.raises(OptionError, match="the running VM has the name"):
         find._choose_uuid(target._replace(name="web02"), True)
+
+
+@pytest.mark.parametrize("user", ["no\0body", "no\ud800body", "", "no such user"])
+def test_a_user_that_cannot_be_is_refused_later(user: str) -> None:
+    assert identity._uids_named(user) == []
