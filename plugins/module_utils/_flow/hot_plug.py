@@ -230,7 +230,11 @@ def _take_out(
     before = set(vm.live.free_ports())
     nics = [] if step.nic is None else [step.nic]
     outcomes: list[Outcome] = []
-    release(vm, note, nics, False, report, messages, outcomes)
+    try:
+        release(vm, note, nics, False, report, messages, outcomes)
+    finally:
+        # This holds also if the new NIC cannot be attached, and also if no record says it.
+        report.changed |= any(outcome.action == "detached" for outcome in outcomes)
     report.auditor.check()
     for outcome in outcomes:
         failed = f"the task could not replace {outcome.mac}:"

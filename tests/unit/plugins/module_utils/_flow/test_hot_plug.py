@@ -168,7 +168,7 @@ def test_a_nic_that_cannot_be_replaced_says_who_keeps_it(
         live=types.SimpleNamespace(free_ports=list),
     )
     report: t.Any = types.SimpleNamespace(
-        auditor=types.SimpleNamespace(check=lambda: None)
+        auditor=types.SimpleNamespace(check=lambda: None), changed=False
     )
     given: t.Any = None
     step = Step(an_interface(), "attach", replace=True)
@@ -177,3 +177,5 @@ def test_a_nic_that_cannot_be_replaced_says_who_keeps_it(
     assert f"could not replace {MAC}:" in str(caught.value)
     assert said in str(caught.value)
     assert unsaid not in str(caught.value)
+    # Also without audit, so that no record shows it.
+    assert report.changed is (outcome.action == "detached")
