@@ -97,7 +97,8 @@ def _move(wanted: Interface, nic: Nic) -> Move:
         # A value that the task does not give stays as it is.
         return Move(before, dataclasses.replace(after, mtu=before.mtu))
     mtu = sysfs.mtu(nic.ifname) if nic.ifname else None
-    return Move(dataclasses.replace(before, mtu=str(mtu)), after)
+    shown = None if mtu is None else str(mtu)
+    return Move(dataclasses.replace(before, mtu=shown), after)
 
 
 def _lasting_differences(wanted: Interface, nic: Nic) -> list[str]:

@@ -267,6 +267,14 @@ def test_a_link_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert a_nic(**MACVTAP).mode is None
 
 
+def test_the_mtu_of_a_link_that_is_gone_is_unknown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sysfs, "exists", lambda name: False)
+    monkeypatch.setattr(sysfs, "mtu", lambda name: None)
+    assert details(an_interface(mtu=1400), a_nic(), None)["mtu"] == (None, "1400")
+
+
 UNNAMED: dict[str, t.Any] = {
     "note": None,
     "devices": [Device("/dev/net/tun", "0A:C8", None, 31)],
