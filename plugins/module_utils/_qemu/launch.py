@@ -177,11 +177,12 @@ def _reach(
         raise ProcessError(_why_not(child, said, exc, timeout)) from exc
     try:
         process = Process.of(child.pid)
-        owner = None
-        with contextlib.suppress(MonitorError):
+        try:
             # The peer of the socket does not show it, because the peer is this task until qemu
             # listens on the socket.
             owner = owner_of_cpus(monitor)
+        except MonitorError as exc:
+            raise ProcessError(_why_not(child, said, exc, timeout)) from exc
         if process is None or owner != process:
             _end_all(child, owner)
             raise ProcessError(_not_qemu(child, owner, binary, said))

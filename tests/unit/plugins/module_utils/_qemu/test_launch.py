@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+import types
 import typing as t
 from pathlib import Path
 
 import pytest
 
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
+    MonitorError,
     ProcessError,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._proc import Process
@@ -85,6 +87,24 @@ def test_an_error_after_the_greeting(
         case.start()
     assert case.process() is None
     assert closed == [True]
+
+
+def test_a_qemu_that_hangs_after_the_greeting(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has not ended, so the message must not say that it has."""
+    greeted = types.SimpleNamespace(close=lambda: None)
+
+    def hang(_monitor: object) -> None:
+        assert case.process() is not None
+        raise MonitorError("qemu did not answer query-cpus-fast within 1 s")
+
+    monkeypatch.setattr(launch, "_FATE_SECONDS", 0.0)
+    monkeypatch.setattr(launch, "Monitor", lambda _path, _timeout: greeted)
+    monkeypatch.setattr(launch, "owner_of_cpus", hang)
+    with pytest.raises(ProcessError, match=r"not ready within 1 s.* query-cpus-fast"):
+        case.start()
+    assert case.process() is None
 
 
 def test_a_program_that_is_no_qemu(case: Case) -> None:
