@@ -32,11 +32,6 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool, report: Report) -> None
     origin = Origin.of_this_process()
     ends = params["stop_vm"] == "destroy"
     with find_vm(target, check_mode, report.warnings, ends) as vm:
-        if vm.silent is not None and vm.note is not None:
-            from .stop import end_silent
-
-            end_silent(vm, vm.note, vm.silent, asked or [], report, origin, check_mode)
-            return
         seen = seen_of(vm)
         released = _released(vm)
         if ends:
@@ -45,6 +40,11 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool, report: Report) -> None
             repair_anyway(vm, report, origin, check_mode)
         else:
             repair_first(vm, report, origin, check_mode)
+        if vm.silent is not None and vm.note is not None:
+            from .stop import end_silent
+
+            end_silent(vm, vm.note, vm.silent, asked or [], report, origin, check_mode)
+            return
         report.vm = vm.result()
         present, absent = _plan(vm, asked, released)
         report.warnings += unknown_words(vm, seen, [each.mac for each in absent])

@@ -34,18 +34,26 @@ _STOP_ADVICE = {
 def repair_anyway(vm: Vm, report: Report, origin: Origin, check_mode: bool) -> None:
     """Do what is left to do on this host before the task ends the VM, whatever qemu does.
 
-    If qemu or a link of the VM does not let the task finish earlier work, the end of the VM finishes it. Raises what
-    :func:`repair_first` raises for another reason, or if qemu has ended meanwhile.
+    If qemu or a link of the VM does not let the task finish earlier work, the end of the VM finishes it. If qemu has
+    answered until then and no longer does, the VM is silent. Raises what :func:`repair_first` raises for another reason,
+    or if qemu has ended meanwhile.
     """
+    if vm.silent is not None:
+        settle_other_vms(vm.uuid, report, origin, check_mode)
+        return
     try:
         repair_first(vm, report, origin, check_mode)
     except (LinkError, MonitorError, ProcessError) as exc:
         if not vm.running:
+            # The task has looked at the VM again.
+            vm.look_or_end()
+        if not vm.running and vm.silent is None:
             raise
         vm.history = History(vm.note)
-        report.warnings.append(
-            f"{exc}. stop_vm: destroy ends VM {vm.name} nevertheless, and records what is left to record then"
-        )
+        if vm.silent is None:
+            report.warnings.append(
+                f"{exc}. stop_vm: destroy ends VM {vm.name} nevertheless, and records what is left to record then"
+            )
 
 
 def stop(vm: Vm, how: str, report: Report, origin: Origin) -> None:
@@ -94,7 +102,6 @@ def end_silent(
 
     Only its note tells which NICs it has.
     """
-    settle_other_vms(vm.uuid, report, origin, check_mode)
     report.vm = {**vm.result(), "pid": silent.process.pid}
     report.warnings.append(
         f"{silent.reason}. stop_vm: destroy ends the noted process of VM {vm.name} (pid {silent.process.pid}) without its "

@@ -214,3 +214,41 @@ def test_earlier_work_that_qemu_does_not_let_finish_does_not_keep_a_vm_alive(
     assert len(read) == 2
     (warning,) = done["warnings"]
     assert warning.startswith(f"{failure}. stop_vm: destroy ends VM web01 nevertheless")
+
+
+@pytest.mark.parametrize("again", ["silent", "answers", "ended"])
+def test_a_qemu_that_answers_only_until_earlier_work_is_finished_is_ended(
+    case: Case, monkeypatch: pytest.MonkeyPatch, again: str
+) -> None:
+    """After that work the task looks at the VM again. A qemu that its guest has taken over can be silent then."""
+    looks: list[str] = []
+
+    def look(found: vm.Vm) -> None:
+        found._live = None
+        looks.append(again)
+        if len(looks) == 2 or (len(looks) == 3 and again != "answers"):
+            if again == "ended":
+                case.child.kill()
+                case.child.wait()
+            raise MonitorError("qemu did not answer")
+        nic = Nic(MAC, None, "hostnet", [tun(31)], None)
+        qemu = Stoppable(case.process)
+        qemu.answers["cont"] = lambda _given: None
+        found._live = a_live(qemu, case.process, nic)
+
+    note = VmState(UUID).load()
+    assert note is not None
+    note.busy, note.frozen = 100.0, True
+    VmState(UUID).save(note)
+    monkeypatch.setattr(vm.Vm, "look", look)
+    if again == "ended":
+        with pytest.raises(MonitorError):
+            case.run()
+        assert case.kernel.texts == []
+        return
+    done = case.run()
+    assert not case.process.is_alive()
+    assert told(case.kernel) == ["stop destroyed", "detach", "close"]
+    assert VmState(UUID).load() is None
+    assert [each["action"] for each in done["interfaces"]] == ["detached"]
+    assert all("qemu did not answer. stop" in each for each in done["warnings"][1:])
