@@ -45,7 +45,7 @@ def release(
     :class:`AuditError`.
     """
     for nic in nics:
-        note.interfaces.setdefault(nic.mac, nic.as_note())
+        nic.noted_in(note)
     if force:
         _close(vm, note, nics, "revoked", report, messages, outcomes)
         # This comes after the host side, so that a guest that hangs delays nothing.

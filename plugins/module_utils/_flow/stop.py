@@ -60,7 +60,7 @@ def stop(vm: Vm, how: str, report: Report, origin: Origin) -> None:
     """Stop the VM, so that it gives up all its NICs. Raises :class:`StopError`, :class:`StuckError`."""
     with vm.change(report.auditor) as note:
         for nic in vm.nics.values():
-            note.interfaces.setdefault(nic.mac, nic.as_note())
+            nic.noted_in(note)
         outcomes = _ended(note)
         reason = _REASONS[how]
         process = vm.live.process if vm.silent is None else vm.silent.process

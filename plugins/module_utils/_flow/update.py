@@ -30,7 +30,7 @@ def update(
     nic, move = step.nic, step.move
     if nic is None or move is None or nic.ifname is None:
         raise LinkError(f"{step.interface.mac} has no link that the task could update")
-    entry = note.interfaces.setdefault(nic.mac, nic.as_note())
+    entry = nic.noted_in(note)
     entry.ifname = nic.ifname
     if entry.updating is not None:
         # First take away what an interrupted update has set.

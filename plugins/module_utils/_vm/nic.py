@@ -139,6 +139,13 @@ class Nic:
             devices=self.devices,
         )
 
+    def noted_in(self, note: Note) -> NicNote:
+        """Return the NIC's entry of the VM's note. Make one for a NIC that this collection did not attach."""
+        if self.mac not in note.interfaces:
+            # Only a new entry needs the answer of a switch, which may not answer.
+            note.interfaces[self.mac] = self.as_note()
+        return note.interfaces[self.mac]
+
     def result(self) -> dict[str, t.Any]:
         """Return the module's value for the NIC, without ``action``."""
         return {

@@ -12,19 +12,56 @@ import pytest
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.auditor import (
     Auditor,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.origin import Origin
+from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import LinkError
 from ansible_collections.virtaudit.qemu.plugins.module_utils._flow import release
+from ansible_collections.virtaudit.qemu.plugins.module_utils._flow.outcome import (
+    Outcome,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._task.result import Report
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.nic import Nic
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.vm import Vm
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
+    MAC,
     UUID,
     a_target,
+    tun,
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.host import (
     a_base,
     a_live,
     a_vm,
 )
-from ansible_collections.virtaudit.qemu.tests.unit.support.qemu import FakeQemu
+from ansible_collections.virtaudit.qemu.tests.unit.support.qemu import (
+    FakeQemu,
+    show_in_proc,
+)
+
+
+def test_a_switch_that_does_not_answer_does_not_keep_a_nic(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The note has all that a revocation needs, so nobody asks the switch before."""
+
+    def refuse(_nic: Nic) -> t.NoReturn:
+        raise LinkError("Open vSwitch's database does not answer")
+
+    a_base(tmp_path, monkeypatch)
+    show_in_proc(monkeypatch)
+    note, qemu, report = a_vm(), FakeQemu(), Report(Auditor("off"))
+    qemu.held, qemu.netdevs = {31: tun(31)}, {"hostnet": [31]}
+    qemu.answers["query-status"] = lambda arguments: {"running": True}
+    vm = Vm(a_target(), UUID, note)
+    nic = Nic(MAC, None, "hostnet", [tun(31)], note.interfaces[MAC])
+    vm._live = a_live(qemu, None, nic)
+    monkeypatch.setattr(Nic, "as_note", refuse)
+    monkeypatch.setattr(release, "wait_free", lambda *given: None)
+    monkeypatch.setattr(release, "remove_remains", lambda *given, **options: None)
+    outcomes: list[Outcome] = []
+    messages = vm.messages(Origin("/usr/bin/python3", None, None), "kvm")
+    release.release(vm, note, [nic], True, report, messages, outcomes)
+    assert qemu.held == {}
+    assert [each.action for each in outcomes] == ["revoked"]
 
 
 @pytest.mark.parametrize(

@@ -252,3 +252,27 @@ def test_a_qemu_that_answers_only_until_earlier_work_is_finished_is_ended(
     assert VmState(UUID).load() is None
     assert [each["action"] for each in done["interfaces"]] == ["detached"]
     assert all("qemu did not answer. stop" in each for each in done["warnings"][1:])
+
+
+@pytest.mark.parametrize("stop_vm", ["destroy", "shutdown"])
+def test_a_switch_that_does_not_answer_does_not_keep_a_vm_alive(
+    case: Case, monkeypatch: pytest.MonkeyPatch, stop_vm: str
+) -> None:
+    """The note has all that the end of the VM needs, so nobody asks the switch before."""
+
+    def look(found: vm.Vm) -> None:
+        assert found.note is not None
+        nic = Nic(MAC, None, "hostnet", [tun(31)], found.note.interfaces[MAC])
+        found._live = a_live(Stoppable(case.process), case.process, nic)
+        found._live.monitor.answers["system_powerdown"] = (  # type: ignore[attr-defined]
+            lambda _given: case.process.kill()
+        )
+
+    def refuse(_nic: Nic) -> t.NoReturn:
+        raise LinkError("Open vSwitch's database does not answer")
+
+    monkeypatch.setattr(vm.Vm, "look", look)
+    monkeypatch.setattr(Nic, "as_note", refuse)
+    done = case.run(stop_vm=stop_vm)
+    assert not case.process.is_alive()
+    assert [each["action"] for each in done["interfaces"]] == ["detached"]
