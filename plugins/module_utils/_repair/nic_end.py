@@ -59,10 +59,14 @@ def wait_free(
 def has_remains(nic: NicNote, free: bool = False) -> bool:
     """Tell whether something is left that a task made for an interface and that nobody holds.
 
-    ``free`` tells that the caller has just found that nobody holds it.
+    If a switch or nftables does not tell, something may be left. ``free`` tells that the caller has just found that nobody
+    holds it.
     """
     backend = backend_of(nic.type)
-    there = nic.made and any(backend.remains(link) for link in nic.links)
+    try:
+        there = nic.made and any(backend.remains(link) for link in nic.links)
+    except LinkError:
+        there = True
     return there and (free or holdings.holder_of(nic.ifname, nic.ifindex) is None)
 
 

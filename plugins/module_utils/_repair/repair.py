@@ -13,7 +13,7 @@ import typing as t
 from .._audit.auditor import Auditor
 from .._audit.origin import Origin
 from .._device import Device, fds_of
-from .._errors import ProcessError, RecordError, StuckError
+from .._errors import LinkError, ProcessError, RecordError, StuckError
 from .._net import holdings
 from .._net.backends import backend_of
 from .._vm.note import NicNote, Note
@@ -148,12 +148,18 @@ def _do(
             _take_back(vm, nic, auditor)
         elif step.action == "record_end":
             _require_free(vm, nic, auditor)
-        if step.action != "forget":
+        if step.action == "forget":
+            try:
+                remove_remains(nic)
+            except LinkError as exc:
+                # Its end is on record, so the task need not wait for it.
+                return f"{step.what}; {exc}"
+        else:
             auditor.together(nic_end_records(nic, on_record, "attach", messages))
             auditor.prove()
             # The records are not written a second time, even if the link cannot be removed.
             nic.phase = "revoked"
-        remove_remains(nic, free=step.action == "take_back")
+            remove_remains(nic, free=step.action == "take_back")
         if step.action == "take_back" or nic.mac not in vm.nics:
             del note.interfaces[nic.mac]
     vm.state.save(note)

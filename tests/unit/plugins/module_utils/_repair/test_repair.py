@@ -19,6 +19,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.auditor impo
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.origin import Origin
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
     AuditError,
+    LinkError,
     ProcessError,
     StuckError,
 )
@@ -29,6 +30,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import (
     FrontEnd,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._repair import (
+    nic_end,
     repair,
     vm_end,
 )
@@ -338,3 +340,36 @@ def test_check_mode_shows_the_vhost_net_of_a_cut_off_attach() -> None:
     assert report.changed
     assert vm.nics[MAC].devices == [tun(31), vhost(32)]
     assert vm.nics[MAC].vhost
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_remains_that_cannot_be_removed_do_not_keep_a_task_from_its_work(
+    monkeypatch: pytest.MonkeyPatch, answers: bool
+) -> None:
+    """The end of their NIC is on record. A task that takes another NIC from the VM must not wait for a switch."""
+
+    class Backend:
+        left = "the port in Open vSwitch's database"
+
+        def remains(self, _link: object) -> bool:
+            if not answers:
+                raise LinkError("Open vSwitch's database does not answer")
+            return True
+
+        def remove(self, _link: object) -> None:
+            raise LinkError("the port could not be removed")
+
+    monkeypatch.setattr(nic_end, "backend_of", lambda kind: Backend())
+    me = Process.of(os.getpid())
+    assert me is not None
+    left = a_nic_note(type="openvswitch", phase="revoked")
+    changes = {"pid": me.pid, "start_time": me.start_time}
+    note = a_vm(interfaces={MAC: left}, audit="off", **changes)
+    monkeypatch.setattr(Vm, "look", lambda vm: None)
+    report = repaired(a_task_on(note, me))
+    (warning,) = report.warnings
+    assert warning.startswith("an earlier task left vt525400000001, the link of")
+    assert "the port could not be removed. It is the port in Open vSwitch's" in warning
+    kept = VmState(UUID).load()
+    assert kept is not None
+    assert kept.interfaces == {MAC: left}
