@@ -73,12 +73,15 @@ def has_remains(nic: NicNote, free: bool = False) -> bool:
 def link_of(nic: NicNote) -> tuple[str | None, str | None]:
     """Return the present name of an interface's link, and its source, with ``None`` for what does not exist.
 
-    A link keeps its index when somebody renames it.
+    A link keeps its index when somebody renames it. If a switch does not answer, the source is the noted one.
     """
     name = nic.ifname if nic.ifindex is None else sysfs.name_of(nic.ifindex)
     if name is None or not sysfs.exists(name):
         return None, None
-    return name, backend_of(nic.type).source_of(name)
+    try:
+        return name, backend_of(nic.type).source_of(name)
+    except LinkError:
+        return name, nic.source
 
 
 def follow_rename(nic: NicNote) -> None:

@@ -24,7 +24,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
     StuckError,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log import recent
-from ansible_collections.virtaudit.qemu.plugins.module_utils._net import holdings
+from ansible_collections.virtaudit.qemu.plugins.module_utils._net import holdings, sysfs
 from ansible_collections.virtaudit.qemu.plugins.module_utils._proc import Process
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import (
     FrontEnd,
@@ -363,8 +363,9 @@ def test_remains_that_cannot_be_removed_do_not_keep_a_task_from_its_work(
     me = Process.of(os.getpid())
     assert me is not None
     left = a_nic_note(type="openvswitch", phase="revoked")
-    changes = {"pid": me.pid, "start_time": me.start_time}
-    note = a_vm(interfaces={MAC: left}, audit="off", **changes)
+    note = a_vm(
+        interfaces={MAC: left}, audit="off", pid=me.pid, start_time=me.start_time
+    )
     monkeypatch.setattr(Vm, "look", lambda vm: None)
     report = repaired(a_task_on(note, me))
     (warning,) = report.warnings
@@ -373,3 +374,19 @@ def test_remains_that_cannot_be_removed_do_not_keep_a_task_from_its_work(
     kept = VmState(UUID).load()
     assert kept is not None
     assert kept.interfaces == {MAC: left}
+
+
+def test_a_switch_that_does_not_answer_says_nothing_about_a_link(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Otherwise a cut-off attach to Open vSwitch would keep every task from the VM."""
+
+    class Backend:
+        def source_of(self, _name: str) -> str:
+            raise LinkError("Open vSwitch's database does not answer")
+
+    monkeypatch.setattr(nic_end, "backend_of", lambda kind: Backend())
+    monkeypatch.setattr(sysfs, "exists", lambda name: True)
+    monkeypatch.setattr(sysfs, "name_of", {12: "tap7"}.get)
+    nic = a_nic_note(type="openvswitch", phase="opening", ifindex=12)
+    assert nic_end.link_of(nic) == ("tap7", "br0")
