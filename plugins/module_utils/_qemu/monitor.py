@@ -145,11 +145,12 @@ class Monitor:
 
         A qemu that its guest has taken over can list any number of devices, and wait before each answer about them.
         """
-        self._limit = (time.monotonic() + seconds, seconds)
+        before = self._limit
+        self._limit = min(before, (time.monotonic() + seconds, seconds))
         try:
             yield
         finally:
-            self._limit = (math.inf, math.inf)
+            self._limit = before
 
     def wait_event(self, deadline: float) -> dict[str, t.Any] | None:
         """Return the next event, or ``None`` if there is none until ``deadline`` (``time.monotonic()``)."""

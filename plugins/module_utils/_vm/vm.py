@@ -39,7 +39,8 @@ class Live(t.NamedTuple):
 
     def free_ports(self, enough: int | None = None) -> list[str]:
         """Return the PCIe ports that have no device now. With ``enough``, return at most that many of them."""
-        return free_ports(self.monitor, self.inventory.ports, enough)
+        with self.monitor.altogether(_LOOK_FACTOR * self.monitor.timeout):
+            return free_ports(self.monitor, self.inventory.ports, enough)
 
 
 class Silent(t.NamedTuple):
@@ -162,7 +163,9 @@ class Vm:
 
     def refresh(self) -> None:
         """List the NICs again after a change."""
-        self.adopt(self.live.process, self.live.monitor)
+        process, monitor = self.live.process, self.live.monitor
+        with monitor.altogether(_LOOK_FACTOR * self.target.timeout):
+            self.adopt(process, monitor)
 
     def disconnect(self) -> Process | None:
         """Leave the monitor, and return the process that was behind it."""

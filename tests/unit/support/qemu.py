@@ -42,6 +42,7 @@ class FakeQemu:
         self.answers: dict[str, t.Callable[[Arguments], t.Any]] = {}
         self.events: list[dict[str, t.Any] | None] = []
         self.next_fd = 40
+        self.timeout = 1.0
         self.silent_getfd = False
 
     @property
@@ -96,6 +97,10 @@ class FakeQemu:
 
     def within(self, seconds: float) -> t.ContextManager[None]:
         """Give qemu at most some seconds for each answer."""
+        return contextlib.nullcontext()
+
+    def altogether(self, seconds: float) -> t.ContextManager[None]:
+        """Give qemu at most some seconds for all answers."""
         return contextlib.nullcontext()
 
     def wait_event(self, deadline: float) -> dict[str, t.Any] | None:

@@ -41,9 +41,11 @@ from ansible_collections.virtaudit.qemu.tests.unit.support.host import (
     DEAD,
     a_base,
     a_kernel,
+    a_live,
     a_vm,
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.kernel import Kernel
+from ansible_collections.virtaudit.qemu.tests.unit.support.qemu import FakeQemu
 
 MESSAGES = Messages(
     AuditedVm("web01", UUID, "kvm"), Origin("/usr/bin/python3", None, None)
@@ -181,3 +183,25 @@ def test_a_nic_of_another_program_belongs_to_its_owner_again(
     assert saved == vm.note
     assert (saved is not None) is started
     assert saved is None or saved.interfaces == {}
+
+
+@pytest.mark.parametrize("look", ["refresh", "free_ports"])
+def test_a_later_look_at_a_vm_takes_no_longer_than_the_first(
+    monkeypatch: pytest.MonkeyPatch, look: str
+) -> None:
+    """A qemu that its guest has taken over can list thousands of ports, and wait before each answer about them."""
+    qemu, limits = FakeQemu(), []
+
+    def altogether(seconds: float) -> t.ContextManager[None]:
+        limits.append(seconds)
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr(qemu, "altogether", altogether)
+    vm = Vm(a_target(), UUID, living())
+    vm._live = a_live(qemu)
+    monkeypatch.setattr(vm, "adopt", lambda process, monitor: None)
+    if look == "refresh":
+        vm.refresh()
+    else:
+        vm.live.free_ports()
+    assert limits == [3.0]
