@@ -10,6 +10,7 @@ millisecond.
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import socket
@@ -207,6 +208,8 @@ def _transact(operations: t.Sequence[Operation]) -> list[t.Any]:
 def _call(request: bytes) -> dict[str, t.Any]:
     """Send a request and return its reply. Meanwhile the server may ask whether this client still lives."""
     decoder = json.JSONDecoder()
+    # A part of the reply may end within a character.
+    characters = codecs.getincrementaldecoder("utf-8")("replace")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(_REPLY_SECONDS)
         connection.connect(_socket_path())
@@ -216,7 +219,7 @@ def _call(request: bytes) -> dict[str, t.Any]:
             data = connection.recv(65536)
             if not data:
                 raise ValueError("it closed the connection")
-            text += data.decode("utf-8", "replace")
+            text += characters.decode(data)
             while text:
                 try:
                     message, end = decoder.raw_decode(text)

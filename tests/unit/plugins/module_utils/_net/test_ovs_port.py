@@ -128,6 +128,14 @@ def test_one_value_is_not_sent_as_a_list(run_dir: Path) -> None:
     assert operation["where"] == [["name", "==", "vt0"]]
 
 
+def test_a_long_reply_keeps_its_characters(run_dir: Path) -> None:
+    """An update writes the external_ids of other programs back as it has read them."""
+    ids = {"name": "\u00fc\u20ac" * 100000}
+    reply = {"result": [{"rows": [ids]}], "error": None, "id": 0}
+    serve(run_dir, json.dumps(reply, ensure_ascii=False).encode("utf-8"))
+    assert ovsdb.select(ovsdb.rows_of("Port", ["name"])) == [[ids]]
+
+
 @pytest.mark.parametrize(
     ("reply", "words"),
     [
