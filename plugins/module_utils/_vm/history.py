@@ -9,6 +9,7 @@ A task can die between a record and its note. Then only the log knows the record
 from __future__ import annotations
 
 import dataclasses
+import time
 import typing as t
 
 from .._device import Device
@@ -63,11 +64,15 @@ class History:
             # while to import.
             from .._log.recent import records_of
 
-            self.records = records_of(note.uuid, note.busy - _SLACK_SECONDS)
+            since = _earliest(note.busy, note.busy_up)
+            self.records = records_of(note.uuid, since - _SLACK_SECONDS)
 
     def control(self) -> tuple[str | None, str | None]:
-        """Return ``op`` and ``res`` of the last VIRT_CONTROL, if there is one."""
+        """Return ``op`` and ``res`` of the last VIRT_CONTROL of the VM's last run, if there is one."""
         for logged in reversed(self.records):
+            if logged.record.type == "VIRT_MACHINE_ID":
+                # The first record of a start.
+                break
             if logged.record.type == "VIRT_CONTROL":
                 return logged.record.fields.get("op"), logged.record.fields.get("res")
         return None, None
@@ -114,6 +119,16 @@ class History:
             granted=on_record.held is not None,
             settled=on_record.settled,
         )
+
+
+def _earliest(busy: float, busy_up: float | None) -> float:
+    """Return the time from which on there may be records of a task, by when it began.
+
+    If somebody has set the clock back since then, the later records have earlier times.
+    """
+    if busy_up is None:
+        return busy
+    return min(busy, time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + busy_up)
 
 
 def _begins_with_grant(records: t.Iterable[Logged]) -> bool:

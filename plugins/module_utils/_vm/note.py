@@ -114,7 +114,8 @@ class Note:
 
     ``booting`` tells that this start is not finished. ``frozen`` tells that its CPUs may be stopped for a
     revocation. ``busy`` is the time (seconds since the epoch) at which a task began to change something. If the next
-    task finds it, the earlier task was cut off. ``audit`` is how much proof the record of its end needs if no task
+    task finds it, the earlier task was cut off. ``busy_up`` is the same moment in seconds since the boot, which a clock
+    that somebody sets does not change. ``audit`` is how much proof the record of its end needs if no task
     says so: the strictest mode of the tasks that gave it something. qemu made ``pid_file``, and removes it when it
     ends in good order. ``companion`` is the zipapp that its companion unit runs. ``uid`` is its qemu's uid, if one of
     our tasks chose it.
@@ -129,6 +130,7 @@ class Note:
     booting: bool = False
     frozen: bool = False
     busy: float | None = None
+    busy_up: float | None = None
     audit: Mode = "required"
     pid_file: bool = False
     companion: str | None = None

@@ -90,6 +90,7 @@ class VmState:
         """Note that a task is going to change something."""
         if note.busy is None:
             note.busy = time.time()
+            note.busy_up = time.clock_gettime(time.CLOCK_BOOTTIME)
         self.save(note)
 
     def write_pid_file(self, pid: int) -> None:

@@ -207,7 +207,7 @@ class Vm:
         # A NIC that another program attached is no longer noted if no change of it is under way.
         note.forget_foreign()
         if note.started or note.interfaces:
-            note.busy = None
+            note.busy = note.busy_up = None
             self.state.save(note)
         else:
             self.state.remove()

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.messages import (
@@ -151,6 +153,31 @@ def test_an_open_that_was_not_confirmed_is_one_open(
     assert len(found.outstanding) == 1
 
 
+@pytest.mark.parametrize(
+    ("now", "since"),
+    [
+        (1060.0, 1000.0),
+        # Somebody has set the clock back by an hour, or ahead by an hour.
+        (1060.0 - 3600, 1000.0 - 3600),
+        (1060.0 + 3600, 1000.0),
+    ],
+)
+def test_a_clock_that_was_set_hides_no_record(
+    monkeypatch: pytest.MonkeyPatch, now: float, since: float
+) -> None:
+    asked: list[float] = []
+
+    def records_of(_uuid: str, since: float) -> list[Logged]:
+        asked.append(since)
+        return []
+
+    monkeypatch.setattr(recent, "records_of", records_of)
+    monkeypatch.setattr(time, "time", lambda: now)
+    monkeypatch.setattr(time, "clock_gettime", lambda _clock: 560.0)
+    History(a_note(busy=1000.0, busy_up=500.0))
+    assert asked == [pytest.approx(since - 0.1)]
+
+
 def test_without_a_task_that_was_cut_off_no_log_is_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -173,6 +200,19 @@ def test_without_a_task_that_was_cut_off_no_log_is_read(
                 SAYS.control("stop", "shutdown", 1, False),
             ],
             ("stop", "failed"),
+        ),
+        # The run before.
+        (
+            [
+                SAYS.control("stop", "shutdown", 1, True),
+                SAYS.machine_id(0, 0),
+                OPEN_TUN,
+            ],
+            (None, None),
+        ),
+        (
+            [SAYS.machine_id(0, 0), SAYS.control("start", "booted", 1, True)],
+            ("start", "success"),
         ),
     ],
 )
