@@ -37,7 +37,9 @@ def find_vm(
     uuid, unreached = _choose_uuid(wanted, ends)
     state = VmState(uuid)
     with contextlib.ExitStack() as stack:
-        if not check_mode:
+        if check_mode:
+            statedir.check_base()
+        else:
             statedir.prepare_base()
             stack.enter_context(state.locked(wanted.timeout))
         note = _read_note(state, wanted.name, not check_mode, warnings)

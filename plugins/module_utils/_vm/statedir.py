@@ -166,11 +166,21 @@ def other_notes(uuid: str) -> list[Note]:
 
 
 def prepare_base() -> None:
-    """Make the state directory. Refuse a directory that anybody but root could write to."""
+    """Make the state directory. Refuse a directory that anybody but root could write to. Raises :class:`StateError`."""
     try:
         with contextlib.suppress(FileExistsError):
             os.mkdir(BASE, 0o700)
+    except OSError as exc:
+        raise StateError(f"{BASE} could not be made: {exc.strerror}") from exc
+    check_base()
+
+
+def check_base() -> None:
+    """Refuse a state directory that anybody but root could write to, if there is one. Raises :class:`StateError`."""
+    try:
         status = os.lstat(BASE)
+    except FileNotFoundError:
+        return
     except OSError as exc:
         raise StateError(f"{BASE} could not be made: {exc.strerror}") from exc
     if (

@@ -15,6 +15,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils import _proc
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
     LinkError,
     MonitorError,
+    StateError,
     VirtauditError,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._qemu.nics import (
@@ -68,6 +69,22 @@ def test_a_qemu_that_lives_and_does_not_answer_is_an_error(
     monkeypatch.setattr(vm, "_ENDING_SECONDS", 0.01)
     with children() as start, pytest.raises(MonitorError, match="is gone"):
         look(start(), False, monkeypatch)
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_a_state_directory_that_others_can_write_to_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, check_mode: bool
+) -> None:
+    """Check mode trusts its content no more than the run does."""
+    base = a_base(tmp_path, monkeypatch)
+    base.chmod(0o777)
+    looked = find_vm(a_target(), check_mode, [])
+    with pytest.raises(StateError, match="not a directory of root's"), looked:
+        pass
+    base.rmdir()
+    with find_vm(a_target(), True, []) as found:
+        assert not found.running
+    assert not base.exists()
 
 
 def test_a_nic_without_a_mac_is_said(
