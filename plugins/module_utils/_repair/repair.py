@@ -54,25 +54,35 @@ def _repair_own(vm: Vm, report: Report, origin: Origin, check_mode: bool) -> Non
     host = Host(has_remains, is_updated, link_of)
     steps = steps_of(note, vm.history, not note.has_ended, vm.nics, host)
     report.changed |= any(step.changes for step in steps)
+    if not steps and note.busy is None:
+        return
     if check_mode:
-        _foresee(vm, steps, report)
-    elif steps or note.busy is not None:
+        _foresee(vm, note, steps, report)
+    else:
         _repair(vm, note, steps, report, origin)
         if vm.note is not None and vm.note.has_ended:
             # qemu has ended meanwhile.
             _repair_own(vm, report, origin, check_mode)
 
 
-def _foresee(vm: Vm, steps: t.Sequence[Step], report: Report) -> None:
-    """Say what the run would do, and show the VM in the state that it would have then."""
+def _foresee(vm: Vm, note: Note, steps: t.Sequence[Step], report: Report) -> None:
+    """Say what the run would do, and show the VM in the state that it would have then.
+
+    Raises :class:`AuditError` if the run could not prove its records.
+    """
+    with Auditor(note.audit) as auditor:
+        try:
+            auditor.check()
+        finally:
+            report.auditor.add(auditor)
     for step in steps:
         report.warnings.append(step.foreseen)
         if step.action == "end":
             vm.disconnect()
-        elif step.action == "confirm" and step.nic is not None and vm.note is not None:
+        elif step.action == "confirm" and step.nic is not None:
             # The monitor does not tell which vhost-net devices the NIC has.
             found = vm.nics[step.nic.mac]
-            found.devices = _handed_over(vm, vm.note, step.nic) or found.devices
+            found.devices = _handed_over(vm, note, step.nic) or found.devices
         elif step.action == "take_back" and step.nic is not None:
             vm.nics.pop(step.nic.mac, None)
         elif step.action in ("finish_update", "undo_update") and step.nic is not None:

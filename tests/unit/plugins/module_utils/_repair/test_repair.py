@@ -221,8 +221,10 @@ def test_a_repair_that_cannot_be_proved_stays_noted(
 ) -> None:
     a_kernel(monkeypatch, Kernel(enabled=0))
     note = a_vm()
-    with pytest.raises(AuditError):
-        repaired(a_task_on(note))
+    # Check mode says so, too, although the task itself has audit: off.
+    for check_mode in (True, False):
+        with pytest.raises(AuditError):
+            repaired(a_task_on(note), check_mode=check_mode)
     assert VmState(UUID).load() == note
 
 
@@ -313,8 +315,14 @@ def test_what_qemu_gave_up_is_recorded_only_when_nobody_holds_it(
     ids=["booting", "nothing", "half", "whole", "lost"],
 )
 def test_check_mode_shows_the_state_after_the_repair(
-    start: Start, changes: dict[str, t.Any], found: Nic, left: bool, does: bool
+    start: Start,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, t.Any],
+    found: Nic,
+    left: bool,
+    does: bool,
 ) -> None:
+    kernel = a_kernel(monkeypatch)
     process = process_of(start())
     phase = changes.pop("phase", "held")
     nic = a_nic_note(phase=phase, devices=[tun(31)])
@@ -323,10 +331,14 @@ def test_check_mode_shows_the_state_after_the_repair(
     report = repaired(vm, check_mode=True)
     assert report.changed is does
     assert (MAC in vm.nics) is left
+    assert kernel.texts == []
 
 
-def test_check_mode_shows_the_vhost_net_of_a_cut_off_attach() -> None:
+def test_check_mode_shows_the_vhost_net_of_a_cut_off_attach(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The run notes it, and then the NIC is as a task with vhost: required asks for."""
+    a_kernel(monkeypatch)
     me = Process.of(os.getpid())
     assert me is not None
     qemu = Fake()
