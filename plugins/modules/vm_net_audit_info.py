@@ -387,7 +387,8 @@ findings:
         - V(unrecorded_open), the kernel recorded an open that no program recorded.
         - V(unrecorded_fd), with O(verify), a qemu holds a device that the trail does not know.
         - V(stale_grant), with O(verify), the trail says that a VM holds a device, and its qemu does not hold it.
-        - V(leaked_device), with O(verify), a tap or macvtap exists that no VM holds.
+        - V(leaked_device), with O(verify), a tap or macvtap exists that no VM holds, or that another process holds beside a
+          VM.
         - V(audit_lost), with O(verify), the kernel lost records.
         - V(failed_prepare), a VLAN, a filter or a port's flag could not be set before the hand-over; the message says
           what happened then.

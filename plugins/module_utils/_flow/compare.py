@@ -23,6 +23,7 @@ from .._net.nic_link import guest_side_mac
 from .._proc import Process
 from .._time import iso
 from .host_view import Holder, Look
+from .leaked import add_leaked
 
 
 def compare(trail: Trail, before: Look, after: Look, begin: float, now: float) -> None:
@@ -43,7 +44,7 @@ def compare(trail: Trail, before: Look, after: Look, begin: float, now: float) -
         else:
             trail.findings.add(_stale(grant, seen[-1].qemu_of(grant), now))
     _add_unrecorded(trail.findings, seen, begin, now)
-    _add_leaked(trail.findings, before, after, now)
+    add_leaked(trail.findings, before, after, now)
 
 
 def unchecked_filters(trail: Trail, look: Look) -> list[str]:
@@ -243,31 +244,5 @@ def _add_unrecorded(
                 pid=holder.process.pid,
                 fd=device.fd,
                 exe=holder.exe,
-            )
-        )
-
-
-def _add_leaked(findings: Findings, before: Look, after: Look, now: float) -> None:
-    held_before, held = before.held(), after.held()
-    for name in sorted(set(before.links) & set(after.links)):
-        holders = [held_before.get(name), held.get(name)]
-        if any(holder is not None and holder.is_qemu for holder in holders):
-            continue
-        holder = holders[-1]
-        if holder is None and holders[0] is not None:
-            continue
-        if holder is None:
-            who = f"No process holds it: remove it ('ip link del {name}') unless a VM is about to get it"
-        else:
-            who = f"{holder.exe} (pid {holder.process.pid}) holds it, which is not a qemu. Find out what it is for"
-        findings.add(
-            Finding(
-                code="leaked_device",
-                severity="medium" if holder is None else "low",
-                message=f"The link {name} is a tap or macvtap without a VM. {who}.",
-                time=now,
-                dev=name,
-                pid=holder.process.pid if holder else None,
-                exe=holder.exe if holder else None,
             )
         )

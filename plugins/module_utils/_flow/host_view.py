@@ -60,14 +60,14 @@ class Look:
         """Return the VMs."""
         return [holder for holder in self.holders.values() if holder.is_qemu]
 
-    def held(self) -> dict[str, Holder]:
-        """Return who holds a link, by its name."""
-        return {
-            device.dev: holder
-            for holder in self.holders.values()
-            for device in holder.devices
-            if device.dev is not None
-        }
+    def held(self) -> dict[str, list[Holder]]:
+        """Return who holds a link, by its name, VMs first."""
+        found: dict[str, dict[Process, Holder]] = {}
+        for holder in sorted(self.holders.values(), key=lambda each: not each.is_qemu):
+            for device in holder.devices:
+                if device.dev is not None:
+                    found.setdefault(device.dev, {})[holder.process] = holder
+        return {name: [*holders.values()] for name, holders in found.items()}
 
 
 def look() -> Look:

@@ -72,6 +72,7 @@ def granted() -> Story:
 
 STALE = [("stale_grant", "medium")]
 UNKNOWN = [("unrecorded_fd", "high")]
+COPIED = [*UNKNOWN, ("leaked_device", "medium")]
 
 
 @pytest.mark.parametrize(
@@ -180,6 +181,20 @@ def test_a_vm_that_is_older_than_the_logs() -> None:
         (host(links={"t0": None}), None, [("leaked_device", "medium")]),
         (host(qemu(TAP), links={"vt01": None}), None, UNKNOWN),
         (host(other(TAP), links={"vt01": None}), None, [("leaked_device", "low")]),
+        # Another process has a copy of a descriptor of the VM.
+        (host(qemu(TAP), other(TAP), links={"vt01": None}), None, COPIED),
+        (host(other(TAP), qemu(TAP), links={"vt01": None}), None, COPIED),
+        # A task that attaches it.
+        (
+            host(other(TAP), links={"vt01": None}),
+            host(qemu(TAP), links={"vt01": None}),
+            [],
+        ),
+        (
+            host(other(TAP), links={"vt01": None}),
+            host(other(TAP), qemu(TAP), links={"vt01": None}),
+            [("leaked_device", "medium")],
+        ),
         # The link appears or disappears meanwhile.
         (host(), host(links={"t0": None}), []),
         (host(links={"t0": None}), host(), []),
