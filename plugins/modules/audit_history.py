@@ -26,7 +26,7 @@ options:
     type: str
     required: true
   since:
-    description: The beginning of the time that you asked for.
+    description: The beginning of the time that you asked for. A time without an offset is in the time zone of each host.
     type: str
 """
 

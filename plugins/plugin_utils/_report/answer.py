@@ -144,8 +144,9 @@ _OURS = ("host", "hosts", "id", "new", "known")
 class Answer(t.NamedTuple):
     """What a host answered. ``grants`` and the others are vm_net_audit_info's own values.
 
-    ``verified`` says whether the trail was compared with the host. ``past`` says whether somebody asked for a time, and
-    ``until`` is the end of that time. ``own_logs`` says whether the module read the host's own logs.
+    ``verified`` says whether the trail was compared with the host. ``past`` says whether somebody asked for a time.
+    ``since`` and ``until`` are the beginning and the end of that time, as the host understood them. ``own_logs`` says
+    whether the module read the host's own logs.
     """
 
     grants: list[Data]
@@ -155,6 +156,7 @@ class Answer(t.NamedTuple):
     stats: Data
     verified: bool
     past: bool
+    since: str | None
     until: str | None
     own_logs: bool
 
@@ -189,7 +191,8 @@ def read_answer(text: str) -> Answer:
         history=_check_all({"history": [], **data}, "", "history", _HELD),
         stats=data["stats"],
         verified=data.get("verified") is True,
-        until=_until(data),
+        since=_asked(data, "since"),
+        until=_asked(data, "until"),
         own_logs=(data.get("asked") or {}).get("own_logs") is not False,
         past=any((data.get("asked") or {}).get(each) for each in ("since", "until")),
     )
@@ -203,10 +206,10 @@ def _finite(text: str) -> float:
     return number
 
 
-def _until(data: Data) -> str | None:
-    """Return the end of the time that was asked for, if it has the form that the modules write."""
-    until = (data.get("asked") or {}).get("until")
-    return until if _is_time(until) else None
+def _asked(data: Data, name: str) -> str | None:
+    """Return a time that was asked for, if it has the form that the modules write."""
+    time = (data.get("asked") or {}).get(name)
+    return time if _is_time(time) else None
 
 
 def _check_all(

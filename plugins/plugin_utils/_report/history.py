@@ -37,7 +37,10 @@ class Found(t.NamedTuple):
 
 
 def find(answers: Path, hosts: t.Sequence[str], since: float | None) -> Found:
-    """Read the answers. ``since`` is the beginning of the time that was asked for, in seconds since the epoch."""
+    """Read the answers. ``since`` is the beginning of the time that was asked for, in seconds since the epoch.
+
+    If an answer has this beginning too, that one counts: a time without an offset is in the time zone of each host.
+    """
     found, now = Found([], [], [], {}), iso(time.time())
     for host in hosts:
         try:
@@ -52,7 +55,8 @@ def find(answers: Path, hosts: t.Sequence[str], since: float | None) -> Found:
         found.held.extend({"host": host, **each} for each in answer.history)
         if answer.until is not None and answer.until < now:
             found.until[host] = answer.until
-        short = _short(answer, since, found.until.get(host))
+        begin = since if answer.since is None else parse_time("since", answer.since)
+        short = _short(answer, begin, found.until.get(host))
         if short is not None:
             found.short.append({"host": host, "problem": short})
     found.held.sort(key=lambda each: (each["since"], each["host"]))

@@ -69,3 +69,27 @@ def test_a_time_that_is_over_says_nothing_about_now(reports: Reports) -> None:
     assert "held at 2020-01-08 00:00:00" in "\n".join(
         told(reports, "2020-01-05", "2020-01-08T00:00:00.000Z", True)
     )
+
+
+# The host's midnight is 2020-01-05T00:00:00Z. The controller is five hours west or east of it.
+@pytest.mark.parametrize(
+    ("midnight", "first", "note"),
+    [
+        (
+            "2020-01-05T05:00:00Z",
+            "2020-01-05T02:00:00.000Z",
+            "hv1: its logs begin at 2020-01-05 02:00:00",
+        ),
+        ("2020-01-04T19:00:00Z", "2020-01-04T22:00:00.000Z", None),
+    ],
+)
+def test_the_time_begins_where_the_host_understood_it(
+    reports: Reports, midnight: str, first: str, note: str | None
+) -> None:
+    given: dict[str, t.Any] = answer(1, 1)
+    given["stats"] |= {"first": first, "last": LAST}
+    given["asked"] = {"since": "2020-01-05T00:00:00.000Z", "own_logs": True}
+    keep_answer(reports.answers, "hv1", given)
+    begin = parse_time("since", midnight)
+    last = lines(find(reports.answers, ["hv1"], begin))[-1]
+    assert last == note if note else "hv1: " not in last
