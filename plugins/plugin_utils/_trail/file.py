@@ -61,10 +61,16 @@ class TrailFile:
                 name = new_name(run, began, names)
                 self.path = os.path.join(directory, name)
                 self._fd = os.open(name, _NEW, 0o600, dir_fd=self._directory)
-                _lock(self._fd)
-                if gid is not None:
-                    share(self._directory, gid, 0o750)
-                    share(self._fd, gid, 0o640)
+                try:
+                    _lock(self._fd)
+                    if gid is not None:
+                        share(self._directory, gid, 0o750)
+                        share(self._fd, gid, 0o640)
+                except BaseException:
+                    # A file without a line proves nothing, and no later run could continue it.
+                    os.unlink(name, dir_fd=self._directory)
+                    os.close(self._fd)
+                    raise
             except BaseException:
                 os.close(self._directory)
                 raise

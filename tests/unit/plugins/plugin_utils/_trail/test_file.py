@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import fcntl
+import grp
 import json
 import os
 import resource
@@ -171,6 +173,19 @@ def test_a_disk_that_is_full_from_the_start_leaves_no_file(tmp_path: Path) -> No
             trail.open(str(tmp_path))
         trail.close()
     assert [*tmp_path.iterdir()] == []
+
+
+def test_a_group_that_this_user_cannot_give_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_args: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "fchown", refuse)
+    run, group = a_run(), grp.getgrgid(os.getgid()).gr_name
+    with pytest.raises(TrailError, match="cannot be made: Operation not permitted"):
+        TrailFile(str(tmp_path / "trail"), run.id, run.began, group)
+    assert list((tmp_path / "trail").iterdir()) == []
 
 
 def test_controllers_with_other_clocks_write_to_one_directory(tmp_path: Path) -> None:
