@@ -18,9 +18,11 @@ import sys
 import typing as t
 from pathlib import Path
 
-# The kernel limits names by dev_valid_name() and IFNAMSIZ. systemd.network(5) would read a pattern,
-# and ip(8) allows no blanks.
-NAME = re.compile(r"(?!\d+\Z)[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}\Z", re.ASCII)
+# The kernel limits names by dev_valid_name() and IFNAMSIZ, and refuses the names all and default, which /proc/sys/net has
+# for settings of all links. systemd.network(5) would read a pattern, and ip(8) allows no blanks.
+NAME = re.compile(
+    r"(?!(?:\d+|all|default)\Z)[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}\Z", re.ASCII
+)
 
 
 def check_words(bridges: list[dict[str, t.Any]]) -> list[str]:
@@ -37,7 +39,7 @@ def check_words(bridges: list[dict[str, t.Any]]) -> list[str]:
             if not NAME.match(word):
                 problems.append(
                     f"{where} is not a name of a link, which has 1 to 15 letters, digits, '_', '.' or '-', does not "
-                    "begin with '.' or '-', and is not only digits"
+                    "begin with '.' or '-', and is not only digits, 'all' or 'default'"
                 )
             elif word in seen:
                 problems.append(f"{where} is in the list twice")

@@ -23,6 +23,9 @@ from ansible_collections.virtaudit.qemu.roles.hypervisor.files import words
         ([{"name": ".."}], "not a name of a link"),
         ([{"name": "br*"}], "not a name of a link"),
         ([{"name": "12"}], "not a name of a link"),
+        # The kernel refuses these two.
+        ([{"name": "all"}], "not a name of a link"),
+        ([{"name": "default"}], "not a name of a link"),
         ([{"name": "brü"}], "not a name of a link"),
         ([{"name": "br0", "ports": ["%s"]}], "not a name of a link"),
         ([{"name": "br0"}, {"name": "br0"}], "twice"),
@@ -43,7 +46,8 @@ def test_words(wanted: list[dict[str, t.Any]], why: str) -> None:
 
 
 def test_good_words() -> None:
-    wanted = [{"name": "fifteen-bytes.x", "mtu": 68, "addresses": ["::1/128"]}]
+    wanted: list[dict[str, t.Any]] = [{"name": "default0"}]
+    wanted += [{"name": "fifteen-bytes.x", "mtu": 68, "addresses": ["::1/128"]}]
     assert words.check_words(wanted) == []
 
 
