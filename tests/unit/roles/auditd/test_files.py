@@ -141,6 +141,24 @@ def test_observe_a_file_without_a_last_newline(host: Host) -> None:
     assert "saved" not in seen
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "log_file = {new}/audit.log\n",
+        "log_file = {old}/audit.log\nlog_file = {new}/audit.log\n",
+        "log_file = {old}/audit.log\n  LOG_FILE = {new}/audit.log \n",
+        "log_file = {new}/audit.log\n# log_file = {old}/audit.log\n",
+    ],
+)
+def test_observe_the_directory_of_the_log(host: Host, text: str) -> None:
+    old, new = host.audit / "old", host.audit / "new"
+    for directory in (old, new):
+        directory.mkdir()
+    (host.audit / "auditd.conf").write_text(text.format(old=old, new=new))
+    seen = sections(host.run("observe").stdout)
+    assert seen["log_directory"] == str(new)
+
+
 # ID and ID_LIKE from the vendors' documentation and images.
 @pytest.mark.parametrize(
     ("release", "family"),
