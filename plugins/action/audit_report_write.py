@@ -31,6 +31,9 @@ from ansible_collections.virtaudit.qemu.plugins.plugin_utils._report.report impo
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._report.write import (
     write_report,
 )
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.printable import (
+    printable,
+)
 
 # The failure of the play names this number of findings. The report has all of them.
 _NAMED = 20
@@ -83,7 +86,8 @@ def _result(outcome: Outcome) -> dict[str, t.Any]:
         "failing": {
             "count": len(failing),
             "codes": [code for code in CODES if code in codes],
-            "messages": [str(each["message"]) for each in failing[:_NAMED]],
+            # Ansible prints the reason of a failure as it is, and a message can have the name of a VM or of a file.
+            "messages": [printable(str(each["message"])) for each in failing[:_NAMED]],
         },
     }
 

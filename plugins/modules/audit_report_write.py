@@ -128,7 +128,7 @@ failing:
       elements: str
       returned: always
     messages:
-      description: The messages of at most 20 of them.
+      description: The messages of at most 20 of them. A character that controls a terminal is written as an escape.
       type: list
       elements: str
       returned: always

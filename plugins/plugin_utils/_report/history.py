@@ -11,7 +11,8 @@ import typing as t
 from pathlib import Path
 
 from ...module_utils._time import iso, parse_time
-from .._trail.summary import columns_of, printable
+from .._trail.printable import printable
+from .._trail.summary import columns_of
 from .answer import Answer, Data, OddAnswerError, read_answer
 from .answers import answer_name
 from .network import network_text

@@ -14,6 +14,8 @@ import re
 import subprocess
 import typing as t
 
+from .printable import printable
+
 # The lines have this tag in syslog and in the journal.
 TAG = "virtaudit-trail"
 # A signature of ssh-keygen(1) is for one purpose, and does not count for another.
@@ -41,8 +43,7 @@ class Head(t.NamedTuple):
 
     def text(self) -> str:
         """Return the head as one line."""
-        file = self.file if self.file.isprintable() else ascii(self.file)
-        return f"lines={self.lines} head={self.head} run={self.run} file={file}"
+        return f"lines={self.lines} head={self.head} run={self.run} file={printable(self.file)}"
 
 
 def parse_heads(text: str) -> list[Head]:

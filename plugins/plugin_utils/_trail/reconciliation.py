@@ -22,9 +22,10 @@ from .ledger import Events
 from .line import (
     NAME,
 )
+from .printable import printable
 from .reconcile import Data, HostLog, compare, missing_files, not_on_host
 from .records import read_records
-from .summary import columns_of, printable
+from .summary import columns_of
 from .verify import verify
 
 _COLUMNS = ("HOST", "WHAT", "COUNT", "SINCE", "UNTIL", "WHO", "VMS", "RUN")

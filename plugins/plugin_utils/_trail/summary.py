@@ -9,6 +9,7 @@ from __future__ import annotations
 import typing as t
 import unicodedata
 
+from .printable import printable
 from .records import Finding, Record, Severity
 
 Style = t.Literal["plain", "warn", "bad"]
@@ -251,15 +252,5 @@ def columns_of(text: str) -> int:
             if unicodedata.combining(each)
             else 1 + (unicodedata.east_asian_width(each) in "WF")
         )
-        for each in text
-    )
-
-
-def printable(text: str) -> str:
-    """Return a text without the characters that control a terminal."""
-    if text.isprintable():
-        return text
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode("ascii")
         for each in text
     )

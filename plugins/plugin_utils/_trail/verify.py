@@ -25,6 +25,7 @@ from .chain import (
     trail_files,
 )
 from .heads import Head, HeadError, check_signature, read_heads
+from .printable import printable
 
 
 class Verdict(t.NamedTuple):
@@ -186,10 +187,11 @@ def main(arguments: t.Sequence[str]) -> int:
             options.path, options.begin, options.head, heads, options.signers
         )
     except (OSError, HeadError) as exc:
-        print(f"BROKEN      {exc}")
+        print(printable(f"BROKEN      {exc}"))
         return 1
     for verdict in verdicts:
-        print(verdict.text)
+        # Each user of the controller can send a line to syslog with the name of a file.
+        print(printable(verdict.text))
     states = {verdict.status for verdict in verdicts}
     return 1 if 1 in states else max(states)
 

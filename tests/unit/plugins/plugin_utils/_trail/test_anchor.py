@@ -23,6 +23,8 @@ from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.heads import
     parse_heads,
     read_heads,
 )
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.verify import main
+from ansible_collections.virtaudit.qemu.tests.unit.support.trail import write_trail
 
 HEAD = Head(7, "0123456789abcdef" * 4, "c1e2f3a4-0001-4000-8000-000000000001", "/a b/c")
 Listener = t.Callable[[str], socket.socket]
@@ -91,3 +93,24 @@ def test_heads_of_a_file(tmp_path: Path) -> None:
 def test_a_path_cannot_add_a_line() -> None:
     text = HEAD._replace(file="/a\n" + HEAD.text()).text()
     assert len(text.splitlines()) == 1
+
+
+def test_a_head_in_a_directory_with_an_odd_name_belongs_to_its_file() -> None:
+    odd = HEAD._replace(file="/a\n\udcff\u202eb/c.jsonl")
+    (parsed,) = parse_heads(odd.text())
+    assert parsed.file.endswith("/c.jsonl")
+    assert parsed.file.isprintable()
+
+
+@pytest.mark.parametrize("character", ["\x1b[2J", "\x9b2J", "\u202e", "\r"])
+def test_a_head_from_syslog_cannot_control_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], character: str
+) -> None:
+    forged = f"lines=1 head={HEAD.head} run={HEAD.run} file=/{character}/x.jsonl\n"
+    (tmp_path / "heads").write_bytes(forged.encode("utf-8"))
+    write_trail(tmp_path / "trail")
+    heads = str(tmp_path / "heads")
+    assert main([str(tmp_path / "trail"), "--heads-from", heads]) == 1
+    lines = capsys.readouterr().out.split("\n")
+    assert "it is missing" in lines[0]
+    assert all(line.isprintable() for line in lines)

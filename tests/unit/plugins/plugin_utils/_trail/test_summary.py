@@ -8,6 +8,9 @@ import typing as t
 
 import pytest
 
+from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.printable import (
+    printable,
+)
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.records import (
     Finding,
     read_findings,
@@ -15,7 +18,6 @@ from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.records impo
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._trail.summary import (
     Summary,
     columns_of,
-    printable,
     wrapped,
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.trail import (
