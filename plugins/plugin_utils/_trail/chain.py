@@ -37,7 +37,8 @@ Status = t.Literal["sound", "unfinished", "broken"]
 class Checked:
     """The result of the check of a file. ``head`` is the hash of the last line that continues the lines before it.
 
-    ``unwritten`` is the number of lines that the run could not write, as its closing line says.
+    ``began`` is the time of the first line. ``unwritten`` is the number of lines that the run could not write, as its
+    closing line says.
     """
 
     path: str
@@ -45,6 +46,7 @@ class Checked:
     records: int = 0
     head: str = GENESIS
     run: str | None = None
+    began: str | None = None
     anchors: t.Sequence[Anchor] = ()
     closed: bool = False
     torn: bool = False
@@ -131,6 +133,7 @@ def _begin(found: Checked, document: Document) -> None:
         raise BrokenError(1, "it does not open a run")
     ours = document["virtaudit"]
     found.run, found.anchors = ours["run"]["id"], anchors(document)
+    found.began = str(document.get("@timestamp"))
     match = NAME.fullmatch(found.name)
     if match is not None and match[2] != found.run:
         raise BrokenError(1, "the file has the name of another run")

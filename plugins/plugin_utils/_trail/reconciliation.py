@@ -89,18 +89,30 @@ def reconcile(
 
 
 def _began(files: t.Sequence[Checked]) -> int:
-    """Return when the oldest run began, in milliseconds. No file has a record from before."""
-    for each in files:
-        match = NAME.fullmatch(each.name)
-        if match is None:
-            continue
-        try:
-            moment = datetime.datetime.strptime(match[1], "%Y%m%dT%H%M%S.%fZ")
-        except ValueError:
-            continue  # Another program has given this name.
-        moment = moment.replace(tzinfo=datetime.timezone.utc)
-        return int(moment.timestamp() * 1000)
-    return 0
+    """Return when the oldest run began, in milliseconds. No file has a record from before.
+
+    If somebody set the clock of the controller back, later runs began before the time in the name of the oldest file.
+    """
+    named = next((time for each in files if (time := _time_in_name(each.name))), 0)
+    return min([named, *(time for each in files if (time := _time_of_start(each)))])
+
+
+def _time_in_name(name: str) -> int:
+    match = NAME.fullmatch(name)
+    if match is None:
+        return 0
+    try:
+        moment = datetime.datetime.strptime(match[1], "%Y%m%dT%H%M%S.%fZ")
+    except ValueError:
+        return 0  # Another program has given this name.
+    return int(moment.replace(tzinfo=datetime.timezone.utc).timestamp() * 1000)
+
+
+def _time_of_start(file: Checked) -> int:
+    try:
+        return _milliseconds(file.began)
+    except NoAnswerError:
+        return 0  # Anybody can write a first line of another form with a right hash.
 
 
 def _log(host: str, text: str | None) -> HostLog:

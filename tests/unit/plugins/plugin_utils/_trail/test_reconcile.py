@@ -34,9 +34,11 @@ from ansible_collections.virtaudit.qemu.tests.unit.support.trail import (
 Data = dict[str, t.Any]
 
 
-def write_run(directory: Path, number: int, *serials: int, host: str = "hv1") -> Path:
+def write_run(
+    directory: Path, number: int, *serials: int, host: str = "hv1", year: int = 2026
+) -> Path:
     run = a_run(number)
-    run = a_run(number, began=run.began.replace(hour=7, minute=0))
+    run = a_run(number, began=run.began.replace(hour=7, minute=0, year=year))
     lines = Lines(run)
     file = TrailFile(str(directory), run.id, run.began)
     file.append([lines.opening()])
@@ -116,6 +118,24 @@ def test_a_run_without_the_callback(tmp_path: Path) -> None:
     lines = table(result)
     assert lines[0].split()[:4] == ["HOST", "WHAT", "COUNT", "SINCE"]
     assert "auid 1001 from 10.0.2.2" in lines[2]
+
+
+@pytest.mark.parametrize("years", [(2026, 2026), (2027, 2026), (2026, 2027)])
+def test_a_clock_that_went_back_hides_no_record(
+    tmp_path: Path, years: tuple[int, int]
+) -> None:
+    for number, year in enumerate(years, 1):
+        write_run(tmp_path, number, number, year=year)
+    result = compare(tmp_path, hv1=an_answer(an_item(1), an_item(2), an_item(5)))
+    assert result["hosts"][0]["not_in_files"] == 1
+    assert not result["sound"]
+
+
+def test_a_record_from_before_the_oldest_file_is_only_counted(tmp_path: Path) -> None:
+    write_run(tmp_path, 1, year=2027)
+    result = compare(tmp_path, hv1=an_answer(an_item(5)))
+    assert result["hosts"][0]["before"] == 1
+    assert result["sound"]
 
 
 def test_a_record_that_no_host_has(tmp_path: Path) -> None:
