@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -97,33 +98,43 @@ def inventory_of(
 
 def _hash(paths: t.Sequence[str]) -> str | None:
     digest, left = hashlib.sha256(), _MOST_BYTES
-    for path in paths:
-        digest.update(path.encode("utf-8", "surrogateescape") + b"\0")
-        for file in _files(path):
-            try:
+    try:
+        for path in paths:
+            digest.update(path.encode("utf-8", "surrogateescape") + b"\0")
+            for file in _files(path):
                 if not stat.S_ISREG(os.stat(file).st_mode):
                     continue
                 with open(file, "rb") as handle:
                     data = handle.read(left + 1)
-            except OSError:
-                return None
-            left -= len(data)
-            if left < 0:
-                return None
-            name = os.path.relpath(file, path).encode("utf-8", "surrogateescape")
-            digest.update(name + b"\0%d\0" % len(data) + data)
+                left -= len(data)
+                if left < 0:
+                    return None
+                name = os.path.relpath(file, path).encode("utf-8", "surrogateescape")
+                digest.update(name + b"\0%d\0" % len(data) + data)
+    except OSError:
+        return None
     return digest.hexdigest()
 
 
 def _files(path: str) -> t.Iterator[str]:
+    """Return the files of a source. A list of hosts has none. Raises :class:`OSError` if the source cannot be read again."""
     if os.path.isfile(path):
         yield path
-    for directory, below, names in os.walk(path):
+        return
+    if not os.path.isdir(path):
+        if "," in path and not os.path.exists(path):
+            return
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
+    for directory, below, names in os.walk(path, onerror=_fail):
         # Leave out what git or an editor keeps there.
         below[:] = sorted(name for name in below if not name.startswith("."))
         for name in sorted(names):
             if not name.startswith("."):
                 yield os.path.join(directory, name)
+
+
+def _fail(problem: OSError) -> t.NoReturn:
+    raise problem
 
 
 def collection_of(playbook: str | None) -> dict[str, str] | None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import typing as t
 from pathlib import Path
 
@@ -78,6 +79,18 @@ def test_the_hash_covers_the_inventory(tmp_path: Path) -> None:
     (inventory / ".git").mkdir()
     (inventory / ".git" / "index").write_text("x")
     assert hash_of(inventory) == third
+
+
+def test_a_source_that_cannot_be_read_again_has_no_hash(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    assert hash_of(fifo) is None
+    assert hash_of("a,b", tmp_path / "missing") is None
+    # Ansible also reads a file with such a name.
+    with_comma = tmp_path / "a,b"
+    missing = hash_of(with_comma)
+    with_comma.write_text("[all]")
+    assert None is not hash_of(with_comma) != missing
 
 
 def test_the_collection_of_a_playbook(tmp_path: Path) -> None:
