@@ -6,18 +6,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-import ansible
 import pytest
 
-from ansible_collections.virtaudit.qemu.tests.support.stub.collection import (
-    ROOT,
-    make_collection,
+from ansible_collections.virtaudit.qemu.tests.unit.support.playbooks import (
+    run_playbook,
 )
 
 
@@ -32,38 +26,10 @@ from ansible_collections.virtaudit.qemu.tests.support.stub.collection import (
 def test_check_mode_succeeds_and_says_that_there_is_no_answer(
     tmp_path: Path, name: str, dest: str, said: str
 ) -> None:
-    make_collection(tmp_path)
-    plugins = tmp_path / "ansible_collections" / "virtaudit" / "qemu" / "plugins"
-    (plugins / "action").symlink_to(ROOT / "plugins" / "action")
-    for module in ROOT.glob("plugins/modules/[at]*.py"):
-        (plugins / "modules" / module.name).symlink_to(module)
-    variables = {
-        "ansible_become": False,
-        "ansible_connection": "local",
-        "ansible_python_interpreter": sys.executable,
-        "virtaudit_hosts": "localhost",
-        "trail_reconcile_path": str(tmp_path),
-        dest: str(tmp_path / "answer"),
-    }
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "ansible.cli.playbook", f"virtaudit.qemu.{name}"),
-            *("--check", "-e", json.dumps(variables)),
-        ],
-        cwd=tmp_path,
-        env={
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(Path(ansible.__file__).parents[1]),
-            "LC_ALL": "C.UTF-8",
-            "ANSIBLE_HOME": str(tmp_path / "home"),
-            "ANSIBLE_COLLECTIONS_PATH": str(tmp_path),
-        },
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        check=False,
-    )
+    given = {dest: str(tmp_path / "answer")}
+    if name == "trail_reconcile":
+        given["trail_reconcile_path"] = str(tmp_path)
+    done = run_playbook(tmp_path, name, "--check", **given)
     assert done.returncode == 0, done.stdout
     assert said in done.stdout
     assert not (tmp_path / "answer").exists()
