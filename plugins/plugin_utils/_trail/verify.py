@@ -153,10 +153,16 @@ def _missing(
     path: str, files: t.Sequence[Checked], heads: t.Sequence[Head], begin: str | None
 ) -> list[Verdict]:
     """Return the files that were in the directory, by what is known, and are not there."""
-    here = os.path.realpath(path)
-    # A copy of a trail stands in another directory. Then each head may belong to it.
-    ours = [each for each in heads if os.path.dirname(each.file) == here]
     names = {each.name for each in files}
+    # A copy of a trail, or a trail that was moved, has the heads of another directory, of which it has a file. If no head
+    # belongs to a file here, each head may belong to the trail.
+    directories = {os.path.realpath(path)}
+    directories |= {
+        os.path.dirname(each.file)
+        for each in heads
+        if os.path.basename(each.file) in names
+    }
+    ours = [each for each in heads if os.path.dirname(each.file) in directories]
     found = []
     for each in ours or heads:
         name = os.path.basename(each.file)

@@ -270,6 +270,21 @@ def test_a_copy_is_checked_against_all_heads(tmp_path: Path) -> None:
     assert 1 in {each.status for each in verify(str(copy), heads=runs.heads)}
 
 
+def test_a_head_of_the_copy_hides_no_head_of_the_trail(tmp_path: Path) -> None:
+    runs = Runs(tmp_path)
+    copy = tmp_path / "copy"
+    shutil.copytree(runs.directory, copy)
+    (copy / runs.paths[4].name).unlink()
+    moved = head_of(write_trail(copy, 6))
+    wrong = [each.text for each in verify(str(copy), heads=[*runs.heads, moved])]
+    assert "it is missing" in wrong[0]
+    assert runs.paths[4].name in wrong[0]
+    # Another trail of the same controller has nothing to do with it.
+    other = write_trail(tmp_path / "other", 7)
+    heads = [*runs.heads, head_of(other)]
+    assert [each.status for each in verify(str(other.parent), heads=heads)] == [0]
+
+
 @pytest.fixture(name="key")
 def fixture_key(tmp_path: Path) -> Path:
     key = tmp_path / "key"
