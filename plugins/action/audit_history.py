@@ -27,6 +27,7 @@ class ActionModule(ControllerAction):
     """Makes one history of the histories of all hosts."""
 
     PREFIX = "audit_history"
+    SHORT = ("since",)
     SPEC: t.Mapping[str, t.Any] = {
         "dest": {"type": "str", "required": True},
         "since": {"type": "str"},

@@ -23,11 +23,13 @@ _HOSTS = {"type": "list", "elements": "str", "required": True}
 class ControllerAction(ActionBase, abc.ABC):  # type: ignore[misc]
     """An action without a connection. In check mode it only checks its options.
 
-    ``PREFIX`` is the beginning of the names of the playbook's variables. ``SPEC`` has all options except ``hosts``.
+    ``PREFIX`` is the beginning of the names of the playbook's variables. ``SHORT`` has the options whose variable has no
+    such beginning. ``SPEC`` has all options except ``hosts``.
     """
 
     TRANSFERS_FILES = False
     PREFIX: str
+    SHORT: t.Collection[str] = ()
     SPEC: t.Mapping[str, t.Any]
 
     def run(
@@ -45,9 +47,8 @@ class ControllerAction(ActionBase, abc.ABC):  # type: ignore[misc]
             return self.make(options, hosts, answers, bool(self._task.check_mode))
         except OptionError as exc:
             # With a cause, Ansible would print the text twice.
-            raise AnsibleActionFail(
-                f"{self.PREFIX}_{exc}. Nothing was written"
-            ) from None
+            variable = str(exc) if exc.option in self.SHORT else f"{self.PREFIX}_{exc}"
+            raise AnsibleActionFail(f"{variable}. Nothing was written") from None
         except OSError as exc:
             raise AnsibleActionFail(
                 f"{self.PREFIX}: it cannot be written: {exc}"

@@ -48,6 +48,12 @@ def test_a_misspelt_variable_is_refused(tmp_path: Path, variable: str) -> None:
     assert "ok=0" in done.stdout
 
 
+def test_a_bad_time_is_named_as_the_playbook_calls_it(tmp_path: Path) -> None:
+    done = run_playbook(tmp_path, "audit_history", since="soon")
+    assert done.returncode == 2, done.stdout
+    assert re.search(r"[ \"]since: 'soon' is not a time", done.stdout), done.stdout
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_each_variable_is_explained_and_read(name: str) -> None:
     text = (PLAYBOOKS / f"{name}.yml").read_text("utf-8")
