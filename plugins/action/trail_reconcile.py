@@ -7,9 +7,13 @@
 from __future__ import annotations
 
 import json
+import os
 import typing as t
 from pathlib import Path
 
+from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
+    OptionError,
+)
 from ansible_collections.virtaudit.qemu.plugins.plugin_utils._report.answers import (
     answer_name,
 )
@@ -49,7 +53,7 @@ class ActionModule(ControllerAction):
         check_mode: bool,
     ) -> dict[str, t.Any]:
         """Write the whole answer as JSON, and return a short one."""
-        path = absolute("path", str(options["path"]))
+        path = _directory(absolute("path", str(options["path"])))
         dest = options["dest"] and absolute("dest", str(options["dest"]))
         if check_mode:
             return {"changed": dest is not None}
@@ -62,6 +66,16 @@ class ActionModule(ControllerAction):
             "lines": shortened(table(result), _NAMED, dest),
             "dest": dest,
         }
+
+
+def _directory(path: str) -> str:
+    # The callback follows no link either.
+    if os.path.islink(path) or not os.path.isdir(path):
+        raise OptionError(
+            "path",
+            f"{path} is not a directory; give the directory into which the callback writes",
+        )
+    return path
 
 
 def _reader(answers: Path) -> t.Callable[[str], str | None]:
