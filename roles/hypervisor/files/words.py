@@ -110,14 +110,47 @@ def pinned_mac(bridge: dict[str, t.Any]) -> str:
     return "02:" + hashlib.sha256(seed).digest()[:5].hex(":")
 
 
+def to_bool(value: t.Any) -> bool:
+    return str(value).strip().lower() in ("y", "yes", "on", "1", "true", "t", "1.0")
+
+
+def to_list(value: t.Any) -> list[str]:
+    parts = value.split(",") if isinstance(value, str) else value
+    return [str(part).strip() for part in parts]
+
+
+TYPES: dict[str, t.Callable[[t.Any], t.Any]] = {
+    **dict.fromkeys(("mtu", "default_pvid"), int),
+    **dict.fromkeys(("addresses", "ports"), to_list),
+    "vlan_filtering": to_bool,
+}
+
+
+def typed(bridge: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Return a bridge whose values have the types of the role's argument spec, without those that are null.
+
+    Ansible checks that it can convert each value, for example a text that a template made, and does not convert it.
+    """
+    return {
+        name: TYPES.get(name, str)(value)
+        for name, value in bridge.items()
+        if value is not None
+    }
+
+
+def complete(bridge: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Return a bridge with its type and its MAC address."""
+    return {
+        **bridge,
+        "type": bridge.get("type") or "bridge",
+        "mac": pinned_mac(bridge),
+    }
+
+
 def main() -> None:
-    wanted = json.loads(sys.argv[1])
-    bridges = [
-        {**bridge, "type": bridge.get("type") or "bridge", "mac": pinned_mac(bridge)}
-        for bridge in wanted
-    ]
+    wanted = [typed(bridge) for bridge in json.loads(sys.argv[1])]
     problems = [*check_words(wanted), *check_machine_id(wanted)]
-    print(json.dumps({"problems": problems, "bridges": bridges}))
+    print(json.dumps({"problems": problems, "bridges": [*map(complete, wanted)]}))
 
 
 if __name__ == "__main__":

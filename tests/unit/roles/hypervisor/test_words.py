@@ -51,6 +51,36 @@ def test_good_words() -> None:
     assert words.check_words(wanted) == []
 
 
+def test_an_option_that_is_null_is_not_given() -> None:
+    names = ("type", "mtu", "vlan_filtering", "default_pvid", "addresses", "ports")
+    given = {"name": "br0", "mac": "02:00:00:00:00:01"}
+    # The templates of the role ask whether an option is defined.
+    assert words.typed({**dict.fromkeys(names), **given}) == given
+    assert words.complete(given) == {**given, "type": "bridge"}
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        ({"mtu": "9000"}, {"mtu": 9000}),
+        ({"default_pvid": "0"}, {"default_pvid": 0}),
+        ({"vlan_filtering": "yes"}, {"vlan_filtering": True}),
+        ({"vlan_filtering": "False"}, {"vlan_filtering": False}),
+        ({"vlan_filtering": False}, {"vlan_filtering": False}),
+        ({"vlan_filtering": 1}, {"vlan_filtering": True}),
+        ({"ports": "eth1, eth2"}, {"ports": ["eth1", "eth2"]}),
+        ({"addresses": ["::1/128"]}, {"addresses": ["::1/128"]}),
+    ],
+)
+def test_a_text_is_as_good_as_a_value(
+    given: dict[str, t.Any], value: dict[str, t.Any]
+) -> None:
+    typed = words.typed({"name": 42, **given})
+    assert typed == {"name": "42", **value}
+    (problem,) = words.check_words([typed])
+    assert "'42' is not a name of a link" in problem
+
+
 def test_a_mac_that_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(words, "machine_id", lambda: "a" * 32)
     mac = words.pinned_mac({"name": "br0"})
