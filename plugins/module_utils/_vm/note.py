@@ -15,6 +15,7 @@ import typing as t
 from .._audit.mode import MODES, Mode
 from .._audit.network import Network
 from .._device import Device
+from .._net.interface_types import KINDS
 from .._net.mac import is_mac
 from .._net.nic_link import NicLink
 from .._proc import Process
@@ -23,8 +24,6 @@ _VERSION = 1
 
 Phase = t.Literal["opening", "held", "revoked"]
 _PHASES: tuple[Phase, ...] = t.get_args(Phase)
-# The types of interfaces for which there is a back end.
-_KINDS = ("bridge", "direct", "openvswitch", "vdpa")
 # For each type of a field of a note, the types that its value has in JSON.
 _TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,),
@@ -223,7 +222,7 @@ def decode(text: str) -> Note:
         for mac, entry in data.get("interfaces", {}).items()
     }
     for mac, nic in interfaces.items():
-        known = nic.phase in _PHASES and nic.type in _KINDS
+        known = nic.phase in _PHASES and nic.type in KINDS
         if nic.mac != mac or not is_mac(mac) or not known:
             raise ValueError(f"{mac} is noted as {nic.mac}, {nic.type}, {nic.phase}")
     return _build(Note, data, interfaces=interfaces)
