@@ -41,10 +41,10 @@ class Counted:
                 self.met = True
                 if self._keep and not wanted.is_too_old(item):
                     self.events.append(_event(item))
-            if copies is not None and copies.is_copy(item):
-                continue
-            self._count(item)
-            yield item
+            for each in (item,) if copies is None else copies.new(item):
+                self._count(each)
+                yield each
+        yield from () if copies is None else copies.rest()
 
     def _count(self, item: Item) -> None:
         if isinstance(item, Mark):

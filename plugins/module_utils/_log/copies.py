@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import collections
 
-from .items import Forged, Item, Mark, serial_of
+from .items import Boot, Forged, Item, Mark, serial_of
+from .marked import is_marked
 from .parse import Logged, is_root
 
 # A form for people has times in the time zone of the person who printed it. Zones differ by
@@ -46,16 +47,50 @@ class Copies:
         # The time of the newest record of each host.
         self._newest: dict[str | None, float] = {}
         self._amid_copies = False
+        # Marked boots that wait for the next record of their log, and those at the end of a log.
+        self._waiting: list[Boot] = []
+        self._ended: list[Boot] = []
+        # The time of the newest record of root's about a VM.
+        self._latest = 0.0
 
     def log_ends(self) -> None:
         """Go on to the next log. Within one log, two equal lines without a number are two records.
 
         In two logs, they are copies of one record.
         """
+        self._ended += [boot for boot in self._waiting if not self._is_amid(boot)]
+        self._waiting = []
         self._earlier |= self._of_log
         self._of_log.clear()
         # The next log may begin with copies.
         self._amid_copies = True
+
+    def new(self, item: Item) -> list[Item]:
+        """Return a record, unless it was read before, and before it the boots that waited.
+
+        A marked boot has no number and no certain time. It was read before if the next record of its log and host
+        was.
+        """
+        if isinstance(item, Boot) and is_marked(item):
+            self._waiting.append(item)
+            return []
+        known = self.is_copy(item)
+        found: list[Item] = self.rest()
+        if isinstance(item, Logged) and is_root(item):
+            self._latest = max(self._latest, item.time)
+            mine = [boot for boot in self._waiting if boot.node == item.node]
+            found += () if known else mine
+            self._waiting = [boot for boot in self._waiting if boot.node != item.node]
+        return found if known else [*found, item]
+
+    def rest(self) -> list[Item]:
+        """Return the boots at the ends of the logs that were read."""
+        found, self._ended = self._ended, []
+        return [*found]
+
+    def _is_amid(self, boot: Boot) -> bool:
+        """Tell whether a boot that no record of its log follows comes after a copy, and before other known records."""
+        return self._amid_copies and 0 < boot.time < self._latest
 
     def is_copy(self, item: Item) -> bool:
         """Tell whether a record was read before."""

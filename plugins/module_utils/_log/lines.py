@@ -17,6 +17,7 @@ from .files import BROKEN, LogFile
 from .forwards import lines_with
 from .grepped import in_order_of_files
 from .items import Alert, Boot, Forged, HeaderHost, Item, Mark, Other
+from .marked import with_hosts
 from .marks import mark_of
 from .message import says_what
 from .parse import HEAD, Logged, parse_virt
@@ -221,6 +222,16 @@ def read_log(
     majors: Majors | None = None,
 ) -> t.Iterator[Item]:
     """Yield what matters in a log, first record first. Add to ``unread`` what cannot be read."""
+    items = _read_log(log, needles, unread, majors)
+    return items if log.plain else with_hosts(items)
+
+
+def _read_log(
+    log: LogFile,
+    needles: t.Sequence[bytes],
+    unread: Unread,
+    majors: Majors | None,
+) -> t.Iterator[Item]:
 
     def read(line: Line) -> t.Sequence[Item]:
         items, problem = read_line(line, log.clock, majors)

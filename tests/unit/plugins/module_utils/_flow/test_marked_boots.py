@@ -1,0 +1,113 @@
+# Copyright (c) 2026, virtaudit contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The journal marks a boot between two of its entries. It ends the grants of its host, and only those from before it."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.virtaudit.qemu.tests.unit.plugins.module_utils._flow.test_cases import (
+    ask,
+)
+from ansible_collections.virtaudit.qemu.tests.unit.plugins.module_utils._flow.test_forms import (
+    LINES,
+    WEB01,
+    answer,
+    each,
+    write,
+)
+
+MARKS = ("-- Reboot --\n", f"-- Boot {'a' * 32} --\n")
+WRITTEN = 1715511100
+
+
+def short(host: str = "hv1", minute: int = 47) -> str:
+    return each(
+        lambda line: f"May 12 12:{minute}:59 {host} audit[1661]: {line.type} {line.body}"
+    )
+
+
+def other(text: str) -> str:
+    """Return the records of another VM."""
+    return text.replace("web01", "db01").replace("000000000001", "000000000002")
+
+
+def logs(tmp_path: Path, *contents: str) -> list[str]:
+    paths = []
+    for number, content in enumerate(contents):
+        paths.append(write(tmp_path / f"{number}.log", content))
+        os.utime(paths[-1], (WRITTEN, WRITTEN))
+    return paths
+
+
+@pytest.mark.parametrize("mark", MARKS)
+@pytest.mark.parametrize("asked", [{}, {"name": "web01"}])
+@pytest.mark.parametrize("first", [0, 1, 5])
+def test_a_boot_in_two_copies_of_a_journal(
+    first: int, asked: dict[str, t.Any], mark: str, tmp_path: Path
+) -> None:
+    old = other(short(minute=40)).splitlines(keepends=True)
+    whole, later = (
+        "".join(old[begin:]) + mark + short()
+        for begin in (0, first and len(old) - 5 + first)
+    )
+    for paths in (logs(tmp_path, whole, later), logs(tmp_path, later, whole)):
+        result = ask(paths, **asked)
+        assert answer(result)[0] == WEB01[0]
+        assert ("web01", "running") in answer(result)[1]
+
+
+@pytest.mark.parametrize("mark", MARKS)
+def test_a_boot_that_only_the_later_copy_has(mark: str, tmp_path: Path) -> None:
+    for later in (short() + mark, short() + mark + other(short(minute=50))):
+        result = ask(logs(tmp_path, short(), later))
+        assert ("web01", "lost") in answer(result)[1]
+        assert all(grant["vm"] == "db01" for grant in result["grants"])
+
+
+@pytest.mark.parametrize("mark", MARKS)
+def test_a_boot_at_the_end_of_the_shorter_copy(mark: str, tmp_path: Path) -> None:
+    old = other(short(minute=40)) + mark
+    for paths in (
+        logs(tmp_path, old + short(), old),
+        logs(tmp_path, old, old + short()),
+    ):
+        assert answer(ask(paths))[0] == WEB01[0]
+
+
+@pytest.mark.parametrize("mark", MARKS)
+def test_a_boot_that_auditds_log_has_too(mark: str, tmp_path: Path) -> None:
+    boot = (
+        "type=SYSTEM_BOOT msg=audit(1715510800.000:5): pid=1 uid=0 auid=1 ses=1 msg='x'"
+    )
+    raw = "".join(f"{line}\n" for line in (boot, *LINES))
+    paths = logs(tmp_path, raw, f"{SHORT_NOISE}{mark}{short()}")
+    assert answer(ask(paths))[0] == WEB01[0]
+
+
+# A record before the boot, which only the journal has.
+SHORT_NOISE = other(short(minute=30).splitlines(keepends=True)[0])
+
+
+@pytest.mark.parametrize("mark", MARKS)
+@pytest.mark.parametrize("turn", [1, -1])
+def test_a_boot_of_another_host(turn: int, mark: str, tmp_path: Path) -> None:
+    second = other(short("hv2", 40)) + mark + other(short("hv2", 50))
+    result = ask(logs(tmp_path, *(short(), second)[::turn]))
+    assert [grant["vm"] for grant in result["grants"]] == ["web01", "db01"]
+    assert sorted(session["end"] for session in result["sessions"]) == [
+        "lost",
+        "running",
+        "running",
+    ]
+
+
+@pytest.mark.parametrize("mark", MARKS)
+def test_a_boot_at_the_end_of_a_journal(mark: str, tmp_path: Path) -> None:
+    assert answer(ask(logs(tmp_path, short() + mark)))[:2] == ([], [("web01", "lost")])
