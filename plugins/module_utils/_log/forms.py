@@ -242,7 +242,8 @@ def _plain(line: str) -> str:
 
 
 def _refused(text: str) -> Form:
-    if "VIRT_" not in text:
+    # auditbeat writes the type in small letters.
+    if "VIRT_" not in text and '"virt_' not in text:
         return _NOTHING
     cut = text.startswith(("type=VIRT_", "node="))
     unknown = "the record is cut" if cut else "it has no form that the module knows"

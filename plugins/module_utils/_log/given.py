@@ -31,7 +31,7 @@ _BOM = b"\xef\xbb\xbf"
 # The beginning of a log may have no record of a VM. Then these texts show whether it is an audit
 # log.
 _AUDIT = re.compile(
-    rb"audit\(\d{1,11}\.\d{1,3}:\d{1,20}\)|(?:VIRT_[A-Z_]+|AUDIT250[0-2]) (?:user )?pid=|_TRANSPORT\"? ?[=:] ?\"?audit\b|\"ID\": ?\"\d+\.\d+:\d+\""
+    rb"audit\(\d{1,11}\.\d{1,3}:\d{1,20}\)|(?:VIRT_\w+|(?:AUDIT|<audit-)250[0-2]>?) (?:user )?pid=|_TRANSPORT\"? ?[=:] ?\"?audit\b|\"ID\": ?\"\d+\.\d+:\d+\""
 )
 
 

@@ -17,7 +17,8 @@ from .clock import STAMP, Clock
 
 # If the text before a record is longer than this, it is not a header.
 LONGEST_HEADER = 1000
-_TYPE = r"(?P<type>VIRT_[A-Z_]+|SYSTEM_BOOT|SYSTEM_SHUTDOWN|AUDIT250[0-2])"
+# A journal that was built without libaudit, and the first ones that read records, have no names for these types.
+_TYPE = r"(?P<type>VIRT_[A-Z_]+|SYSTEM_BOOT|SYSTEM_SHUTDOWN|AUDIT(?:250[0-2]|112[78])|<audit-(?:250[0-2]|112[78])>)"
 # journalctl indents the second line of a message by the width of the header, which is always more than this.
 WIDEST_INDENT = 15
 # The text that grep, a mail or a syslog puts before the line, and the host, which journalctl
@@ -41,10 +42,17 @@ _CAT = re.compile(
 )
 _NUMBER = re.compile(r"\d{1,17}", re.ASCII)
 _NOBODY = 65534
+_NAMES = {
+    1127: "SYSTEM_BOOT",
+    1128: "SYSTEM_SHUTDOWN",
+    2500: "VIRT_CONTROL",
+    2501: "VIRT_RESOURCE",
+    2502: "VIRT_MACHINE_ID",
+}
 _NUMBERS = {
-    "AUDIT2500": "VIRT_CONTROL",
-    "AUDIT2501": "VIRT_RESOURCE",
-    "AUDIT2502": "VIRT_MACHINE_ID",
+    text: name
+    for number, name in _NAMES.items()
+    for text in (f"AUDIT{number}", f"<audit-{number}>")
 }
 
 

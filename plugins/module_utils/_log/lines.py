@@ -13,6 +13,7 @@ from .._audit.kernel import Majors, parse_path, parse_tunsetiff
 from .._audit.record import MESSAGE_TYPES
 from .backwards import Lookup, lines_backwards
 from .clock import Clock
+from .damaged import OTHERS, broken_type, without_head
 from .files import BROKEN, LogFile
 from .forwards import lines_with
 from .grepped import in_order_of_files
@@ -40,6 +41,10 @@ OTHER_NEEDLES = (
     b" uuid=",
     b"type=250",
     b"AUDIT250",
+    b"AUDIT1127",
+    b"<audit-250",
+    b"<audit-1127>",
+    b'"virt_',
     b": SYSTEM_BOOT ",
     b"=SYSTEM_BOOT ",
     b'"SYSTEM_BOOT ',
@@ -64,23 +69,6 @@ _WHOLE = re.compile(
 )
 _NEAR_BYTES = 4096
 _NUMBERS = frozenset(map(str, MESSAGE_TYPES.values()))
-# Types of libaudit that say nothing about devices.
-_OTHERS = frozenset(
-    (
-        "VIRT_INTEGRITY_CHECK",
-        "VIRT_CREATE",
-        "VIRT_DESTROY",
-        "VIRT_MIGRATE_IN",
-        "VIRT_MIGRATE_OUT",
-    )
-)
-
-
-# The text that follows the type of a VM's record. It finds records whose type is damaged.
-_OF_A_VM = re.compile(
-    r"audit\(\d{1,11}\.\d{1,3}:\d{1,20}\): (?:user )?pid=\d[^']{0,1000} msg='(?:virt=\w+ )?(?:resrc|op|vm)="
-    r"(?=[^']* uuid=)[^']* res=(?:success|failed)'"
-)
 _UNKNOWN = (
     "it does not tell in known words (uuid, op, resrc, reason and what they need) which VM it is about, or what "
     "happened to the VM or to which of its resources: the record is broken, or a newer program wrote it"
@@ -136,14 +124,14 @@ def read_line(line: Line, clock: Clock, majors: Majors | None = None) -> Read:
     """Read a line in any form. If it says something about VMs, return that or report it as unread."""
     item = parse_line(line, majors)
     if isinstance(item, Mark):
-        return Read((item,), _broken_type(_text(line)))
+        return Read((item,), broken_type(_text(line)))
     if item is not None:
         return Read((item,)) if _says_what(item) else Read(problem=_UNKNOWN)
     text = _text(line)
     match = _ANY.match(text)
     if match is not None and not _is_of_vm(match["type"]):
         # A record of another type. Its content does not matter.
-        return Read(problem=_broken_type(text))
+        return Read(problem=broken_type(text))
     # The import is here because auditd's own log does not need it.
     from .forms import read_form
 
@@ -169,7 +157,11 @@ def read_line(line: Line, clock: Clock, majors: Majors | None = None) -> Read:
             found = dataclasses.replace(found, node=HeaderHost(form.host))
         clock.last = found.time
         items.append(found)
-    return Read(items, problem if items or problem else _broken_type(text))
+    if not (items or problem):
+        # The first line of a log may be the rest of a record.
+        begins = line.offset == 0 and not text.startswith("{")
+        problem = broken_type(text) or (None if begins else without_head(text))
+    return Read(items, problem)
 
 
 def _of_sender(item: Item, sender: Sender | None, clock: Clock) -> Item | None:
@@ -187,20 +179,13 @@ def _of_sender(item: Item, sender: Sender | None, clock: Clock) -> Item | None:
     return dataclasses.replace(logged, time=time, event=f"{time:.3f}:0")
 
 
-def _broken_type(text: str) -> str | None:
-    """Return what is wrong with a record if its type is not of VMs and everything else in it is."""
-    if any(kind in text for kind in _OTHERS) or not _OF_A_VM.search(text):
-        return None
-    return "its type is not one of VMs, but its fields are: the type is broken"
-
-
 def _says_what(item: Item) -> bool:
     return not isinstance(item, Logged) or says_what(item.record)
 
 
 def _is_of_vm(kind: str) -> bool:
     if kind.startswith("VIRT_"):
-        return kind not in _OTHERS
+        return kind not in OTHERS
     return kind in _NUMBERS
 
 

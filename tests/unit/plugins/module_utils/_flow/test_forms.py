@@ -192,6 +192,18 @@ READ: dict[str, str | bytes] = {
     "journal without libaudit": each(
         lambda line: f"{SHORT}audit[1661]: AUDIT{NUMBERS[line.type]} {line.body}"
     ),
+    "the first journals that read records": each(
+        lambda line: f"{SHORT}audit[1661]: <audit-{NUMBERS[line.type]}> {line.body}"
+    ),
+    "journal of that time as JSON": each(
+        lambda line: json.dumps(
+            entry(
+                line,
+                _AUDIT_TYPE_NAME=None,
+                MESSAGE=f"<audit-{NUMBERS[line.type]}> {line.body}",
+            )
+        )
+    ),
     "journal export without libaudit": each(
         lambda line: export(line)
         .replace("E=VIRT_", "E=X")
@@ -661,6 +673,60 @@ def test_a_broken_type_is_reported_to_a_task_for_its_vm(
         (problem,) = ask([path], **asked)["stats"]["unread"]
         assert (problem["lines"], problem["line"]) == (1, len(LINES) + 1)
         assert "the type is broken" in problem["problem"]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_record_of_networkmanager_is_no_broken_record_of_a_vm(
+    packed: bool, tmp_path: Path
+) -> None:
+    # It has op= and the UUID of a connection.
+    record = (
+        "type=USYS_CONFIG msg=audit(1715510880.000:190): pid=885 uid=0 auid=4294967295 ses=4294967295 msg='op=connection-activate "
+        f'uuid={UUID} name="eth0" pid=1 uid=0 result=success exe="/usr/sbin/NetworkManager" hostname=? addr=? terminal=? '
+        "res=success'\n"
+    )
+    content = (RAW + record).encode()
+    path = write(tmp_path / "log", gzip.compress(content) if packed else content)
+    for asked in ({}, {"name": "web01"}):
+        result = ask([path], **asked)
+        assert answer(result) == WEB01
+        assert result["stats"]["unread"] == []
+
+
+@pytest.mark.parametrize("name", ["go-audit", "laurel", "auditbeat", "journal"])
+def test_lines_with_the_fields_of_a_record_and_no_known_head(
+    name: str, tmp_path: Path
+) -> None:
+    """Beside lines of another form, the module must not leave them out without a word."""
+
+    def line(of: Parts) -> str:
+        text = of.body.partition("msg='")[2].rstrip("'")
+        lines: dict[str, t.Any] = {
+            "go-audit": {
+                "sequence": 1,
+                "messages": [{"type": NUMBERS[of.type], "data": of.body}],
+            },
+            "laurel": {"ID": "1.000:1", "UNKNOWN[2501]": [{"uid": 0, "msg": text}]},
+            "auditbeat": {"auditd": {"message_type": of.type.lower()}, "result": "x"},
+            "journal": entry(of, MESSAGE=f"AUDIT9999 {of.body}"),
+        }
+        return json.dumps(lines[name])
+
+    first = "".join(json.dumps({"message": each}) + "\n" for each in LINES[:-1])
+    for content in (first + each(line, LINES[-1:]), each(line, LINES[-1:]) + first):
+        result = ask([write(tmp_path / "log", content)])
+        assert [each["lines"] for each in result["stats"]["unread"]] == [1]
+        assert result["findings"][-1]["code"] == "unread_records"
+
+
+@pytest.mark.parametrize("kind", ["SYSTEM_BOOT", "AUDIT1127", "<audit-1127>"])
+def test_a_boot_in_the_journal(kind: str, tmp_path: Path) -> None:
+    boot = f"{SHORT}audit[1]: {kind} pid=1 uid=0 auid=1 ses=1 msg='x'\n"
+    content = t.cast(str, READ["journal without libaudit"]) + boot
+    assert answer(ask([write(tmp_path / "log", content)]))[:2] == (
+        [],
+        [("web01", "lost")],
+    )
 
 
 def test_types_without_a_name_in_the_midst_of_a_large_log(tmp_path: Path) -> None:
