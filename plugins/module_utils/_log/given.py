@@ -25,6 +25,8 @@ _PLAIN_LINE = re.compile(
     rb"(?:node=\S+ )?type=(?![A-Z]+250[0-2])(?:[A-Z][A-Z0-9_]*|UNKNOWN\[(?!250[0-2])\d+\]) msg=audit\(\d|----|time->|\s*\Z"
 )
 _LOG_NAME = re.compile(r"audit[^/]*\.log[^/]*\Z")
+# So many directories within a directory does a message name.
+_SHOWN = 10
 _SAMPLES, _SAMPLE_BYTES = 12, 2048
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _BOM = b"\xef\xbb\xbf"
@@ -78,7 +80,11 @@ def _expanded(paths: t.Iterable[str], unread: Unread) -> t.Iterator[str]:
             matches = sorted(glob.glob(path, recursive=True))
             if not matches:
                 unread.log(path, "no file matches")
-            yield from (each for each in matches if not os.path.isdir(each))
+            for each in matches:
+                if not os.path.isdir(each):
+                    yield each
+                elif "**" not in path:
+                    yield from _files_in(each, unread)
         else:
             yield path
 
@@ -89,8 +95,17 @@ def _files_in(path: str, unread: Unread) -> list[str]:
     except OSError as exc:
         unread.log(path, exc.strerror or str(exc))
         return []
-    files = [os.path.join(path, name) for name in names if not name.startswith(".")]
-    files = [each for each in files if os.path.isfile(each)]
+    names = [name for name in names if not name.startswith(".")]
+    inner = [name for name in names if os.path.isdir(os.path.join(path, name))]
+    if inner:
+        shown = ", ".join(inner[:_SHOWN]) + (", ..." if len(inner) > _SHOWN else "")
+        unread.log(
+            path,
+            f"it has directories, and the module reads only the files beside them: give those that have logs, too ({shown})",
+        )
+    paths = [os.path.join(path, name) for name in names]
+    # The log to which a broken link leads may be elsewhere.
+    files = [each for each in paths if os.path.isfile(each) or not os.path.exists(each)]
     if not files:
         unread.log(path, "the directory has no file")
     return files

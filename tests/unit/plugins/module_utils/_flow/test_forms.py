@@ -490,6 +490,28 @@ def test_directories_and_globs(tmp_path: Path) -> None:
         assert answer(ask([way])) == WEB01
 
 
+def test_directories_within_a_directory(tmp_path: Path) -> None:
+    inner = tmp_path / "kvm1"
+    inner.mkdir()
+    write(inner / "audit.log", RAW)
+    # A glob finds the directory, which counts like a directory that the task names.
+    assert answer(ask([str(tmp_path / "*")])) == WEB01
+    write(tmp_path / "other.log", STOP)
+    result = ask([str(tmp_path)])
+    (problem,) = result["stats"]["unread"]
+    assert problem["path"] == str(tmp_path)
+    assert "give those that have logs, too (kvm1)" in problem["problem"]
+    assert answer(ask([str(tmp_path), str(inner)])) == ([], [("web01", "stopped")], [])
+
+
+def test_a_broken_link_in_a_directory(tmp_path: Path) -> None:
+    write(tmp_path / "audit.log", RAW)
+    (tmp_path / "audit.log.1").symlink_to(tmp_path / "gone")
+    (problem,) = ask([str(tmp_path)])["stats"]["unread"]
+    assert problem["path"].endswith("audit.log.1")
+    assert "No such file" in problem["problem"]
+
+
 @pytest.mark.parametrize("turn", [1, -1])
 @pytest.mark.parametrize(
     ("older", "newer"),
