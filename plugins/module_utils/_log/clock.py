@@ -48,6 +48,8 @@ class Clock:
         self.guesses: set[str] = set()
         # The time of the record that was read last.
         self.last = 0.0
+        # For each host, the boots that the journal names, the last one at the end.
+        self._boot_ids: dict[str | None, list[str]] = {}
 
     def written(self) -> float:
         """Return when the file was last written, in seconds since the epoch."""
@@ -59,6 +61,18 @@ class Clock:
             "no time: the module takes the time at which the file was written"
         )
         return self._written.timestamp()
+
+    def begin(self) -> None:
+        """Begin to read the file."""
+        self._boot_ids = {}
+
+    def booted(self, host: str | None, boot_id: str) -> bool:
+        """Tell whether a host booted before an entry of the journal, which names the boot."""
+        known = self._boot_ids.setdefault(host, [])
+        if boot_id in known:
+            return False
+        known.append(boot_id)
+        return len(known) > 1
 
     def read(self, stamp: str) -> float | None:
         """Return the time of a stamp, in seconds since the epoch, or ``None`` if the text is no stamp."""

@@ -22,6 +22,7 @@ from .journal import (
     LONGEST_HEADER,
     WIDEST_INDENT,
     Sender,
+    boot_id_of,
     fields_of,
     is_audit_tag,
     journal_line,
@@ -100,7 +101,8 @@ class Form(t.NamedTuple):
     """The content of a line: the ``lines`` that auditd would have written, or the ``problem`` why it cannot be read.
 
     ``host`` is the host that a header names. ``boot`` tells that, according to the journal, the host booted here.
-    ``sender`` is the user other than root who sent the lines to the journal.
+    ``sender`` is the user other than root who sent the lines to the journal. ``boot_id`` is the boot in which the journal
+    got them.
     """
 
     lines: t.Sequence[str] = ()
@@ -108,6 +110,7 @@ class Form(t.NamedTuple):
     problem: str | None = None
     boot: bool = False
     sender: Sender | None = None
+    boot_id: str | None = None
 
 
 _NOTHING = Form()
@@ -144,7 +147,7 @@ def _nested(found: Found, clock: Clock) -> Form:
         read += form.lines
         problem = problem or form.problem
         host = host or form.host
-    return Form(read, host, problem, sender=found.sender)
+    return Form(read, host, problem, sender=found.sender, boot_id=found.boot_id)
 
 
 def _of_block(text: str, before: str, clock: Clock) -> Form:
@@ -153,7 +156,8 @@ def _of_block(text: str, before: str, clock: Clock) -> Form:
         return Form(problem=_NO_ENTRY) if "VIRT_" in text else _NOTHING
     line, host = read_entry(fields)
     if line is not None:
-        return Form([line], host, sender=sender_of(fields))
+        sender, boot_id = sender_of(fields), boot_id_of(fields)
+        return Form([line], host, sender=sender, boot_id=boot_id)
     # A dispatcher or the kernel's log may have written it.
     found = read_object(fields)
     if found is None or not (found.lines or found.problem):

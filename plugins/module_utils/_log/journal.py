@@ -123,6 +123,12 @@ def sender_of(fields: t.Mapping[str, t.Any]) -> Sender | None:
     return Sender(number, None if fields.get("_TRANSPORT") == "audit" else time)
 
 
+def boot_id_of(fields: t.Mapping[str, t.Any]) -> str | None:
+    """Return the boot in which the journal got an entry."""
+    boot_id = fields.get("_BOOT_ID")
+    return boot_id if isinstance(boot_id, str) and boot_id else None
+
+
 def fields_of(block: str) -> dict[str, str]:
     """Return the fields of an entry of the export form."""
     lines = [line.rstrip("\r") for line in block.split("\n")]

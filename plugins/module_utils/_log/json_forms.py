@@ -12,7 +12,7 @@ import json
 import re
 import typing as t
 
-from .journal import Sender, is_audit_tag, read_entry
+from .journal import Sender, boot_id_of, is_audit_tag, read_entry
 from .json_fields import foreign_sender, holds_lines, host_of, strings, tag_of
 
 # An entry of the journal has one of these fields.
@@ -37,13 +37,14 @@ _FOREIGN_FIELD = (
 class Found(t.NamedTuple):
     """The lines that an object holds. ``host`` is the host that the object names beside them.
 
-    ``sender`` is the user other than root who sent them.
+    ``sender`` is the user other than root who sent them, and ``boot_id`` is the boot in which the journal got them.
     """
 
     lines: t.Sequence[str] = ()
     host: str | None = None
     problem: str | None = None
     sender: Sender | None = None
+    boot_id: str | None = None
 
 
 def read_json(text: str) -> Found | None:
@@ -90,7 +91,9 @@ def _refused(found: Found) -> Found:
 def read_object(value: dict[str, t.Any]) -> Found | None:
     """Read an object. Return ``None`` if it holds no record."""
     found = _read(value)
-    return found and found._replace(sender=foreign_sender(value))
+    return found and found._replace(
+        sender=foreign_sender(value), boot_id=boot_id_of(value)
+    )
 
 
 def _read(value: dict[str, t.Any]) -> Found | None:

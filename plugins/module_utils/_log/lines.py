@@ -26,6 +26,7 @@ from .scan import Line
 from .unread import Unread
 
 if t.TYPE_CHECKING:
+    from .forms import Form
     from .journal import Sender
 
 _ANY = re.compile(HEAD % "[A-Z_0-9]+", re.ASCII)
@@ -157,11 +158,20 @@ def read_line(line: Line, clock: Clock, majors: Majors | None = None) -> Read:
             found = dataclasses.replace(found, node=HeaderHost(form.host))
         clock.last = found.time
         items.append(found)
+    items[:0] = _boot_before(items, form, clock)
     if not (items or problem):
         # The first line of a log may be the rest of a record.
         begins = line.offset == 0 and not text.startswith("{")
         problem = broken_type(text) or (None if begins else without_head(text))
     return Read(items, problem)
+
+
+def _boot_before(items: t.Sequence[Item], form: Form, clock: Clock) -> list[Boot]:
+    """Return the boot before the records of a journal's entry, if the entry names another boot than those before it."""
+    boot_id = form.boot_id if form.sender is None else None
+    if not items or boot_id is None or not clock.booted(form.host, boot_id):
+        return []
+    return [Boot(f"{items[0].time:.3f}:0", items[0].time, items[0].node)]
 
 
 def _of_sender(item: Item, sender: Sender | None, clock: Clock) -> Item | None:
@@ -225,6 +235,7 @@ def _read_log(
         return items
 
     lines = lines_with(log, needles)
+    log.clock.begin()
     try:
         if log.grepped:
             yield from in_order_of_files(lines, read)

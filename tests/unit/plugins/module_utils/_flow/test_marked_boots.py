@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import typing as t
 from pathlib import Path
@@ -18,8 +19,11 @@ from ansible_collections.virtaudit.qemu.tests.unit.plugins.module_utils._flow.te
 from ansible_collections.virtaudit.qemu.tests.unit.plugins.module_utils._flow.test_forms import (
     LINES,
     WEB01,
+    Parts,
     answer,
     each,
+    entry,
+    parts,
     write,
 )
 
@@ -106,6 +110,58 @@ def test_a_boot_of_another_host(turn: int, mark: str, tmp_path: Path) -> None:
         "running",
         "running",
     ]
+
+
+def as_json(line: Parts, boot: str, host: str) -> str:
+    return json.dumps(entry(line, _BOOT_ID=boot * 32, _HOSTNAME=host))
+
+
+def as_export(line: Parts, boot: str, host: str) -> str:
+    fields = entry(line, _BOOT_ID=boot * 32, _HOSTNAME=host)
+    return "".join(f"{key}={value}\n" for key, value in fields.items())
+
+
+@pytest.mark.parametrize("form", [as_json, as_export])
+@pytest.mark.parametrize("copies", [1, 2])
+@pytest.mark.parametrize("turn", [1, -1])
+def test_entries_that_name_another_boot(
+    turn: int, copies: int, form: t.Callable[..., str], tmp_path: Path
+) -> None:
+    """The numbers of the second boot need not be lower than those of the first."""
+    late = [
+        line.replace("audit(17155108", "audit(17155109").replace("):", "0):")
+        for line in LINES
+    ]
+    first = other(each(lambda line: form(line, "a", "hv1")))
+    second = each(lambda line: form(line, "b", "hv1"), late)
+    whole = (first + second).splitlines(keepends=True)
+    if form is as_json:
+        whole = whole[::turn]
+    result = ask(logs(tmp_path, *["".join(whole)] * copies))
+    assert answer(result) == (
+        WEB01[0],
+        [("db01", "lost"), ("web01", "running")],
+        [],
+    )
+
+
+def test_another_boot_of_another_host(tmp_path: Path) -> None:
+    lines = [
+        other(line) if number % 2 else line
+        for number, line in enumerate(sorted([*LINES, *LINES]))
+    ]
+    content = "".join(
+        (
+            as_json(parts(line), "b", "hv2")
+            if "db01" in line
+            else as_json(parts(line), "a", "hv1")
+        )
+        + "\n"
+        for line in lines
+    )
+    result = ask(logs(tmp_path, content))
+    assert [session["end"] for session in result["sessions"]] == ["running"] * 2
+    assert len(result["grants"]) == 2
 
 
 @pytest.mark.parametrize("mark", MARKS)
