@@ -10,9 +10,12 @@ from __future__ import annotations
 import typing as t
 
 from .._log.copies import Copies
-from .._log.items import Item, Mark
-from .._log.parse import Logged, macs_of, uuid_of
+from .._log.items import Item, Mark, serial_of
+from .._log.parse import Logged, is_root, macs_of, uuid_of
 from .._log.wanted import Wanted
+
+# The times of neighbours in a log may differ by this much the wrong way round.
+_LATE_SECONDS = 60.0
 
 
 class Counted:
@@ -29,6 +32,9 @@ class Counted:
         self.first = self.last = 0.0
         # The hosts in the records of VMs.
         self.nodes: set[str | None] = set()
+        # The first two times of records without a number that go back. Nothing but their order in the log tells which came first.
+        self.back: tuple[float, float] | None = None
+        self._unnumbered: dict[str | None, float] = {}
         self.events: list[dict[str, t.Any]] = []
         self._wanted, self._keep = wanted, keep
 
@@ -56,6 +62,15 @@ class Counted:
         if isinstance(item, Logged):
             self.nodes.add(item.node)
             self.controls += item.record.type != "VIRT_RESOURCE"
+            if is_root(item) and not serial_of(item.event):
+                self._compare(item)
+
+    def _compare(self, item: Logged) -> None:
+        """Compare the time of a record without a number with those of its host before it."""
+        newest = self._unnumbered.get(item.node, 0.0)
+        if self.back is None and item.time < newest - _LATE_SECONDS:
+            self.back = (newest, item.time)
+        self._unnumbered[item.node] = max(item.time, newest)
 
 
 def _is_asked(logged: Logged, wanted: Wanted) -> bool:

@@ -33,6 +33,7 @@ class Read(t.Protocol):
     met: bool
     nodes: set[str | None]
     copies: Copies | None
+    back: tuple[float, float] | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +92,7 @@ def warnings_of(
         *(f"{log.path} is empty" for log in logs.files if given and not log.size),
         *_counted(read, given and wanted.any_vm()),
         *_doubted(doubts if given else ()),
+        *_backwards(read.back),
         *_two_names(logs, read.nodes if given else set()),
     ]
 
@@ -204,6 +206,15 @@ def _doubted(doubts: t.Sequence[Item]) -> t.Iterator[str]:
             f"the host booted ({len(doubts)} times in all). The module treats that as a boot, which ends everything "
             "that VMs held. If the log is of several hosts, or its parts are not in order, the answer is wrong. Then "
             "give the log of one host, or a log with node= in each line"
+        )
+
+
+def _backwards(back: tuple[float, float] | None) -> t.Iterator[str]:
+    if back is not None:
+        newer, older = map(iso, back)
+        yield (
+            f"logs: the times of records without a number go back from {newer} to {older}. The module keeps the order of the log. If "
+            "its parts are not in order, the answer is wrong. Then give each part as a file of its own, or give the host's audit.log"
         )
 
 

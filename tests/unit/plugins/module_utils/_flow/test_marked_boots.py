@@ -164,6 +164,19 @@ def test_another_boot_of_another_host(tmp_path: Path) -> None:
     assert len(result["grants"]) == 2
 
 
+@pytest.mark.parametrize("asked", [{}, {"name": "web01"}])
+def test_parts_of_a_journal_in_the_wrong_order(
+    asked: dict[str, t.Any], tmp_path: Path
+) -> None:
+    early, late = other(short(minute=40)), short(minute=50)
+    words = "go back from"
+    for contents in ((early + late,), (late, early)):
+        result = ask(logs(tmp_path, *contents), **asked)
+        assert words not in " ".join(result["warnings"])
+    result = ask(logs(tmp_path, late + early), **asked)
+    assert words in " ".join(result["warnings"])
+
+
 @pytest.mark.parametrize("mark", MARKS)
 def test_a_boot_at_the_end_of_a_journal(mark: str, tmp_path: Path) -> None:
     assert answer(ask(logs(tmp_path, short() + mark)))[:2] == ([], [("web01", "lost")])
