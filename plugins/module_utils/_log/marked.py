@@ -9,6 +9,7 @@ import dataclasses
 import typing as t
 
 from .items import Boot, Item, serial_of
+from .parse import Logged
 
 
 def is_marked(item: Item) -> bool:
@@ -17,16 +18,18 @@ def is_marked(item: Item) -> bool:
 
 
 def with_hosts(items: t.Iterable[Item]) -> t.Iterator[Item]:
-    """Yield the records of a log. Give each boot without a host the host of the next record, or else of the last one."""
+    """Yield the records of a log. Give each boot without a host the host of the next record of a VM, or else of the last one."""
     boots: list[Boot] = []
     node: str | None = None
     for item in items:
         if isinstance(item, Boot) and item.node is None and is_marked(item):
             boots.append(item)
             continue
-        node = item.node
-        yield from _of_host(boots, node)
-        boots = []
+        # When a host boots, it may not have its name yet.
+        if isinstance(item, Logged):
+            node = item.node
+            yield from _of_host(boots, node)
+            boots = []
         yield item
     yield from _of_host(boots, node)
 

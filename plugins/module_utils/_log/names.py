@@ -13,10 +13,13 @@ import typing as t
 from .auditd_conf import log_path
 from .boot import Host
 from .files import LogFile
-from .items import HeaderHost, Item
+from .items import Boot, HeaderHost, Item
 from .lines import last_mark, marks
 
 _T = t.TypeVar("_T", bound=Item)
+
+# The name that a host has in a header while it boots, before it gets its own.
+_NO_NAME = ("localhost", "localhost.localdomain")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,11 +53,17 @@ class Names:
     def unify(self, item: _T) -> _T:
         """Give a record of the host the host's newest name, so that a change of the name does not make two VMs of one.
 
-        Records without a name belong to the first host that a header names.
+        Records without a name belong to the first host that a header names. If no header names another one, the boot of a
+        host without a name is that host's.
         """
         if isinstance(item.node, HeaderHost):
             name = str(item.node)
+            if isinstance(item, Boot) and name in _NO_NAME:
+                alone = "other" not in self._headers
+                return dataclasses.replace(item, node=None) if alone else item
             first = self._headers.setdefault("first", name)
+            if name != first:
+                self._headers["other"] = name
             node = None if name == first and name not in self.named else name
             return dataclasses.replace(item, node=node)
         if item.node == self.newest or item.node not in self.own:

@@ -177,6 +177,21 @@ def test_parts_of_a_journal_in_the_wrong_order(
     assert words in " ".join(result["warnings"])
 
 
+@pytest.mark.parametrize("mark", ["", *MARKS])
+@pytest.mark.parametrize("name", ["hv1", "localhost", "localhost.localdomain"])
+@pytest.mark.parametrize("first", [False, True])
+def test_a_host_that_boots_before_it_has_its_name(
+    first: bool, name: str, mark: str, tmp_path: Path
+) -> None:
+    boot = f"May 12 12:48:20 {name} audit[1]: SYSTEM_BOOT pid=1 uid=0 auid=1 ses=1 msg='x'\n"
+    content = short() + mark + boot + other(short(minute=50))
+    result = ask(logs(tmp_path, boot * first + content))
+    assert [grant["vm"] for grant in result["grants"]] == ["db01"]
+    two = content + short("hv2", 52).replace("web01", "x1").replace("0001 ", "0003 ")
+    result = ask(logs(tmp_path, two + boot))
+    assert ("x1", "running") in answer(result)[1]
+
+
 @pytest.mark.parametrize("mark", MARKS)
 def test_a_boot_at_the_end_of_a_journal(mark: str, tmp_path: Path) -> None:
     assert answer(ask(logs(tmp_path, short() + mark)))[:2] == ([], [("web01", "lost")])
