@@ -9,9 +9,9 @@ A log may be given twice, packed or in another form, or as it was on several day
 from __future__ import annotations
 
 import collections
+import typing as t
 
 from .items import Boot, Forged, Item, Mark, serial_of
-from .marked import is_marked
 from .parse import Logged, is_root
 
 # A form for people has times in the time zone of the person who printed it. Zones differ by
@@ -47,9 +47,12 @@ class Copies:
         # The time of the newest record of each host.
         self._newest: dict[str | None, float] = {}
         self._amid_copies = False
-        # Marked boots that wait for the next record of their log, and those at the end of a log.
-        self._waiting: list[Boot] = []
-        self._ended: list[Boot] = []
+        # For each host that booted: the boot and what followed it, until a record of a VM shows whether that was read before.
+        self._waiting: dict[str | None, list[Item]] = {}
+        # The same at the end of a log, where no such record follows.
+        self._ended: list[Item] = []
+        # Whether the last record of root's about a VM in this log was read before.
+        self._was_copy = False
         # The time of the newest record of root's about a VM.
         self._latest = 0.0
 
@@ -58,39 +61,48 @@ class Copies:
 
         In two logs, they are copies of one record.
         """
-        self._ended += [boot for boot in self._waiting if not self._is_amid(boot)]
-        self._waiting = []
+        for items in self._waiting.values():
+            self._ended += _without_boot(items) if self._is_amid(items[0]) else items
+        self._waiting = {}
+        self._was_copy = False
         self._earlier |= self._of_log
         self._of_log.clear()
         # The next log may begin with copies.
         self._amid_copies = True
 
     def new(self, item: Item) -> list[Item]:
-        """Return a record, unless it was read before, and before it the boots that waited.
+        """Return a record, unless it was read before, and before it what waited for it.
 
-        A marked boot has no number and no certain time. It was read before if the next record of its log and host
-        was.
+        A boot was read before if the next record of its log and host about a VM was. Another log may have no record of the
+        boot, or one without a number.
         """
-        if isinstance(item, Boot) and is_marked(item):
-            self._waiting.append(item)
-            return []
+        if isinstance(item, Boot) and not item.down:
+            known = bool(serial_of(item.event)) and self._is_known(item)
+            self.copies += known
+            if not known:
+                self._waiting.setdefault(item.node, []).append(item)
+            return self.rest()
         known = self.is_copy(item)
-        found: list[Item] = self.rest()
+        found = self.rest()
+        waiting = self._waiting.get(item.node)
         if isinstance(item, Logged) and is_root(item):
-            self._latest = max(self._latest, item.time)
-            mine = [boot for boot in self._waiting if boot.node == item.node]
-            found += () if known else mine
-            self._waiting = [boot for boot in self._waiting if boot.node != item.node]
+            self._latest, self._was_copy = max(self._latest, item.time), known
+            if waiting is not None:
+                found += _without_boot(waiting) if known else waiting
+                del self._waiting[item.node]
+        elif waiting is not None:
+            waiting += () if known else (item,)
+            return found
         return found if known else [*found, item]
 
     def rest(self) -> list[Item]:
-        """Return the boots at the ends of the logs that were read."""
+        """Return what waited at the ends of the logs that were read."""
         found, self._ended = self._ended, []
-        return [*found]
+        return found
 
-    def _is_amid(self, boot: Boot) -> bool:
+    def _is_amid(self, boot: Item) -> bool:
         """Tell whether a boot that no record of its log follows comes after a copy, and before other known records."""
-        return self._amid_copies and 0 < boot.time < self._latest
+        return self._was_copy and boot.time < self._latest
 
     def is_copy(self, item: Item) -> bool:
         """Tell whether a record was read before."""
@@ -145,6 +157,11 @@ class Copies:
                     return True
         self._times[mine].setdefault((text, mine_at), []).append(item.time)
         return False
+
+
+def _without_boot(items: t.Iterable[Item]) -> list[Item]:
+    """Return what followed a boot that was read before. A mark would only show the boot again."""
+    return [item for item in items if not isinstance(item, (Boot, Mark))]
 
 
 def _text(item: Item) -> tuple[object, ...]:

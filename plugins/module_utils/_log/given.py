@@ -16,6 +16,7 @@ from .files import BROKEN, LogFile, oldest_first, open_all
 from .grepped import names_files
 from .items import serial_of
 from .lines import read_line
+from .marked import is_marked
 from .packed import foreign_packing
 from .parse import Logged, is_root
 from .scan import in_head
@@ -202,5 +203,6 @@ def _events(log: LogFile) -> list[tuple[float, int]]:
     return [
         (item.time, serial_of(item.event))
         for item in items
-        if not isinstance(item, Logged) or is_root(item)
+        # A marked boot has the time of a record beside it.
+        if (is_root(item) if isinstance(item, Logged) else not is_marked(item))
     ]

@@ -164,6 +164,37 @@ def test_another_boot_of_another_host(tmp_path: Path) -> None:
     assert len(result["grants"]) == 2
 
 
+def test_few_entries_of_many_boots_with_the_newest_first(tmp_path: Path) -> None:
+    old = other(each(lambda line: as_json(line, "a", "hv1"), LINES[-4:]))
+    new = each(lambda line: as_json(line, "b", "hv1"), LINES[-1:])
+    content = "".join((old + new).splitlines(keepends=True)[::-1])
+    assert answer(ask(logs(tmp_path, content)))[1] == [
+        ("db01", "lost"),
+        ("web01", "running"),
+    ]
+
+
+def test_a_boot_that_only_one_of_two_copies_has_in_the_order_of_the_kernel(
+    tmp_path: Path,
+) -> None:
+    """An extract that has no boot may come first, and the whole log then has the boot amid records that were read."""
+    boot = (
+        "type=SYSTEM_BOOT msg=audit(1715510500.000:5): pid=1 uid=0 auid=1 ses=1 msg='x'"
+    )
+    old = [
+        other(line).replace("audit(17155108", "audit(17155103").replace("):", "0):")
+        for line in LINES
+    ]
+    extract = "".join(f"{line}\n" for line in (*old, *LINES))
+    whole = "".join(f"{line}\n" for line in (*old, boot, *LINES))
+    as_entries = each(lambda line: as_json(line, "a", "hv1"), [*old, *LINES])
+    for first in (extract, as_entries):
+        for asked in ({}, {"name": "web01"}):
+            result = ask(logs(tmp_path, first, whole), **asked)
+            assert ("web01", "running") in answer(result)[1]
+            assert [g["vm"] for g in result["grants"] if g["vm"] == "web01"]
+
+
 @pytest.mark.parametrize("asked", [{}, {"name": "web01"}])
 def test_parts_of_a_journal_in_the_wrong_order(
     asked: dict[str, t.Any], tmp_path: Path
