@@ -9,7 +9,7 @@ import dataclasses
 import typing as t
 
 from .._analysis.findings import Finding, Findings
-from .._log.files import BROKEN, LogFile
+from .._log.files import BROKEN, LogFile, missing_from
 from .._log.items import Item
 from .._log.lines import last_mark
 from .._log.nodes import OwnNodes
@@ -23,6 +23,8 @@ if t.TYPE_CHECKING:
 
 # A question about the time until now always goes a little beyond the end of a log.
 _RECENT_SECONDS = 3600.0
+# A warning names at most this many files.
+_SHOWN = 10
 
 
 class Read(t.Protocol):
@@ -85,6 +87,7 @@ def warnings_of(
     given = logs.host is None
     return [
         *(_missing(each) for each in logs.unread),
+        *_gaps(logs),
         *_beyond(extent, wanted, given),
         *_unknown(extent, wanted, found, read),
         *(_guessed(log) for log in logs.files if log.clock.guesses),
@@ -126,6 +129,17 @@ def _missing(each: Problem) -> str:
     lines = "1 line" if each.lines == 1 else f"{each.lines} lines"
     where = "" if each.line is None else f", the first is line {each.line}"
     return f"{each.path}: {lines} with records of VMs could not be read{where}: {each.problem}. What they record{missing}"
+
+
+def _gaps(logs: Logs) -> t.Iterator[str]:
+    unread = [each.path for each in logs.unread]
+    missing = missing_from([*unread, *(log.path for log in logs.files)])
+    if missing:
+        shown = ", ".join(missing[:_SHOWN]) + (", ..." if len(missing) > _SHOWN else "")
+        yield (
+            f"logs: {len(missing)} of the rotated files are missing between the others: {shown}. What they record is missing from the "
+            "answer. Give them too, and find out who removed them if they are gone"
+        )
 
 
 def _beyond(extent: Extent, wanted: Wanted, given: bool) -> t.Iterator[str]:

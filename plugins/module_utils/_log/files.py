@@ -40,6 +40,8 @@ _HEAD_BYTES = 65536
 _SPOOL_BYTES = 1 << 20
 _SEARCH_BYTES = 1 << 21
 _ROTATION_TRIES = 5
+# auditd keeps at most 999 logs (auditd.conf(5)). A larger number is a year, or something else.
+_MOST_ROTATIONS = 999
 
 
 class LogFile:
@@ -292,6 +294,21 @@ def oldest_first(files: t.Iterable[LogFile]) -> list[LogFile]:
         ordered[0]
         if len(ordered) == 1
         else list(heapq.merge(*ordered, key=LogFile.first_event))
+    )
+
+
+def missing_from(paths: t.Iterable[str]) -> list[str]:
+    """Return the names of rotated files that are missing between others of the same log, such as audit.log.2 between .1 and .3."""
+    numbers: dict[str, set[int]] = {}
+    for path in paths:
+        base, number, date = place_of(os.path.abspath(path))
+        if not date and -number <= _MOST_ROTATIONS:
+            numbers.setdefault(base, set()).add(-number)
+    return sorted(
+        f"{base}.{number}"
+        for base, known in numbers.items()
+        for number in range(min(known) + 1, max(known))
+        if number not in known
     )
 
 

@@ -504,6 +504,27 @@ def test_directories_within_a_directory(tmp_path: Path) -> None:
     assert answer(ask([str(tmp_path), str(inner)])) == ([], [("web01", "stopped")], [])
 
 
+@pytest.mark.parametrize(
+    ("names", "missing"),
+    [
+        (("audit.log", "audit.log.1.gz", "audit.log.2"), ""),
+        (("audit.log.3", "audit.log.4"), ""),
+        (("audit.log", "audit.log.3"), "2 of the rotated files are missing"),
+        (("audit.log.1", "audit.log.3.gz", "other.log.2"), "audit.log.2. "),
+        (("audit.log", "audit.log-20240512", "audit.log.2024"), ""),
+    ],
+)
+def test_a_rotated_file_that_is_missing(
+    names: tuple[str, ...], missing: str, tmp_path: Path
+) -> None:
+    for number, name in enumerate(names):
+        content = LINES[number].encode() + b"\n"
+        packed = gzip.compress(content) if name.endswith(".gz") else content
+        write(tmp_path / name, packed)
+    warnings = " ".join(ask([str(tmp_path)])["warnings"])
+    assert (missing in warnings) if missing else ("rotated" not in warnings)
+
+
 def test_a_broken_link_in_a_directory(tmp_path: Path) -> None:
     write(tmp_path / "audit.log", RAW)
     (tmp_path / "audit.log.1").symlink_to(tmp_path / "gone")
