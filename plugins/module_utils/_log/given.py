@@ -153,9 +153,7 @@ def _sampled(log: LogFile) -> t.Iterator[bytes]:
 
 def _problem(log: LogFile, head: bytes) -> str | None:
     """Return why a file is not a readable audit log, or ``None`` if it is one or is empty."""
-    if head.startswith(_UTF16) or (
-        head[1:40:2].count(b"\0") > 15 and not head.startswith(b"\0")
-    ):
+    if head.startswith(_UTF16) or _is_wide(head[:40]):
         return "it is UTF-16: change it with iconv -f UTF-16 -t UTF-8"
     foreign = foreign_packing(head)
     if foreign is not None:
@@ -171,6 +169,12 @@ def _problem(log: LogFile, head: bytes) -> str | None:
         reason = refusal(head.decode("utf-8", "replace"))
         return reason or "it has no audit record"
     return None
+
+
+def _is_wide(head: bytes) -> bool:
+    """Tell whether every second byte is a NUL, and not also those between them, as a crash of the host leaves them."""
+    nulls = (head[::2].count(b"\0"), head[1::2].count(b"\0"))
+    return min(nulls) == 0 and max(nulls) > 15
 
 
 def _why_empty(log: LogFile) -> str | None:

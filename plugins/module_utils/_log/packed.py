@@ -25,6 +25,10 @@ _OTHERS = (
     (b"\x1f\x9d", "packed by compress: unpack it with uncompress"),
     (b"\x04\x22\x4d\x18", "packed by lz4: unpack it with lz4 -d"),
     (b"7z\xbc\xaf", "a 7z archive: unpack it"),
+    (
+        b"LPKSHHRH",
+        "a binary file of the journal: give what journalctl --file with its name, _TRANSPORT=audit and -o export prints",
+    ),
 )
 # zlib returns all that it unpacks at once, at most a thousand times the size.
 _IN_BYTES = 1 << 14

@@ -372,6 +372,11 @@ SAID: dict[str, tuple[str | bytes, str]] = {
 REFUSED: dict[str, tuple[str | bytes, str]] = {
     "UTF-16": (RAW.encode("utf-16"), "iconv"),
     "UTF-16 without its mark": (RAW.encode("utf-16-le"), "iconv"),
+    "UTF-16 of the other order": (RAW.encode("utf-16-be"), "iconv"),
+    "a file of the journal": (
+        b"LPKSHHRH" + bytes(200) + b"MESSAGE=" + LINES[2][5:].encode() + bytes(9),
+        "journalctl --file",
+    ),
     "CR alone": (RAW.replace("\n", "\r"), "CR alone"),
     "zip": (b"PK\x03\x04" + b"x" * 100, "zip archive"),
     "text": (
