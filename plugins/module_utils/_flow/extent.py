@@ -12,6 +12,7 @@ from .._analysis.findings import Finding, Findings
 from .._log.files import BROKEN, LogFile, missing_from
 from .._log.items import Item
 from .._log.lines import last_mark
+from .._log.names import alike_names
 from .._log.nodes import OwnNodes
 from .._log.recall import Logs, Recalled
 from .._log.unread import Problem, Unread
@@ -234,15 +235,12 @@ def _backwards(back: tuple[float, float] | None) -> t.Iterator[str]:
 
 def _two_names(logs: Logs, nodes: set[str | None]) -> t.Iterator[str]:
     """Return a sentence if the logs may have one host under two names."""
-    names = sorted(node for node in nodes if node is not None)
-    alike = sorted(
-        f"{name[:at]} and {name}"
-        for name in names
-        for at, letter in enumerate(name)
-        if letter == "." and name[:at] in nodes
-    )
+    header = logs.names.header()
+    named = {node for node in nodes if node is not None}
+    names = sorted(named if header is None else named | {header})
+    alike = alike_names(names)
     others = [name for name in names if name not in OwnNodes()]
-    if None in nodes and others and logs.names.header() is None:
+    if None in nodes and others and header is None:
         alike.append(f"{', '.join(others)}, and none at all")
     if alike:
         yield (

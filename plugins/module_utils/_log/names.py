@@ -76,6 +76,26 @@ class Names:
         return None if first in self.named else first
 
 
+def alike_names(names: t.Sequence[str]) -> list[str]:
+    """Return in words which of the names of hosts may be those of one host."""
+    known: dict[str, str] = {}
+    found = []
+    for name in names:
+        other = known.setdefault(name.lower(), name)
+        if other != name:
+            found.append(f"{other} and {name}")
+    for name in names:
+        lower = name.lower()
+        found += [
+            f"{known[lower[:at]]} and {name}"
+            for at, letter in enumerate(lower)
+            if letter == "." and lower[:at] in known
+        ]
+        if lower in _NO_NAME and len(known) > 1:
+            found.append(f"{name} and {next(each for each in names if each != name)}")
+    return sorted(set(found))
+
+
 def alone(logs: t.Sequence[LogFile], host: Host) -> bool:
     """Tell from the beginnings and ends of the logs whether they are this host's alone.
 

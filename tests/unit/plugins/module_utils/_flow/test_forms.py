@@ -632,7 +632,16 @@ def test_two_hosts_without_names_may_have_the_same_events(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("one", "two"), [("", "node=hv1 "), ("node=hv1 ", "node=hv1.example.com ")]
+    ("one", "two"),
+    [
+        ("", "node=hv1 "),
+        ("node=hv1 ", "node=hv1.example.com "),
+        (f"{SHORT}audispd: ", "May 12 12:47:59 hv1.example.com audispd: "),
+        ("May 12 12:47:59 hv1.example.com audispd: ", f"{SHORT}audispd: "),
+        ("May 12 12:47:59 localhost audispd: ", f"{SHORT}audispd: "),
+        (f"{SHORT}audispd: ", "May 12 12:47:59 HV1 audispd: "),
+        (f"{SHORT}audispd: ", "node=hv1.example.com "),
+    ],
 )
 def test_one_host_with_two_names_gives_a_warning(
     one: str, two: str, tmp_path: Path
