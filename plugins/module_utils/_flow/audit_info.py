@@ -20,7 +20,7 @@ from .._log.boot import Host
 from .._log.copies import Copies
 from .._log.files import LogFile, host_logs
 from .._log.given import given_logs
-from .._log.items import Item
+from .._log.items import HeaderHost, Item
 from .._log.names import Names, hosts_of
 from .._log.nodes import OwnNodes
 from .._log.order import in_order
@@ -177,7 +177,9 @@ def _check_host(logs: t.Sequence[LogFile], answer: Answer) -> None:
     """The devices that this host holds tell nothing about the logs of another host."""
     hosts, own = hosts_of(logs), OwnNodes()
     others = [host for host in hosts if host is not None and host not in own]
-    if others and len(others) == len(hosts):
+    # The records without a name belong to the first host that a header names.
+    in_headers = any(isinstance(host, HeaderHost) for host in others)
+    if others and (in_headers or len(others) == len(hosts)):
         raise OptionError(
             "verify",
             f"the logs are of {', '.join(sorted(others))} and not of this host; leave verify out",

@@ -77,6 +77,8 @@ class LogFile:
         self.begins: tuple[float, int] | None = None
         # Whether its lines have the form that auditd writes, judged from its beginning.
         self.plain = True
+        # The hosts in the first records of a log in another form than auditd's.
+        self.hosts: t.Collection[str | None] = ()
         self.newest_first = False
         # Whether its lines name the files that grep took them from.
         self.grepped = False

@@ -14,7 +14,7 @@ import typing as t
 from .archive import is_archive, members
 from .files import BROKEN, LogFile, oldest_first, open_all
 from .grepped import names_files
-from .items import serial_of
+from .items import Item, serial_of
 from .lines import read_line
 from .marked import is_marked
 from .packed import foreign_packing
@@ -133,7 +133,9 @@ def _is_log(log: LogFile, unread: Unread | None) -> bool:
         found = _plain_events(head)
     else:
         log.hide()
-        found = _events(log)
+        items = _first_items(log)
+        found = [(item.time, serial_of(item.event)) for item in items]
+        log.hosts = {item.node for item in items}
         log.begins = min(found, default=None)
     falls = sum(later < earlier for earlier, later in zip(found, found[1:]))
     rises = sum(later > earlier for earlier, later in zip(found, found[1:]))
@@ -200,13 +202,13 @@ def _plain_events(head: bytes) -> list[tuple[float, int]]:
     return [(float(time), int(serial)) for time, serial in _EVENT.findall(head)]
 
 
-def _events(log: LogFile) -> list[tuple[float, int]]:
-    """Return times and numbers of the records at the beginning of a log, in its order."""
+def _first_items(log: LogFile) -> list[Item]:
+    """Return the records at the beginning of a log, in its order, without those that prove nothing."""
     lines = in_head(log.head(), [b"VIRT_", b"audit(", b"type=250"])
     items = [item for line in lines for item in read_line(line, log.clock).items]
+    # A marked boot has the time of a record beside it.
     return [
-        (item.time, serial_of(item.event))
+        item
         for item in items
-        # A marked boot has the time of a record beside it.
         if (is_root(item) if isinstance(item, Logged) else not is_marked(item))
     ]

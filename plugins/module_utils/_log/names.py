@@ -110,7 +110,7 @@ def hosts_of(logs: t.Sequence[LogFile]) -> set[str | None]:
 
     Raises :class:`OSError`.
     """
-    found = set(_nodes(logs))
+    found = {*_nodes(logs), *(host for log in logs for host in log.hosts)}
     with contextlib.suppress(OSError):
         status = os.stat(log_path())
         # A log in this host's own place counts as this host's, whatever names it has.

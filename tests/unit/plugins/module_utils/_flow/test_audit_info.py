@@ -41,7 +41,11 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._task.answer import
     Answer,
 )
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import MAC, UUID
-from ansible_collections.virtaudit.qemu.tests.unit.support.lines import noise, write_log
+from ansible_collections.virtaudit.qemu.tests.unit.support.lines import (
+    line_of,
+    noise,
+    write_log,
+)
 from ansible_collections.virtaudit.qemu.tests.unit.support.reference import LIBVIRT_LOG
 from ansible_collections.virtaudit.qemu.tests.unit.support.story import Story
 
@@ -277,6 +281,26 @@ def test_verify_needs_logs_of_this_host(
     monkeypatch.setattr(names, "log_path", lambda: nameless)
     assert ask(logs=[nameless], verify=True)["warnings"] == []
     assert ask(logs=[nameless, named], verify=True)["warnings"] == []
+
+
+@pytest.mark.parametrize("form", ["May 12 12:47:59 {} audispd: ", "node={} "])
+def test_verify_needs_copies_of_logs_of_this_host(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_view, "look", lambda: Look({}, {}))
+    monkeypatch.setattr(compare, "add_lost", lambda *_arguments: None)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    paths = []
+    for host in ("elsewhere", os.uname().nodename):
+        items = Story().machine_id().open().start().booted().items
+        content = "".join(form.format(host) + line_of(item) for item in items)
+        paths.append(tmp_path / host)
+        paths[-1].write_text(content)
+    with pytest.raises(OptionError, match=r"^verify: .*elsewhere and not of this host"):
+        ask(logs=[str(paths[0])], verify=True)
+    result = ask(logs=[str(paths[1])], verify=True)
+    assert [each["code"] for each in result["findings"]] == ["stale_grant"]
+    assert result["warnings"] == []
 
 
 def rotated(path: Path) -> tuple[str, str, str]:
