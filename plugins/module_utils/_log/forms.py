@@ -94,7 +94,7 @@ _JOINED = re.compile(
     r"(?<=')(?:\x1d[^'\x1d]*?)?(?:\\n|[ ,;|]{1,3})?(?=(?:node=[^\s'\"]{1,255} )?type=(?:VIRT_[A-Z_]+|250[0-2]) msg=audit\()"
 )
 _NUMBERS = {"2500": "VIRT_CONTROL", "2501": "VIRT_RESOURCE", "2502": "VIRT_MACHINE_ID"}
-_BOOTED = re.compile(r"-- (?:Boot [0-9a-f]{32}|Reboot) --", re.ASCII)
+_BOOTED = re.compile(r"-- (?:Boot ([0-9a-f]{32})|Reboot) --", re.ASCII)
 
 
 class Form(t.NamedTuple):
@@ -125,8 +125,9 @@ def read_form(text: str, before: str, clock: Clock) -> Form:
     text = _LINE_END.sub("", _COLOURS.sub("", text.strip("\ufeff\r\0")))
     if "&quot;" in text or "&#34;" in text:
         text = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
-    if _BOOTED.fullmatch(text):
-        return Form(boot=True)
+    booted = _BOOTED.fullmatch(text)
+    if booted is not None:
+        return Form(boot=True, boot_id=booted[1])
     if text.lstrip("[, \t\x1e").startswith("{") or text.startswith("data: {"):
         found = read_json(text)
         if found is not None:

@@ -19,12 +19,16 @@ class HeaderHost(str):
 
 @dataclasses.dataclass(frozen=True)
 class Boot:
-    """The host booted or, with ``down``, shut down. Nothing that ran before has survived."""
+    """The host booted or, with ``down``, shut down. Nothing that ran before has survived.
+
+    ``boot_id`` is the name that the journal gives to what follows.
+    """
 
     event: str
     time: float
     node: str | None
     down: bool = False
+    boot_id: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

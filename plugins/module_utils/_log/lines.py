@@ -138,7 +138,8 @@ def read_line(line: Line, clock: Clock, majors: Majors | None = None) -> Read:
 
     form = read_form(text, line.before.decode("utf-8", "surrogateescape"), clock)
     if form.boot:
-        return Read((Boot(f"{clock.last:.3f}:0", clock.last, None),))
+        event = f"{clock.last:.3f}:0"
+        return Read((Boot(event, clock.last, None, boot_id=form.boot_id),))
     items: list[Item] = []
     problem = form.problem
     for each in form.lines:

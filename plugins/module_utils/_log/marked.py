@@ -18,21 +18,47 @@ def is_marked(item: Item) -> bool:
 
 
 def with_hosts(items: t.Iterable[Item]) -> t.Iterator[Item]:
-    """Yield the records of a log. Give each boot without a host the host of the next record of a VM, or else of the last one."""
-    boots: list[Boot] = []
-    node: str | None = None
+    """Yield the records of a log. Give each boot without a host the host of the next record of a VM, or else of the last one.
+
+    In a journal of several hosts, a mark may also show only that entries of another host follow. Such a boot is left out.
+    """
+    hosts = _Hosts()
     for item in items:
         if isinstance(item, Boot) and item.node is None and is_marked(item):
-            boots.append(item)
+            hosts.boots.append(item)
             continue
         # When a host boots, it may not have its name yet.
         if isinstance(item, Logged):
-            node = item.node
-            yield from _of_host(boots, node)
-            boots = []
+            yield from hosts.before(item.node)
         yield item
-    yield from _of_host(boots, node)
+    yield from hosts.rest()
 
 
-def _of_host(boots: t.Iterable[Boot], node: str | None) -> t.Iterator[Boot]:
-    return (dataclasses.replace(boot, node=node) for boot in boots)
+class _Hosts:
+    """The marked ``boots`` since the last record of a VM, the host of that record, and the last boot of each host."""
+
+    def __init__(self) -> None:
+        self.boots: list[Boot] = []
+        self._last: list[str | None] = []
+        self._boot_ids: dict[str | None, str | None] = {}
+        self._boot_id: str | None = None
+
+    def before(self, node: str | None) -> list[Boot]:
+        """Go on to a record of a host. Return the boots of that host before it."""
+        boots = self.rest(node) if self.boots and self._has_booted(node) else []
+        if self.boots:
+            self._boot_id = self.boots[-1].boot_id
+        self._boot_ids[node] = self._boot_id
+        self.boots, self._last = [], [node]
+        return boots
+
+    def rest(self, *nodes: str | None) -> list[Boot]:
+        """Return the boots with a host, which is that of the last record if the caller gives none."""
+        node = (*nodes, *self._last, None)[0]
+        return [dataclasses.replace(boot, node=node) for boot in self.boots]
+
+    def _has_booted(self, node: str | None) -> bool:
+        new, old = self.boots[-1].boot_id, self._boot_ids.get(node)
+        if new is not None and old is not None:
+            return new != old
+        return self._last in ([], [node])

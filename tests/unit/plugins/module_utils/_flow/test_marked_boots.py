@@ -227,6 +227,25 @@ def test_a_host_that_boots_before_it_has_its_name(
     assert ("x1", "running") in ends(result)
 
 
+def test_marks_between_entries_of_two_hosts(tmp_path: Path) -> None:
+    """A journal of several hosts has a mark wherever the entries of another host follow."""
+    first, second = (f"-- Boot {letter * 32} --\n" for letter in "ab")
+    one = short("hv1", 40).splitlines(keepends=True)
+    two = other(short("hv2", 40)).splitlines(keepends=True)
+    content = "".join(
+        mine + second + others + first for mine, others in zip(one, two)
+    ).removesuffix(first)
+    result = ask(logs(tmp_path, content))
+    assert sorted(ends(result)) == [("db01", "running"), ("web01", "running")]
+    # The first host boots.
+    booted = (
+        content + f"-- Boot {'c' * 32} --\n" + short("hv1", 55).replace("web01", "x1")
+    )
+    result = ask(logs(tmp_path, booted))
+    assert ("db01", "running") in ends(result)
+    assert ("web01", "lost") in ends(result)
+
+
 @pytest.mark.parametrize("mark", MARKS)
 def test_a_boot_at_the_end_of_a_journal(mark: str, tmp_path: Path) -> None:
     assert answer(ask(logs(tmp_path, short() + mark)))[:2] == ([], [("web01", "lost")])
