@@ -292,11 +292,16 @@ def oldest_first(files: t.Iterable[LogFile]) -> list[LogFile]:
         for places in series.values()
     ]
     # Somebody may have set the clock back, so the order within one log does not go by times.
-    return (
-        ordered[0]
-        if len(ordered) == 1
-        else list(heapq.merge(*ordered, key=LogFile.first_event))
-    )
+    return ordered[0] if len(ordered) == 1 else list(heapq.merge(*ordered, key=_begin))
+
+
+def _begin(log: LogFile) -> tuple[float, int]:
+    """Return when a log begins, for the order of the logs.
+
+    A form without numbers may leave out the part of the second, and then begins a little earlier than another copy.
+    """
+    time, serial = log.first_event()
+    return (time if serial else time + 1.0, serial)
 
 
 def missing_from(paths: t.Iterable[str]) -> list[str]:

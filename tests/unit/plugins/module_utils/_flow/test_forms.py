@@ -561,6 +561,17 @@ def test_copies_count_once(
     assert answer(ask(paths[::turn], name="web01")) == WEB01
 
 
+def test_a_copy_of_a_part_with_times_in_whole_seconds(tmp_path: Path) -> None:
+    """Its first time is before that of the whole log, which begins in the same second."""
+    part = each(
+        lambda line: f"2024-05-12T10:47:59+0000 hv1 audit[1661]: {line.type} {line.body}",
+        LINES[5:],
+    )
+    paths = [write(tmp_path / "1", RAW), write(tmp_path / "2", part)]
+    for given in (paths, paths[::-1]):
+        assert answer(ask(given)) == WEB01
+
+
 def test_grep_has_the_newest_file_first(tmp_path: Path) -> None:
     content = f"audit.log:{STOP}" + before("audit.log.1:")
     assert answer(ask([write(tmp_path / "log", content)])) == (
