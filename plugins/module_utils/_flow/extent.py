@@ -9,12 +9,13 @@ import dataclasses
 import typing as t
 
 from .._analysis.findings import Finding, Findings
-from .._log.files import BROKEN, LogFile, missing_from
+from .._log.files import BROKEN, LogFile
 from .._log.items import Item
 from .._log.lines import last_mark
 from .._log.names import alike_names
 from .._log.nodes import OwnNodes
 from .._log.recall import Logs, Recalled
+from .._log.rotations import missing_from
 from .._log.unread import Problem, Unread
 from .._log.wanted import Wanted
 from .._time import iso

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import heapq
 import os
 import re
 import stat
@@ -21,6 +20,7 @@ import typing as t
 from .auditd_conf import log_path
 from .clock import Clock
 from .packed import MAGIC_BYTES, Packing, packing_of, unpacked
+from .rotations import oldest_first, rotated
 from .unread import Unread
 
 if t.TYPE_CHECKING:
@@ -29,19 +29,12 @@ if t.TYPE_CHECKING:
 # The exceptions that mean that a log breaks off.
 BROKEN = (OSError,)
 
-# By number, or by date (logrotate(8), dateext).
-_ROTATION = r"(?:\.(\d{1,6})|[.-](\d{8,14}))"
-_SUFFIX = r"(?:\.(?:gz|xz|bz2|zst))?"
-_ROTATED = re.compile(rf"(.+?){_ROTATION}{_SUFFIX}", re.ASCII)
 _PACKED = re.compile(r"\.(?:gz|xz|bz2|zst)\Z")
-_PLAIN = re.compile(rf"(.+?){_SUFFIX}", re.ASCII)
 _FIRST_EVENT = re.compile(rb"msg=audit\((\d{1,11}\.\d{1,3}):(\d{1,20})\)")
 _HEAD_BYTES = 65536
 _SPOOL_BYTES = 1 << 20
 _SEARCH_BYTES = 1 << 21
 _ROTATION_TRIES = 5
-# auditd keeps at most 999 logs (auditd.conf(5)). A larger number is a year, or something else.
-_MOST_ROTATIONS = 999
 
 
 class LogFile:
@@ -231,17 +224,7 @@ def _names(path: str) -> t.Iterator[str]:
     the log.
     """
     yield path
-    yield from _rotated(path)
-
-
-def _rotated(path: str) -> list[str]:
-    """Return the rotated files."""
-    directory, name = os.path.split(path)
-    pattern = re.compile(rf"{re.escape(name)}{_ROTATION}{_SUFFIX}", re.ASCII)
-    with contextlib.suppress(OSError):
-        names = sorted(filter(pattern.fullmatch, os.listdir(directory or ".")))
-        return [os.path.join(directory, name) for name in names]
-    return []
+    yield from rotated(path)
 
 
 def open_all(
@@ -267,56 +250,6 @@ def open_all(
         if all(known.identity != log.identity for known in files):
             files.append(log)
     return files
-
-
-def place_of(path: str) -> tuple[str, int, str]:
-    """Return the log to which a file belongs, and its place among the rotations: a number that grows with time,
-    or a date.
-    """
-    # audit.log.1 is newer than audit.log.2, and older than audit.log.
-    match = _ROTATED.fullmatch(path)
-    if match is None:
-        plain = _PLAIN.fullmatch(path)
-        return (plain[1] if plain else path), 0, ""
-    return match[1], -int(match[2] or 0), match[3] or ""
-
-
-def oldest_first(files: t.Iterable[LogFile]) -> list[LogFile]:
-    """Order the rotations of each log among themselves, and those of several logs by their first records."""
-    series: dict[tuple[str, bool], list[tuple[int, str, LogFile]]] = {}
-    for log in files:
-        base, number, date = place_of(os.path.abspath(log.path))
-        series.setdefault((base, bool(date)), []).append((number, date, log))
-    ordered = [
-        [log for _number, _date, log in sorted(places, key=lambda each: each[:2])]
-        for places in series.values()
-    ]
-    # Somebody may have set the clock back, so the order within one log does not go by times.
-    return ordered[0] if len(ordered) == 1 else list(heapq.merge(*ordered, key=_begin))
-
-
-def _begin(log: LogFile) -> tuple[float, int]:
-    """Return when a log begins, for the order of the logs.
-
-    A form without numbers may leave out the part of the second, and then begins a little earlier than another copy.
-    """
-    time, serial = log.first_event()
-    return (time if serial else time + 1.0, serial)
-
-
-def missing_from(paths: t.Iterable[str]) -> list[str]:
-    """Return the names of rotated files that are missing between others of the same log, such as audit.log.2 between .1 and .3."""
-    numbers: dict[str, set[int]] = {}
-    for path in paths:
-        base, number, date = place_of(os.path.abspath(path))
-        if not date and -number <= _MOST_ROTATIONS:
-            numbers.setdefault(base, set()).add(-number)
-    return sorted(
-        f"{base}.{number}"
-        for base, known in numbers.items()
-        for number in range(min(known) + 1, max(known))
-        if number not in known
-    )
 
 
 def _still_there(path: str, files: t.Sequence[LogFile]) -> bool:

@@ -12,13 +12,14 @@ import re
 import typing as t
 
 from .archive import is_archive, members
-from .files import BROKEN, LogFile, oldest_first, open_all
+from .files import BROKEN, LogFile, open_all
 from .grepped import names_files
 from .items import Item, serial_of
 from .lines import read_line
 from .marked import is_marked
 from .packed import foreign_packing
 from .parse import Logged, is_root
+from .rotations import oldest_first
 from .scan import in_head
 from .unread import Unread
 

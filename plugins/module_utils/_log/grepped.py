@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 import typing as t
 
-from .files import place_of
 from .items import Item
+from .rotations import place_of
 from .scan import Line
 
 _NAME = re.compile(

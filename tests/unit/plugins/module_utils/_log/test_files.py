@@ -21,6 +21,9 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._log.files import (
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.given import (
     given_logs,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.rotations import (
+    rotated,
+)
 
 
 def first(seconds: int) -> bytes:
@@ -110,18 +113,17 @@ def test_a_rotation_while_they_are_opened(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path.write_bytes(first(1))
-    real = files._rotated
     calls: list[list[str]] = []
 
     def rotate_after_listing(name: str) -> list[str]:
-        found = real(name)
+        found = rotated(name)
         if not calls:
             path.rename(f"{path}.1")
             path.write_bytes(first(2))
         calls.append(found)
         return found
 
-    monkeypatch.setattr(files, "_rotated", rotate_after_listing)
+    monkeypatch.setattr(files, "rotated", rotate_after_listing)
     with host_logs() as (logs, _unread):
         # The old file was not among the rotated files yet when the code listed them.
         assert [log.head() for log in logs] == [first(1), first(2)]
