@@ -18,6 +18,7 @@ from .._net.network import networks_of
 from .._net.opened import Noted
 from .._qemu import ids
 from .._qemu.carrier import set_carrier
+from .._repair.nic_end import remove_remains
 from .._vm import statedir
 from .._vm.note import NicNote, Note
 from .._vm.vm import Vm
@@ -28,8 +29,14 @@ def claim(vm: Vm, note: Note, interfaces: t.Sequence[Interface]) -> None:
     """Note what the task will open before it opens it.
 
     With the note the next run finds the work of a task that crashed, and only one of two VMs gets a MAC that both
-    want. Raises :class:`OptionError` for the other VM. ``note`` already says that a task is under way.
+    want. Raises :class:`OptionError` for the other VM, and :class:`LinkError` if something is left of an earlier NIC with
+    the MAC and cannot be removed. ``note`` already says that a task is under way.
     """
+    for interface in interfaces:
+        earlier = note.interfaces.get(interface.mac)
+        if earlier is not None and earlier.phase == "revoked":
+            # Only its entry tells what is left of it.
+            remove_remains(earlier)
     with statedir.host_locked(vm.target.timeout):
         refuse_foreign_macs(vm, interfaces)
         for interface in interfaces:

@@ -119,8 +119,9 @@ def _close(
                 if outcome.action != "pending":
                     note.interfaces[nic.mac].phase = "revoked"
     for nic, outcome, written in sent:
-        if written and outcome.action == action:
-            outcome.left = _remove_remains(note.interfaces[nic.mac])
+        if outcome.action != "pending":
+            # An earlier task may have closed the host side and left something that it could not remove.
+            outcome.left = _remove_remains(note.interfaces[nic.mac], bool(written))
     vm.state.save(note)
 
 
@@ -169,10 +170,13 @@ def _records_of(outcome: Outcome, entry: NicNote, messages: Messages) -> list[Re
     return nic_end_records(entry, of_note(entry), "attach", messages)
 
 
-def _remove_remains(entry: NicNote) -> str | None:
-    """Remove what is left of a NIC that nobody holds. Return why that failed."""
+def _remove_remains(entry: NicNote, free: bool) -> str | None:
+    """Remove what is left of a NIC that nobody holds. Return why that failed.
+
+    ``free`` tells that the caller has just found that nobody holds it.
+    """
     try:
-        remove_remains(entry, free=True)
+        remove_remains(entry, free)
     except LinkError as exc:
         return str(exc)
     return None

@@ -23,9 +23,11 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.messages imp
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.origin import Origin
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
     AuditError,
+    LinkError,
     OptionError,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._flow import handover
+from ansible_collections.virtaudit.qemu.plugins.module_utils._repair import nic_end
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.note import Note
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.statedir import VmState
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.vm import Vm
@@ -89,6 +91,37 @@ def test_the_second_vm_does_not_get_a_mac(vm: Vm, start: Start) -> None:
     with pytest.raises(OptionError, match=r"another VM has .*: web02"):
         handover.claim(vm, a_note(), [an_interface()])
     assert VmState(UUID).load() is None
+
+
+@pytest.mark.parametrize("goes", [True, False])
+def test_the_remains_of_an_earlier_nic_are_not_forgotten(
+    vm: Vm, monkeypatch: pytest.MonkeyPatch, goes: bool
+) -> None:
+    """Only the entry of the earlier NIC tells what is left of it, so a new entry must not take its place."""
+    left = [True]
+
+    class Backend:
+        left = "the filter"
+
+        def remains(self, _link: object) -> bool:
+            return left[0]
+
+        def remove(self, _link: object) -> None:
+            if not goes:
+                raise LinkError("nftables does not answer")
+            left[0] = False
+
+    monkeypatch.setattr(nic_end, "backend_of", lambda kind: Backend())
+    earlier = a_nic_note(phase="revoked", ifname="vm7")
+    note = a_note(interfaces={MAC: earlier})
+    if goes:
+        handover.claim(vm, note, [an_interface()])
+        assert loaded().interfaces[MAC].phase == "opening"
+    else:
+        with pytest.raises(LinkError, match=r"nftables does not answer\. It is the fi"):
+            handover.claim(vm, note, [an_interface()])
+        assert note.interfaces == {MAC: earlier}
+    assert left == [not goes]
 
 
 def test_a_grant_is_recorded_with_the_numbers_that_qemu_has(

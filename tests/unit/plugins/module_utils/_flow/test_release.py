@@ -24,6 +24,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.vm import Vm
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
     MAC,
     UUID,
+    a_nic_note,
     a_target,
     tun,
 )
@@ -62,6 +63,35 @@ def test_a_switch_that_does_not_answer_does_not_keep_a_nic(
     release.release(vm, note, [nic], True, report, messages, outcomes)
     assert qemu.held == {}
     assert [each.action for each in outcomes] == ["revoked"]
+
+
+@pytest.mark.parametrize("force", [True, False])
+def test_remains_of_a_nic_that_was_closed_before_are_not_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, force: bool
+) -> None:
+    """An earlier task closed the host side and could not remove the filter. Only the note tells that it is there."""
+
+    def refuse(_entry: object, _free: bool) -> t.NoReturn:
+        raise LinkError("nftables does not answer")
+
+    a_base(tmp_path, monkeypatch)
+    show_in_proc(monkeypatch)
+    entry = a_nic_note(phase="revoked")
+    note, qemu, report = (
+        a_vm(interfaces={MAC: entry}),
+        FakeQemu(),
+        Report(Auditor("off")),
+    )
+    qemu.answers["query-status"] = lambda arguments: {"running": True}
+    vm = Vm(a_target(), UUID, note)
+    nic = Nic(MAC, None, "hostnet", [], entry)
+    vm._live = a_live(qemu, None, nic)
+    monkeypatch.setattr(release, "remove_remains", refuse)
+    outcomes: list[Outcome] = []
+    messages = vm.messages(Origin("/usr/bin/python3", None, None), "kvm")
+    release.release(vm, note, [nic], force, report, messages, outcomes)
+    assert [each.left for each in outcomes] == ["nftables does not answer"]
+    assert note.interfaces == {MAC: entry}
 
 
 @pytest.mark.parametrize(
