@@ -80,14 +80,17 @@ class History:
     def has_update(
         self, mac: str, change: t.Mapping[str, str | None], success: bool
     ) -> bool:
-        """Tell whether a change of one value of an interface's network is on record, as done or as failed."""
+        """Tell whether a change of one value of an interface's network is on record, as done or as failed.
+
+        Only the last record of such a change counts, because an earlier task may have made the same change.
+        """
         result = "success" if success else "failed"
-        return any(
-            (fields.get("reason"), fields.get("net"), fields.get("res"))
-            == ("update", mac, result)
-            and change.items() <= fields.items()
-            for fields in (logged.record.fields for logged in self.records)
-        )
+        for logged in reversed(self.records):
+            fields = logged.record.fields
+            same = (fields.get("reason"), fields.get("net")) == ("update", mac)
+            if same and change.keys() <= fields.keys():
+                return fields.get("res") == result and change.items() <= fields.items()
+        return False
 
     def nic(self, note: NicNote) -> NicHistory:
         """Return what is on record of one interface: the earlier note, with the changes that these records make."""

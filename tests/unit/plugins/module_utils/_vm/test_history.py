@@ -238,3 +238,23 @@ def test_the_updates_that_are_on_record(monkeypatch: pytest.MonkeyPatch) -> None
     assert past.has_update(MAC, isolated, False)
     assert not past.has_update(OTHER, moved, True)
     assert not past.has_update(MAC, after.changes(before)[0], True)
+
+
+@pytest.mark.parametrize("success", [True, False])
+def test_an_earlier_update_of_the_same_kind_is_another_one(
+    monkeypatch: pytest.MonkeyPatch, success: bool
+) -> None:
+    """The log is read from the first unfinished work on, and before it if somebody has set the clock back."""
+    before, after = Network("br0"), Network("br1", link="down")
+
+    def updates(old: Network, new: Network, done: bool) -> list[Record]:
+        return SAYS.net_updates(MAC, "vt525400000001", old, new, done)
+
+    there = updates(before, after, success)
+    back = updates(after, before, True)
+    other = SAYS.net_updates(OTHER, "vt525400000002", after, before, True)
+    moved, down = before.changes(after)
+    # The last task was cut off after the first of its two records.
+    past = in_log(monkeypatch, [*there, *back, there[0], *other])
+    assert past.has_update(MAC, moved, success)
+    assert not past.has_update(MAC, down, success)
