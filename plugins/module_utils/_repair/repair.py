@@ -13,7 +13,7 @@ import typing as t
 from .._audit.auditor import Auditor
 from .._audit.origin import Origin
 from .._device import Device, fds_of
-from .._errors import LinkError, ProcessError, RecordError, StuckError
+from .._errors import LinkError, ProcessError, QmpError, RecordError, StuckError
 from .._net import holdings
 from .._net.backends import backend_of
 from .._vm.note import NicNote, Note
@@ -133,7 +133,11 @@ def _do(
     problem = None
     nic, on_record = step.nic, step.on_record
     if nic is None or on_record is None:
-        vm.live.monitor.execute("cont")
+        try:
+            vm.live.monitor.execute("cont")
+        except QmpError as exc:
+            # A guest that has powered itself off, or has crashed, needs a reset before. No other work must wait for that.
+            return f"{step.what}; {exc}. The next task tries again"
         note.frozen = False
     elif step.action in ("finish_update", "undo_update"):
         from .update_end import settle_update

@@ -21,6 +21,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
     AuditError,
     LinkError,
     ProcessError,
+    QmpError,
     StuckError,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log import recent
@@ -402,3 +403,35 @@ def test_a_switch_that_does_not_answer_says_nothing_about_a_link(
     monkeypatch.setattr(sysfs, "name_of", {12: "tap7"}.get)
     nic = a_nic_note(type="openvswitch", phase="opening", ifindex=12)
     assert nic_end.link_of(nic) == ("tap7", "br0")
+
+
+def test_a_guest_that_needs_a_reset_does_not_keep_a_task_from_its_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A guest can crash or power itself off while a task has stopped it for a moment, or after that."""
+    refusal = QmpError("cont", "GenericError", "Resetting the VM is required")
+    me = Process.of(os.getpid())
+    assert me is not None
+    nic = a_nic_note(phase="opening", devices=[])
+    changes: dict[str, t.Any] = {"pid": me.pid, "start_time": me.start_time}
+    note = a_vm(frozen=True, busy=1.0, audit="off", interfaces={MAC: nic}, **changes)
+    vm = a_task_on(note, me)
+    qemu = t.cast(Fake, vm.live.monitor)
+    qemu.fails["cont"] = refusal
+    monkeypatch.setattr(Vm, "look", lambda vm: None)
+    monkeypatch.setattr(holdings, "wait_free", lambda *link: None)
+    first, second = repaired(vm).warnings
+    assert first == (
+        "an interrupted task has left the guest of VM web01 paused; qemu refused cont: Resetting the VM is required. The "
+        "next task tries again"
+    )
+    assert second.startswith("the attach of")
+    kept = VmState(UUID).load()
+    assert kept is not None
+    assert (kept.frozen, kept.interfaces) == (True, {})
+    del qemu.fails["cont"]
+    qemu.answers["cont"] = lambda given: {}
+    assert repaired(vm).warnings[0].endswith("the guest runs again")
+    kept = VmState(UUID).load()
+    assert kept is not None
+    assert not kept.frozen
