@@ -10,6 +10,7 @@ sentence, and the bridges.
 
 from __future__ import annotations
 
+import decimal
 import hashlib
 import ipaddress
 import json
@@ -114,13 +115,22 @@ def to_bool(value: t.Any) -> bool:
     return str(value).strip().lower() in ("y", "yes", "on", "1", "true", "t", "1.0")
 
 
+def to_int(value: t.Any) -> int:
+    # Ansible takes 9000.0 and 9e3, too.
+    return int(decimal.Decimal(value))
+
+
 def to_list(value: t.Any) -> list[str]:
-    parts = value.split(",") if isinstance(value, str) else value
+    if isinstance(value, str):
+        # A template makes an empty text of no elements.
+        parts: list[t.Any] = value.split(",") if value.strip() else []
+    else:
+        parts = value if isinstance(value, list) else [value]
     return [str(part).strip() for part in parts]
 
 
 TYPES: dict[str, t.Callable[[t.Any], t.Any]] = {
-    **dict.fromkeys(("mtu", "default_pvid"), int),
+    **dict.fromkeys(("mtu", "default_pvid"), to_int),
     **dict.fromkeys(("addresses", "ports"), to_list),
     "vlan_filtering": to_bool,
 }
@@ -129,13 +139,15 @@ TYPES: dict[str, t.Callable[[t.Any], t.Any]] = {
 def typed(bridge: dict[str, t.Any]) -> dict[str, t.Any]:
     """Return a bridge whose values have the types of the role's argument spec, without those that are null.
 
-    Ansible checks that it can convert each value, for example a text that a template made, and does not convert it.
+    Ansible checks that it can convert each value, for example a text that a template made, and does not convert it. It
+    takes null for the name, which no link has.
     """
-    return {
+    found = {
         name: TYPES.get(name, str)(value)
         for name, value in bridge.items()
         if value is not None
     }
+    return {"name": "", **found}
 
 
 def complete(bridge: dict[str, t.Any]) -> dict[str, t.Any]:

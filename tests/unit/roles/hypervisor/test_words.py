@@ -63,6 +63,8 @@ def test_an_option_that_is_null_is_not_given() -> None:
     ("given", "value"),
     [
         ({"mtu": "9000"}, {"mtu": 9000}),
+        ({"mtu": "9000.0"}, {"mtu": 9000}),
+        ({"mtu": "9e3", "default_pvid": 7.0}, {"mtu": 9000, "default_pvid": 7}),
         ({"default_pvid": "0"}, {"default_pvid": 0}),
         ({"vlan_filtering": "yes"}, {"vlan_filtering": True}),
         ({"vlan_filtering": "False"}, {"vlan_filtering": False}),
@@ -70,6 +72,8 @@ def test_an_option_that_is_null_is_not_given() -> None:
         ({"vlan_filtering": 1}, {"vlan_filtering": True}),
         ({"ports": "eth1, eth2"}, {"ports": ["eth1", "eth2"]}),
         ({"addresses": ["::1/128"]}, {"addresses": ["::1/128"]}),
+        ({"addresses": "", "ports": " "}, {"addresses": [], "ports": []}),
+        ({"ports": 7.5}, {"ports": ["7.5"]}),
     ],
 )
 def test_a_text_is_as_good_as_a_value(
@@ -79,6 +83,11 @@ def test_a_text_is_as_good_as_a_value(
     assert typed == {"name": "42", **value}
     (problem,) = words.check_words([typed])
     assert "'42' is not a name of a link" in problem
+
+
+def test_a_bridge_needs_a_name() -> None:
+    (problem,) = words.check_words([words.typed({"name": None})])
+    assert "'' is not a name of a link" in problem
 
 
 def test_a_mac_that_stays(monkeypatch: pytest.MonkeyPatch) -> None:
