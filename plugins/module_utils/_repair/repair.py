@@ -33,6 +33,7 @@ from .steps import Host, Step, steps_of
 if t.TYPE_CHECKING:
     from .._audit.messages import Messages
     from .._task.result import Report
+    from .._vm.history import NicHistory
 
 # Most tasks find nothing to do, and each import takes time. So code that only some steps need is
 # imported there.
@@ -158,26 +159,38 @@ def _do(
             auditor.prove()
         nic.phase = "held"
     else:
-        if step.action == "take_back":
-            _take_back(vm, nic, auditor)
-        elif step.action == "record_end":
-            _require_free(vm, nic, auditor)
-        if step.action == "forget":
-            try:
-                remove_remains(nic)
-            except LinkError as exc:
-                # Its end is on record, so the task need not wait for it.
-                return f"{step.what}; {exc}"
-        else:
-            auditor.together(nic_end_records(nic, on_record, "attach", messages))
-            auditor.prove()
-            # The records are not written a second time, even if the link cannot be removed.
-            nic.phase = "revoked"
-            remove_remains(nic, free=step.action == "take_back")
-        if step.action == "take_back" or nic.mac not in vm.nics:
-            del note.interfaces[nic.mac]
+        problem = _finish(vm, note, step, nic, on_record, auditor, messages)
     vm.state.save(note)
     return problem
+
+
+def _finish(
+    vm: Vm,
+    note: Note,
+    step: Step,
+    nic: NicNote,
+    on_record: NicHistory,
+    auditor: Auditor,
+    messages: Messages,
+) -> str | None:
+    """Finish an interface that qemu no longer has or must not keep. Return in words what could not be removed."""
+    if step.action == "take_back":
+        _take_back(vm, nic, auditor)
+    elif step.action == "record_end":
+        _require_free(vm, nic, auditor)
+    if step.action != "forget":
+        auditor.together(nic_end_records(nic, on_record, "attach", messages))
+        auditor.prove()
+        # The records are not written a second time, even if the link cannot be removed.
+        nic.phase = "revoked"
+    try:
+        remove_remains(nic, free=step.action == "take_back")
+    except LinkError as exc:
+        # Its end is on record, so the task need not wait for it.
+        return f"{step.what}; {exc}"
+    if step.action == "take_back" or nic.mac not in vm.nics:
+        del note.interfaces[nic.mac]
+    return None
 
 
 def _require_free(vm: Vm, nic: NicNote, auditor: Auditor) -> None:

@@ -39,7 +39,10 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._task.result import
     Report,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.nic import Nic
-from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.note import Note
+from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.note import (
+    Note,
+    Phase,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.statedir import VmState
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.vm import Vm
 from ansible_collections.virtaudit.qemu.tests.unit.support.builders import (
@@ -355,9 +358,21 @@ def test_check_mode_shows_the_vhost_net_of_a_cut_off_attach(
     assert vm.nics[MAC].vhost
 
 
-@pytest.mark.parametrize("answers", [True, False])
+@pytest.mark.parametrize(
+    ("phase", "answers", "what", "records"),
+    [
+        ("revoked", True, "an earlier task left vt525400000001, the link of", []),
+        ("revoked", False, "an earlier task left vt525400000001, the link of", []),
+        ("opening", True, "the attach of", ["attach", "close"]),
+        ("held", False, "qemu had given up", ["detach", "close"]),
+    ],
+)
 def test_remains_that_cannot_be_removed_do_not_keep_a_task_from_its_work(
-    monkeypatch: pytest.MonkeyPatch, answers: bool
+    monkeypatch: pytest.MonkeyPatch,
+    phase: Phase,
+    answers: bool,
+    what: str,
+    records: list[str],
 ) -> None:
     """The end of their NIC is on record. A task that takes another NIC from the VM must not wait for a switch."""
 
@@ -375,18 +390,24 @@ def test_remains_that_cannot_be_removed_do_not_keep_a_task_from_its_work(
     monkeypatch.setattr(nic_end, "backend_of", lambda kind: Backend())
     me = Process.of(os.getpid())
     assert me is not None
-    left = a_nic_note(type="openvswitch", phase="revoked")
-    note = a_vm(
-        interfaces={MAC: left}, audit="off", pid=me.pid, start_time=me.start_time
-    )
+    kernel = a_kernel(monkeypatch)
+    left = a_nic_note(type="openvswitch", phase=phase, devices=[tun(31)])
+    note = a_vm(interfaces={MAC: left}, pid=me.pid, start_time=me.start_time)
     monkeypatch.setattr(Vm, "look", lambda vm: None)
+    monkeypatch.setattr(repair, "wait_free", lambda *given: None)
+    monkeypatch.setattr(repair, "_take_back", lambda *given: None)
     report = repaired(a_task_on(note, me))
     (warning,) = report.warnings
-    assert warning.startswith("an earlier task left vt525400000001, the link of")
+    assert warning.startswith(what)
+    assert told(kernel) == records
     assert "the port could not be removed. It is the port in Open vSwitch's" in warning
     kept = VmState(UUID).load()
     assert kept is not None
-    assert kept.interfaces == {MAC: left}
+    assert kept.interfaces == {MAC: dataclasses.replace(left, phase="revoked")}
+    # The next task tries again, and writes no record a second time.
+    (warning,) = repaired(a_task_on(kept, me)).warnings
+    assert warning.startswith("an earlier task left vt525400000001, the link of")
+    assert told(kernel) == records
 
 
 def test_a_switch_that_does_not_answer_says_nothing_about_a_link(
