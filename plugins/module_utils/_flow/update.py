@@ -44,7 +44,13 @@ def update(
         put_on(vm, entry, entry.link, move.after)
         _require(entry, move.after)
     except VirtauditError:
-        if not put_back(vm, entry, entry.link.on(move.after), entry.former):
+        problems = put_back(vm, entry, entry.link.on(move.after), entry.former)
+        if problems:
+            # The link may be down, or on the new network.
+            auditor.warnings.append(
+                f"the update of {nic.mac} failed, and {' and '.join(problems)}. The next task tries again"
+            )
+        else:
             entry.end_update()
         _record(auditor, messages, entry, move, success=False)
         raise

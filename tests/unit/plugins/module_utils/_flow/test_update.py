@@ -18,7 +18,10 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.network impo
     Network,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.origin import Origin
-from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import QmpError
+from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
+    LinkError,
+    QmpError,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._flow import update
 from ansible_collections.virtaudit.qemu.plugins.module_utils._flow.plan import Step
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log import recent
@@ -171,3 +174,34 @@ def test_a_nic_of_another_program_gets_its_carrier_back(
     # The VLAN that the other program has set comes back, too.
     assert backend.network == (down if refused else up)
     assert kernel.texts[0].endswith("failed" if refused else "success")
+
+
+def test_a_link_that_cannot_be_put_back_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A quarantine takes the link down first, so it stays down if the switch then does not answer."""
+    kernel, backend = a_host(tmp_path, monkeypatch)
+
+    def refuse(_link: NicLink, _network: Network) -> None:
+        raise LinkError("Open vSwitch's database does not answer")
+
+    monkeypatch.setattr(backend, "update", refuse)
+    me = this_process()
+    entry = a_nic_note(devices=[tun(31)])
+    note = a_vm(pid=me.pid, start_time=me.start_time, interfaces={MAC: entry})
+    vm, qemu = Vm(a_target(), UUID, note), FakeQemu()
+    qemu.answers["set_link"] = lambda given: {}
+    nic = Nic(MAC, FRONT_END, "hostnet", [tun(31)], entry)
+    vm._live = a_live(qemu, me, nic)
+    step = Step(an_interface(), "update", nic, move=Move(SHOWN, ASKED))
+    messages = vm.messages(Origin("/usr/bin/python3", None, None), "kvm")
+    with Auditor("required") as auditor:
+        with pytest.raises(LinkError, match="does not answer"):
+            update.update(vm, note, step, auditor, messages)
+        said = auditor.warnings
+    assert said == [
+        f"the update of {MAC} failed, and its link could not be put back: Open vSwitch's database does not answer. The "
+        "next task tries again"
+    ]
+    assert entry.updating == ASKED
+    assert [text.rpartition("=")[2] for text in kernel.texts] == ["failed"] * 2
