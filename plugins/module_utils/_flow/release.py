@@ -10,7 +10,7 @@ import time
 import typing as t
 
 from .._audit.messages import Messages
-from .._errors import LinkError
+from .._errors import LinkError, MonitorError
 from .._qemu import hotplug
 from .._qemu.process import is_running
 from .._repair.nic_end import nic_end_records, remove_remains, wait_free
@@ -222,7 +222,9 @@ def _may_freeze(vm: Vm, note: Note, report: Report) -> t.Iterator[None]:
     note.frozen = note.frozen or is_running(vm.live.monitor)
     vm.state.save(note)
     yield
-    note.frozen = note.frozen and not is_running(vm.live.monitor)
+    with contextlib.suppress(MonitorError):
+        # Without an answer it may be stopped still. What it has given up goes on record nevertheless.
+        note.frozen = note.frozen and not is_running(vm.live.monitor)
     if note.frozen:
         report.warnings.append(
             f"the guest of VM {vm.name} is paused, because qemu did not let it go on after the task had stopped it for a "

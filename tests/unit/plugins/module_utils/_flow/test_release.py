@@ -13,7 +13,10 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.auditor impo
     Auditor,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.origin import Origin
-from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import LinkError
+from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
+    LinkError,
+    MonitorError,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._flow import release
 from ansible_collections.virtaudit.qemu.plugins.module_utils._flow.outcome import (
     Outcome,
@@ -123,3 +126,19 @@ def test_a_guest_that_does_not_go_on_stays_noted(
     assert [words.startswith("the guest of VM web01 is paused") for words in said] == [
         True
     ] * (2 if frozen else 0)
+
+
+def test_a_qemu_that_no_longer_answers_does_not_keep_a_revocation_from_the_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """/proc shows that it has given up the devices. Nobody knows whether the guest goes on, so the next task lets it."""
+    a_base(tmp_path, monkeypatch)
+    note, qemu, report = a_vm(), FakeQemu(), Report(Auditor("off"))
+    vm = Vm(a_target(), UUID, note)
+    vm._live = a_live(qemu)
+    qemu.answers["query-status"] = lambda arguments: {"running": True}
+    qemu.fails["query-status", 1] = MonitorError("qemu did not answer")
+    with release._may_freeze(vm, note, report):
+        pass
+    assert note.frozen
+    assert len(report.warnings) == 1
