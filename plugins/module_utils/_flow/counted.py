@@ -50,7 +50,9 @@ class Counted:
             for each in (item,) if copies is None else copies.new(item):
                 self._count(each)
                 yield each
-        yield from () if copies is None else copies.rest()
+        for each in () if copies is None else copies.last():
+            self._count(each)
+            yield each
 
     def _count(self, item: Item) -> None:
         if isinstance(item, Mark):

@@ -100,6 +100,11 @@ class Copies:
         found, self._ended = self._ended, []
         return found
 
+    def last(self) -> list[Item]:
+        """Return what still waits when no record follows. Whoever reads logs backwards does not tell where each of them ends."""
+        self.log_ends()
+        return self.rest()
+
     def _is_amid(self, boot: Item) -> bool:
         """Tell whether a boot that no record of its log follows comes after a copy, and before other known records."""
         return self._was_copy and boot.time < self._latest

@@ -18,6 +18,7 @@ from ansible_collections.virtaudit.qemu.tests.unit.plugins.module_utils._flow.te
 )
 from ansible_collections.virtaudit.qemu.tests.unit.plugins.module_utils._flow.test_forms import (
     LINES,
+    UUID,
     WEB01,
     Parts,
     answer,
@@ -249,3 +250,16 @@ def test_marks_between_entries_of_two_hosts(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mark", MARKS)
 def test_a_boot_at_the_end_of_a_journal(mark: str, tmp_path: Path) -> None:
     assert answer(ask(logs(tmp_path, short() + mark)))[:2] == ([], [("web01", "lost")])
+
+
+@pytest.mark.parametrize("asked", [{}, {"uuid": UUID}, {"name": "web01"}])
+def test_a_boot_that_no_record_follows_in_the_last_of_two_logs(
+    asked: dict[str, t.Any], tmp_path: Path
+) -> None:
+    boot = (
+        "type=SYSTEM_BOOT msg=audit(1715511000.000:5): pid=1 uid=0 auid=1 ses=1 msg='x'"
+    )
+    paths = logs(tmp_path, "".join(f"{line}\n" for line in LINES), f"{boot}\n")
+    result = ask(paths, **asked, since="2024-05-01T00:00:00Z")
+    assert answer(result)[:2] == ([], [("web01", "lost")])
+    assert result["stats"]["records"] == len(LINES) + 1
