@@ -134,8 +134,8 @@ def _missing(each: Problem) -> str:
 
 
 def _gaps(logs: Logs) -> t.Iterator[str]:
-    unread = [each.path for each in logs.unread]
-    missing = missing_from([*unread, *(log.path for log in logs.files)])
+    unread = (each.path for each in logs.unread)
+    missing = missing_from((log.path for log in logs.files), unread)
     if missing:
         shown = ", ".join(missing[:_SHOWN]) + (", ..." if len(missing) > _SHOWN else "")
         yield (

@@ -24,6 +24,8 @@ _ROTATED = re.compile(rf"(.+?){_ROTATION}{_SUFFIX}", re.ASCII)
 _PLAIN = re.compile(rf"(.+?){_SUFFIX}", re.ASCII)
 # auditd keeps at most 999 logs (auditd.conf(5)). A larger number is a year, or something else.
 _MOST_ROTATIONS = 999
+# The log of a host may have the host's address as its name, such as 10.0.0.5. The last number then counts no rotations.
+_ADDRESS = re.compile(rf"(?<![\d.])\d{{1,3}}(?:\.\d{{1,3}}){{3}}{_SUFFIX}\Z", re.ASCII)
 
 
 def rotated(path: str) -> list[str]:
@@ -42,7 +44,7 @@ def place_of(path: str) -> tuple[str, int, str]:
     """
     # audit.log.1 is newer than audit.log.2, and older than audit.log.
     match = _ROTATED.fullmatch(path)
-    if match is None:
+    if match is None or _ADDRESS.search(path):
         plain = _PLAIN.fullmatch(path)
         return (plain[1] if plain else path), 0, ""
     return match[1], -int(match[2] or 0), match[3] or ""
@@ -71,12 +73,18 @@ def _begin(log: LogFile) -> tuple[float, int]:
     return (time if serial else time + 1.0, serial)
 
 
-def missing_from(paths: t.Iterable[str]) -> list[str]:
-    """Return the names of rotated files that are missing between others of the same log, such as audit.log.2 between .1 and .3."""
+def missing_from(paths: t.Iterable[str], unread: t.Iterable[str]) -> list[str]:
+    """Return the names of rotated files that are missing between others of the same log, such as audit.log.2 between .1 and .3.
+
+    A directory may also have files that are no audit logs. So ``unread`` files count only beside those that were read.
+    """
     numbers: dict[str, set[int]] = {}
-    for path in paths:
+    for path, is_read in (
+        *((each, True) for each in paths),
+        *((each, False) for each in unread),
+    ):
         base, number, date = place_of(os.path.abspath(path))
-        if not date and -number <= _MOST_ROTATIONS:
+        if not date and -number <= _MOST_ROTATIONS and (is_read or base in numbers):
             numbers.setdefault(base, set()).add(-number)
     return sorted(
         f"{base}.{number}"

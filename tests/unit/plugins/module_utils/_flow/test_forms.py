@@ -517,6 +517,8 @@ def test_directories_within_a_directory(tmp_path: Path) -> None:
         (("audit.log", "audit.log.3"), "2 of the rotated files are missing"),
         (("audit.log.1", "audit.log.3.gz", "other.log.2"), "audit.log.2. "),
         (("audit.log", "audit.log-20240512", "audit.log.2024"), ""),
+        (("10.0.0.5", "10.0.0.9.gz", "audit.log-10.0.0.7"), ""),
+        (("10.0.0.5", "10.0.0.5.1", "10.0.0.5.3"), "10.0.0.5.2. "),
     ],
 )
 def test_a_rotated_file_that_is_missing(
@@ -528,6 +530,14 @@ def test_a_rotated_file_that_is_missing(
         write(tmp_path / name, packed)
     warnings = " ".join(ask([str(tmp_path)])["warnings"])
     assert (missing in warnings) if missing else ("rotated" not in warnings)
+
+
+def test_rotated_files_that_are_no_audit_logs(tmp_path: Path) -> None:
+    write(tmp_path / "audit.log", RAW)
+    write(tmp_path / "audit.log.1", "broken")
+    for name in ("syslog.1", "syslog.4", "vm-1.2.0", "vm-1.2.9"):
+        write(tmp_path / name, "hello")
+    assert "missing between" not in " ".join(ask([str(tmp_path)])["warnings"])
 
 
 def test_a_broken_link_in_a_directory(tmp_path: Path) -> None:
