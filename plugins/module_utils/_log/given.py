@@ -29,6 +29,8 @@ _PLAIN_LINE = re.compile(
 _LOG_NAME = re.compile(r"audit[^/]*\.log[^/]*\Z")
 # So many directories within a directory does a message name.
 _SHOWN = 10
+# The root of a file system has this directory, and /var/log/audit often is a file system of its own.
+_NO_LOGS = "lost+found"
 _SAMPLES, _SAMPLE_BYTES = 12, 2048
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _BOM = b"\xef\xbb\xbf"
@@ -85,7 +87,7 @@ def _expanded(paths: t.Iterable[str], unread: Unread) -> t.Iterator[str]:
             for each in matches:
                 if not os.path.isdir(each):
                     yield each
-                elif "**" not in path:
+                elif "**" not in path and os.path.basename(each) != _NO_LOGS:
                     yield from _files_in(each, unread)
         else:
             yield path
@@ -97,7 +99,7 @@ def _files_in(path: str, unread: Unread) -> list[str]:
     except OSError as exc:
         unread.log(path, exc.strerror or str(exc))
         return []
-    names = [name for name in names if not name.startswith(".")]
+    names = [name for name in names if not name.startswith(".") and name != _NO_LOGS]
     inner = [name for name in names if os.path.isdir(os.path.join(path, name))]
     if inner:
         shown = ", ".join(inner[:_SHOWN]) + (", ..." if len(inner) > _SHOWN else "")

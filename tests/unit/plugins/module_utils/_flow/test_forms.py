@@ -509,6 +509,15 @@ def test_directories_within_a_directory(tmp_path: Path) -> None:
     assert answer(ask([str(tmp_path), str(inner)])) == ([], [("web01", "stopped")], [])
 
 
+def test_a_directory_that_is_a_file_system_of_its_own(tmp_path: Path) -> None:
+    write(tmp_path / "audit.log", RAW)
+    (tmp_path / "lost+found").mkdir()
+    for path in (tmp_path, tmp_path / "*"):
+        result = ask([str(path)])
+        assert answer(result) == WEB01
+        assert (result["warnings"], result["stats"]["unread"]) == ([], [])
+
+
 @pytest.mark.parametrize(
     ("names", "missing"),
     [
