@@ -48,8 +48,8 @@ class Clock:
         self.guesses: set[str] = set()
         # The time of the record that was read last.
         self.last = 0.0
-        # For each host, the boots that the journal names, the last one at the end.
-        self._boot_ids: dict[str | None, list[str]] = {}
+        # For each host, the boots that the journal names.
+        self._boot_ids: dict[str | None, set[str]] = {}
 
     def written(self) -> float:
         """Return when the file was last written, in seconds since the epoch."""
@@ -68,10 +68,10 @@ class Clock:
 
     def booted(self, host: str | None, boot_id: str) -> bool:
         """Tell whether a host booted before an entry of the journal, which names the boot."""
-        known = self._boot_ids.setdefault(host, [])
+        known = self._boot_ids.setdefault(host, set())
         if boot_id in known:
             return False
-        known.append(boot_id)
+        known.add(boot_id)
         return len(known) > 1
 
     def read(self, stamp: str) -> float | None:

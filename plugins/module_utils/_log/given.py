@@ -31,6 +31,8 @@ _LOG_NAME = re.compile(r"audit[^/]*\.log[^/]*\Z")
 _SHOWN = 10
 # The root of a file system has this directory, and /var/log/audit often is a file system of its own.
 _NO_LOGS = "lost+found"
+# The first records of a log in another form than auditd's have one of these texts.
+_NEEDLES = (b"VIRT_", b"audit(", b"type=250", b"AUDIT250", b"<audit-250")
 _SAMPLES, _SAMPLE_BYTES = 12, 2048
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _BOM = b"\xef\xbb\xbf"
@@ -207,7 +209,7 @@ def _plain_events(head: bytes) -> list[tuple[float, int]]:
 
 def _first_items(log: LogFile) -> list[Item]:
     """Return the records at the beginning of a log, in its order, without those that prove nothing."""
-    lines = in_head(log.head(), [b"VIRT_", b"audit(", b"type=250"])
+    lines = in_head(log.head(), _NEEDLES)
     items = [item for line in lines for item in read_line(line, log.clock).items]
     # A marked boot has the time of a record beside it.
     return [

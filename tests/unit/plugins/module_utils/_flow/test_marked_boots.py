@@ -18,6 +18,7 @@ from ansible_collections.virtaudit.qemu.tests.unit.plugins.module_utils._flow.te
 )
 from ansible_collections.virtaudit.qemu.tests.unit.plugins.module_utils._flow.test_forms import (
     LINES,
+    NUMBERS,
     UUID,
     WEB01,
     Parts,
@@ -148,6 +149,18 @@ def test_entries_that_name_another_boot(
         [("db01", "lost"), ("web01", "running")],
         [],
     )
+
+
+@pytest.mark.parametrize("kind", ["AUDIT{}", "<audit-{}>"])
+@pytest.mark.parametrize("turn", [1, -1])
+def test_a_journal_that_has_no_names_for_the_types(
+    turn: int, kind: str, tmp_path: Path
+) -> None:
+    lines = [
+        f"May 12 12:{minute}:59 hv1 audit[1661]: {kind.format(NUMBERS[line.type])} {line.body}\n"
+        for minute, line in enumerate(map(parts, LINES), 30)
+    ]
+    assert answer(ask(logs(tmp_path, "".join(lines[::turn])))) == WEB01
 
 
 def test_another_boot_of_another_host(tmp_path: Path) -> None:
