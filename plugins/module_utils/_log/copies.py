@@ -23,6 +23,8 @@ _ROUNDED_SECONDS = 1.5
 # longer than the difference between two copies.
 _PART_SECONDS = 2
 _PARTS = _ZONE_SECONDS // _PART_SECONDS
+# So many records of a host at most wait. Any user can open a device often, and a log that has so many records of its own is no copy.
+_MOST_WAITING = 100000
 
 _Times = dict[tuple[int, int], list[float]]
 
@@ -79,9 +81,7 @@ class Copies:
         if isinstance(item, Boot) and not item.down:
             known = bool(serial_of(item.event)) and self._is_known(item)
             self.copies += known
-            if not known:
-                self._waiting.setdefault(item.node, []).append(item)
-            return self.rest()
+            return self.rest() if known else [*self.rest(), *self._wait(item)]
         known = self.is_copy(item)
         found = self.rest()
         waiting = self._waiting.get(item.node)
@@ -91,9 +91,17 @@ class Copies:
                 found += _without_boot(waiting) if known else waiting
                 del self._waiting[item.node]
         elif waiting is not None:
-            waiting += () if known else (item,)
-            return found
+            return found if known else [*found, *self._wait(item)]
         return found if known else [*found, item]
+
+    def _wait(self, item: Item) -> list[Item]:
+        """Let a record wait. Return all that waited if it is too much."""
+        waiting = self._waiting.setdefault(item.node, [])
+        waiting.append(item)
+        if len(waiting) < _MOST_WAITING:
+            return []
+        del self._waiting[item.node]
+        return waiting
 
     def rest(self) -> list[Item]:
         """Return what waited at the ends of the logs that were read."""

@@ -10,7 +10,14 @@ from time import process_time
 
 import pytest
 
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log import (
+    copies as module,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.copies import Copies
+from ansible_collections.virtaudit.qemu.plugins.module_utils._log.items import (
+    Alert,
+    Boot,
+)
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.parse import Logged
 from ansible_collections.virtaudit.qemu.tests.unit.support.story import Story
 
@@ -56,3 +63,21 @@ def test_a_user_who_sends_one_text_very_often() -> None:
         copies.is_copy(dataclasses.replace(item, time=time, event=f"{time:.3f}:0"))
     # A search through all records took much longer.
     assert process_time() - began < 5
+
+
+def test_only_so_many_records_wait_after_a_boot(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_MOST_WAITING", 10)
+    copies = Copies(mixed=False)
+    items = [Boot("9000.000:5", 9000.0, None)]
+    others = [
+        Alert(f"9001.000:{number}", 9001.0, None, "AVC", "") for number in range(6, 31)
+    ]
+    found: list[object] = []
+    most = 0
+    for number, item in enumerate((*items, *others), 1):
+        found += copies.new(item)
+        most = max(most, number - len(found))
+    assert found == [*items, *others]
+    assert most == 9
