@@ -67,10 +67,11 @@ def oldest_first(files: t.Iterable[LogFile]) -> list[LogFile]:
 def _begin(log: LogFile) -> tuple[float, int]:
     """Return when a log begins, for the order of the logs.
 
-    A form without numbers may leave out the part of the second, and then begins a little earlier than another copy.
+    A form without numbers may leave out the part of the second, and then seems to begin a little earlier than another copy.
     """
     time, serial = log.first_event()
-    return (time if serial else time + 1.0, serial)
+    is_whole = not serial and time.is_integer()
+    return (time + 1.0 if is_whole else time, serial)
 
 
 def missing_from(paths: t.Iterable[str], unread: t.Iterable[str]) -> list[str]:

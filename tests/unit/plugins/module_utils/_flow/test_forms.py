@@ -591,6 +591,17 @@ def test_a_copy_of_a_part_with_times_in_whole_seconds(tmp_path: Path) -> None:
         assert answer(ask(given)) == WEB01
 
 
+def test_a_copy_without_numbers_and_a_part_that_begins_in_the_same_second(
+    tmp_path: Path,
+) -> None:
+    """The times of the copy have parts of seconds, and so they show which of the two begins first."""
+    part = "".join(f"{line}\n" for line in LINES[5:])
+    whole = each(lambda line: json.dumps(entry(line, _AUDIT_ID=None)))
+    paths = [write(tmp_path / "1", part), write(tmp_path / "2", whole)]
+    for given in (paths, paths[::-1]):
+        assert answer(ask(given)) == WEB01
+
+
 def test_grep_has_the_newest_file_first(tmp_path: Path) -> None:
     content = f"audit.log:{STOP}" + before("audit.log.1:")
     assert answer(ask([write(tmp_path / "log", content)])) == (
