@@ -17,6 +17,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._log.copies import 
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.items import (
     Alert,
     Boot,
+    Item,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._log.parse import Logged
 from ansible_collections.virtaudit.qemu.tests.unit.support.story import Story
@@ -70,14 +71,14 @@ def test_only_so_many_records_wait_after_a_boot(
 ) -> None:
     monkeypatch.setattr(module, "_MOST_WAITING", 10)
     copies = Copies(mixed=False)
-    items = [Boot("9000.000:5", 9000.0, None)]
-    others = [
+    items: list[Item] = [Boot("9000.000:5", 9000.0, None)]
+    items += [
         Alert(f"9001.000:{number}", 9001.0, None, "AVC", "") for number in range(6, 31)
     ]
-    found: list[object] = []
+    found: list[Item] = []
     most = 0
-    for number, item in enumerate((*items, *others), 1):
+    for number, item in enumerate(items, 1):
         found += copies.new(item)
         most = max(most, number - len(found))
-    assert found == [*items, *others]
+    assert found == items
     assert most == 9
