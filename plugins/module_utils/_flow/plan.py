@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .._errors import MismatchError, OptionError
+from .._errors import MismatchError, OptionError, ProcessError
 from .._net.backends import backend_of
 from .._net.interface import Interface
 from .._vm import identity, statedir
@@ -118,6 +118,9 @@ def _step(vm: Vm, interface: Interface, on_mismatch: str) -> Step:
             # A macvtap in mode passthrough is on its source already, and may be there alone.
             host.check_source(interface, [nic.ifname] if nic.ifname else [])
         return Step(interface, "update", nic, move=move)
+    if not nic.has_place and (fate := vm.live.process.fate()):
+        # The kernel removes the tap of a qemu that has ended.
+        raise ProcessError(f"the link {nic.ifname} of {nic.mac} is gone{fate}")
     hint = (
         ""
         if move is None

@@ -15,6 +15,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._audit.network impo
 from ansible_collections.virtaudit.qemu.plugins.module_utils._errors import (
     MismatchError,
     OptionError,
+    ProcessError,
 )
 from ansible_collections.virtaudit.qemu.plugins.module_utils._flow import plan
 from ansible_collections.virtaudit.qemu.plugins.module_utils._flow.plan import (
@@ -163,6 +164,23 @@ def test_mismatch(differ: list[str]) -> None:
         " mtu is 1500, and the task asks for 9000. Nothing was changed; use on_mismatch: replace to take"
         " it out and attach it as asked"
     )
+
+
+def test_a_qemu_that_ends_while_the_task_compares(
+    differ: list[str], start: Start
+) -> None:
+    """The kernel removes the taps of its NICs, so their links are gone."""
+    differ.append("its link vt0 is not in this network namespace")
+    child = start()
+    vm = a_vm(nics={MAC: ATTACHED})
+    vm._live = vm.live._replace(process=process_of(child))
+    with pytest.raises(MismatchError):
+        make_plan(vm, [ONE], params())
+    child.kill()
+    with pytest.raises(
+        ProcessError, match=f"the link .* of {MAC} is gone: qemu has ended or crashed"
+    ):
+        make_plan(vm, [ONE], params())
 
 
 def test_replace(differ: list[str], looked: list[str]) -> None:
