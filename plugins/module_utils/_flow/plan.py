@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .._errors import MismatchError, OptionError, ProcessError
+from .._errors import MismatchError, OptionError
 from .._net.backends import backend_of
 from .._net.interface import Interface
 from .._vm import identity, statedir
@@ -118,9 +118,8 @@ def _step(vm: Vm, interface: Interface, on_mismatch: str) -> Step:
             # A macvtap in mode passthrough is on its source already, and may be there alone.
             host.check_source(interface, [nic.ifname] if nic.ifname else [])
         return Step(interface, "update", nic, move=move)
-    if not nic.has_place and (fate := vm.live.process.fate()):
-        # The kernel removes the tap of a qemu that has ended.
-        raise ProcessError(f"the link {nic.ifname} of {nic.mac} is gone{fate}")
+    if not nic.has_place:
+        vm.live.require_alive(nic.ifname, nic.mac)
     hint = (
         ""
         if move is None
@@ -159,7 +158,8 @@ def _check_new(vm: Vm, steps: t.Sequence[Step]) -> None:
     for step in new:
         if step.nic is not None:
             # The task replaces one NIC after the other, so those behind this one still have their links.
-            freed = freed | {name for name in (step.nic.ifname,) if name}
+            if step.nic.ifname:
+                freed = freed | {step.nic.ifname}
             host.check([step.interface], freed, known)
     fresh = [step.interface for step in new if step.nic is None]
     if fresh:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .._errors import LinkError, ProcessError, VirtauditError
+from .._errors import LinkError, VirtauditError
 from .._net import sysfs
 from .._net.backends import backend_of
 from .._qemu.carrier import name_of, set_carrier
@@ -65,9 +65,7 @@ def show_carrier(vm: Vm, mac: str, before: Network, after: Network) -> None:
 
 def _put_link_on(vm: Vm, nic: NicNote, link: NicLink, network: Network) -> None:
     if not sysfs.is_same(link.ifname, link.ifindex):
-        # The kernel removes the tap of a qemu that has ended.
-        if fate := vm.live.process.fate():
-            raise ProcessError(f"the link {link.ifname} of {nic.mac} is gone{fate}")
+        vm.live.require_alive(link.ifname, nic.mac)
         raise LinkError(
             f"the link {link.ifname} of {nic.mac} is not in this network namespace any more. It was removed or moved, "
             "and a link that has its name now is another one"

@@ -42,6 +42,14 @@ class Live(t.NamedTuple):
         with self.monitor.altogether(_LOOK_FACTOR * self.monitor.timeout):
             return free_ports(self.monitor, self.inventory.ports, enough)
 
+    def require_alive(self, ifname: str | None, mac: str) -> None:
+        """Require that qemu runs if the link of a NIC is gone, because the kernel removes the taps of a qemu that has ended.
+
+        Raises :class:`ProcessError`.
+        """
+        if fate := self.process.fate():
+            raise ProcessError(f"the link {ifname} of {mac} is gone{fate}")
+
 
 class Silent(t.NamedTuple):
     """A VM whose noted process lives and whose monitor does not answer, and the reason."""
