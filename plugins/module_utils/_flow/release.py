@@ -10,10 +10,10 @@ import time
 import typing as t
 
 from .._audit.messages import Messages
-from .._errors import LinkError, MonitorError
+from .._errors import MonitorError
 from .._qemu import hotplug
 from .._qemu.process import is_running
-from .._repair.nic_end import nic_end_records, remove_remains, wait_free
+from .._repair.nic_end import nic_end_records, try_remove_remains, wait_free
 from .._vm.history import of_note
 from .._vm.nic import Nic
 from .._vm.note import NicNote, Note
@@ -121,7 +121,8 @@ def _close(
     for nic, outcome, written in sent:
         if outcome.action != "pending":
             # An earlier task may have closed the host side and left something that it could not remove.
-            outcome.left = _remove_remains(note.interfaces[nic.mac], bool(written))
+            entry = note.interfaces[nic.mac]
+            outcome.left = try_remove_remains(entry, free=bool(written))
     vm.state.save(note)
 
 
@@ -168,18 +169,6 @@ def _records_of(outcome: Outcome, entry: NicNote, messages: Messages) -> list[Re
     if entry.phase == "revoked":
         return []
     return nic_end_records(entry, of_note(entry), "attach", messages)
-
-
-def _remove_remains(entry: NicNote, free: bool) -> str | None:
-    """Remove what is left of a NIC that nobody holds. Return why that failed.
-
-    ``free`` tells that the caller has just found that nobody holds it.
-    """
-    try:
-        remove_remains(entry, free)
-    except LinkError as exc:
-        return str(exc)
-    return None
 
 
 def _grace(vm: Vm) -> float:

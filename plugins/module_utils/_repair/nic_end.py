@@ -119,3 +119,12 @@ def remove_remains(nic: NicNote, free: bool = False) -> None:
             f"{exc}. It is {backend.left} of {nic.mac}. The records say that qemu has none of its devices, and nobody "
             "holds it. Run the task again to remove it"
         ) from exc
+
+
+def try_remove_remains(nic: NicNote, free: bool) -> str | None:
+    """Do the same for a task that goes on without it. Return why it failed."""
+    try:
+        remove_remains(nic, free)
+    except LinkError as exc:
+        return str(exc)
+    return None

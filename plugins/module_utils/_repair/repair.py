@@ -13,7 +13,7 @@ import typing as t
 from .._audit.auditor import Auditor
 from .._audit.origin import Origin
 from .._device import Device, fds_of
-from .._errors import LinkError, ProcessError, QmpError, RecordError, StuckError
+from .._errors import ProcessError, QmpError, RecordError, StuckError
 from .._net import holdings
 from .._net.backends import backend_of
 from .._vm.note import NicNote, Note
@@ -24,7 +24,7 @@ from .nic_end import (
     is_updated,
     link_of,
     nic_end_records,
-    remove_remains,
+    try_remove_remains,
     wait_free,
 )
 from .other_vms import settle_other_vms
@@ -183,11 +183,10 @@ def _finish(
         auditor.prove()
         # The records are not written a second time, even if the link cannot be removed.
         nic.phase = "revoked"
-    try:
-        remove_remains(nic, free=step.action == "take_back")
-    except LinkError as exc:
+    left = try_remove_remains(nic, free=step.action == "take_back")
+    if left is not None:
         # Its end is on record, so the task need not wait for it.
-        return f"{step.what}; {exc}"
+        return f"{step.what}; {left}"
     if step.action == "take_back" or nic.mac not in vm.nics:
         del note.interfaces[nic.mac]
     return None

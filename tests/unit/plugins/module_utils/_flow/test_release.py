@@ -21,6 +21,7 @@ from ansible_collections.virtaudit.qemu.plugins.module_utils._flow import releas
 from ansible_collections.virtaudit.qemu.plugins.module_utils._flow.outcome import (
     Outcome,
 )
+from ansible_collections.virtaudit.qemu.plugins.module_utils._repair import nic_end
 from ansible_collections.virtaudit.qemu.plugins.module_utils._task.result import Report
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.nic import Nic
 from ansible_collections.virtaudit.qemu.plugins.module_utils._vm.vm import Vm
@@ -60,7 +61,7 @@ def test_a_switch_that_does_not_answer_does_not_keep_a_nic(
     vm._live = a_live(qemu, None, nic)
     monkeypatch.setattr(Nic, "as_note", refuse)
     monkeypatch.setattr(release, "wait_free", lambda *given: None)
-    monkeypatch.setattr(release, "remove_remains", lambda *given, **options: None)
+    monkeypatch.setattr(nic_end, "remove_remains", lambda *given, **options: None)
     outcomes: list[Outcome] = []
     messages = vm.messages(Origin("/usr/bin/python3", None, None), "kvm")
     release.release(vm, note, [nic], True, report, messages, outcomes)
@@ -89,7 +90,7 @@ def test_remains_of_a_nic_that_was_closed_before_are_not_forgotten(
     vm = Vm(a_target(), UUID, note)
     nic = Nic(MAC, None, "hostnet", [], entry)
     vm._live = a_live(qemu, None, nic)
-    monkeypatch.setattr(release, "remove_remains", refuse)
+    monkeypatch.setattr(nic_end, "remove_remains", refuse)
     outcomes: list[Outcome] = []
     messages = vm.messages(Origin("/usr/bin/python3", None, None), "kvm")
     release.release(vm, note, [nic], force, report, messages, outcomes)
