@@ -40,23 +40,21 @@ class Counted:
 
     def of(self, items: t.Iterable[Item]) -> t.Iterator[Item]:
         """Yield the records."""
-        wanted, copies = self._wanted, self.copies
+        found = self._keep_events(items)
+        for item in found if self.copies is None else self.copies.once(found):
+            self._count(item)
+            yield item
+
+    def _keep_events(self, items: t.Iterable[Item]) -> t.Iterator[Item]:
+        """Yield the records, and keep the events that the task asks for, copies too."""
+        wanted = self._wanted
         for item in items:
             look = isinstance(item, Logged) and (self._keep or not self.met)
             if isinstance(item, Logged) and look and _is_asked(item, wanted):
                 self.met = True
                 if self._keep and not wanted.is_too_old(item):
                     self.events.append(_event(item))
-            if copies is None:
-                self._count(item)
-                yield item
-                continue
-            for each in copies.new(item):
-                self._count(each)
-                yield each
-        for each in () if copies is None else copies.last():
-            self._count(each)
-            yield each
+            yield item
 
     def _count(self, item: Item) -> None:
         if isinstance(item, Mark):

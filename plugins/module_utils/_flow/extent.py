@@ -16,7 +16,7 @@ from .._log.names import alike_names
 from .._log.nodes import OwnNodes
 from .._log.recall import Logs, Recalled
 from .._log.rotations import missing_from
-from .._log.unread import Problem, Unread
+from .._log.unread import Problem, Unread, first_of
 from .._log.wanted import Wanted
 from .._time import iso
 
@@ -25,8 +25,6 @@ if t.TYPE_CHECKING:
 
 # A question about the time until now always goes a little beyond the end of a log.
 _RECENT_SECONDS = 3600.0
-# A warning names at most this many files.
-_SHOWN = 10
 
 
 class Read(t.Protocol):
@@ -137,10 +135,9 @@ def _gaps(logs: Logs) -> t.Iterator[str]:
     unread = (each.path for each in logs.unread)
     missing = missing_from((log.path for log in logs.files), unread)
     if missing:
-        shown = ", ".join(missing[:_SHOWN]) + (", ..." if len(missing) > _SHOWN else "")
         yield (
-            f"logs: {len(missing)} of the rotated files are missing between the others: {shown}. What they record is missing from the "
-            "answer. Give them too, and find out who removed them if they are gone"
+            f"logs: {len(missing)} of the rotated files are missing between the others: {first_of(missing)}. What they record is "
+            "missing from the answer. Give them too, and find out who removed them if they are gone"
         )
 
 

@@ -72,6 +72,12 @@ class Copies:
         # The next log may begin with copies.
         self._amid_copies = True
 
+    def once(self, items: t.Iterable[Item]) -> t.Iterator[Item]:
+        """Yield each record once."""
+        for item in items:
+            yield from self.new(item)
+        yield from self.last()
+
     def new(self, item: Item) -> list[Item]:
         """Return a record, unless it was read before, and before it what waited for it.
 

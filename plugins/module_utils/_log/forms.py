@@ -17,6 +17,7 @@ import html
 import re
 import typing as t
 
+from .._audit.record import MESSAGE_TYPES
 from .clock import Clock
 from .journal import (
     LONGEST_HEADER,
@@ -93,7 +94,7 @@ _LINE_END = re.compile(r"(?<=['\"])(?:\^M|\\n)?\$?\Z")
 _JOINED = re.compile(
     r"(?<=')(?:\x1d[^'\x1d]*?)?(?:\\n|[ ,;|]{1,3})?(?=(?:node=[^\s'\"]{1,255} )?type=(?:VIRT_[A-Z_]+|250[0-2]) msg=audit\()"
 )
-_NUMBERS = {"2500": "VIRT_CONTROL", "2501": "VIRT_RESOURCE", "2502": "VIRT_MACHINE_ID"}
+_NUMBERS = {str(number): name for name, number in MESSAGE_TYPES.items()}
 _BOOTED = re.compile(r"-- (?:Boot ([0-9a-f]{32})|Reboot) --", re.ASCII)
 
 

@@ -21,14 +21,12 @@ from .packed import foreign_packing
 from .parse import Logged, is_root
 from .rotations import oldest_first
 from .scan import in_head
-from .unread import Unread
+from .unread import Unread, first_of
 
 _PLAIN_LINE = re.compile(
     rb"(?:node=\S+ )?type=(?![A-Z]+250[0-2])(?:[A-Z][A-Z0-9_]*|UNKNOWN\[(?!250[0-2])\d+\]) msg=audit\(\d|----|time->|\s*\Z"
 )
 _LOG_NAME = re.compile(r"audit[^/]*\.log[^/]*\Z")
-# So many directories within a directory does a message name.
-_SHOWN = 10
 # The root of a file system has this directory, and /var/log/audit often is a file system of its own.
 _NO_LOGS = "lost+found"
 # The first records of a log in another form than auditd's have one of these texts.
@@ -104,10 +102,10 @@ def _files_in(path: str, unread: Unread) -> list[str]:
     names = [name for name in names if not name.startswith(".") and name != _NO_LOGS]
     inner = [name for name in names if os.path.isdir(os.path.join(path, name))]
     if inner:
-        shown = ", ".join(inner[:_SHOWN]) + (", ..." if len(inner) > _SHOWN else "")
         unread.log(
             path,
-            f"it has directories, and the module reads only the files beside them: give those that have logs, too ({shown})",
+            "it has directories, and the module reads only the files beside them: give those that have logs, too "
+            f"({first_of(inner)})",
         )
     paths = [os.path.join(path, name) for name in names]
     # The log to which a broken link leads may be elsewhere.

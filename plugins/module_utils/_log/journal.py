@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import typing as t
 
+from .._audit.record import MESSAGE_TYPES
 from .clock import STAMP, Clock
 
 # If the text before a record is longer than this, it is not a header.
@@ -45,9 +46,7 @@ _NOBODY = 65534
 _NAMES = {
     1127: "SYSTEM_BOOT",
     1128: "SYSTEM_SHUTDOWN",
-    2500: "VIRT_CONTROL",
-    2501: "VIRT_RESOURCE",
-    2502: "VIRT_MACHINE_ID",
+    **{number: name for name, number in MESSAGE_TYPES.items()},
 }
 _NUMBERS = {
     text: name

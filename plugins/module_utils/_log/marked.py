@@ -39,26 +39,31 @@ class _Hosts:
 
     def __init__(self) -> None:
         self.boots: list[Boot] = []
+        # The host of the last record. It is empty before the first record, because a host may have no name.
         self._last: list[str | None] = []
         self._boot_ids: dict[str | None, str | None] = {}
         self._boot_id: str | None = None
 
     def before(self, node: str | None) -> list[Boot]:
         """Go on to a record of a host. Return the boots of that host before it."""
-        boots = self.rest(node) if self.boots and self._has_booted(node) else []
+        booted = self.boots and self._has_booted(node)
+        boots = _of_host(self.boots, node) if booted else []
         if self.boots:
             self._boot_id = self.boots[-1].boot_id
         self._boot_ids[node] = self._boot_id
         self.boots, self._last = [], [node]
         return boots
 
-    def rest(self, *nodes: str | None) -> list[Boot]:
-        """Return the boots with a host, which is that of the last record if the caller gives none."""
-        node = (*nodes, *self._last, None)[0]
-        return [dataclasses.replace(boot, node=node) for boot in self.boots]
+    def rest(self) -> list[Boot]:
+        """Return the boots that no record of a VM follows. They are of the host of the last record."""
+        return _of_host(self.boots, self._last[0] if self._last else None)
 
     def _has_booted(self, node: str | None) -> bool:
         new, old = self.boots[-1].boot_id, self._boot_ids.get(node)
         if new is not None and old is not None:
             return new != old
         return self._last in ([], [node])
+
+
+def _of_host(boots: t.Sequence[Boot], node: str | None) -> list[Boot]:
+    return [dataclasses.replace(boot, node=node) for boot in boots]

@@ -14,7 +14,14 @@ if t.TYPE_CHECKING:
 
 # For each log, the module tells at most this many reasons apart. A reason may have a text that a user chose.
 _MAX_REASONS = 20
+# So many names are in a message.
+_SHOWN = 10
 _MORE = "there are more reasons than the module tells apart"
+
+
+def first_of(names: t.Sequence[str]) -> str:
+    """Return names as words. Of many names, return only the first ones."""
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
 
 
 @dataclasses.dataclass

@@ -29,8 +29,8 @@ _QUEUE_STEP_SECONDS = 0.02
 _MAX_EVENTS = 4096
 # Longer than any event that a task waits for.
 _MAX_EVENT_BYTES = 2048
-# A message with one of these keys is not a greeting, and comes from qemu nevertheless.
-_NOT_YET = frozenset(("event", "return", "error"))
+# Events and answers have one of these keys. A greeting has none of them.
+_NO_GREETING = frozenset(("event", "return", "error"))
 # unix(7): struct ucred
 _UCRED = struct.Struct("=iII")
 
@@ -201,7 +201,7 @@ class Monitor:
         deadline = time.monotonic() + self.timeout
         greeting = self._receive(deadline)
         # qemu may first send an event that happened between two clients, or its answer to a client that has left.
-        while greeting is not None and not _NOT_YET.isdisjoint(greeting):
+        while greeting is not None and not _NO_GREETING.isdisjoint(greeting):
             if "event" in greeting:
                 self._events.append(greeting)
             greeting = self._receive(deadline)
