@@ -136,7 +136,8 @@ def summary(layers: list[str]) -> bool:
         earlier = f" (before: {before[layer]} s)" if layer in before else ""
         print(f"{describe(layer, outcome)}{earlier}")
     for layer, outcome in outcomes.items():
-        for failure in outcome.failures:
+        # A layer that ran no test has a problem and no failure.
+        for failure in outcome.failures or outcome.problems:
             print(f"FAILED: {layer}: {failure}")
     history.add({layer: asdict(outcome) for layer, outcome in outcomes.items()})
     good = all(outcome.good for outcome in outcomes.values())

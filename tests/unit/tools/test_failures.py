@@ -99,3 +99,18 @@ def test_the_summary_says_last_what_failed(
         "FAILED: integration: attach: TASK [Two records]: Two records: []: records | length == 2",
         "0 passed, 1 failed",
     ]
+
+
+def test_the_summary_says_last_that_a_layer_ran_no_test(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert layer.main("run", "units", "true") == 1
+    capsys.readouterr()
+    assert layer.main("summary", "units", "lint") == 1
+    assert capsys.readouterr().out.splitlines()[-3:] == [
+        "FAILED: units: no test ran",
+        "FAILED: lint: did not run",
+        "0 passed, 2 failed",
+    ]
